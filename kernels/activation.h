@@ -1,0 +1,18 @@
+// ReLU and ReLU6, element by element. Gradient: 1 strictly between the bounds, else 0 (as PyTorch).
+// Aliasing: y may be x, dx may be dy.
+#pragma once
+
+#include "kernels/cpu/context.h"
+#include "kernels/shape.h"
+
+namespace dfengine::cpu {
+
+template <class T>
+void activation_forward(const Context& ctx, Activation act, Index count, const T* x, T* y);
+
+// The mask is decided from the output y: 0 < y (ReLU), 0 < y < 6 (ReLU6).
+template <class T>
+void activation_backward(const Context& ctx, Activation act, Index count, const T* y, const T* dy,
+                         Write write, T* dx);
+
+}  // namespace dfengine::cpu

@@ -1,0 +1,64 @@
+// Batch normalisation over the rows of [M, C], with an optional ReLU or ReLU6 fused behind it.
+// xhat = (x - mean) * rstd, rstd = 1 / sqrt(var + eps), y = act(gamma * xhat + beta)
+// (Ioffe & Szegedy 2015). The activation's gradient is 1 strictly between its bounds and 0
+// elsewhere, as in PyTorch, and is decided from the value recomputed from x.
+//
+// Batch form: mean and the biased variance come from the batch; the running statistics move by
+// running = (1 - momentum) * running + momentum * batch, with the unbiased variance (PyTorch's
+// rule). Frozen form: mean and var are the running statistics and get no gradient.
+//
+// Shapes   x, y, dx, dy [M, C]; everything else [C].
+// Aliasing dx may be dy. y must not be x when a backward follows.
+// Accuracy per-chunk two-pass sums merged in a fixed order with Chan's formula: no cancellation
+// when
+//          |mean| is much larger than the standard deviation.
+// Determinism: bit-identical run to run and for any number of threads.
+#pragma once
+
+#include "kernels/cpu/context.h"
+#include "kernels/shape.h"
+
+namespace dfengine {
+
+struct BatchNormProblem {
+  Index m = 0;  // rows: N * H * W
+  Index c = 0;
+  double eps = 1e-5;
+  double momentum = 0.1;
+  Activation activation = Activation::None;
+
+  // Throws ShapeError unless sizes are positive.
+  static BatchNormProblem make(Index m, Index c, double eps, double momentum, Activation act);
+};
+
+namespace cpu {
+
+// Elements of scratch that the batch form's forward and backward need.
+Index batch_norm_scratch(const BatchNormProblem& p);
+
+// Forward with batch statistics; saves mean and rstd for backward, moves the running statistics.
+template <class T>
+void batch_norm_forward(const Context& ctx, const BatchNormProblem& p, const T* x, const T* gamma,
+                        const T* beta, T* running_mean, T* running_var, T* scratch, T* saved_mean,
+                        T* saved_rstd, T* y);
+
+// Gradients through batch statistics. dgamma and dbeta are always written; dx may be null.
+template <class T>
+void batch_norm_backward(const Context& ctx, const BatchNormProblem& p, const T* x, const T* dy,
+                         const T* gamma, const T* beta, const T* saved_mean, const T* saved_rstd,
+                         T* scratch, Write write_params, T* dgamma, T* dbeta, T* dx);
+
+// Forward with frozen statistics.
+template <class T>
+void batch_norm_frozen_forward(const Context& ctx, const BatchNormProblem& p, const T* x,
+                               const T* gamma, const T* beta, const T* mean, const T* var, T* y);
+
+// Gradients with frozen statistics. dgamma and dbeta are always written; dx may be null.
+template <class T>
+void batch_norm_frozen_backward(const Context& ctx, const BatchNormProblem& p, const T* x,
+                                const T* dy, const T* gamma, const T* beta, const T* mean,
+                                const T* var, T* scratch, Write write_params, T* dgamma, T* dbeta,
+                                T* dx);
+
+}  // namespace cpu
+}  // namespace dfengine

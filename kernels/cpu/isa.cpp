@@ -1,0 +1,73 @@
+#include "kernels/cpu/isa.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <string>
+
+#include "kernels/error.h"
+
+namespace dfengine::cpu {
+namespace {
+
+constexpr Isa kAll[] = {Isa::Avx512, Isa::Avx2, Isa::Baseline};
+
+Isa choose() {
+  const char* asked = std::getenv("DFENGINE_ISA");
+  if (asked == nullptr || *asked == '\0') {
+    for (Isa isa : kAll)
+      if (isa_supported(isa)) return isa;
+    return Isa::Baseline;
+  }
+  for (Isa isa : kAll) {
+    if (std::string_view(asked) != isa_name(isa)) continue;
+    if (isa_supported(isa)) return isa;
+    throw UsageError(std::string("DFENGINE_ISA=") + asked + ": this machine cannot run it");
+  }
+  throw UsageError(std::string("DFENGINE_ISA=") + asked + ": not one of baseline, avx2, avx512");
+}
+
+std::atomic<int>& state() {
+  static std::atomic<int> value{static_cast<int>(choose())};
+  return value;
+}
+
+}  // namespace
+
+const char* isa_name(Isa isa) {
+  switch (isa) {
+    case Isa::Avx512:
+      return "avx512";
+    case Isa::Avx2:
+      return "avx2";
+    case Isa::Baseline:
+      break;
+  }
+  return "baseline";
+}
+
+bool isa_supported(Isa isa) {
+#if DF_X86_ISAS
+  switch (isa) {
+    case Isa::Avx512:
+      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
+    case Isa::Avx2:
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case Isa::Baseline:
+      break;
+  }
+#endif
+  return isa == Isa::Baseline;
+}
+
+Isa current_isa() {
+  return static_cast<Isa>(state().load(std::memory_order_relaxed));
+}
+
+void set_isa(Isa isa) {
+  if (!isa_supported(isa))
+    throw UsageError(std::string("instruction set ") + isa_name(isa) + ": not supported here");
+  state().store(static_cast<int>(isa), std::memory_order_relaxed);
+}
+
+}  // namespace dfengine::cpu

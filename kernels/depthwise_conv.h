@@ -1,0 +1,50 @@
+// Depthwise 3x3 convolution: y[n][p][q][c] = sum_{r,s}
+// x[n][p*stride+r-before][q*stride+s-before][c]
+// * w[r][s][c], x taken as zero outside the image.
+//
+// Shapes   x [N, H, W, C], w [3, 3, C] (torch's [C, 1, 3, 3] transposed), y [N, P, Q, C].
+// Any C >= 1 and any H, W >= 1; stride 1 or 2; padding as shape.h defines it.
+// Aliasing y must not overlap x or w. Determinism: bit-identical run to run, for any thread count.
+#pragma once
+
+#include "kernels/cpu/context.h"
+#include "kernels/epilogue.h"
+#include "kernels/shape.h"
+
+namespace dfengine {
+
+struct DepthwiseProblem {
+  Index n = 0, h = 0, w = 0, c = 0;
+  Index stride = 1;
+  Padding padding = Padding::Torch;
+  Index p = 0, q = 0;                // output height and width
+  Index before_h = 0, before_w = 0;  // zeros above and to the left
+
+  // Throws ShapeError unless sizes are positive and stride is 1 or 2.
+  static DepthwiseProblem make(const Shape& x, Index stride, Padding padding);
+  constexpr Shape input() const { return {n, h, w, c}; }
+  constexpr Shape output() const { return {n, p, q, c}; }
+  constexpr Index flops() const { return 18 * n * p * q * c; }
+  // Elements read and written once each, forward.
+  constexpr Index elements() const { return n * c * (h * w + p * q) + 9 * c; }
+};
+
+namespace cpu {
+
+template <class T>
+void depthwise_forward(const Context& ctx, const DepthwiseProblem& p, const T* x, const T* w,
+                       const Epilogue<T>& epilogue, T* y);
+
+// dx (+)= the transposed convolution of dy with w.
+template <class T>
+void depthwise_backward_data(const Context& ctx, const DepthwiseProblem& p, const T* dy, const T* w,
+                             Write write, T* dx);
+
+// dw[r][s][c] (+)= sum over n, p, q of dy * x. scratch: depthwise_weight_scratch(p) elements.
+Index depthwise_weight_scratch(const DepthwiseProblem& p);
+template <class T>
+void depthwise_backward_weight(const Context& ctx, const DepthwiseProblem& p, const T* x,
+                               const T* dy, T* scratch, Write write, T* dw);
+
+}  // namespace cpu
+}  // namespace dfengine

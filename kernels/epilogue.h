@@ -1,0 +1,17 @@
+// What an inference convolution applies to its result before storing it.
+#pragma once
+
+#include "kernels/shape.h"
+
+namespace dfengine {
+
+// y = activation(conv + bias[k]) + residual. Null pointers leave their term out.
+// residual has y's shape and may be the very same memory as y.
+template <class T>
+struct Epilogue {
+  const T* bias = nullptr;  // [K]
+  Activation activation = Activation::None;
+  const T* residual = nullptr;  // [N, P, Q, K]
+};
+
+}  // namespace dfengine

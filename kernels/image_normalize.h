@@ -1,0 +1,16 @@
+// Pixels to network input: y = (x / 255 - mean[c]) / std[c], evaluated as x * scale[c] + shift[c].
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cpu/context.h"
+#include "kernels/shape.h"
+
+namespace dfengine::cpu {
+
+// x [rows, 3] uint8 RGB, y [rows, 3]; mean and std_dev in units of x / 255, std_dev > 0.
+template <class T>
+void image_normalize(const Context& ctx, Index rows, const double mean[3], const double std_dev[3],
+                     const std::uint8_t* x, T* y);
+
+}  // namespace dfengine::cpu

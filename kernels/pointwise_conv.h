@@ -1,0 +1,56 @@
+// Pointwise (1x1) convolution: y[m][k] = sum_c x[m][c] * w[k][c], rows m = N*H*W pixels.
+// A dense layer is the same operation with one row per image.
+//
+// Shapes   x [M, C], w [K, C] (torch's [K, C, 1, 1]), y [M, K], all contiguous.
+// Aliasing y must not overlap x or w (an epilogue's residual may be y).
+// Determinism: bit-identical run to run and for any number of threads.
+#pragma once
+
+#include "kernels/cpu/context.h"
+#include "kernels/epilogue.h"
+#include "kernels/shape.h"
+
+namespace dfengine {
+
+struct PointwiseProblem {
+  Index m = 0;  // rows: N * H * W
+  Index c = 0;  // channels in
+  Index k = 0;  // channels out
+
+  // Throws ShapeError unless all sizes are positive.
+  static PointwiseProblem make(Index m, Index c, Index k);
+  constexpr Index flops() const { return 2 * m * c * k; }
+  // Elements read and written once each, forward.
+  constexpr Index elements() const { return m * c + m * k + c * k; }
+};
+
+namespace cpu {
+
+// Weights are packed into the kernel's own order before use: once after loading for inference, once
+// a step in training. Both orders take this many elements.
+Index pointwise_packed_count(const PointwiseProblem& p);
+// For forward: packed(w).
+template <class T>
+void pointwise_pack(const PointwiseProblem& p, const T* w, T* packed);
+// For the data gradient: packed(w transposed).
+template <class T>
+void pointwise_pack_transposed(const PointwiseProblem& p, const T* w, T* packed);
+
+// y = epilogue(x * w^T). packed from pointwise_pack.
+template <class T>
+void pointwise_forward(const Context& ctx, const PointwiseProblem& p, const T* x, const T* packed,
+                       const Epilogue<T>& epilogue, T* y);
+
+// dx (+)= dy * w. packed from pointwise_pack_transposed.
+template <class T>
+void pointwise_backward_data(const Context& ctx, const PointwiseProblem& p, const T* dy,
+                             const T* packed, Write write, T* dx);
+
+// dw (+)= dy^T * x. scratch: pointwise_weight_scratch(p) elements.
+Index pointwise_weight_scratch(const PointwiseProblem& p);
+template <class T>
+void pointwise_backward_weight(const Context& ctx, const PointwiseProblem& p, const T* x,
+                               const T* dy, T* scratch, Write write, T* dw);
+
+}  // namespace cpu
+}  // namespace dfengine

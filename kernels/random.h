@@ -1,0 +1,46 @@
+// Counter-based random numbers (Philox4x32-10, Salmon et al. 2011): value = f(seed, stream,
+// counter). No state to carry: whatever the thread count, element i of stream s is the same number.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace dfengine {
+
+// Streams keep uses of one seed apart. Never renumber: checkpoints and runs depend on it.
+enum class RandomStream : std::uint32_t {
+  Init = 1,
+  Shuffle = 2,
+  Dropout = 3,
+  Flip = 4,
+  Synth = 5,
+};
+
+// Four 32-bit words for one counter value. `sub` is a second counter (epoch, step, tensor number).
+std::array<std::uint32_t, 4> philox(std::uint64_t seed, RandomStream stream, std::uint64_t sub,
+                                    std::uint32_t counter);
+
+// A convenience walker over one (seed, stream, sub): draws in order.
+class Random {
+ public:
+  Random(std::uint64_t seed, RandomStream stream, std::uint64_t sub)
+      : seed_(seed), stream_(stream), sub_(sub) {}
+  std::uint32_t bits();
+  // Uniform in [0, 1), 24 bits.
+  double uniform();
+  double uniform(double low, double high) { return low + (high - low) * uniform(); }
+  // Uniform integer in [0, bound), without bias. bound >= 1.
+  std::uint32_t below(std::uint32_t bound);
+  // Standard normal (Box-Muller).
+  double normal();
+
+ private:
+  std::uint64_t seed_;
+  RandomStream stream_;
+  std::uint64_t sub_;
+  std::uint32_t counter_ = 0;
+  int used_ = 4;
+  std::array<std::uint32_t, 4> block_{};
+};
+
+}  // namespace dfengine

@@ -1,0 +1,43 @@
+// Stem: full 3x3 convolution, stride 2, from 3 channels (RGB) to K.
+// y[n][p][q][k] = sum_{r,s,c} x[n][2p+r-before][2q+s-before][c] * w[r][s][c][k].
+//
+// Shapes   x [N, H, W, 3], w [3, 3, 3, K] as R S C K (torch's [K, C, R, S] transposed), y [N, P, Q,
+// K]. There is no data gradient: nothing trainable stands before the stem. Aliasing y must not
+// overlap x or w. Determinism: bit-identical run to run, for any thread count.
+#pragma once
+
+#include "kernels/cpu/context.h"
+#include "kernels/epilogue.h"
+#include "kernels/shape.h"
+
+namespace dfengine {
+
+struct StemProblem {
+  static constexpr Index kChannels = 3;
+  static constexpr Index kStride = 2;
+  Index n = 0, h = 0, w = 0, k = 0;
+  Padding padding = Padding::Torch;
+  Index p = 0, q = 0;                // output height and width
+  Index before_h = 0, before_w = 0;  // zeros above and to the left
+
+  // Throws ShapeError unless x has 3 channels and sizes are positive.
+  static StemProblem make(const Shape& x, Index k, Padding padding);
+  constexpr Shape output() const { return {n, p, q, k}; }
+  constexpr Index flops() const { return 54 * n * p * q * k; }
+  constexpr Index elements() const { return n * h * w * 3 + n * p * q * k + 27 * k; }
+};
+
+namespace cpu {
+
+template <class T>
+void stem_forward(const Context& ctx, const StemProblem& p, const T* x, const T* w,
+                  const Epilogue<T>& epilogue, T* y);
+
+// dw (+)= correlation of x and dy. scratch: stem_weight_scratch(p) elements.
+Index stem_weight_scratch(const StemProblem& p);
+template <class T>
+void stem_backward_weight(const Context& ctx, const StemProblem& p, const T* x, const T* dy,
+                          T* scratch, Write write, T* dw);
+
+}  // namespace cpu
+}  // namespace dfengine

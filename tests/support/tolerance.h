@@ -1,0 +1,34 @@
+// The one place where tolerances come from. A literal tolerance in a test is a review fault.
+//
+// A result of n additions of terms whose absolute values sum to `magnitude`, accumulated with unit
+// roundoff u, is off by at most about n*u*magnitude; for rounding errors of random sign the
+// expected error grows with sqrt(n) (Higham & Mary 2019). We allow safety * (sqrt(n) * u_acc +
+// u_out) * magnitude.
+#pragma once
+
+#include <cmath>
+#include <limits>
+
+namespace dfengine::test {
+
+// Unit roundoff of a storage or accumulation type.
+template <class T>
+constexpr double unit_roundoff() {
+  return std::numeric_limits<T>::epsilon() / 2;
+}
+
+// Absolute tolerance for a value of type Out, accumulated in Acc over `terms` terms whose absolute
+// values add up to `magnitude`.
+template <class Out, class Acc = Out>
+double tolerance(double terms, double magnitude, double safety = 8.0) {
+  return safety * (std::sqrt(terms < 1 ? 1 : terms) * unit_roundoff<Acc>() + unit_roundoff<Out>()) *
+         magnitude;
+}
+
+// Relative tolerance of a central difference in double with step h on a function whose third
+// derivative and value are of order 1: truncation h^2 plus cancellation u/h.
+inline double gradcheck_tolerance(double h, double safety = 16.0) {
+  return safety * (h * h + unit_roundoff<double>() / h);
+}
+
+}  // namespace dfengine::test
