@@ -1,0 +1,295 @@
+// Depthwise 3x3 rows in float, vectorised over channels.
+//
+// A tile is several neighbouring output pixels of one channel vector. Its sums stay in registers
+// while the window rows pass by, and every x vector is loaded once per window row and tile.
+// Padding is skipped, never read: only tiles at the left and right border (Edge) test columns.
+#include "kernels/cpu/simd/depthwise_conv.h"
+
+#include "kernels/cpu/simd/vec.h"
+
+namespace dfengine::cpu::DF_ISA {
+namespace {
+
+// Output widths of MobileNetV2 at 224 are multiples of 7, and 7 sums, 3 taps and an x vector fit
+// the 16 registers of the older instruction sets.
+constexpr int kTile = 7;
+// Column pairs in a tile of the stride 2 data gradient.
+constexpr int kPairs = 4;
+// Pixels in a tile of the weight gradient, beside its 9 sums.
+constexpr int kWeightTile = kLanes == 16 ? 7 : 4;
+
+DF_INLINE Index least(Index a, Index b) {
+  return a < b ? a : b;
+}
+
+DF_INLINE bool inside(Index i, Index size) {
+  return i >= 0 && i < size;
+}
+
+// Window rows [begin, end) that touch the image when row 0 lies on image row `top`.
+struct TapRows {
+  Index begin, end;
+};
+DF_INLINE TapRows tap_rows(Index top, Index h) {
+  return {top < 0 ? -top : 0, least(3, h - top)};
+}
+
+// A window sliding over one image.
+struct Slide {
+  const float* x;  // [H, W, C]
+  Index h, w, c;
+  Index q;  // output columns
+  Index before_h, before_w;
+  const float* taps;          // tap (0, 0), [C]
+  Index tap_row, tap_column;  // from tap to tap; negative for the flipped window
+  const float* bias;          // [C] or null
+  Activation activation;
+};
+
+// sums[t] += one window row over the tile whose first column is `column`. x, taps: at the channel.
+template <int N, int Stride, bool Edge>
+DF_INLINE void add_window_row(const Slide& slide, const float* x, Index column, const float* taps,
+                              Vec<N>* sums) {
+  const Vec<N> w[3] = {load<N>(taps), load<N>(taps + slide.tap_column),
+                       load<N>(taps + 2 * slide.tap_column)};
+#pragma GCC unroll 16
+  for (int j = 0; j < (kTile - 1) * Stride + 3; ++j) {
+    if (Edge && !inside(column + j, slide.w)) continue;
+    const Vec<N> v = load<N>(x + (column + j) * slide.c);
+#pragma GCC unroll 8
+    for (int t = 0; t < kTile; ++t) {
+      const int s = j - t * Stride;
+      if (s >= 0 && s < 3) sums[t] += v * w[s];
+    }
+  }
+}
+
+template <Activation A, int N>
+DF_INLINE void activate_tile(Vec<N>* sums) {
+#pragma GCC unroll 8
+  for (int t = 0; t < kTile; ++t) sums[t] = activate<A, N>(sums[t]);
+}
+
+// Output pixels [q, q + kTile) of output row p, of which only those inside the row are stored.
+// residual and y: the output row at the channel.
+template <int N, int Stride, bool Edge>
+DF_INLINE void slide_tile(const Slide& slide, Index p, Index q, Index channel,
+                          const float* residual, float* y) {
+  Vec<N> sums[kTile];
+  const Vec<N> start = slide.bias ? load<N>(slide.bias + channel) : Vec<N>{};
+#pragma GCC unroll 8
+  for (int t = 0; t < kTile; ++t) sums[t] = start;
+  const Index top = p * Stride - slide.before_h;
+  const Index column = q * Stride - slide.before_w;
+  const TapRows rows = tap_rows(top, slide.h);
+  for (Index r = rows.begin; r < rows.end; ++r) {
+    add_window_row<N, Stride, Edge>(slide, slide.x + (top + r) * slide.w * slide.c + channel,
+                                    column, slide.taps + r * slide.tap_row + channel, sums);
+  }
+  if (slide.activation == Activation::Relu6) activate_tile<Activation::Relu6, N>(sums);
+  if (slide.activation == Activation::Relu) activate_tile<Activation::Relu, N>(sums);
+#pragma GCC unroll 8
+  for (int t = 0; t < kTile; ++t) {
+    if (Edge && q + t >= slide.q) break;
+    const Index at = (q + t) * slide.c;
+    store<N>(y + at, residual ? sums[t] + load<N>(residual + at) : sums[t]);
+  }
+}
+
+// Output row p. residual (or null) and y: that row, [Q, C].
+template <int Stride>
+void slide_row(const Slide& slide, Index p, const float* residual, float* y) {
+  for_lanes(slide.c, [&](auto lanes, Index channel) {
+    constexpr int N = decltype(lanes)::value;
+    const float* residual_c = residual ? residual + channel : nullptr;
+    for (Index q = 0; q < slide.q; q += kTile) {
+      const Index column = q * Stride - slide.before_w;
+      if (column >= 0 && column + (kTile - 1) * Stride + 3 <= slide.w) {
+        slide_tile<N, Stride, false>(slide, p, q, channel, residual_c, y + channel);
+      } else {
+        slide_tile<N, Stride, true>(slide, p, q, channel, residual_c, y + channel);
+      }
+    }
+  });
+}
+
+void forward(const DepthwiseProblem& p, const float* x, const float* w,
+             const Epilogue<float>& epilogue, Index begin, Index end, float* y) {
+  Slide slide{nullptr,    p.h, p.w,     p.c, p.q,           p.before_h,
+              p.before_w, w,   3 * p.c, p.c, epilogue.bias, epilogue.activation};
+  for (Index row = begin; row < end; ++row) {
+    slide.x = x + row / p.p * p.h * p.w * p.c;
+    const Index at = row * p.q * p.c;
+    const float* residual = epilogue.residual ? epilogue.residual + at : nullptr;
+    if (p.stride == 1) {
+      slide_row<1>(slide, row % p.p, residual, y + at);
+    } else {
+      slide_row<2>(slide, row % p.p, residual, y + at);
+    }
+  }
+}
+
+// Stride 1: dx is the correlation of dy with the flipped window.
+void backward_data_stride1(const DepthwiseProblem& p, const float* dy, const float* w, Write write,
+                           Index begin, Index end, float* dx) {
+  Slide slide{nullptr,        p.p,         p.q,      p.c,  p.w,     2 - p.before_h,
+              2 - p.before_w, w + 8 * p.c, -3 * p.c, -p.c, nullptr, Activation::None};
+  for (Index row = begin; row < end; ++row) {
+    slide.x = dy + row / p.h * p.p * p.q * p.c;
+    float* dx_row = dx + row * p.w * p.c;
+    slide_row<1>(slide, row % p.h, write == Write::Accumulate ? dx_row : nullptr, dx_row);
+  }
+}
+
+// Stride 2, one dx row: padded column u = j + before_w is even (2m: taps 0 of dy column m and 2 of
+// m - 1) or odd (2m + 1: tap 1 of m). Rows likewise.
+struct Gather {
+  const float* dy[2];    // the one or two dy rows that reach this dx row, [Q, C]
+  const float* taps[2];  // their window rows, [3, C]
+  int rows;
+  Index w, c, q, before_w;
+  Write write;
+};
+
+// Column pairs [m, m + kPairs), of which only columns inside the row are stored. dx: the row at the
+// channel.
+template <int N, bool Edge>
+DF_INLINE void gather_tile(const Gather& gather, Index m, Index channel, float* dx) {
+  Vec<N> even[kPairs] = {}, odd[kPairs] = {};
+  for (int i = 0; i < gather.rows; ++i) {
+    const float* taps = gather.taps[i] + channel;
+    const Vec<N> w0 = load<N>(taps), w1 = load<N>(taps + gather.c);
+    const Vec<N> w2 = load<N>(taps + 2 * gather.c);
+#pragma GCC unroll 8
+    for (int j = -1; j < kPairs; ++j) {
+      if (Edge && !inside(m + j, gather.q)) continue;
+      const Vec<N> v = load<N>(gather.dy[i] + (m + j) * gather.c + channel);
+      if (j >= 0) even[j] += v * w0;
+      if (j >= 0) odd[j] += v * w1;
+      if (j + 1 < kPairs) even[j + 1] += v * w2;
+    }
+  }
+#pragma GCC unroll 8
+  for (int t = 0; t < 2 * kPairs; ++t) {
+    const Index column = 2 * m + t - gather.before_w;
+    if (Edge && !inside(column, gather.w)) continue;
+    float* out = dx + column * gather.c;
+    const Vec<N> sum = t % 2 == 0 ? even[t / 2] : odd[t / 2];
+    store<N>(out, gather.write == Write::Accumulate ? sum + load<N>(out) : sum);
+  }
+}
+
+void gather_row(const Gather& gather, float* dx) {
+  for_lanes(gather.c, [&](auto lanes, Index channel) {
+    constexpr int N = decltype(lanes)::value;
+    for (Index m = 0; 2 * m < gather.w + gather.before_w; m += kPairs) {
+      const bool whole =
+          m >= 1 && m + kPairs <= gather.q && 2 * (m + kPairs) - gather.before_w <= gather.w;
+      if (whole) {
+        gather_tile<N, false>(gather, m, channel, dx + channel);
+      } else {
+        gather_tile<N, true>(gather, m, channel, dx + channel);
+      }
+    }
+  });
+}
+
+void backward_data_stride2(const DepthwiseProblem& p, const float* dy, const float* w, Write write,
+                           Index begin, Index end, float* dx) {
+  for (Index row = begin; row < end; ++row) {
+    const float* image = dy + row / p.h * p.p * p.q * p.c;
+    Gather gather{{}, {}, 0, p.w, p.c, p.q, p.before_w, write};
+    const Index padded = row % p.h + p.before_h;
+    for (Index r = padded % 2; r < 3; r += 2) {
+      const Index source = (padded - r) / 2;
+      if (padded < r || source >= p.p) continue;
+      gather.dy[gather.rows] = image + source * p.q * p.c;
+      gather.taps[gather.rows] = w + r * 3 * p.c;
+      ++gather.rows;
+    }
+    gather_row(gather, dx + row * p.w * p.c);
+  }
+}
+
+void backward_data(const DepthwiseProblem& p, const float* dy, const float* w, Write write,
+                   Index begin, Index end, float* dx) {
+  const auto rows = p.stride == 1 ? backward_data_stride1 : backward_data_stride2;
+  rows(p, dy, w, write, begin, end, dx);
+}
+
+// sums[r * 3 + s] += dy pixels [q, q + kWeightTile) times the x they saw. x (the image) and dy (the
+// row): at the channel.
+template <int N, int Stride, bool Edge>
+DF_INLINE void weight_tile(const DepthwiseProblem& p, const float* x, const float* dy, Index top,
+                           Index q, Vec<N>* sums) {
+  Vec<N> grads[kWeightTile];
+#pragma GCC unroll 8
+  for (int t = 0; t < kWeightTile; ++t)
+    grads[t] = Edge && q + t >= p.q ? Vec<N>{} : load<N>(dy + (q + t) * p.c);
+  const Index column = q * Stride - p.before_w;
+#pragma GCC unroll 3
+  for (int r = 0; r < 3; ++r) {
+    if (!inside(top + r, p.h)) continue;
+    const float* row = x + (top + r) * p.w * p.c;
+#pragma GCC unroll 16
+    for (int j = 0; j < (kWeightTile - 1) * Stride + 3; ++j) {
+      if (Edge && !inside(column + j, p.w)) continue;
+      const Vec<N> v = load<N>(row + (column + j) * p.c);
+#pragma GCC unroll 8
+      for (int t = 0; t < kWeightTile; ++t) {
+        const int s = j - t * Stride;
+        if (s >= 0 && s < 3) sums[r * 3 + s] += v * grads[t];
+      }
+    }
+  }
+}
+
+// partial += the share of dy rows [begin, end), for one channel vector.
+template <int N, int Stride>
+DF_INLINE void weight_channels(const DepthwiseProblem& p, const float* x, const float* dy,
+                               Index begin, Index end, Index channel, float* partial) {
+  Vec<N> sums[9];
+#pragma GCC unroll 9
+  for (int i = 0; i < 9; ++i) sums[i] = load<N>(partial + i * p.c + channel);
+  for (Index row = begin; row < end; ++row) {
+    const float* image = x + row / p.p * p.h * p.w * p.c + channel;
+    const float* grads = dy + row * p.q * p.c + channel;
+    const Index top = row % p.p * Stride - p.before_h;
+    for (Index q = 0; q < p.q; q += kWeightTile) {
+      const Index column = q * Stride - p.before_w;
+      if (column >= 0 && column + (kWeightTile - 1) * Stride + 3 <= p.w) {
+        weight_tile<N, Stride, false>(p, image, grads, top, q, sums);
+      } else {
+        weight_tile<N, Stride, true>(p, image, grads, top, q, sums);
+      }
+    }
+  }
+#pragma GCC unroll 9
+  for (int i = 0; i < 9; ++i) store<N>(partial + i * p.c + channel, sums[i]);
+}
+
+template <int Stride>
+void weight_rows(const DepthwiseProblem& p, const float* x, const float* dy, Index begin, Index end,
+                 float* partial) {
+  // Every channel vector passes over a few rows before the next, so those rows should stay in L2.
+  constexpr Index kPassElements = 64 * 1024;
+  const Index pass = kPassElements / ((p.q + Stride * p.w) * p.c) + 1;
+  for (Index first = begin; first < end; first += pass) {
+    const Index last = least(end, first + pass);
+    for_lanes(p.c, [&](auto lanes, Index channel) {
+      weight_channels<decltype(lanes)::value, Stride>(p, x, dy, first, last, channel, partial);
+    });
+  }
+}
+
+void backward_weight(const DepthwiseProblem& p, const float* x, const float* dy, Index begin,
+                     Index end, float* partial) {
+  const auto rows = p.stride == 1 ? weight_rows<1> : weight_rows<2>;
+  rows(p, x, dy, begin, end, partial);
+}
+
+}  // namespace
+
+const DepthwiseTable depthwise = {forward, backward_data, backward_weight};
+
+}  // namespace dfengine::cpu::DF_ISA

@@ -1,0 +1,171 @@
+// Stem rows in float, vectorised over output channels.
+//
+// A tile is several neighbouring output pixels by one or two vectors of output channels: all its
+// sums stay in registers while the 27 inputs of each pixel are broadcast. Tiles that reach over the
+// image border read a zero-padded copy of their patch instead.
+#include "kernels/cpu/simd/stem_conv.h"
+
+#include "kernels/cpu/simd/vec.h"
+
+namespace dfengine::cpu::DF_ISA {
+namespace {
+
+// Inputs of one pixel in one window row: 3 columns of 3 channels, contiguous in x.
+constexpr int kRowTaps = 9;
+// From one output pixel's inputs to the next: 2 columns of 3 channels.
+constexpr int kStep = 6;
+// Output pixels in a tile. 14 sums on the 32 registers of AVX-512, 8 on 16.
+constexpr int kTile = kLanes == 16 ? 7 : 4;
+// Vectors of sums per input in the weight gradient: 9 or 18 sums.
+constexpr int kWeightVectors = kLanes == 16 ? 2 : 1;
+
+// Covers K with blocks of V full vectors, then single ones: body(Lanes<n>, Lanes<vectors>, start).
+template <int V, class Body>
+DF_INLINE void for_blocks(Index k, Body&& body) {
+  Index i = 0;
+  if constexpr (V > 1) {
+    for (; i + V * kLanes <= k; i += V * kLanes) body(Lanes<kLanes>{}, Lanes<V>{}, i);
+  }
+  for_lanes(k - i, [&](auto lanes, Index at) { body(lanes, Lanes<1>{}, i + at); });
+}
+
+// The inputs of `Pixels` output pixels: window row r starts at data + r * row.
+struct Patch {
+  const float* data;
+  Index row;
+};
+
+template <int Pixels>
+inline constexpr int kPatchColumns = 2 * Pixels + 1;
+
+// The patch of output pixels [q, q + Pixels) of output row p, in the image where it lies inside,
+// else copied to buffer [3, kPatchColumns, 3] with zeros around.
+template <int Pixels>
+DF_INLINE Patch patch_of(const StemProblem& p, const float* image, Index row, Index q,
+                         float* buffer) {
+  constexpr int kColumns = kPatchColumns<Pixels>;
+  const Index top = row * 2 - p.before_h, left = q * 2 - p.before_w;
+  if (top >= 0 && top + 3 <= p.h && left >= 0 && left + kColumns <= p.w)
+    return {image + (top * p.w + left) * 3, p.w * 3};
+  for (Index i = 0; i < 3 * kColumns; ++i) {
+    const Index r = top + i / kColumns, s = left + i % kColumns;
+    const bool inside = r >= 0 && r < p.h && s >= 0 && s < p.w;
+    for (Index c = 0; c < 3; ++c) buffer[i * 3 + c] = inside ? image[(r * p.w + s) * 3 + c] : 0.0f;
+  }
+  return {buffer, kColumns * 3};
+}
+
+template <Activation A, int N, int V>
+DF_INLINE void activate_tile(Vec<N> (*sums)[V]) {
+#pragma GCC unroll 8
+  for (int t = 0; t < kTile; ++t) {
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) sums[t][v] = activate<A, N>(sums[t][v]);
+  }
+}
+
+// `count` output pixels of V * N channels. w, epilogue pointers and y: at the tile's first channel
+// (and pixel).
+template <int N, int V>
+DF_INLINE void forward_tile(const Patch& x, const float* w, Index k, Index count,
+                            const Epilogue<float>& epilogue, float* y) {
+  Vec<N> sums[kTile][V];
+#pragma GCC unroll 8
+  for (int t = 0; t < kTile; ++t) {
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v)
+      sums[t][v] = epilogue.bias ? load<N>(epilogue.bias + v * N) : Vec<N>{};
+  }
+  for (int r = 0; r < 3; ++r) {
+    const float* row = x.data + r * x.row;
+#pragma GCC unroll 9
+    for (int i = 0; i < kRowTaps; ++i) {
+      const float* taps = w + (r * kRowTaps + i) * k;
+#pragma GCC unroll 8
+      for (int t = 0; t < kTile; ++t) {
+        const Vec<N> value = broadcast<N>(row[t * kStep + i]);
+#pragma GCC unroll 2
+        for (int v = 0; v < V; ++v) sums[t][v] += value * load<N>(taps + v * N);
+      }
+    }
+  }
+  if (epilogue.activation == Activation::Relu6) activate_tile<Activation::Relu6, N, V>(sums);
+  if (epilogue.activation == Activation::Relu) activate_tile<Activation::Relu, N, V>(sums);
+#pragma GCC unroll 8
+  for (int t = 0; t < kTile; ++t) {
+    if (t >= count) break;
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) {
+      const Index at = t * k + v * N;
+      store<N>(y + at,
+               epilogue.residual ? sums[t][v] + load<N>(epilogue.residual + at) : sums[t][v]);
+    }
+  }
+}
+
+void forward(const StemProblem& p, const float* x, const float* w, const Epilogue<float>& epilogue,
+             Index begin, Index end, float* y) {
+  float buffer[3 * kPatchColumns<kTile> * 3];
+  for (Index row = begin; row < end; ++row) {
+    const float* image = x + row / p.p * p.h * p.w * 3;
+    for (Index q = 0; q < p.q; q += kTile) {
+      const Patch patch = patch_of<kTile>(p, image, row % p.p, q, buffer);
+      const Index pixel = (row * p.q + q) * p.k;
+      for_blocks<2>(p.k, [&](auto lanes, auto vectors, Index k) {
+        const Epilogue<float> at{epilogue.bias ? epilogue.bias + k : nullptr, epilogue.activation,
+                                 epilogue.residual ? epilogue.residual + pixel + k : nullptr};
+        forward_tile<decltype(lanes)::value, decltype(vectors)::value>(patch, w + k, p.k, p.q - q,
+                                                                       at, y + pixel + k);
+      });
+    }
+  }
+}
+
+// partial [9, K] += window row r over output row `row` of the image. partial and dy (the row): at
+// the channel.
+template <int N, int V>
+DF_INLINE void weight_row(const StemProblem& p, const float* image, const float* dy, Index row,
+                          int r, float* partial) {
+  float buffer[3 * kPatchColumns<1> * 3];
+  Vec<N> sums[kRowTaps][V];
+#pragma GCC unroll 9
+  for (int i = 0; i < kRowTaps; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) sums[i][v] = load<N>(partial + i * p.k + v * N);
+  }
+  for (Index q = 0; q < p.q; ++q) {
+    const Patch patch = patch_of<1>(p, image, row, q, buffer);
+    const float* values = patch.data + r * patch.row;
+#pragma GCC unroll 9
+    for (int i = 0; i < kRowTaps; ++i) {
+      const Vec<N> value = broadcast<N>(values[i]);
+#pragma GCC unroll 2
+      for (int v = 0; v < V; ++v) sums[i][v] += value * load<N>(dy + q * p.k + v * N);
+    }
+  }
+#pragma GCC unroll 9
+  for (int i = 0; i < kRowTaps; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < V; ++v) store<N>(partial + i * p.k + v * N, sums[i][v]);
+  }
+}
+
+void backward_weight(const StemProblem& p, const float* x, const float* dy, Index begin, Index end,
+                     float* partial) {
+  for (Index row = begin; row < end; ++row) {
+    const float* image = x + row / p.p * p.h * p.w * 3;
+    const float* grads = dy + row * p.q * p.k;
+    for_blocks<kWeightVectors>(p.k, [&](auto lanes, auto vectors, Index k) {
+      for (int r = 0; r < 3; ++r) {
+        weight_row<decltype(lanes)::value, decltype(vectors)::value>(
+            p, image, grads + k, row % p.p, r, partial + r * kRowTaps * p.k + k);
+      }
+    });
+  }
+}
+
+}  // namespace
+
+const StemTable stem = {forward, backward_weight};
+
+}  // namespace dfengine::cpu::DF_ISA

@@ -1,0 +1,22 @@
+// The depthwise problem: checks and output geometry.
+#include "kernels/depthwise_conv.h"
+
+#include <string>
+
+#include "kernels/error.h"
+
+namespace dfengine {
+
+DepthwiseProblem DepthwiseProblem::make(const Shape& x, Index stride, Padding padding) {
+  if (x.n < 1 || x.h < 1 || x.w < 1 || x.c < 1 || stride < 1 || stride > 2) {
+    throw ShapeError("depthwise convolution of x [" + std::to_string(x.n) + ", " +
+                     std::to_string(x.h) + ", " + std::to_string(x.w) + ", " + std::to_string(x.c) +
+                     "] with stride " + std::to_string(stride) +
+                     ": every size must be at least 1 and the stride 1 or 2");
+  }
+  const WindowAxis rows = window_axis(x.h, stride, padding);
+  const WindowAxis columns = window_axis(x.w, stride, padding);
+  return {x.n, x.h, x.w, x.c, stride, padding, rows.out, columns.out, rows.before, columns.before};
+}
+
+}  // namespace dfengine

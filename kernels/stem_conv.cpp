@@ -1,0 +1,22 @@
+// The stem problem: checks and output geometry.
+#include "kernels/stem_conv.h"
+
+#include <string>
+
+#include "kernels/error.h"
+
+namespace dfengine {
+
+StemProblem StemProblem::make(const Shape& x, Index k, Padding padding) {
+  if (x.n < 1 || x.h < 1 || x.w < 1 || x.c != kChannels || k < 1) {
+    throw ShapeError("stem convolution of x [" + std::to_string(x.n) + ", " + std::to_string(x.h) +
+                     ", " + std::to_string(x.w) + ", " + std::to_string(x.c) + "] to " +
+                     std::to_string(k) +
+                     " channels: every size must be at least 1 and x must have 3 channels (RGB)");
+  }
+  const WindowAxis rows = window_axis(x.h, kStride, padding);
+  const WindowAxis columns = window_axis(x.w, kStride, padding);
+  return {x.n, x.h, x.w, k, padding, rows.out, columns.out, rows.before, columns.before};
+}
+
+}  // namespace dfengine

@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# House rules that no compiler checks: includes point one way only (CONTRIBUTING.md, "Strata"), no
+# source file passes 400 lines, no tolerance is typed as a literal in a test.
+# Usage: tests/strata.sh [ROOT]    prints every fault as file:line and exits 1 when there is one.
+set -euo pipefail
+cd "${1:-$(dirname "$0")/..}"
+
+max_lines=400
+faults=0
+fault() {
+  echo "$1"
+  faults=$((faults + 1))
+}
+
+folders=()
+for folder in kernels layers weights engine apps bench tests; do
+  if [ -d "$folder" ]; then folders+=("$folder"); fi
+done
+mapfile -t sources < <(find "${folders[@]}" -type f \
+  \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.py' -o -name '*.sh' \) | sort)
+if [ "${#sources[@]}" -eq 0 ]; then
+  echo "strata: no source files under $PWD" >&2
+  exit 1
+fi
+
+# Patterns of what each stratum may include of ours.
+declare -A allowed=(
+  [kernels]='^kernels/'
+  [layers]='^(kernels|layers)/'
+  [weights]='^(weights/|kernels/(error|shape)\.h$)'
+  [engine]='^(kernels|layers|weights|engine)/'
+  [apps]='^(kernels|layers|weights|engine|apps)/'
+  [bench]='.'
+  [tests]='.'
+)
+ours='^(kernels|layers|weights|engine|apps|bench|tests)/'
+
+check_include() {  # file, line number, included path
+  local file=$1 line=$2 path=$3 stratum=${1%%/*}
+  if [[ $path == ../* || $path == ./* || ( ! $path =~ $ours && -e ${file%/*}/$path ) ]]; then
+    fault "$file:$line: includes $path: write the path from the repository's root"
+  elif [[ $path =~ $ours && ! $path =~ ${allowed[$stratum]} ]]; then
+    fault "$file:$line: $stratum must not include $path"
+  elif [[ $path =~ ^(Eigen|unsupported/Eigen)/ && $file == *.cu* ]]; then
+    fault "$file:$line: Eigen stays out of CUDA files"
+  fi
+}
+
+include='^[[:space:]]*#[[:space:]]*include[[:space:]]*[<"]([^>"]+)[>"]'
+while IFS=: read -r file line text; do
+  [[ $text =~ $include ]]
+  check_include "$file" "$line" "${BASH_REMATCH[1]}"
+done < <(grep -nE --with-filename "$include" "${sources[@]}")
+
+while read -r lines file; do
+  if [ "$file" != total ] && [ "$lines" -gt "$max_lines" ]; then
+    fault "$file:$lines: more than $max_lines lines: split it by meaning"
+  fi
+done < <(wc -l "${sources[@]}")
+
+# A literal as the last argument of a NEAR check (inside a call, such as tolerance(9, 1.0), literals
+# are terms and magnitudes), a small literal as a bound, or a variable named tol... set to one.
+tolerance_faults() {
+  perl -0777 -ne '
+    my $call = qr/\w+\s*(?:<[^<>;]*>)?\s*(\((?:[^()]++|(?-1))*\))/;
+    my $number = qr/(?<![\w.])(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?[fF]?(?![\w.])/;
+    my $say = sub { my ($at, $what) = @_;
+      my $line = 1 + (substr($_, 0, $at) =~ tr/\n//);
+      print "$ARGV:$line: $what: derive it with tests/support/tolerance.h\n"; };
+    s{//[^\n]*}{ " " x length($&) }ge;
+    while (/\b(?:EXPECT|ASSERT)_(?:FLOAT_|DOUBLE_)?(NEAR|LT|LE)\s*(\((?:[^()]++|(?-1))*\))/g) {
+      my ($kind, $at, $args) = ($1, $-[0], substr($2, 1, -1));
+      1 while $args =~ s/$call/CALL/g;
+      my $last = (split /,/, $args)[-1] // "";
+      $say->($at, "literal tolerance") if $kind eq "NEAR" && $last =~ $number;
+      $say->($at, "literal bound") if $kind ne "NEAR" && $last =~ /^\s*[\d.]+e-\d+f?\s*$/i;
+    }
+    while (/\b\w*tol(?:erance)?\w*\s*(?:=\s*|\{\s*)($number)\s*[;}]/gi) {
+      my ($at, $value) = ($-[0], $1);
+      $say->($at, "literal tolerance") if $value =~ /[1-9]/;
+    }' "$@"
+}
+mapfile -t tests < <(printf '%s\n' "${sources[@]}" |
+  grep -E '^tests/.*\.(h|cpp|cuh?)$' | grep -v '^tests/support/tolerance\.h$')
+if [ "${#tests[@]}" -gt 0 ]; then
+  while IFS= read -r text; do fault "$text"; done < <(tolerance_faults "${tests[@]}")
+fi
+
+if [ "$faults" -gt 0 ]; then
+  echo "strata: $faults faults in ${#sources[@]} files"
+  exit 1
+fi
+echo "strata: ${#sources[@]} files keep the rules"
