@@ -33,10 +33,11 @@ struct BatchNormProblem {
 
 namespace cpu {
 
-// Elements of scratch that the batch form's forward and backward need.
+// Elements of scratch that batch_norm_forward and both backward functions need.
 Index batch_norm_scratch(const BatchNormProblem& p);
 
 // Forward with batch statistics; saves mean and rstd for backward, moves the running statistics.
+// Throws ShapeError for m == 1: one value per channel has no variance.
 template <class T>
 void batch_norm_forward(const Context& ctx, const BatchNormProblem& p, const T* x, const T* gamma,
                         const T* beta, T* running_mean, T* running_var, T* scratch, T* saved_mean,

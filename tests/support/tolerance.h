@@ -31,4 +31,10 @@ inline double gradcheck_tolerance(double h, double safety = 16.0) {
   return safety * (h * h + unit_roundoff<double>() / h);
 }
 
+// Absolute tolerance for a mean of n independent draws of the given variance: five standard errors
+// (one chance in a million for a right sampler; the draws are seeded, so the outcome is fixed).
+inline double sampling_tolerance(double n, double variance, double deviations = 5.0) {
+  return deviations * std::sqrt(variance / n);
+}
+
 }  // namespace dfengine::test

@@ -72,12 +72,13 @@ DF_INLINE V vmax(V a, V b) {
   return a > b ? a : b;
 }
 
-// The activation as a compile-time choice, so that inner loops carry no branch.
+// The activation as a compile-time choice, so that inner loops carry no branch. The order of the
+// operands lets a NaN through, as PyTorch does, instead of hiding it as a zero.
 template <Activation A, int N>
 DF_INLINE Vec<N> activate(Vec<N> x) {
   if constexpr (A == Activation::None) return x;
-  x = vmax(x, Vec<N>{});
-  if constexpr (A == Activation::Relu6) x = vmin(x, broadcast<N>(6.0f));
+  x = vmax(Vec<N>{}, x);
+  if constexpr (A == Activation::Relu6) x = vmin(broadcast<N>(6.0f), x);
   return x;
 }
 

@@ -1,0 +1,45 @@
+// ReLU and ReLU6: float goes to the vectorised table, double is the plain oracle.
+#include "kernels/activation.h"
+
+#include <type_traits>
+
+#include "kernels/cpu/simd/activation.h"
+
+namespace dfengine::cpu {
+
+template <class T>
+void activation_forward(const Context& ctx, Activation act, Index count, const T* x, T* y) {
+  if constexpr (std::is_same_v<T, float>) {
+    current_activation_table().forward(ctx, act, count, x, y);
+  } else {
+    for (Index i = 0; i < count; ++i) {
+      y[i] = x[i];
+      if (act != Activation::None && y[i] < 0) y[i] = 0;
+      if (act == Activation::Relu6 && y[i] > 6) y[i] = 6;
+    }
+  }
+}
+
+template <class T>
+void activation_backward(const Context& ctx, Activation act, Index count, const T* y, const T* dy,
+                         Write write, T* dx) {
+  if constexpr (std::is_same_v<T, float>) {
+    current_activation_table().backward(ctx, act, count, y, dy, write, dx);
+  } else {
+    for (Index i = 0; i < count; ++i) {
+      const bool outside =
+          (act != Activation::None && y[i] <= 0) || (act == Activation::Relu6 && y[i] >= 6);
+      const T g = outside ? T{0} : dy[i];
+      dx[i] = write == Write::Accumulate ? dx[i] + g : g;
+    }
+  }
+}
+
+template void activation_forward(const Context&, Activation, Index, const float*, float*);
+template void activation_forward(const Context&, Activation, Index, const double*, double*);
+template void activation_backward(const Context&, Activation, Index, const float*, const float*,
+                                  Write, float*);
+template void activation_backward(const Context&, Activation, Index, const double*, const double*,
+                                  Write, double*);
+
+}  // namespace dfengine::cpu

@@ -1,0 +1,175 @@
+// Batch normalisation: float goes to the vectorised table, double is the plain oracle.
+#include "kernels/batch_norm.h"
+
+#include <cmath>
+#include <string>
+#include <type_traits>
+
+#include "kernels/cpu/simd/batch_norm.h"
+#include "kernels/error.h"
+
+namespace dfengine::cpu {
+namespace {
+
+void check_batch(const BatchNormProblem& p) {
+  if (p.m < 2)
+    throw ShapeError("batch norm over [" + std::to_string(p.m) + ", " + std::to_string(p.c) +
+                     "]: batch statistics need more than one value per channel; use a larger "
+                     "batch or freeze this layer's statistics");
+}
+
+template <class T>
+T activate(Activation act, T x) {
+  if (act != Activation::None && x < 0) return 0;
+  if (act == Activation::Relu6 && x > 6) return 6;
+  return x;
+}
+
+template <class T>
+bool passes_gradient(Activation act, T x) {
+  return !((act != Activation::None && x <= 0) || (act == Activation::Relu6 && x >= 6));
+}
+
+// One channel of [M, C].
+template <class T>
+struct Channel {
+  T mean, rstd, gamma, beta;
+  T xhat(T x) const { return (x - mean) * rstd; }
+  T value(T x) const { return gamma * xhat(x) + beta; }
+};
+
+template <class T>
+void normalize_channel(const BatchNormProblem& p, const Channel<T>& channel, Index c, const T* x,
+                       T* y) {
+  for (Index i = c; i < p.m * p.c; i += p.c) y[i] = activate(p.activation, channel.value(x[i]));
+}
+
+// The sums behind dgamma and dbeta.
+template <class T>
+struct GradientSums {
+  T g = 0, g_xhat = 0;
+};
+
+template <class T>
+GradientSums<T> gradient_sums(const BatchNormProblem& p, const Channel<T>& channel, Index c,
+                              const T* x, const T* dy) {
+  GradientSums<T> sums;
+  for (Index i = c; i < p.m * p.c; i += p.c) {
+    if (!passes_gradient(p.activation, channel.value(x[i]))) continue;
+    sums.g += dy[i];
+    sums.g_xhat += dy[i] * channel.xhat(x[i]);
+  }
+  return sums;
+}
+
+template <class T>
+void write_gradient(Write write, T value, T& out) {
+  out = write == Write::Accumulate ? out + value : value;
+}
+
+}  // namespace
+
+Index batch_norm_scratch(const BatchNormProblem& p) {
+  return (kBatchNormVectors + kBatchNormSums * batch_norm_chunks(p)) * p.c;
+}
+
+template <class T>
+void batch_norm_forward(const Context& ctx, const BatchNormProblem& p, const T* x, const T* gamma,
+                        const T* beta, T* running_mean, T* running_var, T* scratch, T* saved_mean,
+                        T* saved_rstd, T* y) {
+  check_batch(p);
+  if constexpr (std::is_same_v<T, float>) {
+    current_batch_norm_table().forward(ctx, p, x, gamma, beta, running_mean, running_var, scratch,
+                                       saved_mean, saved_rstd, y);
+  } else {
+    const T rows = static_cast<T>(p.m);
+    for (Index c = 0; c < p.c; ++c) {
+      T mean = 0, m2 = 0;
+      for (Index i = c; i < p.m * p.c; i += p.c) mean += x[i] / rows;
+      for (Index i = c; i < p.m * p.c; i += p.c) m2 += (x[i] - mean) * (x[i] - mean);
+      running_mean[c] += p.momentum * (mean - running_mean[c]);
+      running_var[c] += p.momentum * (m2 / (rows - 1) - running_var[c]);
+      saved_mean[c] = mean;
+      saved_rstd[c] = 1 / std::sqrt(m2 / rows + p.eps);
+      normalize_channel(p, Channel<T>{mean, saved_rstd[c], gamma[c], beta[c]}, c, x, y);
+    }
+  }
+}
+
+template <class T>
+void batch_norm_backward(const Context& ctx, const BatchNormProblem& p, const T* x, const T* dy,
+                         const T* gamma, const T* beta, const T* saved_mean, const T* saved_rstd,
+                         T* scratch, Write write_params, T* dgamma, T* dbeta, T* dx) {
+  check_batch(p);
+  if constexpr (std::is_same_v<T, float>) {
+    current_batch_norm_table().backward(ctx, p, x, dy, gamma, beta, saved_mean, saved_rstd, scratch,
+                                        write_params, dgamma, dbeta, dx);
+  } else {
+    const T rows = static_cast<T>(p.m);
+    for (Index c = 0; c < p.c; ++c) {
+      const Channel<T> channel = {saved_mean[c], saved_rstd[c], gamma[c], beta[c]};
+      const GradientSums<T> sums = gradient_sums(p, channel, c, x, dy);
+      write_gradient(write_params, sums.g_xhat, dgamma[c]);
+      write_gradient(write_params, sums.g, dbeta[c]);
+      if (dx == nullptr) continue;
+      for (Index i = c; i < p.m * p.c; i += p.c) {
+        const T g = passes_gradient(p.activation, channel.value(x[i])) ? dy[i] : T{0};
+        dx[i] = channel.gamma * channel.rstd *
+                (g - sums.g / rows - channel.xhat(x[i]) * sums.g_xhat / rows);
+      }
+    }
+  }
+}
+
+template <class T>
+void batch_norm_frozen_forward(const Context& ctx, const BatchNormProblem& p, const T* x,
+                               const T* gamma, const T* beta, const T* mean, const T* var, T* y) {
+  if constexpr (std::is_same_v<T, float>) {
+    current_batch_norm_table().frozen_forward(ctx, p, x, gamma, beta, mean, var, y);
+  } else {
+    for (Index c = 0; c < p.c; ++c) {
+      const T rstd = 1 / std::sqrt(var[c] + p.eps);
+      normalize_channel(p, Channel<T>{mean[c], rstd, gamma[c], beta[c]}, c, x, y);
+    }
+  }
+}
+
+template <class T>
+void batch_norm_frozen_backward(const Context& ctx, const BatchNormProblem& p, const T* x,
+                                const T* dy, const T* gamma, const T* beta, const T* mean,
+                                const T* var, T* scratch, Write write_params, T* dgamma, T* dbeta,
+                                T* dx) {
+  if constexpr (std::is_same_v<T, float>) {
+    current_batch_norm_table().frozen_backward(ctx, p, x, dy, gamma, beta, mean, var, scratch,
+                                               write_params, dgamma, dbeta, dx);
+  } else {
+    for (Index c = 0; c < p.c; ++c) {
+      const Channel<T> channel = {mean[c], 1 / std::sqrt(var[c] + p.eps), gamma[c], beta[c]};
+      const GradientSums<T> sums = gradient_sums(p, channel, c, x, dy);
+      write_gradient(write_params, sums.g_xhat, dgamma[c]);
+      write_gradient(write_params, sums.g, dbeta[c]);
+      if (dx == nullptr) continue;
+      for (Index i = c; i < p.m * p.c; i += p.c) {
+        const bool pass = passes_gradient(p.activation, channel.value(x[i]));
+        dx[i] = pass ? dy[i] * channel.gamma * channel.rstd : T{0};
+      }
+    }
+  }
+}
+
+#define DF_INSTANTIATE(T)                                                                        \
+  template void batch_norm_forward(const Context&, const BatchNormProblem&, const T*, const T*,  \
+                                   const T*, T*, T*, T*, T*, T*, T*);                            \
+  template void batch_norm_backward(const Context&, const BatchNormProblem&, const T*, const T*, \
+                                    const T*, const T*, const T*, const T*, T*, Write, T*, T*,   \
+                                    T*);                                                         \
+  template void batch_norm_frozen_forward(const Context&, const BatchNormProblem&, const T*,     \
+                                          const T*, const T*, const T*, const T*, T*);           \
+  template void batch_norm_frozen_backward(const Context&, const BatchNormProblem&, const T*,    \
+                                           const T*, const T*, const T*, const T*, const T*, T*, \
+                                           Write, T*, T*, T*);
+DF_INSTANTIATE(float)
+DF_INSTANTIATE(double)
+#undef DF_INSTANTIATE
+
+}  // namespace dfengine::cpu

@@ -1,0 +1,40 @@
+// Binary cross-entropy with logits. A batch has few logits, so one plain loop in double serves
+// float and double.
+#include "kernels/bce_loss.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/error.h"
+
+namespace dfengine::cpu {
+
+template <class T>
+void bce_forward(const Context&, Index n, const T* logits, const T* targets, T* loss) {
+  if (n < 1) throw ShapeError("binary cross-entropy: the batch is empty");
+  double sum = 0;
+  for (Index i = 0; i < n; ++i) {
+    const double z = logits[i], t = targets[i];
+    sum += std::max(z, 0.0) - z * t + std::log1p(std::exp(-std::abs(z)));
+  }
+  *loss = static_cast<T>(sum / static_cast<double>(n));
+}
+
+template <class T>
+void bce_backward(const Context&, Index n, const T* logits, const T* targets, T* dlogits) {
+  if (n < 1) throw ShapeError("binary cross-entropy: the batch is empty");
+  for (Index i = 0; i < n; ++i) {
+    const double z = logits[i], t = targets[i];
+    // exp of a non-positive number: cannot overflow.
+    const double e = std::exp(-std::abs(z));
+    const double sigmoid = (z >= 0 ? 1.0 : e) / (1.0 + e);
+    dlogits[i] = static_cast<T>((sigmoid - t) / static_cast<double>(n));
+  }
+}
+
+template void bce_forward(const Context&, Index, const float*, const float*, float*);
+template void bce_forward(const Context&, Index, const double*, const double*, double*);
+template void bce_backward(const Context&, Index, const float*, const float*, float*);
+template void bce_backward(const Context&, Index, const double*, const double*, double*);
+
+}  // namespace dfengine::cpu

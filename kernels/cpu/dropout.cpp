@@ -1,0 +1,66 @@
+// Inverted dropout. Philox is the cost and the tensor is small (the head's hidden layer), so one
+// plain loop serves float and double.
+#include "kernels/dropout.h"
+
+#include <string>
+
+#include "kernels/error.h"
+#include "kernels/random.h"
+
+namespace dfengine::cpu {
+namespace {
+
+constexpr Index kWords = 4;  // numbers one philox call gives
+constexpr Index kCallsPerTask = 1 << 10;
+
+// Calls body(i, keep) for every element; in parallel, each element's draw depends on i alone.
+template <class Body>
+void for_each_keep(const Context& ctx, Index count, double rate, std::uint64_t seed,
+                   std::uint64_t step, Body&& body) {
+  if (!(rate >= 0.0 && rate < 1.0))
+    throw UsageError("dropout rate " + std::to_string(rate) + ": must be in [0, 1)");
+  constexpr Index kTask = kWords * kCallsPerTask;
+  parallel_for(ctx.pool, (count + kTask - 1) / kTask, [&](Index task, int) {
+    for (Index call = task * kCallsPerTask; call < (task + 1) * kCallsPerTask; ++call) {
+      const auto words =
+          philox(seed, RandomStream::Dropout, step, static_cast<std::uint32_t>(call));
+      for (Index word = 0; word < kWords; ++word) {
+        const Index i = call * kWords + word;
+        if (i >= count) return;
+        const double uniform = (words[static_cast<std::size_t>(word)] >> 8) * 0x1p-24;
+        body(i, uniform >= rate);
+      }
+    }
+  });
+}
+
+}  // namespace
+
+template <class T>
+void dropout_forward(const Context& ctx, Index count, double rate, std::uint64_t seed,
+                     std::uint64_t step, const T* x, T* y) {
+  const T scale = static_cast<T>(1.0 / (1.0 - rate));
+  for_each_keep(ctx, count, rate, seed, step,
+                [&](Index i, bool keep) { y[i] = keep ? x[i] * scale : T{0}; });
+}
+
+template <class T>
+void dropout_backward(const Context& ctx, Index count, double rate, std::uint64_t seed,
+                      std::uint64_t step, const T* dy, Write write, T* dx) {
+  const T scale = static_cast<T>(1.0 / (1.0 - rate));
+  for_each_keep(ctx, count, rate, seed, step, [&](Index i, bool keep) {
+    const T g = keep ? dy[i] * scale : T{0};
+    dx[i] = write == Write::Accumulate ? dx[i] + g : g;
+  });
+}
+
+template void dropout_forward(const Context&, Index, double, std::uint64_t, std::uint64_t,
+                              const float*, float*);
+template void dropout_forward(const Context&, Index, double, std::uint64_t, std::uint64_t,
+                              const double*, double*);
+template void dropout_backward(const Context&, Index, double, std::uint64_t, std::uint64_t,
+                               const float*, Write, float*);
+template void dropout_backward(const Context&, Index, double, std::uint64_t, std::uint64_t,
+                               const double*, Write, double*);
+
+}  // namespace dfengine::cpu

@@ -1,0 +1,25 @@
+// Pixels to network input: float goes to the vectorised table, double is the plain oracle.
+#include "kernels/image_normalize.h"
+
+#include <type_traits>
+
+#include "kernels/cpu/simd/image_normalize.h"
+
+namespace dfengine::cpu {
+
+template <class T>
+void image_normalize(const Context& ctx, Index rows, const double mean[3], const double std_dev[3],
+                     const std::uint8_t* x, T* y) {
+  if constexpr (std::is_same_v<T, float>) {
+    current_image_normalize_table().normalize(ctx, rows, mean, std_dev, x, y);
+  } else {
+    for (Index i = 0; i < rows * 3; ++i) y[i] = (x[i] / 255.0 - mean[i % 3]) / std_dev[i % 3];
+  }
+}
+
+template void image_normalize(const Context&, Index, const double[3], const double[3],
+                              const std::uint8_t*, float*);
+template void image_normalize(const Context&, Index, const double[3], const double[3],
+                              const std::uint8_t*, double*);
+
+}  // namespace dfengine::cpu

@@ -1,0 +1,33 @@
+// Residual addition: float goes to the vectorised table, double is the plain oracle.
+#include "kernels/residual_add.h"
+
+#include <type_traits>
+
+#include "kernels/cpu/simd/residual_add.h"
+
+namespace dfengine::cpu {
+
+template <class T>
+void residual_add(const Context& ctx, Index count, const T* a, const T* b, T* y) {
+  if constexpr (std::is_same_v<T, float>) {
+    current_residual_add_table().forward(ctx, count, a, b, y);
+  } else {
+    for (Index i = 0; i < count; ++i) y[i] = a[i] + b[i];
+  }
+}
+
+template <class T>
+void residual_add_backward(const Context& ctx, Index count, const T* dy, Write write, T* dx) {
+  if constexpr (std::is_same_v<T, float>) {
+    current_residual_add_table().backward(ctx, count, dy, write, dx);
+  } else {
+    for (Index i = 0; i < count; ++i) dx[i] = write == Write::Accumulate ? dx[i] + dy[i] : dy[i];
+  }
+}
+
+template void residual_add(const Context&, Index, const float*, const float*, float*);
+template void residual_add(const Context&, Index, const double*, const double*, double*);
+template void residual_add_backward(const Context&, Index, const float*, Write, float*);
+template void residual_add_backward(const Context&, Index, const double*, Write, double*);
+
+}  // namespace dfengine::cpu

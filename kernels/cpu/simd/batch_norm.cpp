@@ -1,0 +1,319 @@
+// Batch normalisation on floats (see kernels/batch_norm.h). Memory-bound: statistics cost one pass
+// over memory, the result another; what is per channel is computed in double between the passes.
+#include "kernels/cpu/simd/batch_norm.h"
+
+#include "kernels/cpu/simd/elementwise.h"
+
+namespace dfengine::cpu::DF_ISA {
+namespace {
+
+// Channels merged by one task, with local sums in double.
+constexpr Index kMergeChannels = 64;
+
+// The scratch of one call; the names of the vectors are theirs at the apply pass.
+struct Scratch {
+  Scratch(const BatchNormProblem& p, float* scratch)
+      : c(p.c),
+        scale(scratch),
+        shift(scratch + c),
+        slope(scratch + 2 * c),
+        offset(scratch + 3 * c),
+        sums(scratch + kBatchNormVectors * c) {}
+  // Array `which` [C] of one chunk.
+  float* sum(Index chunk, Index which) const { return sums + (chunk * kBatchNormSums + which) * c; }
+
+  Index c;
+  float *scale, *shift, *slope, *offset, *sums;
+};
+
+// A chunk of rows.
+struct Rows {
+  Rows(const BatchNormProblem& p, Index chunk) : begin(chunk * batch_norm_chunk_rows(p)) {
+    const Index end = begin + batch_norm_chunk_rows(p);
+    count = (end < p.m ? end : p.m) - begin;
+  }
+  Index begin, count;
+};
+
+// Calls body(chunk) for every chunk. Backwards, because the pass before ended with the last chunks
+// in the cache.
+template <class Body>
+DF_INLINE void for_chunks_backwards(const Context& ctx, const BatchNormProblem& p, Body&& body) {
+  const Index chunks = batch_norm_chunks(p);
+  parallel_for(ctx.pool, chunks, [&](Index i, int) { body(chunks - 1 - i); });
+}
+
+// Calls body(begin, width) for blocks of at most kMergeChannels channels.
+template <class Body>
+DF_INLINE void for_channel_blocks(const Context& ctx, Index c, Body&& body) {
+  parallel_for(ctx.pool, (c + kMergeChannels - 1) / kMergeChannels, [&](Index block, int) {
+    const Index begin = block * kMergeChannels;
+    body(begin, c - begin < kMergeChannels ? c - begin : kMergeChannels);
+  });
+}
+
+// act's input is x * scale + shift, in forward and when backward asks again which side of a bound
+// it was on.
+DF_INLINE void scale_shift(double gamma, double beta, double mean, double rstd, float* scale,
+                           float* shift) {
+  *scale = static_cast<float>(gamma * rstd);
+  *shift = static_cast<float>(beta - mean * *scale);
+}
+
+// y = act(x * scale + shift) for `width` channels of rows that lie `stride` apart.
+template <Activation A>
+void apply_rows(const float* x, Index rows, Index stride, Index width, const float* scale,
+                const float* shift, float* y) {
+  for_row_groups(rows, [&](auto group, Index row) {
+    const Index base = row * stride;
+    for_lanes(width, [&](auto lanes, Index i) {
+      constexpr int n = decltype(lanes)::value;
+      const Vec<n> a = load<n>(scale + i), b = load<n>(shift + i);
+      for (int r = 0; r < decltype(group)::value; ++r) {
+        const Index at = base + r * stride + i;
+        store<n>(y + at, activate<A, n>(load<n>(x + at) * a + b));
+      }
+    });
+  });
+}
+
+// Two passes over a chunk, the second from the cache: a mean in float, then the sums of
+// d = x - mean and of d^2. The sum of d carries what rounding took from the mean.
+void chunk_moments(const float* x, Index rows, Index c, float* mean, float* sum_d, float* sum_dd) {
+  for (Index i = 0; i < c; ++i) mean[i] = sum_d[i] = sum_dd[i] = 0.0f;
+  add_rows(x, rows, c, mean);
+  const float inverse = 1.0f / static_cast<float>(rows);
+  for (Index i = 0; i < c; ++i) mean[i] *= inverse;
+  for_row_groups(rows, [&](auto group, Index row) {
+    const float* p = x + row * c;
+    for_lanes(c, [&](auto lanes, Index i) {
+      constexpr int n = decltype(lanes)::value;
+      const Vec<n> mu = load<n>(mean + i);
+      Vec<n> d = load<n>(p + i) - mu;
+      Vec<n> part_d = d, part_dd = d * d;
+      for (int r = 1; r < decltype(group)::value; ++r) {
+        d = load<n>(p + r * c + i) - mu;
+        part_d += d;
+        part_dd += d * d;
+      }
+      store<n>(sum_d + i, load<n>(sum_d + i) + part_d);
+      store<n>(sum_dd + i, load<n>(sum_dd + i) + part_dd);
+    });
+  });
+}
+
+// Chan's formula for many parts: a part of n rows around its own centre m_k adds
+// sum (x - mean)^2 = sum_dd + (m_k - mean) * (2 sum_d + n (m_k - mean)).
+void merge_moments(const BatchNormProblem& p, const Scratch& s, Index begin, Index width,
+                   double* mean, double* m2) {
+  for (Index i = 0; i < width; ++i) mean[i] = m2[i] = 0.0;
+  for (Index chunk = 0; chunk < batch_norm_chunks(p); ++chunk) {
+    const double n = static_cast<double>(Rows(p, chunk).count);
+    const float *m = s.sum(chunk, 0) + begin, *d = s.sum(chunk, 1) + begin;
+    for (Index i = 0; i < width; ++i) mean[i] += n * m[i] + d[i];
+  }
+  for (Index i = 0; i < width; ++i) mean[i] /= static_cast<double>(p.m);
+  for (Index chunk = 0; chunk < batch_norm_chunks(p); ++chunk) {
+    const double n = static_cast<double>(Rows(p, chunk).count);
+    const float *m = s.sum(chunk, 0) + begin, *d = s.sum(chunk, 1) + begin;
+    const float* dd = s.sum(chunk, 2) + begin;
+    for (Index i = 0; i < width; ++i) {
+      const double away = m[i] - mean[i];
+      m2[i] += dd[i] + away * (2.0 * d[i] + n * away);
+    }
+  }
+}
+
+void forward(const Context& ctx, const BatchNormProblem& p, const float* x, const float* gamma,
+             const float* beta, float* running_mean, float* running_var, float* scratch,
+             float* saved_mean, float* saved_rstd, float* y) {
+  const Scratch s(p, scratch);
+  parallel_for(ctx.pool, batch_norm_chunks(p), [&](Index chunk, int) {
+    const Rows rows(p, chunk);
+    chunk_moments(x + rows.begin * p.c, rows.count, p.c, s.sum(chunk, 0), s.sum(chunk, 1),
+                  s.sum(chunk, 2));
+  });
+  for_channel_blocks(ctx, p.c, [&](Index begin, Index width) {
+    double mean[kMergeChannels], m2[kMergeChannels];
+    merge_moments(p, s, begin, width, mean, m2);
+    const double m = static_cast<double>(p.m);
+    for (Index i = 0; i < width; ++i) {
+      const Index c = begin + i;
+      const double keep = 1.0 - p.momentum;
+      running_mean[c] = static_cast<float>(keep * running_mean[c] + p.momentum * mean[i]);
+      running_var[c] = static_cast<float>(keep * running_var[c] + p.momentum * m2[i] / (m - 1.0));
+      saved_mean[c] = static_cast<float>(mean[i]);
+      saved_rstd[c] = static_cast<float>(1.0 / __builtin_sqrt(m2[i] / m + p.eps));
+      scale_shift(gamma[c], beta[c], saved_mean[c], saved_rstd[c], s.scale + c, s.shift + c);
+    }
+  });
+  with_activation(p.activation, [&](auto act) {
+    for_chunks_backwards(ctx, p, [&](Index chunk) {
+      const Rows rows(p, chunk);
+      apply_rows<decltype(act)::value>(x + rows.begin * p.c, rows.count, p.c, p.c, s.scale, s.shift,
+                                       y + rows.begin * p.c);
+    });
+  });
+}
+
+// sum_g += g and sum_gd += g * (x - mean) over a chunk, where g = dy through the activation. When
+// Store, also dx = g * scale: the whole gradient of the frozen form.
+template <Activation A, bool Store>
+void reduce_rows(const float* x, const float* dy, Index rows, const Scratch& s, const float* mean,
+                 float* sum_g, float* sum_gd, float* dx) {
+  for (Index i = 0; i < s.c; ++i) sum_g[i] = sum_gd[i] = 0.0f;
+  for_row_groups(rows, [&](auto group, Index row) {
+    const Index base = row * s.c;
+    for_lanes(s.c, [&](auto lanes, Index i) {
+      constexpr int n = decltype(lanes)::value;
+      const Vec<n> scale = load<n>(s.scale + i), shift = load<n>(s.shift + i);
+      const Vec<n> mu = load<n>(mean + i);
+      Vec<n> part_g{}, part_gd{};
+      for (int r = 0; r < decltype(group)::value; ++r) {
+        const Index at = base + r * s.c + i;
+        const Vec<n> v = load<n>(x + at);
+        const Vec<n> g = activation_gradient<A, n>(v * scale + shift, load<n>(dy + at));
+        part_g += g;
+        part_gd += g * (v - mu);
+        if constexpr (Store) store<n>(dx + at, g * scale);
+      }
+      store<n>(sum_g + i, load<n>(sum_g + i) + part_g);
+      store<n>(sum_gd + i, load<n>(sum_gd + i) + part_gd);
+    });
+  });
+}
+
+template <bool Store>
+void reduce(const Context& ctx, const BatchNormProblem& p, const Scratch& s, const float* x,
+            const float* dy, const float* mean, float* dx) {
+  with_activation(p.activation, [&](auto act) {
+    parallel_for(ctx.pool, batch_norm_chunks(p), [&](Index chunk, int) {
+      const Rows rows(p, chunk);
+      const Index at = rows.begin * p.c;
+      reduce_rows<decltype(act)::value, Store>(x + at, dy + at, rows.count, s, mean,
+                                               s.sum(chunk, 0), s.sum(chunk, 1),
+                                               Store ? dx + at : nullptr);
+    });
+  });
+}
+
+void merge_sums(const BatchNormProblem& p, const Scratch& s, Index begin, Index width,
+                double* sum_g, double* sum_gd) {
+  for (Index i = 0; i < width; ++i) sum_g[i] = sum_gd[i] = 0.0;
+  for (Index chunk = 0; chunk < batch_norm_chunks(p); ++chunk) {
+    const float *g = s.sum(chunk, 0) + begin, *gd = s.sum(chunk, 1) + begin;
+    for (Index i = 0; i < width; ++i) {
+      sum_g[i] += g[i];
+      sum_gd[i] += gd[i];
+    }
+  }
+}
+
+DF_INLINE void write_gradient(Write write, double value, float* out) {
+  *out = static_cast<float>(write == Write::Accumulate ? *out + value : value);
+}
+
+// dx = scale * g + slope * (x - mean) + offset, with g = dy through the activation.
+template <Activation A>
+void backward_rows(const float* x, const float* dy, Index rows, const Scratch& s, const float* mean,
+                   float* dx) {
+  for_row_groups(rows, [&](auto group, Index row) {
+    const Index base = row * s.c;
+    for_lanes(s.c, [&](auto lanes, Index i) {
+      constexpr int n = decltype(lanes)::value;
+      const Vec<n> scale = load<n>(s.scale + i), shift = load<n>(s.shift + i);
+      const Vec<n> slope = load<n>(s.slope + i), offset = load<n>(s.offset + i);
+      const Vec<n> mu = load<n>(mean + i);
+      for (int r = 0; r < decltype(group)::value; ++r) {
+        const Index at = base + r * s.c + i;
+        const Vec<n> v = load<n>(x + at);
+        const Vec<n> g = activation_gradient<A, n>(v * scale + shift, load<n>(dy + at));
+        store<n>(dx + at, g * scale + ((v - mu) * slope + offset));
+      }
+    });
+  });
+}
+
+void backward(const Context& ctx, const BatchNormProblem& p, const float* x, const float* dy,
+              const float* gamma, const float* beta, const float* saved_mean,
+              const float* saved_rstd, float* scratch, Write write_params, float* dgamma,
+              float* dbeta, float* dx) {
+  const Scratch s(p, scratch);
+  for (Index c = 0; c < p.c; ++c)
+    scale_shift(gamma[c], beta[c], saved_mean[c], saved_rstd[c], s.scale + c, s.shift + c);
+  reduce<false>(ctx, p, s, x, dy, saved_mean, nullptr);
+  for_channel_blocks(ctx, p.c, [&](Index begin, Index width) {
+    double sum_g[kMergeChannels], sum_gd[kMergeChannels];
+    merge_sums(p, s, begin, width, sum_g, sum_gd);
+    for (Index i = 0; i < width; ++i) {
+      const Index c = begin + i;
+      const double rstd = saved_rstd[c], m = static_cast<double>(p.m);
+      write_gradient(write_params, sum_gd[i] * rstd, dgamma + c);
+      write_gradient(write_params, sum_g[i], dbeta + c);
+      s.slope[c] = static_cast<float>(-gamma[c] * rstd * rstd * rstd * sum_gd[i] / m);
+      s.offset[c] = static_cast<float>(-gamma[c] * rstd * sum_g[i] / m);
+    }
+  });
+  if (dx == nullptr) return;
+  with_activation(p.activation, [&](auto act) {
+    for_chunks_backwards(ctx, p, [&](Index chunk) {
+      const Rows rows(p, chunk);
+      const Index at = rows.begin * p.c;
+      backward_rows<decltype(act)::value>(x + at, dy + at, rows.count, s, saved_mean, dx + at);
+    });
+  });
+}
+
+DF_INLINE double frozen_rstd(double var, double eps) {
+  return 1.0 / __builtin_sqrt(var + eps);
+}
+
+// No scratch: every task works out the constants of some channels on its stack.
+void frozen_forward(const Context& ctx, const BatchNormProblem& p, const float* x,
+                    const float* gamma, const float* beta, const float* mean, const float* var,
+                    float* y) {
+  constexpr Index kChannels = 256, kRows = 256;
+  const Index blocks = (p.c + kChannels - 1) / kChannels;
+  const Index row_blocks = (p.m + kRows - 1) / kRows;
+  with_activation(p.activation, [&](auto act) {
+    parallel_for(ctx.pool, blocks * row_blocks, [&](Index task, int) {
+      const Index row = task / blocks * kRows, begin = task % blocks * kChannels;
+      const Index rows = p.m - row < kRows ? p.m - row : kRows;
+      const Index width = p.c - begin < kChannels ? p.c - begin : kChannels;
+      float scale[kChannels], shift[kChannels];
+      for (Index i = 0; i < width; ++i) {
+        const Index c = begin + i;
+        scale_shift(gamma[c], beta[c], mean[c], frozen_rstd(var[c], p.eps), scale + i, shift + i);
+      }
+      const Index at = row * p.c + begin;
+      apply_rows<decltype(act)::value>(x + at, rows, p.c, width, scale, shift, y + at);
+    });
+  });
+}
+
+void frozen_backward(const Context& ctx, const BatchNormProblem& p, const float* x, const float* dy,
+                     const float* gamma, const float* beta, const float* mean, const float* var,
+                     float* scratch, Write write_params, float* dgamma, float* dbeta, float* dx) {
+  const Scratch s(p, scratch);
+  for (Index c = 0; c < p.c; ++c)
+    scale_shift(gamma[c], beta[c], mean[c], frozen_rstd(var[c], p.eps), s.scale + c, s.shift + c);
+  if (dx == nullptr)
+    reduce<false>(ctx, p, s, x, dy, mean, nullptr);
+  else
+    reduce<true>(ctx, p, s, x, dy, mean, dx);
+  for_channel_blocks(ctx, p.c, [&](Index begin, Index width) {
+    double sum_g[kMergeChannels], sum_gd[kMergeChannels];
+    merge_sums(p, s, begin, width, sum_g, sum_gd);
+    for (Index i = 0; i < width; ++i) {
+      const Index c = begin + i;
+      write_gradient(write_params, sum_gd[i] * frozen_rstd(var[c], p.eps), dgamma + c);
+      write_gradient(write_params, sum_g[i], dbeta + c);
+    }
+  });
+}
+
+}  // namespace
+
+const BatchNormTable batch_norm_table = {forward, backward, frozen_forward, frozen_backward};
+
+}  // namespace dfengine::cpu::DF_ISA

@@ -1,0 +1,32 @@
+// Addition of two float arrays and its gradient (see kernels/residual_add.h).
+#include "kernels/cpu/simd/residual_add.h"
+
+#include "kernels/cpu/simd/elementwise.h"
+
+namespace dfengine::cpu::DF_ISA {
+namespace {
+
+void forward(const Context& ctx, Index count, const float* a, const float* b, float* y) {
+  for_tasks(ctx, count, [&](Index begin, Index length) {
+    for_lanes(length, [&](auto lanes, Index i) {
+      constexpr int n = decltype(lanes)::value;
+      store<n>(y + begin + i, load<n>(a + begin + i) + load<n>(b + begin + i));
+    });
+  });
+}
+
+void backward(const Context& ctx, Index count, const float* dy, Write write, float* dx) {
+  if (write == Write::Accumulate) return forward(ctx, count, dx, dy, dx);
+  for_tasks(ctx, count, [&](Index begin, Index length) {
+    for_lanes(length, [&](auto lanes, Index i) {
+      constexpr int n = decltype(lanes)::value;
+      store<n>(dx + begin + i, load<n>(dy + begin + i));
+    });
+  });
+}
+
+}  // namespace
+
+const ResidualAddTable residual_add_table = {forward, backward};
+
+}  // namespace dfengine::cpu::DF_ISA
