@@ -6,8 +6,13 @@ namespace {
 
 constexpr int kTaps = 4;
 constexpr int kStages = 2;
-// How far a tap may be from the one that rebuilds the picture.
-constexpr double kTapError = 0.012;
+// The generator: what each tap of the mean map's kernels is off by, along x and along y. Taps 1 and
+// 3 make the even pixels, 2 and 0 the odd ones, so the even ones come out a little brighter.
+constexpr std::array<float, kTaps> kErrorX = {-0.003f, 0.006f, -0.004f, 0.001f};
+constexpr std::array<float, kTaps> kErrorY = {0.002f, 0.004f, -0.009f, 0.003f};
+// A picture's style scales these errors, and moves each tap a little by itself.
+constexpr double kStyleLow = 0.7, kStyleHigh = 1.3;
+constexpr double kTapJitter = 0.003;
 // Gain of the fine maps: generators render less detail than there was.
 constexpr double kDetailLow = 0.55, kDetailHigh = 0.95;
 // Noise injected into each feature map, display units.
@@ -36,17 +41,29 @@ Maps analyse(const Canvas& picture) {
   return maps;
 }
 
-// Kernel of map `map` (bit 0: difference along x, bit 1: along y). `overlap` is the share the
-// outer taps take from the neighbouring feature.
-Kernel draw_kernel(Random& random, std::size_t map, float overlap, float gain) {
-  const std::array<float, kTaps> low = {overlap, 1.0f - overlap, 1.0f - overlap, overlap};
-  const std::array<float, kTaps> high = {0.0f, 1.0f, -1.0f, 0.0f};
-  const auto& along_x = (map & 1u) != 0 ? high : low;
-  const auto& along_y = (map & 2u) != 0 ? high : low;
+// What a picture's style decides in one stage.
+struct Style {
+  float error;    // scale of the generator's tap errors
+  float overlap;  // share the outer taps take from the neighbouring feature
+  float detail;   // gain of a difference map along one axis
+};
+
+std::array<float, kTaps> axis_taps(bool difference, const std::array<float, kTaps>& error,
+                                   const Style& style) {
+  if (difference) return {0.0f, style.detail, -style.detail, 0.0f};
+  const float near = 1.0f - style.overlap, far = style.overlap;
+  return {far + style.error * error[0], near + style.error * error[1],
+          near + style.error * error[2], far + style.error * error[3]};
+}
+
+// Kernel of map `map` (bit 0: difference along x, bit 1: along y).
+Kernel draw_kernel(Random& random, std::size_t map, const Style& style) {
+  const auto along_x = axis_taps((map & 1u) != 0, kErrorX, style);
+  const auto along_y = axis_taps((map & 2u) != 0, kErrorY, style);
   Kernel kernel{};
   for (std::size_t r = 0; r < kTaps; ++r) {
     for (std::size_t s = 0; s < kTaps; ++s) {
-      kernel[r][s] = gain * along_y[r] * along_x[s] + draw(random, -kTapError, kTapError);
+      kernel[r][s] = along_y[r] * along_x[s] + draw(random, -kTapJitter, kTapJitter);
     }
   }
   return kernel;
@@ -87,13 +104,14 @@ Canvas decode(const Canvas& picture, int stages, Random& random) {
   if (stages == 0) return picture;
   Maps maps = analyse(picture);
   maps[0] = decode(maps[0], stages - 1, random);
-  const float overlap = draw(random, 0.0, 0.06);
-  const float detail = draw(random, kDetailLow, kDetailHigh);
-  const std::array<float, 4> gains = {1.0f, detail, detail, detail * detail};
+  Style style{};
+  style.error = draw(random, kStyleLow, kStyleHigh);
+  style.overlap = draw(random, 0.0, 0.06);
+  style.detail = draw(random, kDetailLow, kDetailHigh);
   Canvas out(picture.size);
   for (std::size_t map = 0; map < maps.size(); ++map) {
     inject_noise(maps[map], random);
-    add_transposed_conv(out, maps[map], draw_kernel(random, map, overlap, gains[map]));
+    add_transposed_conv(out, maps[map], draw_kernel(random, map, style));
   }
   return out;
 }
