@@ -1,0 +1,44 @@
+// Pictures in memory, and how they become the square input of a network.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/shape.h"
+
+namespace dfengine {
+
+class Resizer;
+
+// Eight bits a channel, RGB, rows from the top. rgb.size() == h * w * 3.
+struct Image {
+  Index h = 0;
+  Index w = 0;
+  std::vector<std::uint8_t> rgb;
+};
+
+// What a picture file may claim. A longer side would let a thin picture ask for gigabytes of
+// resize rows; JPEG itself ends at 65535.
+constexpr Index kMaxImageSide = 65535;
+constexpr Index kMaxImagePixels = 100'000'000;
+constexpr std::uintmax_t kMaxImageFileBytes = std::uintmax_t{256} << 20;
+
+// Decodes a JPEG, PNG or BMP. Gray becomes RGB, 16-bit samples keep their high byte, and alpha is
+// dropped without blending, as Pillow's convert("RGB") does. Orientation tags are not applied.
+// Throws DataError (file name and cause) for what cannot be read, is cut short or passes a limit.
+Image decode_image(const std::filesystem::path& file);
+// The same from bytes already in memory; `name` stands in the errors.
+Image decode_image(std::span<const std::byte> bytes, const std::string& name);
+
+// None: straight resize to size x size. Center: the short side becomes round(size * 256 / 224),
+// then size x size is cut from the middle, both with torchvision's rounding.
+enum class Crop { None, Center };
+
+// out [size, size, 3]. Throws ShapeError for an empty image or size < 1.
+void prepare_image(const Image& image, Crop crop, Index size, Resizer& resizer, std::uint8_t* out);
+
+}  // namespace dfengine

@@ -1,0 +1,97 @@
+// Batches of prepared pictures, decoded ahead by threads of its own.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "engine/data/dataset.h"
+#include "engine/data/image.h"
+#include "kernels/shape.h"
+
+namespace dfengine {
+
+struct LoaderOptions {
+  Index batch = 32;
+  Index size = 224;
+  Crop crop = Crop::None;
+  bool hflip = false;
+  bool shuffle = false;
+  std::uint64_t seed = 0;
+  int threads = 1;
+  // Prepared pixels are kept for later epochs when the whole data set (samples * size * size * 3
+  // bytes) fits in this; 0 turns that off.
+  std::uint64_t cache_bytes = std::uint64_t{2} << 30;
+};
+
+struct Batch {
+  Index n = 0;
+  std::vector<std::uint8_t> images;    // [n, size, size, 3]
+  std::vector<float> targets;          // [n] 1 = fake
+  std::vector<std::uint32_t> indices;  // [n] positions in the data set
+};
+
+// Batches come in the order of epoch_order and are the same bits whatever the thread count. The
+// last batch of an epoch may be smaller. At most kAhead batches wait; buffers are reused.
+class Loader {
+ public:
+  // `dataset` must outlive the loader. Throws UsageError for batch, size or threads below 1.
+  Loader(const Dataset& dataset, LoaderOptions options);
+  ~Loader();
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+
+  // Batches of one epoch.
+  Index batches() const { return batches_; }
+  // Begins an epoch at any batch and drops what was being made. Throws UsageError when first_batch
+  // is not in [0, batches()].
+  void start(std::uint64_t epoch, Index first_batch = 0);
+  // Swaps the next batch with `batch`, whose buffers are used again; false after the last one and
+  // before start(). A picture that cannot be decoded makes it throw DataError, naming the file,
+  // at this and every later call until start().
+  bool next(Batch& batch);
+
+ private:
+  static constexpr Index kAhead = 4;
+
+  struct Slot {
+    Batch batch;
+    Index missing = 0;   // pictures not yet there
+    Index error_at = 0;  // place in the batch of the first picture that failed
+    std::exception_ptr error;
+  };
+
+  Slot& slot(Index batch) { return slots_[static_cast<std::size_t>(batch % kAhead)]; }
+  void prepare_slot(Index batch);
+  bool can_claim() const { return claimed_ < end_ && claimed_ / options_.batch < taken_ + kAhead; }
+  void stop_workers();
+  void work();
+  void make_sample(std::uint32_t index, std::uint64_t epoch, Resizer& resizer, std::uint8_t* out);
+
+  const Dataset& dataset_;
+  const LoaderOptions options_;
+  const Index sample_bytes_;
+  const Index batches_;
+
+  // Each sample has its own place and flag here, written by the one worker that has it.
+  std::unique_ptr<std::uint8_t[]> cache_;
+  std::vector<std::uint8_t> cached_;
+
+  std::mutex mutex_;
+  std::condition_variable work_ready_, batch_ready_;
+  bool stop_ = false;
+  std::uint64_t epoch_ = 0;
+  std::vector<std::uint32_t> order_;
+  Index claimed_ = 0;  // places of order_ given to workers
+  Index end_ = 0;      // places to be given
+  Index taken_ = 0;    // batches handed to the caller, from the start of the epoch
+  Index busy_ = 0;     // workers that are making a picture
+  std::vector<Slot> slots_;
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace dfengine

@@ -1,0 +1,55 @@
+// Runs a plan: binds its buffers to memory once, then only calls layers.
+#pragma once
+
+#include "engine/memory.h"
+#include "engine/parameters.h"
+#include "engine/plan/plan.h"
+
+namespace dfengine {
+
+class Executor {
+ public:
+  // plan, parameters and arena must outlive the executor and not move. arena holds at least
+  // plan.arena_bytes(); executors that never run at the same time may share it. gradients: a block
+  // laid out like the learned parameters, null for inference plans. Throws Error when sizes differ.
+  Executor(const Plan& plan, ParameterStore& parameters, std::byte* gradients, const Memory& arena);
+
+  // Recomputes folded and packed weights: call after the parameters of inference-form layers
+  // change.
+  void prepare();
+  void forward(const LayerContext& ctx) const { run(ctx, 0, plan_.forward_steps()); }
+  void backward(const LayerContext& ctx) const {
+    run(ctx, plan_.forward_steps(), static_cast<int>(steps_.size()));
+  }
+
+  const Plan& plan() const { return plan_; }
+  // Memory of a graph input or marked output.
+  void* input(std::string_view name) const;
+  const void* output(std::string_view name) const;
+
+ private:
+  struct BoundStep {
+    const Layer* layer;
+    StepKind kind;
+    LayerIo io;
+  };
+  struct NodeBinding {
+    std::vector<Spec> in;
+    std::vector<void*> params;
+    std::vector<void*> dparams;
+  };
+
+  void bind_nodes(std::byte* gradients);
+  void bind_steps();
+  void run(const LayerContext& ctx, int first, int last) const;
+  std::byte* buffer(int i) const;
+
+  const Plan& plan_;
+  ParameterStore& parameters_;
+  const Memory& arena_;
+  Memory prepared_;
+  std::vector<NodeBinding> nodes_;
+  std::vector<BoundStep> steps_;
+};
+
+}  // namespace dfengine

@@ -1,0 +1,27 @@
+// Graph rewrites that run before a plan is laid out. Each returns a new graph with the same inputs,
+// the same outputs and fewer or cheaper nodes.
+#pragma once
+
+#include <functional>
+
+#include "layers/graph.h"
+
+namespace dfengine {
+
+// True for parameters that the optimiser moves.
+using Trainable = std::function<bool(const ParamSpec&)>;
+
+// Which values need a gradient: those that a trainable parameter feeds. Backward is cut below them.
+std::vector<bool> needs_gradient(const Graph& graph, const Trainable& trainable);
+
+// Folds batch norm, activation and residual add into the convolution before them, in the part of
+// the graph where `fold` is true for the value (all false in `keep`: everything is folded).
+Graph fold_inference(const Graph& graph, const std::vector<bool>& keep);
+
+// Fuses an activation into the batch norm before it.
+Graph fuse_activations(const Graph& graph);
+
+// Batch norms without trainable parameters use their running statistics, as a frozen layer must.
+Graph freeze_statistics(const Graph& graph, const Trainable& trainable);
+
+}  // namespace dfengine

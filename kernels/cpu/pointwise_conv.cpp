@@ -1,0 +1,309 @@
+// Pointwise convolution on the CPU: float by the register-tile product of simd/pointwise_conv.h,
+// cut into blocks that fit the caches; double by Eigen, the oracle.
+#include "kernels/pointwise_conv.h"
+
+#include <Eigen/Core>
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+
+#include "kernels/cpu/simd/pointwise_conv.h"
+
+namespace dfengine::cpu {
+namespace {
+
+constexpr Index ceil_div(Index a, Index b) {
+  return (a + b - 1) / b;
+}
+constexpr Index round_up(Index a, Index b) {
+  return ceil_div(a, b) * b;
+}
+
+// ---- double ----
+
+template <class T>
+using Matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+template <class T>
+using MapIn = Eigen::Map<const Matrix<T>>;
+template <class T>
+using MapOut = Eigen::Map<Matrix<T>>;
+
+constexpr Index kOracleRows = 128;
+
+// body(first, rows) for blocks of kOracleRows rows.
+template <class Body>
+void for_row_blocks(const Context& ctx, Index m, const Body& body) {
+  parallel_for(ctx.pool, ceil_div(m, kOracleRows), [&](Index block, int) {
+    const Index first = block * kOracleRows;
+    body(first, std::min(kOracleRows, m - first));
+  });
+}
+
+template <class T>
+void finish(const Epilogue<T>& epilogue, Index first, Index k, Matrix<T>& y) {
+  for (Index i = 0; i < y.rows(); ++i) {
+    for (Index j = 0; j < k; ++j) {
+      T value = y(i, j);
+      if (epilogue.bias != nullptr) value += epilogue.bias[j];
+      if (epilogue.activation != Activation::None && value < T(0)) value = T(0);
+      if (epilogue.activation == Activation::Relu6 && value > T(6)) value = T(6);
+      if (epilogue.residual != nullptr) value += epilogue.residual[(first + i) * k + j];
+      y(i, j) = value;
+    }
+  }
+}
+
+// ---- float ----
+
+// Bytes of A that stay in the second-level cache while a strip of B passes over them.
+constexpr Index kCacheBytes = 256 * 1024;
+// Less work than this is not worth handing to another thread.
+constexpr Index kTaskFlops = 1 << 20;
+
+// How a product is cut into tasks. Results do not depend on it, so it may follow the thread count.
+struct Cut {
+  Index row_block, row_blocks, column_block, column_blocks;
+};
+
+Cut cut_product(Index threads, Index rows, Index columns, Index depth) {
+  constexpr Index kSmallestRows = 24;
+  constexpr Index kTasksPerThread = 4;
+  const Index flops = 2 * rows * columns * depth;
+  Index wanted = 1;
+  if (threads > 1) wanted = std::clamp<Index>(flops / kTaskFlops, 1, kTasksPerThread * threads);
+  const Index fit = std::max<Index>(kSmallestRows, kCacheBytes / (Index{sizeof(float)} * depth));
+  Index row_blocks = ceil_div(rows, fit);
+  row_blocks = std::max(row_blocks, std::min(wanted, rows / kSmallestRows));
+  const Index strips = ceil_div(columns, kPanelWidth);
+  const Index column_blocks = std::min(strips, ceil_div(wanted, row_blocks));
+  Cut cut;
+  cut.row_block = ceil_div(rows, row_blocks);
+  cut.row_blocks = ceil_div(rows, cut.row_block);
+  cut.column_block = ceil_div(strips, column_blocks) * kPanelWidth;
+  cut.column_blocks = ceil_div(columns, cut.column_block);
+  return cut;
+}
+
+// whole.a is [rows, depth].
+void multiply(const Context& ctx, const MatrixBlock& whole) {
+  const MatrixTable& table = current_matrix();
+  const Cut cut = cut_product(ctx.pool.size(), whole.rows, whole.columns, whole.depth);
+  parallel_for(ctx.pool, cut.row_blocks * cut.column_blocks, [&](Index task, int) {
+    const Index i = task / cut.column_blocks * cut.row_block;
+    const Index j = task % cut.column_blocks * cut.column_block;
+    MatrixBlock block = whole;
+    block.rows = std::min(cut.row_block, whole.rows - i);
+    block.columns = std::min(cut.column_block, whole.columns - j);
+    block.a += i * whole.a_stride;
+    block.packed += j * whole.depth;
+    block.y += i * whole.y_stride + j;
+    if (block.bias != nullptr) block.bias += j;
+    if (block.residual != nullptr) block.residual += i * whole.y_stride + j;
+    table.multiply(block);
+  });
+}
+
+// Packs B [depth, columns] (layout: simd/pointwise_conv.h), b_row and b_column floats apart.
+void pack_matrix(Index depth, Index columns, const float* b, Index b_row, Index b_column,
+                 float* packed) {
+  Index width = 0;
+  for (Index panel = 0; panel < columns; panel += width) {
+    width = panel_width(columns - panel);
+    const Index real = std::min(width, columns - panel);
+    for (Index d = 0; d < depth; ++d) {
+      const float* row = b + d * b_row + panel * b_column;
+      if (real == kPanelWidth && b_column == 1) {
+        std::memcpy(packed, row, sizeof(float) * kPanelWidth);
+      } else {
+        for (Index j = 0; j < real; ++j) packed[j] = row[j * b_column];
+        std::fill(packed + real, packed + width, 0.0f);
+      }
+      packed += width;
+    }
+  }
+}
+
+// Weight gradient: dw is cut into rectangles small enough to stay in the second-level cache, the
+// rows into slices, each with a dw of its own, where rectangles alone are too few tasks. All of it
+// follows from the shape alone: the sums must not depend on the thread count.
+struct WeightCut {
+  Index k_block, k_blocks, c_block, c_blocks, slice, slices;
+  Index tasks() const { return k_blocks * c_blocks * slices; }
+};
+
+constexpr Index kGradientK = 384, kGradientC = 192;
+// Rows whose x is packed at once, and the fewest rows worth a slice.
+constexpr Index kGradientRows = 128, kSliceRows = 512;
+constexpr Index kGradientTasks = 16;
+
+WeightCut cut_weight(const PointwiseProblem& p) {
+  WeightCut cut;
+  cut.k_block = ceil_div(p.k, ceil_div(p.k, kGradientK));
+  cut.c_block = round_up(ceil_div(p.c, ceil_div(p.c, kGradientC)), kPanelWidth);
+  cut.k_blocks = ceil_div(p.k, cut.k_block);
+  cut.c_blocks = ceil_div(p.c, cut.c_block);
+  const Index wanted = ceil_div(kGradientTasks, cut.k_blocks * cut.c_blocks);
+  const Index slices = std::clamp<Index>(p.m / kSliceRows, 1, wanted);
+  cut.slice = ceil_div(p.m, slices);
+  cut.slices = ceil_div(p.m, cut.slice);
+  return cut;
+}
+
+// One rectangle of dw over one slice of rows. target has rows of p.c.
+void weight_task(const PointwiseProblem& p, const WeightCut& cut, Index task, const float* x,
+                 const float* dy, Write write, float* target) {
+  const Index i = task / cut.c_blocks % cut.k_blocks * cut.k_block;
+  const Index j = task % cut.c_blocks * cut.c_block;
+  const Index first = task / (cut.c_blocks * cut.k_blocks) * cut.slice;
+  const Index last = std::min(p.m, first + cut.slice);
+  alignas(64) float packed[kGradientRows * kGradientC];
+  MatrixBlock block;
+  block.rows = std::min(cut.k_block, p.k - i);
+  block.columns = std::min(cut.c_block, p.c - j);
+  block.a_stride = p.k;
+  block.packed = packed;
+  block.y = target + i * p.c + j;
+  block.y_stride = p.c;
+  block.residual = write == Write::Accumulate ? block.y : nullptr;
+  for (Index row = first; row < last; row += kGradientRows) {
+    block.depth = std::min(kGradientRows, last - row);
+    block.a = dy + row * p.k + i;
+    pack_matrix(block.depth, block.columns, x + row * p.c + j, p.c, 1, packed);
+    current_matrix().multiply_transposed(block);
+    block.residual = block.y;
+  }
+}
+
+// dw (+)= the sum of the slices' dw, in order.
+void add_slices(const Context& ctx, Index count, Index slices, const float* partial, Write write,
+                float* dw) {
+  constexpr Index kBlock = 16384;
+  parallel_for(ctx.pool, ceil_div(count, kBlock), [&](Index task, int) {
+    const Index first = task * kBlock, last = std::min(count, first + kBlock);
+    if (write == Write::Overwrite) std::fill(dw + first, dw + last, 0.0f);
+    for (Index s = 0; s < slices; ++s) {
+      const float* from = partial + s * count;
+      for (Index i = first; i < last; ++i) dw[i] += from[i];
+    }
+  });
+}
+
+}  // namespace
+
+Index pointwise_packed_count(const PointwiseProblem& p) {
+  return std::max(p.c * round_up(p.k, kPanelRounding), p.k * round_up(p.c, kPanelRounding));
+}
+
+Index pointwise_weight_scratch(const PointwiseProblem& p) {
+  const WeightCut cut = cut_weight(p);
+  return cut.slices == 1 ? 0 : cut.slices * p.c * p.k;
+}
+
+template <class T>
+void pointwise_pack(const PointwiseProblem& p, const T* w, T* packed) {
+  if constexpr (std::is_same_v<T, float>) {
+    pack_matrix(p.c, p.k, w, 1, p.c, packed);
+  } else {
+    std::copy(w, w + p.k * p.c, packed);
+  }
+}
+
+template <class T>
+void pointwise_pack_transposed(const PointwiseProblem& p, const T* w, T* packed) {
+  if constexpr (std::is_same_v<T, float>) {
+    pack_matrix(p.k, p.c, w, p.c, 1, packed);
+  } else {
+    std::copy(w, w + p.k * p.c, packed);
+  }
+}
+
+template <class T>
+void pointwise_forward(const Context& ctx, const PointwiseProblem& p, const T* x, const T* packed,
+                       const Epilogue<T>& epilogue, T* y) {
+  if constexpr (std::is_same_v<T, float>) {
+    MatrixBlock whole{.rows = p.m,
+                      .columns = p.k,
+                      .depth = p.c,
+                      .a = x,
+                      .a_stride = p.c,
+                      .packed = packed,
+                      .y = y,
+                      .y_stride = p.k,
+                      .bias = epilogue.bias,
+                      .residual = epilogue.residual};
+    if (epilogue.activation != Activation::None) whole.low = 0.0f;
+    if (epilogue.activation == Activation::Relu6) whole.high = 6.0f;
+    multiply(ctx, whole);
+  } else {
+    const MapIn<T> w(packed, p.k, p.c);
+    for_row_blocks(ctx, p.m, [&](Index first, Index rows) {
+      Matrix<T> block = MapIn<T>(x + first * p.c, rows, p.c) * w.transpose();
+      finish(epilogue, first, p.k, block);
+      MapOut<T>(y + first * p.k, rows, p.k) = block;
+    });
+  }
+}
+
+template <class T>
+void pointwise_backward_data(const Context& ctx, const PointwiseProblem& p, const T* dy,
+                             const T* packed, Write write, T* dx) {
+  if constexpr (std::is_same_v<T, float>) {
+    multiply(ctx, {.rows = p.m,
+                   .columns = p.c,
+                   .depth = p.k,
+                   .a = dy,
+                   .a_stride = p.k,
+                   .packed = packed,
+                   .y = dx,
+                   .y_stride = p.c,
+                   .residual = write == Write::Accumulate ? dx : nullptr});
+  } else {
+    const MapIn<T> w(packed, p.k, p.c);
+    for_row_blocks(ctx, p.m, [&](Index first, Index rows) {
+      const MapIn<T> from(dy + first * p.k, rows, p.k);
+      MapOut<T> to(dx + first * p.c, rows, p.c);
+      if (write == Write::Overwrite) to.setZero();
+      to.noalias() += from * w;
+    });
+  }
+}
+
+template <class T>
+void pointwise_backward_weight(const Context& ctx, const PointwiseProblem& p, const T* x,
+                               const T* dy, T* scratch, Write write, T* dw) {
+  if constexpr (std::is_same_v<T, float>) {
+    const WeightCut cut = cut_weight(p);
+    const Index count = p.k * p.c;
+    parallel_for(ctx.pool, cut.tasks(), [&](Index task, int) {
+      if (cut.slices == 1) {
+        weight_task(p, cut, task, x, dy, write, dw);
+      } else {
+        const Index slice = task / (cut.k_blocks * cut.c_blocks);
+        weight_task(p, cut, task, x, dy, Write::Overwrite, scratch + slice * count);
+      }
+    });
+    if (cut.slices > 1) add_slices(ctx, count, cut.slices, scratch, write, dw);
+  } else {
+    const MapIn<T> in(x, p.m, p.c), out(dy, p.m, p.k);
+    for_row_blocks(ctx, p.k, [&](Index first, Index rows) {
+      MapOut<T> to(dw + first * p.c, rows, p.c);
+      if (write == Write::Overwrite) to.setZero();
+      to.noalias() += out.middleCols(first, rows).transpose() * in;
+    });
+  }
+}
+
+#define DF_INSTANTIATE(T)                                                                         \
+  template void pointwise_pack<T>(const PointwiseProblem&, const T*, T*);                         \
+  template void pointwise_pack_transposed<T>(const PointwiseProblem&, const T*, T*);              \
+  template void pointwise_forward<T>(const Context&, const PointwiseProblem&, const T*, const T*, \
+                                     const Epilogue<T>&, T*);                                     \
+  template void pointwise_backward_data<T>(const Context&, const PointwiseProblem&, const T*,     \
+                                           const T*, Write, T*);                                  \
+  template void pointwise_backward_weight<T>(const Context&, const PointwiseProblem&, const T*,   \
+                                             const T*, T*, Write, T*);
+DF_INSTANTIATE(float)
+DF_INSTANTIATE(double)
+#undef DF_INSTANTIATE
+
+}  // namespace dfengine::cpu

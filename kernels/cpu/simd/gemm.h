@@ -1,0 +1,112 @@
+// Register tile of the matrix product: R rows by V vectors of L columns, held in registers over the
+// whole depth, then finished (bias, clamp, residual) and stored once.
+#pragma once
+
+#include "kernels/cpu/simd/pointwise_conv.h"
+#include "kernels/cpu/simd/vec.h"
+
+// Loops over the tile must vanish early for the accumulators to become registers.
+#define DF_UNROLL _Pragma("GCC unroll 16")
+
+namespace dfengine::cpu::DF_ISA {
+
+// How A lies in memory: [rows, depth] or [depth, rows].
+enum class Order { RowMajor, Transposed };
+
+// The tile's part of a MatrixBlock, every pointer at the tile's first element.
+struct Tile {
+  Index depth;
+  const float* a;
+  Index a_stride;
+  const float* b;
+  Index b_step;   // floats from one step of depth to the next: the width of the panel
+  Index columns;  // to store: fewer than the tile has at the right edge
+  float* y;
+  Index y_stride;
+  const float* bias;
+  const float* residual;
+  float low, high;
+};
+
+// Finishes and stores a tile whose every column exists.
+template <int R, int V, int L>
+DF_INLINE void store_whole(const Tile& t, Vec<L> (&acc)[R][V]) {
+  if (t.bias != nullptr) {
+    DF_UNROLL for (int v = 0; v < V; ++v) {
+      const Vec<L> bias = load<L>(t.bias + v * L);
+      DF_UNROLL for (int r = 0; r < R; ++r) acc[r][v] += bias;
+    }
+  }
+  // The bound comes first in each comparison, so that NaN passes.
+  const Vec<L> low = broadcast<L>(t.low), high = broadcast<L>(t.high);
+  DF_UNROLL for (int r = 0; r < R; ++r) DF_UNROLL for (int v = 0; v < V; ++v) acc[r][v] =
+      vmin(high, vmax(low, acc[r][v]));
+  const Index stride = t.y_stride;
+  if (const float* residual = t.residual; residual != nullptr) {
+    DF_UNROLL for (int r = 0; r < R; ++r, residual += stride) DF_UNROLL for (int v = 0; v < V; ++v)
+        acc[r][v] += load<L>(residual + v * L);
+  }
+  float* y = t.y;
+  DF_UNROLL for (int r = 0; r < R; ++r, y += stride) DF_UNROLL for (int v = 0; v < V; ++v)
+      store<L>(y + v * L, acc[r][v]);
+}
+
+// The same from values [rows, width], one by one. Out of line: the right edge is rare.
+__attribute__((noinline)) inline void store_edge(const Tile& t, const float* values, int rows,
+                                                 int width) {
+  for (int r = 0; r < rows; ++r) {
+    for (Index j = 0; j < t.columns; ++j) {
+      float value = values[r * width + j];
+      if (t.bias != nullptr) value += t.bias[j];
+      value = t.low > value ? t.low : value;
+      value = t.high < value ? t.high : value;
+      if (t.residual != nullptr) value += t.residual[r * t.y_stride + j];
+      t.y[r * t.y_stride + j] = value;
+    }
+  }
+}
+
+template <Order O, int R, int V, int L>
+void multiply_tile(const Tile& t) {
+  // Three rows share a pointer: base, base + stride and base + 2 * stride are all one x86 address
+  // each, so that twelve rows take four registers.
+  constexpr int kGroups = (R + 2) / 3;
+  const Index stride = t.a_stride;
+  const float* a[kGroups];
+  DF_UNROLL for (int g = 0; g < kGroups; ++g) a[g] =
+      O == Order::RowMajor ? t.a + 3 * g * stride : t.a;
+  const float* b = t.b;
+  Vec<L> acc[R][V];
+  DF_UNROLL for (int r = 0; r < R; ++r) DF_UNROLL for (int v = 0; v < V; ++v) acc[r][v] = Vec<L>{};
+  for (Index k = 0; k < t.depth; ++k) {
+    Vec<L> right[V];
+    DF_UNROLL for (int v = 0; v < V; ++v) right[v] = load<L>(b + v * L);
+    DF_UNROLL for (int r = 0; r < R; ++r) {
+      const float left = O == Order::RowMajor ? a[r / 3][r % 3 * stride] : a[0][r];
+      DF_UNROLL for (int v = 0; v < V; ++v) acc[r][v] += broadcast<L>(left) * right[v];
+    }
+    DF_UNROLL for (int g = 0; g < kGroups; ++g) a[g] += O == Order::RowMajor ? 1 : stride;
+    b += t.b_step;
+  }
+  if (t.columns < V * L) {
+    float values[R * V * L];
+    DF_UNROLL for (int r = 0; r < R; ++r) DF_UNROLL for (int v = 0; v < V; ++v)
+        store<L>(values + (r * V + v) * L, acc[r][v]);
+    store_edge(t, values, R, V * L);
+  } else {
+    store_whole<R, V, L>(t, acc);
+  }
+}
+
+using TileFunction = void (*)(const Tile&);
+
+// The tile function for `rows` in [1, R].
+template <Order O, int R, int V, int L>
+TileFunction tile_function(Index rows) {
+  if constexpr (R > 1) {
+    if (rows < R) return tile_function<O, R - 1, V, L>(rows);
+  }
+  return &multiply_tile<O, R, V, L>;
+}
+
+}  // namespace dfengine::cpu::DF_ISA

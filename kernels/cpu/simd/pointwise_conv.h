@@ -1,0 +1,48 @@
+// The matrix product behind the float pointwise convolution, one per instruction set.
+#pragma once
+
+#include "kernels/cpu/isa.h"
+#include "kernels/shape.h"
+
+namespace dfengine::cpu {
+
+// Layout of a packed right-hand side B [depth, columns]: panels of 32 columns, each [depth][width],
+// one after the other; what is left over takes a panel of 32, or 16, or 16 and 8, or 8, filled up
+// with zeros. The same for every instruction set. The panel that starts at column j lies at
+// j * depth.
+inline constexpr Index kPanelWidth = 32;
+inline constexpr Index kPanelRounding = 8;
+
+// Width of the panel at the start of `left` remaining columns.
+constexpr Index panel_width(Index left) {
+  if (left > 24) return 32;
+  return left > 8 ? 16 : 8;
+}
+
+// Y [rows, columns] = clamp(A * B + bias, low, high) + residual.
+struct MatrixBlock {
+  Index rows = 0;
+  Index columns = 0;
+  Index depth = 0;
+  const float* a = nullptr;
+  Index a_stride = 0;             // see MatrixTable
+  const float* packed = nullptr;  // B, padded columns
+  float* y = nullptr;
+  Index y_stride = 0;               // between rows, of residual too
+  const float* bias = nullptr;      // [columns] or null
+  const float* residual = nullptr;  // [rows, columns] or null; may be y
+  float low = -__builtin_inff();
+  float high = __builtin_inff();
+};
+
+// Every element of Y is one chain of fused multiply-adds (without FMA: multiply, add) in the order
+// of depth, so results do not depend on how a product is cut into blocks of rows and columns.
+struct MatrixTable {
+  // A [rows, depth], a_stride between rows.
+  void (*multiply)(const MatrixBlock& block);
+  // A [depth, rows] read as its transpose, a_stride between steps of depth.
+  void (*multiply_transposed)(const MatrixBlock& block);
+};
+DF_ISA_TABLE(MatrixTable, matrix)
+
+}  // namespace dfengine::cpu

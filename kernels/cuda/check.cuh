@@ -1,0 +1,19 @@
+// The one way a failed CUDA call becomes an exception.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <source_location>
+
+namespace dfengine::cuda {
+
+// Throws DeviceError with the call's text, the place it stands at, CUDA's reason, and the driver's
+// and runtime's versions, unless status is cudaSuccess.
+void check(cudaError_t status, const char* call,
+           std::source_location place = std::source_location::current());
+
+// Behind every kernel launch: check(cudaGetLastError()) under the kernel's name. Does not wait for
+// the kernel to run.
+void check_launch(const char* kernel, std::source_location place = std::source_location::current());
+
+}  // namespace dfengine::cuda

@@ -1,0 +1,83 @@
+// The CUDA device: whether there is one, what it is, and how its errors are reported.
+#include "kernels/cuda/context.h"
+
+#include <cstdio>
+
+#include "kernels/cuda/check.cuh"
+#include "kernels/error.h"
+
+namespace dfengine::cuda {
+namespace {
+
+// 13000 -> "13.0"; 0 is what the runtime reports where no driver is installed.
+std::string version_text(int version) {
+  if (version == 0) return "none";
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+// Asked for when an error is being reported too, so a failure here must not hide that error.
+std::string versions() {
+  int driver = 0;
+  int runtime = 0;
+  if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;
+  if (cudaRuntimeGetVersion(&runtime) != cudaSuccess) runtime = 0;
+  return "driver " + version_text(driver) + ", runtime " + version_text(runtime);
+}
+
+std::string gibibytes(std::size_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f GiB", static_cast<double>(bytes) / (1 << 30));
+  return text;
+}
+
+// What the person can do about the failures that are about the machine, not about our code.
+const char* advice(cudaError_t status) {
+  switch (status) {
+    case cudaErrorNoDevice:
+    case cudaErrorInsufficientDriver:
+      return "; is the NVIDIA driver installed and new enough (nvidia-smi)? "
+             "CUDA_VISIBLE_DEVICES may hide devices";
+    case cudaErrorNoKernelImageForDevice:
+      return "; rebuild with CMAKE_CUDA_ARCHITECTURES set for this device";
+    case cudaErrorMemoryAllocation:
+      return "; try a smaller --batch-size, or free the device's memory";
+    default:
+      return "";
+  }
+}
+
+}  // namespace
+
+void check(cudaError_t status, const char* call, std::source_location place) {
+  if (status == cudaSuccess) return;
+  cudaGetLastError();  // or the next launch check would report this failure again
+  throw DeviceError(std::string(call) + " failed: " + cudaGetErrorString(status) + " (" +
+                    cudaGetErrorName(status) + ") at " + place.file_name() + ":" +
+                    std::to_string(place.line()) + "; " + versions() + advice(status));
+}
+
+void check_launch(const char* kernel, std::source_location place) {
+  check(cudaGetLastError(), kernel, place);
+}
+
+bool available() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) == cudaSuccess) return count > 0;
+  cudaGetLastError();
+  return false;
+}
+
+std::string device_summary() {
+  int device = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
+  std::size_t free_bytes = 0;
+  std::size_t total_bytes = 0;
+  check(cudaMemGetInfo(&free_bytes, &total_bytes), "cudaMemGetInfo");
+  return std::string(properties.name) + ", compute capability " + std::to_string(properties.major) +
+         "." + std::to_string(properties.minor) + ", " + gibibytes(total_bytes) + " (" +
+         gibibytes(free_bytes) + " free), " + versions();
+}
+
+}  // namespace dfengine::cuda

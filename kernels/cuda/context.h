@@ -1,0 +1,16 @@
+// What the rest of dfengine may ask about CUDA without seeing a CUDA header. Builds without CUDA
+// have these functions too: context_stub.cpp.
+#pragma once
+
+#include <string>
+
+namespace dfengine::cuda {
+
+// True when this build has CUDA and at least one device answers. Never throws.
+bool available();
+
+// One line about the current device: name, compute capability, memory, driver and runtime version.
+// Throws DeviceError when this build has no CUDA, or no device answers; the message says which.
+std::string device_summary();
+
+}  // namespace dfengine::cuda

@@ -1,0 +1,15 @@
+// kernels/cuda/context.h for builds without CUDA.
+#include "kernels/cuda/context.h"
+#include "kernels/error.h"
+
+namespace dfengine::cuda {
+
+bool available() {
+  return false;
+}
+
+std::string device_summary() {
+  throw DeviceError("no CUDA in this build: rebuild with --preset cuda");
+}
+
+}  // namespace dfengine::cuda

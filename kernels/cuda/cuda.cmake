@@ -1,0 +1,24 @@
+# The CUDA side of dfengine_lib: included by CMakeLists.txt when DFENGINE_CUDA is on.
+find_program(CMAKE_CUDA_COMPILER nvcc HINTS ENV CUDA_PATH ENV CUDA_HOME PATH_SUFFIXES bin
+  PATHS /usr/local/cuda/bin DOC "The CUDA compiler")
+if(NOT CMAKE_CUDA_COMPILER)
+  message(FATAL_ERROR "DFENGINE_CUDA is on, but nvcc was found neither on PATH nor in "
+    "/usr/local/cuda/bin. Install the CUDA toolkit, set CUDA_PATH, or use --preset cpu.")
+endif()
+enable_language(CUDA)
+# CMake 3.25 does not know nvcc's flag for C++20, which .cu files take from CMAKE_CXX_STANDARD.
+if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+endif()
+find_package(CUDAToolkit REQUIRED)
+
+file(GLOB CUDA_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/cuda/*.cu)
+target_sources(dfengine_lib PRIVATE ${CUDA_SOURCES})
+target_compile_options(dfengine_lib PRIVATE
+  $<$<COMPILE_LANGUAGE:CUDA>:-lineinfo;-Xcompiler=-Wall,-Wextra,-Wshadow,-Wconversion>)
+if(DFENGINE_WERROR)
+  target_compile_options(dfengine_lib PRIVATE
+    $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;-Xcompiler=-Werror>)
+endif()
+target_compile_definitions(dfengine_lib PUBLIC DFENGINE_CUDA=1)
+target_link_libraries(dfengine_lib PRIVATE CUDA::cudart_static)

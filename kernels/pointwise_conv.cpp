@@ -1,0 +1,18 @@
+// Checked sizes of a pointwise convolution.
+#include "kernels/pointwise_conv.h"
+
+#include <string>
+
+#include "kernels/error.h"
+
+namespace dfengine {
+
+PointwiseProblem PointwiseProblem::make(Index m, Index c, Index k) {
+  if (m < 1 || c < 1 || k < 1)
+    throw ShapeError("pointwise convolution: rows " + std::to_string(m) + ", channels in " +
+                     std::to_string(c) + ", channels out " + std::to_string(k) +
+                     ": all must be at least 1");
+  return {m, c, k};
+}
+
+}  // namespace dfengine

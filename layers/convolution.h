@@ -1,0 +1,63 @@
+// What the three convolution layers share: an optional batch norm folded in, an activation and a
+// residual behind it. Plain (nothing fused): trainable. With anything fused: inference form, no
+// gradient, weights and bias prepared from weight and batch norm vectors.
+#pragma once
+
+#include <optional>
+
+#include "kernels/epilogue.h"
+#include "layers/layer.h"
+
+namespace dfengine {
+
+struct ConvFusion {
+  std::optional<FoldedNorm> norm;
+  Activation activation = Activation::None;
+  bool residual = false;  // a second input is added behind the activation
+};
+
+class Convolution : public Layer {
+ public:
+  Convolution(std::string name, ParamSpec weight, ConvFusion fusion)
+      : Layer(std::move(name)), weight_(std::move(weight)), fusion_(std::move(fusion)) {}
+
+  std::string kind() const final;
+  std::vector<ParamSpec> params() const final;
+  void prepare(Element element, std::span<void* const> params, void* prepared) const final;
+  LayerPtr with_activation(Activation activation) const final;
+  LayerPtr with_norm(const FoldedNorm& norm) const final;
+  LayerPtr with_residual() const final;
+
+ protected:
+  virtual std::string base_kind() const = 0;
+  virtual LayerPtr with_fusion(ConvFusion fusion) const = 0;
+  // Output channels: the length of the folded bias.
+  virtual Index channels_out() const = 0;
+  // Elements of the weights in the kernel's order, and the reordering itself.
+  virtual Index packed_count() const = 0;
+  virtual void pack(const float* w, float* packed) const = 0;
+  virtual void pack(const double* w, double* packed) const = 0;
+
+  const ConvFusion& fusion() const { return fusion_; }
+  std::size_t input_count() const { return fusion_.residual ? 2 : 1; }
+  void expect_residual(std::span<const Spec> in, const Spec& out) const;
+  // prepared = packed weights, then the bias.
+  Index prepared_bytes(Element element) const;
+  template <class T>
+  Epilogue<T> epilogue(const LayerIo& io) const {
+    Epilogue<T> e;
+    if (fusion_.norm) e.bias = static_cast<const T*>(io.prepared) + packed_count();
+    e.activation = fusion_.activation;
+    if (fusion_.residual) e.residual = static_cast<const T*>(io.x[1]);
+    return e;
+  }
+
+ private:
+  template <class T>
+  void prepare_as(std::span<void* const> params, T* prepared) const;
+
+  ParamSpec weight_;
+  ConvFusion fusion_;
+};
+
+}  // namespace dfengine

@@ -1,0 +1,74 @@
+#include "layers/graph.h"
+
+#include <unordered_set>
+
+#include "kernels/error.h"
+
+namespace dfengine {
+
+ValueId Graph::add_input(std::string name) {
+  const auto id = static_cast<ValueId>(values_.size());
+  values_.push_back({std::move(name), -1});
+  inputs_.push_back(id);
+  return id;
+}
+
+ValueId Graph::add(LayerPtr layer, std::vector<ValueId> inputs) {
+  for (ValueId v : inputs)
+    if (v < 0 || v >= static_cast<ValueId>(values_.size()))
+      throw UsageError("layer " + layer->name() + ": input value does not exist");
+  if (inputs.size() > kMaxInputs) throw UsageError("layer " + layer->name() + ": too many inputs");
+  const auto id = static_cast<ValueId>(values_.size());
+  values_.push_back({layer->name(), static_cast<int>(nodes_.size())});
+  nodes_.push_back({std::move(layer), std::move(inputs), id});
+  return id;
+}
+
+void Graph::mark_output(ValueId value, std::string name) {
+  outputs_.push_back({value, std::move(name)});
+}
+
+ValueId Graph::input(std::string_view name) const {
+  for (ValueId v : inputs_)
+    if (values_[static_cast<std::size_t>(v)].name == name) return v;
+  throw UsageError("graph has no input '" + std::string(name) + "'");
+}
+
+ValueId Graph::output(std::string_view name) const {
+  for (const Output& o : outputs_)
+    if (o.name == name) return o.value;
+  throw UsageError("graph has no output '" + std::string(name) + "'");
+}
+
+std::vector<int> Graph::consumer_counts() const {
+  std::vector<int> counts(values_.size(), 0);
+  for (const Node& node : nodes_)
+    for (ValueId v : node.inputs) ++counts[static_cast<std::size_t>(v)];
+  return counts;
+}
+
+std::vector<ParamSpec> Graph::params() const {
+  std::vector<ParamSpec> all;
+  std::unordered_set<std::string> seen;
+  for (const Node& node : nodes_)
+    for (ParamSpec& p : node.layer->params())
+      if (seen.insert(p.name).second) all.push_back(std::move(p));
+  return all;
+}
+
+std::vector<Spec> Graph::infer(std::span<const Spec> input_specs) const {
+  if (input_specs.size() != inputs_.size())
+    throw ShapeError("graph: number of input shapes differs from its inputs");
+  std::vector<Spec> specs(values_.size());
+  for (std::size_t i = 0; i < inputs_.size(); ++i)
+    specs[static_cast<std::size_t>(inputs_[i])] = input_specs[i];
+  std::vector<Spec> in;
+  for (const Node& node : nodes_) {
+    in.clear();
+    for (ValueId v : node.inputs) in.push_back(specs[static_cast<std::size_t>(v)]);
+    specs[static_cast<std::size_t>(node.output)] = node.layer->infer(in);
+  }
+  return specs;
+}
+
+}  // namespace dfengine

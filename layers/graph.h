@@ -1,0 +1,58 @@
+// A network as a list of nodes in the order they run. Values are numbered; each is a graph input or
+// the output of one node. The graph knows no batch size: shapes come when a plan is built.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "layers/layer.h"
+
+namespace dfengine {
+
+using ValueId = int;
+
+struct Node {
+  LayerPtr layer;
+  std::vector<ValueId> inputs;
+  ValueId output = -1;
+};
+
+struct GraphValue {
+  std::string name;   // of the layer that makes it, or of the input
+  int producer = -1;  // node, or -1 for a graph input
+};
+
+class Graph {
+ public:
+  ValueId add_input(std::string name);
+  // Appends a node; its inputs must exist. Returns its output.
+  ValueId add(LayerPtr layer, std::vector<ValueId> inputs);
+  // Keeps a value readable after a run under this name.
+  void mark_output(ValueId value, std::string name);
+
+  const std::vector<Node>& nodes() const { return nodes_; }
+  const std::vector<GraphValue>& values() const { return values_; }
+  const std::vector<ValueId>& inputs() const { return inputs_; }
+  struct Output {
+    ValueId value;
+    std::string name;
+  };
+  const std::vector<Output>& outputs() const { return outputs_; }
+  // The input or output of this name; throws UsageError if there is none.
+  ValueId input(std::string_view name) const;
+  ValueId output(std::string_view name) const;
+  // How many nodes read each value.
+  std::vector<int> consumer_counts() const;
+  // Every parameter once, in node order.
+  std::vector<ParamSpec> params() const;
+  // Specs of all values for these input specs (in the order of inputs()).
+  std::vector<Spec> infer(std::span<const Spec> input_specs) const;
+
+ private:
+  std::vector<Node> nodes_;
+  std::vector<GraphValue> values_;
+  std::vector<ValueId> inputs_;
+  std::vector<Output> outputs_;
+};
+
+}  // namespace dfengine

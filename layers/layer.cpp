@@ -1,0 +1,44 @@
+#include "layers/layer.h"
+
+#include <fmt/format.h>
+
+#include "kernels/error.h"
+
+namespace dfengine {
+
+std::string to_string(const Shape& s) {
+  return fmt::format("[{}, {}, {}, {}]", s.n, s.h, s.w, s.c);
+}
+
+Index ParamSpec::count() const {
+  Index n = 1;
+  for (Index d : file_shape) n *= d;
+  return n;
+}
+
+void Layer::backward(const LayerContext&, const LayerIo&) const {
+  throw Error("layer " + name() + " (" + kind() + ") has no gradient");
+}
+
+void Layer::fail_shape(const std::string& problem) const {
+  throw ShapeError("layer " + name_ + ": " + problem);
+}
+
+void Layer::expect_inputs(std::span<const Spec> in, std::size_t count) const {
+  if (in.size() != count)
+    fail_shape(fmt::format("takes {} inputs, {} were given", count, in.size()));
+}
+
+std::string activation_suffix(Activation activation) {
+  switch (activation) {
+    case Activation::Relu:
+      return "+relu";
+    case Activation::Relu6:
+      return "+relu6";
+    case Activation::None:
+      break;
+  }
+  return "";
+}
+
+}  // namespace dfengine

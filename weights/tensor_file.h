@@ -1,0 +1,63 @@
+// Named host tensors: what every reader of weights returns and every writer takes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace dfengine::weights {
+
+enum class DType { F64, F32, F16, BF16, I64, I32, I16, I8, U8, Bool };
+
+// Bytes of one element.
+std::size_t dtype_size(DType dtype);
+// The name safetensors uses: "F32", "BOOL", ...
+const char* dtype_name(DType dtype);
+// Inverse of dtype_name; nothing for a name we do not know.
+std::optional<DType> dtype_from_name(std::string_view name);
+
+// Product of the dimensions, 1 for a scalar (empty shape). Nothing if a dimension is negative or if
+// the product of the dimensions that are not zero overflows.
+std::optional<std::int64_t> checked_count(std::span<const std::int64_t> shape);
+
+// A dense row-major tensor; bytes holds little-endian elements, last dimension fastest.
+struct Tensor {
+  std::string name;
+  DType dtype = DType::F32;
+  std::vector<std::int64_t> shape;
+  std::vector<std::byte> bytes;
+
+  // Elements by shape. Throws ShapeError for a shape that checked_count refuses.
+  std::int64_t count() const;
+};
+
+struct TensorFile {
+  std::vector<Tensor> tensors;
+  std::map<std::string, std::string> metadata;
+
+  // The tensor of that name, or null. Valid until tensors changes.
+  const Tensor* find(std::string_view name) const;
+};
+
+// Elements as float: F32 as it is, F16 and BF16 exactly, F64 rounded to nearest.
+// Throws ModelFileError naming the tensor for other types, or if bytes does not fit the shape.
+std::vector<float> to_float(const Tensor& tensor);
+
+// Elements of an I64 tensor. Throws as to_float.
+std::vector<std::int64_t> to_int64(const Tensor& tensor);
+
+// An F32 or I64 tensor. Throws ShapeError if values does not fill shape exactly.
+Tensor make_tensor(std::string name, std::vector<std::int64_t> shape,
+                   std::span<const float> values);
+Tensor make_tensor(std::string name, std::vector<std::int64_t> shape,
+                   std::span<const std::int64_t> values);
+
+// Text from a file, fit for an error message: control bytes become '?', long text is cut.
+std::string printable(std::string_view text);
+
+}  // namespace dfengine::weights
