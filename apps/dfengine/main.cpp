@@ -1,3 +1,56 @@
-int main() {
+// dfengine: the program. Registers the subcommands and turns exceptions into exit codes.
+#include <cstdio>
+#include <exception>
+
+#include "apps/dfengine/commands.h"
+#include "kernels/error.h"
+
+namespace {
+
+using dfengine::ExitCode;
+
+int report(ExitCode code, const char* message) {
+  std::fprintf(stderr, "dfengine: %s\n", message);
+  return static_cast<int>(code);
+}
+
+int run(int argc, char** argv) {
+  CLI::App program("Detector of synthetic faces: MobileNetV2 training and inference", "dfengine");
+  program.set_version_flag("--version", DFENGINE_VERSION);
+  program.require_subcommand(1);
+  program.footer(
+      "Exit codes: 0 done, 1 failed run, 2 usage, 3 bad data, 4 bad model or weights file,\n"
+      "5 no device, 130 interrupted.");
+  dfengine::add_train(program);
+  dfengine::add_eval(program);
+  dfengine::add_predict(program);
+  dfengine::add_embed(program);
+  dfengine::add_info(program);
+  dfengine::add_synth(program);
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return program.exit(e) == 0 ? 0 : static_cast<int>(ExitCode::Usage);
+  }
   return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const dfengine::Exit& e) {
+    return report(e.code, e.message.c_str());
+  } catch (const dfengine::UsageError& e) {
+    return report(ExitCode::Usage, e.what());
+  } catch (const dfengine::DataError& e) {
+    return report(ExitCode::BadData, e.what());
+  } catch (const dfengine::ModelFileError& e) {
+    return report(ExitCode::BadModel, e.what());
+  } catch (const dfengine::DeviceError& e) {
+    return report(ExitCode::NoDevice, e.what());
+  } catch (const std::exception& e) {
+    return report(ExitCode::Failed, e.what());
+  }
 }

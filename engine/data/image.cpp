@@ -147,4 +147,13 @@ void prepare_image(const Image& image, Crop crop, Index size, Resizer& resizer, 
   resizer.resize_window(image, h, w, {crop_start(h, size), crop_start(w, size), size, size}, out);
 }
 
+void mirror(std::uint8_t* image, Index size) {
+  for (Index y = 0; y < size; ++y) {
+    std::uint8_t* row = image + y * size * 3;
+    for (Index a = 0, b = size - 1; a < b; ++a, --b) {
+      std::swap_ranges(row + 3 * a, row + 3 * a + 3, row + 3 * b);
+    }
+  }
+}
+
 }  // namespace dfengine

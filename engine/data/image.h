@@ -41,4 +41,7 @@ enum class Crop { None, Center };
 // out [size, size, 3]. Throws ShapeError for an empty image or size < 1.
 void prepare_image(const Image& image, Crop crop, Index size, Resizer& resizer, std::uint8_t* out);
 
+// image [size, size, 3], mirrored left to right in place.
+void mirror(std::uint8_t* image, Index size);
+
 }  // namespace dfengine

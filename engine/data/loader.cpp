@@ -20,16 +20,6 @@ LoaderOptions checked(const LoaderOptions& options) {
   return options;
 }
 
-// image [size, size, 3], mirrored left to right in place.
-void mirror(std::uint8_t* image, Index size) {
-  for (Index y = 0; y < size; ++y) {
-    std::uint8_t* row = image + y * size * 3;
-    for (Index a = 0, b = size - 1; a < b; ++a, --b) {
-      std::swap_ranges(row + 3 * a, row + 3 * a + 3, row + 3 * b);
-    }
-  }
-}
-
 }  // namespace
 
 Loader::Loader(const Dataset& dataset, LoaderOptions options)

@@ -1,0 +1,113 @@
+#include "apps/dfengine/common.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "engine/data/dataset.h"
+#include "engine/data/resize.h"
+#include "kernels/cpu/thread_pool.h"
+#include "kernels/cuda/context.h"
+#include "kernels/error.h"
+
+namespace dfengine {
+
+void DeviceOptions::add_to(CLI::App& command) {
+  command.add_option("--device", device, "auto, cpu or cuda")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->capture_default_str();
+  command.add_option("--threads", threads, "CPU threads; 0: all this process may use")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+}
+
+void DeviceOptions::check() const {
+  if (device != "cuda") return;
+  const std::string found = cuda::device_summary();  // throws where there is none
+  throw DeviceError("found " + found +
+                    ", but this version computes on the CPU only: use --device cpu");
+}
+
+int DeviceOptions::thread_count() const {
+  return threads > 0 ? threads : cpu::ThreadPool::available();
+}
+
+std::vector<std::filesystem::path> list_pictures(const std::vector<std::filesystem::path>& paths) {
+  std::vector<std::filesystem::path> all;
+  for (const std::filesystem::path& path : paths) {
+    if (!std::filesystem::is_directory(path)) {
+      all.push_back(path);
+      continue;
+    }
+    const auto begin = static_cast<std::ptrdiff_t>(all.size());
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(path))
+      if (entry.is_regular_file() && is_picture(entry.path())) all.push_back(entry.path());
+    std::sort(all.begin() + begin, all.end());
+  }
+  if (all.empty()) throw DataError("no pictures (jpg, jpeg, png, bmp) in the paths given");
+  return all;
+}
+
+Crop parse_crop(const std::string& name) {
+  if (name == "none") return Crop::None;
+  if (name == "center") return Crop::Center;
+  throw UsageError("crop '" + name + "' is unknown; known: none center");
+}
+
+std::vector<BadPicture> for_each_batch(
+    const std::vector<std::filesystem::path>& paths, Crop crop, Index size,
+    const std::function<void(const std::uint8_t*, const std::vector<std::size_t>&)>& use) {
+  constexpr std::size_t kBatch = 32;
+  const auto bytes = static_cast<std::size_t>(size * size * 3);
+  std::vector<std::uint8_t> pixels(kBatch * bytes);
+  std::vector<std::size_t> which;
+  std::vector<BadPicture> bad;
+  Resizer resizer;
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    try {
+      prepare_image(decode_image(paths[i]), crop, size, resizer,
+                    pixels.data() + which.size() * bytes);
+      which.push_back(i);
+    } catch (const DataError& e) {
+      bad.push_back({paths[i], e.what()});
+    }
+    if (which.size() == kBatch || (i + 1 == paths.size() && !which.empty())) {
+      use(pixels.data(), which);
+      which.clear();
+    }
+  }
+  return bad;
+}
+
+ProgressLine::ProgressLine(bool wanted) : on_terminal_(wanted && isatty(STDERR_FILENO) == 1) {}
+
+void ProgressLine::show(const std::string& text) {
+  if (!on_terminal_) return;
+  fmt::print(stderr, "\r\x1b[K{}", text);
+  std::fflush(stderr);
+  shown_ = true;
+}
+
+void ProgressLine::clear() {
+  if (!shown_) return;
+  fmt::print(stderr, "\r\x1b[K");
+  std::fflush(stderr);
+  shown_ = false;
+}
+
+std::string bar(double share) {
+  constexpr int kWidth = 20;
+  const int filled = std::clamp(static_cast<int>(share * kWidth), 0, kWidth);
+  return "[" + std::string(static_cast<std::size_t>(filled), '=') +
+         std::string(static_cast<std::size_t>(kWidth - filled), ' ') + "]";
+}
+
+std::string clock_text(double seconds) {
+  const auto s = static_cast<long>(seconds + 0.5);
+  if (s >= 3600) return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
+  return fmt::format("{}:{:02}", s / 60, s % 60);
+}
+
+}  // namespace dfengine

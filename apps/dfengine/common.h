@@ -1,0 +1,63 @@
+// What several commands share: device choice, threads, lists of pictures, progress.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "engine/data/image.h"
+
+namespace dfengine {
+
+// Where to compute.
+struct DeviceOptions {
+  std::string device = "auto";  // auto, cpu, cuda
+  int threads = 0;
+
+  void add_to(CLI::App& command);
+  // Throws DeviceError where `device` cannot be had.
+  void check() const;
+  int thread_count() const;
+};
+
+// Files as given; of folders, the pictures inside at any depth, sorted. A path that does not exist
+// stays in the list, so that reading it reports it. DataError when nothing is left.
+std::vector<std::filesystem::path> list_pictures(const std::vector<std::filesystem::path>& paths);
+
+// "none" or "center"; UsageError otherwise.
+Crop parse_crop(const std::string& name);
+
+// A picture that could not be used.
+struct BadPicture {
+  std::filesystem::path path;
+  std::string reason;
+};
+
+// Decodes the pictures batch by batch and hands each batch of `size` x `size` pixels to `use`, with
+// the positions in `paths` of the pictures in it. Returns those that could not be read.
+std::vector<BadPicture> for_each_batch(
+    const std::vector<std::filesystem::path>& paths, Crop crop, Index size,
+    const std::function<void(const std::uint8_t* pixels, const std::vector<std::size_t>& which)>&
+        use);
+
+// A line that is drawn over itself on a terminal; does nothing elsewhere.
+class ProgressLine {
+ public:
+  explicit ProgressLine(bool wanted);
+  ~ProgressLine() { clear(); }
+  bool on_terminal() const { return on_terminal_; }
+  void show(const std::string& text);
+  void clear();
+
+ private:
+  bool on_terminal_;
+  bool shown_ = false;
+};
+
+// "[=====>    ]" for a share from 0 to 1.
+std::string bar(double share);
+// "1:23:45" or "2:05".
+std::string clock_text(double seconds);
+
+}  // namespace dfengine

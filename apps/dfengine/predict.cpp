@@ -1,0 +1,129 @@
+// dfengine predict: the chance of being fake for pictures without labels.
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "apps/dfengine/commands.h"
+#include "apps/dfengine/common.h"
+#include "engine/predictor.h"
+#include "kernels/error.h"
+
+namespace dfengine {
+namespace {
+
+struct Arguments {
+  std::filesystem::path model;
+  std::vector<std::filesystem::path> paths;
+  std::string format = "table";
+  DeviceOptions device;
+};
+
+struct Result {
+  std::filesystem::path path;
+  std::optional<double> prob;  // none: unreadable
+  std::string error;
+};
+
+std::vector<Result> predict(const Arguments& a, Model& model) {
+  const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
+  cpu::ThreadPool pool(a.device.thread_count());
+  Predictor predictor(model, pool, Predictor::Output::Logits);
+  std::vector<Result> results(paths.size());
+  for (std::size_t i = 0; i < paths.size(); ++i) results[i].path = paths[i];
+  std::vector<float> logits;
+  const auto bad = for_each_batch(
+      paths, model.crop, model.config.input_size,
+      [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
+        logits.resize(which.size());
+        predictor.run(pixels, static_cast<Index>(which.size()), logits.data());
+        for (std::size_t k = 0; k < which.size(); ++k) results[which[k]].prob = sigmoid(logits[k]);
+      });
+  for (const BadPicture& b : bad)
+    for (Result& r : results)
+      if (r.path == b.path) r.error = b.reason;
+  return results;
+}
+
+std::string verdict(const Model& model, double prob) {
+  return model.classes[prob >= model.threshold ? 1 : 0];
+}
+
+void print_table(const std::vector<Result>& results, const Model& model) {
+  fmt::print("prob_fake  verdict  path (threshold {:g})\n", model.threshold);
+  for (const Result& r : results)
+    if (r.prob) fmt::print("{:9.4f}  {:7}  {}\n", *r.prob, verdict(model, *r.prob), r.path.string());
+}
+
+void print_csv(const std::vector<Result>& results, const Model& model) {
+  fmt::print("path,prob_fake,verdict,error\n");
+  for (const Result& r : results) {
+    if (r.prob) {
+      fmt::print("{},{:.8f},{},\n", csv_field(r.path.string()), *r.prob, verdict(model, *r.prob));
+    } else {
+      fmt::print("{},,,{}\n", csv_field(r.path.string()), csv_field(r.error));
+    }
+  }
+}
+
+void print_json(const std::vector<Result>& results, const Model& model) {
+  nlohmann::json all = nlohmann::json::array();
+  for (const Result& r : results) {
+    nlohmann::json one = {{"path", r.path.string()}};
+    if (r.prob) {
+      one["prob_fake"] = *r.prob;
+      one["verdict"] = verdict(model, *r.prob);
+    } else {
+      one["error"] = r.error;
+    }
+    all.push_back(std::move(one));
+  }
+  const nlohmann::json report = {{"positive_class", model.positive_class},
+                                 {"threshold", model.threshold},
+                                 {"results", std::move(all)}};
+  // A file name need not be UTF-8: bytes that are not become U+FFFD.
+  fmt::print("{}\n", report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+}
+
+void run_predict(const Arguments& a) {
+  a.device.check();
+  Model model = load_detector(a.model);
+  const std::vector<Result> results = predict(a, model);
+  if (a.format == "csv") {
+    print_csv(results, model);
+  } else if (a.format == "json") {
+    print_json(results, model);
+  } else {
+    print_table(results, model);
+  }
+  std::fflush(stdout);
+  std::size_t bad = 0;
+  for (const Result& r : results) {
+    if (r.prob) continue;
+    ++bad;
+    fmt::print(stderr, "dfengine: {}\n", r.error);
+  }
+  if (bad > 0)
+    throw Exit{ExitCode::BadData,
+               fmt::format("{} of {} pictures could not be read", bad, results.size())};
+}
+
+}  // namespace
+
+void add_predict(CLI::App& program) {
+  auto a = std::make_shared<Arguments>();
+  CLI::App* command = program.add_subcommand(
+      "predict",
+      "Chance of being fake for each picture. Trust it for pictures like those the model was trained "
+      "on: other generators, crops or compressions need figures of their own (dfengine eval)");
+  command->add_option("--model", a->model, "Model file, as train writes it")->required();
+  command->add_option("--format", a->format, "table, csv or json")
+      ->check(CLI::IsMember({"table", "csv", "json"}))
+      ->capture_default_str();
+  command->add_option("PATH", a->paths, "Pictures, or folders of them")->required();
+  a->device.add_to(*command);
+  command->callback([a] { run_predict(*a); });
+}
+
+}  // namespace dfengine

@@ -1,0 +1,182 @@
+// dfengine train: fine-tunes or trains MobileNetV2 on DIR/{train,valid}/{real,fake}.
+#include "engine/train/trainer.h"
+
+#include <fmt/format.h>
+
+#include <csignal>
+#include <memory>
+
+#include "apps/dfengine/commands.h"
+#include "apps/dfengine/common.h"
+#include "engine/memory.h"
+#include "engine/train/run_files.h"
+
+namespace dfengine {
+namespace {
+
+std::atomic<bool> interrupted{false};
+
+void on_interrupt(int) {
+  interrupted = true;
+  // A second Ctrl-C ends the program at once: last.ckpt on disk is whole at any moment.
+  std::signal(SIGINT, SIG_DFL);
+}
+
+// What the command line said, before a recipe's settings are filled in.
+struct Arguments {
+  TrainOptions values;
+  DeviceOptions device;
+  std::string recipe = "finetune", optimizer, schedule, freeze;
+  bool hflip = true;
+  bool resume = false;
+  bool no_progress = false;
+};
+
+// Options that a run cannot change once begun: refused with --resume.
+std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
+  std::vector<CLI::Option*> all;
+  const auto add = [&](CLI::Option* option) { all.push_back(option); };
+  TrainOptions& v = a.values;
+  add(command.add_option("--weights", v.weights, "Start from these weights (safetensors)"));
+  add(command.add_option("--recipe", a.recipe,
+                         "finetune: head first, then everything. seed: the frozen-base notebook "
+                         "this replaces. Later options change single settings")
+          ->capture_default_str());
+  add(command.add_option("--epochs", v.epochs, "Passes over the training pictures"));
+  add(command.add_option("--batch-size", v.batch_size, "Pictures per step"));
+  add(command.add_option("--lr", v.lr, "Learning rate after warm-up"));
+  add(command.add_option("--optimizer", a.optimizer, "adam or adamw"));
+  add(command.add_option("--weight-decay", v.weight_decay, "On weights, not on biases and norms"));
+  add(command.add_option("--freeze", a.freeze,
+                         "all, none, or K: the first K of 19 blocks keep their values"));
+  add(command.add_option("--unfreeze-at-epoch", v.unfreeze_at_epoch,
+                         "From this epoch on nothing is frozen"));
+  add(command.add_option("--head-epochs", v.head_epochs,
+                         "First epochs that train the head alone, at ten times --lr"));
+  add(command.add_option("--schedule", a.schedule, "cosine, plateau or constant"));
+  add(command.add_option("--warmup", v.warmup, "Epochs of linear warm-up"));
+  add(command.add_option("--patience", v.patience,
+                         "Stop after so many epochs without a better validation loss; 0: never"));
+  add(command.add_option("--img-size", v.img_size, "Side in pixels: a multiple of 32, 96 to 320"));
+  add(command.add_option("--width", v.width, "Width multiplier where no --weights are given"));
+  add(command.add_flag("--hflip,!--no-hflip", a.hflip, "Mirror half of the pictures at random"));
+  add(command.add_option("--seed", v.seed, "Of initial values, order, mirroring and dropout"));
+  return all;
+}
+
+// The recipe's settings, with those the person named put over them.
+TrainOptions merge(const CLI::App& command, const Arguments& a) {
+  TrainOptions o = recipe(a.recipe);
+  const TrainOptions& v = a.values;
+  const auto given = [&](const char* name) { return command.get_option(name)->count() > 0; };
+  o.data = v.data;
+  o.output = v.output;
+  o.weights = v.weights;
+  if (given("--epochs")) o.epochs = v.epochs;
+  if (given("--batch-size")) o.batch_size = v.batch_size;
+  if (given("--lr")) o.lr = v.lr;
+  if (given("--optimizer")) o.optimizer = parse_optimizer(a.optimizer);
+  if (given("--weight-decay")) o.weight_decay = v.weight_decay;
+  if (given("--freeze")) o.freeze = parse_freeze(a.freeze);
+  if (given("--unfreeze-at-epoch")) o.unfreeze_at_epoch = v.unfreeze_at_epoch;
+  if (given("--head-epochs")) o.head_epochs = v.head_epochs;
+  if (given("--schedule")) o.schedule = parse_schedule(a.schedule);
+  if (given("--warmup")) o.warmup = v.warmup;
+  if (given("--patience")) o.patience = v.patience;
+  if (given("--img-size")) o.img_size = v.img_size;
+  if (given("--width")) o.width = v.width;
+  if (given("--hflip")) o.hflip = a.hflip;
+  if (given("--seed")) o.seed = v.seed;
+  o.threads = a.device.threads;
+  // Without weights there is nothing worth keeping frozen.
+  if (o.weights.empty() && a.recipe == "finetune" && !given("--head-epochs")) o.head_epochs = 0;
+  return o;
+}
+
+std::string describe(const TrainPhase& phase) {
+  if (phase.frozen_blocks == kFeatureBlocks) return "head alone, base frozen";
+  if (phase.frozen_blocks == 0) return "everything";
+  return fmt::format("all but the first {} blocks", phase.frozen_blocks);
+}
+
+TrainObserver make_observer(ProgressLine& line, bool progress) {
+  TrainObserver o;
+  o.start = [](const TrainObserver::Start& s) {
+    fmt::print("train {} real + {} fake, valid {} real + {} fake; {} threads{}\n", s.train_real,
+               s.train_fake, s.valid_real, s.valid_fake, s.threads,
+               s.resumed ? fmt::format("; goes on at epoch {}", s.first_epoch) : "");
+  };
+  o.phase = [](const TrainPhase& phase, Index planned) {
+    fmt::print("training {}; planned memory {} MiB\n", describe(phase), planned >> 20);
+    std::fflush(stdout);
+  };
+  o.step = [&line, progress](const TrainObserver::Progress& p) {
+    if (!progress) return;
+    const std::string text = fmt::format(
+        "epoch {}/{} {}/{} loss {:.4f} accuracy {:.4f} {:.1f} img/s", p.epoch, p.epochs, p.step,
+        p.steps, p.loss, p.accuracy, p.images_per_second);
+    if (line.on_terminal()) {
+      line.show(fmt::format("{} {} ETA {}", bar(static_cast<double>(p.step) / double(p.steps)),
+                            text, clock_text(p.seconds_left)));
+    } else if (p.step * 4 / p.steps != (p.step - 1) * 4 / p.steps) {  // a line per quarter
+      fmt::print("{} ETA {}\n", text, clock_text(p.seconds_left));
+      std::fflush(stdout);
+    }
+  };
+  o.epoch = [&line](const EpochRow& r, bool best) {
+    line.clear();
+    fmt::print(
+        "epoch {}: loss {:.4f} accuracy {:.4f} | valid loss {:.4f} accuracy {:.4f} AUC {:.4f} | "
+        "lr {:.3g} | {}{}\n",
+        r.epoch, r.train_loss, r.train_accuracy, r.valid_loss, r.valid_accuracy, r.valid_auc, r.lr,
+        clock_text(r.seconds), best ? " | best" : "");
+    std::fflush(stdout);
+  };
+  return o;
+}
+
+void run_train(const CLI::App& command, const Arguments& a,
+               const std::vector<CLI::Option*>& settings) {
+  a.device.check();
+  if (a.resume) {
+    for (const CLI::Option* option : settings)
+      if (option->count() > 0)
+        throw Exit{ExitCode::Usage, option->get_name() + ": a resumed run keeps its own settings"};
+  } else if (a.values.data.empty()) {
+    throw Exit{ExitCode::Usage, "--data is required"};
+  }
+  const TrainOptions options = merge(command, a);
+  std::signal(SIGINT, on_interrupt);
+  ProgressLine line(!a.no_progress);
+  const TrainResult result =
+      train(options, a.resume, make_observer(line, !a.no_progress), interrupted);
+  std::signal(SIGINT, SIG_DFL);
+  line.clear();
+  fmt::print("peak memory {} MiB (planned {} MiB and the program itself)\n",
+             peak_resident_bytes() >> 20, result.planned_bytes >> 20);
+  const std::string folder = options.output.string();
+  if (result.end == TrainEnd::Interrupted)
+    throw Exit{ExitCode::Interrupted,
+               fmt::format("interrupted in epoch {}; go on with: dfengine train --resume --output {}",
+                           result.state.epoch + 1, folder)};
+  fmt::print("{}best epoch {} (validation loss {:.4f}): {}/{}\n",
+             result.end == TrainEnd::EarlyStop ? "stopped early; " : "", result.state.best_epoch,
+             result.state.best_loss, folder, kBestModel);
+}
+
+}  // namespace
+
+void add_train(CLI::App& program) {
+  auto a = std::make_shared<Arguments>();
+  CLI::App* command = program.add_subcommand("train", "Train on DIR/{train,valid}/{real,fake}");
+  command->add_option("--data", a->values.data, "Folder with train/ and valid/ (or val/)");
+  command->add_option("--output", a->values.output, "Run folder to make, or to --resume")
+      ->required();
+  const std::vector<CLI::Option*> settings = add_settings(*command, *a);
+  command->add_flag("--resume", a->resume, "Go on from OUTPUT/last.ckpt with that run's settings");
+  command->add_flag("--no-progress", a->no_progress, "One line per epoch only");
+  a->device.add_to(*command);
+  command->callback([command, a, settings] { run_train(*command, *a, settings); });
+}
+
+}  // namespace dfengine

@@ -1,0 +1,25 @@
+#include "engine/evaluate.h"
+
+namespace dfengine {
+
+Predictions predict_split(Predictor& predictor, const Dataset& dataset, Loader& loader,
+                          const std::function<void(Index)>& done) {
+  Predictions result;
+  result.prob.resize(dataset.samples.size());
+  for (const Sample& s : dataset.samples) result.label.push_back(s.label);
+  Batch batch;
+  std::vector<float> logits;
+  Index seen = 0;
+  loader.start(0);
+  while (loader.next(batch)) {
+    logits.resize(static_cast<std::size_t>(batch.n));
+    predictor.run(batch.images.data(), batch.n, logits.data());
+    for (std::size_t i = 0; i < logits.size(); ++i)
+      result.prob[batch.indices[i]] = sigmoid(logits[i]);
+    seen += batch.n;
+    if (done) done(seen);
+  }
+  return result;
+}
+
+}  // namespace dfengine

@@ -1,0 +1,49 @@
+// Inference over prepared pictures: batch norm folded, memory planned, any number of pictures a call.
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "engine/executor.h"
+#include "engine/model.h"
+
+namespace dfengine {
+
+class Predictor {
+ public:
+  // What a run returns: pooled features [C] or logits per picture.
+  enum class Output { Pooled, Logits };
+
+  // model and pool must outlive the predictor. Logits need a head (UsageError).
+  Predictor(Model& model, cpu::ThreadPool& pool, Output output);
+
+  // Call after the model's parameters changed.
+  void refresh();
+  // Values per picture.
+  Index width() const { return width_; }
+  Index input_size() const { return model_.config.input_size; }
+  // images [n, size, size, 3] uint8 RGB, out [n, width()].
+  void run(const std::uint8_t* images, Index n, float* out);
+  // Bytes it holds for its activations and prepared weights.
+  Index bytes() const;
+
+ private:
+  struct Bound {
+    Plan plan;
+    Memory arena;
+    std::unique_ptr<Executor> executor;
+  };
+  Bound& bound(Index n);
+
+  Model& model_;
+  cpu::ThreadPool& pool_;
+  Output output_;
+  Graph graph_;
+  Index width_ = 0;
+  std::map<Index, Bound> bound_;  // by batch
+};
+
+// sigmoid(z), without overflow.
+double sigmoid(double z);
+
+}  // namespace dfengine

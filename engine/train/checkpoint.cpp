@@ -1,0 +1,155 @@
+#include "engine/train/checkpoint.h"
+
+#include <cmath>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "kernels/error.h"
+#include "weights/read_file.h"
+#include "weights/safetensors.h"
+#include "weights/sha256.h"
+
+namespace dfengine {
+namespace {
+
+constexpr const char* kFirst = "optimizer.first_moment";
+constexpr const char* kSecond = "optimizer.second_moment";
+constexpr const char* kState = "train_state";
+constexpr const char* kArgs = "train_args";
+constexpr const char* kDigest = "data_digest";
+
+using nlohmann::json;
+
+json rows_to_json(const std::vector<EpochRow>& rows) {
+  json all = json::array();
+  for (const EpochRow& r : rows)
+    all.push_back({r.epoch, r.train_loss, r.train_accuracy, r.valid_loss, r.valid_accuracy,
+                   r.valid_auc, r.lr, r.seconds});
+  return all;
+}
+
+// JSON has no NaN: an AUC that does not exist is written as null.
+double number(const json& j) { return j.is_null() ? std::nan("") : j.get<double>(); }
+
+std::vector<EpochRow> rows_from_json(const json& all) {
+  std::vector<EpochRow> rows;
+  for (const json& r : all)
+    rows.push_back({r.at(0), number(r.at(1)), number(r.at(2)), number(r.at(3)), number(r.at(4)),
+                    number(r.at(5)), number(r.at(6)), number(r.at(7))});
+  return rows;
+}
+
+json to_json(const TrainState& s, const Optimizer& optimizer) {
+  return {{"epoch", s.epoch},
+          {"step", s.step},
+          {"total_steps", s.total_steps},
+          {"loss_sum", s.loss_sum},
+          {"seen", s.seen},
+          {"correct", s.correct},
+          {"last_lr", s.last_lr},
+          {"seconds", s.seconds},
+          {"best_loss", s.best_loss},
+          {"best_epoch", s.best_epoch},
+          {"plateau", {s.plateau.best, s.plateau.bad_epochs, s.plateau.factor}},
+          {"rows", rows_to_json(s.rows)},
+          {"finished", s.finished},
+          {"optimizer_steps", optimizer.steps()}};
+}
+
+TrainState state_from_json(const json& j) {
+  TrainState s;
+  j.at("epoch").get_to(s.epoch);
+  j.at("step").get_to(s.step);
+  j.at("total_steps").get_to(s.total_steps);
+  j.at("loss_sum").get_to(s.loss_sum);
+  j.at("seen").get_to(s.seen);
+  j.at("correct").get_to(s.correct);
+  j.at("last_lr").get_to(s.last_lr);
+  j.at("seconds").get_to(s.seconds);
+  j.at("best_loss").get_to(s.best_loss);
+  j.at("best_epoch").get_to(s.best_epoch);
+  s.plateau.best = j.at("plateau").at(0);
+  s.plateau.bad_epochs = j.at("plateau").at(1);
+  s.plateau.factor = j.at("plateau").at(2);
+  s.rows = rows_from_json(j.at("rows"));
+  j.at("finished").get_to(s.finished);
+  return s;
+}
+
+weights::Tensor moment(const char* name, const std::byte* data, Index bytes) {
+  const std::span values(reinterpret_cast<const float*>(data),
+                         static_cast<std::size_t>(bytes) / sizeof(float));
+  return weights::make_tensor(name, {static_cast<std::int64_t>(values.size())}, values);
+}
+
+// Takes a tensor out of the file; what stays is the model.
+std::vector<float> take(weights::TensorFile& file, const char* name, const std::string& path) {
+  for (auto it = file.tensors.begin(); it != file.tensors.end(); ++it) {
+    if (it->name != name) continue;
+    std::vector<float> values = weights::to_float(*it);
+    file.tensors.erase(it);
+    return values;
+  }
+  throw ModelFileError(path + ": not a checkpoint: no tensor " + name);
+}
+
+std::string take_entry(weights::TensorFile& file, const char* key, const std::string& path) {
+  const auto found = file.metadata.find(key);
+  if (found == file.metadata.end())
+    throw ModelFileError(path + ": not a checkpoint: no metadata entry " + key);
+  std::string value = found->second;
+  file.metadata.erase(found);
+  return value;
+}
+
+}  // namespace
+
+void save_checkpoint(const std::filesystem::path& path, const Model& model, Optimizer& optimizer,
+                     const TrainState& state, const TrainOptions& options,
+                     const std::string& data_digest) {
+  weights::TensorFile file = model_to_tensors(model);
+  file.tensors.push_back(moment(kFirst, optimizer.first_moment(), optimizer.moment_bytes()));
+  file.tensors.push_back(moment(kSecond, optimizer.second_moment(), optimizer.moment_bytes()));
+  file.metadata[kState] = to_json(state, optimizer).dump();
+  file.metadata[kArgs] = to_json(options).dump();
+  file.metadata[kDigest] = data_digest;
+  weights::write_safetensors(path, file);
+}
+
+Checkpoint load_checkpoint(const std::filesystem::path& path) {
+  const std::string name = path.string();
+  weights::TensorFile file = weights::read_safetensors(path);
+  std::vector<float> first = take(file, kFirst, name), second = take(file, kSecond, name);
+  try {
+    const json state = json::parse(take_entry(file, kState, name));
+    const json args = json::parse(take_entry(file, kArgs, name));
+    std::string data_digest = take_entry(file, kDigest, name);
+    return {.model = model_from_tensors(file, name),
+            .state = state_from_json(state),
+            .options = train_options_from_json(args),
+            .data_digest = std::move(data_digest),
+            .first_moment = std::move(first),
+            .second_moment = std::move(second),
+            .optimizer_steps = state.at("optimizer_steps")};
+  } catch (const json::exception& e) {
+    throw ModelFileError(name + ": damaged checkpoint: " + e.what());
+  }
+}
+
+void Checkpoint::restore(Optimizer& optimizer) const {
+  const auto bytes = static_cast<Index>(first_moment.size() * sizeof(float));
+  if (bytes != optimizer.moment_bytes() || second_moment.size() != first_moment.size())
+    throw ModelFileError("checkpoint: optimiser moments do not fit the model");
+  std::memcpy(optimizer.first_moment(), first_moment.data(), static_cast<std::size_t>(bytes));
+  std::memcpy(optimizer.second_moment(), second_moment.data(), static_cast<std::size_t>(bytes));
+  optimizer.set_steps(optimizer_steps);
+}
+
+std::string digest(const Dataset& train, const Dataset& valid) {
+  std::string all;
+  for (const Dataset* set : {&train, &valid})
+    for (const Sample& s : set->samples) all += s.relative + '\0' + std::to_string(s.label) + '\n';
+  return weights::sha256_hex(std::as_bytes(std::span(all)));
+}
+
+}  // namespace dfengine

@@ -1,0 +1,64 @@
+// Everything a run needs to go on as if it had never stopped: last.ckpt, a safetensors file.
+#pragma once
+
+
+#include "engine/data/dataset.h"
+#include "engine/model.h"
+#include "engine/train/optimizer.h"
+#include "engine/train/schedule.h"
+
+namespace dfengine {
+
+// One line of results.csv.
+struct EpochRow {
+  int epoch = 0;  // counted from 1
+  double train_loss = 0, train_accuracy = 0;
+  double valid_loss = 0, valid_accuracy = 0, valid_auc = 0;
+  double lr = 0;  // of the epoch's last step
+  double seconds = 0;
+};
+
+// Where a run stands, between two steps. Random numbers need no state of their own: they are
+// functions of (seed, epoch or step, index).
+struct TrainState {
+  int epoch = 0;               // counted from 0
+  Index step = 0;              // steps of this epoch already taken
+  std::uint64_t total_steps = 0;
+  // Sums over this epoch's steps.
+  double loss_sum = 0;
+  Index seen = 0, correct = 0;
+  double last_lr = 0;
+  double seconds = 0;          // spent in this epoch so far
+  // Over epochs.
+  double best_loss = 1e300;    // validation
+  int best_epoch = 0;          // counted from 1; 0: none yet
+  Plateau plateau;
+  std::vector<EpochRow> rows;
+  bool finished = false;
+};
+
+// Atomic. `data_digest` names the training pictures: a resumed run must see the same.
+void save_checkpoint(const std::filesystem::path& path, const Model& model, Optimizer& optimizer,
+                     const TrainState& state, const TrainOptions& options,
+                     const std::string& data_digest);
+
+// What a checkpoint holds, before it is put into a model and an optimiser.
+struct Checkpoint {
+  Model model;
+  TrainState state;
+  TrainOptions options;
+  std::string data_digest;
+  std::vector<float> first_moment, second_moment;
+  std::int64_t optimizer_steps = 0;
+
+  // Throws ModelFileError if the moments do not fit the optimiser.
+  void restore(Optimizer& optimizer) const;
+};
+
+// Throws ModelFileError naming file and cause.
+Checkpoint load_checkpoint(const std::filesystem::path& path);
+
+// SHA-256 over the relative paths and labels of a data set, in order.
+std::string digest(const Dataset& train, const Dataset& valid);
+
+}  // namespace dfengine

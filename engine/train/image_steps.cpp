@@ -1,0 +1,82 @@
+// Training steps on pictures through the whole network.
+#include "engine/train/batch_executors.h"
+#include "engine/train/steps.h"
+
+namespace dfengine {
+namespace {
+
+class ImageSteps final : public TrainingSteps {
+ public:
+  explicit ImageSteps(const StepsInput& in)
+      : train_(in.train),
+        valid_(in.valid),
+        valid_options_(loader_options(in.options, in.model, in.pool.size())),
+        train_options_(with_augmentation(valid_options_, in.options)),
+        train_loader_(in.train, train_options_),
+        valid_loader_(in.valid, valid_options_),
+        executors_(make_mobilenet_v2_training(in.model.config), "images",
+                   {{1, in.model.config.input_size, in.model.config.input_size, 3}, Element::U8},
+                   in),
+        predictor_(in.model, in.pool, Predictor::Output::Logits) {}
+
+  void start(int epoch, Index first_step) override {
+    train_loader_.start(static_cast<std::uint64_t>(epoch), first_step);
+  }
+
+  std::optional<StepResult> next(const StepState& state) override {
+    if (!train_loader_.next(batch_)) return std::nullopt;
+    return executors_.run(batch_.images.data(), batch_.targets.data(), batch_.n, state);
+  }
+
+  Predictions validate() override {
+    predictor_.refresh();
+    return predict_split(predictor_, valid_, valid_loader_);
+  }
+
+  Index planned_bytes() const override {
+    return executors_.bytes() + predictor_.bytes() + loader_bytes(train_, train_options_) +
+           loader_bytes(valid_, valid_options_);
+  }
+
+ private:
+  static LoaderOptions with_augmentation(LoaderOptions loader, const TrainOptions& options) {
+    loader.shuffle = true;
+    loader.hflip = options.hflip;
+    return loader;
+  }
+
+  const Dataset& train_;
+  const Dataset& valid_;
+  LoaderOptions valid_options_, train_options_;
+  Loader train_loader_, valid_loader_;
+  BatchExecutors executors_;
+  Predictor predictor_;
+  Batch batch_;
+};
+
+}  // namespace
+
+std::unique_ptr<TrainingSteps> make_image_steps(const StepsInput& input) {
+  return std::make_unique<ImageSteps>(input);
+}
+
+LoaderOptions loader_options(const TrainOptions& options, const Model& model, int pool_size) {
+  LoaderOptions loader;
+  loader.batch = options.batch_size;
+  loader.size = model.config.input_size;
+  loader.crop = model.crop;
+  loader.seed = options.seed;
+  // One decoder keeps about eight training threads busy (bench/NOTES.md, "decoding").
+  loader.threads = (pool_size + 7) / 8;
+  return loader;
+}
+
+Index loader_bytes(const Dataset& dataset, const LoaderOptions& options) {
+  constexpr Index kBatchesHeld = 5;  // four ahead and the caller's
+  const Index picture = options.size * options.size * 3;
+  const Index all = static_cast<Index>(dataset.samples.size()) * picture;
+  const bool cached = static_cast<std::uint64_t>(all) <= options.cache_bytes;
+  return (cached ? all : 0) + std::min(kBatchesHeld * options.batch * picture, all);
+}
+
+}  // namespace dfengine

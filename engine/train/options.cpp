@@ -1,0 +1,148 @@
+#include "engine/train/options.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "kernels/error.h"
+
+namespace dfengine {
+namespace {
+
+constexpr std::pair<const char*, OptimizerKind> kOptimizers[] = {{"adam", OptimizerKind::Adam},
+                                                                 {"adamw", OptimizerKind::AdamW}};
+constexpr std::pair<const char*, ScheduleKind> kSchedules[] = {
+    {"constant", ScheduleKind::Constant},
+    {"cosine", ScheduleKind::Cosine},
+    {"plateau", ScheduleKind::Plateau}};
+constexpr std::pair<const char*, PixelScale> kPixels[] = {{"model", PixelScale::Model},
+                                                          {"zero_one", PixelScale::ZeroOne}};
+
+template <class Enum, std::size_t N>
+Enum parse(const std::pair<const char*, Enum> (&names)[N], const std::string& name,
+           const char* what) {
+  std::string all;
+  for (const auto& [known, value] : names) {
+    if (name == known) return value;
+    all += std::string(" ") + known;
+  }
+  throw UsageError(fmt::format("{} '{}' is unknown; known:{}", what, name, all));
+}
+
+template <class Enum, std::size_t N>
+const char* name_of(const std::pair<const char*, Enum> (&names)[N], Enum value) {
+  for (const auto& [name, known] : names)
+    if (known == value) return name;
+  return "";
+}
+
+void require(bool ok, const char* message) {
+  if (!ok) throw UsageError(message);
+}
+
+}  // namespace
+
+OptimizerKind parse_optimizer(const std::string& name) {
+  return parse(kOptimizers, name, "optimizer");
+}
+
+ScheduleKind parse_schedule(const std::string& name) { return parse(kSchedules, name, "schedule"); }
+
+int parse_freeze(const std::string& text) {
+  if (text == "all") return kFeatureBlocks;
+  if (text == "none") return 0;
+  int blocks = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), blocks);
+  if (error != std::errc() || end != text.data() + text.size() || blocks < 0 ||
+      blocks > kFeatureBlocks)
+    throw UsageError(fmt::format("--freeze '{}': all, none or a number of blocks from 0 to {}",
+                                 text, kFeatureBlocks));
+  return blocks;
+}
+
+void TrainOptions::validate() const {
+  require(epochs >= 1, "--epochs must be at least 1");
+  require(batch_size >= 1, "--batch-size must be at least 1");
+  require(lr > 0 && lr < 1e3, "--lr must be positive");
+  require(weight_decay >= 0, "--weight-decay must not be negative");
+  require(head_epochs >= 0, "--head-epochs must not be negative");
+  require(warmup >= 0, "--warmup must not be negative");
+  require(patience >= 0, "--patience must not be negative");
+  require(threads >= 0, "--threads must not be negative");
+  require(dropout >= 0 && dropout < 1, "dropout must be in [0, 1)");
+  require(unfreeze_at_epoch == -1 || unfreeze_at_epoch >= 1,
+          "--unfreeze-at-epoch counts epochs from 1");
+}
+
+TrainOptions recipe(const std::string& name) {
+  TrainOptions o;
+  if (name == "finetune") return o;
+  if (name != "seed") throw UsageError("recipe '" + name + "' is unknown; known: finetune seed");
+  o.epochs = 10;
+  o.lr = 1e-3;
+  o.freeze = kFeatureBlocks;
+  o.head_epochs = 0;
+  o.schedule = ScheduleKind::Constant;
+  o.warmup = 0;
+  o.dropout = 0;
+  o.hflip = false;
+  o.pixels = PixelScale::ZeroOne;
+  return o;
+}
+
+nlohmann::json to_json(const TrainOptions& o) {
+  return {{"data", o.data.string()},
+          {"weights", o.weights.string()},
+          {"output", o.output.string()},
+          {"epochs", o.epochs},
+          {"batch_size", o.batch_size},
+          {"lr", o.lr},
+          {"optimizer", name_of(kOptimizers, o.optimizer)},
+          {"weight_decay", o.weight_decay},
+          {"freeze", o.freeze},
+          {"unfreeze_at_epoch", o.unfreeze_at_epoch},
+          {"head_epochs", o.head_epochs},
+          {"schedule", name_of(kSchedules, o.schedule)},
+          {"warmup", o.warmup},
+          {"patience", o.patience},
+          {"img_size", o.img_size},
+          {"width", o.width},
+          {"dropout", o.dropout},
+          {"hflip", o.hflip},
+          {"pixels", name_of(kPixels, o.pixels)},
+          {"seed", o.seed},
+          {"threads", o.threads}};
+}
+
+TrainOptions train_options_from_json(const nlohmann::json& j) {
+  try {
+    TrainOptions o;
+    o.data = j.at("data").get<std::string>();
+    o.weights = j.at("weights").get<std::string>();
+    o.output = j.at("output").get<std::string>();
+    j.at("epochs").get_to(o.epochs);
+    j.at("batch_size").get_to(o.batch_size);
+    j.at("lr").get_to(o.lr);
+    o.optimizer = parse_optimizer(j.at("optimizer"));
+    j.at("weight_decay").get_to(o.weight_decay);
+    j.at("freeze").get_to(o.freeze);
+    j.at("unfreeze_at_epoch").get_to(o.unfreeze_at_epoch);
+    j.at("head_epochs").get_to(o.head_epochs);
+    o.schedule = parse_schedule(j.at("schedule"));
+    j.at("warmup").get_to(o.warmup);
+    j.at("patience").get_to(o.patience);
+    j.at("img_size").get_to(o.img_size);
+    j.at("width").get_to(o.width);
+    j.at("dropout").get_to(o.dropout);
+    j.at("hflip").get_to(o.hflip);
+    o.pixels = parse(kPixels, j.at("pixels").get<std::string>(), "pixels");
+    j.at("seed").get_to(o.seed);
+    j.at("threads").get_to(o.threads);
+    return o;
+  } catch (const nlohmann::json::exception& e) {
+    throw ModelFileError(std::string("training arguments: ") + e.what());
+  }
+}
+
+}  // namespace dfengine

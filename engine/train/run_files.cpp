@@ -1,0 +1,42 @@
+#include "engine/train/run_files.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "kernels/error.h"
+#include "weights/atomic_file.h"
+
+namespace dfengine {
+
+void create_run_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  if (std::filesystem::exists(folder / kCheckpoint, error))
+    throw UsageError(folder.string() +
+                     " already holds a run: go on with --resume, or name another --output");
+  std::filesystem::create_directories(folder, error);
+  if (error)
+    throw Error("cannot make folder " + folder.string() + ": " + error.message());
+}
+
+void write_args(const TrainOptions& options) {
+  nlohmann::json args = to_json(options);
+  args["engine_version"] = DFENGINE_VERSION;
+  write_text(options.output / kArguments, args.dump(2) + "\n");
+}
+
+void write_results(const std::filesystem::path& folder, const std::vector<EpochRow>& rows) {
+  std::string text =
+      "epoch,train_loss,train_accuracy,val_loss,val_accuracy,val_auc,lr,seconds\n";
+  for (const EpochRow& r : rows)
+    text += fmt::format("{},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6g},{:.1f}\n", r.epoch,
+                        r.train_loss, r.train_accuracy, r.valid_loss, r.valid_accuracy, r.valid_auc,
+                        r.lr, r.seconds);
+  write_text(folder / kResults, text);
+}
+
+void write_text(const std::filesystem::path& path, const std::string& text) {
+  weights::write_file_atomic(path, std::as_bytes(std::span(text)));
+}
+
+}  // namespace dfengine

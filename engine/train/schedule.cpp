@@ -1,0 +1,46 @@
+#include "engine/train/schedule.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace dfengine {
+
+TrainPhase phase_of(const TrainOptions& o, int epoch) {
+  if (epoch < o.head_epochs) return {0, kFeatureBlocks, true};
+  const int unfreeze = o.unfreeze_at_epoch < 0 ? o.epochs : o.unfreeze_at_epoch - 1;
+  if (epoch >= unfreeze) return {std::max(unfreeze, o.head_epochs), 0, false};
+  return {o.head_epochs, o.freeze, false};
+}
+
+Trainable trainable_in(const TrainPhase& phase) {
+  return [frozen = phase.frozen_blocks](const ParamSpec& p) {
+    const int block = feature_block(p.name);
+    return block < 0 || block >= frozen;
+  };
+}
+
+double learning_rate(const TrainOptions& o, Index steps_per_epoch, int epoch, Index step) {
+  constexpr double kHeadFactor = 10.0;
+  if (epoch < o.head_epochs) return kHeadFactor * o.lr;
+  const auto per_epoch = static_cast<double>(steps_per_epoch);
+  const double now = (epoch - o.head_epochs) * per_epoch + static_cast<double>(step);
+  const double warmup = o.warmup * per_epoch;
+  if (now < warmup) return o.lr * (now + 1) / (warmup + 1);
+  if (o.schedule != ScheduleKind::Cosine) return o.lr;
+  const double total = (o.epochs - o.head_epochs) * per_epoch;
+  const double progress = std::min(1.0, (now - warmup) / std::max(1.0, total - warmup));
+  return o.lr * 0.5 * (1.0 + std::cos(std::numbers::pi * progress));
+}
+
+void Plateau::observe(double loss) {
+  if (loss < best * (1.0 - kMinGain)) {
+    best = loss;
+    bad_epochs = 0;
+  } else if (++bad_epochs > kPatience) {
+    factor *= kFactor;
+    bad_epochs = 0;
+  }
+}
+
+}  // namespace dfengine

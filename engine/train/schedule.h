@@ -1,0 +1,42 @@
+// What is trained in which epoch, and at which learning rate.
+#pragma once
+
+#include "engine/plan/passes.h"
+#include "engine/train/options.h"
+
+namespace dfengine {
+
+// Epochs with the same frozen blocks. Epochs count from 0 here.
+struct TrainPhase {
+  int first_epoch = 0;
+  int frozen_blocks = 0;  // kFeatureBlocks: the head alone
+  bool head_only = false;  // one of the --head-epochs
+  bool operator==(const TrainPhase&) const = default;
+};
+
+// The phase an epoch belongs to.
+TrainPhase phase_of(const TrainOptions& options, int epoch);
+
+// Parameters that a phase's optimiser moves.
+Trainable trainable_in(const TrainPhase& phase);
+
+// Learning rate of a step, before plateau reductions. Head epochs: 10 lr, constant. After them: lr
+// with linear warm-up, then constant or a half cosine down to 0 at the last step (SGDR, Loshchilov &
+// Hutter 2017, without restarts).
+double learning_rate(const TrainOptions& options, Index steps_per_epoch, int epoch, Index step);
+
+// ReduceLROnPlateau: halves the rate after more than kPatience epochs in a row without a better loss.
+struct Plateau {
+  static constexpr int kPatience = 2;
+  static constexpr double kFactor = 0.5;
+  // Keras' and PyTorch's default: smaller gains count as none.
+  static constexpr double kMinGain = 1e-4;
+
+  void observe(double validation_loss);
+
+  double best = 1e300;
+  int bad_epochs = 0;
+  double factor = 1.0;  // of the scheduled rate
+};
+
+}  // namespace dfengine

@@ -1,0 +1,54 @@
+// Where a training phase's batches come from and which network they go through.
+//   image steps    pictures -> whole network: some of the base is trained
+//   feature steps  pooled features, computed once -> head alone: the base is frozen
+// Both give the same gradients for the head; the second skips the base.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "engine/evaluate.h"
+#include "engine/model.h"
+#include "engine/train/schedule.h"
+
+namespace dfengine {
+
+// Sums over one batch.
+struct StepResult {
+  Index n = 0;
+  double loss_sum = 0;
+  Index correct = 0;  // at probability 0.5
+};
+
+struct StepsInput {
+  Model& model;
+  const Dataset& train;
+  const Dataset& valid;
+  const TrainOptions& options;
+  TrainPhase phase;
+  cpu::ThreadPool& pool;
+  std::byte* gradients;  // laid out like the learned parameters
+};
+
+class TrainingSteps {
+ public:
+  virtual ~TrainingSteps() = default;
+  // Begins an epoch (counted from 0) at any step.
+  virtual void start(int epoch, Index first_step) = 0;
+  // Forward and backward of the next batch; gradients are then complete. Nothing after the last.
+  virtual std::optional<StepResult> next(const StepState& state) = 0;
+  // Current parameters on the validation split.
+  virtual Predictions validate() = 0;
+  // Bytes all of this holds at its peak: arenas, prepared weights, batches, caches.
+  virtual Index planned_bytes() const = 0;
+};
+
+std::unique_ptr<TrainingSteps> make_image_steps(const StepsInput& input);
+std::unique_ptr<TrainingSteps> make_feature_steps(const StepsInput& input);
+
+// Loader settings that training and validation share.
+LoaderOptions loader_options(const TrainOptions& options, const Model& model, int pool_size);
+// Bytes a loader holds at its peak: cached pictures and batches ahead.
+Index loader_bytes(const Dataset& dataset, const LoaderOptions& options);
+
+}  // namespace dfengine

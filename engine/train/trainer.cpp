@@ -1,0 +1,244 @@
+#include "engine/train/trainer.h"
+
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "engine/train/run_files.h"
+#include "kernels/error.h"
+#include "weights/read_file.h"
+#include "weights/sha256.h"
+
+namespace dfengine {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// The model a new run begins with.
+Model initial_model(const TrainOptions& o) {
+  MobileNetV2Config config;
+  config.width = o.width;
+  std::optional<Model> base;
+  if (!o.weights.empty()) {
+    base = load_model(o.weights);
+    config = base->config;
+  }
+  config.input_size = o.img_size;
+  config.head = Head::Detector;
+  config.hidden = MobileNetV2Config{}.hidden;
+  config.dropout = o.dropout;
+  if (o.pixels == PixelScale::ZeroOne) {
+    config.mean = {0, 0, 0};
+    config.std_dev = {1, 1, 1};
+  }
+  config.validate();
+  Model model = base ? with_head(*base, config, o.seed) : make_model(config, o.seed);
+  if (base) {
+    model.notes["source_file"] = o.weights.filename().string();
+    model.notes["source_sha256"] = weights::sha256_hex(weights::read_file(o.weights));
+  }
+  model.notes["train_args"] = to_json(o).dump();
+  return model;
+}
+
+// Learned parameters that a phase moves.
+std::vector<ParamSpec> trained_in(const Model& model, const TrainPhase& phase) {
+  std::vector<ParamSpec> trained;
+  const Trainable trainable = trainable_in(phase);
+  for (const ParamSpec& p : model.parameters.specs())
+    if (is_learned(p.role) && trainable(p)) trained.push_back(p);
+  return trained;
+}
+
+class Run {
+ public:
+  Run(TrainOptions options, const TrainObserver& observer, const std::atomic<bool>& interrupt,
+      std::optional<Checkpoint> checkpoint)
+      : options_(std::move(options)),
+        observer_(observer),
+        interrupt_(interrupt),
+        pool_(options_.threads > 0 ? options_.threads : cpu::ThreadPool::available()),
+        train_(scan_split(options_.data, "train")),
+        valid_(scan_split(options_.data, "valid")),
+        digest_(digest(train_, valid_)),
+        checkpoint_(std::move(checkpoint)),
+        model_(checkpoint_ ? std::move(checkpoint_->model) : initial_model(options_)) {
+    steps_per_epoch_ =
+        (static_cast<Index>(train_.samples.size()) + options_.batch_size - 1) / options_.batch_size;
+    if (!checkpoint_) return;
+    if (checkpoint_->data_digest != digest_)
+      throw DataError(options_.data.string() +
+                      ": the pictures differ from those the run began with; start a new run");
+    state_ = checkpoint_->state;
+  }
+
+  TrainResult run() {
+    announce();
+    while (!state_.finished && state_.epoch < options_.epochs) {
+      enter_phase(phase_of(options_, state_.epoch));
+      if (!train_epoch()) return {TrainEnd::Interrupted, state_, planned_bytes_};
+      if (finish_epoch()) return {TrainEnd::EarlyStop, state_, planned_bytes_};
+    }
+    return {TrainEnd::Finished, state_, planned_bytes_};
+  }
+
+ private:
+  void announce() {
+    write_args(options_);
+    if (observer_.start)
+      observer_.start({train_.count(0), train_.count(1), valid_.count(0), valid_.count(1),
+                       pool_.size(), state_.epoch + 1, checkpoint_.has_value()});
+  }
+
+  // Plans and optimiser of a phase. Moments begin at zero with each phase, as when Keras recompiles.
+  void enter_phase(const TrainPhase& phase) {
+    if (steps_ && phase == phase_) return;
+    phase_ = phase;
+    steps_.reset();  // its memory is free before the next phase takes its own
+    optimizer_.emplace(model_.parameters, trained_in(model_, phase), options_.optimizer,
+                       options_.weight_decay);
+    // A checkpoint from inside this phase brings its moments.
+    const bool inside = state_.step > 0 || state_.epoch > phase.first_epoch;
+    if (checkpoint_ && inside) checkpoint_->restore(*optimizer_);
+    checkpoint_.reset();
+    const StepsInput input{model_, train_, valid_, options_, phase, pool_, optimizer_->gradients()};
+    steps_ = phase.frozen_blocks == kFeatureBlocks ? make_feature_steps(input)
+                                                   : make_image_steps(input);
+    const Index planned =
+        model_.parameters.bytes() + optimizer_->touched_bytes() + steps_->planned_bytes();
+    planned_bytes_ = std::max(planned_bytes_, planned);
+    if (observer_.phase) observer_.phase(phase, planned);
+  }
+
+  // False when interrupted; a checkpoint is then on disk.
+  bool train_epoch() {
+    const double before = state_.seconds;
+    const Index first_step = state_.step;
+    steps_->start(state_.epoch, first_step);
+    const auto begin = Clock::now();
+    auto saved = begin;
+    while (true) {
+      const StepState step{options_.seed, state_.total_steps};
+      const std::optional<StepResult> result = steps_->next(step);
+      if (!result) break;
+      take_step(*result);
+      state_.seconds = before + seconds_since(begin);
+      report(seconds_since(begin), first_step);
+      if (interrupt_) {
+        save();
+        return false;
+      }
+      // A kill loses at most this much of a long epoch.
+      constexpr double kSaveSeconds = 60;
+      if (seconds_since(saved) > kSaveSeconds) {
+        save();
+        saved = Clock::now();
+      }
+    }
+    return true;
+  }
+
+  void take_step(const StepResult& result) {
+    if (!std::isfinite(result.loss_sum))
+      throw Error("epoch " + std::to_string(state_.epoch + 1) + ", step " +
+                  std::to_string(state_.step + 1) +
+                  ": the loss is not finite; try a smaller --lr. The last checkpoint is kept");
+    state_.last_lr = state_.plateau.factor *
+                     learning_rate(options_, steps_per_epoch_, state_.epoch, state_.step);
+    optimizer_->update({pool_}, state_.last_lr);
+    state_.loss_sum += result.loss_sum;
+    state_.correct += result.correct;
+    state_.seen += result.n;
+    ++state_.step;
+    ++state_.total_steps;
+  }
+
+  void report(double elapsed, Index first_step) const {
+    if (!observer_.step) return;
+    const double per_step = elapsed / static_cast<double>(state_.step - first_step);
+    const auto seen = static_cast<double>(state_.seen);
+    observer_.step({state_.epoch + 1, options_.epochs, state_.step, steps_per_epoch_,
+                    state_.loss_sum / seen, static_cast<double>(state_.correct) / seen,
+                    static_cast<double>(options_.batch_size) / per_step,
+                    per_step * static_cast<double>(steps_per_epoch_ - state_.step)});
+  }
+
+  // Validation, best model, files. True when patience has run out.
+  bool finish_epoch() {
+    const auto begin = Clock::now();
+    const Predictions predictions = steps_->validate();
+    const Metrics m = compute_metrics(predictions.prob, predictions.label, 0.5);
+    const bool best = m.log_loss < state_.best_loss;
+    const auto seen = static_cast<double>(state_.seen);
+    const EpochRow row{state_.epoch + 1, state_.loss_sum / seen,
+                       static_cast<double>(state_.correct) / seen, m.log_loss, m.accuracy,
+                       m.roc_auc, state_.last_lr, state_.seconds + seconds_since(begin)};
+    state_.rows.push_back(row);
+    if (best) {
+      state_.best_loss = m.log_loss;
+      state_.best_epoch = state_.epoch + 1;
+      save_model(options_.output / kBestModel, model_);
+    }
+    if (options_.schedule == ScheduleKind::Plateau && state_.epoch >= options_.head_epochs)
+      state_.plateau.observe(m.log_loss);
+    const bool stop = options_.patience > 0 && state_.epoch >= options_.head_epochs &&
+                      state_.epoch + 1 - state_.best_epoch >= options_.patience;
+    next_epoch(stop);
+    write_results(options_.output, state_.rows);
+    save();
+    if (observer_.epoch) observer_.epoch(row, best);
+    return stop;
+  }
+
+  void next_epoch(bool stop) {
+    ++state_.epoch;
+    state_.step = 0;
+    state_.loss_sum = 0;
+    state_.seen = state_.correct = 0;
+    state_.seconds = 0;
+    state_.finished = stop || state_.epoch >= options_.epochs;
+  }
+
+  void save() {
+    save_checkpoint(options_.output / kCheckpoint, model_, *optimizer_, state_, options_, digest_);
+  }
+
+  TrainOptions options_;
+  const TrainObserver& observer_;
+  const std::atomic<bool>& interrupt_;
+  cpu::ThreadPool pool_;
+  Dataset train_, valid_;
+  std::string digest_;
+  std::optional<Checkpoint> checkpoint_;
+  Model model_;
+  TrainState state_;
+  Index steps_per_epoch_ = 0;
+  TrainPhase phase_;
+  std::optional<Optimizer> optimizer_;
+  std::unique_ptr<TrainingSteps> steps_;
+  Index planned_bytes_ = 0;
+};
+
+}  // namespace
+
+TrainResult train(const TrainOptions& options, bool resume, const TrainObserver& observer,
+                  const std::atomic<bool>& interrupt) {
+  options.validate();
+  if (!resume) {
+    create_run_folder(options.output);
+    return Run(options, observer, interrupt, std::nullopt).run();
+  }
+  Checkpoint checkpoint = load_checkpoint(options.output / kCheckpoint);
+  TrainOptions stored = checkpoint.options;
+  stored.validate();
+  stored.output = options.output;
+  stored.threads = options.threads;
+  if (!options.data.empty()) stored.data = options.data;
+  return Run(std::move(stored), observer, interrupt, std::move(checkpoint)).run();
+}
+
+}  // namespace dfengine

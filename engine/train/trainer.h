@@ -1,0 +1,48 @@
+// A training run from start, or from a checkpoint, to its end.
+#pragma once
+
+#include <atomic>
+#include <functional>
+
+#include "engine/train/checkpoint.h"
+#include "engine/train/steps.h"
+
+namespace dfengine {
+
+// What a run tells while it goes on. All called from the thread that runs it.
+struct TrainObserver {
+  struct Start {
+    Index train_real, train_fake, valid_real, valid_fake;
+    int threads;
+    int first_epoch;  // counted from 1
+    bool resumed;
+  };
+  struct Progress {
+    int epoch, epochs;      // counted from 1
+    Index step, steps;      // of this epoch
+    double loss, accuracy;  // running means of this epoch
+    double images_per_second;
+    double seconds_left;    // of this epoch's training part
+  };
+  std::function<void(const Start&)> start;
+  std::function<void(const TrainPhase&, Index planned_bytes)> phase;
+  std::function<void(const Progress&)> step;
+  std::function<void(const EpochRow&, bool best)> epoch;
+};
+
+enum class TrainEnd { Finished, EarlyStop, Interrupted };
+
+struct TrainResult {
+  TrainEnd end = TrainEnd::Finished;
+  TrainState state;
+  Index planned_bytes = 0;  // greatest over the phases
+};
+
+// Runs to the end, or until `interrupt` becomes true: then a checkpoint is written and the run returns.
+// options.output gets args.json, results.csv, best.safetensors and last.ckpt; every file is written
+// atomically. With resume, options come from last.ckpt, except data, output and threads.
+// Same options, data and instruction set: the same bits, whatever the threads, resumed or not.
+TrainResult train(const TrainOptions& options, bool resume, const TrainObserver& observer,
+                  const std::atomic<bool>& interrupt);
+
+}  // namespace dfengine
