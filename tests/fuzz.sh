@@ -1,0 +1,28 @@
+#!/bin/sh
+# Fuzzes every reader with libFuzzer under the address and undefined-behaviour sanitizers.
+# Usage: tests/fuzz.sh [SECONDS per reader, default 60]
+# Needs clang with its compiler-rt. Each tests/fuzz/fuzz_FORMAT.cpp is one target; its seeds are
+# tests/golden/weights_*.FORMAT. A crash, a leak, a single allocation over 64 MiB or an input slower
+# than 5 s fails the run; libFuzzer leaves the input in build/fuzz.
+set -eu
+
+seconds=${1:-60}
+root=$(cd "$(dirname "$0")/.." && pwd)
+work="$root/build/fuzz"
+mkdir -p "$work"
+cd "$work"
+
+for target in "$root"/tests/fuzz/fuzz_*.cpp; do
+  name=$(basename "$target" .cpp)
+  format=${name#fuzz_}
+  "${CXX:-clang++}" -std=c++20 -g -O1 -fno-sanitize-recover=all \
+    -fsanitize=fuzzer,address,undefined -I"$root" \
+    "$target" "$root"/weights/*.cpp -lfmt -o "$name"
+  mkdir -p "corpus_$format"
+  for seed in "$root"/tests/golden/weights_*."$format"; do
+    if [ -f "$seed" ]; then cp "$seed" "corpus_$format/"; fi
+  done
+  echo "== $name, $seconds s"
+  "./$name" -max_total_time="$seconds" -max_len=65536 -timeout=5 -rss_limit_mb=1024 \
+    -malloc_limit_mb=64 -print_final_stats=1 "corpus_$format"
+done
