@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# Installs what building dfengine needs and this machine lacks (Debian 12, Ubuntu 22.04, and later).
+# Looks first and touches nothing when everything is there. Usage: tests/install.sh
+set -euo pipefail
+
+fail() {
+  echo "install: $1" >&2
+  exit 1
+}
+
+compiler=${CXX:-c++}
+headers=(libeigen3-dev libstb-dev libgtest-dev libbenchmark-dev libcli11-dev nlohmann-json3-dev
+  libfmt-dev)
+
+# The package of every tool or header that is not there, whoever installed the others.
+missing_packages() {
+  command -v cmake >/dev/null || echo cmake
+  command -v ninja >/dev/null || echo ninja-build
+  if ! command -v "$compiler" >/dev/null; then
+    printf '%s\n' g++ "${headers[@]}"  # without a compiler nobody can say which headers are there
+    return
+  fi
+  "$compiler" -x c++ -std=c++20 -E -P - <<'HEADERS' | sed -n 's/^missing //p'
+#if !__has_include(<eigen3/Eigen/Core>) && !__has_include(<Eigen/Core>)
+missing libeigen3-dev
+#endif
+#if !__has_include(<stb/stb_image.h>) && !__has_include(<stb_image.h>)
+missing libstb-dev
+#endif
+#if !__has_include(<gtest/gtest.h>)
+missing libgtest-dev
+#endif
+#if !__has_include(<benchmark/benchmark.h>)
+missing libbenchmark-dev
+#endif
+#if !__has_include(<CLI/CLI.hpp>)
+missing libcli11-dev
+#endif
+#if !__has_include(<nlohmann/json.hpp>)
+missing nlohmann-json3-dev
+#endif
+#if !__has_include(<fmt/core.h>)
+missing libfmt-dev
+#endif
+HEADERS
+}
+
+# check_version NAME LEAST FOUND ADVICE
+check_version() {
+  if [ "$(printf '%s\n%s\n' "$2" "$3" | sort -V | head -n 1)" != "$2" ]; then
+    fail "$1 $3 is too old, $2 or newer is needed: $4"
+  fi
+}
+
+mapfile -t packages < <(missing_packages)
+if [ "${#packages[@]}" -gt 0 ]; then
+  echo "install: missing: ${packages[*]}"
+  command -v apt-get >/dev/null ||
+    fail "no apt-get here: install these packages' counterparts with your package manager, then run again"
+  as_root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null ||
+      fail "not root and no sudo: as root, run: apt-get install ${packages[*]}"
+    as_root=(sudo)
+  fi
+  "${as_root[@]}" apt-get update -qq
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "${packages[@]}"
+fi
+
+check_version cmake 3.25 "$(cmake --version | sed -n '1s/[^0-9]*\([0-9.]*\).*/\1/p')" \
+  "python3 -m pip install --user cmake (and put ~/.local/bin on PATH), or use a newer release"
+if [[ $(echo 'gcc __GNUC__ __clang__' | "$compiler" -x c++ -E -P -) =~ gcc\ ([0-9]+)\ __clang__ ]]; then
+  check_version g++ 11 "${BASH_REMATCH[1]}" "install g++-12 and set CXX=g++-12"
+fi
