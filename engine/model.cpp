@@ -15,7 +15,9 @@ namespace dfengine {
 namespace {
 
 // Counters that PyTorch keeps beside its batch norms; the engine has no use for them.
-bool is_counter(std::string_view name) { return name.ends_with("num_batches_tracked"); }
+bool is_counter(std::string_view name) {
+  return name.ends_with("num_batches_tracked");
+}
 
 // Which tensors a head brings, told by the names in the file.
 void detect_head(const weights::TensorFile& file, MobileNetV2Config& config) {
@@ -99,8 +101,8 @@ Findings compare(const weights::TensorFile& file, const std::vector<ParamSpec>& 
 
 Model make_model(const MobileNetV2Config& config, std::uint64_t seed) {
   config.validate();
-  return {.config = config,
-          .parameters = ParameterStore(make_mobilenet_v2(config).params(), Element::F32, seed)};
+  Model model{config, ParameterStore(make_mobilenet_v2(config).params(), Element::F32, seed)};
+  return model;
 }
 
 Model model_from_tensors(const weights::TensorFile& file, const std::string& name) {
@@ -129,6 +131,18 @@ Model load_model(const std::filesystem::path& path) {
   return model_from_tensors(weights::read_tensor_file(path), path.string());
 }
 
+Model load_detector(const std::filesystem::path& path) {
+  Model model = load_model(path);
+  const std::string name = path.string();
+  if (model.config.head != Head::Detector)
+    throw ModelFileError(name + ": not a detector (no head.fc1, head.fc2): train one first");
+  if (model.classes.size() != 2 || model.classes[1] != model.positive_class)
+    throw ModelFileError(name + ": a detector has two classes, the second positive");
+  if (!(model.threshold >= 0 && model.threshold <= 1))
+    throw ModelFileError(fmt::format("{}: threshold {} is not in [0, 1]", name, model.threshold));
+  return model;
+}
+
 weights::TensorFile model_to_tensors(const Model& model) {
   weights::TensorFile file;
   file.metadata = write_metadata(model);
@@ -152,7 +166,8 @@ Model with_head(const Model& model, const MobileNetV2Config& config, std::uint64
   for (std::size_t i = 0; i < result.parameters.specs().size(); ++i) {
     const ParamSpec& p = result.parameters.specs()[i];
     const int from = model.parameters.find(p.name);
-    if (from < 0 || model.parameters.specs()[static_cast<std::size_t>(from)].file_shape != p.file_shape)
+    if (from < 0 ||
+        model.parameters.specs()[static_cast<std::size_t>(from)].file_shape != p.file_shape)
       continue;
     result.parameters.set(static_cast<int>(i), std::span<const float>(model.parameters.get(from)));
   }

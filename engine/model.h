@@ -15,12 +15,12 @@ namespace dfengine {
 struct Model {
   MobileNetV2Config config;
   ParameterStore parameters;
-  Crop crop = Crop::None;                             // how pictures were cut in training
+  Crop crop = Crop::None;                               // how pictures were cut in training
   std::vector<std::string> classes = {"real", "fake"};  // by label; empty for an ImageNet head
   std::string positive_class = "fake";
-  double threshold = 0.5;                             // prob_fake >= threshold is called fake
+  double threshold = 0.5;  // prob_fake >= threshold is called fake
   // Anything else that travels with the file: source_file, source_sha256, train_args, ...
-  std::map<std::string, std::string> notes;
+  std::map<std::string, std::string> notes = {};
 
   // Input "images", outputs "pooled" and, with a head, "logits".
   Graph graph() const { return make_mobilenet_v2(config); }
@@ -33,14 +33,16 @@ Model make_model(const MobileNetV2Config& config, std::uint64_t seed);
 // padding are then assumed; the width follows from the shapes). Missing, unexpected and misshaped
 // tensors are listed together in one ModelFileError.
 Model load_model(const std::filesystem::path& path);
+// The same, and the file must hold a detector: head of one logit, two classes, threshold in [0, 1].
+Model load_detector(const std::filesystem::path& path);
 Model model_from_tensors(const weights::TensorFile& file, const std::string& name_for_errors);
 
 weights::TensorFile model_to_tensors(const Model& model);
 // Atomic: the old file stays until the new one is complete.
 void save_model(const std::filesystem::path& path, const Model& model);
 
-// The same base with a new configuration's head: kept where `model` already has that head, else drawn
-// from `seed`. Widths must agree (UsageError).
+// The same base with a new configuration's head: kept where `model` already has that head, else
+// drawn from `seed`. Widths must agree (UsageError).
 Model with_head(const Model& model, const MobileNetV2Config& config, std::uint64_t seed);
 
 }  // namespace dfengine

@@ -100,7 +100,7 @@ constexpr std::initializer_list<std::pair<const char*, Padding>> kPaddings = {
 constexpr std::initializer_list<std::pair<const char*, Head>> kHeads = {
     {"none", Head::None}, {"detector", Head::Detector}, {"classifier", Head::Classifier}};
 constexpr std::initializer_list<std::pair<const char*, Crop>> kCrops = {{"none", Crop::None},
-                                                                       {"center", Crop::Center}};
+                                                                        {"center", Crop::Center}};
 
 template <class Enum>
 std::string name_of(std::initializer_list<std::pair<const char*, Enum>> names, Enum value) {

@@ -30,8 +30,8 @@ Predictor::Predictor(Model& model, cpu::ThreadPool& pool, Output output)
   if (output == Output::Logits && model.config.head == Head::None)
     throw UsageError("this model has no head, so no logits: only pooled features");
   const Bound& one = bound(1);
-  width_ = one.plan.specs()[static_cast<std::size_t>(one.plan.graph().output(name_of(output)))]
-               .shape.c;
+  width_ =
+      one.plan.specs()[static_cast<std::size_t>(one.plan.graph().output(name_of(output)))].shape.c;
 }
 
 Predictor::Bound& Predictor::bound(Index n) {

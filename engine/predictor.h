@@ -1,4 +1,5 @@
-// Inference over prepared pictures: batch norm folded, memory planned, any number of pictures a call.
+// Inference over prepared pictures: batch norm folded, memory planned, any number of pictures a
+// call.
 #pragma once
 
 #include <map>

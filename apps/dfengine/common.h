@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -59,5 +60,8 @@ class ProgressLine {
 std::string bar(double share);
 // "1:23:45" or "2:05".
 std::string clock_text(double seconds);
+
+// A CSV field; one with a comma, a quote or a line break gets quotes (RFC 4180).
+std::string csv_field(const std::string& text);
 
 }  // namespace dfengine

@@ -29,14 +29,14 @@ void run_embed(const Arguments& a) {
   const auto width = static_cast<std::size_t>(predictor.width());
   std::vector<float> rows;
   std::string names;
-  const auto bad = for_each_batch(
-      paths, parse_crop(a.crop), predictor.input_size(),
-      [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
-        rows.resize(rows.size() + which.size() * width);
-        predictor.run(pixels, static_cast<Index>(which.size()),
-                      rows.data() + rows.size() - which.size() * width);
-        for (std::size_t i : which) names += paths[i].filename().string() + "\n";
-      });
+  const auto bad =
+      for_each_batch(paths, parse_crop(a.crop), predictor.input_size(),
+                     [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
+                       rows.resize(rows.size() + which.size() * width);
+                       predictor.run(pixels, static_cast<Index>(which.size()),
+                                     rows.data() + rows.size() - which.size() * width);
+                       for (std::size_t i : which) names += paths[i].filename().string() + "\n";
+                     });
   // Rows answer to the pictures in order: one that is missing would shift the rest.
   if (!bad.empty()) throw DataError(bad.front().reason);
   weights::TensorFile file;

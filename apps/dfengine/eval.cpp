@@ -52,14 +52,6 @@ void print_table(const Metrics& m, const Model& model) {
   fmt::print("fake        {:11}  {:11}\n", m.confusion.fn, m.confusion.tp);
 }
 
-// A field with a comma, a quote or a line break needs quotes (RFC 4180).
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + "\"";
-}
-
 void write_files(const Arguments& a, const nlohmann::json& metrics, const Dataset& dataset,
                  const Predictions& p, const Model& model) {
   std::error_code error;

@@ -33,13 +33,14 @@ std::vector<Result> predict(const Arguments& a, Model& model) {
   std::vector<Result> results(paths.size());
   for (std::size_t i = 0; i < paths.size(); ++i) results[i].path = paths[i];
   std::vector<float> logits;
-  const auto bad = for_each_batch(
-      paths, model.crop, model.config.input_size,
-      [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
-        logits.resize(which.size());
-        predictor.run(pixels, static_cast<Index>(which.size()), logits.data());
-        for (std::size_t k = 0; k < which.size(); ++k) results[which[k]].prob = sigmoid(logits[k]);
-      });
+  const auto bad =
+      for_each_batch(paths, model.crop, model.config.input_size,
+                     [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
+                       logits.resize(which.size());
+                       predictor.run(pixels, static_cast<Index>(which.size()), logits.data());
+                       for (std::size_t k = 0; k < which.size(); ++k)
+                         results[which[k]].prob = sigmoid(logits[k]);
+                     });
   for (const BadPicture& b : bad)
     for (Result& r : results)
       if (r.path == b.path) r.error = b.reason;
@@ -53,7 +54,8 @@ std::string verdict(const Model& model, double prob) {
 void print_table(const std::vector<Result>& results, const Model& model) {
   fmt::print("prob_fake  verdict  path (threshold {:g})\n", model.threshold);
   for (const Result& r : results)
-    if (r.prob) fmt::print("{:9.4f}  {:7}  {}\n", *r.prob, verdict(model, *r.prob), r.path.string());
+    if (r.prob)
+      fmt::print("{:9.4f}  {:7}  {}\n", *r.prob, verdict(model, *r.prob), r.path.string());
 }
 
 void print_csv(const std::vector<Result>& results, const Model& model) {
@@ -115,7 +117,8 @@ void add_predict(CLI::App& program) {
   auto a = std::make_shared<Arguments>();
   CLI::App* command = program.add_subcommand(
       "predict",
-      "Chance of being fake for each picture. Trust it for pictures like those the model was trained "
+      "Chance of being fake for each picture. Trust it for pictures like those the model was "
+      "trained "
       "on: other generators, crops or compressions need figures of their own (dfengine eval)");
   command->add_option("--model", a->model, "Model file, as train writes it")->required();
   command->add_option("--format", a->format, "table, csv or json")

@@ -38,9 +38,10 @@ std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
   const auto add = [&](CLI::Option* option) { all.push_back(option); };
   TrainOptions& v = a.values;
   add(command.add_option("--weights", v.weights, "Start from these weights (safetensors)"));
-  add(command.add_option("--recipe", a.recipe,
-                         "finetune: head first, then everything. seed: the frozen-base notebook "
-                         "this replaces. Later options change single settings")
+  add(command
+          .add_option("--recipe", a.recipe,
+                      "finetune: head first, then everything. seed: the frozen-base notebook "
+                      "this replaces. Later options change single settings")
           ->capture_default_str());
   add(command.add_option("--epochs", v.epochs, "Passes over the training pictures"));
   add(command.add_option("--batch-size", v.batch_size, "Pictures per step"));
@@ -112,9 +113,9 @@ TrainObserver make_observer(ProgressLine& line, bool progress) {
   };
   o.step = [&line, progress](const TrainObserver::Progress& p) {
     if (!progress) return;
-    const std::string text = fmt::format(
-        "epoch {}/{} {}/{} loss {:.4f} accuracy {:.4f} {:.1f} img/s", p.epoch, p.epochs, p.step,
-        p.steps, p.loss, p.accuracy, p.images_per_second);
+    const std::string text =
+        fmt::format("epoch {}/{} {}/{} loss {:.4f} accuracy {:.4f} {:.1f} img/s", p.epoch, p.epochs,
+                    p.step, p.steps, p.loss, p.accuracy, p.images_per_second);
     if (line.on_terminal()) {
       line.show(fmt::format("{} {} ETA {}", bar(static_cast<double>(p.step) / double(p.steps)),
                             text, clock_text(p.seconds_left)));
@@ -156,9 +157,10 @@ void run_train(const CLI::App& command, const Arguments& a,
              peak_resident_bytes() >> 20, result.planned_bytes >> 20);
   const std::string folder = options.output.string();
   if (result.end == TrainEnd::Interrupted)
-    throw Exit{ExitCode::Interrupted,
-               fmt::format("interrupted in epoch {}; go on with: dfengine train --resume --output {}",
-                           result.state.epoch + 1, folder)};
+    throw Exit{
+        ExitCode::Interrupted,
+        fmt::format("interrupted in epoch {}; go on with: dfengine train --resume --output {}",
+                    result.state.epoch + 1, folder)};
   fmt::print("{}best epoch {} (validation loss {:.4f}): {}/{}\n",
              result.end == TrainEnd::EarlyStop ? "stopped early; " : "", result.state.best_epoch,
              result.state.best_loss, folder, kBestModel);

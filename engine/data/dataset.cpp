@@ -19,14 +19,6 @@ namespace fs = std::filesystem;
 constexpr std::array kClasses = {"real", "fake"};  // by label
 constexpr std::array kExtensions = {".jpg", ".jpeg", ".png", ".bmp"};
 
-bool is_picture(const fs::path& file) {
-  std::string extension = file.extension().string();
-  for (char& c : extension) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
-}
-
 // "found: a, b, c", for errors.
 std::string contents(const fs::path& dir) {
   constexpr std::size_t kMost = 12;
@@ -77,6 +69,14 @@ void add_class(const fs::path& split, int label, Dataset& dataset) {
 }
 
 }  // namespace
+
+bool is_picture(const fs::path& file) {
+  std::string extension = file.extension().string();
+  for (char& c : extension) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
+}
 
 Index Dataset::count(int label) const {
   return std::count_if(samples.begin(), samples.end(),

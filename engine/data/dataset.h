@@ -26,6 +26,9 @@ struct Dataset {
   Index count(int label) const;
 };
 
+// By its extension: jpg, jpeg, png or bmp in any case.
+bool is_picture(const std::filesystem::path& file);
+
 // Pictures (jpg jpeg png bmp, any case) under dir/split/real and dir/split/fake, at any depth,
 // sorted by relative path so that the order never depends on the file system. "valid" also finds
 // the folder "val", and "val" the folder "valid". Throws DataError, which names what is missing

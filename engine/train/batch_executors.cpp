@@ -28,8 +28,7 @@ BatchExecutors::Bound BatchExecutors::make(const Graph& graph, Index n,
   input.shape.n = n;
   const Spec targets{{n, 1, 1, 1}, Element::F32};
   std::vector<Spec> specs;
-  for (ValueId v : graph.inputs())
-    specs.push_back(v == graph.input(input_) ? input : targets);
+  for (ValueId v : graph.inputs()) specs.push_back(v == graph.input(input_) ? input : targets);
   return {Plan::build(graph, specs, {Phase::Train, trainable_in(from.phase)}), nullptr};
 }
 

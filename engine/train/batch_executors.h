@@ -1,4 +1,5 @@
-// One training graph bound for the two batch sizes of an epoch: the full one and the last, smaller one.
+// One training graph bound for the two batch sizes of an epoch: the full one and the last, smaller
+// one.
 #pragma once
 
 #include "engine/executor.h"
@@ -8,7 +9,8 @@ namespace dfengine {
 
 class BatchExecutors {
  public:
-  // graph: inputs `input` (per sample as `sample`, n = 1) and "targets", outputs "logits" and "loss".
+  // graph: inputs `input` (per sample as `sample`, n = 1) and "targets", outputs "logits" and
+  // "loss".
   BatchExecutors(const Graph& graph, std::string input, Spec sample, const StepsInput& from);
 
   // samples: n samples of the input. Forward, backward, and sums over the batch.

@@ -29,7 +29,9 @@ json rows_to_json(const std::vector<EpochRow>& rows) {
 }
 
 // JSON has no NaN: an AUC that does not exist is written as null.
-double number(const json& j) { return j.is_null() ? std::nan("") : j.get<double>(); }
+double number(const json& j) {
+  return j.is_null() ? std::nan("") : j.get<double>();
+}
 
 std::vector<EpochRow> rows_from_json(const json& all) {
   std::vector<EpochRow> rows;

@@ -1,7 +1,6 @@
 // Everything a run needs to go on as if it had never stopped: last.ckpt, a safetensors file.
 #pragma once
 
-
 #include "engine/data/dataset.h"
 #include "engine/model.h"
 #include "engine/train/optimizer.h"
@@ -21,17 +20,17 @@ struct EpochRow {
 // Where a run stands, between two steps. Random numbers need no state of their own: they are
 // functions of (seed, epoch or step, index).
 struct TrainState {
-  int epoch = 0;               // counted from 0
-  Index step = 0;              // steps of this epoch already taken
+  int epoch = 0;   // counted from 0
+  Index step = 0;  // steps of this epoch already taken
   std::uint64_t total_steps = 0;
   // Sums over this epoch's steps.
   double loss_sum = 0;
   Index seen = 0, correct = 0;
   double last_lr = 0;
-  double seconds = 0;          // spent in this epoch so far
+  double seconds = 0;  // spent in this epoch so far
   // Over epochs.
-  double best_loss = 1e300;    // validation
-  int best_epoch = 0;          // counted from 1; 0: none yet
+  double best_loss = 1e300;  // validation
+  int best_epoch = 0;        // counted from 1; 0: none yet
   Plateau plateau;
   std::vector<EpochRow> rows;
   bool finished = false;

@@ -12,10 +12,9 @@ namespace {
 
 constexpr std::pair<const char*, OptimizerKind> kOptimizers[] = {{"adam", OptimizerKind::Adam},
                                                                  {"adamw", OptimizerKind::AdamW}};
-constexpr std::pair<const char*, ScheduleKind> kSchedules[] = {
-    {"constant", ScheduleKind::Constant},
-    {"cosine", ScheduleKind::Cosine},
-    {"plateau", ScheduleKind::Plateau}};
+constexpr std::pair<const char*, ScheduleKind> kSchedules[] = {{"constant", ScheduleKind::Constant},
+                                                               {"cosine", ScheduleKind::Cosine},
+                                                               {"plateau", ScheduleKind::Plateau}};
 constexpr std::pair<const char*, PixelScale> kPixels[] = {{"model", PixelScale::Model},
                                                           {"zero_one", PixelScale::ZeroOne}};
 
@@ -47,7 +46,9 @@ OptimizerKind parse_optimizer(const std::string& name) {
   return parse(kOptimizers, name, "optimizer");
 }
 
-ScheduleKind parse_schedule(const std::string& name) { return parse(kSchedules, name, "schedule"); }
+ScheduleKind parse_schedule(const std::string& name) {
+  return parse(kSchedules, name, "schedule");
+}
 
 int parse_freeze(const std::string& text) {
   if (text == "all") return kFeatureBlocks;

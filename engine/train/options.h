@@ -26,32 +26,32 @@ struct TrainOptions {
   Index batch_size = 32;
   double lr = 1e-4;
   OptimizerKind optimizer = OptimizerKind::Adam;
-  double weight_decay = 0.0;      // on weights only, not on biases and batch norm
+  double weight_decay = 0.0;  // on weights only, not on biases and batch norm
   // The first `freeze` blocks (features.0 ...) keep their values and run in inference form.
-  int freeze = 0;                 // 0: none, kFeatureBlocks: the whole base
-  int unfreeze_at_epoch = -1;     // from this epoch (counted from 1) nothing is frozen; -1: never
+  int freeze = 0;              // 0: none, kFeatureBlocks: the whole base
+  int unfreeze_at_epoch = -1;  // from this epoch (counted from 1) nothing is frozen; -1: never
   // The first epochs train the head alone, at ten times lr.
   int head_epochs = 1;
   ScheduleKind schedule = ScheduleKind::Cosine;
-  double warmup = 1.0;            // epochs of linear warm-up after the head epochs
-  int patience = 0;               // epochs without a better validation loss before stopping; 0: off
+  double warmup = 1.0;  // epochs of linear warm-up after the head epochs
+  int patience = 0;     // epochs without a better validation loss before stopping; 0: off
   Index img_size = 224;
-  double width = 1.0;             // without weights; else the weights' own
+  double width = 1.0;  // without weights; else the weights' own
   double dropout = 0.2;
   bool hflip = true;
   PixelScale pixels = PixelScale::Model;
   std::uint64_t seed = 0;
 
   // Not part of the result: any value gives the same bits.
-  int threads = 0;                // 0: all this process may use
+  int threads = 0;  // 0: all this process may use
 
   // Throws UsageError naming the option and the range.
   void validate() const;
 };
 
-// finetune: the head alone for one epoch, then everything with Adam 1e-4 on a cosine, mirrored pictures.
-// seed: the notebook this engine replaces (frozen base, pixels in [0, 1], Adam 1e-3, 10 epochs).
-// Throws UsageError for another name.
+// finetune: the head alone for one epoch, then everything with Adam 1e-4 on a cosine, mirrored
+// pictures. seed: the notebook this engine replaces (frozen base, pixels in [0, 1], Adam 1e-3, 10
+// epochs). Throws UsageError for another name.
 TrainOptions recipe(const std::string& name);
 
 // Round trip of everything that decides the result (data, weights, output and threads included as

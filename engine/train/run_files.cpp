@@ -15,8 +15,7 @@ void create_run_folder(const std::filesystem::path& folder) {
     throw UsageError(folder.string() +
                      " already holds a run: go on with --resume, or name another --output");
   std::filesystem::create_directories(folder, error);
-  if (error)
-    throw Error("cannot make folder " + folder.string() + ": " + error.message());
+  if (error) throw Error("cannot make folder " + folder.string() + ": " + error.message());
 }
 
 void write_args(const TrainOptions& options) {
@@ -26,12 +25,11 @@ void write_args(const TrainOptions& options) {
 }
 
 void write_results(const std::filesystem::path& folder, const std::vector<EpochRow>& rows) {
-  std::string text =
-      "epoch,train_loss,train_accuracy,val_loss,val_accuracy,val_auc,lr,seconds\n";
+  std::string text = "epoch,train_loss,train_accuracy,val_loss,val_accuracy,val_auc,lr,seconds\n";
   for (const EpochRow& r : rows)
-    text += fmt::format("{},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6g},{:.1f}\n", r.epoch,
-                        r.train_loss, r.train_accuracy, r.valid_loss, r.valid_accuracy, r.valid_auc,
-                        r.lr, r.seconds);
+    text +=
+        fmt::format("{},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6g},{:.1f}\n", r.epoch, r.train_loss,
+                    r.train_accuracy, r.valid_loss, r.valid_accuracy, r.valid_auc, r.lr, r.seconds);
   write_text(folder / kResults, text);
 }
 

@@ -9,7 +9,7 @@ namespace dfengine {
 // Epochs with the same frozen blocks. Epochs count from 0 here.
 struct TrainPhase {
   int first_epoch = 0;
-  int frozen_blocks = 0;  // kFeatureBlocks: the head alone
+  int frozen_blocks = 0;   // kFeatureBlocks: the head alone
   bool head_only = false;  // one of the --head-epochs
   bool operator==(const TrainPhase&) const = default;
 };
@@ -21,11 +21,12 @@ TrainPhase phase_of(const TrainOptions& options, int epoch);
 Trainable trainable_in(const TrainPhase& phase);
 
 // Learning rate of a step, before plateau reductions. Head epochs: 10 lr, constant. After them: lr
-// with linear warm-up, then constant or a half cosine down to 0 at the last step (SGDR, Loshchilov &
-// Hutter 2017, without restarts).
+// with linear warm-up, then constant or a half cosine down to 0 at the last step (SGDR, Loshchilov
+// & Hutter 2017, without restarts).
 double learning_rate(const TrainOptions& options, Index steps_per_epoch, int epoch, Index step);
 
-// ReduceLROnPlateau: halves the rate after more than kPatience epochs in a row without a better loss.
+// ReduceLROnPlateau: halves the rate after more than kPatience epochs in a row without a better
+// loss.
 struct Plateau {
   static constexpr int kPatience = 2;
   static constexpr double kFactor = 0.5;

@@ -94,7 +94,8 @@ class Run {
                        pool_.size(), state_.epoch + 1, checkpoint_.has_value()});
   }
 
-  // Plans and optimiser of a phase. Moments begin at zero with each phase, as when Keras recompiles.
+  // Plans and optimiser of a phase. Moments begin at zero with each phase, as when Keras
+  // recompiles.
   void enter_phase(const TrainPhase& phase) {
     if (steps_ && phase == phase_) return;
     phase_ = phase;
@@ -106,8 +107,8 @@ class Run {
     if (checkpoint_ && inside) checkpoint_->restore(*optimizer_);
     checkpoint_.reset();
     const StepsInput input{model_, train_, valid_, options_, phase, pool_, optimizer_->gradients()};
-    steps_ = phase.frozen_blocks == kFeatureBlocks ? make_feature_steps(input)
-                                                   : make_image_steps(input);
+    steps_ =
+        phase.frozen_blocks == kFeatureBlocks ? make_feature_steps(input) : make_image_steps(input);
     const Index planned =
         model_.parameters.bytes() + optimizer_->touched_bytes() + steps_->planned_bytes();
     planned_bytes_ = std::max(planned_bytes_, planned);
@@ -174,9 +175,14 @@ class Run {
     const Metrics m = compute_metrics(predictions.prob, predictions.label, 0.5);
     const bool best = m.log_loss < state_.best_loss;
     const auto seen = static_cast<double>(state_.seen);
-    const EpochRow row{state_.epoch + 1, state_.loss_sum / seen,
-                       static_cast<double>(state_.correct) / seen, m.log_loss, m.accuracy,
-                       m.roc_auc, state_.last_lr, state_.seconds + seconds_since(begin)};
+    const EpochRow row{state_.epoch + 1,
+                       state_.loss_sum / seen,
+                       static_cast<double>(state_.correct) / seen,
+                       m.log_loss,
+                       m.accuracy,
+                       m.roc_auc,
+                       state_.last_lr,
+                       state_.seconds + seconds_since(begin)};
     state_.rows.push_back(row);
     if (best) {
       state_.best_loss = m.log_loss;

@@ -22,7 +22,7 @@ struct TrainObserver {
     Index step, steps;      // of this epoch
     double loss, accuracy;  // running means of this epoch
     double images_per_second;
-    double seconds_left;    // of this epoch's training part
+    double seconds_left;  // of this epoch's training part
   };
   std::function<void(const Start&)> start;
   std::function<void(const TrainPhase&, Index planned_bytes)> phase;
@@ -38,9 +38,9 @@ struct TrainResult {
   Index planned_bytes = 0;  // greatest over the phases
 };
 
-// Runs to the end, or until `interrupt` becomes true: then a checkpoint is written and the run returns.
-// options.output gets args.json, results.csv, best.safetensors and last.ckpt; every file is written
-// atomically. With resume, options come from last.ckpt, except data, output and threads.
+// Runs to the end, or until `interrupt` becomes true: then a checkpoint is written and the run
+// returns. options.output gets args.json, results.csv, best.safetensors and last.ckpt; every file
+// is written atomically. With resume, options come from last.ckpt, except data, output and threads.
 // Same options, data and instruction set: the same bits, whatever the threads, resumed or not.
 TrainResult train(const TrainOptions& options, bool resume, const TrainObserver& observer,
                   const std::atomic<bool>& interrupt);

@@ -1,0 +1,91 @@
+// dfengine info: what a model file holds, and the plan it runs by.
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "apps/dfengine/commands.h"
+#include "engine/model_metadata.h"
+#include "engine/plan/dump.h"
+#include "engine/train/options.h"
+#include "engine/train/schedule.h"
+#include "kernels/cpu/isa.h"
+#include "kernels/error.h"
+
+namespace dfengine {
+namespace {
+
+struct Arguments {
+  std::filesystem::path file;
+  bool plan = false;
+  std::string phase = "infer", format = "text", freeze = "none";
+  Index batch = 1;
+};
+
+void print_model(const Model& model, const std::filesystem::path& file) {
+  Index learned = 0, statistics = 0;
+  for (const ParamSpec& p : model.parameters.specs())
+    (is_learned(p.role) ? learned : statistics) += p.count();
+  fmt::print("{}\n", file.string());
+  fmt::print("parameters: {} learned, {} running statistics, {} tensors\n", learned, statistics,
+             model.parameters.specs().size());
+  for (const auto& [key, value] : write_metadata(model)) {
+    if (key == "engine_version") continue;  // of this program, not of the file
+    fmt::print("{}: {}\n", key, weights::printable(value));
+  }
+}
+
+// The plan of one batch, for inference or for a training step with the first blocks frozen.
+Plan make_plan(const Model& model, const Arguments& a) {
+  const Index size = model.config.input_size;
+  const Spec images{{a.batch, size, size, 3}, Element::U8};
+  if (a.phase == "infer")
+    return Plan::build(model.graph(), std::span(&images, 1), {Phase::Infer, {}});
+  MobileNetV2Config config = model.config;
+  config.head = Head::Detector;
+  const Spec specs[] = {images, {{a.batch, 1, 1, 1}, Element::F32}};
+  const TrainPhase phase{0, parse_freeze(a.freeze), false};
+  return Plan::build(make_mobilenet_v2_training(config), specs,
+                     {Phase::Train, trainable_in(phase)});
+}
+
+void run_info(const Arguments& a) {
+  const Model model = load_model(a.file);
+  if (!a.plan) {
+    print_model(model, a.file);
+    return;
+  }
+  const Plan plan = make_plan(model, a);
+  if (a.format == "dot") {
+    fmt::print("{}", dump_dot(plan));
+  } else {
+    fmt::print("{}float kernels: {}\n", dump_text(plan), cpu::isa_name(cpu::current_isa()));
+  }
+}
+
+}  // namespace
+
+void add_info(CLI::App& program) {
+  auto a = std::make_shared<Arguments>();
+  CLI::App* command =
+      program.add_subcommand("info", "Architecture, parameters and metadata of a model file");
+  command->add_option("FILE", a->file, "Model or weights file")->required();
+  CLI::Option* plan = command->add_flag("--plan", a->plan, "The plan instead: steps and memory");
+  command->add_option("--phase", a->phase, "Of the plan: infer or train")
+      ->check(CLI::IsMember({"infer", "train"}))
+      ->capture_default_str()
+      ->needs(plan);
+  command->add_option("--batch-size", a->batch, "Of the plan: pictures at once")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str()
+      ->needs(plan);
+  command->add_option("--freeze", a->freeze, "Of a training plan: as train's --freeze")
+      ->capture_default_str()
+      ->needs(plan);
+  command->add_option("--format", a->format, "Of the plan: text, or dot for Graphviz")
+      ->check(CLI::IsMember({"text", "dot"}))
+      ->capture_default_str()
+      ->needs(plan);
+  command->callback([a] { run_info(*a); });
+}
+
+}  // namespace dfengine
