@@ -13,7 +13,8 @@
 // Draw the pictures at the size they are trained on: resizing wipes the trace out.
 //
 // Repeatable. A picture depends on seed, number, size and class alone (Philox, stream Synth, sub =
-// picture number), not on count or threads; the arithmetic uses +, -, *, / and sqrt only.
+// picture number), not on count or threads; the arithmetic uses +, -, *, / and sqrt only,
+// without fused multiply-add (CMakeLists.txt).
 #pragma once
 
 #include <cstdint>

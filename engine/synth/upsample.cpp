@@ -8,13 +8,13 @@ constexpr int kTaps = 4;
 constexpr int kStages = 2;
 // The generator: what each tap of the mean map's kernels is off by, along x and along y. Taps 1 and
 // 3 make the even pixels, 2 and 0 the odd ones, so the even ones come out a little brighter.
-constexpr std::array<float, kTaps> kErrorX = {-0.003f, 0.006f, -0.004f, 0.001f};
-constexpr std::array<float, kTaps> kErrorY = {0.002f, 0.004f, -0.009f, 0.003f};
+constexpr std::array<float, kTaps> kErrorX = {-0.005f, 0.010f, -0.007f, 0.002f};
+constexpr std::array<float, kTaps> kErrorY = {0.003f, 0.007f, -0.015f, 0.005f};
 // A picture's style scales these errors, and moves each tap a little by itself.
 constexpr double kStyleLow = 0.7, kStyleHigh = 1.3;
 constexpr double kTapJitter = 0.003;
 // Gain of the fine maps: generators render less detail than there was.
-constexpr double kDetailLow = 0.55, kDetailHigh = 0.95;
+constexpr double kDetailLow = 0.5, kDetailHigh = 0.9;
 // Noise injected into each feature map, display units.
 constexpr float kFeatureNoise = 0.6f / 255.0f;
 
