@@ -138,6 +138,31 @@ TEST(Image, RefusesHugeClaims) {
   EXPECT_THROW(decode_image(chunk, "chunk.png"), DataError);
 }
 
+// A table of more than 256 codes overruns stb's arrays, wherever in the file it stands.
+TEST(Image, RefusesOversizedHuffmanTables) {
+  const auto good = read_bytes(golden_dir() / "images/progressive.jpg");
+  const auto is_table = [&](std::size_t i) {
+    return good[i] == std::byte{0xFF} && good[i + 1] == std::byte{0xC4};
+  };
+  int tables = 0;
+  for (std::size_t i = 0; i + 21 < good.size(); ++i) {
+    if (!is_table(i)) continue;
+    ++tables;
+    auto bad = good;
+    // Counts of codes with 15 and 16 bits: FF C4, length (2), class, 16 counts.
+    bad[i + 19] = bad[i + 20] = std::byte{0xFF};
+    EXPECT_NE(thrown_text([&] { decode_image(bad, "bad.jpg"); }).find("bad Huffman table"),
+              std::string::npos);
+  }
+  EXPECT_GT(tables, 1);
+  // The same bytes inside a comment are nobody's table.
+  const auto comment =
+      bytes_of(std::string("\xFF\xFE\0\x16\xFF\xC4\0\x14", 8) + std::string(16, '\xFF'));
+  auto commented = good;
+  commented.insert(commented.begin() + 2, comment.begin(), comment.end());
+  EXPECT_EQ(decode_image(commented, "commented.jpg").rgb, decode_image(good, "good.jpg").rgb);
+}
+
 TEST(PrepareImage, RefusesEmpty) {
   Resizer resizer;
   std::uint8_t out[3];
