@@ -8,6 +8,7 @@
 #include <fstream>
 #include <memory>
 
+#include "engine/data/jpeg_check.h"
 #include "engine/data/resize.h"
 #include "engine/data/stb_limit.h"
 #include "kernels/error.h"
@@ -87,6 +88,7 @@ Image decode_image(std::span<const std::byte> bytes, const std::string& name) {
   if (bytes.size() > kMaxImageFileBytes) {
     fail(name, fmt::format("{} bytes pass the limit of {}", bytes.size(), kMaxImageFileBytes));
   }
+  if (!jpeg_huffman_tables_fit(bytes)) fail(name, "damaged file (bad Huffman table)");
   int h = 0, w = 0, channels = 0;
   read_header(bytes, name, &h, &w);
 

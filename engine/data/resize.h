@@ -19,8 +19,9 @@ struct Window {
 
 // Each output pixel is a triangle-weighted mean of the inputs within `support` of its centre, and
 // the support grows with the factor when shrinking. Weights are fixed-point numbers with 22
-// fraction bits; columns are made first, rounded to 8 bits, then rows. Holds weight tables and
-// buffers: no allocation once sizes repeat. One thread at a time.
+// fraction bits; columns are made first, rounded to 8 bits, then rows. (Pillow 13 and later make
+// rows first where a picture loses over twice as many rows as columns: a level of difference.)
+// Holds weight tables and buffers: no allocation once sizes repeat. One thread at a time.
 class Resizer {
  public:
   // out [h, w, 3]. Throws ShapeError for an empty image or target.

@@ -1,0 +1,174 @@
+// Decoding against Pillow, and hostile files.
+#include "engine/data/image.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "engine/data/resize.h"
+#include "kernels/error.h"
+#include "kernels/random.h"
+#include "tests/engine/data_support.h"
+#include "tests/support/tolerance.h"
+
+namespace dfengine {
+namespace {
+
+using test::golden;
+using test::golden_dir;
+using test::thrown_text;
+
+std::vector<std::byte> read_bytes(const std::filesystem::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  const std::string text((std::istreambuf_iterator<char>(stream)), {});
+  const auto* p = reinterpret_cast<const std::byte*>(text.data());
+  return {p, p + text.size()};
+}
+
+std::vector<std::byte> bytes_of(const std::string& text) {
+  const auto* p = reinterpret_cast<const std::byte*>(text.data());
+  return {p, p + text.size()};
+}
+
+TEST(Image, DecodesLikePillow) {
+  const auto cases = golden("data_images.json")["cases"];
+  ASSERT_GT(cases.size(), 10u);
+  for (const auto& c : cases) {
+    const std::string file = c["file"];
+    SCOPED_TRACE(file);
+    const Image image = decode_image(golden_dir() / "images" / file);
+    const auto expected = test::from_hex(c["rgb"]);
+    EXPECT_EQ(image.h, c["h"].get<Index>());
+    EXPECT_EQ(image.w, c["w"].get<Index>());
+    ASSERT_EQ(image.rgb.size(), expected.size());
+    const bool jpeg = file.ends_with("jpg") || file.ends_with("JPEG");
+    const double tolerance = jpeg ? test::jpeg_level_tolerance(!file.starts_with("gray")) : 0;
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      ASSERT_LE(std::abs(int{image.rgb[i]} - int{expected[i]}), tolerance) << "byte " << i;
+    }
+  }
+}
+
+TEST(Image, FileAndMemoryAgree) {
+  const auto file = golden_dir() / "images/rgb.png";
+  EXPECT_EQ(decode_image(file).rgb, decode_image(read_bytes(file), "memory").rgb);
+}
+
+// Every cut, from nothing to one missing byte, is an error that names the file.
+TEST(Image, EveryTruncationIsAnError) {
+  for (const char* name : {"rgb.png", "interlaced.png", "palette.png", "rgb16.png", "gray.JPEG",
+                           "rgb.jpg", "progressive.jpg", "palette.bmp", "top_down.bmp"}) {
+    SCOPED_TRACE(name);
+    const auto bytes = read_bytes(golden_dir() / "images" / name);
+    // The last row of a BMP ends with bytes that fill it up to four: no pixel depends on them.
+    const std::size_t padding = std::string(name).ends_with("bmp") ? 3 : 0;
+    for (std::size_t n = 0; n + padding < bytes.size(); ++n) {
+      const std::span part = std::span(bytes).first(n);
+      try {
+        decode_image(part, name);
+        FAIL() << "decoded from " << n << " of " << bytes.size() << " bytes";
+      } catch (const DataError& e) {
+        EXPECT_NE(std::string(e.what()).find(name), std::string::npos) << e.what();
+      }
+    }
+  }
+}
+
+// Damaged bytes either still decode or give DataError; the sanitizers watch the rest.
+TEST(Image, DamagedBytesNeverCrash) {
+  int errors = 0;
+  const auto cases = golden("data_images.json")["cases"];
+  for (const auto& c : cases) {
+    const auto bytes = read_bytes(golden_dir() / "images" / std::string(c["file"]));
+    Random random(7, RandomStream::Synth, 0);
+    for (int trial = 0; trial < 300; ++trial) {
+      auto damaged = bytes;
+      for (int k = 0; k < 1 + trial % 4; ++k) {
+        damaged[random.below(static_cast<std::uint32_t>(bytes.size()))] =
+            static_cast<std::byte>(random.below(256));
+      }
+      try {
+        const Image image = decode_image(damaged, "damaged");
+        EXPECT_EQ(std::ssize(image.rgb), image.h * image.w * 3);
+      } catch (const DataError&) {
+        ++errors;
+      }
+    }
+  }
+  EXPECT_GT(errors, 0);
+}
+
+TEST(Image, NamesFileAndCause) {
+  const test::TempDir dir;
+  const auto text_of = [](const std::filesystem::path& file) {
+    return thrown_text([&] { decode_image(file); });
+  };
+  EXPECT_THROW(decode_image(dir.path() / "absent.png"), DataError);
+  EXPECT_NE(text_of(dir.path() / "absent.png").find("absent.png: no such file"), std::string::npos);
+  EXPECT_NE(text_of(dir.write("empty.jpg", "")).find("empty.jpg: the file is empty"),
+            std::string::npos);
+  EXPECT_NE(text_of(dir.write("note.jpg", "a few words, no picture"))
+                .find("note.jpg: not a JPEG, PNG or BMP picture"),
+            std::string::npos);
+  EXPECT_THROW(decode_image(dir.path()), DataError);  // a folder
+  EXPECT_THROW(decode_image(dir.write("gif.png", "GIF89a\1\0\1\0\0\0\0")), DataError);
+}
+
+std::string big_endian(std::uint32_t v) {
+  return {static_cast<char>(v >> 24), static_cast<char>(v >> 16), static_cast<char>(v >> 8),
+          static_cast<char>(v)};
+}
+
+std::string png_header(std::uint32_t w, std::uint32_t h) {
+  return "\x89PNG\r\n\x1a\n" + big_endian(13) + "IHDR" + big_endian(w) + big_endian(h) +
+         std::string("\x08\x02\0\0\0\0\0\0\0", 9);
+}
+
+TEST(Image, RefusesHugeClaims) {
+  for (auto [w, h] :
+       {std::pair{65535u, 65535u}, {1u, 65536u}, {0x7FFFFFFFu, 1u}, {20000u, 5001u}}) {
+    const auto bytes = bytes_of(png_header(w, h));
+    EXPECT_THROW(decode_image(bytes, "huge.png"), DataError) << w << " x " << h;
+  }
+  const auto bytes = bytes_of(png_header(20000, 5001));
+  EXPECT_NE(thrown_text([&] { decode_image(bytes, "huge.png"); }).find("20000 x 5001 pixels pass"),
+            std::string::npos);
+  // A data chunk that claims a gigabyte in a file of a few bytes.
+  const auto chunk = bytes_of(png_header(4, 4) + big_endian(1u << 29) + "IDAT" + "abc");
+  EXPECT_THROW(decode_image(chunk, "chunk.png"), DataError);
+}
+
+// A table of more than 256 codes overruns stb's arrays, wherever in the file it stands.
+TEST(Image, RefusesOversizedHuffmanTables) {
+  const auto good = read_bytes(golden_dir() / "images/progressive.jpg");
+  const auto is_table = [&](std::size_t i) {
+    return good[i] == std::byte{0xFF} && good[i + 1] == std::byte{0xC4};
+  };
+  int tables = 0;
+  for (std::size_t i = 0; i + 21 < good.size(); ++i) {
+    if (!is_table(i)) continue;
+    ++tables;
+    auto bad = good;
+    // Counts of codes with 15 and 16 bits: FF C4, length (2), class, 16 counts.
+    bad[i + 19] = bad[i + 20] = std::byte{0xFF};
+    EXPECT_NE(thrown_text([&] { decode_image(bad, "bad.jpg"); }).find("bad Huffman table"),
+              std::string::npos);
+  }
+  EXPECT_GT(tables, 1);
+  // The same bytes inside a comment are nobody's table.
+  const auto comment =
+      bytes_of(std::string("\xFF\xFE\0\x16\xFF\xC4\0\x14", 8) + std::string(16, '\xFF'));
+  auto commented = good;
+  commented.insert(commented.begin() + 2, comment.begin(), comment.end());
+  EXPECT_EQ(decode_image(commented, "commented.jpg").rgb, decode_image(good, "good.jpg").rgb);
+}
+
+TEST(PrepareImage, RefusesEmpty) {
+  Resizer resizer;
+  std::uint8_t out[3];
+  EXPECT_THROW(prepare_image(Image{}, Crop::None, 1, resizer, out), ShapeError);
+  EXPECT_THROW(prepare_image(test::pattern(2, 2), Crop::Center, 0, resizer, out), ShapeError);
+}
+
+}  // namespace
+}  // namespace dfengine

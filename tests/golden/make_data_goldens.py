@@ -1,0 +1,215 @@
+"""Makes the goldens of engine/data and engine/metrics: what Pillow, torchvision and scikit-learn say.
+
+    python tests/golden/make_data_goldens.py
+
+Writes data_resize.json, data_metrics.json, data_images.json and the pictures in images/ next to
+itself. All pictures are computed here; none comes from elsewhere. The versions used stand in each
+file under "made_with".
+"""
+import json
+import math
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import PIL
+import sklearn
+import torchvision
+from PIL import Image
+from sklearn import metrics
+from torchvision.transforms import functional as F
+
+HERE = Path(__file__).parent
+IMAGES = HERE / "images"
+MADE_WITH = f"Pillow {PIL.__version__}, torchvision {torchvision.__version__}, scikit-learn {sklearn.__version__}"
+
+
+def pattern(h, w):
+    """Integer formula that tests/engine/resize_test.cpp repeats: sharp, coloured, full range."""
+    y, x, c = np.meshgrid(np.arange(h), np.arange(w), np.arange(3), indexing="ij")
+    return ((((x * 37 + y * 101 + c * 53) ^ (x * y)) + 2 * x + 3 * y) & 255).astype(np.uint8)
+
+
+def fnv(data):
+    value = 0xCBF29CE484222325
+    for byte in data:
+        value = ((value ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    return f"{value:016x}"
+
+
+def entry(out, **fields):
+    """Every `stride`-th byte to look at when a test fails, and a hash of all of them."""
+    data = np.ascontiguousarray(out).tobytes()
+    stride = 1 if len(data) <= 256 else max(1, len(data) // 128) | 1
+    return {**fields, "fnv": fnv(data), "stride": stride, "bytes": data[::stride].hex()}
+
+
+def resize(picture, h, w):
+    """Columns first, then rows, as every Pillow did before 13. Since then a picture that loses over
+    twice as many rows as columns has its rows done first, which moves some pixels by a level; one
+    pass a call keeps the order, whatever the version."""
+    bilinear = Image.Resampling.BILINEAR
+    return picture.resize((w, picture.height), bilinear).resize((w, h), bilinear)
+
+
+def resize_goldens():
+    cases = []
+    for ih, iw, oh, ow in [
+        (1, 1, 1, 1), (1, 1, 5, 7), (7, 5, 1, 1), (2, 2, 3, 3), (5, 3, 4, 4), (4, 9, 9, 4),
+        (13, 17, 13, 40), (13, 17, 29, 17), (31, 33, 32, 32), (64, 64, 96, 96), (100, 3, 17, 17),
+        (256, 256, 224, 224), (256, 256, 160, 160), (256, 256, 96, 96), (97, 211, 224, 224),
+        (1000, 7, 20, 300), (2, 3000, 64, 64),
+    ]:
+        picture = Image.fromarray(pattern(ih, iw))
+        out = resize(picture, oh, ow)
+        cases.append(entry(out, kind="resize", in_h=ih, in_w=iw, out_h=oh, out_w=ow))
+    for ih, iw, size in [
+        (256, 256, 224), (256, 341, 224), (341, 256, 224), (300, 201, 224), (201, 300, 160),
+        (57, 91, 96), (90, 57, 128), (400, 257, 192), (110, 113, 96), (113, 110, 96), (15, 400, 32),
+    ]:
+        side = round(size * 256 / 224)
+        picture = Image.fromarray(pattern(ih, iw))
+        w, h = F.resize(picture, side).size  # torchvision's rule for the long side
+        out = F.center_crop(resize(picture, h, w), size)
+        cases.append(entry(out, kind="center", in_h=ih, in_w=iw, out_h=size, out_w=size))
+    return {"made_with": MADE_WITH, "cases": cases}
+
+
+def metric_case(name, prob, label, threshold):
+    prob, label = np.asarray(prob, np.float64), np.asarray(label)
+    call = (prob >= threshold).astype(int)
+    tn, fp, fn, tp = (int(v) for v in metrics.confusion_matrix(label, call, labels=[0, 1]).ravel())
+    both = len(set(label.tolist())) == 2
+    return {
+        "name": name, "prob": prob.tolist(), "label": label.tolist(), "threshold": threshold,
+        "tn": tn, "fp": fp, "fn": fn, "tp": tp,
+        "accuracy": float(metrics.accuracy_score(label, call)),
+        "precision": float(metrics.precision_score(label, call, zero_division=0)),
+        "recall": float(metrics.recall_score(label, call, zero_division=0)),
+        "f1": float(metrics.f1_score(label, call, zero_division=0)),
+        "roc_auc": float(metrics.roc_auc_score(label, prob)) if both else None,
+        "log_loss": float(metrics.log_loss(label, prob, labels=[0, 1])),
+    }
+
+
+def metric_goldens():
+    rng = np.random.default_rng(5)
+    label = rng.integers(0, 2, 97)
+    smooth = 1 / (1 + np.exp(-(rng.normal(size=97) + 1.5 * (label - 0.5))))
+    cases = [
+        metric_case("smooth", smooth, label, 0.5),
+        metric_case("other threshold", smooth, label, 0.31),
+        metric_case("many ties", np.round(smooth * 4) / 4, label, 0.5),
+        metric_case("all tied", np.full(97, 0.5), label, 0.5),
+        metric_case("nothing called fake", smooth * 0.1, label, 0.5),
+        metric_case("all called fake", smooth, label, 0.0),
+        metric_case("only fake", smooth[label == 1], label[label == 1], 0.5),
+        metric_case("only real", smooth[label == 0], label[label == 0], 0.5),
+        metric_case("only real, none called fake", smooth[label == 0] * 0.1, label[label == 0], 0.5),
+        metric_case("extreme right", label.astype(float), label, 0.5),
+        metric_case("extreme wrong", 1.0 - label, label, 0.5),
+        metric_case("near the ends", np.where(smooth > 0.5, 1 - 1e-17, 1e-300), label, 0.5),
+        metric_case("on the threshold", [0.5, 0.5, math.nextafter(0.5, 0)], [1, 0, 1], 0.5),
+        metric_case("one sample", [0.25], [1], 0.5),
+    ]
+    return {"made_with": MADE_WITH, "cases": cases}
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(path, rows, w, h, depth, color, interlace=0, extra=b""):
+    """A PNG that Pillow cannot write. rows: bytes of each line; each gets filter type 0."""
+    data = zlib.compress(b"".join(b"\0" + row for row in rows))
+    header = struct.pack(">IIBBBBB", w, h, depth, color, 0, 0, interlace)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + chunk(b"IDAT", data)
+                     + chunk(b"IEND", b""))
+
+
+def adam7(a):
+    rows = []
+    for y0, x0, dy, dx in [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2),
+                           (0, 1, 2, 2), (1, 0, 2, 1)]:
+        part = a[y0::dy, x0::dx]
+        if part.size:
+            rows += [row.tobytes() for row in part]
+    return rows
+
+
+def write_pictures():
+    """Expected pixels that Pillow's convert("RGB") does not give; None: ask Pillow."""
+    IMAGES.mkdir(exist_ok=True)
+    h, w = 11, 13
+    rgb = pattern(h, w)
+    alpha = pattern(h + 3, w)[3:, :, 1]
+    gray = pattern(h, w)[:, :, 2]
+    deep = rgb.astype(np.uint16) * 256 + (rgb[:, ::-1].astype(np.uint16) ^ 0xA5)
+    deep_gray = deep[:, :, 0]
+    picture = Image.fromarray(rgb)
+    palette = picture.quantize(16)
+    expected = {}
+
+    def save(name, image, **options):
+        image.save(IMAGES / name, **options)
+        expected[name] = None
+
+    save("rgb.png", picture, optimize=True)
+    save("rgba.png", Image.fromarray(np.dstack([rgb, alpha])))
+    save("gray.png", Image.fromarray(gray))
+    save("gray_alpha.png", Image.fromarray(np.dstack([gray, alpha]), "LA"))
+    save("palette.png", palette)
+    save("palette_transparent.png", palette, transparency=3)
+    save("one_bit.png", Image.fromarray(gray > 127))
+    save("rgb.bmp", picture)
+    save("palette.bmp", palette)
+    # Smooth, whole 8x8 blocks, no chroma subsampling: decoders then differ by rounding alone.
+    y, x = np.mgrid[0:32, 0:40]
+    smooth = np.dstack([40 + 4 * x, 200 - 3 * y, 60 + 2 * x + 2 * y]).astype(np.uint8)
+    save("rgb.jpg", Image.fromarray(smooth), quality=95, subsampling=0)
+    save("progressive.jpg", Image.fromarray(smooth), quality=95, subsampling=0, progressive=True)
+    save("gray.JPEG", Image.fromarray(smooth[:, :, 0]), quality=95)
+
+    png(IMAGES / "rgb16.png", [row.astype(">u2").tobytes() for row in deep], w, h, 16, 2)
+    png(IMAGES / "interlaced.png", adam7(rgb), w, h, 8, 2, interlace=1)
+    key = struct.pack(">HHH", *(int(v) for v in rgb[4, 5]))
+    png(IMAGES / "rgb_key.png", [row.tobytes() for row in rgb], w, h, 8, 2, extra=chunk(b"tRNS", key))
+    expected |= {"rgb16.png": None, "interlaced.png": None, "rgb_key.png": None}
+    # Pillow opens 16-bit gray as integers and clips them to 255; the high byte is what every other
+    # depth keeps, and what Pillow itself keeps of 16-bit colour.
+    png(IMAGES / "gray16.png", [row.astype(">u2").tobytes() for row in deep_gray], w, h, 16, 0)
+    expected["gray16.png"] = np.repeat((deep_gray >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
+
+    # From the top down: negative height, rows in order.
+    stride = (w * 3 + 3) // 4 * 4
+    body = b"".join(row[:, ::-1].tobytes().ljust(stride, b"\0") for row in rgb)
+    header = struct.pack("<IiiHHIIiiII", 40, w, -h, 1, 24, 0, len(body), 2835, 2835, 0, 0)
+    (IMAGES / "top_down.bmp").write_bytes(
+        b"BM" + struct.pack("<IHHI", 54 + len(body), 0, 0, 54) + header + body)
+    expected["top_down.bmp"] = None
+    return expected
+
+
+def image_goldens():
+    cases = []
+    for name, pixels in sorted(write_pictures().items()):
+        if pixels is None:
+            pixels = np.asarray(Image.open(IMAGES / name).convert("RGB"))
+        cases.append({"file": name, "h": pixels.shape[0], "w": pixels.shape[1],
+                      "rgb": np.ascontiguousarray(pixels).tobytes().hex()})
+    return {"made_with": MADE_WITH, "cases": cases}
+
+
+def write(name, goldens):
+    lines = ",\n".join(json.dumps(case) for case in goldens["cases"])
+    text = '{"made_with": %s, "cases": [\n%s\n]}\n' % (json.dumps(goldens["made_with"]), lines)
+    (HERE / name).write_text(text)
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")  # undefined ratios: set to 0 on purpose
+    write("data_resize.json", resize_goldens())
+    write("data_metrics.json", metric_goldens())
+    write("data_images.json", image_goldens())
