@@ -127,7 +127,7 @@ TEST(DepthwiseConv, RejectsShapesThatMakeNoSense) {
 }
 
 TEST(DepthwiseConv, DoubleMatchesTheFormula) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   for_each_problem({1, 3}, [&](const DepthwiseProblem& p) {
     const auto x = small_integers<double>(p.input().count(), 1);
     const auto w = small_integers<double>(9 * p.c, 2);
@@ -137,7 +137,7 @@ TEST(DepthwiseConv, DoubleMatchesTheFormula) {
 
 // <dy, conv(x, w)> = <dx, x> = <dw, w>, exact on small integers.
 TEST(DepthwiseConv, DoubleGradientsAreAdjoint) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   for_each_problem({1, 3}, [&](const DepthwiseProblem& p) {
     const auto x = small_integers<double>(p.input().count(), 3);
     const auto w = small_integers<double>(9 * p.c, 4);
@@ -149,7 +149,7 @@ TEST(DepthwiseConv, DoubleGradientsAreAdjoint) {
 }
 
 TEST(DepthwiseConv, FloatMatchesDouble) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   const Context ctx{pool};
   for_each_problem({1, 3, 8, 16, 24, 33, 96}, [&](const DepthwiseProblem& p) {
     const auto x = random_values<float>(p.input().count(), 6);
@@ -172,7 +172,7 @@ TEST(DepthwiseConv, FloatMatchesDouble) {
 }
 
 TEST(DepthwiseConv, FloatIsExactOnSmallIntegers) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   const Context ctx{pool};
   for_each_problem({33}, [&](const DepthwiseProblem& p) {
     const auto x = small_integers<float>(p.input().count(), 9);
@@ -213,7 +213,7 @@ void check_epilogue(const Context& ctx, const DepthwiseProblem& p, const std::st
 }
 
 TEST(DepthwiseConv, EpilogueAppliesBiasActivationThenResidual) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   for (Index stride : {1, 2}) {
     const DepthwiseProblem p = DepthwiseProblem::make({2, 9, 19, 33}, stride, Padding::Torch);
     check_epilogue<double>({pool}, p, "double");
@@ -240,7 +240,7 @@ void check_accumulate(const Context& ctx, const DepthwiseProblem& p, const std::
 }
 
 TEST(DepthwiseConv, AccumulateAddsToWhatIsThere) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   for (Index stride : {1, 2}) {
     const DepthwiseProblem p = DepthwiseProblem::make({2, 9, 19, 33}, stride, Padding::Torch);
     check_accumulate<double>({pool}, p, "double");

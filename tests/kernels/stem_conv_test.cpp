@@ -102,7 +102,7 @@ TEST(StemConv, RejectsShapesThatMakeNoSense) {
 }
 
 TEST(StemConv, DoubleMatchesTheFormula) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   for_each_problem({1, 5}, [&](const StemProblem& p) {
     const auto x = small_integers<double>(input_count(p), 1);
     const auto w = small_integers<double>(27 * p.k, 2);
@@ -112,7 +112,7 @@ TEST(StemConv, DoubleMatchesTheFormula) {
 
 // <dy, conv(x, w)> = <dw, w>, exact on small integers.
 TEST(StemConv, DoubleGradientIsAdjoint) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   for_each_problem({1, 5}, [&](const StemProblem& p) {
     const auto x = small_integers<double>(input_count(p), 3);
     const auto w = small_integers<double>(27 * p.k, 4);
@@ -123,7 +123,7 @@ TEST(StemConv, DoubleGradientIsAdjoint) {
 }
 
 TEST(StemConv, FloatMatchesDouble) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   const Context ctx{pool};
   for_each_problem({1, 8, 16, 24, 33, 72}, [&](const StemProblem& p) {
     const auto x = random_values<float>(input_count(p), 6);
@@ -143,7 +143,7 @@ TEST(StemConv, FloatMatchesDouble) {
 }
 
 TEST(StemConv, FloatIsExactOnSmallIntegers) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   const Context ctx{pool};
   for_each_problem({47}, [&](const StemProblem& p) {
     const auto x = small_integers<float>(input_count(p), 9);
@@ -181,7 +181,7 @@ void check_epilogue(const Context& ctx, const StemProblem& p, const std::string&
 }
 
 TEST(StemConv, EpilogueAppliesBiasActivationThenResidual) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   const StemProblem p = StemProblem::make({2, 9, 37, 3}, 47, Padding::Torch);
   check_epilogue<double>({pool}, p, "double");
   for_each_isa([&](const std::string& isa) { check_epilogue<float>({pool}, p, isa); });
@@ -201,7 +201,7 @@ void check_accumulate(const Context& ctx, const StemProblem& p, const std::strin
 }
 
 TEST(StemConv, AccumulateAddsToWhatIsThere) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   const StemProblem p = StemProblem::make({2, 9, 37, 3}, 47, Padding::Torch);
   check_accumulate<double>({pool}, p, "double");
   for_each_isa([&](const std::string& isa) { check_accumulate<float>({pool}, p, isa); });

@@ -26,6 +26,15 @@ DF_INLINE bool inside(Index i, Index size) {
   return i >= 0 && i < size;
 }
 
+// Asks for floats [0, Count) to be brought into L2. They may lie past the end of a buffer: nothing
+// is read.
+template <int Count>
+DF_INLINE void prefetch(const float* p) {
+  constexpr int kLine = 16;
+#pragma GCC unroll 32
+  for (int i = 0; i < Count; i += kLine) __builtin_prefetch(p + i, 0, 2);
+}
+
 // Window rows [begin, end) that touch the image when row 0 lies on image row `top`.
 struct TapRows {
   Index begin, end;
@@ -70,6 +79,17 @@ DF_INLINE void activate_tile(Vec<N>* sums) {
   for (int t = 0; t < kTile; ++t) sums[t] = activate<A, N>(sums[t]);
 }
 
+// Memory keeps up only if it is asked in its own order a row ahead, since tiles take one line here
+// and one there. Each tile asks for its share of the next output row and of the image rows which
+// that row adds, the first of them `row`. place: elements of the output row asked for so far.
+template <int N, int Stride>
+DF_INLINE void prefetch_next(const Slide& slide, Index row, Index place, const float* y) {
+  constexpr int kShare = kTile * N;
+  prefetch<Stride * Stride * kShare>(slide.x + least(row, slide.h) * slide.w * slide.c +
+                                     Stride * Stride * place);
+  prefetch<kShare>(y + slide.q * slide.c + place);
+}
+
 // Output pixels [q, q + kTile) of output row p, of which only those inside the row are stored.
 // residual and y: the output row at the channel.
 template <int N, int Stride, bool Edge>
@@ -81,6 +101,7 @@ DF_INLINE void slide_tile(const Slide& slide, Index p, Index q, Index channel,
   for (int t = 0; t < kTile; ++t) sums[t] = start;
   const Index top = p * Stride - slide.before_h;
   const Index column = q * Stride - slide.before_w;
+  prefetch_next<N, Stride>(slide, top + 3, q * slide.c + kTile * channel, y - channel);
   const TapRows rows = tap_rows(top, slide.h);
   for (Index r = rows.begin; r < rows.end; ++r) {
     add_window_row<N, Stride, Edge>(slide, slide.x + (top + r) * slide.w * slide.c + channel,
@@ -96,21 +117,23 @@ DF_INLINE void slide_tile(const Slide& slide, Index p, Index q, Index channel,
   }
 }
 
-// Output row p. residual (or null) and y: that row, [Q, C].
+// Output row p. residual (or null) and y: that row, [Q, C]. Channels innermost, so that memory is
+// read in its order.
 template <int Stride>
 void slide_row(const Slide& slide, Index p, const float* residual, float* y) {
-  for_lanes(slide.c, [&](auto lanes, Index channel) {
-    constexpr int N = decltype(lanes)::value;
-    const float* residual_c = residual ? residual + channel : nullptr;
-    for (Index q = 0; q < slide.q; q += kTile) {
-      const Index column = q * Stride - slide.before_w;
-      if (column >= 0 && column + (kTile - 1) * Stride + 3 <= slide.w) {
+  for (Index q = 0; q < slide.q; q += kTile) {
+    const Index column = q * Stride - slide.before_w;
+    const bool whole = column >= 0 && column + (kTile - 1) * Stride + 3 <= slide.w;
+    for_lanes(slide.c, [&](auto lanes, Index channel) {
+      constexpr int N = decltype(lanes)::value;
+      const float* residual_c = residual ? residual + channel : nullptr;
+      if (whole) {
         slide_tile<N, Stride, false>(slide, p, q, channel, residual_c, y + channel);
       } else {
         slide_tile<N, Stride, true>(slide, p, q, channel, residual_c, y + channel);
       }
-    }
-  });
+    });
+  }
 }
 
 void forward(const DepthwiseProblem& p, const float* x, const float* w,
@@ -147,6 +170,7 @@ struct Gather {
   const float* dy[2];    // the one or two dy rows that reach this dx row, [Q, C]
   const float* taps[2];  // their window rows, [3, C]
   int rows;
+  const float* next;  // the dy row that the next dx rows add
   Index w, c, q, before_w;
   Write write;
 };
@@ -156,6 +180,9 @@ struct Gather {
 template <int N, bool Edge>
 DF_INLINE void gather_tile(const Gather& gather, Index m, Index channel, float* dx) {
   Vec<N> even[kPairs] = {}, odd[kPairs] = {};
+  const Index place = m * gather.c + kPairs * channel;
+  prefetch<2 * kPairs * N>(dx - channel + gather.w * gather.c + 2 * place);
+  if (gather.rows == 1) prefetch<kPairs * N>(gather.next + place);
   for (int i = 0; i < gather.rows; ++i) {
     const float* taps = gather.taps[i] + channel;
     const Vec<N> w0 = load<N>(taps), w1 = load<N>(taps + gather.c);
@@ -180,26 +207,27 @@ DF_INLINE void gather_tile(const Gather& gather, Index m, Index channel, float* 
 }
 
 void gather_row(const Gather& gather, float* dx) {
-  for_lanes(gather.c, [&](auto lanes, Index channel) {
-    constexpr int N = decltype(lanes)::value;
-    for (Index m = 0; 2 * m < gather.w + gather.before_w; m += kPairs) {
-      const bool whole =
-          m >= 1 && m + kPairs <= gather.q && 2 * (m + kPairs) - gather.before_w <= gather.w;
+  for (Index m = 0; 2 * m < gather.w + gather.before_w; m += kPairs) {
+    const bool whole =
+        m >= 1 && m + kPairs <= gather.q && 2 * (m + kPairs) - gather.before_w <= gather.w;
+    for_lanes(gather.c, [&](auto lanes, Index channel) {
+      constexpr int N = decltype(lanes)::value;
       if (whole) {
         gather_tile<N, false>(gather, m, channel, dx + channel);
       } else {
         gather_tile<N, true>(gather, m, channel, dx + channel);
       }
-    }
-  });
+    });
+  }
 }
 
 void backward_data_stride2(const DepthwiseProblem& p, const float* dy, const float* w, Write write,
                            Index begin, Index end, float* dx) {
   for (Index row = begin; row < end; ++row) {
     const float* image = dy + row / p.h * p.p * p.q * p.c;
-    Gather gather{{}, {}, 0, p.w, p.c, p.q, p.before_w, write};
     const Index padded = row % p.h + p.before_h;
+    Gather gather{{},  {},         0,    image + (padded + 1) / 2 * p.q * p.c, p.w, p.c,
+                  p.q, p.before_w, write};
     for (Index r = padded % 2; r < 3; r += 2) {
       const Index source = (padded - r) / 2;
       if (padded < r || source >= p.p) continue;
@@ -244,19 +272,36 @@ DF_INLINE void weight_tile(const DepthwiseProblem& p, const float* x, const floa
   }
 }
 
-// partial += the share of dy rows [begin, end), for one channel vector.
+// dy rows that one channel vector passes over before the next does.
+struct Pass {
+  Index begin, end;
+};
+
+// Each tile asks for its share of the rows that lie one pass ahead of `row`.
+template <int N, int Stride>
+DF_INLINE void prefetch_pass(const DepthwiseProblem& p, const float* x, const float* dy, Index row,
+                             Index length, Index place) {
+  constexpr int kShare = kWeightTile * N;
+  const Index top = row / p.p * p.h + (row % p.p + length) * Stride;
+  prefetch<Stride * Stride * kShare>(x + top * p.w * p.c + Stride * Stride * place);
+  prefetch<kShare>(dy + (row + length) * p.q * p.c + place);
+}
+
+// partial += the share of the rows of a pass, for one channel vector.
 template <int N, int Stride>
 DF_INLINE void weight_channels(const DepthwiseProblem& p, const float* x, const float* dy,
-                               Index begin, Index end, Index channel, float* partial) {
+                               const Pass& pass, Index channel, float* partial) {
   Vec<N> sums[9];
 #pragma GCC unroll 9
   for (int i = 0; i < 9; ++i) sums[i] = load<N>(partial + i * p.c + channel);
-  for (Index row = begin; row < end; ++row) {
+  for (Index row = pass.begin; row < pass.end; ++row) {
     const float* image = x + row / p.p * p.h * p.w * p.c + channel;
     const float* grads = dy + row * p.q * p.c + channel;
     const Index top = row % p.p * Stride - p.before_h;
     for (Index q = 0; q < p.q; q += kWeightTile) {
       const Index column = q * Stride - p.before_w;
+      prefetch_pass<N, Stride>(p, x, dy, row, pass.end - pass.begin,
+                               q * p.c + kWeightTile * channel);
       if (column >= 0 && column + (kWeightTile - 1) * Stride + 3 <= p.w) {
         weight_tile<N, Stride, false>(p, image, grads, top, q, sums);
       } else {
@@ -271,13 +316,13 @@ DF_INLINE void weight_channels(const DepthwiseProblem& p, const float* x, const 
 template <int Stride>
 void weight_rows(const DepthwiseProblem& p, const float* x, const float* dy, Index begin, Index end,
                  float* partial) {
-  // Every channel vector passes over a few rows before the next, so those rows should stay in L2.
-  constexpr Index kPassElements = 64 * 1024;
-  const Index pass = kPassElements / ((p.q + Stride * p.w) * p.c) + 1;
-  for (Index first = begin; first < end; first += pass) {
-    const Index last = least(end, first + pass);
+  // Two passes, the current and the one asked for, should stay in L2.
+  constexpr Index kPassElements = 32 * 1024;
+  const Index length = kPassElements / ((p.q + Stride * p.w) * p.c) + 1;
+  for (Index first = begin; first < end; first += length) {
+    const Pass pass{first, least(end, first + length)};
     for_lanes(p.c, [&](auto lanes, Index channel) {
-      weight_channels<decltype(lanes)::value, Stride>(p, x, dy, first, last, channel, partial);
+      weight_channels<decltype(lanes)::value, Stride>(p, x, dy, pass, channel, partial);
     });
   }
 }
