@@ -32,27 +32,28 @@ void for_each_problem(const std::vector<Index>& channels, Body&& body) {
 template <class T>
 Values<T> forward(const Context& ctx, const DepthwiseProblem& p, const Values<T>& x,
                   const Values<T>& w, const Epilogue<T>& epilogue = {}) {
-  Values<T> y = unwritten<T>(p.output().count());
+  Guarded<T> y(p.output().count());
   cpu::depthwise_forward(ctx, p, x.data(), w.data(), epilogue, y.data());
-  return y;
+  return y.checked();
 }
 
 template <class T>
 Values<T> backward_data(const Context& ctx, const DepthwiseProblem& p, const Values<T>& dy,
                         const Values<T>& w) {
-  Values<T> dx = unwritten<T>(p.input().count());
+  Guarded<T> dx(p.input().count());
   cpu::depthwise_backward_data(ctx, p, dy.data(), w.data(), Write::Overwrite, dx.data());
-  return dx;
+  return dx.checked();
 }
 
 template <class T>
 Values<T> backward_weight(const Context& ctx, const DepthwiseProblem& p, const Values<T>& x,
                           const Values<T>& dy) {
-  Values<T> scratch = unwritten<T>(cpu::depthwise_weight_scratch(p));
-  Values<T> dw = unwritten<T>(9 * p.c);
+  Guarded<T> scratch(cpu::depthwise_weight_scratch(p));
+  Guarded<T> dw(9 * p.c);
   cpu::depthwise_backward_weight(ctx, p, x.data(), dy.data(), scratch.data(), Write::Overwrite,
                                  dw.data());
-  return dw;
+  scratch.checked();
+  return dw.checked();
 }
 
 // The header's formula on an image that is really padded with zeros, one output at a time.
@@ -227,7 +228,7 @@ void check_accumulate(const Context& ctx, const DepthwiseProblem& p, const std::
   const auto w = small_integers<T>(9 * p.c, 17);
   const auto dy = small_integers<T>(p.output().count(), 18);
   Values<T> dx = x, dw = w;
-  Values<T> scratch = unwritten<T>(cpu::depthwise_weight_scratch(p));
+  Guarded<T> scratch(cpu::depthwise_weight_scratch(p));
   cpu::depthwise_backward_data(ctx, p, dy.data(), w.data(), Write::Accumulate, dx.data());
   cpu::depthwise_backward_weight(ctx, p, x.data(), dy.data(), scratch.data(), Write::Accumulate,
                                  dw.data());

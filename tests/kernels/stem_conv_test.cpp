@@ -34,19 +34,20 @@ void for_each_problem(const std::vector<Index>& channels, Body&& body) {
 template <class T>
 Values<T> forward(const Context& ctx, const StemProblem& p, const Values<T>& x, const Values<T>& w,
                   const Epilogue<T>& epilogue = {}) {
-  Values<T> y = unwritten<T>(p.output().count());
+  Guarded<T> y(p.output().count());
   cpu::stem_forward(ctx, p, x.data(), w.data(), epilogue, y.data());
-  return y;
+  return y.checked();
 }
 
 template <class T>
 Values<T> backward_weight(const Context& ctx, const StemProblem& p, const Values<T>& x,
                           const Values<T>& dy) {
-  Values<T> scratch = unwritten<T>(cpu::stem_weight_scratch(p));
-  Values<T> dw = unwritten<T>(27 * p.k);
+  Guarded<T> scratch(cpu::stem_weight_scratch(p));
+  Guarded<T> dw(27 * p.k);
   cpu::stem_backward_weight(ctx, p, x.data(), dy.data(), scratch.data(), Write::Overwrite,
                             dw.data());
-  return dw;
+  scratch.checked();
+  return dw.checked();
 }
 
 // The header's formula on an image that is really padded with zeros, one output at a time.
@@ -194,7 +195,7 @@ void check_accumulate(const Context& ctx, const StemProblem& p, const std::strin
   Values<T> dw = small_integers<T>(27 * p.k, 18);
   auto expected = backward_weight(ctx, p, x, dy);
   for (std::size_t i = 0; i < dw.size(); ++i) expected[i] += dw[i];
-  Values<T> scratch = unwritten<T>(cpu::stem_weight_scratch(p));
+  Guarded<T> scratch(cpu::stem_weight_scratch(p));
   cpu::stem_backward_weight(ctx, p, x.data(), dy.data(), scratch.data(), Write::Accumulate,
                             dw.data());
   EXPECT_EQ(dw, expected) << what;
