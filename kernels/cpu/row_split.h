@@ -10,13 +10,14 @@
 namespace dfengine::cpu {
 
 // Calls body(begin, end) on bands that cover [0, rows), in parallel. A band holds at least
-// kBandElements elements, enough to pay for handing it out, and there are at most about kBands.
+// kBandElements elements, enough to pay for handing it out, and there are at most about kBands. It
+// is an even number of rows (but for the last), since kernels take rows in pairs.
 template <class Body>
 void for_bands(const Context& ctx, Index rows, Index row_elements, Body&& body) {
   constexpr Index kBandElements = 4096;
   constexpr Index kBands = 128;
-  const Index band =
-      std::max((kBandElements + row_elements - 1) / row_elements, (rows + kBands - 1) / kBands);
+  const Index least = std::max(kBandElements / row_elements, rows / kBands);
+  const Index band = least / 2 * 2 + 2;
   parallel_for(ctx.pool, (rows + band - 1) / band,
                [&](Index i, int) { body(i * band, std::min(rows, (i + 1) * band)); });
 }

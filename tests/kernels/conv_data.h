@@ -40,11 +40,30 @@ Values<T> small_integers(Index count, std::uint64_t seed) {
   return values;
 }
 
-// What an output buffer holds before the kernel writes: a value never written stays visible.
+// An output buffer of NaN between two strips of NaN: a value never written, or a write outside,
+// stays visible.
 template <class T>
-Values<T> unwritten(Index count) {
-  return Values<T>(size_of(count), std::numeric_limits<T>::quiet_NaN());
-}
+class Guarded {
+ public:
+  explicit Guarded(Index count)
+      : count_(count), values_(size_of(count + 2 * kStrip), std::numeric_limits<T>::quiet_NaN()) {}
+  T* data() { return values_.data() + kStrip; }
+  // The values; fails the test if a strip was written to.
+  Values<T> checked() const {
+    for (Index i = 0; i < kStrip; ++i) {
+      EXPECT_TRUE(std::isnan(values_[size_of(i)])) << "written " << kStrip - i << " before";
+      EXPECT_TRUE(std::isnan(values_[size_of(kStrip + count_ + i)]))
+          << "written " << i << " behind";
+    }
+    return {values_.begin() + kStrip, values_.end() - kStrip};
+  }
+
+ private:
+  // More than a tile of pixels of every channel count tested.
+  static constexpr Index kStrip = 1024;
+  Index count_;
+  Values<T> values_;
+};
 
 inline Values<double> widened(const Values<float>& values) {
   return {values.begin(), values.end()};

@@ -32,27 +32,28 @@ void for_each_problem(const std::vector<Index>& channels, Body&& body) {
 template <class T>
 Values<T> forward(const Context& ctx, const DepthwiseProblem& p, const Values<T>& x,
                   const Values<T>& w, const Epilogue<T>& epilogue = {}) {
-  Values<T> y = unwritten<T>(p.output().count());
+  Guarded<T> y(p.output().count());
   cpu::depthwise_forward(ctx, p, x.data(), w.data(), epilogue, y.data());
-  return y;
+  return y.checked();
 }
 
 template <class T>
 Values<T> backward_data(const Context& ctx, const DepthwiseProblem& p, const Values<T>& dy,
                         const Values<T>& w) {
-  Values<T> dx = unwritten<T>(p.input().count());
+  Guarded<T> dx(p.input().count());
   cpu::depthwise_backward_data(ctx, p, dy.data(), w.data(), Write::Overwrite, dx.data());
-  return dx;
+  return dx.checked();
 }
 
 template <class T>
 Values<T> backward_weight(const Context& ctx, const DepthwiseProblem& p, const Values<T>& x,
                           const Values<T>& dy) {
-  Values<T> scratch = unwritten<T>(cpu::depthwise_weight_scratch(p));
-  Values<T> dw = unwritten<T>(9 * p.c);
+  Guarded<T> scratch(cpu::depthwise_weight_scratch(p));
+  Guarded<T> dw(9 * p.c);
   cpu::depthwise_backward_weight(ctx, p, x.data(), dy.data(), scratch.data(), Write::Overwrite,
                                  dw.data());
-  return dw;
+  scratch.checked();
+  return dw.checked();
 }
 
 // The header's formula on an image that is really padded with zeros, one output at a time.
@@ -127,7 +128,7 @@ TEST(DepthwiseConv, RejectsShapesThatMakeNoSense) {
 }
 
 TEST(DepthwiseConv, DoubleMatchesTheFormula) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   for_each_problem({1, 3}, [&](const DepthwiseProblem& p) {
     const auto x = small_integers<double>(p.input().count(), 1);
     const auto w = small_integers<double>(9 * p.c, 2);
@@ -137,7 +138,7 @@ TEST(DepthwiseConv, DoubleMatchesTheFormula) {
 
 // <dy, conv(x, w)> = <dx, x> = <dw, w>, exact on small integers.
 TEST(DepthwiseConv, DoubleGradientsAreAdjoint) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   for_each_problem({1, 3}, [&](const DepthwiseProblem& p) {
     const auto x = small_integers<double>(p.input().count(), 3);
     const auto w = small_integers<double>(9 * p.c, 4);
@@ -149,7 +150,7 @@ TEST(DepthwiseConv, DoubleGradientsAreAdjoint) {
 }
 
 TEST(DepthwiseConv, FloatMatchesDouble) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   const Context ctx{pool};
   for_each_problem({1, 3, 8, 16, 24, 33, 96}, [&](const DepthwiseProblem& p) {
     const auto x = random_values<float>(p.input().count(), 6);
@@ -172,7 +173,7 @@ TEST(DepthwiseConv, FloatMatchesDouble) {
 }
 
 TEST(DepthwiseConv, FloatIsExactOnSmallIntegers) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   const Context ctx{pool};
   for_each_problem({33}, [&](const DepthwiseProblem& p) {
     const auto x = small_integers<float>(p.input().count(), 9);
@@ -213,7 +214,7 @@ void check_epilogue(const Context& ctx, const DepthwiseProblem& p, const std::st
 }
 
 TEST(DepthwiseConv, EpilogueAppliesBiasActivationThenResidual) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   for (Index stride : {1, 2}) {
     const DepthwiseProblem p = DepthwiseProblem::make({2, 9, 19, 33}, stride, Padding::Torch);
     check_epilogue<double>({pool}, p, "double");
@@ -227,7 +228,7 @@ void check_accumulate(const Context& ctx, const DepthwiseProblem& p, const std::
   const auto w = small_integers<T>(9 * p.c, 17);
   const auto dy = small_integers<T>(p.output().count(), 18);
   Values<T> dx = x, dw = w;
-  Values<T> scratch = unwritten<T>(cpu::depthwise_weight_scratch(p));
+  Guarded<T> scratch(cpu::depthwise_weight_scratch(p));
   cpu::depthwise_backward_data(ctx, p, dy.data(), w.data(), Write::Accumulate, dx.data());
   cpu::depthwise_backward_weight(ctx, p, x.data(), dy.data(), scratch.data(), Write::Accumulate,
                                  dw.data());
@@ -240,7 +241,7 @@ void check_accumulate(const Context& ctx, const DepthwiseProblem& p, const std::
 }
 
 TEST(DepthwiseConv, AccumulateAddsToWhatIsThere) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   for (Index stride : {1, 2}) {
     const DepthwiseProblem p = DepthwiseProblem::make({2, 9, 19, 33}, stride, Padding::Torch);
     check_accumulate<double>({pool}, p, "double");

@@ -34,19 +34,20 @@ void for_each_problem(const std::vector<Index>& channels, Body&& body) {
 template <class T>
 Values<T> forward(const Context& ctx, const StemProblem& p, const Values<T>& x, const Values<T>& w,
                   const Epilogue<T>& epilogue = {}) {
-  Values<T> y = unwritten<T>(p.output().count());
+  Guarded<T> y(p.output().count());
   cpu::stem_forward(ctx, p, x.data(), w.data(), epilogue, y.data());
-  return y;
+  return y.checked();
 }
 
 template <class T>
 Values<T> backward_weight(const Context& ctx, const StemProblem& p, const Values<T>& x,
                           const Values<T>& dy) {
-  Values<T> scratch = unwritten<T>(cpu::stem_weight_scratch(p));
-  Values<T> dw = unwritten<T>(27 * p.k);
+  Guarded<T> scratch(cpu::stem_weight_scratch(p));
+  Guarded<T> dw(27 * p.k);
   cpu::stem_backward_weight(ctx, p, x.data(), dy.data(), scratch.data(), Write::Overwrite,
                             dw.data());
-  return dw;
+  scratch.checked();
+  return dw.checked();
 }
 
 // The header's formula on an image that is really padded with zeros, one output at a time.
@@ -102,7 +103,7 @@ TEST(StemConv, RejectsShapesThatMakeNoSense) {
 }
 
 TEST(StemConv, DoubleMatchesTheFormula) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   for_each_problem({1, 5}, [&](const StemProblem& p) {
     const auto x = small_integers<double>(input_count(p), 1);
     const auto w = small_integers<double>(27 * p.k, 2);
@@ -112,7 +113,7 @@ TEST(StemConv, DoubleMatchesTheFormula) {
 
 // <dy, conv(x, w)> = <dw, w>, exact on small integers.
 TEST(StemConv, DoubleGradientIsAdjoint) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   for_each_problem({1, 5}, [&](const StemProblem& p) {
     const auto x = small_integers<double>(input_count(p), 3);
     const auto w = small_integers<double>(27 * p.k, 4);
@@ -123,7 +124,7 @@ TEST(StemConv, DoubleGradientIsAdjoint) {
 }
 
 TEST(StemConv, FloatMatchesDouble) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   const Context ctx{pool};
   for_each_problem({1, 8, 16, 24, 33, 72}, [&](const StemProblem& p) {
     const auto x = random_values<float>(input_count(p), 6);
@@ -143,7 +144,7 @@ TEST(StemConv, FloatMatchesDouble) {
 }
 
 TEST(StemConv, FloatIsExactOnSmallIntegers) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   const Context ctx{pool};
   for_each_problem({47}, [&](const StemProblem& p) {
     const auto x = small_integers<float>(input_count(p), 9);
@@ -181,7 +182,7 @@ void check_epilogue(const Context& ctx, const StemProblem& p, const std::string&
 }
 
 TEST(StemConv, EpilogueAppliesBiasActivationThenResidual) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   const StemProblem p = StemProblem::make({2, 9, 37, 3}, 47, Padding::Torch);
   check_epilogue<double>({pool}, p, "double");
   for_each_isa([&](const std::string& isa) { check_epilogue<float>({pool}, p, isa); });
@@ -194,14 +195,14 @@ void check_accumulate(const Context& ctx, const StemProblem& p, const std::strin
   Values<T> dw = small_integers<T>(27 * p.k, 18);
   auto expected = backward_weight(ctx, p, x, dy);
   for (std::size_t i = 0; i < dw.size(); ++i) expected[i] += dw[i];
-  Values<T> scratch = unwritten<T>(cpu::stem_weight_scratch(p));
+  Guarded<T> scratch(cpu::stem_weight_scratch(p));
   cpu::stem_backward_weight(ctx, p, x.data(), dy.data(), scratch.data(), Write::Accumulate,
                             dw.data());
   EXPECT_EQ(dw, expected) << what;
 }
 
 TEST(StemConv, AccumulateAddsToWhatIsThere) {
-  ThreadPool pool(2);
+  ThreadPool pool(1);
   const StemProblem p = StemProblem::make({2, 9, 37, 3}, 47, Padding::Torch);
   check_accumulate<double>({pool}, p, "double");
   for_each_isa([&](const std::string& isa) { check_accumulate<float>({pool}, p, isa); });

@@ -13,6 +13,8 @@ namespace {
 // Output widths of MobileNetV2 at 224 are multiples of 7, and 7 sums, 3 taps and an x vector fit
 // the 16 registers of the older instruction sets.
 constexpr int kTile = 7;
+// Output rows in a tile: two rows of sums need the 32 registers of AVX-512.
+constexpr int kTileRows = kLanes == 16 ? 2 : 1;
 // Column pairs in a tile of the stride 2 data gradient.
 constexpr int kPairs = 4;
 // Pixels in a tile of the weight gradient, beside its 9 sums.
@@ -26,12 +28,13 @@ DF_INLINE bool inside(Index i, Index size) {
   return i >= 0 && i < size;
 }
 
-// Window rows [begin, end) that touch the image when row 0 lies on image row `top`.
-struct TapRows {
-  Index begin, end;
-};
-DF_INLINE TapRows tap_rows(Index top, Index h) {
-  return {top < 0 ? -top : 0, least(3, h - top)};
+// Asks for floats [0, Count) to be brought into L2. They may lie past the end of a buffer: nothing
+// is read.
+template <int Count>
+DF_INLINE void prefetch(const float* p) {
+  constexpr int kLine = 16;
+#pragma GCC unroll 32
+  for (int i = 0; i < Count; i += kLine) __builtin_prefetch(p + i, 0, 2);
 }
 
 // A window sliding over one image.
@@ -46,99 +49,155 @@ struct Slide {
   Activation activation;
 };
 
-// sums[t] += one window row over the tile whose first column is `column`. x, taps: at the channel.
-template <int N, int Stride, bool Edge>
-DF_INLINE void add_window_row(const Slide& slide, const float* x, Index column, const float* taps,
-                              Vec<N>* sums) {
-  const Vec<N> w[3] = {load<N>(taps), load<N>(taps + slide.tap_column),
-                       load<N>(taps + 2 * slide.tap_column)};
+// Sums of a tile: kTile output pixels of each of Rows output rows.
+template <int N, int Rows>
+using Sums = Vec<N>[Rows][kTile];
+
+// Adds image row I of the tile's patch, whose first column is `column`, to the sums of the one or
+// two output rows that see it. x (the image row), taps: at the channel.
+template <int N, int Stride, bool Edge, int Rows, int I>
+DF_INLINE void add_image_row(const Slide& slide, const float* x, Index column, const float* taps,
+                             Sums<N, Rows>& sums) {
+  Vec<N> w[Rows][3] = {};
+#pragma GCC unroll 2
+  for (int o = 0; o < Rows; ++o) {
+    const int r = I - o * Stride;
+#pragma GCC unroll 3
+    for (int s = 0; s < 3; ++s)
+      if (r >= 0 && r < 3) w[o][s] = load<N>(taps + r * slide.tap_row + s * slide.tap_column);
+  }
 #pragma GCC unroll 16
   for (int j = 0; j < (kTile - 1) * Stride + 3; ++j) {
     if (Edge && !inside(column + j, slide.w)) continue;
     const Vec<N> v = load<N>(x + (column + j) * slide.c);
+#pragma GCC unroll 2
+    for (int o = 0; o < Rows; ++o) {
+      const int r = I - o * Stride;
 #pragma GCC unroll 8
-    for (int t = 0; t < kTile; ++t) {
-      const int s = j - t * Stride;
-      if (s >= 0 && s < 3) sums[t] += v * w[s];
-    }
-  }
-}
-
-template <Activation A, int N>
-DF_INLINE void activate_tile(Vec<N>* sums) {
-#pragma GCC unroll 8
-  for (int t = 0; t < kTile; ++t) sums[t] = activate<A, N>(sums[t]);
-}
-
-// Output pixels [q, q + kTile) of output row p, of which only those inside the row are stored.
-// residual and y: the output row at the channel.
-template <int N, int Stride, bool Edge>
-DF_INLINE void slide_tile(const Slide& slide, Index p, Index q, Index channel,
-                          const float* residual, float* y) {
-  Vec<N> sums[kTile];
-  const Vec<N> start = slide.bias ? load<N>(slide.bias + channel) : Vec<N>{};
-#pragma GCC unroll 8
-  for (int t = 0; t < kTile; ++t) sums[t] = start;
-  const Index top = p * Stride - slide.before_h;
-  const Index column = q * Stride - slide.before_w;
-  const TapRows rows = tap_rows(top, slide.h);
-  for (Index r = rows.begin; r < rows.end; ++r) {
-    add_window_row<N, Stride, Edge>(slide, slide.x + (top + r) * slide.w * slide.c + channel,
-                                    column, slide.taps + r * slide.tap_row + channel, sums);
-  }
-  if (slide.activation == Activation::Relu6) activate_tile<Activation::Relu6, N>(sums);
-  if (slide.activation == Activation::Relu) activate_tile<Activation::Relu, N>(sums);
-#pragma GCC unroll 8
-  for (int t = 0; t < kTile; ++t) {
-    if (Edge && q + t >= slide.q) break;
-    const Index at = (q + t) * slide.c;
-    store<N>(y + at, residual ? sums[t] + load<N>(residual + at) : sums[t]);
-  }
-}
-
-// Output row p. residual (or null) and y: that row, [Q, C].
-template <int Stride>
-void slide_row(const Slide& slide, Index p, const float* residual, float* y) {
-  for_lanes(slide.c, [&](auto lanes, Index channel) {
-    constexpr int N = decltype(lanes)::value;
-    const float* residual_c = residual ? residual + channel : nullptr;
-    for (Index q = 0; q < slide.q; q += kTile) {
-      const Index column = q * Stride - slide.before_w;
-      if (column >= 0 && column + (kTile - 1) * Stride + 3 <= slide.w) {
-        slide_tile<N, Stride, false>(slide, p, q, channel, residual_c, y + channel);
-      } else {
-        slide_tile<N, Stride, true>(slide, p, q, channel, residual_c, y + channel);
+      for (int t = 0; t < kTile; ++t) {
+        const int s = j - t * Stride;
+        if (r >= 0 && r < 3 && s >= 0 && s < 3) sums[o][t] += v * w[o][s];
       }
     }
-  });
+  }
+}
+
+// Adds image rows I and following that lie inside the image; row 0 lies on image row `top`.
+template <int N, int Stride, bool Edge, int Rows, int I = 0>
+DF_INLINE void add_image_rows(const Slide& slide, Index top, Index column, Index channel,
+                              Sums<N, Rows>& sums) {
+  if constexpr (I < (Rows - 1) * Stride + 3) {
+    if (inside(top + I, slide.h)) {
+      add_image_row<N, Stride, Edge, Rows, I>(slide,
+                                              slide.x + (top + I) * slide.w * slide.c + channel,
+                                              column, slide.taps + channel, sums);
+    }
+    add_image_rows<N, Stride, Edge, Rows, I + 1>(slide, top, column, channel, sums);
+  }
+}
+
+template <Activation A, int N, int Rows>
+DF_INLINE void activate_tile(Sums<N, Rows>& sums) {
+#pragma GCC unroll 2
+  for (int o = 0; o < Rows; ++o) {
+#pragma GCC unroll 8
+    for (int t = 0; t < kTile; ++t) sums[o][t] = activate<A, N>(sums[o][t]);
+  }
+}
+
+// Memory keeps up only if it is asked in its own order some rows ahead, since tiles take one line
+// here and one there. Each tile asks for its share of the next Rows output rows and of the image
+// rows which they add, the first of them `row`. place: elements of one output row asked for so far.
+template <int N, int Stride, int Rows>
+DF_INLINE void prefetch_next(const Slide& slide, Index row, Index place, const float* y) {
+  constexpr int kShare = Rows * kTile * N;
+  prefetch<Stride * Stride * kShare>(slide.x + least(row, slide.h) * slide.w * slide.c +
+                                     Stride * Stride * Rows * place);
+  prefetch<kShare>(y + Rows * (slide.q * slide.c + place));
+}
+
+// Output pixels [q, q + kTile) of output rows [p, p + Rows), of which only those inside the row are
+// stored. residual and y: output row p at the channel.
+template <int N, int Stride, bool Edge, int Rows>
+DF_INLINE void slide_tile(const Slide& slide, Index p, Index q, Index channel,
+                          const float* residual, float* y) {
+  const Vec<N> start = slide.bias ? load<N>(slide.bias + channel) : Vec<N>{};
+  Sums<N, Rows> sums;
+#pragma GCC unroll 2
+  for (int o = 0; o < Rows; ++o) {
+#pragma GCC unroll 8
+    for (int t = 0; t < kTile; ++t) sums[o][t] = start;
+  }
+  const Index top = p * Stride - slide.before_h;
+  const Index column = q * Stride - slide.before_w;
+  prefetch_next<N, Stride, Rows>(slide, top + (Rows - 1) * Stride + 3,
+                                 q * slide.c + kTile * channel, y - channel);
+  add_image_rows<N, Stride, Edge, Rows>(slide, top, column, channel, sums);
+  if (slide.activation == Activation::Relu6) activate_tile<Activation::Relu6, N, Rows>(sums);
+  if (slide.activation == Activation::Relu) activate_tile<Activation::Relu, N, Rows>(sums);
+#pragma GCC unroll 2
+  for (int o = 0; o < Rows; ++o) {
+#pragma GCC unroll 8
+    for (int t = 0; t < kTile; ++t) {
+      if (Edge && q + t >= slide.q) break;
+      const Index at = (o * slide.q + q + t) * slide.c;
+      store<N>(y + at, residual ? sums[o][t] + load<N>(residual + at) : sums[o][t]);
+    }
+  }
+}
+
+// Output rows [p, p + Rows). residual (or null) and y: row p, [Q, C]. Channels innermost, so that
+// memory is read in its order.
+template <int Stride, int Rows>
+void slide_rows(const Slide& slide, Index p, const float* residual, float* y) {
+  for (Index q = 0; q < slide.q; q += kTile) {
+    const Index column = q * Stride - slide.before_w;
+    const bool whole = column >= 0 && column + (kTile - 1) * Stride + 3 <= slide.w;
+    for_lanes(slide.c, [&](auto lanes, Index channel) {
+      constexpr int N = decltype(lanes)::value;
+      const float* residual_c = residual ? residual + channel : nullptr;
+      if (whole) {
+        slide_tile<N, Stride, false, Rows>(slide, p, q, channel, residual_c, y + channel);
+      } else {
+        slide_tile<N, Stride, true, Rows>(slide, p, q, channel, residual_c, y + channel);
+      }
+    });
+  }
+}
+
+// Output rows [begin, end), counted over a batch of x [N, H, W, C] and y [N, P, Q, C].
+// residual: null or y's shape.
+template <int Stride>
+void slide_batch(Slide slide, const float* x, Index rows_per_image, Index begin, Index end,
+                 const float* residual, float* y) {
+  const Index row_elements = slide.q * slide.c;
+  for (Index row = begin, rows; row < end; row += rows) {
+    const Index n = row / rows_per_image, p = row % rows_per_image;
+    rows = least(kTileRows, least(end - row, rows_per_image - p));
+    slide.x = x + n * slide.h * slide.w * slide.c;
+    const float* residual_row = residual ? residual + row * row_elements : nullptr;
+    if (rows == kTileRows) {
+      slide_rows<Stride, kTileRows>(slide, p, residual_row, y + row * row_elements);
+    } else {
+      slide_rows<Stride, 1>(slide, p, residual_row, y + row * row_elements);
+    }
+  }
 }
 
 void forward(const DepthwiseProblem& p, const float* x, const float* w,
              const Epilogue<float>& epilogue, Index begin, Index end, float* y) {
-  Slide slide{nullptr,    p.h, p.w,     p.c, p.q,           p.before_h,
-              p.before_w, w,   3 * p.c, p.c, epilogue.bias, epilogue.activation};
-  for (Index row = begin; row < end; ++row) {
-    slide.x = x + row / p.p * p.h * p.w * p.c;
-    const Index at = row * p.q * p.c;
-    const float* residual = epilogue.residual ? epilogue.residual + at : nullptr;
-    if (p.stride == 1) {
-      slide_row<1>(slide, row % p.p, residual, y + at);
-    } else {
-      slide_row<2>(slide, row % p.p, residual, y + at);
-    }
-  }
+  const Slide slide{nullptr,    p.h, p.w,     p.c, p.q,           p.before_h,
+                    p.before_w, w,   3 * p.c, p.c, epilogue.bias, epilogue.activation};
+  const auto run = p.stride == 1 ? slide_batch<1> : slide_batch<2>;
+  run(slide, x, p.p, begin, end, epilogue.residual, y);
 }
 
 // Stride 1: dx is the correlation of dy with the flipped window.
 void backward_data_stride1(const DepthwiseProblem& p, const float* dy, const float* w, Write write,
                            Index begin, Index end, float* dx) {
-  Slide slide{nullptr,        p.p,         p.q,      p.c,  p.w,     2 - p.before_h,
-              2 - p.before_w, w + 8 * p.c, -3 * p.c, -p.c, nullptr, Activation::None};
-  for (Index row = begin; row < end; ++row) {
-    slide.x = dy + row / p.h * p.p * p.q * p.c;
-    float* dx_row = dx + row * p.w * p.c;
-    slide_row<1>(slide, row % p.h, write == Write::Accumulate ? dx_row : nullptr, dx_row);
-  }
+  const Slide slide{nullptr,        p.p,         p.q,      p.c,  p.w,     2 - p.before_h,
+                    2 - p.before_w, w + 8 * p.c, -3 * p.c, -p.c, nullptr, Activation::None};
+  slide_batch<1>(slide, dy, p.h, begin, end, write == Write::Accumulate ? dx : nullptr, dx);
 }
 
 // Stride 2, one dx row: padded column u = j + before_w is even (2m: taps 0 of dy column m and 2 of
@@ -147,6 +206,7 @@ struct Gather {
   const float* dy[2];    // the one or two dy rows that reach this dx row, [Q, C]
   const float* taps[2];  // their window rows, [3, C]
   int rows;
+  const float* next;  // the dy row that the next dx rows add
   Index w, c, q, before_w;
   Write write;
 };
@@ -156,6 +216,9 @@ struct Gather {
 template <int N, bool Edge>
 DF_INLINE void gather_tile(const Gather& gather, Index m, Index channel, float* dx) {
   Vec<N> even[kPairs] = {}, odd[kPairs] = {};
+  const Index place = m * gather.c + kPairs * channel;
+  prefetch<2 * kPairs * N>(dx - channel + gather.w * gather.c + 2 * place);
+  if (gather.rows == 1) prefetch<kPairs * N>(gather.next + place);
   for (int i = 0; i < gather.rows; ++i) {
     const float* taps = gather.taps[i] + channel;
     const Vec<N> w0 = load<N>(taps), w1 = load<N>(taps + gather.c);
@@ -180,26 +243,27 @@ DF_INLINE void gather_tile(const Gather& gather, Index m, Index channel, float* 
 }
 
 void gather_row(const Gather& gather, float* dx) {
-  for_lanes(gather.c, [&](auto lanes, Index channel) {
-    constexpr int N = decltype(lanes)::value;
-    for (Index m = 0; 2 * m < gather.w + gather.before_w; m += kPairs) {
-      const bool whole =
-          m >= 1 && m + kPairs <= gather.q && 2 * (m + kPairs) - gather.before_w <= gather.w;
+  for (Index m = 0; 2 * m < gather.w + gather.before_w; m += kPairs) {
+    const bool whole =
+        m >= 1 && m + kPairs <= gather.q && 2 * (m + kPairs) - gather.before_w <= gather.w;
+    for_lanes(gather.c, [&](auto lanes, Index channel) {
+      constexpr int N = decltype(lanes)::value;
       if (whole) {
         gather_tile<N, false>(gather, m, channel, dx + channel);
       } else {
         gather_tile<N, true>(gather, m, channel, dx + channel);
       }
-    }
-  });
+    });
+  }
 }
 
 void backward_data_stride2(const DepthwiseProblem& p, const float* dy, const float* w, Write write,
                            Index begin, Index end, float* dx) {
   for (Index row = begin; row < end; ++row) {
     const float* image = dy + row / p.h * p.p * p.q * p.c;
-    Gather gather{{}, {}, 0, p.w, p.c, p.q, p.before_w, write};
     const Index padded = row % p.h + p.before_h;
+    Gather gather{{},  {},         0,    image + (padded + 1) / 2 * p.q * p.c, p.w, p.c,
+                  p.q, p.before_w, write};
     for (Index r = padded % 2; r < 3; r += 2) {
       const Index source = (padded - r) / 2;
       if (padded < r || source >= p.p) continue;
@@ -244,19 +308,36 @@ DF_INLINE void weight_tile(const DepthwiseProblem& p, const float* x, const floa
   }
 }
 
-// partial += the share of dy rows [begin, end), for one channel vector.
+// dy rows that one channel vector passes over before the next does.
+struct Pass {
+  Index begin, end;
+};
+
+// Each tile asks for its share of the rows that lie one pass ahead of `row`.
+template <int N, int Stride>
+DF_INLINE void prefetch_pass(const DepthwiseProblem& p, const float* x, const float* dy, Index row,
+                             Index length, Index place) {
+  constexpr int kShare = kWeightTile * N;
+  const Index top = row / p.p * p.h + (row % p.p + length) * Stride;
+  prefetch<Stride * Stride * kShare>(x + top * p.w * p.c + Stride * Stride * place);
+  prefetch<kShare>(dy + (row + length) * p.q * p.c + place);
+}
+
+// partial += the share of the rows of a pass, for one channel vector.
 template <int N, int Stride>
 DF_INLINE void weight_channels(const DepthwiseProblem& p, const float* x, const float* dy,
-                               Index begin, Index end, Index channel, float* partial) {
+                               const Pass& pass, Index channel, float* partial) {
   Vec<N> sums[9];
 #pragma GCC unroll 9
   for (int i = 0; i < 9; ++i) sums[i] = load<N>(partial + i * p.c + channel);
-  for (Index row = begin; row < end; ++row) {
+  for (Index row = pass.begin; row < pass.end; ++row) {
     const float* image = x + row / p.p * p.h * p.w * p.c + channel;
     const float* grads = dy + row * p.q * p.c + channel;
     const Index top = row % p.p * Stride - p.before_h;
     for (Index q = 0; q < p.q; q += kWeightTile) {
       const Index column = q * Stride - p.before_w;
+      prefetch_pass<N, Stride>(p, x, dy, row, pass.end - pass.begin,
+                               q * p.c + kWeightTile * channel);
       if (column >= 0 && column + (kWeightTile - 1) * Stride + 3 <= p.w) {
         weight_tile<N, Stride, false>(p, image, grads, top, q, sums);
       } else {
@@ -271,13 +352,13 @@ DF_INLINE void weight_channels(const DepthwiseProblem& p, const float* x, const 
 template <int Stride>
 void weight_rows(const DepthwiseProblem& p, const float* x, const float* dy, Index begin, Index end,
                  float* partial) {
-  // Every channel vector passes over a few rows before the next, so those rows should stay in L2.
-  constexpr Index kPassElements = 64 * 1024;
-  const Index pass = kPassElements / ((p.q + Stride * p.w) * p.c) + 1;
-  for (Index first = begin; first < end; first += pass) {
-    const Index last = least(end, first + pass);
+  // Two passes, the current and the one asked for, should stay in L2.
+  constexpr Index kPassElements = 32 * 1024;
+  const Index length = kPassElements / ((p.q + Stride * p.w) * p.c) + 1;
+  for (Index first = begin; first < end; first += length) {
+    const Pass pass{first, least(end, first + length)};
     for_lanes(p.c, [&](auto lanes, Index channel) {
-      weight_channels<decltype(lanes)::value, Stride>(p, x, dy, first, last, channel, partial);
+      weight_channels<decltype(lanes)::value, Stride>(p, x, dy, pass, channel, partial);
     });
   }
 }
