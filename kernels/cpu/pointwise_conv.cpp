@@ -71,7 +71,7 @@ Cut cut_product(Index threads, Index rows, Index columns, Index depth) {
   const Index flops = 2 * rows * columns * depth;
   Index wanted = 1;
   if (threads > 1) wanted = std::clamp<Index>(flops / kTaskFlops, 1, kTasksPerThread * threads);
-  const Index fit = std::max<Index>(kSmallestRows, kCacheBytes / (Index{sizeof(float)} * depth));
+  const Index fit = std::max<Index>(kSmallestRows, kCacheBytes / (Index{sizeof(float)} * (depth + columns)));
   Index row_blocks = ceil_div(rows, fit);
   row_blocks = std::max(row_blocks, std::min(wanted, rows / kSmallestRows));
   const Index strips = ceil_div(columns, kPanelWidth);

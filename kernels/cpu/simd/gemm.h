@@ -10,6 +10,8 @@
 
 namespace dfengine::cpu::DF_ISA {
 
+inline constexpr Index kPrefetchDepth = 64;
+
 // How A lies in memory: [rows, depth] or [depth, rows].
 enum class Order { RowMajor, Transposed };
 
@@ -26,6 +28,8 @@ struct Tile {
   const float* bias;
   const float* residual;
   float low, high;
+  const float* ahead;  // fetched into the cache meanwhile, ahead_step floats per step of depth
+  Index ahead_step;
 };
 
 // Finishes and stores a tile whose every column exists.
@@ -76,8 +80,13 @@ void multiply_tile(const Tile& t) {
   DF_UNROLL for (int g = 0; g < kGroups; ++g) a[g] =
       O == Order::RowMajor ? t.a + 3 * g * stride : t.a;
   const float* b = t.b;
+  const float* ahead = t.ahead;
   Vec<L> acc[R][V];
   DF_UNROLL for (int r = 0; r < R; ++r) DF_UNROLL for (int v = 0; v < V; ++v) acc[r][v] = Vec<L>{};
+  // Asks for the lines of y early, where the loop is long enough to hide the wait.
+  if (t.depth >= kPrefetchDepth)
+    DF_UNROLL for (int r = 0; r < R; ++r)
+      DF_UNROLL for (int v = 0; v < V; ++v) __builtin_prefetch(t.y + r * t.y_stride + v * L, 1);
   for (Index k = 0; k < t.depth; ++k) {
     Vec<L> right[V];
     DF_UNROLL for (int v = 0; v < V; ++v) right[v] = load<L>(b + v * L);
@@ -87,6 +96,8 @@ void multiply_tile(const Tile& t) {
     }
     DF_UNROLL for (int g = 0; g < kGroups; ++g) a[g] += O == Order::RowMajor ? 1 : stride;
     b += t.b_step;
+    __builtin_prefetch(ahead);
+    ahead += t.ahead_step;
   }
   if (t.columns < V * L) {
     float values[R * V * L];

@@ -17,7 +17,7 @@ constexpr int kTileRows = 6, kTileColumns = 8;
 #endif
 
 template <Order O, int Columns>
-void multiply_strip(const MatrixBlock& block, Tile tile) {
+void multiply_strip(const MatrixBlock& block, Tile tile, bool first) {
   constexpr int kStripLanes = Columns < kLanes ? Columns : kLanes;
   constexpr int kVectors = Columns / kStripLanes;
   // Equal shares: 49 rows are 10 10 10 10 9, not 12 12 12 12 1.
@@ -28,6 +28,7 @@ void multiply_strip(const MatrixBlock& block, Tile tile) {
       larger > 0 ? tile_function<O, kTileRows, kVectors, kStripLanes>(rows + 1) : function;
   for (Index i = 0; i < tiles; ++i) {
     const Index step = i < larger ? rows + 1 : rows;
+    if(first && O==Order::RowMajor) { tile.ahead = tile.a + step*tile.a_stride; tile.ahead_step = step; }
     (i < larger ? function_larger : function)(tile);
     tile.a += O == Order::RowMajor ? step * tile.a_stride : step;
     tile.y += step * tile.y_stride;
@@ -54,13 +55,13 @@ void multiply_block(const MatrixBlock& block) {
                       .bias = block.bias == nullptr ? nullptr : block.bias + j,
                       .residual = block.residual == nullptr ? nullptr : block.residual + j,
                       .low = block.low,
-                      .high = block.high};
+                      .high = block.high, .ahead = block.a, .ahead_step = 0};
       if (step == 8) {
-        multiply_strip<O, 8>(block, tile);
+        multiply_strip<O, 8>(block, tile, j == 0);
       } else if (step == 16) {
-        if constexpr (kTileColumns >= 16) multiply_strip<O, 16>(block, tile);
+        if constexpr (kTileColumns >= 16) multiply_strip<O, 16>(block, tile, j == 0);
       } else {
-        if constexpr (kTileColumns >= 32) multiply_strip<O, 32>(block, tile);
+        if constexpr (kTileColumns >= 32) multiply_strip<O, 32>(block, tile, j == 0);
       }
     }
   }
