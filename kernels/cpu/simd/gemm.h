@@ -85,8 +85,8 @@ void multiply_tile(const Tile& t) {
   DF_UNROLL for (int r = 0; r < R; ++r) DF_UNROLL for (int v = 0; v < V; ++v) acc[r][v] = Vec<L>{};
   // Asks for the lines of y early, where the loop is long enough to hide the wait.
   if (t.depth >= kPrefetchDepth)
-    DF_UNROLL for (int r = 0; r < R; ++r)
-      DF_UNROLL for (int v = 0; v < V; ++v) __builtin_prefetch(t.y + r * t.y_stride + v * L, 1);
+    DF_UNROLL for (int r = 0; r < R; ++r) DF_UNROLL for (int v = 0; v < V; ++v)
+        __builtin_prefetch(t.y + r * t.y_stride + v * L, 1);
   for (Index k = 0; k < t.depth; ++k) {
     Vec<L> right[V];
     DF_UNROLL for (int v = 0; v < V; ++v) right[v] = load<L>(b + v * L);

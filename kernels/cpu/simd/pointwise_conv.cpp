@@ -15,9 +15,32 @@ constexpr int kTileRows = 6, kTileColumns = 16;
 #else
 constexpr int kTileRows = 6, kTileColumns = 8;
 #endif
+constexpr Index kFloatsPerLine = 16;
+
+// What a strip fetches into the cache while it computes. The first strip meets rows of A that no
+// one has read yet. Where blocks of depth follow each other, the other strips fetch B of the next.
+struct Ahead {
+  bool first;
+  const float* next;  // first element of this strip's part of the next B, or null
+  Index next_stride;
+};
+
+template <Order O>
+void set_ahead(const Ahead& ahead, Index i, Index rows, Tile& tile) {
+  if (ahead.first && O == Order::RowMajor) {
+    tile.ahead = tile.a + rows * tile.a_stride;  // the next tile's rows, whole
+    tile.ahead_step = rows;
+  } else if (ahead.first) {
+    tile.ahead = tile.a + tile.depth * tile.a_stride;  // this tile's columns in the next block
+    tile.ahead_step = tile.a_stride;
+  } else if (ahead.next != nullptr) {
+    tile.ahead = ahead.next + i % 2 * kFloatsPerLine;
+    tile.ahead_step = ahead.next_stride;
+  }
+}
 
 template <Order O, int Columns>
-void multiply_strip(const MatrixBlock& block, Tile tile, bool first) {
+void multiply_strip(const MatrixBlock& block, Tile tile, Ahead ahead) {
   constexpr int kStripLanes = Columns < kLanes ? Columns : kLanes;
   constexpr int kVectors = Columns / kStripLanes;
   // Equal shares: 49 rows are 10 10 10 10 9, not 12 12 12 12 1.
@@ -28,7 +51,7 @@ void multiply_strip(const MatrixBlock& block, Tile tile, bool first) {
       larger > 0 ? tile_function<O, kTileRows, kVectors, kStripLanes>(rows + 1) : function;
   for (Index i = 0; i < tiles; ++i) {
     const Index step = i < larger ? rows + 1 : rows;
-    if(first && O==Order::RowMajor) { tile.ahead = tile.a + step*tile.a_stride; tile.ahead_step = step; }
+    set_ahead<O>(ahead, i, step, tile);
     (i < larger ? function_larger : function)(tile);
     tile.a += O == Order::RowMajor ? step * tile.a_stride : step;
     tile.y += step * tile.y_stride;
@@ -55,13 +78,18 @@ void multiply_block(const MatrixBlock& block) {
                       .bias = block.bias == nullptr ? nullptr : block.bias + j,
                       .residual = block.residual == nullptr ? nullptr : block.residual + j,
                       .low = block.low,
-                      .high = block.high, .ahead = block.a, .ahead_step = 0};
+                      .high = block.high,
+                      .ahead = block.a,
+                      .ahead_step = 0};
+      const Ahead ahead{.first = j == 0,
+                        .next = block.next == nullptr ? nullptr : block.next + j - kTileColumns,
+                        .next_stride = block.next_stride};
       if (step == 8) {
-        multiply_strip<O, 8>(block, tile, j == 0);
+        multiply_strip<O, 8>(block, tile, ahead);
       } else if (step == 16) {
-        if constexpr (kTileColumns >= 16) multiply_strip<O, 16>(block, tile, j == 0);
+        if constexpr (kTileColumns >= 16) multiply_strip<O, 16>(block, tile, ahead);
       } else {
-        if constexpr (kTileColumns >= 32) multiply_strip<O, 32>(block, tile, j == 0);
+        if constexpr (kTileColumns >= 32) multiply_strip<O, 32>(block, tile, ahead);
       }
     }
   }
