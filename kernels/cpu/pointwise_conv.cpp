@@ -55,7 +55,7 @@ void finish(const Epilogue<T>& epilogue, Index first, Index k, Matrix<T>& y) {
 
 // ---- float ----
 
-// Bytes of A that stay in the second-level cache while a strip of B passes over them.
+// Bytes of A and Y that stay in the second-level cache while the strips of B pass over them.
 constexpr Index kCacheBytes = 256 * 1024;
 // Less work than this is not worth handing to another thread.
 constexpr Index kTaskFlops = 1 << 20;

@@ -10,6 +10,7 @@
 
 namespace dfengine::cpu::DF_ISA {
 
+// Loops of this many steps are long enough to hide the wait for the lines of y.
 inline constexpr Index kPrefetchDepth = 64;
 
 // How A lies in memory: [rows, depth] or [depth, rows].
@@ -83,7 +84,6 @@ void multiply_tile(const Tile& t) {
   const float* ahead = t.ahead;
   Vec<L> acc[R][V];
   DF_UNROLL for (int r = 0; r < R; ++r) DF_UNROLL for (int v = 0; v < V; ++v) acc[r][v] = Vec<L>{};
-  // Asks for the lines of y early, where the loop is long enough to hide the wait.
   if (t.depth >= kPrefetchDepth)
     DF_UNROLL for (int r = 0; r < R; ++r) DF_UNROLL for (int v = 0; v < V; ++v)
         __builtin_prefetch(t.y + r * t.y_stride + v * L, 1);
