@@ -55,7 +55,7 @@ void finish(const Epilogue<T>& epilogue, Index first, Index k, Matrix<T>& y) {
 
 // ---- float ----
 
-// Bytes of A that stay in the second-level cache while a strip of B passes over them.
+// Bytes of A and Y that stay in the second-level cache while the strips of B pass over them.
 constexpr Index kCacheBytes = 256 * 1024;
 // Less work than this is not worth handing to another thread.
 constexpr Index kTaskFlops = 1 << 20;
@@ -71,7 +71,8 @@ Cut cut_product(Index threads, Index rows, Index columns, Index depth) {
   const Index flops = 2 * rows * columns * depth;
   Index wanted = 1;
   if (threads > 1) wanted = std::clamp<Index>(flops / kTaskFlops, 1, kTasksPerThread * threads);
-  const Index fit = std::max<Index>(kSmallestRows, kCacheBytes / (Index{sizeof(float)} * depth));
+  const Index fit =
+      std::max<Index>(kSmallestRows, kCacheBytes / (Index{sizeof(float)} * (depth + columns)));
   Index row_blocks = ceil_div(rows, fit);
   row_blocks = std::max(row_blocks, std::min(wanted, rows / kSmallestRows));
   const Index strips = ceil_div(columns, kPanelWidth);
@@ -103,6 +104,17 @@ void multiply(const Context& ctx, const MatrixBlock& whole) {
   });
 }
 
+// Copies of a fixed length become a few instructions.
+void copy_row(Index width, const float* from, float* to) {
+  if (width == 32) {
+    std::memcpy(to, from, 32 * sizeof(float));
+  } else if (width == 16) {
+    std::memcpy(to, from, 16 * sizeof(float));
+  } else {
+    std::memcpy(to, from, 8 * sizeof(float));
+  }
+}
+
 // Packs B [depth, columns] (layout: simd/pointwise_conv.h), b_row and b_column floats apart.
 void pack_matrix(Index depth, Index columns, const float* b, Index b_row, Index b_column,
                  float* packed) {
@@ -112,8 +124,8 @@ void pack_matrix(Index depth, Index columns, const float* b, Index b_row, Index 
     const Index real = std::min(width, columns - panel);
     for (Index d = 0; d < depth; ++d) {
       const float* row = b + d * b_row + panel * b_column;
-      if (real == kPanelWidth && b_column == 1) {
-        std::memcpy(packed, row, sizeof(float) * kPanelWidth);
+      if (real == width && b_column == 1) {
+        copy_row(width, row, packed);
       } else {
         for (Index j = 0; j < real; ++j) packed[j] = row[j * b_column];
         std::fill(packed + real, packed + width, 0.0f);
@@ -169,6 +181,8 @@ void weight_task(const PointwiseProblem& p, const WeightCut& cut, Index task, co
     block.depth = std::min(kGradientRows, last - row);
     block.a = dy + row * p.k + i;
     pack_matrix(block.depth, block.columns, x + row * p.c + j, p.c, 1, packed);
+    block.next = x + (row + kGradientRows) * p.c + j;
+    block.next_stride = p.c;
     current_matrix().multiply_transposed(block);
     block.residual = block.y;
   }

@@ -5,10 +5,18 @@
 #include "kernels/cpu/simd/pointwise_conv.h"
 #include "kernels/cpu/simd/vec.h"
 
-// Loops over the tile must vanish early for the accumulators to become registers.
-#define DF_UNROLL _Pragma("GCC unroll 16")
-
 namespace dfengine::cpu::DF_ISA {
+
+// body(i) for i in [0, N), written out N times: the accumulators become registers only if no loop
+// over them is left.
+template <int N, class Body>
+DF_INLINE void unrolled(const Body& body) {
+#pragma GCC unroll 16
+  for (int i = 0; i < N; ++i) body(i);
+}
+
+// Loops of this many steps are long enough to hide the wait for the lines of y.
+inline constexpr Index kPrefetchDepth = 64;
 
 // How A lies in memory: [rows, depth] or [depth, rows].
 enum class Order { RowMajor, Transposed };
@@ -26,29 +34,32 @@ struct Tile {
   const float* bias;
   const float* residual;
   float low, high;
+  const float* ahead;  // fetched into the cache meanwhile, ahead_step floats per step of depth
+  Index ahead_step;
 };
 
 // Finishes and stores a tile whose every column exists.
 template <int R, int V, int L>
 DF_INLINE void store_whole(const Tile& t, Vec<L> (&acc)[R][V]) {
   if (t.bias != nullptr) {
-    DF_UNROLL for (int v = 0; v < V; ++v) {
+    unrolled<V>([&](int v) {
       const Vec<L> bias = load<L>(t.bias + v * L);
-      DF_UNROLL for (int r = 0; r < R; ++r) acc[r][v] += bias;
-    }
+      unrolled<R>([&](int r) { acc[r][v] += bias; });
+    });
   }
   // The bound comes first in each comparison, so that NaN passes.
   const Vec<L> low = broadcast<L>(t.low), high = broadcast<L>(t.high);
-  DF_UNROLL for (int r = 0; r < R; ++r) DF_UNROLL for (int v = 0; v < V; ++v) acc[r][v] =
-      vmin(high, vmax(low, acc[r][v]));
+  unrolled<R>(
+      [&](int r) { unrolled<V>([&](int v) { acc[r][v] = vmin(high, vmax(low, acc[r][v])); }); });
   const Index stride = t.y_stride;
   if (const float* residual = t.residual; residual != nullptr) {
-    DF_UNROLL for (int r = 0; r < R; ++r, residual += stride) DF_UNROLL for (int v = 0; v < V; ++v)
-        acc[r][v] += load<L>(residual + v * L);
+    unrolled<R>([&](int r) {
+      unrolled<V>([&](int v) { acc[r][v] += load<L>(residual + r * stride + v * L); });
+    });
   }
   float* y = t.y;
-  DF_UNROLL for (int r = 0; r < R; ++r, y += stride) DF_UNROLL for (int v = 0; v < V; ++v)
-      store<L>(y + v * L, acc[r][v]);
+  unrolled<R>(
+      [&](int r) { unrolled<V>([&](int v) { store<L>(y + r * stride + v * L, acc[r][v]); }); });
 }
 
 // The same from values [rows, width], one by one. Out of line: the right edge is rare.
@@ -73,25 +84,32 @@ void multiply_tile(const Tile& t) {
   constexpr int kGroups = (R + 2) / 3;
   const Index stride = t.a_stride;
   const float* a[kGroups];
-  DF_UNROLL for (int g = 0; g < kGroups; ++g) a[g] =
-      O == Order::RowMajor ? t.a + 3 * g * stride : t.a;
+  unrolled<kGroups>([&](int g) { a[g] = O == Order::RowMajor ? t.a + 3 * g * stride : t.a; });
   const float* b = t.b;
+  const float* ahead = t.ahead;
   Vec<L> acc[R][V];
-  DF_UNROLL for (int r = 0; r < R; ++r) DF_UNROLL for (int v = 0; v < V; ++v) acc[r][v] = Vec<L>{};
+  unrolled<R>([&](int r) { unrolled<V>([&](int v) { acc[r][v] = Vec<L>{}; }); });
+  if (t.depth >= kPrefetchDepth) {
+    unrolled<R>([&](int r) {
+      unrolled<V>([&](int v) { __builtin_prefetch(t.y + r * t.y_stride + v * L, 1); });
+    });
+  }
   for (Index k = 0; k < t.depth; ++k) {
     Vec<L> right[V];
-    DF_UNROLL for (int v = 0; v < V; ++v) right[v] = load<L>(b + v * L);
-    DF_UNROLL for (int r = 0; r < R; ++r) {
+    unrolled<V>([&](int v) { right[v] = load<L>(b + v * L); });
+    unrolled<R>([&](int r) {
       const float left = O == Order::RowMajor ? a[r / 3][r % 3 * stride] : a[0][r];
-      DF_UNROLL for (int v = 0; v < V; ++v) acc[r][v] += broadcast<L>(left) * right[v];
-    }
-    DF_UNROLL for (int g = 0; g < kGroups; ++g) a[g] += O == Order::RowMajor ? 1 : stride;
+      unrolled<V>([&](int v) { acc[r][v] += broadcast<L>(left) * right[v]; });
+    });
+    unrolled<kGroups>([&](int g) { a[g] += O == Order::RowMajor ? 1 : stride; });
     b += t.b_step;
+    __builtin_prefetch(ahead);
+    ahead += t.ahead_step;
   }
   if (t.columns < V * L) {
     float values[R * V * L];
-    DF_UNROLL for (int r = 0; r < R; ++r) DF_UNROLL for (int v = 0; v < V; ++v)
-        store<L>(values + (r * V + v) * L, acc[r][v]);
+    unrolled<R>(
+        [&](int r) { unrolled<V>([&](int v) { store<L>(values + (r * V + v) * L, acc[r][v]); }); });
     store_edge(t, values, R, V * L);
   } else {
     store_whole<R, V, L>(t, acc);

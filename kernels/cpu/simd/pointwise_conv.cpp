@@ -15,9 +15,35 @@ constexpr int kTileRows = 6, kTileColumns = 16;
 #else
 constexpr int kTileRows = 6, kTileColumns = 8;
 #endif
+constexpr Index kFloatsPerLine = 16;
 
+// Points tile.ahead at memory the product needs soon, so that it arrives during the arithmetic: the
+// layers of large images wait for memory otherwise. What that is depends on the strip:
+// - the first strip meets rows of A that no strip has read yet: the next ones;
+// - the others, where depth is small and much of the time goes to storing: the next tile's y;
+// - the others, where a further block of depth follows: its B, the columns one strip back.
+template <Order O>
+void set_ahead(const MatrixBlock& block, Index column, Index i, Index rows, Tile& tile) {
+  if (O == Order::RowMajor) {
+    if (column == 0) {
+      tile.ahead = tile.a + rows * tile.a_stride;
+      tile.ahead_step = rows;  // depth steps cover all the rows, which are contiguous
+    } else if (tile.depth < kPrefetchDepth) {
+      tile.ahead = tile.y + rows * tile.y_stride + i % 2 * kFloatsPerLine;
+      tile.ahead_step = tile.y_stride;
+    }
+  } else if (column == 0) {
+    tile.ahead = tile.a + tile.depth * tile.a_stride;
+    tile.ahead_step = tile.a_stride;
+  } else if (block.next != nullptr) {
+    tile.ahead = block.next + column - kTileColumns + i % 2 * kFloatsPerLine;
+    tile.ahead_step = block.next_stride;
+  }
+}
+
+// `column` is where the strip starts.
 template <Order O, int Columns>
-void multiply_strip(const MatrixBlock& block, Tile tile) {
+void multiply_strip(const MatrixBlock& block, Tile tile, Index column) {
   constexpr int kStripLanes = Columns < kLanes ? Columns : kLanes;
   constexpr int kVectors = Columns / kStripLanes;
   // Equal shares: 49 rows are 10 10 10 10 9, not 12 12 12 12 1.
@@ -28,6 +54,7 @@ void multiply_strip(const MatrixBlock& block, Tile tile) {
       larger > 0 ? tile_function<O, kTileRows, kVectors, kStripLanes>(rows + 1) : function;
   for (Index i = 0; i < tiles; ++i) {
     const Index step = i < larger ? rows + 1 : rows;
+    set_ahead<O>(block, column, i, step, tile);
     (i < larger ? function_larger : function)(tile);
     tile.a += O == Order::RowMajor ? step * tile.a_stride : step;
     tile.y += step * tile.y_stride;
@@ -54,13 +81,15 @@ void multiply_block(const MatrixBlock& block) {
                       .bias = block.bias == nullptr ? nullptr : block.bias + j,
                       .residual = block.residual == nullptr ? nullptr : block.residual + j,
                       .low = block.low,
-                      .high = block.high};
+                      .high = block.high,
+                      .ahead = block.a,
+                      .ahead_step = 0};
       if (step == 8) {
-        multiply_strip<O, 8>(block, tile);
+        multiply_strip<O, 8>(block, tile, j);
       } else if (step == 16) {
-        if constexpr (kTileColumns >= 16) multiply_strip<O, 16>(block, tile);
+        if constexpr (kTileColumns >= 16) multiply_strip<O, 16>(block, tile, j);
       } else {
-        if constexpr (kTileColumns >= 32) multiply_strip<O, 32>(block, tile);
+        if constexpr (kTileColumns >= 32) multiply_strip<O, 32>(block, tile, j);
       }
     }
   }

@@ -31,6 +31,10 @@ struct MatrixBlock {
   Index y_stride = 0;               // between rows, of residual too
   const float* bias = nullptr;      // [columns] or null
   const float* residual = nullptr;  // [rows, columns] or null; may be y
+  // Optional: the unpacked B [depth, columns] of a product that follows, fetched into the cache
+  // meanwhile. Only read ahead of time: it may lie outside the buffer.
+  const float* next = nullptr;
+  Index next_stride = 0;
   float low = -__builtin_inff();
   float high = __builtin_inff();
 };
