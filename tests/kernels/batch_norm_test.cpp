@@ -266,6 +266,35 @@ TEST(BatchNorm, SameBitsForAnyThreads) {
   });
 }
 
+// Large results on aligned addresses are stored past the caches, others are not: the same bits.
+TEST(BatchNorm, SameBitsForLargeResultsOnAnyAddress) {
+  const auto d = BatchNormCase<float>::random(300, 16, Activation::Relu6, 42);
+  constexpr Index kRows = 262'200, kLine = 16;
+  const auto p = BatchNormProblem::make(kRows, 16, 1e-3, 0.1, Activation::Relu6);
+  std::vector<float> x(kRows * 16), storage(x.size() + 2 * kLine), scratch(x.size());
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = d.x[i * 7 % d.x.size()];
+  cpu::ThreadPool pool(2);
+  const auto results = [&](Index offset) {
+    const auto address = reinterpret_cast<std::uintptr_t>(storage.data());
+    float* y = storage.data() + (kLine - static_cast<Index>(address / 4) % kLine) + offset;
+    std::vector<float> all;
+    const auto keep = [&] { all.insert(all.end(), y, y + x.size()); };
+    std::vector<float> mean = d.mean_in, var = d.var_in, rstd = mean, g = mean;
+    cpu::batch_norm_forward<float>({pool}, p, x.data(), d.gamma.data(), d.beta.data(), mean.data(),
+                                   var.data(), scratch.data(), g.data(), rstd.data(), y);
+    keep();
+    cpu::batch_norm_backward<float>({pool}, p, x.data(), x.data(), d.gamma.data(), d.beta.data(),
+                                    mean.data(), rstd.data(), scratch.data(), Write::Overwrite,
+                                    g.data(), g.data(), y);
+    keep();
+    cpu::batch_norm_frozen_forward<float>({pool}, p, x.data(), d.gamma.data(), d.beta.data(),
+                                          mean.data(), var.data(), y);
+    keep();
+    return all;
+  };
+  EXPECT_TRUE(results(0) == results(1));
+}
+
 TEST(BatchNorm, NanIsNotHidden) {
   for (Activation act : kActivations) {
     auto d = BatchNormCase<float>::random(9, 24, act, 51);
