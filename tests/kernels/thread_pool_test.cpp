@@ -34,7 +34,7 @@ TEST(ThreadPool, RunsFollowEachOther) {
   ThreadPool pool(3);
   constexpr std::size_t kCount = 64;
   std::vector<int> a(kCount, 0), b(kCount, 0);
-  constexpr int kRuns = 200;
+  constexpr int kRuns = 100;
   for (int run = 0; run < kRuns; ++run) {
     // Each reads what most likely another worker wrote in the run before.
     parallel_for(pool, kCount, [&](std::int64_t i, int) {

@@ -2,6 +2,11 @@
 // over memory, the result another; what is per channel is computed in double between the passes.
 #include "kernels/cpu/simd/batch_norm.h"
 
+#include <cstdint>
+#if DF_X86_ISAS
+#include <immintrin.h>
+#endif
+
 #include "kernels/cpu/simd/elementwise.h"
 
 namespace dfengine::cpu::DF_ISA {
@@ -60,21 +65,50 @@ DF_INLINE void scale_shift(double gamma, double beta, double mean, double rstd, 
   *shift = static_cast<float>(beta - mean * *scale);
 }
 
+// Whether the result [M, C] is stored past the caches: when it is larger than they are, a plain
+// store fetches every line from memory just to overwrite it. 16 MB: bench_batch_norm.
+bool streams(const BatchNormProblem& p, const float* y) {
+  constexpr Index kStreamElements = 4 * 1024 * 1024;
+  return p.m * p.c >= kStreamElements && p.c % kLanes == 0 &&
+         reinterpret_cast<std::uintptr_t>(y) % (4 * kLanes) == 0;
+}
+
+template <bool Stream, int N>
+DF_INLINE void store_result(float* p, Vec<N> v) {
+#if DF_ISA_avx512
+  if constexpr (Stream && N == 16) return _mm512_stream_ps(p, (__m512)v);
+#elif DF_ISA_avx2
+  if constexpr (Stream && N == 8) return _mm256_stream_ps(p, (__m256)v);
+#elif DF_X86_ISAS
+  if constexpr (Stream && N == 4) return _mm_stream_ps(p, (__m128)v);
+#endif
+  store<N>(p, v);
+}
+
+// Streamed stores become visible to other threads in order.
+template <bool Stream>
+DF_INLINE void finish_stores() {
+#if DF_X86_ISAS
+  if constexpr (Stream) _mm_sfence();
+#endif
+}
+
 // y = act(x * scale + shift) for `width` channels of rows that lie `stride` apart.
-template <Activation A>
+template <Activation A, bool Stream>
 void apply_rows(const float* x, Index rows, Index stride, Index width, const float* scale,
                 const float* shift, float* y) {
-  for_row_groups(rows, [&](auto group, Index row) {
+  for_row_groups(rows, stride, [&](auto group, Index row) {
     const Index base = row * stride;
     for_lanes(width, [&](auto lanes, Index i) {
       constexpr int n = decltype(lanes)::value;
       const Vec<n> a = load<n>(scale + i), b = load<n>(shift + i);
       for (int r = 0; r < decltype(group)::value; ++r) {
         const Index at = base + r * stride + i;
-        store<n>(y + at, activate<A, n>(load<n>(x + at) * a + b));
+        store_result<Stream, n>(y + at, activate<A, n>(load<n>(x + at) * a + b));
       }
     });
   });
+  finish_stores<Stream>();
 }
 
 // Two passes over a chunk, the second from the cache: a mean in float, then the sums of
@@ -84,7 +118,7 @@ void chunk_moments(const float* x, Index rows, Index c, float* mean, float* sum_
   add_rows(x, rows, c, mean);
   const float inverse = 1.0f / static_cast<float>(rows);
   for (Index i = 0; i < c; ++i) mean[i] *= inverse;
-  for_row_groups(rows, [&](auto group, Index row) {
+  for_row_groups(rows, c, [&](auto group, Index row) {
     const float* p = x + row * c;
     for_lanes(c, [&](auto lanes, Index i) {
       constexpr int n = decltype(lanes)::value;
@@ -147,11 +181,13 @@ void forward(const Context& ctx, const BatchNormProblem& p, const float* x, cons
       scale_shift(gamma[c], beta[c], saved_mean[c], saved_rstd[c], s.scale + c, s.shift + c);
     }
   });
+  const bool stream = streams(p, y);
   with_activation(p.activation, [&](auto act) {
     for_chunks_backwards(ctx, p, [&](Index chunk) {
       const Rows rows(p, chunk);
-      apply_rows<decltype(act)::value>(x + rows.begin * p.c, rows.count, p.c, p.c, s.scale, s.shift,
-                                       y + rows.begin * p.c);
+      const auto apply =
+          stream ? apply_rows<decltype(act)::value, true> : apply_rows<decltype(act)::value, false>;
+      apply(x + rows.begin * p.c, rows.count, p.c, p.c, s.scale, s.shift, y + rows.begin * p.c);
     });
   });
 }
@@ -162,7 +198,7 @@ template <Activation A, bool Store>
 void reduce_rows(const float* x, const float* dy, Index rows, const Scratch& s, const float* mean,
                  float* sum_g, float* sum_gd, float* dx) {
   for (Index i = 0; i < s.c; ++i) sum_g[i] = sum_gd[i] = 0.0f;
-  for_row_groups(rows, [&](auto group, Index row) {
+  for_row_groups(rows, s.c, [&](auto group, Index row) {
     const Index base = row * s.c;
     for_lanes(s.c, [&](auto lanes, Index i) {
       constexpr int n = decltype(lanes)::value;
@@ -214,10 +250,10 @@ DF_INLINE void write_gradient(Write write, double value, float* out) {
 }
 
 // dx = scale * g + slope * (x - mean) + offset, with g = dy through the activation.
-template <Activation A>
+template <Activation A, bool Stream>
 void backward_rows(const float* x, const float* dy, Index rows, const Scratch& s, const float* mean,
                    float* dx) {
-  for_row_groups(rows, [&](auto group, Index row) {
+  for_row_groups(rows, s.c, [&](auto group, Index row) {
     const Index base = row * s.c;
     for_lanes(s.c, [&](auto lanes, Index i) {
       constexpr int n = decltype(lanes)::value;
@@ -228,10 +264,11 @@ void backward_rows(const float* x, const float* dy, Index rows, const Scratch& s
         const Index at = base + r * s.c + i;
         const Vec<n> v = load<n>(x + at);
         const Vec<n> g = activation_gradient<A, n>(v * scale + shift, load<n>(dy + at));
-        store<n>(dx + at, g * scale + ((v - mu) * slope + offset));
+        store_result<Stream, n>(dx + at, g * scale + ((v - mu) * slope + offset));
       }
     });
   });
+  finish_stores<Stream>();
 }
 
 void backward(const Context& ctx, const BatchNormProblem& p, const float* x, const float* dy,
@@ -255,11 +292,14 @@ void backward(const Context& ctx, const BatchNormProblem& p, const float* x, con
     }
   });
   if (dx == nullptr) return;
+  const bool stream = streams(p, dx);
   with_activation(p.activation, [&](auto act) {
     for_chunks_backwards(ctx, p, [&](Index chunk) {
       const Rows rows(p, chunk);
       const Index at = rows.begin * p.c;
-      backward_rows<decltype(act)::value>(x + at, dy + at, rows.count, s, saved_mean, dx + at);
+      const auto apply = stream ? backward_rows<decltype(act)::value, true>
+                                : backward_rows<decltype(act)::value, false>;
+      apply(x + at, dy + at, rows.count, s, saved_mean, dx + at);
     });
   });
 }
@@ -275,6 +315,7 @@ void frozen_forward(const Context& ctx, const BatchNormProblem& p, const float* 
   constexpr Index kChannels = 256, kRows = 256;
   const Index blocks = (p.c + kChannels - 1) / kChannels;
   const Index row_blocks = (p.m + kRows - 1) / kRows;
+  const bool stream = streams(p, y);
   with_activation(p.activation, [&](auto act) {
     parallel_for(ctx.pool, blocks * row_blocks, [&](Index task, int) {
       const Index row = task / blocks * kRows, begin = task % blocks * kChannels;
@@ -286,7 +327,9 @@ void frozen_forward(const Context& ctx, const BatchNormProblem& p, const float* 
         scale_shift(gamma[c], beta[c], mean[c], frozen_rstd(var[c], p.eps), scale + i, shift + i);
       }
       const Index at = row * p.c + begin;
-      apply_rows<decltype(act)::value>(x + at, rows, p.c, width, scale, shift, y + at);
+      const auto apply =
+          stream ? apply_rows<decltype(act)::value, true> : apply_rows<decltype(act)::value, false>;
+      apply(x + at, rows, p.c, width, scale, shift, y + at);
     });
   });
 }

@@ -47,24 +47,26 @@ DF_INLINE Vec<N> activation_gradient(Vec<N> z, Vec<N> dy) {
   return dy;
 }
 
-// Calls body(RowGroup<4>{}, row) for groups of four rows, then single rows. A group shares the
-// loads of per-channel values between its rows.
+// Calls body(RowGroup<4>{}, row) for groups of four rows of c elements, then single rows. A group
+// shares the loads and stores of per-channel values between its rows. Long rows go one by one: a
+// group would read from four places at once, which the prefetcher follows badly.
 template <int R>
 struct RowGroup {
   static constexpr int value = R;
 };
 
 template <class Body>
-DF_INLINE void for_row_groups(Index rows, Body&& body) {
+DF_INLINE void for_row_groups(Index rows, Index c, Body&& body) {
   constexpr int kGroup = 4;
+  constexpr Index kLongRow = 48;
   Index r = 0;
-  for (; r + kGroup <= rows; r += kGroup) body(RowGroup<kGroup>{}, r);
+  for (; c <= kLongRow && r + kGroup <= rows; r += kGroup) body(RowGroup<kGroup>{}, r);
   for (; r < rows; ++r) body(RowGroup<1>{}, r);
 }
 
 // sum[c] += the column sums of x [rows, c].
 DF_INLINE void add_rows(const float* x, Index rows, Index c, float* sum) {
-  for_row_groups(rows, [&](auto group, Index row) {
+  for_row_groups(rows, c, [&](auto group, Index row) {
     const float* p = x + row * c;
     for_lanes(c, [&](auto lanes, Index i) {
       constexpr int n = decltype(lanes)::value;

@@ -21,7 +21,7 @@ void backward(const Context& ctx, const Shape& shape, const float* dy, Write wri
   const Index pixels = shape.h * shape.w, c = shape.c;
   const float inverse = static_cast<float>(1.0 / static_cast<double>(pixels));
   parallel_for(ctx.pool, shape.n, [&](Index image, int) {
-    for_row_groups(pixels, [&](auto group, Index row) {
+    for_row_groups(pixels, c, [&](auto group, Index row) {
       float* out = dx + (image * pixels + row) * c;
       for_lanes(c, [&](auto lanes, Index i) {
         constexpr int n = decltype(lanes)::value;
