@@ -2,14 +2,19 @@
 
 #include <sched.h>
 
+#include <algorithm>
+#include <string>
+#include <system_error>
+
 #include "kernels/error.h"
 
 namespace dfengine::cpu {
 namespace {
 
-// Layers follow each other within microseconds, so a waiting thread first spins: waking a sleeping
-// thread costs more than a small layer takes.
-constexpr int kSpins = 20000;
+// Layers follow each other within microseconds, so a waiting thread first spins (some tens of
+// microseconds): waking a sleeping thread costs more than a small layer takes. Longer spinning
+// would only take the core from whoever has work on a busy machine.
+constexpr int kSpins = 2000;
 
 inline void pause_cpu() {
 #if defined(__x86_64__)
@@ -22,10 +27,19 @@ inline void pause_cpu() {
 ThreadPool::ThreadPool(int threads) {
   if (threads < 1) throw UsageError("thread count must be at least 1");
   workers_.reserve(static_cast<std::size_t>(threads - 1));
-  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  try {
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  } catch (const std::system_error& e) {
+    stop();
+    throw Error("cannot start " + std::to_string(threads) + " threads: " + e.what());
+  }
 }
 
 ThreadPool::~ThreadPool() {
+  stop();
+}
+
+void ThreadPool::stop() {
   {
     std::lock_guard lock(mutex_);
     stop_ = true;

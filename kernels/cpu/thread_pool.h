@@ -19,7 +19,8 @@ class ThreadPool {
   // task(context, index, worker) with 0 <= worker < size().
   using Task = void (*)(void* context, std::int64_t index, int worker);
 
-  // threads counts the caller: 1 means no extra threads. 0 or less throws UsageError.
+  // threads counts the caller: 1 means no extra threads. 0 or less throws UsageError, more than the
+  // system gives Error.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -32,6 +33,7 @@ class ThreadPool {
   static int available();
 
  private:
+  void stop();
   void work(int worker);
   void drain(int worker);
 
