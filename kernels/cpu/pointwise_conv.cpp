@@ -145,7 +145,7 @@ struct WeightCut {
 
 constexpr Index kGradientK = 384, kGradientC = 192;
 // Rows whose x is packed at once, and the fewest rows worth a slice.
-constexpr Index kGradientRows = 128, kSliceRows = 512;
+constexpr Index kGradientRows = 128, kSliceRows = 256;
 constexpr Index kGradientTasks = 16;
 
 WeightCut cut_weight(const PointwiseProblem& p) {

@@ -132,7 +132,7 @@ std::vector<PointwiseProblem> tail_problems() {
 
 // Large enough for several blocks, slices and rectangles of dw.
 const PointwiseProblem kBlocked[] = {
-    PointwiseProblem::make(2100, 40, 33), PointwiseProblem::make(1100, 200, 24),
+    PointwiseProblem::make(2103, 40, 33), PointwiseProblem::make(1101, 200, 24),
     PointwiseProblem::make(150, 100, 400), PointwiseProblem::make(70, 1283, 10)};
 
 TEST(PointwiseConv, RefusesSizesBelowOne) {

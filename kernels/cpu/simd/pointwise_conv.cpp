@@ -9,11 +9,17 @@ namespace {
 // Largest tile: accumulators, the vectors of B and one broadcast of A fill the register file
 // (32 registers for AVX-512, 16 below).
 #if DF_ISA_avx512
-constexpr int kTileRows = 12, kTileColumns = 32;
+constexpr int kFullTileRows = 12, kTileColumns = 32;
 #elif DF_ISA_avx2
-constexpr int kTileRows = 6, kTileColumns = 16;
+constexpr int kFullTileRows = 6, kTileColumns = 16;
 #else
-constexpr int kTileRows = 6, kTileColumns = 8;
+constexpr int kFullTileRows = 6, kTileColumns = 8;
+#endif
+// Under a sanitizer, large tiles take minutes to compile. The result is the same for any tile.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int kTileRows = kFullTileRows / 3;
+#else
+constexpr int kTileRows = kFullTileRows;
 #endif
 constexpr Index kFloatsPerLine = 16;
 
