@@ -119,6 +119,7 @@ class Run {
   bool train_epoch() {
     const double before = state_.seconds;
     const Index first_step = state_.step;
+    const auto entered = Clock::now();
     steps_->start(state_.epoch, first_step);
     const auto begin = Clock::now();
     auto saved = begin;
@@ -127,7 +128,7 @@ class Run {
       const std::optional<StepResult> result = steps_->next(step);
       if (!result) break;
       take_step(*result);
-      state_.seconds = before + seconds_since(begin);
+      state_.seconds = before + seconds_since(entered);
       report(seconds_since(begin), first_step);
       if (interrupt_) {
         save();
