@@ -9,8 +9,8 @@ fail() {
 }
 
 compiler=${CXX:-c++}
-headers=(libeigen3-dev libstb-dev libgtest-dev libbenchmark-dev libcli11-dev nlohmann-json3-dev
-  libfmt-dev)
+headers=(libeigen3-dev libstb-dev libjpeg-dev libgtest-dev libbenchmark-dev libcli11-dev
+  nlohmann-json3-dev libfmt-dev)
 
 # The package of every tool or header that is not there, whoever installed the others.
 missing_packages() {
@@ -26,6 +26,9 @@ missing libeigen3-dev
 #endif
 #if !__has_include(<stb/stb_image.h>) && !__has_include(<stb_image.h>)
 missing libstb-dev
+#endif
+#if !__has_include(<jpeglib.h>)
+missing libjpeg-dev
 #endif
 #if !__has_include(<gtest/gtest.h>)
 missing libgtest-dev

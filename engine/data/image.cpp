@@ -8,17 +8,14 @@
 #include <fstream>
 #include <memory>
 
-#include "engine/data/jpeg_check.h"
+#include "engine/data/decode_checks.h"
+#include "engine/data/jpeg.h"
 #include "engine/data/resize.h"
 #include "engine/data/stb_limit.h"
 #include "kernels/error.h"
 
 namespace dfengine {
 namespace {
-
-[[noreturn]] void fail(const std::string& name, const std::string& cause) {
-  throw DataError(fmt::format("cannot decode image {}: {}", name, cause));
-}
 
 // stb's name for a file that is none of its formats helps nobody.
 std::string stb_cause() {
@@ -29,7 +26,7 @@ std::string stb_cause() {
 }
 
 // Feeds stb and remembers whether it asked for more than there is: stb itself reads zeros past the
-// end, and would return a cut JPEG with a gray rest as if all were well.
+// end, and would return a cut BMP with a black rest as if all were well.
 struct Reader {
   std::span<const std::byte> left;
   bool overrun = false;
@@ -55,10 +52,10 @@ struct StbFree {
   void operator()(stbi_uc* pixels) const { stbi_image_free(pixels); }
 };
 
-// Most that a valid picture needs at once: 16-bit RGBA of whole JPEG blocks, twice for stb's
-// doubling buffers, or the compressed bytes, also doubled.
+// Most that a valid picture needs at once: 16-bit RGBA with PNG's filter byte before each row,
+// twice for stb's doubling buffers, or the compressed bytes, also doubled.
 std::size_t largest_allocation(int h, int w, std::size_t file_bytes) {
-  const auto pixels = (static_cast<std::size_t>(h) + 64) * (static_cast<std::size_t>(w) + 64);
+  const auto pixels = static_cast<std::size_t>(h) * (static_cast<std::size_t>(w) + 1);
   return pixels * 16 + file_bytes * 2 + 65536;
 }
 
@@ -69,26 +66,14 @@ void read_header(std::span<const std::byte> bytes, const std::string& name, int*
   int channels = 0;
   if (!stbi_info_from_memory(reinterpret_cast<const stbi_uc*>(bytes.data()),
                              static_cast<int>(bytes.size()), w, h, &channels)) {
-    fail(name, stb_cause());
+    fail_decoding(name, stb_cause());
   }
   // A BMP stored from the top down says so by a negative height.
   if (*h < 0 && *h >= -kMaxImageSide) *h = -*h;
-  if (*h < 1 || *w < 1) fail(name, fmt::format("the header says {} x {} pixels", *w, *h));
-  if (*h > kMaxImageSide || *w > kMaxImageSide || Index{*h} * *w > kMaxImagePixels) {
-    fail(name,
-         fmt::format("{} x {} pixels pass the limit of {} a side and {} in all; scale it down", *w,
-                     *h, kMaxImageSide, kMaxImagePixels));
-  }
+  check_image_size(*h, *w, name);
 }
 
-}  // namespace
-
-Image decode_image(std::span<const std::byte> bytes, const std::string& name) {
-  if (bytes.empty()) fail(name, "the file is empty");
-  if (bytes.size() > kMaxImageFileBytes) {
-    fail(name, fmt::format("{} bytes pass the limit of {}", bytes.size(), kMaxImageFileBytes));
-  }
-  if (!jpeg_huffman_tables_fit(bytes)) fail(name, "damaged file (bad Huffman table)");
+Image decode_with_stb(std::span<const std::byte> bytes, const std::string& name) {
   int h = 0, w = 0, channels = 0;
   read_header(bytes, name, &h, &w);
 
@@ -97,28 +82,41 @@ Image decode_image(std::span<const std::byte> bytes, const std::string& name) {
   Reader reader{bytes};
   const std::unique_ptr<stbi_uc, StbFree> pixels(
       stbi_load_from_callbacks(&callbacks, &reader, &w, &h, &channels, 3));
-  if (reader.overrun) fail(name, fmt::format("the file is cut short at byte {}", bytes.size()));
-  if (!pixels) fail(name, stb_cause());
+  if (reader.overrun) {
+    fail_decoding(name, fmt::format("the file is cut short at byte {}", bytes.size()));
+  }
+  if (!pixels) fail_decoding(name, stb_cause());
 
   Image image{h, w, {}};
   image.rgb.assign(pixels.get(), pixels.get() + image.h * image.w * 3);
   return image;
 }
 
+}  // namespace
+
+Image decode_image(std::span<const std::byte> bytes, const std::string& name) {
+  if (bytes.empty()) fail_decoding(name, "the file is empty");
+  if (bytes.size() > kMaxImageFileBytes) {
+    fail_decoding(name,
+                  fmt::format("{} bytes pass the limit of {}", bytes.size(), kMaxImageFileBytes));
+  }
+  return is_jpeg(bytes) ? decode_jpeg(bytes, name) : decode_with_stb(bytes, name);
+}
+
 Image decode_image(const std::filesystem::path& file) {
   const std::string name = file.string();
   std::error_code error;
-  if (!std::filesystem::is_regular_file(file, error)) fail(name, "no such file");
+  if (!std::filesystem::is_regular_file(file, error)) fail_decoding(name, "no such file");
   const std::uintmax_t size = std::filesystem::file_size(file, error);
-  if (error) fail(name, error.message());
+  if (error) fail_decoding(name, error.message());
   if (size > kMaxImageFileBytes) {
-    fail(name, fmt::format("{} bytes pass the limit of {}", size, kMaxImageFileBytes));
+    fail_decoding(name, fmt::format("{} bytes pass the limit of {}", size, kMaxImageFileBytes));
   }
   std::vector<std::byte> bytes(size);
   std::ifstream stream(file, std::ios::binary);
-  if (!stream) fail(name, "the file cannot be opened; check its permissions");
+  if (!stream) fail_decoding(name, "the file cannot be opened; check its permissions");
   stream.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size));
-  if (!stream) fail(name, "the file cannot be read");
+  if (!stream) fail_decoding(name, "the file cannot be read");
   return decode_image(bytes, name);
 }
 

@@ -42,7 +42,6 @@ StbAllocationLimit::~StbAllocationLimit() {
 // A damaged file must not end the program, in no kind of build.
 #define STBI_ASSERT(condition) static_cast<void>(0)
 #define STBI_NO_STDIO
-#define STBI_ONLY_JPEG
 #define STBI_ONLY_PNG
 #define STBI_ONLY_BMP
 #define STB_IMAGE_IMPLEMENTATION

@@ -165,12 +165,28 @@ def write_pictures():
     save("one_bit.png", Image.fromarray(gray > 127))
     save("rgb.bmp", picture)
     save("palette.bmp", palette)
-    # Smooth, whole 8x8 blocks, no chroma subsampling: decoders then differ by rounding alone.
     y, x = np.mgrid[0:32, 0:40]
     smooth = np.dstack([40 + 4 * x, 200 - 3 * y, 60 + 2 * x + 2 * y]).astype(np.uint8)
     save("rgb.jpg", Image.fromarray(smooth), quality=95, subsampling=0)
     save("progressive.jpg", Image.fromarray(smooth), quality=95, subsampling=0, progressive=True)
     save("gray.JPEG", Image.fromarray(smooth[:, :, 0]), quality=95)
+    # Sharp, odd sides, halved chroma: every rule of the upsampling shows, at the edges as well.
+    sharp = pattern(19, 23)
+    save("420.jpg", Image.fromarray(sharp), quality=90, subsampling="4:2:0")
+    save("422.jpg", Image.fromarray(sharp), quality=90, subsampling="4:2:2")
+    save("420_progressive.jpg", Image.fromarray(sharp), quality=60, subsampling="4:2:0",
+         progressive=True, restart_marker_blocks=2)
+    save("gray_progressive.jpg", Image.fromarray(sharp[:, :, 1]), quality=80, progressive=True)
+    save("stored_rgb.jpg", Image.fromarray(sharp), quality=90, keep_rgb=True)
+    inks = Image.fromarray(np.dstack([sharp, sharp[::-1, :, 0]]), "CMYK")
+    save("cmyk.jpg", inks, quality=90)
+    # Pillow writes CMYK alone. Without Adobe's segment it is CMYK still; with the transform code 2
+    # in it the same numbers are YCCK.
+    stored = (IMAGES / "cmyk.jpg").read_bytes()
+    adobe = stored.index(b"\xff\xee\x00\x0eAdobe")
+    (IMAGES / "cmyk_plain.jpg").write_bytes(stored[:adobe] + stored[adobe + 16:])
+    (IMAGES / "ycck.jpg").write_bytes(stored[:adobe + 15] + b"\2" + stored[adobe + 16:])
+    expected |= {"cmyk_plain.jpg": None, "ycck.jpg": None}
 
     png(IMAGES / "rgb16.png", [row.astype(">u2").tobytes() for row in deep], w, h, 16, 2)
     png(IMAGES / "interlaced.png", adam7(rgb), w, h, 8, 2, interlace=1)

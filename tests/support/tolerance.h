@@ -37,13 +37,6 @@ inline double sampling_tolerance(double n, double variance, double deviations = 
   return deviations * std::sqrt(variance / n);
 }
 
-// Levels by which two JPEG decoders may differ on a picture without chroma subsampling. ITU-T T.83
-// lets an inverse DCT be off by one level, so two of them differ by at most 2 in Y, Cb and Cr; the
-// largest factor of the colour conversion is 1.772 (B from Cb), and each decoder rounds once.
-inline double jpeg_level_tolerance(bool colour) {
-  return colour ? 2 * (1 + 1.772) + 1 : 2;
-}
-
 // How far the count of a chance p in `trials` draws may lie from its mean: `sigmas` standard
 // deviations of the binomial distribution.
 inline double count_tolerance(double trials, double p, double sigmas = 5.0) {

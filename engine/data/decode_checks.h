@@ -1,0 +1,28 @@
+// What the decoders of all formats share: their error, and the limit on a picture's size.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <string>
+
+#include "engine/data/image.h"
+#include "kernels/error.h"
+
+namespace dfengine {
+
+[[noreturn]] inline void fail_decoding(const std::string& name, const std::string& cause) {
+  throw DataError(fmt::format("cannot decode image {}: {}", name, cause));
+}
+
+// Throws DataError when a header claims no pixels, or more than image.h allows. To be called before
+// anything of that size is allocated.
+inline void check_image_size(Index h, Index w, const std::string& name) {
+  if (h < 1 || w < 1) fail_decoding(name, fmt::format("the header says {} x {} pixels", w, h));
+  if (h > kMaxImageSide || w > kMaxImageSide || h * w > kMaxImagePixels) {
+    fail_decoding(
+        name, fmt::format("{} x {} pixels pass the limit of {} a side and {} in all; scale it down",
+                          w, h, kMaxImageSide, kMaxImagePixels));
+  }
+}
+
+}  // namespace dfengine
