@@ -58,8 +58,11 @@ std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
   add(command.add_option("--warmup", v.warmup, "Epochs of linear warm-up"));
   add(command.add_option("--patience", v.patience,
                          "Stop after so many epochs without a better validation loss; 0: never"));
-  add(command.add_option("--img-size", v.img_size, "Side in pixels: a multiple of 32, 96 to 320"));
-  add(command.add_option("--width", v.width, "Width multiplier where no --weights are given"));
+  add(command.add_option(
+      "--img-size", v.img_size,
+      "Side in pixels: a multiple of 32, 96 to 320; default the weights' own, else 224"));
+  add(command.add_option("--width", v.width, "Width multiplier; --weights bring their own")
+          ->excludes("--weights"));
   add(command.add_flag("--hflip,!--no-hflip", a.hflip, "Mirror half of the pictures at random"));
   add(command.add_option("--seed", v.seed, "Of initial values, order, mirroring and dropout"));
   return all;

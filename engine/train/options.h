@@ -35,8 +35,8 @@ struct TrainOptions {
   ScheduleKind schedule = ScheduleKind::Cosine;
   double warmup = 1.0;  // epochs of linear warm-up after the head epochs
   int patience = 0;     // epochs without a better validation loss before stopping; 0: off
-  Index img_size = 224;
-  double width = 1.0;  // without weights; else the weights' own
+  Index img_size = 0;   // 0: the weights' own, 224 without weights
+  double width = 1.0;   // without weights; else the weights' own
   double dropout = 0.2;
   bool hflip = true;
   PixelScale pixels = PixelScale::Model;

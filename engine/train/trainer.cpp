@@ -27,7 +27,7 @@ Model initial_model(const TrainOptions& o) {
     base = load_model(o.weights);
     config = base->config;
   }
-  config.input_size = o.img_size;
+  if (o.img_size != 0) config.input_size = o.img_size;
   config.head = Head::Detector;
   config.hidden = MobileNetV2Config{}.hidden;
   config.dropout = o.dropout;
@@ -41,8 +41,15 @@ Model initial_model(const TrainOptions& o) {
     model.notes["source_file"] = o.weights.filename().string();
     model.notes["source_sha256"] = weights::sha256_hex(weights::read_file(o.weights));
   }
-  model.notes["train_args"] = to_json(o).dump();
   return model;
+}
+
+// The arguments a model file carries: those that decide what the model is.
+std::string arguments_note(const TrainOptions& options) {
+  nlohmann::json args = to_json(options);
+  args.erase("output");
+  args.erase("threads");
+  return args.dump();
 }
 
 // Learned parameters that a phase moves.
@@ -69,6 +76,9 @@ class Run {
         model_(checkpoint_ ? std::move(checkpoint_->model) : initial_model(options_)) {
     steps_per_epoch_ =
         (static_cast<Index>(train_.samples.size()) + options_.batch_size - 1) / options_.batch_size;
+    options_.img_size = model_.config.input_size;
+    options_.width = model_.config.width;
+    model_.notes["train_args"] = arguments_note(options_);
     if (!checkpoint_) return;
     if (checkpoint_->data_digest != digest_)
       throw DataError(options_.data.string() +
