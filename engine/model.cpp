@@ -10,6 +10,7 @@
 #include "kernels/error.h"
 #include "weights/read_file.h"
 #include "weights/safetensors.h"
+#include "weights/source.h"
 
 namespace dfengine {
 namespace {
@@ -128,7 +129,8 @@ Model model_from_tensors(const weights::TensorFile& file, const std::string& nam
 }
 
 Model load_model(const std::filesystem::path& path) {
-  return model_from_tensors(weights::read_tensor_file(path), path.string());
+  const std::string name = path.string();
+  return model_from_tensors(weights::to_torchvision(weights::read_tensor_file(path), name), name);
 }
 
 Model load_detector(const std::filesystem::path& path) {

@@ -1,0 +1,34 @@
+#include "weights/source.h"
+
+namespace dfengine::weights {
+namespace {
+
+bool any(const TensorFile&) {
+  return true;
+}
+
+TensorFile unchanged(TensorFile file, const std::string&) {
+  return file;
+}
+
+constexpr Source kSources[] = {
+    {"torchvision", any, unchanged},  // the engine's own conventions; unknown names end here too
+};
+
+}  // namespace
+
+std::span<const Source> sources() {
+  return kSources;
+}
+
+TensorFile to_torchvision(TensorFile file, const std::string& name_for_errors) {
+  for (const Source& source : kSources) {
+    if (!source.recognise(file)) continue;
+    TensorFile translated = source.translate(std::move(file), name_for_errors);
+    translated.metadata.emplace("source_family", source.family);
+    return translated;
+  }
+  return file;
+}
+
+}  // namespace dfengine::weights
