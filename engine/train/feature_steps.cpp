@@ -24,8 +24,9 @@ class FeatureCache {
     return reinterpret_cast<float*>(features_.data()) + static_cast<Index>(i) * width_;
   }
 
-  // Makes features[i] of mirror image mirrored[i] known for every sample i.
-  void fill(const std::vector<bool>& mirrored, Predictor& base) {
+  // Makes features[i] of mirror image mirrored[i] known for every sample i, unless interrupted.
+  void fill(const std::vector<bool>& mirrored, Predictor& base,
+            const std::atomic<bool>& interrupt) {
     std::vector<std::size_t> wanted;
     Dataset missing{dataset_.root, dataset_.split, {}};
     for (std::size_t i = 0; i < mirrored.size(); ++i) {
@@ -40,7 +41,7 @@ class FeatureCache {
     loader.start(0);
     Batch batch;
     std::size_t done = 0;
-    while (loader.next(batch)) {
+    while (!interrupt && loader.next(batch)) {
       for (Index k = 0; k < batch.n; ++k, ++done) {
         const std::size_t i = wanted[done];
         std::uint8_t* image = batch.images.data() + k * options_.size * options_.size * 3;
@@ -82,7 +83,7 @@ class FeatureSteps final : public TrainingSteps {
     if (options_.hflip)
       for (std::size_t i = 0; i < n; ++i)
         mirrored_[i] = flip_sample(options_.seed, number, static_cast<std::uint32_t>(i));
-    train_.fill(mirrored_, base_);
+    train_.fill(mirrored_, base_, in_.interrupt);
     next_ = static_cast<std::size_t>(first_step * options_.batch_size);
   }
 
@@ -103,7 +104,9 @@ class FeatureSteps final : public TrainingSteps {
   }
 
   Predictions validate() override {
-    valid_.fill(std::vector<bool>(in_.valid.samples.size(), false), base_);
+    // Once begun, validation is finished: its result is part of the epoch.
+    const std::atomic<bool> never = false;
+    valid_.fill(std::vector<bool>(in_.valid.samples.size(), false), base_, never);
     const auto n = static_cast<Index>(in_.valid.samples.size());
     const Spec features{{n, 1, 1, base_.width()}, Element::F32};
     const Plan plan = Plan::build(head_graph_, std::span(&features, 1), {Phase::Infer, {}});

@@ -4,6 +4,7 @@
 // Both give the same gradients for the head; the second skips the base.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 
@@ -28,12 +29,14 @@ struct StepsInput {
   TrainPhase phase;
   cpu::ThreadPool& pool;
   std::byte* gradients;  // laid out like the learned parameters
+  const std::atomic<bool>& interrupt;
 };
 
 class TrainingSteps {
  public:
   virtual ~TrainingSteps() = default;
-  // Begins an epoch (counted from 0) at any step.
+  // Begins an epoch (counted from 0) at any step. May take long; returns early, unfit for next(),
+  // once the interrupt is set.
   virtual void start(int epoch, Index first_step) = 0;
   // Forward and backward of the next batch; gradients are then complete. Nothing after the last.
   virtual std::optional<StepResult> next(const StepState& state) = 0;

@@ -116,7 +116,8 @@ class Run {
     const bool inside = state_.step > 0 || state_.epoch > phase.first_epoch;
     if (checkpoint_ && inside) checkpoint_->restore(*optimizer_);
     checkpoint_.reset();
-    const StepsInput input{model_, train_, valid_, options_, phase, pool_, optimizer_->gradients()};
+    const StepsInput input{
+        model_, train_, valid_, options_, phase, pool_, optimizer_->gradients(), interrupt_};
     steps_ =
         phase.frozen_blocks == kFeatureBlocks ? make_feature_steps(input) : make_image_steps(input);
     const Index planned =
@@ -131,6 +132,10 @@ class Run {
     const Index first_step = state_.step;
     const auto entered = Clock::now();
     steps_->start(state_.epoch, first_step);
+    if (interrupt_) {
+      save();
+      return false;
+    }
     const auto begin = Clock::now();
     auto saved = begin;
     while (true) {
