@@ -1,0 +1,35 @@
+// The least a program of yours needs to classify pictures: link libdfengine.a (CMake:
+// dfengine_lib). Usage: embed_example MODEL.safetensors PICTURE...
+#include <cstdint>
+#include <cstdio>
+#include <vector>
+
+#include "engine/data/resize.h"
+#include "engine/predictor.h"
+#include "kernels/error.h"
+
+int main(int argc, char** argv) {
+  if (argc < 3) {
+    std::fprintf(stderr, "usage: embed_example MODEL.safetensors PICTURE...\n");
+    return 2;
+  }
+  try {
+    dfengine::Model model = dfengine::load_detector(argv[1]);
+    dfengine::cpu::ThreadPool pool(dfengine::cpu::ThreadPool::available());
+    dfengine::Predictor predictor(model, pool, dfengine::Predictor::Output::Logits);
+    dfengine::Resizer resizer;
+    const dfengine::Index size = predictor.input_size();
+    std::vector<std::uint8_t> pixels(static_cast<std::size_t>(size * size * 3));
+    for (int i = 2; i < argc; ++i) {
+      dfengine::prepare_image(dfengine::decode_image(argv[i]), model.crop, size, resizer,
+                              pixels.data());
+      float logit = 0;
+      predictor.run(pixels.data(), 1, &logit);
+      std::printf("%.6f %s\n", dfengine::sigmoid(logit), argv[i]);
+    }
+  } catch (const dfengine::Error& e) {
+    std::fprintf(stderr, "embed_example: %s\n", e.what());
+    return 1;
+  }
+  return 0;
+}
