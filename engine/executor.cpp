@@ -33,6 +33,9 @@ void Executor::bind_nodes(std::byte* gradients) {
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     for (ValueId v : nodes[i].inputs) nodes_[i].in.push_back(plan_.specs()[at(v)]);
     for (const ParamSpec& p : nodes[i].layer->params()) {
+      if (parameters_.element() != plan_.specs()[at(nodes[i].output)].element)
+        throw Error("executor: layer " + nodes[i].layer->name() +
+                    " and its parameters differ in element type");
       const int index = parameters_.find(p.name);
       if (index < 0 || parameters_.specs()[at(index)].count() != p.count())
         throw Error("executor: no parameter " + p.name + " of that size");

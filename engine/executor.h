@@ -11,7 +11,8 @@ class Executor {
  public:
   // plan, parameters and arena must outlive the executor and not move. arena holds at least
   // plan.arena_bytes(); executors that never run at the same time may share it. gradients: a block
-  // laid out like the learned parameters, null for inference plans. Throws Error when sizes differ.
+  // laid out like the learned parameters, null for inference plans. Throws Error when sizes or
+  // element types differ.
   Executor(const Plan& plan, ParameterStore& parameters, std::byte* gradients, const Memory& arena);
 
   // Recomputes folded and packed weights: call after the parameters of inference-form layers

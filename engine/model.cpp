@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "engine/model_metadata.h"
 #include "kernels/error.h"
@@ -20,17 +19,19 @@ bool is_counter(std::string_view name) {
   return name.ends_with("num_batches_tracked");
 }
 
-// Which tensors a head brings, told by the names in the file.
-void detect_head(const weights::TensorFile& file, MobileNetV2Config& config) {
-  if (const weights::Tensor* fc1 = file.find("head.fc1.weight")) {
-    config.head = Head::Detector;
-    if (fc1->shape.size() == 2) config.hidden = fc1->shape[0];
-  } else if (const weights::Tensor* fc = file.find("classifier.1.weight")) {
-    config.head = Head::Classifier;
-    if (fc->shape.size() == 2) config.classes = fc->shape[0];
-  } else {
-    config.head = Head::None;
-  }
+// Rows of a dense layer's weight; unchanged where it cannot be one, which compare() then reports.
+void take_rows(const weights::Tensor* weight, Index& rows) {
+  if (weight != nullptr && weight->shape.size() == 2 && weight->shape[0] > 0)
+    rows = weight->shape[0];
+}
+
+// The head's kind, where the metadata does not say it, and its sizes, told by the file's tensors.
+void detect_head(const weights::TensorFile& file, bool known, MobileNetV2Config& config) {
+  const weights::Tensor* detector = file.find("head.fc1.weight");
+  const weights::Tensor* classifier = file.find("classifier.1.weight");
+  if (!known) config.head = detector ? Head::Detector : classifier ? Head::Classifier : Head::None;
+  take_rows(detector, config.hidden);
+  take_rows(classifier, config.classes);
 }
 
 // How many base tensors of a width agree in shape with the file's.
@@ -52,11 +53,11 @@ double infer_width(const weights::TensorFile& file, const MobileNetV2Config& con
   double best = candidate.width;
   int most = matching_shapes(file, candidate);
   for (int i = 1; i <= 40; ++i) {
-    candidate.width = i * 0.05;
+    candidate.width = i / 20.0;
     const int matches = matching_shapes(file, candidate);
     if (matches > most) {
       most = matches;
-      best = std::round(candidate.width * 100) / 100;
+      best = candidate.width;
     }
   }
   return best;
@@ -98,6 +99,14 @@ Findings compare(const weights::TensorFile& file, const std::vector<ParamSpec>& 
   return f;
 }
 
+std::vector<float> values_of(const weights::Tensor& t, const std::string& file) {
+  try {
+    return weights::to_float(t);
+  } catch (const ModelFileError& e) {
+    throw ModelFileError(file + ": " + e.what());
+  }
+}
+
 }  // namespace
 
 Model make_model(const MobileNetV2Config& config, std::uint64_t seed) {
@@ -109,7 +118,7 @@ Model make_model(const MobileNetV2Config& config, std::uint64_t seed) {
 Model model_from_tensors(const weights::TensorFile& file, const std::string& name) {
   ModelMetadata meta = read_metadata(file.metadata, name);
   MobileNetV2Config& config = meta.config;
-  detect_head(file, config);
+  detect_head(file, meta.has_head, config);
   if (!meta.has_width) config.width = infer_width(file, config);
   const std::vector<ParamSpec> specs = make_mobilenet_v2(config).params();
   compare(file, specs).raise(name);
@@ -123,7 +132,7 @@ Model model_from_tensors(const weights::TensorFile& file, const std::string& nam
   model.notes = std::move(meta.notes);
   for (const weights::Tensor& t : file.tensors) {
     const int i = model.parameters.find(t.name);
-    if (i >= 0) model.parameters.set(i, std::span<const float>(weights::to_float(t)));
+    if (i >= 0) model.parameters.set(i, std::span<const float>(values_of(t, name)));
   }
   return model;
 }

@@ -51,15 +51,15 @@ class Reader {
 
   // One of a list of names; its position.
   template <class Enum>
-  void choice(const std::string& key, std::initializer_list<std::pair<const char*, Enum>> names,
+  bool choice(const std::string& key, std::initializer_list<std::pair<const char*, Enum>> names,
               Enum& out) {
     std::string value;
-    if (!text(key, value)) return;
+    if (!text(key, value)) return false;
     std::string wanted = "one of";
     for (const auto& [name, result] : names) {
       if (value == name) {
         out = result;
-        return;
+        return true;
       }
       wanted += std::string(" ") + name;
     }
@@ -124,7 +124,7 @@ ModelMetadata read_metadata(const std::map<std::string, std::string>& entries,
   read.choice("pad_mode", kPaddings, m.config.padding);
   read.numbers("mean", m.config.mean);
   read.numbers("std", m.config.std_dev);
-  read.choice("head", kHeads, m.config.head);
+  m.has_head = read.choice("head", kHeads, m.config.head);
   read.number("dropout", m.config.dropout);
   read.choice("crop", kCrops, m.crop);
   read.list("classes", m.classes);

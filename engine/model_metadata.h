@@ -9,6 +9,7 @@ namespace dfengine {
 struct ModelMetadata {
   MobileNetV2Config config;
   bool has_width = false;  // else the width follows from the tensors
+  bool has_head = false;   // else the head does
   Crop crop = Crop::None;
   std::vector<std::string> classes;
   std::string positive_class;

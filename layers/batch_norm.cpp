@@ -32,13 +32,17 @@ LayerPlan BatchNorm::plan(const PlanQuery& query) const {
   const Index size = element_size(query.out.element);
   const Index scratch = cpu::batch_norm_scratch(problem(query.out.shape)) * size;
   if (batch_statistics(query.phase)) {
+    if (query.out.shape.rows() == 1)
+      fail_shape("needs more than one value per channel in training, input is " +
+                 to_string(query.out.shape));
     plan.forward_scratch = scratch;
     plan.saved = 2 * c_ * size;  // mean, rstd
   }
   if (query.backward) {
     plan.backward_needs_input = true;
-    plan.backward_scratch = scratch;
+    plan.backward_scratch = scratch + 2 * c_ * size;  // gradients that nobody asked for
     plan.dx_may_be_dy = true;
+    plan.dx_overwrites = true;
   } else if (!batch_statistics(query.phase)) {
     plan.overwrites_input = 0;
   }
@@ -70,10 +74,12 @@ void BatchNorm::backward(const LayerContext& ctx, const LayerIo& io) const {
     const auto param = [&](std::size_t i) { return static_cast<const T*>(io.params[i]); };
     const auto* x = static_cast<const T*>(io.x[0]);
     const auto* dy = static_cast<const T*>(io.dy);
-    T* scratch = static_cast<T*>(io.scratch);
+    // The kernel always writes both parameter gradients.
+    T* unused = static_cast<T*>(io.scratch);
+    T* scratch = unused + 2 * c_;
     T* dx = static_cast<T*>(io.dx[0]);
-    T* dgamma = static_cast<T*>(io.dparams[0]);
-    T* dbeta = static_cast<T*>(io.dparams[1]);
+    T* dgamma = io.dparams[0] ? static_cast<T*>(io.dparams[0]) : unused;
+    T* dbeta = io.dparams[1] ? static_cast<T*>(io.dparams[1]) : unused + c_;
     if (batch_statistics(io.phase)) {
       const T* saved = static_cast<const T*>(io.saved);
       cpu::batch_norm_backward<T>(ctx.cpu, p, x, dy, param(0), param(1), saved, saved + c_, scratch,

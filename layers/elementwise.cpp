@@ -20,7 +20,7 @@ ImageNormalize::ImageNormalize(std::string name, std::array<double, 3> mean,
 }
 
 Spec ImageNormalize::infer(std::span<const Spec> in) const {
-  expect_inputs(in, 1);
+  expect_count(in, 1);
   if (in[0].shape.c != 3 || in[0].element != Element::U8)
     fail_shape("takes uint8 RGB, input is " + to_string(in[0].shape));
   return {in[0].shape, element_};
@@ -32,6 +32,11 @@ void ImageNormalize::forward(const LayerContext& ctx, const LayerIo& io) const {
     cpu::image_normalize<T>(ctx.cpu, io.out.shape.rows(), mean_.data(), std_dev_.data(),
                             static_cast<const std::uint8_t*>(io.x[0]), static_cast<T*>(io.y));
   });
+}
+
+ActivationLayer::ActivationLayer(std::string name, Activation activation)
+    : Layer(std::move(name)), activation_(activation) {
+  if (activation == Activation::None) throw UsageError("activation layer without an activation");
 }
 
 Spec ActivationLayer::infer(std::span<const Spec> in) const {
@@ -91,7 +96,9 @@ void ResidualAdd::backward(const LayerContext& ctx, const LayerIo& io) const {
   with_element(io.out.element, [&](auto t) {
     using T = decltype(t);
     for (std::size_t side = 0; side < 2; ++side) {
-      if (io.dx[side] == nullptr || io.dx[side] == io.dy) continue;  // the same memory: done
+      if (io.dx[side] == nullptr) continue;
+      const bool done = io.dx[side] == io.dy && io.dx_write[side] == Write::Overwrite;
+      if (done) continue;
       cpu::residual_add_backward<T>(ctx.cpu, io.out.shape.count(), static_cast<const T*>(io.dy),
                                     io.dx_write[side], static_cast<T*>(io.dx[side]));
     }

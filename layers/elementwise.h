@@ -24,8 +24,8 @@ class ImageNormalize final : public Layer {
 
 class ActivationLayer final : public Layer {
  public:
-  ActivationLayer(std::string name, Activation activation)
-      : Layer(std::move(name)), activation_(activation) {}
+  // Relu or Relu6; None is a UsageError.
+  ActivationLayer(std::string name, Activation activation);
   std::string kind() const override { return activation_suffix(activation_).substr(1); }
   Spec infer(std::span<const Spec> in) const override;
   LayerPlan plan(const PlanQuery& query) const override;

@@ -25,6 +25,8 @@ ValueId Graph::add(LayerPtr layer, std::vector<ValueId> inputs) {
 }
 
 void Graph::mark_output(ValueId value, std::string name) {
+  if (value < 0 || value >= static_cast<ValueId>(values_.size()))
+    throw UsageError("output " + name + ": value does not exist");
   outputs_.push_back({value, std::move(name)});
 }
 

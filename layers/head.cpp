@@ -126,6 +126,8 @@ Spec BceLoss::infer(std::span<const Spec> in) const {
 LayerPlan BceLoss::plan(const PlanQuery&) const {
   LayerPlan plan;
   plan.backward_needs_input = true;
+  plan.dx_overwrites = true;
+  plan.starts_backward = true;
   return plan;
 }
 

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "kernels/error.h"
-
 namespace dfengine {
 
 std::string to_string(const Shape& s) {
@@ -24,9 +22,19 @@ void Layer::fail_shape(const std::string& problem) const {
   throw ShapeError("layer " + name_ + ": " + problem);
 }
 
-void Layer::expect_inputs(std::span<const Spec> in, std::size_t count) const {
+void Layer::expect_count(std::span<const Spec> in, std::size_t count) const {
   if (in.size() != count)
     fail_shape(fmt::format("takes {} inputs, {} were given", count, in.size()));
+  for (const Spec& s : in)
+    if (s.shape.n < 1 || s.shape.h < 1 || s.shape.w < 1 || s.shape.c < 1)
+      fail_shape("input " + to_string(s.shape) + " is empty");
+}
+
+void Layer::expect_inputs(std::span<const Spec> in, std::size_t count) const {
+  expect_count(in, count);
+  for (const Spec& s : in)
+    if (s.element == Element::U8)
+      fail_shape("takes floating-point numbers, input " + to_string(s.shape) + " is uint8");
 }
 
 std::string activation_suffix(Activation activation) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/cpu/context.h"
+#include "kernels/error.h"
 #include "kernels/shape.h"
 
 namespace dfengine {
@@ -75,8 +76,10 @@ struct LayerPlan {
   Index backward_scratch = 0;
   bool backward_needs_input = false;
   bool backward_needs_output = false;
-  int overwrites_input = -1;  // forward's y may be this input's memory, -1: none
-  bool dx_may_be_dy = false;  // backward's dx[0] may be dy's memory
+  int overwrites_input = -1;     // forward's y may be this input's memory, -1: none
+  bool dx_may_be_dy = false;     // backward's dx[0] may be dy's memory
+  bool dx_overwrites = false;    // backward cannot add to dx: one reader of the input at most
+  bool starts_backward = false;  // a loss: backward reads no dy
 };
 
 struct PlanQuery {
@@ -96,7 +99,7 @@ struct StepState {
 
 struct LayerContext {
   cpu::Context cpu;
-  const StepState* step = nullptr;
+  const StepState* step = nullptr;  // training only
 };
 
 constexpr std::size_t kMaxInputs = 2;
@@ -160,6 +163,9 @@ class Layer {
  protected:
   // Throws ShapeError "layer NAME: problem".
   [[noreturn]] void fail_shape(const std::string& problem) const;
+  // So many inputs, none of them empty.
+  void expect_count(std::span<const Spec> in, std::size_t count) const;
+  // The same, and all of them floating-point.
   void expect_inputs(std::span<const Spec> in, std::size_t count) const;
 
  private:
@@ -173,11 +179,15 @@ std::string activation_suffix(Activation activation);  // "", "+relu", "+relu6"
 // Calls body(T{}) with the floating type of an element; U8 throws.
 template <class Body>
 void with_element(Element e, Body&& body) {
-  if (e == Element::F64) {
-    body(double{});
-  } else {
-    body(float{});
+  switch (e) {
+    case Element::F32:
+      return body(float{});
+    case Element::F64:
+      return body(double{});
+    case Element::U8:
+      break;
   }
+  throw Error("uint8 where floating-point numbers are needed");
 }
 
 }  // namespace dfengine

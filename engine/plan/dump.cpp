@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace dfengine {
 namespace {
 
@@ -9,7 +11,7 @@ std::size_t at(int i) {
   return static_cast<std::size_t>(i);
 }
 
-// "name@offset" of a buffer, "-" for none.
+// "@offset" (hexadecimal) of a buffer, "-" for none.
 std::string place(const Plan& plan, int buffer) {
   if (buffer == kNone) return "-";
   return fmt::format("@{:x}", plan.buffers()[at(buffer)].offset);

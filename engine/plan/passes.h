@@ -14,8 +14,8 @@ using Trainable = std::function<bool(const ParamSpec&)>;
 // Which values need a gradient: those that a trainable parameter feeds. Backward is cut below them.
 std::vector<bool> needs_gradient(const Graph& graph, const Trainable& trainable);
 
-// Folds batch norm, activation and residual add into the convolution before them, in the part of
-// the graph where `fold` is true for the value (all false in `keep`: everything is folded).
+// Folds batch norm, activation and residual add into the convolution before them, except where a
+// value's `keep` is true: that value and its layer stay as they are.
 Graph fold_inference(const Graph& graph, const std::vector<bool>& keep);
 
 // Fuses an activation into the batch norm before it.

@@ -56,9 +56,15 @@ class PlanBuilder {
       plan_.prepared_.push_back(plan_.prepared_bytes_);
       plan_.prepared_bytes_ += aligned(plan_.layers_.back().prepared);
       for (const ParamSpec& p : n.layer->params())
-        if (backward && is_learned(p.role) && options_.trainable(p)) plan_.trained_.push_back(p);
+        if (backward && is_learned(p.role) && options_.trainable(p)) add_trained(p);
     }
     last_forward_use();
+  }
+
+  void add_trained(const ParamSpec& p) {
+    if (std::ranges::any_of(plan_.trained_, [&](const ParamSpec& q) { return q.name == p.name; }))
+      throw UsageError("parameter " + p.name + ": used by two layers, which cannot be trained");
+    plan_.trained_.push_back(p);
   }
 
   // The last step that reads each value, so that a layer may overwrite it there.
@@ -124,7 +130,10 @@ class PlanBuilder {
     if (layer.overwrites_input >= 0) {
       const ValueId v = n.inputs[at(layer.overwrites_input)];
       const bool is_input = plan_.graph_.values()[at(v)].producer < 0;
-      if (last_read_[at(v)] == i && plan_.specs_[at(v)].bytes() == out.bytes() && !is_input) {
+      // A layer that reads the value twice may read it elsewhere than where it writes.
+      const bool read_once = std::ranges::count(n.inputs, v) == 1;
+      if (last_read_[at(v)] == i && read_once && !is_input &&
+          plan_.specs_[at(v)].bytes() == out.bytes()) {
         const int buffer = plan_.value_buffers_[at(v)];
         touch(buffer, now);
         return buffer;
@@ -139,6 +148,8 @@ class PlanBuilder {
     const int now = static_cast<int>(plan_.steps_.size());
     Step step{StepKind::Backward, i};
     step.dy = gradients_[at(n.output)];  // none for the loss: its seed is 1
+    if (step.dy == kNone && !layer.starts_backward)
+      throw UsageError("layer " + n.layer->name() + ": trainable, but no loss depends on it");
     touch(step.dy, now);
     if (layer.backward_needs_input) {
       for (std::size_t k = 0; k < n.inputs.size(); ++k) {
@@ -165,6 +176,9 @@ class PlanBuilder {
     const ValueId v = n.inputs[k];
     int& gradient = gradients_[at(v)];
     if (gradient != kNone) {
+      if (layer.dx_overwrites)
+        throw UsageError("layer " + n.layer->name() +
+                         ": cannot train with its input read by other layers too");
       step.dx_write[k] = Write::Accumulate;
     } else if (k == 0 && layer.dx_may_be_dy && step.dy != kNone &&
                plan_.specs_[at(v)].bytes() == plan_.specs_[at(n.output)].bytes()) {

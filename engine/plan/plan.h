@@ -49,7 +49,8 @@ struct PlanOptions {
 
 class Plan {
  public:
-  // input_specs in the order of graph.inputs(). Throws ShapeError from the layers.
+  // input_specs in the order of graph.inputs(). Throws ShapeError from the layers, UsageError where
+  // the graph cannot be trained as asked.
   static Plan build(const Graph& graph, std::span<const Spec> input_specs,
                     const PlanOptions& options);
 

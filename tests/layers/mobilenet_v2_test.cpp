@@ -1,0 +1,224 @@
+// MobileNetV2's names, shapes and counts against torchvision's.
+#include "layers/models/mobilenet_v2.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "kernels/error.h"
+
+namespace dfengine {
+namespace {
+
+using Shapes = std::vector<std::pair<std::string, std::vector<Index>>>;
+
+// torchvision's blocks 1 to 17 written down as data: input, expanded and output channels.
+struct Block {
+  Index in, wide, out;
+};
+constexpr std::array<Block, 17> kBlocks = {{{32, 32, 16},
+                                            {16, 96, 24},
+                                            {24, 144, 24},
+                                            {24, 144, 32},
+                                            {32, 192, 32},
+                                            {32, 192, 32},
+                                            {32, 192, 64},
+                                            {64, 384, 64},
+                                            {64, 384, 64},
+                                            {64, 384, 64},
+                                            {64, 384, 96},
+                                            {96, 576, 96},
+                                            {96, 576, 96},
+                                            {96, 576, 160},
+                                            {160, 960, 160},
+                                            {160, 960, 160},
+                                            {160, 960, 320}}};
+
+void conv_bn(Shapes& all, const std::string& conv, const std::string& bn,
+             std::vector<Index> weight) {
+  const Index k = weight[0];
+  all.push_back({conv + ".weight", std::move(weight)});
+  for (const char* part : {".weight", ".bias", ".running_mean", ".running_var"})
+    all.push_back({bn + part, {k}});
+}
+
+// The state dictionary of width 1.0 in torchvision's order, without num_batches_tracked.
+Shapes torchvision_state() {
+  Shapes all;
+  conv_bn(all, "features.0.0", "features.0.1", {32, 3, 3, 3});
+  for (std::size_t i = 0; i < kBlocks.size(); ++i) {
+    const Block& b = kBlocks[i];
+    const std::string conv = "features." + std::to_string(i + 1) + ".conv.";
+    if (i == 0) {  // no expansion
+      conv_bn(all, conv + "0.0", conv + "0.1", {b.wide, 1, 3, 3});
+      conv_bn(all, conv + "1", conv + "2", {b.out, b.wide, 1, 1});
+    } else {
+      conv_bn(all, conv + "0.0", conv + "0.1", {b.wide, b.in, 1, 1});
+      conv_bn(all, conv + "1.0", conv + "1.1", {b.wide, 1, 3, 3});
+      conv_bn(all, conv + "2", conv + "3", {b.out, b.wide, 1, 1});
+    }
+  }
+  conv_bn(all, "features.18.0", "features.18.1", {1280, 320, 1, 1});
+  all.push_back({"classifier.1.weight", {1000, 1280}});
+  all.push_back({"classifier.1.bias", {1000}});
+  return all;
+}
+
+Shapes state_of(const MobileNetV2Config& config) {
+  Shapes all;
+  for (const ParamSpec& p : make_mobilenet_v2(config).params())
+    all.push_back({p.name, p.file_shape});
+  return all;
+}
+
+Index learned(const MobileNetV2Config& config) {
+  Index count = 0;
+  for (const ParamSpec& p : make_mobilenet_v2(config).params())
+    if (is_learned(p.role)) count += p.count();
+  return count;
+}
+
+TEST(MobileNetV2, NamesAndShapesAreTorchvisions) {
+  const Shapes expected = torchvision_state();
+  ASSERT_EQ(expected.size(), 262u);
+  EXPECT_EQ(state_of({.head = Head::Classifier}), expected);
+}
+
+TEST(MobileNetV2, ParameterCountsAreTorchvisions) {
+  EXPECT_EQ(learned({.head = Head::Classifier}), 3'504'872);
+  EXPECT_EQ(learned({.head = Head::None}), 2'223'872);
+  EXPECT_EQ(learned({.head = Head::Detector}), 2'223'872 + 164'097);
+  // sum(p.numel() for p in torchvision.models.mobilenet_v2(width_mult=W).features.parameters())
+  EXPECT_EQ(learned({.width = 0.1, .head = Head::None}), 86'080);
+  EXPECT_EQ(learned({.width = 0.35, .head = Head::None}), 396'128);
+  EXPECT_EQ(learned({.width = 0.5, .head = Head::None}), 687'680);
+  EXPECT_EQ(learned({.width = 1.4, .head = Head::None}), 4'315'776);
+}
+
+TEST(MobileNetV2, RolesAndLayouts) {
+  for (const ParamSpec& p : make_mobilenet_v2({}).params()) {
+    const bool window = p.file_shape.size() == 4 && p.file_shape[2] == 3;
+    const Layout layout = !window                ? Layout::Plain
+                          : p.file_shape[1] == 1 ? Layout::DepthwiseRSC
+                                                 : Layout::StemRSCK;
+    EXPECT_EQ(p.layout, layout) << p.name;
+    EXPECT_EQ(is_learned(p.role), p.name.find("running_") == std::string::npos) << p.name;
+    EXPECT_EQ(p.role == Role::Weight, p.file_shape.size() > 1) << p.name;
+  }
+}
+
+// Expected numbers: torchvision.models._utils._make_divisible(c * width, 8), torchvision run.
+TEST(MobileNetV2, RoundedChannelsAreTorchvisions) {
+  constexpr std::array<Index, 7> kChannels = {16, 24, 32, 64, 96, 160, 320};
+  struct Row {
+    double width;
+    std::array<Index, 7> channels;
+    Index pooled;
+  };
+  const Row rows[] = {
+      {0.1, {8, 8, 8, 8, 16, 16, 32}, 1280},        {0.25, {8, 8, 8, 16, 24, 40, 80}, 1280},
+      {0.35, {8, 8, 16, 24, 32, 56, 112}, 1280},    {0.5, {8, 16, 16, 32, 48, 80, 160}, 1280},
+      {0.75, {16, 24, 24, 48, 72, 120, 240}, 1280}, {1.0, {16, 24, 32, 64, 96, 160, 320}, 1280},
+      {1.3, {24, 32, 40, 80, 128, 208, 416}, 1664}, {1.4, {24, 32, 48, 88, 136, 224, 448}, 1792}};
+  for (const Row& row : rows) {
+    for (std::size_t i = 0; i < kChannels.size(); ++i)
+      EXPECT_EQ(round_channels(static_cast<double>(kChannels[i]) * row.width), row.channels[i])
+          << kChannels[i] << " at " << row.width;
+    EXPECT_EQ(pooled_channels(row.width), row.pooled) << row.width;
+  }
+}
+
+TEST(MobileNetV2, FeatureBlockOfAParameter) {
+  EXPECT_EQ(feature_block("features.0.0.weight"), 0);
+  EXPECT_EQ(feature_block("features.7.conv.0.0.weight"), 7);
+  EXPECT_EQ(feature_block("features.18.1.running_var"), kFeatureBlocks - 1);
+  EXPECT_EQ(feature_block("head.fc1.weight"), -1);
+  EXPECT_EQ(feature_block("classifier.1.bias"), -1);
+  EXPECT_EQ(feature_block("features."), -1);
+  EXPECT_EQ(feature_block("features.x"), -1);
+  EXPECT_EQ(feature_block("features.99999999999.x"), -1);
+  EXPECT_EQ(feature_block(""), -1);
+}
+
+TEST(MobileNetV2, ShapesThroughTheNetwork) {
+  const Graph graph = make_mobilenet_v2({});
+  const Index h = 224;
+  const auto specs = graph.infer(std::vector<Spec>{{{2, h, h, 3}, Element::U8}});
+  // Strides of Table 2: 112 behind the stem, then 112, 56, 28, 14, 14, 7, 7.
+  const std::array<Index, 19> sides = {112, 112, 56, 56, 28, 28, 28, 14, 14, 14,
+                                       14,  14,  14, 14, 7,  7,  7,  7,  7};
+  for (std::size_t v = 0; v < specs.size(); ++v) {
+    const GraphValue& value = graph.values()[v];
+    const int block = feature_block(value.name);
+    if (block < 0) continue;
+    // Blocks 2, 4, 7 and 14 begin at their predecessor's size: the expansion.
+    const bool expansion = value.name.find(".conv.0.") != std::string::npos && block > 1;
+    const Index side = sides[static_cast<std::size_t>(expansion ? block - 1 : block)];
+    EXPECT_EQ(specs[v].shape.h, side) << value.name;
+    EXPECT_EQ(specs[v].shape.w, side) << value.name;
+  }
+  EXPECT_EQ(specs[static_cast<std::size_t>(graph.output("pooled"))].shape, (Shape{2, 1, 1, 1280}));
+  EXPECT_EQ(specs[static_cast<std::size_t>(graph.output("logits"))].shape, (Shape{2, 1, 1, 1}));
+}
+
+TEST(MobileNetV2, ResidualsStandWhereShapesAgree) {
+  std::vector<int> blocks;
+  const Graph graph = make_mobilenet_v2({});
+  for (const Node& node : graph.nodes())
+    if (node.layer->is_residual_add()) blocks.push_back(feature_block(node.layer->name()));
+  EXPECT_EQ(blocks, (std::vector<int>{3, 5, 6, 8, 9, 10, 12, 13, 15, 16}));
+}
+
+TEST(MobileNetV2, HeadsAndTheirOutputs) {
+  EXPECT_THROW((void)make_mobilenet_v2({.head = Head::None}).output("logits"), UsageError);
+  EXPECT_THROW((void)make_head({.head = Head::None}), UsageError);
+  const auto kinds = [](const MobileNetV2Config& config) {
+    std::vector<std::string> all;
+    const Graph graph = make_head(config);
+    for (const Node& node : graph.nodes()) all.push_back(node.layer->kind());
+    return all;
+  };
+  using Kinds = std::vector<std::string>;
+  EXPECT_EQ(kinds({}), (Kinds{"dense+relu", "dropout", "dense"}));
+  EXPECT_EQ(kinds({.dropout = 0}), (Kinds{"dense+relu", "dense"}));
+  EXPECT_EQ(kinds({.head = Head::Classifier}), (Kinds{"dense"}));
+  const Graph training = make_head_training({});
+  const auto specs = training.infer(std::vector<Spec>{{{4, 1, 1, 1280}}, {{4, 1, 1, 1}}});
+  EXPECT_EQ(specs[static_cast<std::size_t>(training.output("loss"))].shape, (Shape{1, 1, 1, 1}));
+}
+
+// A classifier's many logits do not fit the detector's loss.
+TEST(MobileNetV2, TrainingAClassifierIsAShapeError) {
+  const Graph graph = make_head_training({.head = Head::Classifier});
+  EXPECT_THROW((void)graph.infer(std::vector<Spec>{{{4, 1, 1, 1280}}, {{4, 1, 1, 1}}}), ShapeError);
+}
+
+void expect_invalid(const MobileNetV2Config& config, const std::string& word) {
+  try {
+    config.validate();
+    ADD_FAILURE() << "accepted: " << word;
+  } catch (const UsageError& e) {
+    EXPECT_NE(std::string(e.what()).find(word), std::string::npos) << e.what();
+  }
+}
+
+TEST(MobileNetV2, ConfigurationsOutOfRange) {
+  const double nan = std::nan(""), infinity = std::numeric_limits<double>::infinity();
+  EXPECT_NO_THROW(MobileNetV2Config{}.validate());
+  for (double width : {0.0, -1.0, 4.1, nan, infinity}) expect_invalid({.width = width}, "width");
+  for (Index size : {0, -96, 64, 100, 352})
+    expect_invalid({.input_size = size}, "input size " + std::to_string(size));
+  for (Index size : {96, 320}) EXPECT_NO_THROW(MobileNetV2Config{.input_size = size}.validate());
+  for (double eps : {0.0, -1e-5, nan, infinity}) expect_invalid({.bn_eps = eps}, "epsilon");
+  for (double momentum : {0.0, 1.1, nan}) expect_invalid({.bn_momentum = momentum}, "momentum");
+  for (double mean : {nan, infinity}) expect_invalid({.mean = {0, mean, 0}}, "mean");
+  for (double s : {0.0, -1.0, nan, infinity}) expect_invalid({.std_dev = {1, 1, s}}, "deviation");
+  for (double rate : {-0.1, 1.0, nan}) expect_invalid({.dropout = rate}, "dropout");
+  expect_invalid({.head = Head::Classifier, .classes = 0}, "classes");
+  expect_invalid({.head = Head::Detector, .hidden = 0}, "hidden");
+}
+
+}  // namespace
+}  // namespace dfengine
