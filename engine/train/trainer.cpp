@@ -1,5 +1,6 @@
 #include "engine/train/trainer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -41,7 +42,11 @@ Model initial_model(const TrainOptions& o) {
     model.notes["source_file"] = o.weights.filename().string();
     model.notes["source_sha256"] = weights::sha256_hex(weights::read_file(o.weights));
   }
-  model.notes["train_args"] = to_json(o).dump();
+  // What decides the result; the run's folder and threads do not.
+  nlohmann::json args = to_json(o);
+  args.erase("output");
+  args.erase("threads");
+  model.notes["train_args"] = args.dump();
   return model;
 }
 
@@ -52,6 +57,12 @@ std::vector<ParamSpec> trained_in(const Model& model, const TrainPhase& phase) {
   for (const ParamSpec& p : model.parameters.specs())
     if (is_learned(p.role) && trainable(p)) trained.push_back(p);
   return trained;
+}
+
+bool all_finite(const ParameterStore& parameters) {
+  const std::span values(reinterpret_cast<const float*>(parameters.data()),
+                         static_cast<std::size_t>(parameters.total_count()));
+  return std::ranges::all_of(values, [](float v) { return std::isfinite(v); });
 }
 
 class Run {
@@ -74,6 +85,10 @@ class Run {
       throw DataError(options_.data.string() +
                       ": the pictures differ from those the run began with; start a new run");
     state_ = checkpoint_->state;
+    if (state_.step > steps_per_epoch_)
+      throw ModelFileError((options_.output / kCheckpoint).string() + ": step " +
+                           std::to_string(state_.step) + " of an epoch that has " +
+                           std::to_string(steps_per_epoch_));
   }
 
   TrainResult run() {
@@ -144,10 +159,7 @@ class Run {
   }
 
   void take_step(const StepResult& result) {
-    if (!std::isfinite(result.loss_sum))
-      throw Error("epoch " + std::to_string(state_.epoch + 1) + ", step " +
-                  std::to_string(state_.step + 1) +
-                  ": the loss is not finite; try a smaller --lr. The last checkpoint is kept");
+    require_finite(std::isfinite(result.loss_sum), "the loss is");
     state_.last_lr = state_.plateau.factor *
                      learning_rate(options_, steps_per_epoch_, state_.epoch, state_.step);
     optimizer_->update({pool_}, state_.last_lr);
@@ -156,6 +168,14 @@ class Run {
     state_.seen += result.n;
     ++state_.step;
     ++state_.total_steps;
+  }
+
+  // A run that diverged must not overwrite files of the time before.
+  void require_finite(bool finite, const char* what) const {
+    if (!finite)
+      throw Error("epoch " + std::to_string(state_.epoch + 1) + ", after " +
+                  std::to_string(state_.step) + " steps: " + what +
+                  " not finite; try a smaller --lr. The last checkpoint, if any, is kept");
   }
 
   void report(double elapsed, Index first_step) const {
@@ -171,7 +191,10 @@ class Run {
   // Validation, best model, files. True when patience has run out.
   bool finish_epoch() {
     const auto begin = Clock::now();
+    require_finite(all_finite(model_.parameters), "parameters are");
     const Predictions predictions = steps_->validate();
+    require_finite(std::ranges::none_of(predictions.prob, [](double p) { return std::isnan(p); }),
+                   "validation outputs are");
     const Metrics m = compute_metrics(predictions.prob, predictions.label, 0.5);
     const bool best = m.log_loss < state_.best_loss;
     const auto seen = static_cast<double>(state_.seen);
@@ -210,6 +233,7 @@ class Run {
   }
 
   void save() {
+    require_finite(all_finite(model_.parameters), "parameters are");
     save_checkpoint(options_.output / kCheckpoint, model_, *optimizer_, state_, options_, digest_);
   }
 
@@ -235,12 +259,12 @@ TrainResult train(const TrainOptions& options, bool resume, const TrainObserver&
                   const std::atomic<bool>& interrupt) {
   options.validate();
   if (!resume) {
-    create_run_folder(options.output);
-    return Run(options, observer, interrupt, std::nullopt).run();
+    Run run(options, observer, interrupt, std::nullopt);
+    create_run_folder(options.output);  // only now: the options and data can be used
+    return run.run();
   }
   Checkpoint checkpoint = load_checkpoint(options.output / kCheckpoint);
   TrainOptions stored = checkpoint.options;
-  stored.validate();
   stored.output = options.output;
   stored.threads = options.threads;
   if (!options.data.empty()) stored.data = options.data;
