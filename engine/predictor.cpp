@@ -47,6 +47,10 @@ Predictor::Bound& Predictor::bound(Index n) {
   return b;
 }
 
+void Predictor::reserve(Index n) {
+  if (n >= kSlice) bound(kSlice);
+}
+
 void Predictor::refresh() {
   for (auto& [n, b] : bound_) b.executor->prepare();
 }

@@ -18,6 +18,8 @@ class Predictor {
   // model and pool must outlive the predictor. Logits need a head (UsageError).
   Predictor(Model& model, cpu::ThreadPool& pool, Output output);
 
+  // Takes the memory that runs of up to n pictures need, which the first such run would do.
+  void reserve(Index n);
   // Call after the model's parameters changed.
   void refresh();
   // Values per picture.

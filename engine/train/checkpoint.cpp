@@ -1,5 +1,6 @@
 #include "engine/train/checkpoint.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -15,7 +16,7 @@ namespace {
 constexpr const char* kFirst = "optimizer.first_moment";
 constexpr const char* kSecond = "optimizer.second_moment";
 constexpr const char* kState = "train_state";
-constexpr const char* kArgs = "train_args";
+constexpr const char* kOptions = "run_options";  // not the model's own note "train_args"
 constexpr const char* kDigest = "data_digest";
 
 using nlohmann::json;
@@ -85,20 +86,19 @@ weights::Tensor moment(const char* name, const std::byte* data, Index bytes) {
 }
 
 // Takes a tensor out of the file; what stays is the model.
-std::vector<float> take(weights::TensorFile& file, const char* name, const std::string& path) {
+std::vector<float> take(weights::TensorFile& file, const char* name) {
   for (auto it = file.tensors.begin(); it != file.tensors.end(); ++it) {
     if (it->name != name) continue;
     std::vector<float> values = weights::to_float(*it);
     file.tensors.erase(it);
     return values;
   }
-  throw ModelFileError(path + ": not a checkpoint: no tensor " + name);
+  throw ModelFileError(std::string("no tensor ") + name);
 }
 
-std::string take_entry(weights::TensorFile& file, const char* key, const std::string& path) {
+std::string take_entry(weights::TensorFile& file, const char* key) {
   const auto found = file.metadata.find(key);
-  if (found == file.metadata.end())
-    throw ModelFileError(path + ": not a checkpoint: no metadata entry " + key);
+  if (found == file.metadata.end()) throw ModelFileError(std::string("no metadata entry ") + key);
   std::string value = found->second;
   file.metadata.erase(found);
   return value;
@@ -113,7 +113,7 @@ void save_checkpoint(const std::filesystem::path& path, const Model& model, Opti
   file.tensors.push_back(moment(kFirst, optimizer.first_moment(), optimizer.moment_bytes()));
   file.tensors.push_back(moment(kSecond, optimizer.second_moment(), optimizer.moment_bytes()));
   file.metadata[kState] = to_json(state, optimizer).dump();
-  file.metadata[kArgs] = to_json(options).dump();
+  file.metadata[kOptions] = to_json(options).dump();
   file.metadata[kDigest] = data_digest;
   weights::write_safetensors(path, file);
 }
@@ -121,29 +121,43 @@ void save_checkpoint(const std::filesystem::path& path, const Model& model, Opti
 Checkpoint load_checkpoint(const std::filesystem::path& path) {
   const std::string name = path.string();
   weights::TensorFile file = weights::read_safetensors(path);
-  std::vector<float> first = take(file, kFirst, name), second = take(file, kSecond, name);
   try {
-    const json state = json::parse(take_entry(file, kState, name));
-    const json args = json::parse(take_entry(file, kArgs, name));
-    std::string data_digest = take_entry(file, kDigest, name);
-    return {.model = model_from_tensors(file, name),
-            .state = state_from_json(state),
-            .options = train_options_from_json(args),
-            .data_digest = std::move(data_digest),
-            .first_moment = std::move(first),
-            .second_moment = std::move(second),
-            .optimizer_steps = state.at("optimizer_steps")};
+    std::vector<float> first = take(file, kFirst), second = take(file, kSecond);
+    const json state = json::parse(take_entry(file, kState));
+    const json options = json::parse(take_entry(file, kOptions));
+    std::string data_digest = take_entry(file, kDigest);
+    Checkpoint c{.model = model_from_tensors(file, "its model"),
+                 .state = state_from_json(state),
+                 .options = train_options_from_json(options),
+                 .data_digest = std::move(data_digest),
+                 .first_moment = std::move(first),
+                 .second_moment = std::move(second),
+                 .optimizer_steps = state.at("optimizer_steps")};
+    c.check();
+    return c;
   } catch (const json::exception& e) {
     throw ModelFileError(name + ": damaged checkpoint: " + e.what());
+  } catch (const Error& e) {
+    throw ModelFileError(name + ": not a checkpoint of a run: " + e.what());
   }
 }
 
+void Checkpoint::check() const {
+  options.validate();
+  const auto learned = static_cast<std::size_t>(model.parameters.learned_count());
+  const Index numbers[] = {state.epoch,   state.step,       state.seen,
+                           state.correct, state.best_epoch, optimizer_steps};
+  if (model.config.head != Head::Detector) throw ModelFileError("the model is not a detector");
+  if (first_moment.size() != learned || second_moment.size() != learned)
+    throw ModelFileError("the optimiser's moments do not fit the model");
+  if (std::ranges::any_of(numbers, [](Index n) { return n < 0; }) || state.epoch > options.epochs)
+    throw ModelFileError("a number in the training state is out of range");
+}
+
 void Checkpoint::restore(Optimizer& optimizer) const {
-  const auto bytes = static_cast<Index>(first_moment.size() * sizeof(float));
-  if (bytes != optimizer.moment_bytes() || second_moment.size() != first_moment.size())
-    throw ModelFileError("checkpoint: optimiser moments do not fit the model");
-  std::memcpy(optimizer.first_moment(), first_moment.data(), static_cast<std::size_t>(bytes));
-  std::memcpy(optimizer.second_moment(), second_moment.data(), static_cast<std::size_t>(bytes));
+  const auto bytes = static_cast<std::size_t>(optimizer.moment_bytes());
+  std::memcpy(optimizer.first_moment(), first_moment.data(), bytes);
+  std::memcpy(optimizer.second_moment(), second_moment.data(), bytes);
   optimizer.set_steps(optimizer_steps);
 }
 

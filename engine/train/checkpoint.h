@@ -50,8 +50,10 @@ struct Checkpoint {
   std::vector<float> first_moment, second_moment;
   std::int64_t optimizer_steps = 0;
 
-  // Throws ModelFileError if the moments do not fit the optimiser.
+  // Into the optimiser of a phase of this very model.
   void restore(Optimizer& optimizer) const;
+  // Throws Error if the parts do not fit each other or hold numbers that no run reaches.
+  void check() const;
 };
 
 // Throws ModelFileError naming file and cause.

@@ -84,7 +84,8 @@ class FeatureSteps final : public TrainingSteps {
       for (std::size_t i = 0; i < n; ++i)
         mirrored_[i] = flip_sample(options_.seed, number, static_cast<std::uint32_t>(i));
     train_.fill(mirrored_, base_, in_.interrupt);
-    next_ = static_cast<std::size_t>(first_step * options_.batch_size);
+    // The last batch may be smaller: behind it there is no more, not less than nothing.
+    next_ = std::min(n, static_cast<std::size_t>(first_step * options_.batch_size));
   }
 
   std::optional<StepResult> next(const StepState& state) override {

@@ -1,4 +1,6 @@
 // Training steps on pictures through the whole network.
+#include <algorithm>
+
 #include "engine/train/batch_executors.h"
 #include "engine/train/steps.h"
 
@@ -17,7 +19,10 @@ class ImageSteps final : public TrainingSteps {
         executors_(make_mobilenet_v2_training(in.model.config), "images",
                    {{1, in.model.config.input_size, in.model.config.input_size, 3}, Element::U8},
                    in),
-        predictor_(in.model, in.pool, Predictor::Output::Logits) {}
+        predictor_(in.model, in.pool, Predictor::Output::Logits) {
+    predictor_.reserve(
+        std::min(in.options.batch_size, static_cast<Index>(in.valid.samples.size())));
+  }
 
   void start(int epoch, Index first_step) override {
     train_loader_.start(static_cast<std::uint64_t>(epoch), first_step);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "kernels/error.h"
@@ -63,12 +64,15 @@ int parse_freeze(const std::string& text) {
 }
 
 void TrainOptions::validate() const {
+  constexpr Index kMostPictures = 1 << 16;  // a step of more has no use, and sizes cannot overflow
   require(epochs >= 1, "--epochs must be at least 1");
-  require(batch_size >= 1, "--batch-size must be at least 1");
-  require(lr > 0 && lr < 1e3, "--lr must be positive");
-  require(weight_decay >= 0, "--weight-decay must not be negative");
+  require(batch_size >= 1 && batch_size <= kMostPictures, "--batch-size must be from 1 to 65536");
+  require(lr > 0 && lr < 1e3, "--lr must be positive and below 1000");
+  require(weight_decay >= 0 && std::isfinite(weight_decay),
+          "--weight-decay must not be negative or infinite");
+  require(freeze >= 0 && freeze <= kFeatureBlocks, "--freeze must be from 0 to 19 blocks");
   require(head_epochs >= 0, "--head-epochs must not be negative");
-  require(warmup >= 0, "--warmup must not be negative");
+  require(warmup >= 0 && std::isfinite(warmup), "--warmup must not be negative or infinite");
   require(patience >= 0, "--patience must not be negative");
   require(threads >= 0, "--threads must not be negative");
   require(dropout >= 0 && dropout < 1, "dropout must be in [0, 1)");
@@ -142,6 +146,8 @@ TrainOptions train_options_from_json(const nlohmann::json& j) {
     j.at("threads").get_to(o.threads);
     return o;
   } catch (const nlohmann::json::exception& e) {
+    throw ModelFileError(std::string("training arguments: ") + e.what());
+  } catch (const UsageError& e) {
     throw ModelFileError(std::string("training arguments: ") + e.what());
   }
 }

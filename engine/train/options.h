@@ -55,7 +55,8 @@ struct TrainOptions {
 TrainOptions recipe(const std::string& name);
 
 // Round trip of everything that decides the result (data, weights, output and threads included as
-// written). from_json throws ModelFileError when a field is absent or of another type.
+// written). from_json throws ModelFileError when a field is absent, of another type
+// or a name it does not know.
 nlohmann::json to_json(const TrainOptions& options);
 TrainOptions train_options_from_json(const nlohmann::json& json);
 

@@ -8,7 +8,8 @@ namespace dfengine {
 
 TrainPhase phase_of(const TrainOptions& o, int epoch) {
   if (epoch < o.head_epochs) return {0, kFeatureBlocks, true};
-  const int unfreeze = o.unfreeze_at_epoch < 0 ? o.epochs : o.unfreeze_at_epoch - 1;
+  const bool unfreezes = o.freeze > 0 && o.unfreeze_at_epoch > 0;
+  const int unfreeze = unfreezes ? o.unfreeze_at_epoch - 1 : o.epochs;
   if (epoch >= unfreeze) return {std::max(unfreeze, o.head_epochs), 0, false};
   return {o.head_epochs, o.freeze, false};
 }

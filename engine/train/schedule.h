@@ -21,8 +21,8 @@ TrainPhase phase_of(const TrainOptions& options, int epoch);
 Trainable trainable_in(const TrainPhase& phase);
 
 // Learning rate of a step, before plateau reductions. Head epochs: 10 lr, constant. After them: lr
-// with linear warm-up, then constant or a half cosine down to 0 at the last step (SGDR, Loshchilov
-// & Hutter 2017, without restarts).
+// with linear warm-up, then constant or a half cosine that would reach 0 one step after the last
+// (SGDR, Loshchilov & Hutter 2017, without restarts).
 double learning_rate(const TrainOptions& options, Index steps_per_epoch, int epoch, Index step);
 
 // ReduceLROnPlateau: halves the rate after more than kPatience epochs in a row without a better

@@ -1,5 +1,6 @@
 #include "engine/train/trainer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -61,6 +62,12 @@ std::vector<ParamSpec> trained_in(const Model& model, const TrainPhase& phase) {
   return trained;
 }
 
+bool all_finite(const ParameterStore& parameters) {
+  const std::span values(reinterpret_cast<const float*>(parameters.data()),
+                         static_cast<std::size_t>(parameters.total_count()));
+  return std::ranges::all_of(values, [](float v) { return std::isfinite(v); });
+}
+
 class Run {
  public:
   Run(TrainOptions options, const TrainObserver& observer, const std::atomic<bool>& interrupt,
@@ -84,6 +91,10 @@ class Run {
       throw DataError(options_.data.string() +
                       ": the pictures differ from those the run began with; start a new run");
     state_ = checkpoint_->state;
+    if (state_.step > steps_per_epoch_)
+      throw ModelFileError((options_.output / kCheckpoint).string() + ": step " +
+                           std::to_string(state_.step) + " of an epoch that has " +
+                           std::to_string(steps_per_epoch_));
   }
 
   TrainResult run() {
@@ -160,10 +171,7 @@ class Run {
   }
 
   void take_step(const StepResult& result) {
-    if (!std::isfinite(result.loss_sum))
-      throw Error("epoch " + std::to_string(state_.epoch + 1) + ", step " +
-                  std::to_string(state_.step + 1) +
-                  ": the loss is not finite; try a smaller --lr. The last checkpoint is kept");
+    require_finite(std::isfinite(result.loss_sum), "the loss is");
     state_.last_lr = state_.plateau.factor *
                      learning_rate(options_, steps_per_epoch_, state_.epoch, state_.step);
     optimizer_->update({pool_}, state_.last_lr);
@@ -172,6 +180,14 @@ class Run {
     state_.seen += result.n;
     ++state_.step;
     ++state_.total_steps;
+  }
+
+  // A run that diverged must not overwrite files of the time before.
+  void require_finite(bool finite, const char* what) const {
+    if (!finite)
+      throw Error("epoch " + std::to_string(state_.epoch + 1) + ", after " +
+                  std::to_string(state_.step) + " steps: " + what +
+                  " not finite; try a smaller --lr. The last checkpoint, if any, is kept");
   }
 
   void report(double elapsed, Index first_step) const {
@@ -187,7 +203,10 @@ class Run {
   // Validation, best model, files. True when patience has run out.
   bool finish_epoch() {
     const auto begin = Clock::now();
+    require_finite(all_finite(model_.parameters), "parameters are");
     const Predictions predictions = steps_->validate();
+    require_finite(std::ranges::none_of(predictions.prob, [](double p) { return std::isnan(p); }),
+                   "validation outputs are");
     const Metrics m = compute_metrics(predictions.prob, predictions.label, 0.5);
     const bool best = m.log_loss < state_.best_loss;
     const auto seen = static_cast<double>(state_.seen);
@@ -226,6 +245,7 @@ class Run {
   }
 
   void save() {
+    require_finite(all_finite(model_.parameters), "parameters are");
     save_checkpoint(options_.output / kCheckpoint, model_, *optimizer_, state_, options_, digest_);
   }
 
@@ -251,12 +271,12 @@ TrainResult train(const TrainOptions& options, bool resume, const TrainObserver&
                   const std::atomic<bool>& interrupt) {
   options.validate();
   if (!resume) {
-    create_run_folder(options.output);
-    return Run(options, observer, interrupt, std::nullopt).run();
+    Run run(options, observer, interrupt, std::nullopt);
+    create_run_folder(options.output);  // only now: the options and data can be used
+    return run.run();
   }
   Checkpoint checkpoint = load_checkpoint(options.output / kCheckpoint);
   TrainOptions stored = checkpoint.options;
-  stored.validate();
   stored.output = options.output;
   stored.threads = options.threads;
   if (!options.data.empty()) stored.data = options.data;
