@@ -24,7 +24,7 @@ struct Way {
     for (const ParamSpec& p : model.parameters.specs())
       if (is_learned(p.role) && trainable_in(phase)(p)) trained.push_back(p);
     optimizer.emplace(model.parameters, trained, OptimizerKind::Adam, 0.0);
-    steps = make({model, train, valid, options, phase, pool, optimizer->gradients()});
+    steps = make({model, train, valid, options, phase, pool, optimizer->gradients(), never});
   }
 
   static MobileNetV2Config tiny(const TrainOptions& o) {
@@ -38,6 +38,7 @@ struct Way {
   Dataset train = scan_split(test::synth_set(), "train");
   Dataset valid = scan_split(test::synth_set(), "valid");
   cpu::ThreadPool pool{2};
+  std::atomic<bool> never{false};
   std::optional<Optimizer> optimizer;
   std::unique_ptr<TrainingSteps> steps;
 };
