@@ -37,6 +37,14 @@ inline double sampling_tolerance(double n, double variance, double deviations = 
   return deviations * std::sqrt(variance / n);
 }
 
+// Absolute tolerance for a network's output of the given magnitude: each of its layers adds the
+// error of one sum of `terms` terms, and batch norms keep what passes between layers at
+// magnitude 1.
+template <class T>
+double network_tolerance(double layers, double terms, double magnitude) {
+  return layers * tolerance<T>(terms, magnitude < 1 ? 1 : magnitude, 1.0);
+}
+
 // Levels by which two JPEG decoders may differ on a picture without chroma subsampling. ITU-T T.83
 // lets an inverse DCT be off by one level, so two of them differ by at most 2 in Y, Cb and Cr; the
 // largest factor of the colour conversion is 1.772 (B from Cb), and each decoder rounds once.
