@@ -146,8 +146,10 @@ TEST(PlanRun, FloatFollowsDouble) {
 
 // ---- Gradients ----------------------------------------------------------------------------------
 
-// Step of the differences: small, as thousands of activations must stay on their sides.
-constexpr double kStep = 1e-6;
+// Step of the differences. Small, as thousands of activations must stay on their sides, and as
+// batch norms over the last blocks' few values bend the loss: third derivatives near 1e6 (the error
+// grew ninefold from 1e-6 to 3e-6).
+constexpr double kStep = 3e-7;
 
 // Compares some elements of a parameter's gradient with differences of the plan's loss. A step that
 // takes an activation over a kink is an error of the test.
