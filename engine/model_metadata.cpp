@@ -83,9 +83,9 @@ class Reader {
   static std::vector<std::string> split(const std::string& s) {
     std::vector<std::string> parts;
     std::size_t begin = 0;
-    while (begin <= s.size()) {
+    while (begin <= s.size() && !s.empty()) {
       const std::size_t end = std::min(s.find(',', begin), s.size());
-      if (end > begin) parts.push_back(s.substr(begin, end - begin));
+      parts.push_back(s.substr(begin, end - begin));
       begin = end + 1;
     }
     return parts;

@@ -85,8 +85,10 @@ class Run {
         (static_cast<Index>(train_.samples.size()) + options_.batch_size - 1) / options_.batch_size;
     options_.img_size = model_.config.input_size;
     options_.width = model_.config.width;
-    model_.notes["train_args"] = arguments_note(options_);
-    if (!checkpoint_) return;
+    if (!checkpoint_) {
+      model_.notes["train_args"] = arguments_note(options_);
+      return;
+    }
     if (checkpoint_->data_digest != digest_)
       throw DataError(options_.data.string() +
                       ": the pictures differ from those the run began with; start a new run");

@@ -29,7 +29,7 @@ TEST(Recipe, SeedIsTheNotebook) {
   EXPECT_EQ(o.head_epochs, 0);
   EXPECT_EQ(o.schedule, ScheduleKind::Constant);
   EXPECT_EQ(o.warmup, 0);
-  EXPECT_EQ(o.img_size, 224);
+  EXPECT_EQ(o.img_size, 0);  // the weights' own, else 224
   EXPECT_EQ(o.dropout, 0);
   EXPECT_FALSE(o.hflip);
   EXPECT_EQ(o.pixels, PixelScale::ZeroOne);

@@ -37,6 +37,14 @@ inline double sampling_tolerance(double n, double variance, double deviations = 
   return deviations * std::sqrt(variance / n);
 }
 
+// Absolute tolerance for a network's output of the given magnitude: each of its layers adds the
+// error of one sum of `terms` terms, and batch norms keep what passes between layers at
+// magnitude 1.
+template <class T>
+double network_tolerance(double layers, double terms, double magnitude) {
+  return layers * tolerance<T>(terms, magnitude < 1 ? 1 : magnitude, 1.0);
+}
+
 // How far the count of a chance p in `trials` draws may lie from its mean: `sigmas` standard
 // deviations of the binomial distribution.
 inline double count_tolerance(double trials, double p, double sigmas = 5.0) {
