@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "engine/data/dataset.h"
@@ -34,10 +35,12 @@ int DeviceOptions::thread_count() const {
   return threads > 0 ? threads : cpu::ThreadPool::available();
 }
 
-std::vector<std::filesystem::path> list_pictures(const std::vector<std::filesystem::path>& paths) {
+std::vector<std::filesystem::path> list_pictures(
+    const std::vector<std::filesystem::path>& paths) try {
   std::vector<std::filesystem::path> all;
   for (const std::filesystem::path& path : paths) {
-    if (!std::filesystem::is_directory(path)) {
+    std::error_code unreadable;
+    if (!std::filesystem::is_directory(path, unreadable)) {
       all.push_back(path);
       continue;
     }
@@ -48,6 +51,8 @@ std::vector<std::filesystem::path> list_pictures(const std::vector<std::filesyst
   }
   if (all.empty()) throw DataError("no pictures (jpg, jpeg, png, bmp) in the paths given");
   return all;
+} catch (const std::filesystem::filesystem_error& e) {
+  throw DataError("cannot list " + e.path1().string() + ": " + e.code().message());
 }
 
 Crop parse_crop(const std::string& name) {
@@ -108,6 +113,12 @@ std::string clock_text(double seconds) {
   const auto s = static_cast<long>(seconds + 0.5);
   if (s >= 3600) return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
   return fmt::format("{}:{:02}", s / 60, s % 60);
+}
+
+void require_number(const std::filesystem::path& model, double prob) {
+  if (std::isnan(prob))
+    throw ModelFileError(model.string() +
+                         ": its output is not a number: the weights are damaged or diverged");
 }
 
 std::string csv_field(const std::string& text) {

@@ -23,7 +23,8 @@ struct DeviceOptions {
 };
 
 // Files as given; of folders, the pictures inside at any depth, sorted. A path that does not exist
-// stays in the list, so that reading it reports it. DataError when nothing is left.
+// stays in the list, so that reading it reports it. DataError when nothing is left or a folder
+// cannot be listed.
 std::vector<std::filesystem::path> list_pictures(const std::vector<std::filesystem::path>& paths);
 
 // "none" or "center"; UsageError otherwise.
@@ -60,6 +61,9 @@ class ProgressLine {
 std::string bar(double share);
 // "1:23:45" or "2:05".
 std::string clock_text(double seconds);
+
+// Throws ModelFileError naming the model's file unless the probability is a number.
+void require_number(const std::filesystem::path& model, double prob);
 
 // A CSV field; one with a comma, a quote or a line break gets quotes (RFC 4180).
 std::string csv_field(const std::string& text);

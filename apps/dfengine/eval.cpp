@@ -57,7 +57,9 @@ void write_files(const Arguments& a, const nlohmann::json& metrics, const Datase
   std::error_code error;
   std::filesystem::create_directories(a.output, error);
   if (error) throw Error("cannot make folder " + a.output.string() + ": " + error.message());
-  write_text(a.output / "metrics.json", metrics.dump(2) + "\n");
+  // A path need not be UTF-8: bytes that are not become U+FFFD.
+  write_text(a.output / "metrics.json",
+             metrics.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   std::string csv = "path,label,prob_fake\n";
   for (std::size_t i = 0; i < p.prob.size(); ++i)
     csv += fmt::format("{},{},{:.8f}\n", csv_field(dataset.samples[i].relative),
@@ -83,6 +85,7 @@ void run_eval(const Arguments& a) {
     line.show(fmt::format("{} {}/{}", bar(static_cast<double>(done) / double(total)), done, total));
   });
   line.clear();
+  for (double prob : p.prob) require_number(a.model, prob);
   const Metrics m = compute_metrics(p.prob, p.label, model.threshold);
   print_table(m, model);
   if (!a.output.empty()) write_files(a, to_json(m, model, a), dataset, p, model);

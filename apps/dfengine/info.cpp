@@ -75,7 +75,7 @@ void add_info(CLI::App& program) {
       ->capture_default_str()
       ->needs(plan);
   command->add_option("--batch-size", a->batch, "Of the plan: pictures at once")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(Index{1}, Index{1} << 16))
       ->capture_default_str()
       ->needs(plan);
   command->add_option("--freeze", a->freeze, "Of a training plan: as train's --freeze")

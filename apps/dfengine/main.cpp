@@ -32,6 +32,9 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     return program.exit(e) == 0 ? 0 : static_cast<int>(ExitCode::Usage);
   }
+  // What is buffered may still meet a full disk.
+  std::fflush(stdout);
+  if (std::ferror(stdout) != 0) return report(ExitCode::Failed, "cannot write standard output");
   return 0;
 }
 

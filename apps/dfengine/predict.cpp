@@ -38,8 +38,10 @@ std::vector<Result> predict(const Arguments& a, Model& model) {
                      [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
                        logits.resize(which.size());
                        predictor.run(pixels, static_cast<Index>(which.size()), logits.data());
-                       for (std::size_t k = 0; k < which.size(); ++k)
+                       for (std::size_t k = 0; k < which.size(); ++k) {
                          results[which[k]].prob = sigmoid(logits[k]);
+                         require_number(a.model, sigmoid(logits[k]));
+                       }
                      });
   for (const BadPicture& b : bad)
     for (Result& r : results)

@@ -37,7 +37,9 @@ std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
   std::vector<CLI::Option*> all;
   const auto add = [&](CLI::Option* option) { all.push_back(option); };
   TrainOptions& v = a.values;
-  add(command.add_option("--weights", v.weights, "Start from these weights (safetensors)"));
+  CLI::Option* weights =
+      command.add_option("--weights", v.weights, "Start from these weights (safetensors)");
+  add(weights);
   add(command
           .add_option("--recipe", a.recipe,
                       "finetune: head first, then everything. seed: the frozen-base notebook "
@@ -62,7 +64,7 @@ std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
       "--img-size", v.img_size,
       "Side in pixels: a multiple of 32, 96 to 320; default the weights' own, else 224"));
   add(command.add_option("--width", v.width, "Width multiplier; --weights bring their own")
-          ->excludes("--weights"));
+          ->excludes(weights));
   add(command.add_flag("--hflip,!--no-hflip", a.hflip, "Mirror half of the pictures at random"));
   add(command.add_option("--seed", v.seed, "Of initial values, order, mirroring and dropout"));
   return all;

@@ -100,7 +100,7 @@ TEST_F(Train, TheModelKeptIsThatOfTheEpochWithTheLeastValidationLoss) {
   }
   EXPECT_EQ(result.state.best_epoch, static_cast<int>(best) + 1);
   EXPECT_EQ(result.state.best_loss, rows[best].valid_loss);
-  ASSERT_LT(best, rows.size() - 1) << "the case must hold an epoch after the best one";
+  ASSERT_NE(std::ranges::count(marked, false), 0) << "the case must hold a worse epoch";
 
   // The file, evaluated anew, gives that epoch's row.
   Model model = load_detector(o.output / kBestModel);

@@ -51,4 +51,10 @@ inline double count_tolerance(double trials, double p, double sigmas = 5.0) {
   return sigmas * std::sqrt(trials * p * (1 - p));
 }
 
+// How far a function of slope at most `slope` moves when its argument was written with so many
+// decimals: half a unit of the last place, and the rounding of the result itself.
+inline double decimal_tolerance(int decimals, double slope) {
+  return slope * (0.5 * std::pow(10.0, -decimals) + unit_roundoff<double>());
+}
+
 }  // namespace dfengine::test

@@ -1,0 +1,204 @@
+// The program's help, its exit codes and what its errors say.
+#include <gtest/gtest.h>
+
+#include "engine/train/run_files.h"
+#include "tests/apps/cli_support.h"
+
+namespace dfengine {
+namespace {
+
+using test::contains;
+using test::model_file;
+using test::Outcome;
+using test::picture_set;
+using test::run_program;
+using test::run_program_into;
+using test::ScratchFolder;
+using test::train_arguments;
+
+const std::vector<std::string> kCommands = {"train", "eval", "predict", "embed", "info", "synth"};
+
+TEST(Usage, HelpNamesEveryCommandAndTheExitCodes) {
+  const Outcome o = run_program({"--help"});
+  EXPECT_EQ(o.code, 0);
+  for (const std::string& command : kCommands) EXPECT_TRUE(contains(o.out, command)) << command;
+  EXPECT_TRUE(contains(o.out, "Exit codes"));
+  EXPECT_EQ(o.err, "");
+  for (const std::string& command : kCommands) {
+    const Outcome help = run_program({command, "--help"});
+    EXPECT_EQ(help.code, 0) << command;
+    EXPECT_TRUE(contains(help.out, command == "info" ? "FILE" : "--output") ||
+                contains(help.out, "--model"))
+        << help.out;
+  }
+}
+
+TEST(Usage, VersionIsOneLineOfNumbers) {
+  const Outcome o = run_program({"--version"});
+  EXPECT_EQ(o.code, 0);
+  EXPECT_EQ(o.out.find_first_not_of("0123456789.\n"), std::string::npos) << o.out;
+  EXPECT_TRUE(contains(o.out, "."));
+}
+
+TEST(Usage, WhatMakesNoSenseEndsWithTwo) {
+  const std::vector<std::vector<std::string>> cases = {
+      {},
+      {"dance"},
+      {"--bogus"},
+      {"train"},
+      {"train", "--output", "x"},  // no --data
+      {"train", "--output", "x", "--data", "y", "--bogus"},
+      {"train", "--output", "x", "--data", "y", "--epochs", "many"},
+      {"train", "--output", "x", "--data", "y", "--epochs", "0"},
+      {"train", "--output", "x", "--data", "y", "--recipe", "tuna"},
+      {"train", "--output", "x", "--data", "y", "--optimizer", "sgd"},
+      {"train", "--output", "x", "--data", "y", "--schedule", "square"},
+      {"train", "--output", "x", "--data", "y", "--freeze", "20"},
+      {"train", "--output", "x", "--data", "y", "--threads", "-1"},
+      {"train", "--output", "x", "--data", "y", "--lr", "nan"},
+      {"train", "--output", "x", "--data", "y", "--weights", "w", "--width", "0.5"},
+      {"eval", "--data", "x"},
+      {"predict", "--model", "x"},
+      {"predict", "--model", "x", "--format", "xml", "y"},
+      {"embed", "--model", "x", "--output", "y", "--layer", "last", "z"},
+      {"embed", "--model", "x", "--output", "y", "--crop", "left", "z"},
+      {"info"},
+      {"info", "x", "--format", "dot"},  // of no plan
+      {"info", "x", "--plan", "--batch-size", "1000000000000"},
+      {"eval", "--model", "x", "--data", "y", "--device", "tpu"},
+      {"synth"},
+      {"synth", "--output", "x", "--count", "1"},
+  };
+  for (const auto& arguments : cases) {
+    std::string line;
+    for (const std::string& a : arguments) line += a + " ";
+    const Outcome o = run_program(arguments);
+    EXPECT_EQ(o.code, 2) << line << "\n" << o.err;
+    EXPECT_NE(o.err, "") << line;
+    EXPECT_EQ(o.out, "") << line;
+  }
+  EXPECT_FALSE(std::filesystem::exists("x"));
+  EXPECT_TRUE(
+      contains(run_program({"train", "--data", "y", "--output", "x", "--recipe", "tuna"}).err,
+               "finetune seed"));
+}
+
+TEST(Usage, MissingDataEndsWithThreeAndNamesTheFolder) {
+  const ScratchFolder scratch;
+  const std::string nowhere = (scratch.path() / "nowhere").string();
+  const std::string empty = (scratch.path() / "empty").string();
+  std::filesystem::create_directory(empty);
+  const std::string out = (scratch.path() / "run").string();
+  for (const std::string& data : {nowhere, empty}) {
+    for (const auto& arguments : std::vector<std::vector<std::string>>{
+             {"train", "--data", data, "--output", out},
+             {"eval", "--model", model_file(), "--data", data},
+             {"predict", "--model", model_file(), data},
+             {"embed", "--model", model_file(), "--output", out, data}}) {
+      const Outcome o = run_program(arguments);
+      EXPECT_EQ(o.code, 3) << arguments[0] << ": " << o.err;
+      if (data == nowhere || arguments[0] == "train" || arguments[0] == "eval") {
+        EXPECT_TRUE(contains(o.err, data)) << arguments[0] << ": " << o.err;
+      }
+      EXPECT_FALSE(std::filesystem::exists(out)) << arguments[0];
+    }
+  }
+  const Outcome o =
+      run_program({"eval", "--model", model_file(), "--data", picture_set(), "--split", "holdout"});
+  EXPECT_EQ(o.code, 3);
+  EXPECT_TRUE(contains(o.err, "holdout")) << o.err;
+}
+
+TEST(Usage, AMissingOrDamagedModelEndsWithFourAndNamesTheFile) {
+  const ScratchFolder scratch;
+  const std::string whole = test::slurp(model_file());
+  const auto made = [&](const char* name, const std::string& bytes) {
+    test::spill(scratch.path() / name, bytes);
+    return (scratch.path() / name).string();
+  };
+  std::string nan = whole;
+  for (std::size_t i = nan.size() - 4 * 128; i < nan.size(); ++i) nan[i] = '\xff';  // the end: fc2
+  const std::string out = (scratch.path() / "out").string();
+  const std::string missing = (scratch.path() / "missing").string();
+  const std::string diverged = made("diverged", nan);
+  for (const std::string& model :
+       {missing, made("empty", ""), made("cut", whole.substr(0, whole.size() / 2)),
+        made("text", "hello, this is no model"), made("header", std::string(8, '\xff') + "{}"),
+        scratch.path().string(), diverged}) {
+    std::vector<std::vector<std::string>> commands = {
+        {"eval", "--model", model, "--data", picture_set()},
+        {"predict", "--model", model, picture_set() + "/test"}};
+    if (model != diverged) {
+      commands.push_back({"embed", "--model", model, "--output", out, picture_set() + "/test"});
+      commands.push_back({"info", model});
+      commands.push_back({"train", "--data", picture_set(), "--output", out, "--weights", model});
+    }
+    for (const auto& arguments : commands) {
+      const Outcome o = run_program(arguments);
+      EXPECT_EQ(o.code, 4) << arguments[0] << " " << model << ": " << o.err;
+      EXPECT_TRUE(contains(o.err, model)) << arguments[0] << ": " << o.err;
+      EXPECT_EQ(o.out, "") << arguments[0];
+    }
+  }
+  EXPECT_FALSE(std::filesystem::exists(out));
+  const Outcome o = run_program({"train", "--resume", "--output", scratch.path().string()});
+  EXPECT_EQ(o.code, 4);
+  EXPECT_TRUE(contains(o.err, kCheckpoint)) << o.err;
+}
+
+TEST(Usage, ANetworkWithoutDetectorCanBeEmbeddedButNotAsked) {
+  const ScratchFolder scratch;
+  const std::string base = (scratch.path() / "base.safetensors").string();
+  MobileNetV2Config config = test::small_config();
+  config.head = Head::None;
+  Model model = make_model(config, 0);
+  model.classes.clear();
+  save_model(base, model);
+  const std::string pictures = picture_set() + "/test", out = (scratch.path() / "o").string();
+  EXPECT_EQ(run_program({"predict", "--model", base, pictures}).code, 4);
+  EXPECT_EQ(run_program({"eval", "--model", base, "--data", picture_set()}).code, 4);
+  EXPECT_EQ(
+      run_program({"embed", "--model", base, "--layer", "logits", "--output", out, pictures}).code,
+      2);
+  EXPECT_EQ(run_program({"embed", "--model", base, "--output", out, pictures}).code, 0);
+}
+
+#ifndef DFENGINE_CUDA
+TEST(Usage, CudaInACpuBuildEndsWithFiveAndSaysWhatToDo) {
+  for (const auto& arguments : std::vector<std::vector<std::string>>{
+           train_arguments("nowhere", {"--device", "cuda"}),
+           {"eval", "--model", model_file(), "--data", picture_set(), "--device", "cuda"},
+           {"predict", "--model", model_file(), "--device", "cuda", picture_set()},
+           {"embed", "--model", model_file(), "--output", "o", "--device", "cuda",
+            picture_set()}}) {
+    const Outcome o = run_program(arguments);
+    EXPECT_EQ(o.code, 5) << arguments[0];
+    EXPECT_TRUE(contains(o.err, "rebuild with --preset cuda")) << o.err;
+  }
+}
+#endif
+
+// A path below a regular file: no user, root included, can write there.
+TEST(Usage, AnOutputThatCannotBeWrittenEndsWithOneAndNamesThePath) {
+  const ScratchFolder scratch;
+  test::spill(scratch.path() / "file", "");
+  const std::string below = (scratch.path() / "file" / "run").string();
+  for (const auto& arguments : std::vector<std::vector<std::string>>{
+           train_arguments(below),
+           {"eval", "--model", model_file(), "--data", picture_set(), "--output", below},
+           {"embed", "--model", model_file(), "--output", below, picture_set()}}) {
+    const Outcome o = run_program(arguments);
+    EXPECT_EQ(o.code, 1) << arguments[0] << o.err;
+    EXPECT_TRUE(contains(o.err, below)) << o.err;
+  }
+}
+
+TEST(Usage, AFullStandardOutputIsAFailedRun) {
+  EXPECT_EQ(run_program_into("/dev/full", {"info", model_file()}), 1);
+  EXPECT_EQ(
+      run_program_into("/dev/full", {"predict", "--model", model_file(), picture_set() + "/test"}),
+      1);
+}
+
+}  // namespace
+}  // namespace dfengine
