@@ -188,7 +188,7 @@ void expect_parameter_gradient(const Graph& graph, const std::vector<Spec>& in,
 TEST(PlanGradient, JustAboveTheCut) {
   const Graph graph = make_mobilenet_v2_training(tiny_config(), Element::F64);
   const auto in = batch_specs(2, 64, Element::F64, true);
-  for (int k : {0, 2, 7, 14}) {
+  for (int k : {0, 7, 14}) {
     SCOPED_TRACE(k);
     const PlanOptions options{Phase::Train, test::from_block(k)};
     const auto trained = Plan::build(graph, in, options).trained();

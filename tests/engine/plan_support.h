@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <map>
@@ -176,7 +178,8 @@ class Session {
   Executor executor_;
 };
 
-// Runs a graph's own nodes, none fused, nothing shared. Backward follows needs_gradient.
+// Runs a graph's own nodes, none fused, nothing shared, each block of memory guarded at its end.
+// Backward follows needs_gradient.
 class NaiveRun {
  public:
   NaiveRun(const Graph& graph, const std::vector<Spec>& in, const PlanOptions& options,
@@ -199,7 +202,7 @@ class NaiveRun {
 
   Results run(const Inputs& inputs) {
     for (std::size_t i = 0; i < inputs.size(); ++i)
-      values_[at(graph_.inputs()[i])].assign(inputs[i].begin(), inputs[i].end());
+      std::ranges::copy(inputs[i], values_[at(graph_.inputs()[i])].begin());
     const int nodes = static_cast<int>(graph_.nodes().size());
     written_.assign(specs_.size(), false);
     saved_.clear();
@@ -223,7 +226,15 @@ class NaiveRun {
 
  private:
   using Block = std::vector<std::byte>;
-  static Block block(Index bytes) { return Block(static_cast<std::size_t>(bytes), std::byte{255}); }
+  static constexpr std::size_t kGuard = 256;
+  static Block block(Index bytes) {
+    return Block(static_cast<std::size_t>(bytes) + kGuard, std::byte{255});
+  }
+  static void expect_intact(const Block& b, const std::string& what) {
+    EXPECT_TRUE(
+        std::all_of(b.end() - kGuard, b.end(), [](std::byte v) { return v == std::byte{255}; }))
+        << what << " written behind its end";
+  }
 
   Doubles value(ValueId v) const {
     return read(values_[at(v)].data(), specs_[at(v)].shape.count(), specs_[at(v)].element);
@@ -258,6 +269,9 @@ class NaiveRun {
       io.prepared = prepared.data();
     }
     n.layer->forward({{shared_pool()}, &kStepState}, io);
+    expect_intact(prepared, n.layer->name() + ": prepared");
+    expect_intact(scratch, n.layer->name() + ": forward scratch");
+    expect_intact(saved_.back(), n.layer->name() + ": saved");
   }
 
   void backward(int i) {
@@ -281,9 +295,15 @@ class NaiveRun {
       written_[at(v)] = true;
     }
     n.layer->backward({{shared_pool()}, &kStepState}, io);
+    expect_intact(scratch, n.layer->name() + ": backward scratch");
   }
 
   Results collect() const {
+    for (std::size_t v = 0; v < values_.size(); ++v) {
+      expect_intact(values_[v], graph_.values()[v].name + ": value");
+      expect_intact(gradients_[v], graph_.values()[v].name + ": gradient");
+    }
+    for (const auto& [name, block] : dparams_) expect_intact(block, name + ": gradient");
     Results r;
     for (const Graph::Output& o : graph_.outputs()) r.outputs[o.name] = value(o.value);
     for (const Node& n : graph_.nodes())

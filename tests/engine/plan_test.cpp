@@ -174,6 +174,20 @@ TEST(PlanMemory, BuffersAreAliveWhereUsedAndApart) {
   for (int k : freezes()) expect_sound_memory(training_plan(test::from_block(k)));
 }
 
+// A pointwise convolution may add its second input in place, but not if it convolves it too.
+TEST(PlanMemory, NoConvolutionOverwritesWhatItReads) {
+  Graph graph;
+  const ValueId x =
+      graph.add(std::make_shared<ActivationLayer>("act", Activation::Relu), {graph.add_input("x")});
+  const ValueId conv = graph.add(std::make_shared<PointwiseConv>("pw", "pw.weight", 8, 8), {x});
+  const ValueId bn = graph.add(std::make_shared<BatchNorm>("bn", 8, BatchNormOptions{}), {conv});
+  graph.mark_output(graph.add(std::make_shared<ResidualAdd>("add"), {bn, x}), "y");
+  const Plan plan = Plan::build(graph, std::vector<Spec>{{{1, 2, 2, 8}}}, {});
+  ASSERT_EQ(plan.steps().size(), 2u);
+  EXPECT_EQ(plan.graph().nodes()[1].layer->kind(), "pointwise+bn+add");
+  EXPECT_NE(plan.steps()[1].y, plan.steps()[1].x[0]);
+}
+
 // The most bytes alive in one step, which no layout can go below.
 Index alive_peak(const Plan& plan) {
   Index peak = 0;
