@@ -65,6 +65,25 @@ TEST_P(Resume, EqualsTheUninterruptedRunWhenStoppedAtEveryStep) {
   expect_same_run(whole.output, o.output);
 }
 
+// A kill leaves what the epoch's end wrote. Its moments are not the next phase's.
+TEST_P(Resume, EqualsTheUninterruptedRunWhenKilledBetweenEpochs) {
+  struct Kill {};
+  const TrainOptions whole = options("whole"), o = options("killed");
+  train_to_end(whole);
+  TrainObserver observer;
+  observer.epoch = [](const EpochRow&, bool) { throw Kill(); };
+  const std::atomic<bool> never{false};
+  EXPECT_THROW(train(o, false, observer, never), Kill);
+  for (int epoch = 1; epoch < o.epochs; ++epoch) {
+    const TrainState state = load_checkpoint(o.output / kCheckpoint).state;
+    EXPECT_EQ(state.epoch, epoch);
+    EXPECT_EQ(state.step, 0);
+    EXPECT_THROW(train(o, true, observer, never), Kill);
+  }
+  EXPECT_EQ(train_to_end(o, true).end, TrainEnd::Finished);
+  expect_same_run(whole.output, o.output);
+}
+
 constexpr Kind kKinds[] = {
     {"images", [](TrainOptions& o) { o.hflip = true; }},
     {"images_adamw_plateau",
