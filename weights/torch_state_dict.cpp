@@ -138,7 +138,7 @@ class Reader {
     constexpr std::string_view kPrefix = "module.";
     // torch.optim.swa_utils.AveragedModel counts beside its module.
     std::erase_if(entries, [](const Entry& entry) { return entry.name == "n_averaged"; });
-    const auto prefixed = [](const Entry& entry) { return entry.name.starts_with(kPrefix); };
+    const auto prefixed = [&](const Entry& entry) { return entry.name.starts_with(kPrefix); };
     if (!std::ranges::all_of(entries, prefixed)) return;
     for (Entry& entry : entries) entry.name.remove_prefix(kPrefix.size());
   }

@@ -5,6 +5,7 @@ weights_torch_expected.safetensors                the same tensors, dense
 weights_torch_wrapped.pth                         {'model': ..., 'model_ema': ..., ...}, names with module.
 weights_torch_python2.pth                         an OrderedDict as Python 2 pickled it, legacy
 weights_torch_deflated.pth                        the zip file with compressed entries
+weights_torch_big.pth                             a zip file that says it is big-endian
 weights_torch_evil.pth, ..._evil_legacy.pth       pickles that would run os.system
 Last made with torch 2.15. Legacy files name their storages by memory address, so those bytes differ
 from run to run.
@@ -16,6 +17,7 @@ import io
 import os
 import pickle
 import struct
+import sys
 import zipfile
 
 import torch
@@ -134,3 +136,5 @@ check("weights_torch_python2.pth", {"w": torch.tensor([1.5, -2.0])})
 save_zip({"w": ramp(2), "x": Evil()}, "weights_torch_evil.pth")
 torch.save({"w": ramp(2), "x": Evil()}, "weights_torch_evil_legacy.pth",
            _use_new_zipfile_serialization=False)
+sys.byteorder = "big"
+save_zip({"w": ramp(2)}, "weights_torch_big.pth")

@@ -129,6 +129,15 @@ TEST_P(TorchWrapped, TheModelIsTakenBeforeItsAverage) {
 
 INSTANTIATE_TEST_SUITE_P(Containers, TorchWrapped, testing::Values("wrapped.pth"));
 
+class TorchBigEndian : public TorchFile {};
+
+TEST_P(TorchBigEndian, IsRefused) {
+  const auto message = message_of<ModelFileError>([&] { parse(file_); });
+  EXPECT_NE(message.find("little-endian"), std::string::npos) << message;
+}
+
+INSTANTIATE_TEST_SUITE_P(Containers, TorchBigEndian, testing::Values("big.pth"));
+
 TEST(TorchFile, Python2WroteDictsAsLists) {
   const TensorFile read = parse(golden("python2.pth"));
   ASSERT_EQ(read.tensors.size(), 1u);
@@ -202,6 +211,23 @@ TEST(TorchLegacy, ViewsMayReachEveryElementOfTheStorage) {
   EXPECT_EQ(values(state("ctorch\nSize\nK\x02\x85\x85R", "K\x01\x85")), (Floats{0, 1}));
 }
 
+// {"name": object}
+std::string holding(const std::string& name, const std::string& object) {
+  return "}" + text(name) + object + "s";
+}
+
+TEST(TorchLegacy, WrappersAreOpened) {
+  for (const char* name : {"state_dict", "model", "state_dict_ema", "model_ema"}) {
+    const TensorFile read = parse(legacy(holding(name, state("K\x02\x85", "K\x01\x85"))));
+    ASSERT_EQ(read.tensors.size(), 1u);
+    EXPECT_EQ(read.tensors[0].name, "w");
+    EXPECT_EQ(read.metadata.at("source_entry"), name);
+  }
+  const auto message = message_of<ModelFileError>(
+      [] { parse(legacy(holding("odd", state("K\x02\x85", "K\x01\x85")))); });
+  EXPECT_NE(message.find("no state dict"), std::string::npos) << message;
+}
+
 struct Hostile {
   const char* label;
   std::string file;
@@ -225,10 +251,32 @@ const std::vector<Hostile> kBadViews = {
     {"shape is text", legacy(state(text("x"), "K\x01\x85")), "no tuple"},
     {"65 dimensions", legacy(state("(" + std::string(65, ')') + "t", "K\x01\x85")), "no tuple"}};
 
+// The stream says another count than the pickle.
+std::string with_count(std::int64_t count) {
+  std::string file = legacy(state("K\x06\x85", "K\x01\x85"));
+  std::memcpy(file.data() + file.size() - 6 * sizeof(float) - sizeof(count), &count, sizeof(count));
+  return file;
+}
+
+std::string two_counts() {
+  std::string other = kStorage;
+  other[other.find("K\x06") + 1] = 5;
+  return legacy("(" + kStorage + other + "t");
+}
+
+std::string twice() {
+  const std::string tensor = state("K\x02\x85", "K\x01\x85").substr(1);  // without the dict
+  return legacy("}" + tensor + tensor);
+}
+
 const std::vector<Hostile> kBadPickles = {
     {"no magic", "\x80\x02}.", "magic number"},
     {"protocol 4", "\x80\x04}.", "protocol 4"},
     {"other version", kMagic + "\x80\x02K\x01.", "version 1"},
+    {"storage behind the end", golden("python2.pth").substr(0, 255), "behind the end"},
+    {"other count", with_count(7), "has 7 elements"},
+    {"two counts", two_counts(), "two types or sizes"},
+    {"tensor twice", twice(), "appears twice"},
     {"big endian", legacy("}", "}" + text("little_endian") + "\x89s"), "big-endian"},
     {"nothing", legacy("}"), "too often"},
     {"eval", legacy("c__builtin__\neval\n" + text("1") + "\x85R"), "__builtin__.eval"},
