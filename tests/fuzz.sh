@@ -11,13 +11,14 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 work="$root/build/fuzz"
 mkdir -p "$work"
 cd "$work"
+libraries="-lfmt -DDFENGINE_ZIP=1 -lzip"
 
 for target in "$root"/tests/fuzz/fuzz_*.cpp; do
   name=$(basename "$target" .cpp)
   format=${name#fuzz_}
   "${CXX:-clang++}" -std=c++20 -g -O1 -fno-sanitize-recover=all \
     -fsanitize=fuzzer,address,undefined -I"$root" \
-    "$target" "$root"/weights/*.cpp -lfmt -o "$name"
+    "$target" "$root"/weights/*.cpp $libraries -o "$name"
   mkdir -p "corpus_$format"
   for seed in "$root"/tests/golden/weights_*."$format"; do
     if [ -f "$seed" ]; then cp "$seed" "corpus_$format/"; fi

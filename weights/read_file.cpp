@@ -12,7 +12,9 @@
 
 #include "kernels/error.h"
 #include "weights/safetensors.h"
+#include "weights/torch_file.h"
 #include "weights/unique_fd.h"
+#include "weights/zip_archive.h"
 
 namespace dfengine::weights {
 namespace {
@@ -41,6 +43,15 @@ bool looks_like_onnx(std::string_view text) {
   constexpr std::string_view kNextFields("\x12\x1a\x22\x28\x32\x3a\x42");
   return text.size() > 2 && text[0] == '\x08' && text[1] > 0 &&
          kNextFields.find(text[2]) != std::string_view::npos;
+}
+
+// PyTorch's archives and Keras' look alike from outside.
+TensorFile parse_zip(std::span<const std::byte> bytes, const std::string& name) {
+  ZipArchive archive(bytes, name);
+  if (is_torch_zip(archive)) return parse_torch_zip(archive);
+  throw ModelFileError(name +
+                       ": is a zip archive without data.pkl, so none of torch.save; Keras .keras "
+                       "files have no reader yet");
 }
 
 // A pickle of protocol 2 or later, as torch.save wrote before PyTorch 1.6.
@@ -92,9 +103,9 @@ TensorFile read_tensor_file(const std::filesystem::path& path) {
     case FileFormat::Safetensors:
       return parse_safetensors(bytes, path.string());
     case FileFormat::TorchPickle:
-      refuse(path, fmt::format("is a pickle, as a legacy PyTorch .pth{}", kConvert));
+      return parse_torch_legacy(bytes, path.string());
     case FileFormat::Zip:
-      refuse(path, fmt::format("is a zip archive, as PyTorch .pth or Keras .keras{}", kConvert));
+      return parse_zip(bytes, path.string());
     case FileFormat::Hdf5:
       refuse(path, fmt::format("is HDF5, as Keras .h5{}", kConvert));
     case FileFormat::Onnx:

@@ -1,5 +1,8 @@
 #include "weights/source.h"
 
+#include "weights/source_hf.h"
+#include "weights/source_timm.h"
+
 namespace dfengine::weights {
 namespace {
 
@@ -12,6 +15,8 @@ TensorFile unchanged(TensorFile file, const std::string&) {
 }
 
 constexpr Source kSources[] = {
+    {"timm", is_timm, timm_to_torchvision},
+    {"hf", is_hf, hf_to_torchvision},
     {"torchvision", any, unchanged},  // the engine's own conventions; unknown names end here too
 };
 

@@ -1,0 +1,150 @@
+// timm's and Hugging Face's names -> torchvision's. The pairs are written out by hand from the
+// table of names, not by the structure that the code uses.
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "kernels/error.h"
+#include "tests/weights/scratch_folder.h"
+#include "weights/source.h"
+
+namespace dfengine::weights {
+namespace {
+
+struct Pair {
+  const char* from;
+  const char* to;
+};
+
+const std::vector<Pair> kTimm = {
+    {"conv_stem.weight", "features.0.0.weight"},
+    {"bn1.weight", "features.0.1.weight"},
+    {"bn1.num_batches_tracked", "features.0.1.num_batches_tracked"},
+    // Block 0: conv_pw is the projection, bn2 its norm.
+    {"blocks.0.0.conv_dw.weight", "features.1.conv.0.0.weight"},
+    {"blocks.0.0.bn1.running_var", "features.1.conv.0.1.running_var"},
+    {"blocks.0.0.conv_pw.weight", "features.1.conv.1.weight"},
+    {"blocks.0.0.bn2.bias", "features.1.conv.2.bias"},
+    // Elsewhere conv_pw is the expansion.
+    {"blocks.1.0.conv_pw.weight", "features.2.conv.0.0.weight"},
+    {"blocks.1.0.bn1.weight", "features.2.conv.0.1.weight"},
+    {"blocks.1.0.conv_dw.weight", "features.2.conv.1.0.weight"},
+    {"blocks.1.0.bn2.running_mean", "features.2.conv.1.1.running_mean"},
+    {"blocks.1.0.conv_pwl.weight", "features.2.conv.2.weight"},
+    {"blocks.1.0.bn3.bias", "features.2.conv.3.bias"},
+    {"blocks.1.1.conv_dw.weight", "features.3.conv.1.0.weight"},
+    {"blocks.2.2.conv_pwl.weight", "features.6.conv.2.weight"},
+    {"blocks.3.0.conv_pw.weight", "features.7.conv.0.0.weight"},
+    {"blocks.3.3.bn3.weight", "features.10.conv.3.weight"},
+    {"blocks.4.0.bn2.weight", "features.11.conv.1.1.weight"},
+    {"blocks.5.0.conv_dw.weight", "features.14.conv.1.0.weight"},
+    {"blocks.5.2.conv_pwl.weight", "features.16.conv.2.weight"},
+    {"blocks.6.0.bn3.running_var", "features.17.conv.3.running_var"},
+    {"conv_head.weight", "features.18.0.weight"},
+    {"bn2.weight", "features.18.1.weight"},
+    {"bn2.running_mean", "features.18.1.running_mean"},
+    {"classifier.weight", "classifier.1.weight"},
+    {"classifier.bias", "classifier.1.bias"}};
+
+const std::vector<Pair> kHf = {
+    {"mobilenet_v2.conv_stem.first_conv.convolution.weight", "features.0.0.weight"},
+    {"mobilenet_v2.conv_stem.first_conv.normalization.bias", "features.0.1.bias"},
+    {"mobilenet_v2.conv_stem.conv_3x3.convolution.weight", "features.1.conv.0.0.weight"},
+    {"mobilenet_v2.conv_stem.conv_3x3.normalization.weight", "features.1.conv.0.1.weight"},
+    {"mobilenet_v2.conv_stem.reduce_1x1.convolution.weight", "features.1.conv.1.weight"},
+    {"mobilenet_v2.conv_stem.reduce_1x1.normalization.running_mean",
+     "features.1.conv.2.running_mean"},
+    {"mobilenet_v2.layer.0.expand_1x1.convolution.weight", "features.2.conv.0.0.weight"},
+    {"mobilenet_v2.layer.0.conv_3x3.convolution.weight", "features.2.conv.1.0.weight"},
+    {"mobilenet_v2.layer.0.conv_3x3.normalization.running_var", "features.2.conv.1.1.running_var"},
+    {"mobilenet_v2.layer.12.reduce_1x1.convolution.weight", "features.14.conv.2.weight"},
+    {"mobilenet_v2.layer.15.reduce_1x1.normalization.weight", "features.17.conv.3.weight"},
+    {"mobilenet_v2.conv_1x1.convolution.weight", "features.18.0.weight"},
+    {"mobilenet_v2.conv_1x1.normalization.num_batches_tracked",
+     "features.18.1.num_batches_tracked"},
+    {"classifier.weight", "classifier.1.weight"},
+    {"classifier.bias", "classifier.1.bias"}};
+
+// Tensor number i has shape [i + 1] and holds i.
+TensorFile numbered(const std::vector<Pair>& pairs) {
+  TensorFile file;
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    file.tensors.push_back(make_tensor(pairs[i].from, {static_cast<std::int64_t>(i) + 1},
+                                       std::vector<float>(i + 1, static_cast<float>(i))));
+  }
+  return file;
+}
+
+void expect_renamed(const TensorFile& got, const std::vector<Pair>& pairs) {
+  ASSERT_EQ(got.tensors.size(), pairs.size());
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    const Tensor* tensor = got.find(pairs[i].to);
+    ASSERT_NE(tensor, nullptr) << pairs[i].from << " should be " << pairs[i].to;
+    EXPECT_EQ(to_float(*tensor), std::vector<float>(i + 1, static_cast<float>(i)));
+    EXPECT_EQ(tensor->shape, std::vector<std::int64_t>{static_cast<std::int64_t>(i) + 1});
+  }
+}
+
+TEST(SourceNames, Timm) {
+  const TensorFile got = to_torchvision(numbered(kTimm), "model.safetensors");
+  expect_renamed(got, kTimm);
+  EXPECT_EQ(got.metadata.at("source_family"), "timm");
+  EXPECT_EQ(got.metadata.at("bn_eps"), "1e-05");
+  EXPECT_EQ(got.metadata.at("pad_mode"), "torch");
+}
+
+TEST(SourceNames, HuggingFace) {
+  const TensorFile got = to_torchvision(numbered(kHf), "model.safetensors");
+  expect_renamed(got, kHf);
+  EXPECT_EQ(got.metadata.at("source_family"), "hf");
+  EXPECT_EQ(got.metadata.at("bn_eps"), "0.001");
+  EXPECT_EQ(got.metadata.at("bn_momentum"), "0.003");
+  EXPECT_EQ(got.metadata.at("pad_mode"), "tf_same");
+  EXPECT_EQ(got.metadata.at("mean"), "0.5,0.5,0.5");
+  EXPECT_EQ(got.metadata.at("std"), "0.5,0.5,0.5");
+}
+
+TEST(SourceNames, HuggingFaceBackboneHasNoPrefix) {
+  const std::string prefix = "mobilenet_v2.";
+  TensorFile bare = numbered(kHf);
+  for (Tensor& tensor : bare.tensors) {
+    if (tensor.name.starts_with(prefix)) tensor.name.erase(0, prefix.size());
+  }
+  const TensorFile got = to_torchvision(bare, "model.safetensors");
+  expect_renamed(got, kHf);
+}
+
+TEST(SourceNames, WhatTheFileSaysIsKept) {
+  TensorFile file = numbered(kTimm);
+  file.metadata = {{"bn_eps", "0.002"}, {"source_family", "mine"}};
+  const TensorFile got = to_torchvision(file, "model.safetensors");
+  EXPECT_EQ(got.metadata.at("bn_eps"), "0.002");
+  EXPECT_EQ(got.metadata.at("source_family"), "mine");
+}
+
+TEST(SourceNames, TorchvisionAndUnknownNamesStay) {
+  TensorFile file = numbered({{"features.0.0.weight", ""}, {"head.fc1.weight", ""}, {"odd", ""}});
+  const TensorFile got = to_torchvision(file, "model.safetensors");
+  EXPECT_EQ(got.metadata.at("source_family"), "torchvision");
+  for (const Tensor& tensor : file.tensors) EXPECT_NE(got.find(tensor.name), nullptr);
+}
+
+TEST(SourceNames, TensorsWithoutCounterpartKeepTheirNames) {
+  TensorFile file = numbered(kTimm);
+  file.tensors.push_back(make_tensor("blocks.1.2.conv_pw.weight", {1}, std::vector<float>{1}));
+  EXPECT_NE(to_torchvision(file, "deeper").find("blocks.1.2.conv_pw.weight"), nullptr);
+}
+
+TEST(SourceNames, TwoTensorsOfOneNameAreRefused) {
+  TensorFile file = numbered(kTimm);
+  file.tensors.push_back(make_tensor("features.0.0.weight", {1}, std::vector<float>{1}));
+  const auto message =
+      test::message_of<ModelFileError>([&] { to_torchvision(file, "model.safetensors"); });
+  EXPECT_NE(message.find("features.0.0.weight"), std::string::npos) << message;
+}
+
+}  // namespace
+}  // namespace dfengine::weights

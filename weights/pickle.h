@@ -1,0 +1,60 @@
+// Python pickles of protocol 2 as inert values: nothing is looked up, called or executed.
+// Opcodes: CPython's Lib/pickletools.py. The reader knows those that torch.save writes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace dfengine::weights {
+
+enum class PickleKind {
+  None,
+  Bool,
+  Int,
+  BigInt,
+  Float,
+  Text,
+  Tuple,
+  List,
+  Dict,
+  Global,
+  Object,
+  Persistent
+};
+
+// Position in Pickle::values. Values may refer to each other in circles: never walk them without a
+// bound.
+using PickleRef = std::uint32_t;
+
+struct PickleValue {
+  PickleKind kind = PickleKind::None;
+  std::size_t offset = 0;   // of its opcode in the file
+  std::int64_t number = 0;  // Bool, Int
+  // Text: its bytes. BigInt: two's complement, little-endian. Global: "module.name".
+  std::string_view text = {};
+  // Tuple, List: the items. Dict: key, value, key, value, ... Object (a call that is not made): the
+  // global, the tuple of arguments, then keys and values set on it as on a Dict. Persistent: its
+  // id.
+  std::vector<PickleRef> items = {};
+};
+
+struct Pickle {
+  std::vector<PickleValue> values;
+  PickleRef root = 0;
+  std::size_t end = 0;  // first byte after the pickle
+
+  const PickleValue& operator[](PickleRef ref) const { return values[ref]; }
+};
+
+// Reads the pickle that begins at byte `begin` of `file`. The values hold views into `file` and
+// `globals`, which must outlive them. Throws ModelFileError with file, offset and cause: for a
+// global that is not in `globals` (it is named), opcodes we do not know, a stack that does not fit,
+// a cut file, more than a million operations.
+Pickle parse_pickle(std::span<const std::byte> file, std::size_t begin,
+                    std::span<const std::string_view> globals, const std::string& name_for_errors);
+
+}  // namespace dfengine::weights
