@@ -11,6 +11,8 @@
 #include <string_view>
 
 #include "kernels/error.h"
+#include "weights/hdf5_file.h"
+#include "weights/keras_zip.h"
 #include "weights/safetensors.h"
 #include "weights/unique_fd.h"
 
@@ -94,9 +96,10 @@ TensorFile read_tensor_file(const std::filesystem::path& path) {
     case FileFormat::TorchPickle:
       refuse(path, fmt::format("is a pickle, as a legacy PyTorch .pth{}", kConvert));
     case FileFormat::Zip:
-      refuse(path, fmt::format("is a zip archive, as PyTorch .pth or Keras .keras{}", kConvert));
+      if (is_keras_zip(bytes)) return parse_keras_zip(bytes, path.string());
+      refuse(path, fmt::format("is a zip archive, as PyTorch .pth{}", kConvert));
     case FileFormat::Hdf5:
-      refuse(path, fmt::format("is HDF5, as Keras .h5{}", kConvert));
+      return parse_hdf5(bytes, path.string());
     case FileFormat::Onnx:
       refuse(path, fmt::format("is an ONNX model{}", kConvert));
     case FileFormat::Unknown:

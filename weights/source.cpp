@@ -1,5 +1,7 @@
 #include "weights/source.h"
 
+#include "weights/source_keras.h"
+
 namespace dfengine::weights {
 namespace {
 
@@ -12,6 +14,7 @@ TensorFile unchanged(TensorFile file, const std::string&) {
 }
 
 constexpr Source kSources[] = {
+    {"keras", recognise_keras, translate_keras},
     {"torchvision", any, unchanged},  // the engine's own conventions; unknown names end here too
 };
 
