@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <mutex>
 #include <set>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -32,6 +33,8 @@ constexpr std::uint64_t kMaxInflation = 1032;
 constexpr std::size_t kLeastLinkSize = 8;
 // Object headers hold 64 KiB; denser storage of Keras' lists needs no more than this.
 constexpr std::size_t kMaxAttributeSize = std::size_t{16} << 20;
+// MobileNetV2's own is below 200 KB.
+constexpr std::size_t kMaxConfigSize = std::size_t{1} << 20;
 
 constexpr std::array<const char*, 5> kAttributes = {"layer_names", "weight_names", "backend",
                                                     "keras_version", "model_config"};
@@ -137,6 +140,8 @@ class Reader {
     const Id root(H5Gopen2(file.get(), "/", H5P_DEFAULT), H5Gclose);
     if (!root) refuse("", fmt::format("cannot open the root group: {}", library_cause()));
     read_group(root.get(), "", 0);
+    const auto config = out_.metadata.find("@model_config");
+    if (config != out_.metadata.end() && config->second.empty()) config->second = find_config();
     return std::move(out_);
   }
 
@@ -200,6 +205,19 @@ class Reader {
       if (at > 0) text += '\n';
       text += entry.substr(0, entry.find('\0'));
     }
+  }
+
+  // Keras' model_config, a text of variable length, found in the file by how it begins: the library
+  // would allocate whatever length the file claims. What stands behind it is cut roughly.
+  std::string find_config() const {
+    const std::string_view text(reinterpret_cast<const char*>(file_.data()), file_.size());
+    for (const std::string_view start : {"{\"class_name\": ", "{\"module\": "}) {
+      const std::size_t at = text.find(start);
+      if (at == std::string_view::npos) continue;
+      const std::string_view found = text.substr(at, kMaxConfigSize);
+      return std::string(found.substr(0, found.find('\0')));
+    }
+    return "";
   }
 
   [[noreturn]] void fail_attribute(const std::string& path, const char* name,

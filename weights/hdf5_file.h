@@ -14,8 +14,8 @@ namespace dfengine::weights {
 // the leading slash is the tensor's name, its axes are as stored. Data sets of other types (step
 // counters, random seeds) are left out. Keras' attributes of a group become metadata entries
 // "PATH@NAME" (root: "@NAME") for the names layer_names, weight_names, backend, keras_version and
-// model_config: texts joined by line feeds; empty when the text has variable length, whose size the
-// library takes from the file unchecked.
+// model_config: texts joined by line feeds. A text of variable length, whose size the library takes
+// from the file unchecked, stays empty; but model_config is looked for in the file's bytes.
 //
 // name_for_errors stands where the path would. Throws ModelFileError naming it, the object inside
 // and the cause: damaged files, links that leave their place (soft, external), data outside the

@@ -248,9 +248,25 @@ std::optional<int> input_size(const std::map<std::string, std::string>& metadata
   return side ? side : side_after(config->second, "\"batch_input_shape\": [null, ");
 }
 
+// From the name Keras gives the network where it is one layer of another: mobilenetv2_1.00_160.
+std::optional<int> input_size(const std::vector<Tensor>& tensors) {
+  constexpr std::string_view kName = "mobilenetv2_";
+  for (const Tensor& t : tensors) {
+    const std::size_t name = t.name.find(kName);
+    if (name == std::string::npos) continue;
+    const std::size_t size = t.name.find('_', name + kName.size());
+    if (size == std::string::npos) continue;
+    int side = 0;
+    const char* end = t.name.data() + t.name.size();
+    const auto parsed = std::from_chars(t.name.data() + size + 1, end, side);
+    if (parsed.ec == std::errc() && parsed.ptr != end && *parsed.ptr == '/') return side;
+  }
+  return std::nullopt;
+}
+
 // Keras' raw entries out, the conventions in.
-void set_conventions(std::map<std::string, std::string>& metadata) {
-  if (const auto side = input_size(metadata)) metadata.emplace("input_size", fmt::to_string(*side));
+void set_conventions(std::map<std::string, std::string>& metadata, std::optional<int> side) {
+  if (side) metadata.emplace("input_size", fmt::to_string(*side));
   for (const char* key : {"@keras_version", "model_weights@keras_version"}) {
     const auto version = metadata.find(key);
     if (version != metadata.end() && !version->second.empty())
@@ -276,6 +292,8 @@ bool recognise_keras(const TensorFile& file) {
 TensorFile translate_keras(TensorFile file, const std::string& name_for_errors) {
   const std::vector<KerasArray> arrays = keras_arrays(file);
   const Matches matches = match(arrays, name_for_errors);
+  const auto configured = input_size(file.metadata);
+  const auto side = configured ? configured : input_size(file.tensors);
   TensorFile out;
   out.metadata = std::move(file.metadata);
   for (std::size_t i = 0; i < arrays.size(); ++i) {
@@ -286,7 +304,7 @@ TensorFile translate_keras(TensorFile file, const std::string& name_for_errors) 
   }
   check_names_differ(out, name_for_errors);
   check_chain(out, name_for_errors);
-  set_conventions(out.metadata);
+  set_conventions(out.metadata, side);
   return out;
 }
 
