@@ -334,6 +334,8 @@ class Reader {
 TensorFile parse_hdf5(std::span<const std::byte> file, const std::string& name_for_errors) {
   static std::mutex one_at_a_time;  // the library may be built without thread safety
   const std::lock_guard lock(one_at_a_time);
+  // After a damaged file the library's own cleaning at exit may print. Has to come first of all.
+  H5dont_atexit();
   const QuietErrors quiet;
   return Reader(file, name_for_errors).read();
 }

@@ -4,7 +4,8 @@ weights_sample.h5     Keras' attributes and every kind of data set the reader ta
 weights_sample.keras  the same in a zip as Keras 3 writes, with its config.json and metadata.json.
 weights_bad_*.h5      one refused feature each.
 keras_layers.json     weighted layers of keras.applications.MobileNetV2 in order: name, class.
-No file names the time, so a second run writes the same bytes.
+No file names the time, so a second run writes the same bytes (but for weights_bad_virtual.h5, where
+HDF5 leaves bytes unset).
 Last made with h5py 3.16, Keras 3.15 (KERAS_BACKEND=torch).
 """
 
