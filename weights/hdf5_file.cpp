@@ -56,6 +56,17 @@ class Id {
   herr_t (*close_)(hid_t);
 };
 
+// The file without its global heaps: they hold texts of variable length and virtual data sets,
+// which are not read, and a damaged one sends libhdf5 1.10 into an endless loop.
+std::vector<std::byte> without_global_heaps(std::span<const std::byte> file) {
+  constexpr std::string_view kStart("GCOL\x01\0\0\0", 8);  // signature, version, reserved
+  std::vector<std::byte> copy(file.begin(), file.end());
+  const std::string_view text(reinterpret_cast<const char*>(file.data()), file.size());
+  for (std::size_t at = text.find(kStart); at != text.npos; at = text.find(kStart, at + 1))
+    copy[at] = std::byte{0};
+  return copy;
+}
+
 // Keeps the library from printing its errors while it lives.
 class QuietErrors {
  public:
@@ -126,12 +137,11 @@ class Reader {
 
   TensorFile read() {
     const Id access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
-    constexpr std::size_t kIncrement = 64 << 10;  // never used: nothing is written
-    // The library takes a pointer to mutable bytes and copies them.
-    void* image = const_cast<std::byte*>(file_.data());
+    constexpr std::size_t kIncrement = 64 << 10;                 // never used: nothing is written
+    std::vector<std::byte> image = without_global_heaps(file_);  // the library copies it
     if (!access || H5Pset_fapl_core(access.get(), kIncrement, false) < 0 ||
         H5Pset_fclose_degree(access.get(), H5F_CLOSE_STRONG) < 0 ||
-        H5Pset_file_image(access.get(), image, file_.size()) < 0)
+        H5Pset_file_image(access.get(), image.data(), image.size()) < 0)
       refuse("", fmt::format("cannot prepare to read: {}", library_cause()));
     // Files open at the same time under one name would be taken for one file.
     const std::string unique = fmt::format("dfengine-{}", fmt::ptr(this));

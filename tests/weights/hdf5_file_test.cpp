@@ -88,7 +88,7 @@ TEST_F(Hdf5File, RefusesWhatLeadsAway) {
       {"external_link", "soft or external link"},
       {"loop", "another place"},
       {"twice", "another place"},
-      {"virtual", "layout (virtual"},
+      {"virtual", "global heap"},
       {"external_data", "in another file"},
       {"filter", "filter 3"},
       {"huge", "cannot hold [1048576, 1048576]"},
