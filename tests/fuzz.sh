@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fuzzes every reader with libFuzzer under the address and undefined-behaviour sanitizers.
 # Usage: tests/fuzz.sh [SECONDS per reader, default 60]
-# Needs clang with its compiler-rt. Each tests/fuzz/fuzz_FORMAT.cpp is one target; its seeds are
+# Needs clang with its compiler-rt, pkg-config, libhdf5 and libzip. Each tests/fuzz/fuzz_FORMAT.cpp is one target; its seeds are
 # tests/golden/weights_*.FORMAT. A crash, a leak, a single allocation over 64 MiB or an input slower
 # than 5 s fails the run; libFuzzer leaves the input in build/fuzz.
 set -eu
@@ -11,14 +11,14 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 work="$root/build/fuzz"
 mkdir -p "$work"
 cd "$work"
-libraries="-lfmt -DDFENGINE_ZIP=1 -lzip"
+libraries="-lfmt $(pkg-config --cflags --libs hdf5 libzip)"
 
 for target in "$root"/tests/fuzz/fuzz_*.cpp; do
   name=$(basename "$target" .cpp)
   format=${name#fuzz_}
   "${CXX:-clang++}" -std=c++20 -g -O1 -fno-sanitize-recover=all \
     -fsanitize=fuzzer,address,undefined -I"$root" \
-    "$target" "$root"/weights/*.cpp $libraries -o "$name"
+    -DDFENGINE_HDF5=1 -DDFENGINE_ZIP=1 "$target" "$root"/weights/*.cpp $libraries -o "$name"
   mkdir -p "corpus_$format"
   for seed in "$root"/tests/golden/weights_*."$format"; do
     if [ -f "$seed" ]; then cp "$seed" "corpus_$format/"; fi

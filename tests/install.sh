@@ -10,7 +10,7 @@ fail() {
 
 compiler=${CXX:-c++}
 headers=(libeigen3-dev libstb-dev libjpeg-dev libgtest-dev libbenchmark-dev libcli11-dev
-  nlohmann-json3-dev libfmt-dev libzip-dev)
+  nlohmann-json3-dev libfmt-dev libhdf5-dev libzip-dev)
 
 # The package of every tool or header that is not there, whoever installed the others.
 missing_packages() {
@@ -44,6 +44,9 @@ missing nlohmann-json3-dev
 #endif
 #if !__has_include(<fmt/core.h>)
 missing libfmt-dev
+#endif
+#if !__has_include(<hdf5/serial/hdf5.h>) && !__has_include(<hdf5.h>)
+missing libhdf5-dev
 #endif
 #if !__has_include(<zip.h>)
 missing libzip-dev

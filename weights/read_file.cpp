@@ -11,6 +11,8 @@
 #include <string_view>
 
 #include "kernels/error.h"
+#include "weights/hdf5_file.h"
+#include "weights/keras_zip.h"
 #include "weights/safetensors.h"
 #include "weights/torch_file.h"
 #include "weights/unique_fd.h"
@@ -105,9 +107,10 @@ TensorFile read_tensor_file(const std::filesystem::path& path) {
     case FileFormat::TorchPickle:
       return parse_torch_legacy(bytes, path.string());
     case FileFormat::Zip:
+      if (is_keras_zip(bytes)) return parse_keras_zip(bytes, path.string());
       return parse_zip(bytes, path.string());
     case FileFormat::Hdf5:
-      refuse(path, fmt::format("is HDF5, as Keras .h5{}", kConvert));
+      return parse_hdf5(bytes, path.string());
     case FileFormat::Onnx:
       refuse(path, fmt::format("is an ONNX model{}", kConvert));
     case FileFormat::Unknown:

@@ -1,6 +1,7 @@
 #include "weights/source.h"
 
 #include "weights/source_hf.h"
+#include "weights/source_keras.h"
 #include "weights/source_timm.h"
 
 namespace dfengine::weights {
@@ -17,6 +18,7 @@ TensorFile unchanged(TensorFile file, const std::string&) {
 constexpr Source kSources[] = {
     {"timm", is_timm, timm_to_torchvision},
     {"hf", is_hf, hf_to_torchvision},
+    {"keras", recognise_keras, translate_keras},
     {"torchvision", any, unchanged},  // the engine's own conventions; unknown names end here too
 };
 

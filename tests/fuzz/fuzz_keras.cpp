@@ -1,0 +1,16 @@
+// libFuzzer target for the .keras archive around HDF5; tests/fuzz.sh builds and runs it.
+#include <cstdint>
+#include <span>
+
+#include "kernels/error.h"
+#include "weights/keras_zip.h"
+
+// Any file gives a TensorFile or an Error.
+extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {
+  const auto bytes = std::as_bytes(std::span(data, size));
+  try {
+    if (dfengine::weights::is_keras_zip(bytes)) dfengine::weights::parse_keras_zip(bytes, "fuzz");
+  } catch (const dfengine::Error&) {
+  }
+  return 0;
+}

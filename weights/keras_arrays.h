@@ -1,0 +1,40 @@
+// What Keras' paths say of each array: its layer, its part in it, its place in the order.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "weights/tensor_file.h"
+
+namespace dfengine::weights {
+
+enum class KerasRole {
+  ConvKernel,
+  DepthwiseKernel,
+  DenseKernel,
+  DenseBias,
+  Gamma,
+  Beta,
+  Mean,
+  Variance,
+  Other
+};
+const char* role_name(KerasRole role);
+
+struct KerasArray {
+  std::size_t tensor;  // index in TensorFile::tensors
+  std::string layer;   // the layer's own name, without the models around it
+  KerasRole role;
+};
+
+// Whether only Keras writes such a path: "bn/gamma:0", "bn/moving_mean", "layers/bn/vars/0", ...
+bool is_keras_path(std::string_view path);
+
+// The arrays of a raw Keras file in the order of the model's layers: as the layer_names and
+// weight_names entries list them; those not listed (all, in Keras 3's files) after them, by the
+// numbers in their names. Without those of the optimizer.
+std::vector<KerasArray> keras_arrays(const TensorFile& file);
+
+}  // namespace dfengine::weights
