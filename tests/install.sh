@@ -10,12 +10,13 @@ fail() {
 
 compiler=${CXX:-c++}
 headers=(libeigen3-dev libstb-dev libjpeg-dev libgtest-dev libbenchmark-dev libcli11-dev
-  nlohmann-json3-dev libfmt-dev)
+  nlohmann-json3-dev libfmt-dev libprotobuf-dev)
 
 # The package of every tool or header that is not there, whoever installed the others.
 missing_packages() {
   command -v cmake >/dev/null || echo cmake
   command -v ninja >/dev/null || echo ninja-build
+  command -v protoc >/dev/null || echo protobuf-compiler
   if ! command -v "$compiler" >/dev/null; then
     printf '%s\n' g++ "${headers[@]}"  # without a compiler nobody can say which headers are there
     return
@@ -44,6 +45,9 @@ missing nlohmann-json3-dev
 #endif
 #if !__has_include(<fmt/core.h>)
 missing libfmt-dev
+#endif
+#if !__has_include(<google/protobuf/message_lite.h>)
+missing libprotobuf-dev
 #endif
 HEADERS
 }

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "kernels/error.h"
+#include "weights/onnx_file.h"
 #include "weights/safetensors.h"
 #include "weights/unique_fd.h"
 
@@ -98,7 +99,7 @@ TensorFile read_tensor_file(const std::filesystem::path& path) {
     case FileFormat::Hdf5:
       refuse(path, fmt::format("is HDF5, as Keras .h5{}", kConvert));
     case FileFormat::Onnx:
-      refuse(path, fmt::format("is an ONNX model{}", kConvert));
+      return parse_onnx(bytes, path.string());
     case FileFormat::Unknown:
       break;
   }

@@ -1,5 +1,7 @@
 #include "weights/source.h"
 
+#include "weights/source_onnx.h"
+
 namespace dfengine::weights {
 namespace {
 
@@ -12,6 +14,7 @@ TensorFile unchanged(TensorFile file, const std::string&) {
 }
 
 constexpr Source kSources[] = {
+    {"onnx", is_onnx, onnx_to_torchvision},
     {"torchvision", any, unchanged},  // the engine's own conventions; unknown names end here too
 };
 

@@ -123,7 +123,6 @@ TEST_F(RealFiles, TorchvisionSafetensors) {
 TEST_F(RealFiles, OtherFormatsAreNamed) {
   const std::vector<std::pair<const char*, const char*>> cases = {
       {"mobilenet_v2_100_torchvision_legacy.pth", "pickle"},
-      {"mobilenet_v2_100_folded.onnx", "ONNX model"},
       {"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5", "HDF5"}};
   for (const auto& [name, word] : cases) {
     const auto message = message_of<ModelFileError>([&] { read_tensor_file(folder_ / name); });
