@@ -3,7 +3,7 @@
 # Usage: tests/fuzz.sh [SECONDS per reader, default 60]
 # Needs clang with its compiler-rt. Each tests/fuzz/fuzz_FORMAT.cpp is one target; its seeds are
 # tests/golden/weights_*.FORMAT. A crash, a leak, a single allocation over 64 MiB or an input slower
-# than 5 s fails the run; libFuzzer leaves the input in build/fuzz.
+# than 5 s fails the run; libFuzzer leaves the input in build/fuzz. ONNX needs protoc and libprotobuf.
 set -eu
 
 seconds=${1:-60}
@@ -12,12 +12,14 @@ work="$root/build/fuzz"
 mkdir -p "$work"
 cd "$work"
 
+protoc --proto_path="$root" --cpp_out="$work" "$root/weights/onnx.proto"
+
 for target in "$root"/tests/fuzz/fuzz_*.cpp; do
   name=$(basename "$target" .cpp)
   format=${name#fuzz_}
   "${CXX:-clang++}" -std=c++20 -g -O1 -fno-sanitize-recover=all \
-    -fsanitize=fuzzer,address,undefined -I"$root" \
-    "$target" "$root"/weights/*.cpp -lfmt -o "$name"
+    -fsanitize=fuzzer,address,undefined -I"$root" -I"$work" -DDFENGINE_ONNX=1 \
+    "$target" "$root"/weights/*.cpp weights/onnx.pb.cc -lprotobuf-lite -lfmt -o "$name"
   mkdir -p "corpus_$format"
   for seed in "$root"/tests/golden/weights_*."$format"; do
     if [ -f "$seed" ]; then cp "$seed" "corpus_$format/"; fi

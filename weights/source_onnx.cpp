@@ -201,10 +201,7 @@ class Translation {
     const Place& p = places_[static_cast<std::size_t>(i)];
     inputs_.push_back(x);
     const Tensor& weight = tensor(fmt::format("conv{}.weight", i));
-    const Tensor& bias = tensor(fmt::format("conv{}.bias", i));
-    if (weight.shape.size() != 4 || bias.shape != std::vector{weight.shape[0]})
-      fail(fmt::format("{}: bias [{}] does not fit weight [{}]", p.conv,
-                       fmt::join(bias.shape, ", "), fmt::join(weight.shape, ", ")));
+    if (weight.shape.size() != 4) fail(p.conv + ": weight has not 4 dimensions");
     const std::int64_t group = p.depthwise ? weight.shape[0] : 1;
     std::string line =
         fmt::format("Conv {} {} dilations 1,1 group {} pads ", x, window_of(p), group);
@@ -245,23 +242,33 @@ class Translation {
     return *t;
   }
 
-  void move_tensor(const std::string& from, const std::string& to) {
-    out_.tensors.push_back(tensor(from));
-    out_.tensors.back().name = to;
+  // Moves node.weight and node.bias to their names. Exporters drop a bias of zeros.
+  void move_weights(const std::string& node, const std::string& weight_name,
+                    const std::string& bias_name) {
+    Tensor weight = tensor(node + ".weight");
+    if (weight.shape.empty() || weight.bytes.empty()) fail(node + ": its weight is empty");
+    const std::vector<std::int64_t> channels = {weight.shape[0]};
+    const Tensor* bias = file_.find(node + ".bias");
+    if (bias != nullptr && bias->shape != channels)
+      fail(fmt::format("{}: bias [{}] does not fit weight [{}]", weight_name,
+                       fmt::join(bias->shape, ", "), fmt::join(weight.shape, ", ")));
+    weight.name = weight_name;
+    out_.tensors.push_back(std::move(weight));
+    out_.tensors.push_back(bias ? *bias : filled(bias_name, channels[0], 0));
+    out_.tensors.back().name = bias_name;
+  }
+
+  static Tensor filled(const std::string& name, std::int64_t count, double value) {
+    const std::vector<float> values(static_cast<std::size_t>(count), static_cast<float>(value));
+    return make_tensor(name, {count}, values);
   }
 
   void add_norm(const Place& p, int i) {
-    move_tensor(fmt::format("conv{}.weight", i), p.conv + ".weight");
-    const auto channels = out_.tensors.back().shape[0];
-    const auto constant = [&](const char* suffix, double value) {
-      const std::vector<float> values(static_cast<std::size_t>(channels),
-                                      static_cast<float>(value));
-      out_.tensors.push_back(make_tensor(p.norm + suffix, {channels}, values));
-    };
-    constant(".weight", 1);
-    move_tensor(fmt::format("conv{}.bias", i), p.norm + ".bias");
-    constant(".running_mean", 0);
-    constant(".running_var", 1 - eps());
+    move_weights(fmt::format("conv{}", i), p.conv + ".weight", p.norm + ".bias");
+    const std::int64_t channels = out_.tensors.back().shape[0];
+    out_.tensors.push_back(filled(p.norm + ".weight", channels, 1));
+    out_.tensors.push_back(filled(p.norm + ".running_mean", channels, 0));
+    out_.tensors.push_back(filled(p.norm + ".running_var", channels, 1 - eps()));
   }
 
   double eps() const {
@@ -307,10 +314,8 @@ class Translation {
   }
 
   void rename_dense(const std::vector<std::string>& names) {
-    for (std::size_t i = 0; i < names.size(); ++i) {
-      move_tensor(fmt::format("gemm{}.weight", i), names[i] + ".weight");
-      move_tensor(fmt::format("gemm{}.bias", i), names[i] + ".bias");
-    }
+    for (std::size_t i = 0; i < names.size(); ++i)
+      move_weights(fmt::format("gemm{}", i), names[i] + ".weight", names[i] + ".bias");
   }
 
   void conventions() {
