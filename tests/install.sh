@@ -10,12 +10,13 @@ fail() {
 
 compiler=${CXX:-c++}
 headers=(libeigen3-dev libstb-dev libjpeg-dev libgtest-dev libbenchmark-dev libcli11-dev
-  nlohmann-json3-dev libfmt-dev libhdf5-dev libzip-dev)
+  nlohmann-json3-dev libfmt-dev libhdf5-dev libzip-dev libprotobuf-dev)
 
 # The package of every tool or header that is not there, whoever installed the others.
 missing_packages() {
   command -v cmake >/dev/null || echo cmake
   command -v ninja >/dev/null || echo ninja-build
+  command -v protoc >/dev/null || echo protobuf-compiler
   if ! command -v "$compiler" >/dev/null; then
     printf '%s\n' g++ "${headers[@]}"  # without a compiler nobody can say which headers are there
     return
@@ -50,6 +51,9 @@ missing libhdf5-dev
 #endif
 #if !__has_include(<zip.h>)
 missing libzip-dev
+#endif
+#if !__has_include(<google/protobuf/message_lite.h>)
+missing libprotobuf-dev
 #endif
 HEADERS
 }

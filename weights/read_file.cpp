@@ -13,6 +13,7 @@
 #include "kernels/error.h"
 #include "weights/hdf5_file.h"
 #include "weights/keras_zip.h"
+#include "weights/onnx_file.h"
 #include "weights/safetensors.h"
 #include "weights/torch_file.h"
 #include "weights/unique_fd.h"
@@ -52,8 +53,8 @@ TensorFile parse_zip(std::span<const std::byte> bytes, const std::string& name) 
   ZipArchive archive(bytes, name);
   if (is_torch_zip(archive)) return parse_torch_zip(archive);
   throw ModelFileError(name +
-                       ": is a zip archive without data.pkl, so none of torch.save; Keras .keras "
-                       "files have no reader yet");
+                       ": is a zip archive, but neither torch.save's (data.pkl) nor Keras' "
+                       "(model.weights.h5)");
 }
 
 // A pickle of protocol 2 or later, as torch.save wrote before PyTorch 1.6.
@@ -98,9 +99,6 @@ FileFormat sniff_format(std::span<const std::byte> file) {
 
 TensorFile read_tensor_file(const std::filesystem::path& path) {
   const std::vector<std::byte> bytes = read_file(path);
-  constexpr std::string_view kConvert =
-      "; there is no reader for it yet, save the tensors as safetensors (Python: "
-      "safetensors.torch.save_file)";
   switch (sniff_format(bytes)) {
     case FileFormat::Safetensors:
       return parse_safetensors(bytes, path.string());
@@ -112,7 +110,7 @@ TensorFile read_tensor_file(const std::filesystem::path& path) {
     case FileFormat::Hdf5:
       return parse_hdf5(bytes, path.string());
     case FileFormat::Onnx:
-      refuse(path, fmt::format("is an ONNX model{}", kConvert));
+      return parse_onnx(bytes, path.string());
     case FileFormat::Unknown:
       break;
   }

@@ -2,6 +2,7 @@
 
 #include "weights/source_hf.h"
 #include "weights/source_keras.h"
+#include "weights/source_onnx.h"
 #include "weights/source_timm.h"
 
 namespace dfengine::weights {
@@ -19,6 +20,7 @@ constexpr Source kSources[] = {
     {"timm", is_timm, timm_to_torchvision},
     {"hf", is_hf, hf_to_torchvision},
     {"keras", recognise_keras, translate_keras},
+    {"onnx", is_onnx, onnx_to_torchvision},
     {"torchvision", any, unchanged},  // the engine's own conventions; unknown names end here too
 };
 

@@ -111,6 +111,12 @@ TrainObserver make_observer(ProgressLine& line, bool progress) {
     fmt::print("train {} real + {} fake, valid {} real + {} fake; {} threads{}\n", s.train_real,
                s.train_fake, s.valid_real, s.valid_fake, s.threads,
                s.resumed ? fmt::format("; goes on at epoch {}", s.first_epoch) : "");
+    if (s.trains_folded_base)
+      fmt::print(stderr,
+                 "dfengine: warning: these weights have their batch norms folded into the "
+                 "convolutions: the statistics are lost,\nand training the base at once changes "
+                 "what it computes. Keep the base frozen (--freeze all), or start from\nweights "
+                 "with batch norms (.pth, .safetensors, .h5)\n");
   };
   o.phase = [](const TrainPhase& phase, Index planned) {
     fmt::print("training {}; planned memory {} MiB\n", describe(phase), planned >> 20);

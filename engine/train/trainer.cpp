@@ -13,6 +13,8 @@
 namespace dfengine {
 namespace {
 
+constexpr const char* kBnFolded = "bn_folded";  // as weights/source_onnx.h writes it
+
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
@@ -39,6 +41,8 @@ Model initial_model(const TrainOptions& o) {
   config.validate();
   Model model = base ? with_head(*base, config, o.seed) : make_model(config, o.seed);
   if (base) {
+    for (const char* key : {"source_family", kBnFolded})
+      if (base->notes.contains(key)) model.notes[key] = base->notes.at(key);
     model.notes["source_file"] = o.weights.filename().string();
     model.notes["source_sha256"] = weights::sha256_hex(weights::read_file(o.weights));
   }
@@ -114,7 +118,16 @@ class Run {
     write_args(options_);
     if (observer_.start)
       observer_.start({train_.count(0), train_.count(1), valid_.count(0), valid_.count(1),
-                       pool_.size(), state_.epoch + 1, checkpoint_.has_value()});
+                       pool_.size(), state_.epoch + 1, checkpoint_.has_value(),
+                       trains_folded_base()});
+  }
+
+  bool trains_folded_base() const {
+    const auto folded = model_.notes.find(kBnFolded);
+    if (folded == model_.notes.end() || folded->second != "yes") return false;
+    for (int epoch = state_.epoch; epoch < options_.epochs; ++epoch)
+      if (phase_of(options_, epoch).frozen_blocks < kFeatureBlocks) return true;
+    return false;
   }
 
   // Plans and optimiser of a phase. Moments begin at zero with each phase, as when Keras
@@ -122,6 +135,7 @@ class Run {
   void enter_phase(const TrainPhase& phase) {
     if (steps_ && phase == phase_) return;
     phase_ = phase;
+    if (phase.frozen_blocks == 0) model_.notes.erase(kBnFolded);  // real statistics from here on
     steps_.reset();  // its memory is free before the next phase takes its own
     optimizer_.emplace(model_.parameters, trained_in(model_, phase), options_.optimizer,
                        options_.weight_decay);

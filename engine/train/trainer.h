@@ -16,6 +16,8 @@ struct TrainObserver {
     int threads;
     int first_epoch;  // counted from 1
     bool resumed;
+    // Batch norms of the base were folded away and will be trained (Model::notes "bn_folded").
+    bool trains_folded_base;
   };
   struct Progress {
     int epoch, epochs;      // counted from 1

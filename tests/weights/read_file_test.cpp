@@ -120,14 +120,5 @@ TEST_F(RealFiles, TorchvisionSafetensors) {
   }
 }
 
-TEST_F(RealFiles, OtherFormatsAreNamed) {
-  const std::vector<std::pair<const char*, const char*>> cases = {
-      {"mobilenet_v2_100_folded.onnx", "ONNX model"}};
-  for (const auto& [name, word] : cases) {
-    const auto message = message_of<ModelFileError>([&] { read_tensor_file(folder_ / name); });
-    EXPECT_NE(message.find(word), std::string::npos) << message;
-  }
-}
-
 }  // namespace
 }  // namespace dfengine::weights

@@ -1,0 +1,16 @@
+// libFuzzer target for the ONNX reader and its family; tests/fuzz.sh builds and runs it.
+#include <span>
+
+#include "kernels/error.h"
+#include "weights/onnx_file.h"
+#include "weights/source.h"
+
+// Any file gives tensors under torchvision's names or an Error.
+extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {
+  try {
+    dfengine::weights::to_torchvision(
+        dfengine::weights::parse_onnx(std::as_bytes(std::span(data, size)), "fuzz"), "fuzz");
+  } catch (const dfengine::Error&) {
+  }
+  return 0;
+}

@@ -1,0 +1,36 @@
+// The ONNX format: a protobuf message that holds a graph and its constants.
+// Needs libprotobuf (CMake option DFENGINE_ONNX).
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+#include "weights/tensor_file.h"
+
+namespace dfengine::weights {
+
+// False in a build without protobuf: reading and writing then throw, naming the option.
+bool onnx_supported();
+
+// The metadata entry that holds the graph: one line per node, in the file's order, numbered from 0.
+// Operands are "input" or "%NUMBER"; constants are the tensors below, or stand in the line:
+//   Conv %0 kernel 3,3 strides 2,2 dilations 1,1 group 1 pads 1,1,1,1     (or pads SAME_UPPER, ...)
+//   Clip %0 0 6
+//   Add %1 %4                                                             (the smaller number
+//   first) Gemm %7 transA 0 transB 1 alpha 1 beta 1
+// Every other operator is its name and its operands ("?" for what a constant or a node left out
+// made). Left out: nodes that do not compute on activations (Constant, shape arithmetic), or change
+// nothing (Identity, Dropout; Flatten, Reshape or Squeeze of pooled features). ReduceMean over H
+// and W is written as GlobalAveragePool.
+inline constexpr const char* kOnnxNodes = "onnx.nodes";
+// The metadata entry with the side of the picture, where the input's shape states one.
+inline constexpr const char* kOnnxInputSize = "onnx.input_size";
+
+// Tensors conv0.weight, conv0.bias, conv1.weight, ..., gemm0.weight, ..., in graph order, and the
+// constant operand of an arithmetic node as sub0.value, mul0.value, ... Metadata: metadata_props
+// and the entries above. Throws ModelFileError naming file, node or tensor or byte offset, and
+// cause; also for weights in files beside the model. Bytes of all tensors: at most twice the file.
+TensorFile parse_onnx(std::span<const std::byte> file, const std::string& name_for_errors);
+
+}  // namespace dfengine::weights

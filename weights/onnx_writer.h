@@ -1,0 +1,48 @@
+// Builds an ONNX model node by node. Knows the format, not the network.
+// Needs libprotobuf (CMake option DFENGINE_ONNX).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace dfengine::weights {
+
+class OnnxWriter {
+ public:
+  // A whole number or a list of them: all that our operators need.
+  using Attribute = std::pair<std::string, std::variant<std::int64_t, std::vector<std::int64_t>>>;
+  // A dimension of an input or output that is free: the batch.
+  static constexpr std::int64_t kBatch = -1;
+
+  // An empty graph of opset 17. Throws Error in a build without protobuf.
+  OnnxWriter();
+  OnnxWriter(OnnxWriter&&) noexcept;
+  ~OnnxWriter();
+
+  // Float tensors that go in and come out.
+  void input(const std::string& name, const std::vector<std::int64_t>& shape);
+  void output(const std::string& name, const std::vector<std::int64_t>& shape);
+  // A float constant. Throws ShapeError if values does not fill shape.
+  void constant(const std::string& name, const std::vector<std::int64_t>& shape,
+                std::span<const float> values);
+  // A node with one output, which gets the node's name.
+  void node(const std::string& op, const std::string& name, const std::vector<std::string>& inputs,
+            const std::vector<Attribute>& attributes = {});
+  // An entry of metadata_props.
+  void metadata(const std::string& key, const std::string& value);
+
+  // The file's bytes. Throws Error beyond protobuf's 2 GiB.
+  std::vector<std::byte> serialize() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace dfengine::weights
