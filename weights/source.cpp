@@ -34,7 +34,9 @@ TensorFile to_torchvision(TensorFile file, const std::string& name_for_errors) {
   for (const Source& source : kSources) {
     if (!source.recognise(file)) continue;
     TensorFile translated = source.translate(std::move(file), name_for_errors);
-    translated.metadata.emplace("source_family", source.family);
+    // A file with "arch" is dfengine's own: it says where it came from, or came from nowhere.
+    if (!translated.metadata.contains("arch"))
+      translated.metadata.emplace("source_family", source.family);
     return translated;
   }
   return file;

@@ -38,7 +38,7 @@ std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
   const auto add = [&](CLI::Option* option) { all.push_back(option); };
   TrainOptions& v = a.values;
   CLI::Option* weights =
-      command.add_option("--weights", v.weights, "Start from these weights (safetensors)");
+      command.add_option("--weights", v.weights, "Start from these weights (any file that info can read)");
   add(weights);
   add(command
           .add_option("--recipe", a.recipe,
