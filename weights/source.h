@@ -26,8 +26,8 @@ struct Source {
 // All families, in the order they are tried; the last takes everything.
 std::span<const Source> sources();
 
-// Recognises and translates; the family's name goes into metadata "source_family", except for a model
-// of dfengine's own, which says itself where it came from.
+// Recognises and translates; the family's name goes into metadata "source_family", except for a
+// model of dfengine's own, which says itself where it came from.
 TensorFile to_torchvision(TensorFile file, const std::string& name_for_errors);
 
 }  // namespace dfengine::weights

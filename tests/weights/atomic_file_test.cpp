@@ -27,9 +27,7 @@ class WithoutRoot {
   WithoutRoot() : before_(geteuid()) {
     if (before_ == 0) changed_ = seteuid(65534) == 0;
   }
-  ~WithoutRoot() {
-    EXPECT_TRUE(!changed_ || seteuid(before_) == 0);
-  }
+  ~WithoutRoot() { EXPECT_TRUE(!changed_ || seteuid(before_) == 0); }
   bool ready() const { return geteuid() != 0; }
 
  private:
