@@ -59,7 +59,7 @@ std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
   add(command.add_option("--schedule", a.schedule, "cosine, plateau or constant"));
   add(command.add_option("--warmup", v.warmup, "Epochs of linear warm-up"));
   add(command.add_option("--patience", v.patience,
-                         "Stop after so many epochs without a better validation loss; 0: never"));
+                         "Stop after so many epochs without a better validation AUC; 0: never"));
   add(command.add_option(
       "--img-size", v.img_size,
       "Side in pixels: a multiple of 32, 96 to 320; default the weights' own, else 224"));
@@ -172,9 +172,9 @@ void run_train(const CLI::App& command, const Arguments& a,
         ExitCode::Interrupted,
         fmt::format("interrupted in epoch {}; go on with: dfengine train --resume --output {}",
                     result.state.epoch + 1, folder)};
-  fmt::print("{}best epoch {} (validation loss {:.4f}): {}/{}\n",
+  fmt::print("{}best epoch {} (validation AUC {:.4f}): {}/{}\n",
              result.end == TrainEnd::EarlyStop ? "stopped early; " : "", result.state.best_epoch,
-             result.state.best_loss, folder, kBestModel);
+             result.state.best_auc, folder, kBestModel);
 }
 
 }  // namespace

@@ -51,6 +51,7 @@ json to_json(const TrainState& s, const Optimizer& optimizer) {
           {"correct", s.correct},
           {"last_lr", s.last_lr},
           {"seconds", s.seconds},
+          {"best_auc", s.best_auc},
           {"best_loss", s.best_loss},
           {"best_epoch", s.best_epoch},
           {"plateau", {s.plateau.best, s.plateau.bad_epochs, s.plateau.factor}},
@@ -69,6 +70,7 @@ TrainState state_from_json(const json& j) {
   j.at("correct").get_to(s.correct);
   j.at("last_lr").get_to(s.last_lr);
   j.at("seconds").get_to(s.seconds);
+  j.at("best_auc").get_to(s.best_auc);
   j.at("best_loss").get_to(s.best_loss);
   j.at("best_epoch").get_to(s.best_epoch);
   s.plateau.best = j.at("plateau").at(0);
@@ -105,6 +107,10 @@ std::string take_entry(weights::TensorFile& file, const char* key) {
 }
 
 }  // namespace
+
+bool is_better(double auc, double loss, double best_auc, double best_loss) {
+  return auc > best_auc || (auc == best_auc && loss < best_loss);
+}
 
 void save_checkpoint(const std::filesystem::path& path, const Model& model, Optimizer& optimizer,
                      const TrainState& state, const TrainOptions& options,

@@ -17,6 +17,11 @@ struct EpochRow {
   double seconds = 0;
 };
 
+// Whether an epoch's model beats the best so far: by validation AUC, and by validation loss where
+// the AUCs are equal. Not by loss alone: a network grows sure of itself while it still learns to
+// rank, so its loss turns upward early (Guo et al. 2017).
+bool is_better(double auc, double loss, double best_auc, double best_loss);
+
 // Where a run stands, between two steps. Random numbers need no state of their own: they are
 // functions of (seed, epoch or step, index).
 struct TrainState {
@@ -29,7 +34,8 @@ struct TrainState {
   double last_lr = 0;
   double seconds = 0;  // spent in this epoch so far
   // Over epochs.
-  double best_loss = 1e300;  // validation
+  double best_auc = -1;      // validation
+  double best_loss = 1e300;  // of that epoch
   int best_epoch = 0;        // counted from 1; 0: none yet
   Plateau plateau;
   std::vector<EpochRow> rows;

@@ -34,7 +34,7 @@ struct TrainOptions {
   int head_epochs = 1;
   ScheduleKind schedule = ScheduleKind::Cosine;
   double warmup = 1.0;  // epochs of linear warm-up after the head epochs
-  int patience = 0;     // epochs without a better validation loss before stopping; 0: off
+  int patience = 0;     // epochs without a better validation AUC before stopping; 0: off
   Index img_size = 0;   // 0: the weights' own, 224 without weights
   double width = 1.0;   // without weights; else the weights' own
   double dropout = 0.2;

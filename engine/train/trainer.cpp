@@ -224,7 +224,7 @@ class Run {
     require_finite(std::ranges::none_of(predictions.prob, [](double p) { return std::isnan(p); }),
                    "validation outputs are");
     const Metrics m = compute_metrics(predictions.prob, predictions.label, 0.5);
-    const bool best = m.log_loss < state_.best_loss;
+    const bool best = is_better(m.roc_auc, m.log_loss, state_.best_auc, state_.best_loss);
     const auto seen = static_cast<double>(state_.seen);
     const EpochRow row{state_.epoch + 1,
                        state_.loss_sum / seen,
@@ -236,6 +236,7 @@ class Run {
                        state_.seconds + seconds_since(begin)};
     state_.rows.push_back(row);
     if (best) {
+      state_.best_auc = m.roc_auc;
       state_.best_loss = m.log_loss;
       state_.best_epoch = state_.epoch + 1;
       save_model(options_.output / kBestModel, model_);

@@ -74,7 +74,7 @@ TEST_F(Train, EveryPictureIsSeenOncePerEpochThePartialBatchIncluded) {
   }
 }
 
-TEST_F(Train, TheModelKeptIsThatOfTheEpochWithTheLeastValidationLoss) {
+TEST_F(Train, TheModelKeptIsThatOfTheEpochWithTheBestValidationAuc) {
   TrainOptions o = options("run");
   o.epochs = 8;
   o.lr = 0.1;  // restless
@@ -93,12 +93,15 @@ TEST_F(Train, TheModelKeptIsThatOfTheEpochWithTheLeastValidationLoss) {
   ASSERT_EQ(rows.size(), 8U);
   std::size_t best = 0;
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    const bool better = i == 0 || rows[i].valid_loss < rows[best].valid_loss;
+    const bool better =
+        i == 0 || rows[i].valid_auc > rows[best].valid_auc ||
+        (rows[i].valid_auc == rows[best].valid_auc && rows[i].valid_loss < rows[best].valid_loss);
     if (better) best = i;
     EXPECT_EQ(marked[i], better) << "epoch " << i + 1;
     EXPECT_EQ(i == 0 || files[i] != files[i - 1], better) << "epoch " << i + 1;
   }
   EXPECT_EQ(result.state.best_epoch, static_cast<int>(best) + 1);
+  EXPECT_EQ(result.state.best_auc, rows[best].valid_auc);
   EXPECT_EQ(result.state.best_loss, rows[best].valid_loss);
   ASSERT_NE(std::ranges::count(marked, false), 0) << "the case must hold a worse epoch";
 
@@ -113,6 +116,13 @@ TEST_F(Train, TheModelKeptIsThatOfTheEpochWithTheLeastValidationLoss) {
   EXPECT_EQ(m.log_loss, rows[best].valid_loss);
   EXPECT_EQ(m.accuracy, rows[best].valid_accuracy);
   EXPECT_EQ(m.roc_auc, rows[best].valid_auc);
+}
+
+TEST(TrainRule, BetterIsByAucThenByLoss) {
+  EXPECT_TRUE(is_better(0.6, 9, 0.5, 1));
+  EXPECT_FALSE(is_better(0.5, 0, 0.6, 1));
+  EXPECT_TRUE(is_better(0.5, 0.9, 0.5, 1));
+  EXPECT_FALSE(is_better(0.5, 1, 0.5, 1));
 }
 
 TEST_F(Train, ResultsAndArgumentsSayWhatHappened) {
