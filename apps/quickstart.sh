@@ -49,8 +49,7 @@ fi
 if [ -n "$weights" ]; then
   network=(--weights "$weights")
 else
-  # From scratch there is nothing to keep frozen while the head learns.
-  network=(--width 0.35 --img-size 96 --head-epochs 0 --epochs 12 --batch-size 32 --lr 1e-3)
+  network=(--width 0.35 --img-size 96 --epochs 20 --batch-size 32 --lr 2e-3)
 fi
 "$dfengine" train --data "$data" --output "$out/train" --seed 1 "${network[@]}"
 "$dfengine" eval --model "$out/train/best.safetensors" --data "$data" --split test \
