@@ -22,9 +22,9 @@ namespace dfengine::weights {
 // file, filters other than gzip and shuffle, sizes the file does not justify; and always when built
 // without libhdf5. Calls wait for each other.
 //
-// Not safe for files of unknown origin: libhdf5 itself crashes or loops on some damaged files, which
-// checks around it cannot prevent (tests/fuzz.sh finds such files within minutes). Until this reader
-// has its own parser, read HDF5 files only from people you trust.
+// Not safe for files of unknown origin: libhdf5 itself crashes or loops on some damaged files,
+// which checks around it cannot prevent (tests/fuzz.sh finds such files within minutes). Until this
+// reader has its own parser, read HDF5 files only from people you trust.
 TensorFile parse_hdf5(std::span<const std::byte> file, const std::string& name_for_errors);
 
 }  // namespace dfengine::weights
