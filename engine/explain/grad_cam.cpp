@@ -87,13 +87,17 @@ std::vector<double> GradCam::pooled_gradient() const {
   return gradient;
 }
 
-EvidenceMap GradCam::run(const std::uint8_t* image, Evidence evidence) const {
+double GradCam::run(const std::uint8_t* image) const {
   const Index size = model_.config.input_size;
   std::memcpy(executor_->input("images"), image, static_cast<std::size_t>(size * size * 3));
   executor_->forward({{pool_}, nullptr});
+  return *static_cast<const float*>(executor_->output("logits"));
+}
+
+EvidenceMap GradCam::map(Evidence evidence) const {
   const ValueId value = plan_.graph().output(kFeatures);
   const Shape shape = plan_.specs()[static_cast<std::size_t>(value)].shape;
-  EvidenceMap map{shape.h, shape.w, {}, *static_cast<const float*>(executor_->output("logits"))};
+  EvidenceMap map{shape.h, shape.w, {}};
   const std::vector<double> gradient = pooled_gradient();
   // The pool spreads its gradient evenly: d logit / d A_k is the same in every cell.
   const double sign = evidence == Evidence::Fake ? 1 : -1;

@@ -20,7 +20,6 @@ enum class Evidence { Real, Fake };
 struct EvidenceMap {
   Index h = 0, w = 0;
   std::vector<float> values;
-  double logit = 0;  // of fake
 };
 
 class GradCam {
@@ -28,10 +27,13 @@ class GradCam {
   // model (a detector) and pool must outlive it; parameters must not change.
   GradCam(Model& model, cpu::ThreadPool& pool);
 
-  // image [size, size, 3] uint8 RGB, prepared as for a prediction. map = ReLU(sum_k alpha_k A_k):
-  // A = output of the last convolution behind its ReLU6, alpha_k = the mean over the map of
-  // d logit / d A_k, negated for Evidence::Real.
-  EvidenceMap run(const std::uint8_t* image, Evidence evidence) const;
+  // Runs the network on image [size, size, 3], uint8 RGB, prepared as for a prediction. Returns the
+  // logit of fake.
+  double run(const std::uint8_t* image) const;
+  // Of the picture last run. map = ReLU(sum_k alpha_k A_k): A = output of the last convolution
+  // behind its ReLU6, alpha_k = the mean over the map of d logit / d A_k, negated for
+  // Evidence::Real.
+  EvidenceMap map(Evidence evidence) const;
 
  private:
   // d logit / d pooled [C] at the pooled features of the last forward pass.
