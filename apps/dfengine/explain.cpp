@@ -8,6 +8,7 @@
 #include "engine/data/png_encode.h"
 #include "engine/explain/explain_files.h"
 #include "engine/explain/grad_cam.h"
+#include "engine/metrics/calibration.h"
 #include "kernels/error.h"
 #include "weights/atomic_file.h"
 

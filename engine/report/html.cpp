@@ -41,7 +41,7 @@ var(--line)}
 th{font-weight:600;vertical-align:bottom}
 th.t,td.t{text-align:left}
 td:last-child,th:last-child{padding-right:0}
-.pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(136px,1fr));gap:18px 14px;
+.pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(var(--w),1fr));gap:18px 14px;
 margin:8px 0 20px}
 figure{margin:0;min-width:0}
 figure img{display:block;width:100%;height:auto;border-radius:6px;background:var(--panel)}
@@ -108,8 +108,8 @@ void Page::table(const Table& table) {
   body_ += "</tbody></table></div>\n";
 }
 
-void Page::pictures(const std::vector<Picture>& pictures) {
-  body_ += "<div class=\"pictures\">\n";
+void Page::pictures(const std::vector<Picture>& pictures, int width) {
+  body_ += fmt::format("<div class=\"pictures\" style=\"--w:{}px\">\n", width);
   for (const Picture& p : pictures) {
     body_ += fmt::format("<figure><img src=\"{}\" alt=\"{}\"><figcaption>", escape(p.data),
                          escape(p.alt));

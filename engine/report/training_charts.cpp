@@ -9,7 +9,6 @@
 namespace dfengine::report {
 namespace {
 
-const Axis kEpochs = {"epoch", {}, {}, true};
 // Rows up to which each epoch gets its dot.
 constexpr std::size_t kDotted = 30;
 
@@ -36,12 +35,20 @@ constexpr Curve kCurves[] = {
     {"auc", "ROC-AUC", "area under the curve", nullptr, &EpochRow::valid_auc},
 };
 
+Chart epoch_chart(std::string title, const char* unit) {
+  Chart chart;
+  chart.title = std::move(title);
+  chart.x = {"epoch", {}, {}, true};
+  chart.y.label = unit;
+  return chart;
+}
+
 }  // namespace
 
 std::vector<NamedChart> training_charts(const RunHistory& run) {
   std::vector<NamedChart> all;
   for (const Curve& curve : kCurves) {
-    Chart chart{curve.title, kEpochs, {curve.unit}, {}};
+    Chart chart = epoch_chart(curve.title, curve.unit);
     if (curve.train != nullptr)
       chart.series.push_back(by_epoch("training", run.rows, curve.train, Ink::Muted));
     chart.series.push_back(by_epoch("validation", run.rows, curve.valid, Ink::A));
@@ -68,8 +75,11 @@ NamedChart learning_rate_chart(const TrainOptions& options, Index steps_per_epoc
     s.x.push_back(epoch + 1);
     s.y.push_back(row.lr);
   }
-  Chart chart{"Learning rate", kEpochs, {"per step", 0.0}, {std::move(s)}};
-  chart.x.label = "epochs passed";
+  Chart chart;
+  chart.title = "Learning rate";
+  chart.x = {"epochs passed", {}, {}, true};
+  chart.y = {"per step", 0.0};
+  chart.series.push_back(std::move(s));
   return {"learning_rate", svg(chart)};
 }
 
@@ -77,7 +87,7 @@ std::vector<NamedChart> comparison_charts(const std::vector<RunHistory>& runs) {
   constexpr std::size_t kInks = 6;
   std::vector<NamedChart> all;
   for (const Curve& curve : kCurves) {
-    Chart chart{std::string("Validation: ") + curve.title, kEpochs, {curve.unit}, {}};
+    Chart chart = epoch_chart(std::string("Validation: ") + curve.title, curve.unit);
     for (std::size_t i = 0; i < runs.size(); ++i) {
       chart.series.push_back(by_epoch(runs[i].name, runs[i].rows, curve.valid, ink_of(i)));
       chart.series.back().dashed = i / kInks % 2 == 1;
