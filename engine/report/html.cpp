@@ -33,8 +33,8 @@ overflow-wrap:anywhere}
 .charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,330px),1fr));
 gap:28px 32px;margin:8px 0 20px;align-items:start}
 .charts svg{display:block;width:100%;height:auto;max-width:480px}
-.scroll{overflow-x:auto;margin:0 0 20px}
-table{border-collapse:collapse;font-size:14px;min-width:min(100%,420px)}
+.scroll{display:inline-block;vertical-align:top;max-width:100%;overflow-x:auto;margin:0 48px 20px 0}
+table{border-collapse:collapse;font-size:14px}
 caption{text-align:left;color:var(--soft);padding:0 0 6px}
 th,td{padding:5px 14px 5px 0;text-align:right;white-space:nowrap;border-bottom:1px solid
 var(--line)}

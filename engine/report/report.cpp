@@ -41,8 +41,8 @@ class EvaluationPage {
     };
     page_.tiles({tile("Balanced accuracy", at_threshold_.balanced_accuracy, "balanced_accuracy"),
                  tile("ROC-AUC", at_threshold_.roc_auc, "roc_auc"),
-                 tile("Fakes found (recall)", at_threshold_.recall, "recall"),
-                 tile("Reals left alone (specificity)", at_threshold_.specificity, "specificity"),
+                 tile("Recall of fakes", at_threshold_.recall, "recall"),
+                 tile("Recall of reals", at_threshold_.specificity, "specificity"),
                  tile("Calibration error", at_threshold_.ece, "ece")});
   }
 

@@ -71,6 +71,8 @@ RunHistory read_run(const std::filesystem::path& folder) {
   const std::filesystem::path whole = std::filesystem::weakly_canonical(folder, error);
   RunHistory run;
   run.name = (error ? folder : whole).filename().string();
+  if (!std::filesystem::exists(folder / kArguments, error))
+    throw DataError(folder.string() + ": not the folder of a run: " + kArguments + " is missing");
   run.arguments = read_arguments(folder / kArguments);
   run.rows = read_rows(folder / kResults);
   return run;
