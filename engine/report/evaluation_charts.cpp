@@ -62,13 +62,14 @@ NamedChart pr_chart(std::span<const RankStep> steps, std::span<const double> pro
                     std::span<const int> label, double threshold) {
   const PrecisionRecallCurve curve = precision_recall_curve(steps);
   // Its points with rising recall; between two of them the precision of the later holds, as the
-  // area is summed (average_precision).
+  // area is summed (average_precision). Points that find no new fake add nothing to that.
   Series line{fmt::format("average precision {}", figure(average_precision(steps), 4)),
               {},
               {},
               Ink::A,
               Shape::Step};
   for (std::size_t i = curve.precision.size(); i-- > 1;) {
+    if (curve.recall[i] == curve.recall[i - 1]) continue;
     line.x.push_back(curve.recall[i]);
     line.y.push_back(curve.precision[i - 1]);
   }
@@ -169,8 +170,8 @@ std::vector<NamedChart> evaluation_charts(std::span<const double> prob, std::spa
 Table metric_table(const Metrics& at_threshold, const Metrics& at_half,
                    std::span<const Interval> intervals) {
   const bool both = at_threshold.threshold != at_half.threshold;
-  Table table{"", {"metric", "value", "95 % interval"}, {}};
-  table.columns[1] = fmt::format("at {}", at_text(at_threshold.threshold));
+  Table table{"", {"metric", "", "95 % interval"}, {}};
+  table.columns[1] = fmt::format("at {:.3g}", at_threshold.threshold);
   if (both) table.columns.push_back("at 0.5");
   const std::span<const MetricField> fields = metric_fields();
   for (std::size_t i = 0; i < fields.size(); ++i) {
@@ -178,7 +179,7 @@ Table metric_table(const Metrics& at_threshold, const Metrics& at_half,
     table.rows.push_back(
         {fields[i].title, figure(at_threshold.*value, 4),
          i < intervals.size()
-             ? fmt::format("{} to {}", figure(intervals[i].low, 4), figure(intervals[i].high, 4))
+             ? fmt::format("{} to {}", figure(intervals[i].low, 3), figure(intervals[i].high, 3))
              : ""});
     if (both) table.rows.back().push_back(fields[i].at_threshold ? figure(at_half.*value, 4) : "");
   }

@@ -146,7 +146,7 @@ TEST(EvaluationCharts, TablesHoldEveryMetric) {
   ASSERT_EQ(table.rows.size(), metric_fields().size());
   EXPECT_EQ(table.columns.size(), 4U);
   EXPECT_EQ(table.rows[0], (std::vector<std::string>{metric_fields()[0].title, "0.7500",
-                                                     "0.2500 to n/a", "0.7500"}));
+                                                     "0.250 to n/a", "0.7500"}));
   EXPECT_EQ(metric_table(half, half, intervals).columns.size(), 3U);
   const Table classes = class_table(at.confusion, {"real", "fake"});
   EXPECT_EQ(classes.rows[1], (std::vector<std::string>{"fake", "0.6667", "1.0000", "0.8000", "2"}));
