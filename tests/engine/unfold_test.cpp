@@ -131,8 +131,8 @@ TEST(BatchNormUnfolder, KeepsOutputsAndSetsTheStatisticsOfADoubleRun) {
       const double tolerance = test::network_tolerance<float>(kLayers, kTerms, spread);
       EXPECT_NEAR(mean[c], s.mean[c], tolerance) << name << " channel " << c;
       // A value off by t moves a square by 2 t times the deviation.
-      EXPECT_NEAR(variance[c], s.variance[c], 2 * tolerance * std::max(1.0, spread))
-          << name << " channel " << c;
+      const double of_square = 2 * tolerance * std::max(1.0, spread);
+      EXPECT_NEAR(variance[c], s.variance[c], of_square) << name << " channel " << c;
     }
   }
   const auto after = logits_of(model, pixels, kPictures);
