@@ -21,8 +21,8 @@ if [ -z "$browser" ]; then
 fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-folder=${folder:-$work/shots}
-mkdir -p "$folder"
+if [ -n "$folder" ]; then mkdir -p "$folder" && folder=$(realpath "$folder"); fi
+for i in "${!pages[@]}"; do pages[i]=$(realpath "${pages[i]}"); done
 
 if [ ${#pages[@]} -eq 0 ]; then
   cd "$work"
@@ -33,7 +33,7 @@ if [ ${#pages[@]} -eq 0 ]; then
   done
   "$program" eval --model run-1e-3/best.safetensors --data set --output eval --threads 1 >/dev/null
   "$program" compare run-1e-3 run-3e-4 --output compare >/dev/null
-  pages=(run-1e-3/report.html eval/report.html compare/compare.html)
+  pages=("$work"/{run-1e-3/report,eval/report,compare/compare}.html)
 fi
 
 faults=0
@@ -47,10 +47,11 @@ look() {  # page width theme name
   "$browser" "${flags[@]}" --window-size="$width",900 --virtual-time-budget=3000 --dump-dom \
     "file://$work/copy.html" >"$work/dom" 2>"$work/log"
   answer=$(sed -n '/<pre id="checks"/,/<\/pre>/p' "$work/dom" | sed 's/<[^>]*>//g')
-  height=$(grep -o 'data-height="[0-9]*"' "$work/dom" | grep -o '[0-9]*' | head -1)
-  "$browser" "${flags[@]}" --window-size="$width","${height:-900}" \
-    --screenshot="$folder/$name-$width-$theme.png" "file://$(realpath "$page")" \
-    >/dev/null 2>>"$work/log"
+  if [ -n "$folder" ]; then
+    height=$(grep -o 'data-height="[0-9]*"' "$work/dom" | grep -o '[0-9]*' | head -1)
+    "$browser" "${flags[@]}" --window-size="$width","${height:-900}" \
+      --screenshot="$folder/$name-$width-$theme.png" "file://$page" >/dev/null 2>>"$work/log"
+  fi
   if [ "$answer" != sound ]; then
     echo "$page at $width, $theme: ${answer:-the checks did not run}"
     faults=$((faults + 1))
@@ -59,7 +60,7 @@ look() {  # page width theme name
 }
 
 for page in "${pages[@]}"; do
-  name=$(basename "$(dirname "$(realpath "$page")")")
+  name=$(basename "$(dirname "$page")")
   for width in 1280 390; do
     for theme in light dark; do look "$page" "$width" "$theme" "$name"; done
   done

@@ -24,14 +24,23 @@ double share(Index part, Index whole) {
   return static_cast<double>(part) / static_cast<double>(whole);
 }
 
-// The thresholds people ask about: the model's own and, where it is another, 0.5.
-std::vector<double> thresholds(double threshold) {
-  if (threshold == 0.5) return {0.5};
-  return {threshold, 0.5};
+// As people read it: thresholds that look alike are one.
+std::string short_text(double threshold) {
+  return fmt::format("{:.3g}", threshold);
 }
 
 std::string at_text(double threshold) {
-  return fmt::format("threshold {:.3g}", threshold);
+  return "threshold " + short_text(threshold);
+}
+
+bool looks_like_half(double threshold) {
+  return short_text(threshold) == short_text(0.5);
+}
+
+// The thresholds people ask about: the model's own and, where it is another, 0.5.
+std::vector<double> thresholds(double threshold) {
+  if (looks_like_half(threshold)) return {threshold};
+  return {threshold, 0.5};
 }
 
 // A dot for each threshold, where x and y say.
@@ -146,8 +155,8 @@ void add_confusion(std::vector<NamedChart>& charts, const Confusion& c, double t
     chart.cells.push_back({static_cast<double>(row[0]), static_cast<double>(row[1])});
     shares.cells.push_back({share(row[0], all), share(row[1], all)});
   }
-  charts.push_back({fmt::format("confusion_{:.3g}", threshold), svg(chart)});
-  charts.push_back({fmt::format("confusion_{:.3g}_shares", threshold), svg(shares)});
+  charts.push_back({"confusion_" + short_text(threshold), svg(chart)});
+  charts.push_back({"confusion_" + short_text(threshold) + "_shares", svg(shares)});
 }
 
 }  // namespace
@@ -169,9 +178,9 @@ std::vector<NamedChart> evaluation_charts(std::span<const double> prob, std::spa
 
 Table metric_table(const Metrics& at_threshold, const Metrics& at_half,
                    std::span<const Interval> intervals) {
-  const bool both = at_threshold.threshold != at_half.threshold;
+  const bool both = !looks_like_half(at_threshold.threshold);
   Table table{"", {"metric", "", "95 % interval"}, {}};
-  table.columns[1] = fmt::format("at {:.3g}", at_threshold.threshold);
+  table.columns[1] = "at " + short_text(at_threshold.threshold);
   if (both) table.columns.push_back("at 0.5");
   const std::span<const MetricField> fields = metric_fields();
   for (std::size_t i = 0; i < fields.size(); ++i) {
@@ -194,8 +203,8 @@ Table class_table(const Confusion& confusion, const std::vector<std::string>& cl
                           std::to_string(row.support)});
   };
   for (std::size_t i = 0; i < report.by_label.size(); ++i) add(classes.at(i), report.by_label[i]);
-  add("mean of the classes", report.macro);
-  add("mean by pictures", report.weighted);
+  add("plain mean", report.macro);
+  add("weighted mean", report.weighted);
   return table;
 }
 

@@ -51,9 +51,9 @@ overflow-wrap:anywhere}
 figcaption b{display:block;color:var(--text)}
 figcaption b.real{color:var(--real)}figcaption b.fake{color:var(--fake)}
 dl{margin:0 0 20px}dl.long{columns:300px 3;column-gap:40px}
-dl div{display:grid;grid-template-columns:136px minmax(0,1fr);gap:0 16px;padding:2px 0;
+dl div{display:grid;grid-template-columns:152px minmax(0,1fr);gap:0 16px;padding:2px 0;
 break-inside:avoid}
-dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
+dt{color:var(--soft);overflow-wrap:anywhere}dd{margin:0;overflow-wrap:anywhere}
 pre{background:var(--panel);border-radius:8px;padding:12px 14px;margin:0 0 20px;overflow-x:auto;
 font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace}
 @media (max-width:600px){main{padding:20px 16px 48px}h1{font-size:22px}

@@ -131,7 +131,9 @@ TEST(EvaluationCharts, AreSoundForScoresOfEveryKind) {
     for (const NamedChart& chart : charts) expect_sound_svg(chart.svg);
   }
   const std::vector<double> prob = {0.1, 0.9};
-  EXPECT_EQ(evaluation_charts(prob, std::vector<int>{0, 1}, 0.5).size(), 6U);
+  // One threshold, as it is read.
+  for (double threshold : {0.5, 0.50001})
+    EXPECT_EQ(evaluation_charts(prob, std::vector<int>{0, 1}, threshold).size(), 6U);
   for (int only : {0, 1})  // a missing class: rates that do not exist
     for (const NamedChart& chart : evaluation_charts(prob, std::vector<int>{only, only}, 0.5))
       expect_sound_svg(chart.svg);
