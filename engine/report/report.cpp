@@ -154,7 +154,8 @@ void write_run_report(const std::filesystem::path& folder, const TrainState& sta
       "The validation pictures chose the epoch, the threshold and the temperature, so these "
       "figures flatter the model a little: dfengine eval on the test split gives the honest ones.");
   std::vector<NamedChart> charts = training_charts(run);
-  const auto steps = static_cast<Index>(state.total_steps) / static_cast<Index>(run.rows.size());
+  const auto epochs = std::max<Index>(1, std::ssize(run.rows));
+  const Index steps = static_cast<Index>(state.total_steps) / epochs;
   charts.push_back(learning_rate_chart(options, steps, run.rows));
   page.section("Training");
   page.charts(elements(charts));
