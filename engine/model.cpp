@@ -7,6 +7,7 @@
 
 #include "engine/model_metadata.h"
 #include "kernels/error.h"
+#include "weights/pretrained.h"
 #include "weights/read_file.h"
 #include "weights/safetensors.h"
 #include "weights/source.h"
@@ -138,8 +139,9 @@ Model model_from_tensors(const weights::TensorFile& file, const std::string& nam
 }
 
 Model load_model(const std::filesystem::path& path) {
-  const std::string name = path.string();
-  return model_from_tensors(weights::to_torchvision(weights::read_tensor_file(path), name), name);
+  const std::filesystem::path file = weights::find_weights(path);
+  const std::string name = file.string();
+  return model_from_tensors(weights::to_torchvision(weights::read_tensor_file(file), name), name);
 }
 
 Model load_detector(const std::filesystem::path& path) {

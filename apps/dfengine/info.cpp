@@ -68,7 +68,7 @@ void add_info(CLI::App& program) {
   auto a = std::make_shared<Arguments>();
   CLI::App* command =
       program.add_subcommand("info", "Architecture, parameters and metadata of a model file");
-  command->add_option("FILE", a->file, "Model or weights file")->required();
+  command->add_option("FILE", a->file, "Model or weights file, or imagenet")->required();
   CLI::Option* plan = command->add_flag("--plan", a->plan, "The plan instead: steps and memory");
   command->add_option("--phase", a->phase, "Of the plan: infer or train")
       ->check(CLI::IsMember({"infer", "train"}))
