@@ -9,6 +9,7 @@
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "engine/memory.h"
+#include "engine/report/report.h"
 #include "engine/train/run_files.h"
 
 namespace dfengine {
@@ -180,9 +181,11 @@ void run_train(const CLI::App& command, const Arguments& a,
         ExitCode::Interrupted,
         fmt::format("interrupted in epoch {}; go on with: dfengine train --resume --output {}",
                     result.state.epoch + 1, folder)};
+  report::write_run_report(options.output, result.state, a.device.thread_count(), command_line());
   fmt::print("{}best epoch {} (validation AUC {:.4f}): {}/{}\n",
              result.end == TrainEnd::EarlyStop ? "stopped early; " : "", result.state.best_epoch,
              result.state.best_auc, folder, kBestModel);
+  fmt::print("report: {}/{}\n", folder, report::kReport);
 }
 
 }  // namespace
