@@ -31,7 +31,8 @@ Model make_model(const MobileNetV2Config& config, std::uint64_t seed);
 
 // Reads a model of dfengine, or bare torchvision weights (ImageNet normalisation, eps 1e-5, torch
 // padding are then assumed; the width follows from the shapes). Missing, unexpected and misshaped
-// tensors are listed together in one ModelFileError.
+// tensors are listed together in one ModelFileError. "imagenet" is downloaded
+// (weights/pretrained.h).
 Model load_model(const std::filesystem::path& path);
 // The same, and the file must hold a detector: head of one logit, two classes, threshold in [0, 1].
 Model load_detector(const std::filesystem::path& path);

@@ -38,8 +38,10 @@ std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
   std::vector<CLI::Option*> all;
   const auto add = [&](CLI::Option* option) { all.push_back(option); };
   TrainOptions& v = a.values;
-  CLI::Option* weights = command.add_option(
-      "--weights", v.weights, "Start from these weights (any file that info can read)");
+  CLI::Option* weights =
+      command.add_option("--weights", v.weights,
+                         "Start from these weights: any file that info can read, or imagenet "
+                         "(torchvision's, downloaded once)");
   add(weights);
   add(command
           .add_option("--recipe", a.recipe,

@@ -8,6 +8,7 @@
 #include "engine/train/run_files.h"
 #include "engine/unfold.h"
 #include "kernels/error.h"
+#include "weights/pretrained.h"
 #include "weights/read_file.h"
 #include "weights/sha256.h"
 
@@ -25,8 +26,9 @@ Model initial_model(const TrainOptions& o) {
   MobileNetV2Config config;
   config.width = o.width;
   std::optional<Model> base;
-  if (!o.weights.empty()) {
-    base = load_model(o.weights);
+  const std::filesystem::path file = weights::find_weights(o.weights);
+  if (!file.empty()) {
+    base = load_model(file);
     config = base->config;
   }
   if (o.img_size != 0) config.input_size = o.img_size;
@@ -42,8 +44,8 @@ Model initial_model(const TrainOptions& o) {
   if (base) {
     for (const char* key : {"source_family", kBnFolded})
       if (base->notes.contains(key)) model.notes[key] = base->notes.at(key);
-    model.notes["source_file"] = o.weights.filename().string();
-    model.notes["source_sha256"] = weights::sha256_hex(weights::read_file(o.weights));
+    model.notes["source_file"] = file.filename().string();
+    model.notes["source_sha256"] = weights::sha256_hex(weights::read_file(file));
   }
   return model;
 }

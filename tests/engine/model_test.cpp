@@ -101,8 +101,8 @@ Model unusual_model() {
     model.parameters.set(static_cast<int>(i), std::span<const float>(values));
   }
   model.crop = Crop::Center;
-  model.classes = {"photo", "made up"};
-  model.positive_class = "made up";
+  model.classes = {"photo, old", "made \"up\""};
+  model.positive_class = "made \"up\"";
   model.threshold = 0.1 + 0.2;
   model.notes = {{"source_file", "a b.safetensors"}, {"train_args", "{\"x\": \"\\u00e9, é\"}"}};
   return model;
