@@ -5,6 +5,7 @@ namespace dfengine {
 Predictions predict_split(Predictor& predictor, const Dataset& dataset, Loader& loader,
                           const std::function<void(Index)>& done) {
   Predictions result;
+  result.logit.resize(dataset.samples.size());
   result.prob.resize(dataset.samples.size());
   for (const Sample& s : dataset.samples) result.label.push_back(s.label);
   Batch batch;
@@ -14,12 +15,21 @@ Predictions predict_split(Predictor& predictor, const Dataset& dataset, Loader& 
   while (loader.next(batch)) {
     logits.resize(static_cast<std::size_t>(batch.n));
     predictor.run(batch.images.data(), batch.n, logits.data());
-    for (std::size_t i = 0; i < logits.size(); ++i)
-      result.prob[batch.indices[i]] = sigmoid(logits[i]);
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+      result.logit[batch.indices[i]] = logits[i];
+      result.prob[batch.indices[i]] = predictor.model().probability(logits[i]);
+    }
     seen += batch.n;
     if (done) done(seen);
   }
   return result;
+}
+
+void calibrate(Model& model, const Predictions& predictions, const ThresholdRule& rule) {
+  model.temperature = fit_temperature(predictions.logit, predictions.label);
+  std::vector<double> prob;
+  for (const double logit : predictions.logit) prob.push_back(model.probability(logit));
+  model.threshold = choose_threshold(prob, predictions.label, rule);
 }
 
 }  // namespace dfengine

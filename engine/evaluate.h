@@ -5,13 +5,15 @@
 
 #include "engine/data/loader.h"
 #include "engine/metrics/classification.h"
+#include "engine/metrics/threshold.h"
 #include "engine/predictor.h"
 
 namespace dfengine {
 
 // In the order of the data set.
 struct Predictions {
-  std::vector<double> prob;  // of fake
+  std::vector<double> logit;
+  std::vector<double> prob;  // of fake, calibrated by the model's temperature
   std::vector<int> label;    // 1 = fake
 };
 
@@ -19,5 +21,9 @@ struct Predictions {
 // Throws what the loader throws for a picture that cannot be read.
 Predictions predict_split(Predictor& predictor, const Dataset& dataset, Loader& loader,
                           const std::function<void(Index)>& done = {});
+
+// Gives the model the temperature that fits these predictions of it best, and the threshold that
+// the rule then chooses (engine/metrics). Throws as fit_temperature does.
+void calibrate(Model& model, const Predictions& predictions, const ThresholdRule& rule);
 
 }  // namespace dfengine

@@ -129,6 +129,7 @@ ModelMetadata read_metadata(const std::map<std::string, std::string>& entries,
   read.choice("crop", kCrops, m.crop);
   read.list("classes", m.classes);
   read.text("positive_class", m.positive_class);
+  read.number("temperature", m.temperature);
   read.number("threshold", m.threshold);
   // What pictures go through is the same for every model so far; another rule needs another engine.
   std::string resize = "bilinear_antialias";
@@ -165,6 +166,7 @@ std::map<std::string, std::string> write_metadata(const Model& model) {
   if (!model.classes.empty()) {
     m["classes"] = fmt::format("{}", fmt::join(model.classes, ","));
     m["positive_class"] = model.positive_class;
+    m["temperature"] = fmt::format("{}", model.temperature);
     m["threshold"] = fmt::format("{}", model.threshold);
   }
   return m;

@@ -35,6 +35,13 @@ int DeviceOptions::thread_count() const {
   return threads > 0 ? threads : cpu::ThreadPool::available();
 }
 
+void add_threshold(CLI::App& command, std::optional<double>& threshold) {
+  command
+      .add_option("--threshold", threshold,
+                  "Call fake from this probability on; default the model's own")
+      ->check(CLI::Range(0.0, 1.0));
+}
+
 std::vector<std::filesystem::path> list_pictures(
     const std::vector<std::filesystem::path>& paths) try {
   std::vector<std::filesystem::path> all;

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,9 @@ struct DeviceOptions {
 // stays in the list, so that reading it reports it. DataError when nothing is left or a folder
 // cannot be listed.
 std::vector<std::filesystem::path> list_pictures(const std::vector<std::filesystem::path>& paths);
+
+// --threshold: what is called fake instead of the model's own.
+void add_threshold(CLI::App& command, std::optional<double>& threshold);
 
 // "none" or "center"; UsageError otherwise.
 Crop parse_crop(const std::string& name);

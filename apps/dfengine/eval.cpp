@@ -3,11 +3,13 @@
 
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "engine/data/csv.h"
 #include "engine/evaluate.h"
+#include "engine/metrics/summary.h"
 #include "engine/train/run_files.h"
 #include "kernels/error.h"
 
@@ -17,40 +19,45 @@ namespace {
 struct Arguments {
   std::filesystem::path model, data, output;
   std::string split = "test";
+  std::optional<double> threshold;
   DeviceOptions device;
   bool no_progress = false;
 };
 
-nlohmann::json to_json(const Metrics& m, const Model& model, const Arguments& a) {
-  const auto finite = [](double x) { return std::isfinite(x) ? nlohmann::json(x) : nullptr; };
-  return {{"n", m.n},
-          {"accuracy", m.accuracy},
-          {"precision", m.precision},
-          {"recall", m.recall},
-          {"f1", m.f1},
-          {"roc_auc", finite(m.roc_auc)},
-          {"log_loss", m.log_loss},
-          {"threshold", m.threshold},
-          {"positive_class", model.positive_class},
-          {"confusion",
-           {{"tn", m.confusion.tn},
-            {"fp", m.confusion.fp},
-            {"fn", m.confusion.fn},
-            {"tp", m.confusion.tp}}},
-          {"split", a.split},
-          {"model", a.model.string()},
-          {"data", a.data.string()}};
+// What the run was asked and found.
+struct Result {
+  Summary at, half;  // at the threshold in force, and at 0.5
+  std::array<std::string, 2> classes;
+};
+
+Result summarize_at(double threshold, const Predictions& p, const Model& model) {
+  constexpr double kHalf = 0.5;
+  constexpr std::uint64_t kSeed = 0;  // of the resampling: the same figures give the same intervals
+  Result r;
+  r.classes = {model.classes[0], model.classes[1]};
+  r.half = summarize(p.prob, p.label, kHalf, kSeed);
+  r.at = threshold == kHalf ? r.half : summarize(p.prob, p.label, threshold, kSeed);
+  return r;
 }
 
-void print_table(const Metrics& m, const Model& model) {
-  fmt::print("{} pictures; positive class: {}; threshold {:g}\n", m.n, model.positive_class,
-             m.threshold);
-  fmt::print("accuracy  {:.4f}\nprecision {:.4f}\nrecall    {:.4f}\nF1        {:.4f}\n", m.accuracy,
-             m.precision, m.recall, m.f1);
-  fmt::print("ROC-AUC   {:.4f}\nlog loss  {:.4f}\n", m.roc_auc, m.log_loss);
-  fmt::print("            called real  called fake\n");
-  fmt::print("real        {:11}  {:11}\n", m.confusion.tn, m.confusion.fp);
-  fmt::print("fake        {:11}  {:11}\n", m.confusion.fn, m.confusion.tp);
+nlohmann::json to_json(const Result& r, const Model& model, const Arguments& a) {
+  nlohmann::json j = to_json(r.at, r.classes);
+  j["at_half"] = to_json(r.half, r.classes);
+  j["temperature"] = model.temperature;
+  j["positive_class"] = model.positive_class;
+  j["split"] = a.split;
+  j["model"] = a.model.string();
+  j["data"] = a.data.string();
+  return j;
+}
+
+void print(const Result& r, const Model& model) {
+  const Confusion& c = r.at.metrics.confusion;
+  fmt::print("{} pictures ({} {}, {} {}); positive class: {}; temperature {:.4f}\n", r.at.metrics.n,
+             c.tn + c.fp, r.classes[0], c.fn + c.tp, r.classes[1], model.positive_class,
+             model.temperature);
+  fmt::print("Figures with 95 % intervals (bootstrap of {} resamples)\n\n{}", kBootstrapSamples,
+             to_text(r.at, r.half, r.classes));
 }
 
 void write_files(const Arguments& a, const nlohmann::json& metrics, const Dataset& dataset,
@@ -63,7 +70,7 @@ void write_files(const Arguments& a, const nlohmann::json& metrics, const Datase
              metrics.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   std::string csv = "path,label,prob_fake\n";
   for (std::size_t i = 0; i < p.prob.size(); ++i)
-    csv += fmt::format("{},{},{:.8f}\n", csv_field(dataset.samples[i].relative),
+    csv += fmt::format("{},{},{}\n", csv_field(dataset.samples[i].relative),
                        model.classes[static_cast<std::size_t>(p.label[i])], p.prob[i]);
   write_text(a.output / "predictions.csv", csv);
 }
@@ -87,9 +94,9 @@ void run_eval(const Arguments& a) {
   });
   line.clear();
   for (double prob : p.prob) require_number(a.model, prob);
-  const Metrics m = compute_metrics(p.prob, p.label, model.threshold);
-  print_table(m, model);
-  if (!a.output.empty()) write_files(a, to_json(m, model, a), dataset, p, model);
+  const Result result = summarize_at(a.threshold.value_or(model.threshold), p, model);
+  print(result, model);
+  if (!a.output.empty()) write_files(a, to_json(result, model, a), dataset, p, model);
 }
 
 }  // namespace
@@ -100,6 +107,7 @@ void add_eval(CLI::App& program) {
   command->add_option("--model", a->model, "Model file, as train writes it")->required();
   command->add_option("--data", a->data, "Folder that holds the split")->required();
   command->add_option("--split", a->split, "Folder inside --data")->capture_default_str();
+  add_threshold(*command, a->threshold);
   command->add_option("--output", a->output, "Folder for metrics.json and predictions.csv");
   command->add_flag("--no-progress", a->no_progress, "No progress line");
   a->device.add_to(*command);

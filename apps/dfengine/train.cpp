@@ -9,6 +9,7 @@
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "engine/memory.h"
+#include "engine/model.h"
 #include "engine/train/run_files.h"
 
 namespace dfengine {
@@ -26,7 +27,7 @@ void on_interrupt(int) {
 struct Arguments {
   TrainOptions values;
   DeviceOptions device;
-  std::string recipe = "finetune", optimizer, schedule, freeze;
+  std::string recipe = "finetune", optimizer, schedule, freeze, threshold_metric;
   bool hflip = true;
   bool resume = false;
   bool no_progress = false;
@@ -66,6 +67,10 @@ std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
   add(command.add_option("--width", v.width, "Width multiplier; --weights bring their own")
           ->excludes(weights));
   add(command.add_flag("--hflip,!--no-hflip", a.hflip, "Mirror half of the pictures at random"));
+  add(command.add_option("--threshold-metric", a.threshold_metric,
+                         "What the model's threshold is best at on the validation pictures: "
+                         "balanced-accuracy, f1, eer, or fpr@x: most fakes found with at most a "
+                         "share x of the reals called fake"));
   add(command.add_option("--seed", v.seed, "Of initial values, order, mirroring and dropout"));
   return all;
 }
@@ -92,6 +97,7 @@ TrainOptions merge(const CLI::App& command, const Arguments& a) {
   if (given("--img-size")) o.img_size = v.img_size;
   if (given("--width")) o.width = v.width;
   if (given("--hflip")) o.hflip = a.hflip;
+  if (given("--threshold-metric")) o.threshold_rule = parse_threshold_rule(a.threshold_metric);
   if (given("--seed")) o.seed = v.seed;
   o.threads = a.device.threads;
   // Without weights there is nothing worth keeping frozen.
@@ -172,9 +178,11 @@ void run_train(const CLI::App& command, const Arguments& a,
         ExitCode::Interrupted,
         fmt::format("interrupted in epoch {}; go on with: dfengine train --resume --output {}",
                     result.state.epoch + 1, folder)};
-  fmt::print("{}best epoch {} (validation AUC {:.4f}): {}/{}\n",
-             result.end == TrainEnd::EarlyStop ? "stopped early; " : "", result.state.best_epoch,
-             result.state.best_auc, folder, kBestModel);
+  const Model best = load_detector(options.output / kBestModel);
+  fmt::print(
+      "{}best epoch {} (validation AUC {:.4f}; threshold {:.4f}, temperature {:.4f}): {}/{}\n",
+      result.end == TrainEnd::EarlyStop ? "stopped early; " : "", result.state.best_epoch,
+      result.state.best_auc, best.threshold, best.temperature, folder, kBestModel);
 }
 
 }  // namespace
