@@ -17,6 +17,10 @@ struct Predictions {
   std::vector<int> label;    // 1 = fake
 };
 
+// Logits of n pictures, each the mean over its forms (engine/data/views.h). images
+// [n, views, size, size, 3], out [n].
+void run_views(Predictor& predictor, const std::uint8_t* images, Index n, Index views, float* out);
+
 // Runs every sample once. done(pictures so far) is called after each batch; may be empty.
 // Throws what the loader throws for a picture that cannot be read.
 Predictions predict_split(Predictor& predictor, const Dataset& dataset, Loader& loader,

@@ -9,7 +9,7 @@
 #include "apps/dfengine/common.h"
 #include "engine/data/csv.h"
 #include "engine/evaluate.h"
-#include "engine/metrics/summary.h"
+#include "engine/robustness.h"
 #include "engine/train/run_files.h"
 #include "kernels/error.h"
 
@@ -18,13 +18,16 @@ namespace {
 
 struct Arguments {
   std::filesystem::path model, data, output;
-  std::string split = "test";
+  std::string split = "test", tta = "none";
   std::optional<double> threshold;
   DeviceOptions device;
-  bool no_progress = false;
+  bool no_progress = false, perturb = false;
 };
 
-// What the run was asked and found.
+// Of resampling and noise: the same model and pictures give the same figures.
+constexpr std::uint64_t kSeed = 0;
+
+// What the run found.
 struct Result {
   Summary at, half;  // at the threshold in force, and at 0.5
   std::array<std::string, 2> classes;
@@ -32,7 +35,6 @@ struct Result {
 
 Result summarize_at(double threshold, const Predictions& p, const Model& model) {
   constexpr double kHalf = 0.5;
-  constexpr std::uint64_t kSeed = 0;  // of the resampling: the same figures give the same intervals
   Result r;
   r.classes = {model.classes[0], model.classes[1]};
   r.half = summarize(p.prob, p.label, kHalf, kSeed);
@@ -45,6 +47,7 @@ nlohmann::json to_json(const Result& r, const Model& model, const Arguments& a) 
   j["at_half"] = to_json(r.half, r.classes);
   j["temperature"] = model.temperature;
   j["positive_class"] = model.positive_class;
+  j["tta"] = a.tta;
   j["split"] = a.split;
   j["model"] = a.model.string();
   j["data"] = a.data.string();
@@ -86,6 +89,7 @@ void run_eval(const Arguments& a) {
   options.crop = model.crop;
   options.threads = pool.size();
   options.cache_bytes = 0;
+  options.views = parse_views(a.tta);
   Loader loader(dataset, options);
   ProgressLine line(!a.no_progress);
   const auto total = static_cast<Index>(dataset.samples.size());
@@ -94,9 +98,20 @@ void run_eval(const Arguments& a) {
   });
   line.clear();
   for (double prob : p.prob) require_number(a.model, prob);
-  const Result result = summarize_at(a.threshold.value_or(model.threshold), p, model);
+  const double threshold = a.threshold.value_or(model.threshold);
+  const Result result = summarize_at(threshold, p, model);
   print(result, model);
-  if (!a.output.empty()) write_files(a, to_json(result, model, a), dataset, p, model);
+  nlohmann::json metrics = to_json(result, model, a);
+  if (a.perturb) {
+    const std::vector<RobustnessRow> rows = measure_robustness(
+        predictor, dataset, options, threshold, kSeed, [&](Index row, Index done) {
+          line.show(fmt::format("change {}/{}: {}/{}", row, perturbations().size(), done, total));
+        });
+    line.clear();
+    fmt::print("\nAt threshold {:.4f}\n{}", threshold, to_text(rows));
+    metrics["robustness"] = to_json(rows);
+  }
+  if (!a.output.empty()) write_files(a, metrics, dataset, p, model);
 }
 
 }  // namespace
@@ -107,6 +122,11 @@ void add_eval(CLI::App& program) {
   command->add_option("--model", a->model, "Model file, as train writes it")->required();
   command->add_option("--data", a->data, "Folder that holds the split")->required();
   command->add_option("--split", a->split, "Folder inside --data")->capture_default_str();
+  add_tta(*command, a->tta);
+  command->add_flag(
+      "--perturb", a->perturb,
+      "Also under JPEG compression, blur, rescaling, noise and brightness, of several "
+      "strengths each: 17 more passes over the pictures");
   add_threshold(*command, a->threshold);
   command->add_option("--output", a->output, "Folder for metrics.json and predictions.csv");
   command->add_flag("--no-progress", a->no_progress, "No progress line");

@@ -8,7 +8,7 @@
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "engine/data/csv.h"
-#include "engine/predictor.h"
+#include "engine/evaluate.h"
 #include "kernels/error.h"
 
 namespace dfengine {
@@ -17,7 +17,7 @@ namespace {
 struct Arguments {
   std::filesystem::path model;
   std::vector<std::filesystem::path> paths;
-  std::string format = "table";
+  std::string format = "table", tta = "none";
   std::optional<double> threshold;
   DeviceOptions device;
 };
@@ -34,12 +34,14 @@ std::vector<Result> predict(const Arguments& a, Model& model) {
   Predictor predictor(model, pool, Predictor::Output::Logits);
   std::vector<Result> results(paths.size());
   for (std::size_t i = 0; i < paths.size(); ++i) results[i].path = paths[i];
+  const Views views = parse_views(a.tta);
   std::vector<float> logits;
   const auto bad =
-      for_each_batch(paths, model.crop, model.config.input_size,
+      for_each_batch(paths, model.crop, model.config.input_size, views,
                      [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
                        logits.resize(which.size());
-                       predictor.run(pixels, static_cast<Index>(which.size()), logits.data());
+                       run_views(predictor, pixels, static_cast<Index>(which.size()),
+                                 view_count(views), logits.data());
                        for (std::size_t k = 0; k < which.size(); ++k) {
                          results[which[k]].prob = model.probability(logits[k]);
                          require_number(a.model, *results[which[k]].prob);
@@ -134,6 +136,7 @@ void add_predict(CLI::App& program) {
   command->add_option("--format", a->format, "table, csv or json")
       ->check(CLI::IsMember({"table", "csv", "json"}))
       ->capture_default_str();
+  add_tta(*command, a->tta);
   add_threshold(*command, a->threshold);
   command->add_option("PATH", a->paths, "Pictures, or folders of them")->required();
   a->device.add_to(*command);

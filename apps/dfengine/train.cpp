@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <csignal>
 #include <memory>
 
 #include "apps/dfengine/commands.h"
@@ -14,14 +13,6 @@
 
 namespace dfengine {
 namespace {
-
-std::atomic<bool> interrupted{false};
-
-void on_interrupt(int) {
-  interrupted = true;
-  // A second Ctrl-C ends the program at once: last.ckpt on disk is whole at any moment.
-  std::signal(SIGINT, SIG_DFL);
-}
 
 // What the command line said, before a recipe's settings are filled in.
 struct Arguments {
@@ -164,11 +155,10 @@ void run_train(const CLI::App& command, const Arguments& a,
     throw Exit{ExitCode::Usage, "--data is required"};
   }
   const TrainOptions options = merge(command, a);
-  std::signal(SIGINT, on_interrupt);
+  const std::atomic<bool>& interrupted = catch_ctrl_c();
   ProgressLine line(!a.no_progress);
   const TrainResult result =
       train(options, a.resume, make_observer(line, !a.no_progress), interrupted);
-  std::signal(SIGINT, SIG_DFL);
   line.clear();
   fmt::print("peak memory {} MiB (planned {} MiB and the program itself)\n",
              peak_resident_bytes() >> 20, result.planned_bytes >> 20);
