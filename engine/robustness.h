@@ -7,6 +7,7 @@
 #include "engine/data/perturb.h"
 #include "engine/evaluate.h"
 #include "engine/metrics/summary.h"
+#include "engine/report/html.h"
 
 namespace dfengine {
 
@@ -40,7 +41,9 @@ std::vector<RobustnessRow> measure_robustness(Predictor& predictor, const Datase
 // [{"kind", "strength", then accuracy, balanced_accuracy and roc_auc with "intervals"}]; the first
 // is {"kind": "none", "strength": null}.
 nlohmann::json to_json(const std::vector<RobustnessRow>& rows);
-// A table of accuracy and AUC per strength. Ends with a line break.
+// The same figures for the report page.
+report::Table to_table(const std::vector<RobustnessRow>& rows);
+// And for the terminal. Ends with a line break.
 std::string to_text(const std::vector<RobustnessRow>& rows);
 
 }  // namespace dfengine

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <csignal>
 #include <cstdio>
+#include <fstream>
 
 #include "engine/data/dataset.h"
 #include "engine/data/resize.h"
@@ -90,8 +91,9 @@ Crop parse_crop(const std::string& name) {
 }
 
 std::vector<BadPicture> for_each_batch(
-    const std::vector<std::filesystem::path>& paths, Crop crop, Index size, Views views,
-    const std::function<void(const std::uint8_t*, const std::vector<std::size_t>&)>& use) {
+    const std::vector<std::filesystem::path>& paths, Crop crop, Index size,
+    const std::function<void(const std::uint8_t*, const std::vector<std::size_t>&)>& use,
+    Views views) {
   constexpr std::size_t kBatch = 32;
   const auto bytes = static_cast<std::size_t>(view_count(views) * size * size * 3);
   std::vector<std::uint8_t> pixels(kBatch * bytes);
@@ -147,6 +149,23 @@ void require_number(const std::filesystem::path& model, double prob) {
   if (std::isnan(prob))
     throw ModelFileError(model.string() +
                          ": its output is not a number: the weights are damaged or diverged");
+}
+
+std::string command_line() {
+  std::ifstream stream("/proc/self/cmdline", std::ios::binary);
+  std::string line;
+  for (std::string word; std::getline(stream, word, '\0');) {
+    constexpr std::string_view kPlain =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=:,@%+";
+    std::string quoted = word;
+    if (word.empty() || word.find_first_not_of(kPlain) != word.npos) {
+      quoted = "'";
+      for (char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+      quoted += "'";
+    }
+    line += (line.empty() ? "" : " ") + quoted;
+  }
+  return line;
 }
 
 }  // namespace dfengine

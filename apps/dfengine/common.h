@@ -51,9 +51,10 @@ struct BadPicture {
 // Decodes the pictures batch by batch and hands each batch [n, views, size, size, 3] to `use`, with
 // the positions in `paths` of the pictures in it. Returns those that could not be read.
 std::vector<BadPicture> for_each_batch(
-    const std::vector<std::filesystem::path>& paths, Crop crop, Index size, Views views,
+    const std::vector<std::filesystem::path>& paths, Crop crop, Index size,
     const std::function<void(const std::uint8_t* pixels, const std::vector<std::size_t>& which)>&
-        use);
+        use,
+    Views views = Views::One);
 
 // A line that is drawn over itself on a terminal; does nothing elsewhere.
 class ProgressLine {
@@ -76,5 +77,9 @@ std::string clock_text(double seconds);
 
 // Throws ModelFileError naming the model's file unless the probability is a number.
 void require_number(const std::filesystem::path& model, double prob);
+
+// The command line of this process as a shell would take it again; "" where the system does not
+// say.
+std::string command_line();
 
 }  // namespace dfengine

@@ -30,7 +30,7 @@ void run_embed(const Arguments& a) {
   std::vector<float> rows;
   std::string names;
   const auto bad =
-      for_each_batch(paths, parse_crop(a.crop), predictor.input_size(), Views::One,
+      for_each_batch(paths, parse_crop(a.crop), predictor.input_size(),
                      [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
                        rows.resize(rows.size() + which.size() * width);
                        predictor.run(pixels, static_cast<Index>(which.size()),

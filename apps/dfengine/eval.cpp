@@ -9,6 +9,7 @@
 #include "apps/dfengine/common.h"
 #include "engine/data/csv.h"
 #include "engine/evaluate.h"
+#include "engine/report/report.h"
 #include "engine/robustness.h"
 #include "engine/train/run_files.h"
 #include "kernels/error.h"
@@ -33,12 +34,12 @@ struct Result {
   std::array<std::string, 2> classes;
 };
 
-Result summarize_at(double threshold, const Predictions& p, const Model& model) {
+Result summarize_all(const Predictions& p, const Model& model) {
   constexpr double kHalf = 0.5;
   Result r;
   r.classes = {model.classes[0], model.classes[1]};
   r.half = summarize(p.prob, p.label, kHalf, kSeed);
-  r.at = threshold == kHalf ? r.half : summarize(p.prob, p.label, threshold, kSeed);
+  r.at = model.threshold == kHalf ? r.half : summarize(p.prob, p.label, model.threshold, kSeed);
   return r;
 }
 
@@ -81,6 +82,7 @@ void write_files(const Arguments& a, const nlohmann::json& metrics, const Datase
 void run_eval(const Arguments& a) {
   a.device.check();
   Model model = load_detector(a.model);
+  model.threshold = a.threshold.value_or(model.threshold);
   const Dataset dataset = scan_split(a.data, a.split);
   cpu::ThreadPool pool(a.device.thread_count());
   Predictor predictor(model, pool, Predictor::Output::Logits);
@@ -98,20 +100,24 @@ void run_eval(const Arguments& a) {
   });
   line.clear();
   for (double prob : p.prob) require_number(a.model, prob);
-  const double threshold = a.threshold.value_or(model.threshold);
-  const Result result = summarize_at(threshold, p, model);
+  const Result result = summarize_all(p, model);
   print(result, model);
   nlohmann::json metrics = to_json(result, model, a);
+  std::vector<report::Table> tables;
   if (a.perturb) {
     const std::vector<RobustnessRow> rows = measure_robustness(
-        predictor, dataset, options, threshold, kSeed, [&](Index row, Index done) {
+        predictor, dataset, options, model.threshold, kSeed, [&](Index row, Index done) {
           line.show(fmt::format("change {}/{}: {}/{}", row, perturbations().size(), done, total));
         });
     line.clear();
-    fmt::print("\nAt threshold {:.4f}\n{}", threshold, to_text(rows));
+    fmt::print("\nAt threshold {:.4f}\n{}", model.threshold, to_text(rows));
     metrics["robustness"] = to_json(rows);
+    tables.push_back(to_table(rows));
   }
-  if (!a.output.empty()) write_files(a, metrics, dataset, p, model);
+  if (a.output.empty()) return;
+  write_files(a, metrics, dataset, p, model);
+  report::write_evaluation_report(a.output, {model, pool, dataset, p, result.at.intervals,
+                                             a.model.string(), command_line(), tables});
 }
 
 }  // namespace
@@ -128,7 +134,8 @@ void add_eval(CLI::App& program) {
       "Also under JPEG compression, blur, rescaling, noise and brightness, of several "
       "strengths each: 17 more passes over the pictures");
   add_threshold(*command, a->threshold);
-  command->add_option("--output", a->output, "Folder for metrics.json and predictions.csv");
+  command->add_option("--output", a->output,
+                      "Folder for report.html, metrics.json and predictions.csv");
   command->add_flag("--no-progress", a->no_progress, "No progress line");
   a->device.add_to(*command);
   command->callback([a] { run_eval(*a); });

@@ -36,17 +36,18 @@ std::vector<Result> predict(const Arguments& a, Model& model) {
   for (std::size_t i = 0; i < paths.size(); ++i) results[i].path = paths[i];
   const Views views = parse_views(a.tta);
   std::vector<float> logits;
-  const auto bad =
-      for_each_batch(paths, model.crop, model.config.input_size, views,
-                     [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
-                       logits.resize(which.size());
-                       run_views(predictor, pixels, static_cast<Index>(which.size()),
-                                 view_count(views), logits.data());
-                       for (std::size_t k = 0; k < which.size(); ++k) {
-                         results[which[k]].prob = model.probability(logits[k]);
-                         require_number(a.model, *results[which[k]].prob);
-                       }
-                     });
+  const auto bad = for_each_batch(
+      paths, model.crop, model.config.input_size,
+      [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
+        logits.resize(which.size());
+        run_views(predictor, pixels, static_cast<Index>(which.size()), view_count(views),
+                  logits.data());
+        for (std::size_t k = 0; k < which.size(); ++k) {
+          results[which[k]].prob = model.probability(logits[k]);
+          require_number(a.model, *results[which[k]].prob);
+        }
+      },
+      views);
   for (const BadPicture& b : bad)
     for (Result& r : results)
       if (r.path == b.path) r.error = b.reason;
