@@ -53,6 +53,9 @@ Image decode_image(const std::filesystem::path& file);
 // The same from bytes already in memory; `name` stands in the errors.
 Image decode_image(std::span<const std::byte> bytes, const std::string& name);
 
+// How a picture's size is changed (resize.h).
+enum class ResizeRule { Bilinear, Bicubic, Nearest };
+
 // None: straight resize to size x size. Center: the short side becomes round(size * 256 / 224),
 // then size x size is cut from the middle, both with torchvision's rounding.
 enum class Crop { None, Center };

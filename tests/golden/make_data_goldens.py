@@ -46,12 +46,15 @@ def entry(out, **fields):
     return {**fields, "fnv": fnv(data), "stride": stride, "bytes": data[::stride].hex()}
 
 
-def resize(picture, h, w):
+RULES = {rule.name.lower(): rule for rule in
+         (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.NEAREST)}
+
+
+def resize(picture, h, w, rule=Image.Resampling.BILINEAR):
     """Columns first, then rows, as every Pillow did before 13. Since then a picture that loses over
     twice as many rows as columns has its rows done first, which moves some pixels by a level; one
     pass a call keeps the order, whatever the version."""
-    bilinear = Image.Resampling.BILINEAR
-    return picture.resize((w, picture.height), bilinear).resize((w, h), bilinear)
+    return picture.resize((w, picture.height), rule).resize((w, h), rule)
 
 
 def resize_goldens():
@@ -63,8 +66,9 @@ def resize_goldens():
         (1000, 7, 20, 300), (2, 3000, 64, 64),
     ]:
         picture = Image.fromarray(pattern(ih, iw))
-        out = resize(picture, oh, ow)
-        cases.append(entry(out, kind="resize", in_h=ih, in_w=iw, out_h=oh, out_w=ow))
+        for name, rule in RULES.items():
+            out = resize(picture, oh, ow, rule)
+            cases.append(entry(out, kind="resize", rule=name, in_h=ih, in_w=iw, out_h=oh, out_w=ow))
     for ih, iw, size in [
         (256, 256, 224), (256, 341, 224), (341, 256, 224), (300, 201, 224), (201, 300, 160),
         (57, 91, 96), (90, 57, 128), (400, 257, 192), (110, 113, 96), (113, 110, 96), (15, 400, 32),
@@ -72,8 +76,19 @@ def resize_goldens():
         side = round(size * 256 / 224)
         picture = Image.fromarray(pattern(ih, iw))
         w, h = F.resize(picture, side).size  # torchvision's rule for the long side
-        out = F.center_crop(resize(picture, h, w), size)
-        cases.append(entry(out, kind="center", in_h=ih, in_w=iw, out_h=size, out_w=size))
+        for name, rule in RULES.items():
+            out = F.center_crop(resize(picture, h, w, rule), size)
+            cases.append(entry(out, kind="center", rule=name, in_h=ih, in_w=iw, out_h=size, out_w=size))
+    # A part alone: top, left, h, w.
+    for ih, iw, part, size in [
+        (64, 80, (0, 0, 64, 80), 48), (64, 80, (7, 11, 30, 41), 48), (64, 80, (63, 79, 1, 1), 5),
+        (64, 80, (10, 0, 54, 3), 32), (64, 80, (5, 6, 32, 32), 32),
+    ]:
+        top, left, h, w = part
+        picture = Image.fromarray(pattern(ih, iw)).crop((left, top, left + w, top + h))
+        for name, rule in RULES.items():
+            cases.append(entry(resize(picture, size, size, rule), kind="part", rule=name, in_h=ih,
+                               in_w=iw, part=part, out_h=size, out_w=size))
     return {"made_with": MADE_WITH, "cases": cases}
 
 
