@@ -17,7 +17,7 @@ import numpy as np
 import PIL
 import sklearn
 import torchvision
-from PIL import Image
+from PIL import Image, ImageOps
 from sklearn import metrics
 from torchvision.transforms import functional as F
 
@@ -144,6 +144,17 @@ def png(path, rows, w, h, depth, color, interlace=0, extra=b""):
                      + chunk(b"IEND", b""))
 
 
+def tiff(orientation, order):
+    """Exif data with a width (ignored) and an orientation."""
+    header = (b"MM" if order == ">" else b"II") + struct.pack(order + "HI", 42, 8)
+    entries = [(0x0100, 4, 1, struct.pack(order + "I", 9)),
+               (0x0112, 3, 1, struct.pack(order + "HH", orientation, 0))]
+    body = struct.pack(order + "H", len(entries))
+    for tag, kind, count, value in entries:
+        body += struct.pack(order + "HHI", tag, kind, count) + value
+    return b"Exif\0\0" + header + body + struct.pack(order + "I", 0)
+
+
 def adam7(a):
     rows = []
     for y0, x0, dy, dx in [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2),
@@ -203,6 +214,13 @@ def write_pictures():
     (IMAGES / "ycck.jpg").write_bytes(stored[:adobe + 15] + b"\2" + stored[adobe + 16:])
     expected |= {"cmyk_plain.jpg": None, "ycck.jpg": None}
 
+    # Orientation tags: each of the eight, of either byte order, in JPEG and in PNG.
+    small = Image.fromarray(pattern(5, 9))
+    for turn in range(1, 9):
+        save(f"turned_{turn}.jpg", small, quality=90, exif=tiff(turn, ">" if turn % 2 else "<"))
+    save("turned_6.png", small, exif=tiff(6, "<"))
+    save("turned_9.png", small, exif=tiff(9, ">"))  # not an orientation
+
     png(IMAGES / "rgb16.png", [row.astype(">u2").tobytes() for row in deep], w, h, 16, 2)
     png(IMAGES / "interlaced.png", adam7(rgb), w, h, 8, 2, interlace=1)
     key = struct.pack(">HHH", *(int(v) for v in rgb[4, 5]))
@@ -227,7 +245,7 @@ def image_goldens():
     cases = []
     for name, pixels in sorted(write_pictures().items()):
         if pixels is None:
-            pixels = np.asarray(Image.open(IMAGES / name).convert("RGB"))
+            pixels = np.asarray(ImageOps.exif_transpose(Image.open(IMAGES / name)).convert("RGB"))
         cases.append({"file": name, "h": pixels.shape[0], "w": pixels.shape[1],
                       "rgb": np.ascontiguousarray(pixels).tobytes().hex()})
     return {"made_with": MADE_WITH, "cases": cases}
