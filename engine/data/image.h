@@ -61,6 +61,13 @@ enum class ResizeRule { Bilinear, Bicubic, Nearest };
 // then size x size is cut from the middle, both with torchvision's rounding.
 enum class Crop { None, Center };
 
+// Names on the command line and in files: bilinear bicubic nearest, none center. Parsing throws
+// UsageError for another name.
+ResizeRule parse_resize(const std::string& name);
+Crop parse_crop(const std::string& name);
+const char* resize_name(ResizeRule rule);
+const char* crop_name(Crop crop);
+
 // out [size, size, 3]. Throws ShapeError for an empty image or size < 1.
 void prepare_image(ImageView image, Crop crop, Index size, Resizer& resizer, std::uint8_t* out);
 
