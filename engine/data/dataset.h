@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,12 +16,16 @@ namespace dfengine {
 struct Sample {
   std::string relative;  // to Dataset::root, with '/'; or absolute
   int label = 0;
+  Index record = -1;  // its place in Dataset::pack
 };
+
+class Pack;
 
 struct Dataset {
   std::filesystem::path root;
   std::string split;
   std::vector<Sample> samples;
+  std::shared_ptr<const Pack> pack = nullptr;  // prepared pictures instead of files (pack.h)
 
   std::filesystem::path path(const Sample& sample) const { return root / sample.relative; }
   Index count(int label) const;

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <system_error>
 
+#include "engine/data/pack.h"
 #include "kernels/error.h"
 
 namespace dfengine {
@@ -29,7 +30,9 @@ Loader::Loader(const Dataset& dataset, LoaderOptions options)
       batches_((std::ssize(dataset.samples) + options.batch - 1) / options.batch),
       slots_(kAhead) {
   const std::size_t total = dataset.samples.size() * static_cast<std::size_t>(sample_bytes_);
-  if (total <= options_.cache_bytes) {
+  if (dataset.pack) {
+    check_pack();
+  } else if (total <= options_.cache_bytes) {
     // Left untouched: pages are taken as samples arrive.
     cache_ = std::make_unique_for_overwrite<std::uint8_t[]>(total);
     cached_.resize(dataset.samples.size());
@@ -41,6 +44,18 @@ Loader::Loader(const Dataset& dataset, LoaderOptions options)
     throw UsageError(fmt::format("loader: cannot start {} threads ({}); ask for fewer",
                                  options_.threads, e.what()));
   }
+}
+
+void Loader::check_pack() const {
+  const Preparation& has = dataset_.pack->index().how;
+  if (has.size == options_.size && has.crop == options_.crop && has.resize == options_.resize)
+    return;
+  const auto text = [](const Preparation& p) {
+    return fmt::format("--img-size {} --resize {} --crop {}", p.size, resize_name(p.resize),
+                       crop_name(p.crop));
+  };
+  throw DataError(fmt::format("{} was packed with {}, and {} is wanted: pack it again",
+                              dataset_.pack->file().string(), text(has), text(options_)));
 }
 
 Loader::~Loader() {
@@ -139,7 +154,9 @@ void Loader::work() {
 void Loader::make_sample(std::uint32_t index, std::uint64_t epoch, Preparer& preparer,
                          Augmenter& augmenter, std::uint8_t* out) {
   const auto bytes = static_cast<std::size_t>(sample_bytes_);
-  if (cache_ && cached_[index]) {
+  if (dataset_.pack) {
+    dataset_.pack->read(dataset_.samples[index].record, out);
+  } else if (cache_ && cached_[index]) {
     std::memcpy(out, cache_.get() + index * bytes, bytes);
   } else {
     preparer.prepare(dataset_.path(dataset_.samples[index]), out);

@@ -67,6 +67,7 @@ class Loader {
   Slot& slot(Index batch) { return slots_[static_cast<std::size_t>(batch % kAhead)]; }
   void prepare_slot(Index batch);
   bool can_claim() const { return claimed_ < end_ && claimed_ / options_.batch < taken_ + kAhead; }
+  void check_pack() const;
   void stop_workers();
   void work();
   void make_sample(std::uint32_t index, std::uint64_t epoch, Preparer& preparer,
