@@ -1,4 +1,4 @@
-// dfengine train: fine-tunes or trains MobileNetV2 on DIR/{train,valid}/{real,fake}.
+// dfengine train: fine-tunes or trains MobileNetV2 on labelled pictures.
 #include "engine/train/trainer.h"
 
 #include <fmt/format.h>
@@ -8,6 +8,7 @@
 
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
+#include "apps/dfengine/data_arguments.h"
 #include "engine/memory.h"
 #include "engine/train/run_files.h"
 
@@ -66,7 +67,8 @@ std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
   add(command.add_option("--width", v.width, "Width multiplier; --weights bring their own")
           ->excludes(weights));
   add(command.add_flag("--hflip,!--no-hflip", a.hflip, "Mirror half of the pictures at random"));
-  add(command.add_option("--seed", v.seed, "Of initial values, order, mirroring and dropout"));
+  add(command.add_option("--seed", v.seed,
+                         "Of initial values, order, mirroring, dropout and --split"));
   return all;
 }
 
@@ -75,7 +77,7 @@ TrainOptions merge(const CLI::App& command, const Arguments& a) {
   TrainOptions o = recipe(a.recipe);
   const TrainOptions& v = a.values;
   const auto given = [&](const char* name) { return command.get_option(name)->count() > 0; };
-  o.data = v.data;
+  static_cast<DataOptions&>(o) = v;
   o.output = v.output;
   o.weights = v.weights;
   if (given("--epochs")) o.epochs = v.epochs;
@@ -92,7 +94,6 @@ TrainOptions merge(const CLI::App& command, const Arguments& a) {
   if (given("--img-size")) o.img_size = v.img_size;
   if (given("--width")) o.width = v.width;
   if (given("--hflip")) o.hflip = a.hflip;
-  if (given("--seed")) o.seed = v.seed;
   o.threads = a.device.threads;
   // Without weights there is nothing worth keeping frozen.
   if (o.weights.empty() && a.recipe == "finetune" && !given("--head-epochs")) o.head_epochs = 0;
@@ -108,8 +109,7 @@ std::string describe(const TrainPhase& phase) {
 TrainObserver make_observer(ProgressLine& line, bool progress) {
   TrainObserver o;
   o.start = [](const TrainObserver::Start& s) {
-    fmt::print("train {} real + {} fake, valid {} real + {} fake; {} threads{}\n", s.train_real,
-               s.train_fake, s.valid_real, s.valid_fake, s.threads,
+    fmt::print("{}\n{} threads{}\n", s.data, s.threads,
                s.resumed ? fmt::format("; goes on at epoch {}", s.first_epoch) : "");
     if (s.trains_folded_base)
       fmt::print(stderr,
@@ -154,8 +154,6 @@ void run_train(const CLI::App& command, const Arguments& a,
     for (const CLI::Option* option : settings)
       if (option->count() > 0)
         throw Exit{ExitCode::Usage, option->get_name() + ": a resumed run keeps its own settings"};
-  } else if (a.values.data.empty()) {
-    throw Exit{ExitCode::Usage, "--data is required"};
   }
   const TrainOptions options = merge(command, a);
   std::signal(SIGINT, on_interrupt);
@@ -181,11 +179,14 @@ void run_train(const CLI::App& command, const Arguments& a,
 
 void add_train(CLI::App& program) {
   auto a = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand("train", "Train on DIR/{train,valid}/{real,fake}");
-  command->add_option("--data", a->values.data, "Folder with train/ and valid/ (or val/)");
+  CLI::App* command =
+      program.add_subcommand("train", "Train on labelled pictures: folders or a table");
+  add_data_places(*command, a->values);
   command->add_option("--output", a->values.output, "Run folder to make, or to --resume")
       ->required();
-  const std::vector<CLI::Option*> settings = add_settings(*command, *a);
+  std::vector<CLI::Option*> settings = add_settings(*command, *a);
+  for (CLI::Option* option : add_data_settings(*command, a->values, "--split,--fractions"))
+    settings.push_back(option);
   command->add_flag("--resume", a->resume, "Go on from OUTPUT/last.ckpt with that run's settings");
   command->add_flag("--no-progress", a->no_progress, "One line per epoch only");
   a->device.add_to(*command);

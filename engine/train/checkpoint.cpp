@@ -170,7 +170,12 @@ void Checkpoint::restore(Optimizer& optimizer) const {
 std::string digest(const Dataset& train, const Dataset& valid) {
   std::string all;
   for (const Dataset* set : {&train, &valid})
-    for (const Sample& s : set->samples) all += s.relative + '\0' + std::to_string(s.label) + '\n';
+    for (const Sample& s : set->samples) {
+      std::error_code error;
+      const std::uintmax_t size = std::filesystem::file_size(set->path(s), error);
+      all += s.relative + '\0' + std::to_string(s.label);
+      all += ' ' + (error ? "none" : std::to_string(size)) + '\n';
+    }
   return weights::sha256_hex(std::as_bytes(std::span(all)));
 }
 

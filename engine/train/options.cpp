@@ -6,6 +6,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "engine/json_bytes.h"
 #include "kernels/error.h"
 
 namespace dfengine {
@@ -97,35 +98,35 @@ TrainOptions recipe(const std::string& name) {
 }
 
 nlohmann::json to_json(const TrainOptions& o) {
-  return {{"data", o.data.string()},
-          {"weights", o.weights.string()},
-          {"output", o.output.string()},
-          {"epochs", o.epochs},
-          {"batch_size", o.batch_size},
-          {"lr", o.lr},
-          {"optimizer", name_of(kOptimizers, o.optimizer)},
-          {"weight_decay", o.weight_decay},
-          {"freeze", o.freeze},
-          {"unfreeze_at_epoch", o.unfreeze_at_epoch},
-          {"head_epochs", o.head_epochs},
-          {"schedule", name_of(kSchedules, o.schedule)},
-          {"warmup", o.warmup},
-          {"patience", o.patience},
-          {"img_size", o.img_size},
-          {"width", o.width},
-          {"dropout", o.dropout},
-          {"hflip", o.hflip},
-          {"pixels", name_of(kPixels, o.pixels)},
-          {"seed", o.seed},
-          {"threads", o.threads}};
+  nlohmann::json j = to_json(static_cast<const DataOptions&>(o));
+  j.update({{"weights", bytes_to_json(o.weights.string())},
+            {"output", bytes_to_json(o.output.string())},
+            {"epochs", o.epochs},
+            {"batch_size", o.batch_size},
+            {"lr", o.lr},
+            {"optimizer", name_of(kOptimizers, o.optimizer)},
+            {"weight_decay", o.weight_decay},
+            {"freeze", o.freeze},
+            {"unfreeze_at_epoch", o.unfreeze_at_epoch},
+            {"head_epochs", o.head_epochs},
+            {"schedule", name_of(kSchedules, o.schedule)},
+            {"warmup", o.warmup},
+            {"patience", o.patience},
+            {"img_size", o.img_size},
+            {"width", o.width},
+            {"dropout", o.dropout},
+            {"hflip", o.hflip},
+            {"pixels", name_of(kPixels, o.pixels)},
+            {"threads", o.threads}});
+  return j;
 }
 
 TrainOptions train_options_from_json(const nlohmann::json& j) {
   try {
     TrainOptions o;
-    o.data = j.at("data").get<std::string>();
-    o.weights = j.at("weights").get<std::string>();
-    o.output = j.at("output").get<std::string>();
+    static_cast<DataOptions&>(o) = data_options_from_json(j);
+    o.weights = bytes_from_json(j.at("weights"));
+    o.output = bytes_from_json(j.at("output"));
     j.at("epochs").get_to(o.epochs);
     j.at("batch_size").get_to(o.batch_size);
     j.at("lr").get_to(o.lr);
@@ -142,7 +143,6 @@ TrainOptions train_options_from_json(const nlohmann::json& j) {
     j.at("dropout").get_to(o.dropout);
     j.at("hflip").get_to(o.hflip);
     o.pixels = parse(kPixels, j.at("pixels").get<std::string>(), "pixels");
-    j.at("seed").get_to(o.seed);
     j.at("threads").get_to(o.threads);
     return o;
   } catch (const nlohmann::json::exception& e) {

@@ -6,6 +6,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
+#include "engine/data/source.h"
 #include "kernels/shape.h"
 #include "layers/models/mobilenet_v2.h"
 
@@ -17,8 +18,8 @@ enum class ScheduleKind { Constant, Cosine, Plateau };
 // or plain [0, 1] as the seed notebook used.
 enum class PixelScale { Model, ZeroOne };
 
-struct TrainOptions {
-  std::filesystem::path data;
+// The seed of DataOptions is that of the whole run.
+struct TrainOptions : DataOptions {
   std::filesystem::path weights;  // empty: random initial values
   std::filesystem::path output;
 
@@ -40,7 +41,6 @@ struct TrainOptions {
   double dropout = 0.2;
   bool hflip = true;
   PixelScale pixels = PixelScale::Model;
-  std::uint64_t seed = 0;
 
   // Not part of the result: any value gives the same bits.
   int threads = 0;  // 0: all this process may use

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "engine/json_bytes.h"
 #include "engine/train/run_files.h"
 #include "kernels/error.h"
 #include "weights/read_file.h"
@@ -43,7 +44,7 @@ Model initial_model(const TrainOptions& o) {
   if (base) {
     for (const char* key : {"source_family", kBnFolded})
       if (base->notes.contains(key)) model.notes[key] = base->notes.at(key);
-    model.notes["source_file"] = o.weights.filename().string();
+    model.notes["source_file"] = readable(o.weights.filename().string());
     model.notes["source_sha256"] = weights::sha256_hex(weights::read_file(o.weights));
   }
   return model;
@@ -80,8 +81,7 @@ class Run {
         observer_(observer),
         interrupt_(interrupt),
         pool_(options_.threads > 0 ? options_.threads : cpu::ThreadPool::available()),
-        train_(scan_split(options_.data, "train")),
-        valid_(scan_split(options_.data, "valid")),
+        source_(open_data(options_, {"train", "valid"})),
         digest_(digest(train_, valid_)),
         checkpoint_(std::move(checkpoint)),
         model_(checkpoint_ ? std::move(checkpoint_->model) : initial_model(options_)) {
@@ -94,7 +94,7 @@ class Run {
       return;
     }
     if (checkpoint_->data_digest != digest_)
-      throw DataError(options_.data.string() +
+      throw DataError(source_.layout +
                       ": the pictures differ from those the run began with; start a new run");
     state_ = checkpoint_->state;
     if (state_.step > steps_per_epoch_)
@@ -117,8 +117,7 @@ class Run {
   void announce() {
     write_args(options_);
     if (observer_.start)
-      observer_.start({train_.count(0), train_.count(1), valid_.count(0), valid_.count(1),
-                       pool_.size(), state_.epoch + 1, checkpoint_.has_value(),
+      observer_.start({source_.describe(), pool_.size(), state_.epoch + 1, checkpoint_.has_value(),
                        trains_folded_base()});
   }
 
@@ -270,7 +269,9 @@ class Run {
   const TrainObserver& observer_;
   const std::atomic<bool>& interrupt_;
   cpu::ThreadPool pool_;
-  Dataset train_, valid_;
+  DataSource source_;
+  const Dataset& train_ = source_.splits[0];
+  const Dataset& valid_ = source_.splits[1];
   std::string digest_;
   std::optional<Checkpoint> checkpoint_;
   Model model_;
@@ -297,6 +298,8 @@ TrainResult train(const TrainOptions& options, bool resume, const TrainObserver&
   stored.output = options.output;
   stored.threads = options.threads;
   if (!options.data.empty()) stored.data = options.data;
+  if (!options.csv.empty()) stored.csv = options.csv;
+  if (!options.valid_csv.empty()) stored.valid_csv = options.valid_csv;
   return Run(std::move(stored), observer, interrupt, std::move(checkpoint)).run();
 }
 

@@ -12,7 +12,7 @@ namespace dfengine {
 // What a run tells while it goes on. All called from the thread that runs it.
 struct TrainObserver {
   struct Start {
-    Index train_real, train_fake, valid_real, valid_fake;
+    std::string data;  // DataSource::describe
     int threads;
     int first_epoch;  // counted from 1
     bool resumed;

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "engine/data/folder_source.h"
 #include "kernels/error.h"
 #include "tests/engine/data_support.h"
 #include "tests/engine/train_support.h"
