@@ -116,7 +116,7 @@ TEST(OptionsJson, AnAbsentFieldOrAnotherTypeIsADamagedFile) {
     EXPECT_NE(message_of<ModelFileError>([&] { train_options_from_json(less); }).find(key),
               std::string::npos);
     nlohmann::json other = whole;
-    other[key] = nlohmann::json::array({1});
+    other[key] = nlohmann::json::array({"one"});
     EXPECT_THROW(train_options_from_json(other), ModelFileError);
   }
   for (const char* key : {"optimizer", "schedule", "pixels"}) {
