@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/data/image.h"
+#include "engine/data/prepare.h"
 
 namespace dfengine {
 
@@ -27,19 +27,16 @@ struct DeviceOptions {
 // cannot be listed.
 std::vector<std::filesystem::path> list_pictures(const std::vector<std::filesystem::path>& paths);
 
-// "none" or "center"; UsageError otherwise.
-Crop parse_crop(const std::string& name);
-
 // A picture that could not be used.
 struct BadPicture {
   std::filesystem::path path;
   std::string reason;
 };
 
-// Decodes the pictures batch by batch and hands each batch of `size` x `size` pixels to `use`, with
+// Prepares the pictures batch by batch and hands each batch to `use`, with
 // the positions in `paths` of the pictures in it. Returns those that could not be read.
 std::vector<BadPicture> for_each_batch(
-    const std::vector<std::filesystem::path>& paths, Crop crop, Index size,
+    const std::vector<std::filesystem::path>& paths, const Preparation& how,
     const std::function<void(const std::uint8_t* pixels, const std::vector<std::size_t>& which)>&
         use);
 

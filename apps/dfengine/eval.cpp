@@ -7,6 +7,7 @@
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "apps/dfengine/data_arguments.h"
+#include "apps/dfengine/picture_arguments.h"
 #include "engine/data/csv.h"
 #include "engine/evaluate.h"
 #include "engine/train/run_files.h"
@@ -19,6 +20,7 @@ struct Arguments {
   std::filesystem::path model, output;
   DataOptions data;
   std::string split = "test";
+  Index max_pixels = kMaxImagePixels;
   DeviceOptions device;
   bool no_progress = false;
 };
@@ -79,8 +81,7 @@ void run_eval(const Arguments& a) {
   cpu::ThreadPool pool(a.device.thread_count());
   Predictor predictor(model, pool, Predictor::Output::Logits);
   LoaderOptions options;
-  options.size = model.config.input_size;
-  options.crop = model.crop;
+  static_cast<Preparation&>(options) = model.preparation(a.max_pixels);
   options.threads = pool.size();
   options.cache_bytes = 0;
   Loader loader(dataset, options);
@@ -111,6 +112,7 @@ void add_eval(CLI::App& program) {
                    "train, valid, test, another folder of --data, or all of a set without splits")
       ->capture_default_str();
   command->add_option("--output", a->output, "Folder for metrics.json and predictions.csv");
+  add_max_pixels(*command, a->max_pixels);
   command->add_flag("--no-progress", a->no_progress, "No progress line");
   a->device.add_to(*command);
   command->callback([a] { run_eval(*a); });

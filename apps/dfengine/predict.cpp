@@ -7,6 +7,7 @@
 
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
+#include "apps/dfengine/picture_arguments.h"
 #include "engine/data/csv.h"
 #include "engine/predictor.h"
 #include "kernels/error.h"
@@ -18,6 +19,7 @@ struct Arguments {
   std::filesystem::path model;
   std::vector<std::filesystem::path> paths;
   std::string format = "table";
+  Index max_pixels = kMaxImagePixels;
   DeviceOptions device;
 };
 
@@ -35,7 +37,7 @@ std::vector<Result> predict(const Arguments& a, Model& model) {
   for (std::size_t i = 0; i < paths.size(); ++i) results[i].path = paths[i];
   std::vector<float> logits;
   const auto bad =
-      for_each_batch(paths, model.crop, model.config.input_size,
+      for_each_batch(paths, model.preparation(a.max_pixels),
                      [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
                        logits.resize(which.size());
                        predictor.run(pixels, static_cast<Index>(which.size()), logits.data());
@@ -127,6 +129,7 @@ void add_predict(CLI::App& program) {
   command->add_option("--format", a->format, "table, csv or json")
       ->check(CLI::IsMember({"table", "csv", "json"}))
       ->capture_default_str();
+  add_max_pixels(*command, a->max_pixels);
   command->add_option("PATH", a->paths, "Pictures, or folders of them")->required();
   a->device.add_to(*command);
   command->callback([a] { run_predict(*a); });

@@ -9,6 +9,7 @@
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "apps/dfengine/data_arguments.h"
+#include "apps/dfengine/picture_arguments.h"
 #include "engine/memory.h"
 #include "engine/train/run_files.h"
 
@@ -28,7 +29,8 @@ struct Arguments {
   TrainOptions values;
   DeviceOptions device;
   std::string recipe = "finetune", optimizer, schedule, freeze;
-  bool hflip = true;
+  AugmentArguments augment;
+  std::string resize, crop;
   bool resume = false;
   bool no_progress = false;
 };
@@ -66,9 +68,11 @@ std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
       "Side in pixels: a multiple of 32, 96 to 320; default the weights' own, else 224"));
   add(command.add_option("--width", v.width, "Width multiplier; --weights bring their own")
           ->excludes(weights));
-  add(command.add_flag("--hflip,!--no-hflip", a.hflip, "Mirror half of the pictures at random"));
+  for (CLI::Option* option : add_resize(command, a.resize, a.crop)) add(option);
+  add(add_max_pixels(command, v.max_pixels));
+  for (CLI::Option* option : a.augment.add_to(command)) add(option);
   add(command.add_option("--seed", v.seed,
-                         "Of initial values, order, mirroring, dropout and --split"));
+                         "Of initial values, order, augmentation, dropout and --split"));
   return all;
 }
 
@@ -93,7 +97,10 @@ TrainOptions merge(const CLI::App& command, const Arguments& a) {
   if (given("--patience")) o.patience = v.patience;
   if (given("--img-size")) o.img_size = v.img_size;
   if (given("--width")) o.width = v.width;
-  if (given("--hflip")) o.hflip = a.hflip;
+  if (given("--resize")) o.resize = parse_resize(a.resize);
+  if (given("--crop")) o.crop = parse_crop(a.crop);
+  o.max_pixels = v.max_pixels;
+  o.augment = a.augment.over(o.augment);
   o.threads = a.device.threads;
   // Without weights there is nothing worth keeping frozen.
   if (o.weights.empty() && a.recipe == "finetune" && !given("--head-epochs")) o.head_epochs = 0;

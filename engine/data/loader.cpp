@@ -6,7 +6,6 @@
 #include <cstring>
 #include <system_error>
 
-#include "engine/data/resize.h"
 #include "kernels/error.h"
 
 namespace dfengine {
@@ -17,6 +16,7 @@ LoaderOptions checked(const LoaderOptions& options) {
     throw UsageError(fmt::format("loader: batch {}, size {} and threads {} must be at least 1",
                                  options.batch, options.size, options.threads));
   }
+  options.augment.validate();
   return options;
 }
 
@@ -105,7 +105,8 @@ bool Loader::next(Batch& batch) {
 }
 
 void Loader::work() {
-  Resizer resizer;
+  Preparer preparer(options_);
+  Augmenter augmenter(options_.resize);
   std::unique_lock lock(mutex_);
   while (true) {
     work_ready_.wait(lock, [this] { return stop_ || can_claim(); });
@@ -120,7 +121,7 @@ void Loader::work() {
     lock.unlock();
     std::exception_ptr error;
     try {
-      make_sample(index, epoch, resizer, out);
+      make_sample(index, epoch, preparer, augmenter, out);
     } catch (...) {
       error = std::current_exception();
     }
@@ -135,20 +136,21 @@ void Loader::work() {
   }
 }
 
-void Loader::make_sample(std::uint32_t index, std::uint64_t epoch, Resizer& resizer,
-                         std::uint8_t* out) {
+void Loader::make_sample(std::uint32_t index, std::uint64_t epoch, Preparer& preparer,
+                         Augmenter& augmenter, std::uint8_t* out) {
   const auto bytes = static_cast<std::size_t>(sample_bytes_);
   if (cache_ && cached_[index]) {
     std::memcpy(out, cache_.get() + index * bytes, bytes);
   } else {
-    prepare_image(decode_image(dataset_.path(dataset_.samples[index])), options_.crop,
-                  options_.size, resizer, out);
+    preparer.prepare(dataset_.path(dataset_.samples[index]), out);
     if (cache_) {
       std::memcpy(cache_.get() + index * bytes, out, bytes);
       cached_[index] = 1;
     }
   }
-  if (options_.hflip && flip_sample(options_.seed, epoch, index)) mirror(out, options_.size);
+  const Augmentation drawn =
+      draw_augmentation(options_.augment, options_.size, options_.seed, epoch, index);
+  augmenter.apply(drawn, out, options_.size);
 }
 
 }  // namespace dfengine

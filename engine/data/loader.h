@@ -9,17 +9,16 @@
 #include <thread>
 #include <vector>
 
+#include "engine/data/augment.h"
 #include "engine/data/dataset.h"
-#include "engine/data/image.h"
+#include "engine/data/prepare.h"
 #include "kernels/shape.h"
 
 namespace dfengine {
 
-struct LoaderOptions {
+struct LoaderOptions : Preparation {
   Index batch = 32;
-  Index size = 224;
-  Crop crop = Crop::None;
-  bool hflip = false;
+  AugmentOptions augment;
   bool shuffle = false;
   std::uint64_t seed = 0;
   int threads = 1;
@@ -70,7 +69,8 @@ class Loader {
   bool can_claim() const { return claimed_ < end_ && claimed_ / options_.batch < taken_ + kAhead; }
   void stop_workers();
   void work();
-  void make_sample(std::uint32_t index, std::uint64_t epoch, Resizer& resizer, std::uint8_t* out);
+  void make_sample(std::uint32_t index, std::uint64_t epoch, Preparer& preparer,
+                   Augmenter& augmenter, std::uint8_t* out);
 
   const Dataset& dataset_;
   const LoaderOptions options_;

@@ -69,7 +69,7 @@ class FeatureSteps final : public TrainingSteps {
         options_(in.options),
         loader_(loader_options(in.options, in.model, in.pool.size())),
         base_(in.model, in.pool, Predictor::Output::Pooled),
-        train_(in.train, loader_, base_.width(), in.options.hflip),
+        train_(in.train, loader_, base_.width(), in.options.augment.hflip),
         valid_(in.valid, loader_, base_.width(), false),
         executors_(make_head_training(in.model.config), "pooled",
                    {{1, 1, 1, base_.width()}, Element::F32}, in),
@@ -80,7 +80,7 @@ class FeatureSteps final : public TrainingSteps {
     const std::size_t n = in_.train.samples.size();
     order_ = epoch_order(static_cast<Index>(n), options_.seed, number, true);
     mirrored_.assign(n, false);
-    if (options_.hflip)
+    if (options_.augment.hflip)
       for (std::size_t i = 0; i < n; ++i)
         mirrored_[i] = flip_sample(options_.seed, number, static_cast<std::uint32_t>(i));
     train_.fill(mirrored_, base_, in_.interrupt);

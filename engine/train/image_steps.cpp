@@ -46,7 +46,7 @@ class ImageSteps final : public TrainingSteps {
  private:
   static LoaderOptions with_augmentation(LoaderOptions loader, const TrainOptions& options) {
     loader.shuffle = true;
-    loader.hflip = options.hflip;
+    loader.augment = options.augment;
     return loader;
   }
 
@@ -68,8 +68,7 @@ std::unique_ptr<TrainingSteps> make_image_steps(const StepsInput& input) {
 LoaderOptions loader_options(const TrainOptions& options, const Model& model, int pool_size) {
   LoaderOptions loader;
   loader.batch = options.batch_size;
-  loader.size = model.config.input_size;
-  loader.crop = model.crop;
+  static_cast<Preparation&>(loader) = model.preparation(options.max_pixels);
   loader.seed = options.seed;
   // One decoder keeps about eight training threads busy (bench/NOTES.md, "decoding").
   loader.threads = (pool_size + 7) / 8;

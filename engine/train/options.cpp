@@ -75,6 +75,8 @@ void TrainOptions::validate() const {
   require(head_epochs >= 0, "--head-epochs must not be negative");
   require(warmup >= 0 && std::isfinite(warmup), "--warmup must not be negative or infinite");
   require(patience >= 0, "--patience must not be negative");
+  augment.validate();
+  require(max_pixels >= 1 && max_pixels <= Index{1} << 30, "--max-pixels must be from 1 to 2^30");
   require(threads >= 0, "--threads must not be negative");
   require(dropout >= 0 && dropout < 1, "dropout must be in [0, 1)");
   require(unfreeze_at_epoch == -1 || unfreeze_at_epoch >= 1,
@@ -92,7 +94,7 @@ TrainOptions recipe(const std::string& name) {
   o.schedule = ScheduleKind::Constant;
   o.warmup = 0;
   o.dropout = 0;
-  o.hflip = false;
+  o.augment = {};
   o.pixels = PixelScale::ZeroOne;
   return o;
 }
@@ -115,7 +117,10 @@ nlohmann::json to_json(const TrainOptions& o) {
             {"img_size", o.img_size},
             {"width", o.width},
             {"dropout", o.dropout},
-            {"hflip", o.hflip},
+            {"augment", to_json(o.augment)},
+            {"resize", o.resize ? resize_name(*o.resize) : ""},
+            {"crop", o.crop ? crop_name(*o.crop) : ""},
+            {"max_pixels", o.max_pixels},
             {"pixels", name_of(kPixels, o.pixels)},
             {"threads", o.threads}});
   return j;
@@ -141,7 +146,11 @@ TrainOptions train_options_from_json(const nlohmann::json& j) {
     j.at("img_size").get_to(o.img_size);
     j.at("width").get_to(o.width);
     j.at("dropout").get_to(o.dropout);
-    j.at("hflip").get_to(o.hflip);
+    o.augment = augment_options_from_json(j.at("augment"));
+    const std::string resize = j.at("resize"), crop = j.at("crop");
+    if (!resize.empty()) o.resize = parse_resize(resize);
+    if (!crop.empty()) o.crop = parse_crop(crop);
+    j.at("max_pixels").get_to(o.max_pixels);
     o.pixels = parse(kPixels, j.at("pixels").get<std::string>(), "pixels");
     j.at("threads").get_to(o.threads);
     return o;

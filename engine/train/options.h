@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 
+#include "engine/data/augment.h"
 #include "engine/data/source.h"
 #include "kernels/shape.h"
 #include "layers/models/mobilenet_v2.h"
@@ -39,7 +41,11 @@ struct TrainOptions : DataOptions {
   Index img_size = 0;   // 0: the weights' own, 224 without weights
   double width = 1.0;   // without weights; else the weights' own
   double dropout = 0.2;
-  bool hflip = true;
+  AugmentOptions augment = {.hflip = true};
+  // How pictures are resized and cut; without a word the weights' own, else bilinear and whole.
+  std::optional<ResizeRule> resize;
+  std::optional<Crop> crop;
+  Index max_pixels = kMaxImagePixels;
   PixelScale pixels = PixelScale::Model;
 
   // Not part of the result: any value gives the same bits.

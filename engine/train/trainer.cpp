@@ -42,6 +42,12 @@ Model initial_model(const TrainOptions& o) {
   config.validate();
   Model model = base ? with_head(*base, config, o.seed) : make_model(config, o.seed);
   if (base) {
+    model.crop = base->crop;
+    model.resize = base->resize;
+  }
+  model.crop = o.crop.value_or(model.crop);
+  model.resize = o.resize.value_or(model.resize);
+  if (base) {
     for (const char* key : {"source_family", kBnFolded})
       if (base->notes.contains(key)) model.notes[key] = base->notes.at(key);
     model.notes["source_file"] = readable(o.weights.filename().string());
@@ -89,6 +95,8 @@ class Run {
         (static_cast<Index>(train_.samples.size()) + options_.batch_size - 1) / options_.batch_size;
     options_.img_size = model_.config.input_size;
     options_.width = model_.config.width;
+    options_.resize = model_.resize;
+    options_.crop = model_.crop;
     if (!checkpoint_) {
       model_.notes["train_args"] = arguments_note(options_);
       return;
@@ -144,8 +152,9 @@ class Run {
     checkpoint_.reset();
     const StepsInput input{
         model_, train_, valid_, options_, phase, pool_, optimizer_->gradients(), interrupt_};
-    steps_ =
-        phase.frozen_blocks == kFeatureBlocks ? make_feature_steps(input) : make_image_steps(input);
+    steps_ = phase.frozen_blocks == kFeatureBlocks && !options_.augment.beyond_mirror()
+                 ? make_feature_steps(input)
+                 : make_image_steps(input);
     const Index planned =
         model_.parameters.bytes() + optimizer_->touched_bytes() + steps_->planned_bytes();
     planned_bytes_ = std::max(planned_bytes_, planned);

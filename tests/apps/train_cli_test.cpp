@@ -74,7 +74,7 @@ TEST(TrainCommand, RecipesAreFilledInAndSingleSettingsPutOverThem) {
   EXPECT_EQ(args.at("freeze"), kFeatureBlocks);
   EXPECT_EQ(args.at("schedule"), "constant");
   EXPECT_EQ(args.at("pixels"), "zero_one");
-  EXPECT_EQ(args.at("hflip"), false);
+  EXPECT_EQ(args.at("augment").at("hflip"), false);
   EXPECT_EQ(args.at("epochs"), 2);
   EXPECT_EQ(args.at("lr"), 0.002);
 }

@@ -47,7 +47,7 @@ struct Way {
 TEST(Steps, ImagesAndFeaturesGiveTheSameLosses) {
   TrainOptions o = test::tiny_options("");
   for (bool hflip : {false, true}) {
-    o.hflip = hflip;
+    o.augment.hflip = hflip;
     Way images(o, kHeadAlone, make_image_steps), features(o, kHeadAlone, make_feature_steps);
     std::uint64_t total = 0;
     for (int epoch : {0, 1}) {
