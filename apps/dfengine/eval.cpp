@@ -6,6 +6,7 @@
 
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
+#include "apps/dfengine/data_arguments.h"
 #include "apps/dfengine/picture_arguments.h"
 #include "engine/data/csv.h"
 #include "engine/evaluate.h"
@@ -17,7 +18,8 @@ namespace dfengine {
 namespace {
 
 struct Arguments {
-  std::filesystem::path model, data, output;
+  std::filesystem::path model, output;
+  DataOptions data;
   std::string split = "test";
   Index max_pixels = kMaxImagePixels;
   DeviceOptions device;
@@ -42,7 +44,7 @@ nlohmann::json to_json(const Metrics& m, const Model& model, const Arguments& a)
             {"tp", m.confusion.tp}}},
           {"split", a.split},
           {"model", a.model.string()},
-          {"data", a.data.string()}};
+          {"data", to_json(a.data)}};
 }
 
 void print_table(const Metrics& m, const Model& model) {
@@ -74,7 +76,9 @@ void write_files(const Arguments& a, const nlohmann::json& metrics, const Datase
 void run_eval(const Arguments& a) {
   a.device.check();
   Model model = load_detector(a.model);
-  const Dataset dataset = scan_split(a.data, a.split);
+  const DataSource source = open_data(a.data, {a.split});
+  fmt::print("{}\n", source.describe());
+  const Dataset& dataset = source.splits.front();
   cpu::ThreadPool pool(a.device.thread_count());
   Predictor predictor(model, pool, Predictor::Output::Logits);
   LoaderOptions options;
@@ -102,10 +106,16 @@ void run_eval(const Arguments& a) {
 
 void add_eval(CLI::App& program) {
   auto a = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand("eval", "Figures of a model on DIR/SPLIT/{real,fake}");
+  CLI::App* command = program.add_subcommand("eval", "Figures of a model on labelled pictures");
   command->add_option("--model", a->model, "Model file, as train writes it")->required();
-  command->add_option("--data", a->data, "Folder that holds the split")->required();
-  command->add_option("--split", a->split, "Folder inside --data")->capture_default_str();
+  add_data_places(*command, a->data);
+  add_data_settings(*command, a->data, "--fractions");
+  command->add_option("--seed", a->data.seed, "Of --fractions: that of the training run")
+      ->capture_default_str();
+  command
+      ->add_option("--split", a->split,
+                   "train, valid, test, another folder of --data, or all of a set without splits")
+      ->capture_default_str();
   command->add_option("--output", a->output,
                       "Folder for report.html, metrics.json and predictions.csv");
   add_max_pixels(*command, a->max_pixels);

@@ -101,30 +101,23 @@ PackTrailer Pack::trailer(Index i) const {
   return trailer;
 }
 
-std::string Pack::reason(Index i) const {
-  const auto text = record(i);
-  const auto* begin = reinterpret_cast<const char*>(text.data());
-  return std::string(begin, strnlen(begin, text.size()));
-}
-
 void Pack::read(Index i, std::uint8_t* out) const {
   const auto pixels = record(i);
   std::memcpy(out, pixels.data(), pixels.size());
-  const PackTrailer stored = trailer(i);
   // Of the copy: it stays near, and the file might change below us.
-  if (stored.state != kPackPixels || stored.checksum != pack_checksum({out, pixels.size()})) {
+  if (trailer(i).checksum != pack_checksum({out, pixels.size()})) {
     throw DataError(
         fmt::format("{}: record {} is damaged (checksum); pack again", file_.string(), i));
   }
+  if (trailer(i).state == kPackPixels) return;
+  const auto* reason = reinterpret_cast<const char*>(out);
+  throw DataError(std::string(reason, strnlen(reason, pixels.size())));
 }
 
 std::vector<Dataset> open_pack(const std::filesystem::path& file,
                                const std::vector<std::string>& wanted) {
   const auto pack = std::make_shared<const Pack>(file);
-  const auto readable = [&](Dataset split) {
-    std::erase_if(split.samples, [&](const Sample& s) {
-      return std::ranges::binary_search(pack->bad(), s.record);
-    });
+  const auto packed = [&](Dataset split) {
     split.pack = pack;
     return split;
   };
@@ -132,7 +125,7 @@ std::vector<Dataset> open_pack(const std::filesystem::path& file,
   std::string names;
   for (const Dataset& split : pack->index().splits) {
     names += " " + split.split;
-    if (wanted.empty()) found.push_back(readable(split));
+    if (wanted.empty()) found.push_back(packed(split));
   }
   for (const std::string& name : wanted) {
     const std::string other = name == "valid" ? "val" : name == "val" ? "valid" : name;
@@ -142,7 +135,7 @@ std::vector<Dataset> open_pack(const std::filesystem::path& file,
     if (at == splits.end()) {
       throw DataError(fmt::format("{} has no split '{}'; it has:{}", file.string(), name, names));
     }
-    found.push_back(readable(*at));
+    found.push_back(packed(*at));
   }
   return found;
 }

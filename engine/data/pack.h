@@ -29,11 +29,10 @@ class Pack {
 
   const std::filesystem::path& file() const { return file_; }
   const PackIndex& index() const { return index_; }
-  // Records without a picture, in order, and why one has none.
+  // Records without a picture, in order.
   const std::vector<Index>& bad() const { return bad_; }
-  std::string reason(Index bad_record) const;
-  // out [size, size, 3]. Throws DataError where the record's checksum does not hold or it has no
-  // picture.
+  // out [size, size, 3]. Throws DataError where the record's checksum does not hold, and with the
+  // reason where it has no picture.
   void read(Index record, std::uint8_t* out) const;
 
  private:
@@ -50,8 +49,8 @@ class Pack {
 };
 
 // The splits of a packed file, in the order asked for ("valid" also finds "val" and the other way
-// round); all of them for none. Pictures that could not be read when it was packed are left out.
-// Throws DataError for a split that is not there.
+// round); all of them for none. Pictures that could not be read when it was packed are bad files
+// still. Throws DataError for a split that is not there.
 std::vector<Dataset> open_pack(const std::filesystem::path& file,
                                const std::vector<std::string>& wanted);
 

@@ -28,7 +28,7 @@ class FeatureCache {
   void fill(const std::vector<bool>& mirrored, Predictor& base,
             const std::atomic<bool>& interrupt) {
     std::vector<std::size_t> wanted;
-    Dataset missing{dataset_.root, dataset_.split, {}, dataset_.pack};
+    Dataset missing{dataset_.root, dataset_.split, {}, {}, dataset_.pack};
     for (std::size_t i = 0; i < mirrored.size(); ++i) {
       if (known_[i + (mirrored[i] ? mirrored.size() : 0)]) continue;
       wanted.push_back(i);

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "engine/json_bytes.h"
+#include "engine/train/picture_cache.h"
 #include "engine/train/run_files.h"
 #include "engine/unfold.h"
 #include "kernels/error.h"
@@ -48,7 +50,7 @@ Model initial_model(const TrainOptions& o) {
   if (base) {
     for (const char* key : {"source_family", kBnFolded})
       if (base->notes.contains(key)) model.notes[key] = base->notes.at(key);
-    model.notes["source_file"] = o.weights.filename().string();
+    model.notes["source_file"] = readable(o.weights.filename().string());
     model.notes["source_sha256"] = weights::sha256_hex(weights::read_file(o.weights));
   }
   return model;
@@ -59,6 +61,7 @@ std::string arguments_note(const TrainOptions& options) {
   nlohmann::json args = to_json(options);
   args.erase("output");
   args.erase("threads");
+  args.erase("cache");
   return args.dump();
 }
 
@@ -85,8 +88,7 @@ class Run {
         observer_(observer),
         interrupt_(interrupt),
         pool_(options_.threads > 0 ? options_.threads : cpu::ThreadPool::available()),
-        train_(scan_split(options_.data, "train")),
-        valid_(scan_split(options_.data, "valid")),
+        source_(open_data(options_, {"train", "valid"})),
         digest_(digest(train_, valid_)),
         checkpoint_(std::move(checkpoint)),
         model_(checkpoint_ ? std::move(checkpoint_->model) : initial_model(options_)) {
@@ -101,7 +103,7 @@ class Run {
       return;
     }
     if (checkpoint_->data_digest != digest_)
-      throw DataError(options_.data.string() +
+      throw DataError(source_.layout +
                       ": the pictures differ from those the run began with; start a new run");
     state_ = checkpoint_->state;
     if (state_.step > steps_per_epoch_)
@@ -112,6 +114,11 @@ class Run {
 
   TrainResult run() {
     announce();
+    if (!fill_disk_cache()) {
+      enter_phase(phase_of(options_, state_.epoch));
+      save();
+      return {TrainEnd::Interrupted, state_, planned_bytes_};
+    }
     while (!state_.finished && state_.epoch < options_.epochs) {
       enter_phase(phase_of(options_, state_.epoch));
       if (!train_epoch()) return {TrainEnd::Interrupted, state_, planned_bytes_};
@@ -124,9 +131,19 @@ class Run {
   void announce() {
     write_args(options_);
     if (observer_.start)
-      observer_.start({train_.count(0), train_.count(1), valid_.count(0), valid_.count(1),
-                       pool_.size(), state_.epoch + 1, checkpoint_.has_value(),
-                       trains_folded_base()});
+      observer_.start({source_.describe(), pool_.size(), state_.epoch + 1, checkpoint_.has_value(),
+                       trains_folded_base(),
+                       describe_cache(options_, source_.splits, model_.preparation())});
+  }
+
+  // False when interrupted.
+  bool fill_disk_cache() {
+    if (options_.cache != CacheMode::Disk) return true;
+    return cache_on_disk(options_.output, source_.splits, model_.preparation(options_.max_pixels),
+                         pool_, [this](Index done, Index total) {
+                           if (observer_.caching) observer_.caching(done, total);
+                           return !interrupt_;
+                         });
   }
 
   bool trains_folded_base() const {
@@ -201,6 +218,7 @@ class Run {
     state_.loss_sum += result.loss_sum;
     state_.correct += result.correct;
     state_.seen += result.n;
+    state_.waited += result.waited;
     ++state_.step;
     ++state_.total_steps;
   }
@@ -240,7 +258,8 @@ class Run {
                        m.accuracy,
                        m.roc_auc,
                        state_.last_lr,
-                       state_.seconds + seconds_since(begin)};
+                       state_.seconds + seconds_since(begin),
+                       state_.seconds > 0 ? state_.waited / state_.seconds : 0};
     state_.rows.push_back(row);
     if (best) {
       state_.best_auc = m.roc_auc;
@@ -264,7 +283,7 @@ class Run {
     state_.step = 0;
     state_.loss_sum = 0;
     state_.seen = state_.correct = 0;
-    state_.seconds = 0;
+    state_.seconds = state_.waited = 0;
     state_.finished = stop || state_.epoch >= options_.epochs;
   }
 
@@ -277,7 +296,9 @@ class Run {
   const TrainObserver& observer_;
   const std::atomic<bool>& interrupt_;
   cpu::ThreadPool pool_;
-  Dataset train_, valid_;
+  DataSource source_;
+  const Dataset& train_ = source_.splits[0];
+  const Dataset& valid_ = source_.splits[1];
   std::string digest_;
   std::optional<Checkpoint> checkpoint_;
   Model model_;
@@ -304,6 +325,8 @@ TrainResult train(const TrainOptions& options, bool resume, const TrainObserver&
   stored.output = options.output;
   stored.threads = options.threads;
   if (!options.data.empty()) stored.data = options.data;
+  if (!options.csv.empty()) stored.csv = options.csv;
+  if (!options.valid_csv.empty()) stored.valid_csv = options.valid_csv;
   return Run(std::move(stored), observer, interrupt, std::move(checkpoint)).run();
 }
 

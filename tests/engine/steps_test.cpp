@@ -6,6 +6,7 @@
 #include <cmath>
 #include <optional>
 
+#include "engine/data/folder_source.h"
 #include "engine/train/optimizer.h"
 #include "tests/engine/train_support.h"
 #include "tests/support/tolerance.h"

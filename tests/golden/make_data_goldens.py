@@ -2,9 +2,9 @@
 
     python tests/golden/make_data_goldens.py
 
-Writes data_resize.json, data_images.json and the pictures in images/ next to itself. All pictures
-are computed here; none comes from elsewhere. The versions used stand in each file under
-"made_with".
+Writes data_resize.json, data_images.json, data_jpeg_headers.json and the pictures in images/ next to
+itself. All pictures are computed here; none comes from elsewhere. The versions used stand in each
+file under "made_with".
 """
 import json
 import struct
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 import torchvision
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, JpegImagePlugin
 from torchvision.transforms import functional as F
 
 HERE = Path(__file__).parent
@@ -207,6 +207,22 @@ def image_goldens():
     return {"made_with": MADE_WITH, "cases": cases}
 
 
+def jpeg_header_goldens():
+    """What Pillow says of the JPEGs in images/ without decoding them."""
+    cases = []
+    for file in sorted(IMAGES.iterdir()):
+        if file.suffix.lower() not in (".jpg", ".jpeg"):
+            continue
+        image = Image.open(file)
+        across_down = {-1: (1, 1), 0: (1, 1), 1: (2, 1), 2: (2, 2)}[JpegImagePlugin.get_sampling(image)]
+        cases.append({"file": file.name, "h": image.height, "w": image.width,
+                      "components": len(image.getbands()),
+                      "progressive": bool(image.info.get("progressive", 0)),
+                      "sampling": across_down,
+                      "sums": [sum(image.quantization.get(t, [])) for t in (0, 1)]})
+    return {"made_with": MADE_WITH, "cases": cases}
+
+
 def write(name, goldens):
     lines = ",\n".join(json.dumps(case) for case in goldens["cases"])
     text = '{"made_with": %s, "cases": [\n%s\n]}\n' % (json.dumps(goldens["made_with"]), lines)
@@ -216,3 +232,4 @@ def write(name, goldens):
 if __name__ == "__main__":
     write("data_resize.json", resize_goldens())
     write("data_images.json", image_goldens())
+    write("data_jpeg_headers.json", jpeg_header_goldens())
