@@ -16,6 +16,9 @@ struct Sample {
   int label = 0;
 };
 
+// What becomes of a picture that cannot be read: left out and reported, or the end of the work.
+enum class OnBad { Skip, Fail };
+
 // A picture that cannot be used.
 struct BadFile {
   std::string split;
@@ -27,7 +30,7 @@ struct Dataset {
   std::filesystem::path root;
   std::string split;
   std::vector<Sample> samples;
-  std::vector<BadFile> unlisted;  // what was met beside the samples and could not be listed
+  std::vector<BadFile> unlisted = {};  // what was met beside the samples and could not be listed
 
   std::filesystem::path path(const Sample& sample) const { return root / sample.relative; }
   Index count(int label) const;
