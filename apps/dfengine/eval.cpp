@@ -11,6 +11,7 @@
 #include "engine/data/bad_files.h"
 #include "engine/data/csv.h"
 #include "engine/evaluate.h"
+#include "engine/report/report.h"
 #include "engine/train/run_files.h"
 #include "kernels/error.h"
 
@@ -110,7 +111,13 @@ void run_eval(const Arguments& a) {
   for (double prob : p.prob) require_number(a.model, prob);
   const Metrics m = compute_metrics(p.prob, p.label, model.threshold);
   print_table(m, model);
-  if (!a.output.empty()) write_files(a, to_json(m, model, a), dataset, p, model);
+  if (!a.output.empty()) {
+    write_files(a, to_json(m, model, a), dataset, p, model);
+    const std::vector<Interval> intervals =
+        bootstrap_intervals(p.prob, p.label, model.threshold, 0);
+    report::write_evaluation_report(
+        a.output, {model, pool, dataset, p, intervals, a.model.string(), command_line()});
+  }
   report_bad_files(a, bad_files, total);
 }
 
@@ -128,7 +135,8 @@ void add_eval(CLI::App& program) {
       ->add_option("--split", a->split,
                    "train, valid, test, another folder of --data, or all of a set without splits")
       ->capture_default_str();
-  command->add_option("--output", a->output, "Folder for metrics.json and predictions.csv");
+  command->add_option("--output", a->output,
+                      "Folder for report.html, metrics.json and predictions.csv");
   add_max_pixels(*command, a->max_pixels);
   command->add_flag("--no-progress", a->no_progress, "No progress line");
   a->device.add_to(*command);
