@@ -31,7 +31,9 @@ std::vector<CLI::Option*> add_data_settings(CLI::App& command, DataOptions& o,
                          "Column of the table: rows with one value stay in one split"),
       command.add_option_function<std::string>(
           "--on-bad", [&o](const std::string& name) { o.on_bad = parse_on_bad(name); },
-          "Pictures that cannot be read: skip (left out and listed) or fail")};
+          "Pictures that cannot be read: skip (the default: left out and listed, and eval ends "
+          "with "
+          "exit code 3) or fail")};
 }
 
 }  // namespace dfengine

@@ -6,6 +6,7 @@
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "apps/dfengine/picture_arguments.h"
+#include "engine/json_bytes.h"
 #include "engine/predictor.h"
 #include "kernels/error.h"
 #include "weights/safetensors.h"
@@ -39,7 +40,7 @@ void run_embed(const Arguments& a) {
         rows.resize(rows.size() + which.size() * width);
         predictor.run(pixels, static_cast<Index>(which.size()),
                       rows.data() + rows.size() - which.size() * width);
-        for (std::size_t i : which) names += paths[i].filename().string() + "\n";
+        for (std::size_t i : which) names += readable(paths[i].filename().string()) + "\n";
       });
   // Rows answer to the pictures in order: one that is missing would shift the rest.
   if (!bad.empty()) throw DataError(bad.front().reason);
@@ -48,7 +49,7 @@ void run_embed(const Arguments& a) {
       a.layer, {static_cast<std::int64_t>(rows.size() / width), static_cast<std::int64_t>(width)},
       std::span<const float>(rows)));
   file.metadata = {{"files", names},
-                   {"model", a.model.filename().string()},
+                   {"model", readable(a.model.filename().string())},
                    {"crop", crop_name(how.crop)},
                    {"resize", resize_name(how.resize)}};
   weights::write_safetensors(a.output, file);

@@ -8,6 +8,7 @@
 #include "apps/dfengine/common.h"
 #include "apps/dfengine/data_arguments.h"
 #include "apps/dfengine/picture_arguments.h"
+#include "engine/data/bad_files.h"
 #include "engine/data/csv.h"
 #include "engine/evaluate.h"
 #include "engine/report/report.h"
@@ -68,9 +69,19 @@ void write_files(const Arguments& a, const nlohmann::json& metrics, const Datase
              metrics.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   std::string csv = "path,label,prob_fake\n";
   for (std::size_t i = 0; i < p.prob.size(); ++i)
-    csv += fmt::format("{},{},{:.8f}\n", csv_field(dataset.samples[i].relative),
+    csv += fmt::format("{},{},{:.8f}\n", csv_field(dataset.samples[p.index[i]].relative),
                        model.classes[static_cast<std::size_t>(p.label[i])], p.prob[i]);
   write_text(a.output / "predictions.csv", csv);
+}
+
+// The figures stand; the exit code says that pictures are missing from them.
+void report_bad_files(const Arguments& a, const BadFiles& bad_files, Index total) {
+  if (bad_files.list().empty()) return;
+  if (!a.output.empty()) write_text(a.output / kBadFiles, bad_files.csv());
+  for (const BadFile& bad : bad_files.list())
+    fmt::print(stderr, "dfengine: {}: {}\n", bad.relative, bad.reason);
+  throw Exit{ExitCode::BadData,
+             fmt::format("{} of {} pictures could not be read", bad_files.list().size(), total)};
 }
 
 void run_eval(const Arguments& a) {
@@ -84,22 +95,30 @@ void run_eval(const Arguments& a) {
   LoaderOptions options;
   static_cast<Preparation&>(options) = model.preparation(a.max_pixels);
   options.threads = pool.size();
+  options.on_bad = a.data.on_bad;
   options.cache_bytes = 0;
   Loader loader(dataset, options);
   ProgressLine line(!a.no_progress);
   const auto total = static_cast<Index>(dataset.samples.size());
   const Predictions p = predict_split(predictor, dataset, loader, [&](Index done) {
     line.show(fmt::format("{} {}/{}", bar(static_cast<double>(done) / double(total)), done, total));
+    return true;
   });
   line.clear();
+  BadFiles bad_files;
+  bad_files.add_unlisted(dataset);
+  for (const LeftOut& bad : p.left_out) bad_files.add(dataset, bad.index, bad.reason);
   for (double prob : p.prob) require_number(a.model, prob);
   const Metrics m = compute_metrics(p.prob, p.label, model.threshold);
   print_table(m, model);
-  if (a.output.empty()) return;
-  write_files(a, to_json(m, model, a), dataset, p, model);
-  const std::vector<Interval> intervals = bootstrap_intervals(p.prob, p.label, model.threshold, 0);
-  report::write_evaluation_report(
-      a.output, {model, pool, dataset, p, intervals, a.model.string(), command_line()});
+  if (!a.output.empty()) {
+    write_files(a, to_json(m, model, a), dataset, p, model);
+    const std::vector<Interval> intervals =
+        bootstrap_intervals(p.prob, p.label, model.threshold, 0);
+    report::write_evaluation_report(
+        a.output, {model, pool, dataset, p, intervals, a.model.string(), command_line()});
+  }
+  report_bad_files(a, bad_files, total);
 }
 
 }  // namespace

@@ -190,6 +190,8 @@ void run_train(const CLI::App& command, const Arguments& a,
   fmt::print("peak memory {} MiB (planned {} MiB and the program itself)\n",
              peak_resident_bytes() >> 20, result.planned_bytes >> 20);
   const std::string folder = options.output.string();
+  if (const std::size_t bad = result.state.bad_files.size(); bad > 0)
+    fmt::print("{} pictures left out, for they cannot be read: {}/{}\n", bad, folder, kBadFiles);
   if (result.end == TrainEnd::Interrupted)
     throw Exit{
         ExitCode::Interrupted,

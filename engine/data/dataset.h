@@ -20,6 +20,9 @@ struct Sample {
 
 class Pack;
 
+// What becomes of a picture that cannot be read: left out and reported, or the end of the work.
+enum class OnBad { Skip, Fail };
+
 // A picture that cannot be used.
 struct BadFile {
   std::string split;

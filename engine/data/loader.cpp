@@ -96,6 +96,8 @@ void Loader::prepare_slot(Index batch) {
   const Index n = std::min(options_.batch, std::ssize(order_) - first);
   Slot& s = slot(batch);
   s.error = nullptr;
+  s.unreadable.clear();
+  s.batch.left_out.clear();
   s.missing = n;
   s.batch.n = n;
   s.batch.images.resize(static_cast<std::size_t>(n * sample_bytes_));
@@ -112,11 +114,39 @@ bool Loader::next(Batch& batch) {
   Slot& s = slot(taken_);
   batch_ready_.wait(lock, [&s] { return s.missing == 0; });
   if (s.error) std::rethrow_exception(s.error);
+  if (!s.unreadable.empty()) leave_out_unreadable(s);
   std::swap(s.batch, batch);
   if (taken_ + kAhead < batches_) prepare_slot(taken_ + kAhead);
   ++taken_;
   work_ready_.notify_all();
   return true;
+}
+
+// Closes the gaps that unreadable pictures left.
+void Loader::leave_out_unreadable(Slot& s) const {
+  std::sort(s.unreadable.begin(), s.unreadable.end());
+  Batch& b = s.batch;
+  auto bad = s.unreadable.begin();
+  Index kept = 0;
+  for (Index place = 0; place < b.n; ++place) {
+    const auto from = static_cast<std::size_t>(place), to = static_cast<std::size_t>(kept);
+    if (bad != s.unreadable.end() && bad->first == place) {
+      b.left_out.push_back({b.indices[from], std::move(bad->second)});
+      ++bad;
+      continue;
+    }
+    b.indices[to] = b.indices[from];
+    b.targets[to] = b.targets[from];
+    if (kept != place) {
+      std::memcpy(b.images.data() + kept * sample_bytes_, b.images.data() + place * sample_bytes_,
+                  static_cast<std::size_t>(sample_bytes_));
+    }
+    ++kept;
+  }
+  b.n = kept;
+  b.images.resize(static_cast<std::size_t>(kept * sample_bytes_));
+  b.targets.resize(static_cast<std::size_t>(kept));
+  b.indices.resize(static_cast<std::size_t>(kept));
 }
 
 void Loader::work() {
@@ -135,13 +165,20 @@ void Loader::work() {
     ++busy_;
     lock.unlock();
     std::exception_ptr error;
+    std::string unreadable;
     try {
       make_sample(index, epoch, preparer, augmenter, out);
+    } catch (const DataError& e) {
+      if (options_.on_bad == OnBad::Skip)
+        unreadable = e.what();
+      else
+        error = std::current_exception();
     } catch (...) {
       error = std::current_exception();
     }
     lock.lock();
     --busy_;
+    if (!unreadable.empty()) s.unreadable.emplace_back(place, std::move(unreadable));
     // The first in order, not in time: errors too are the same whatever the thread count.
     if (error && (!s.error || place < s.error_at)) {
       s.error = error;

@@ -6,6 +6,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -22,9 +23,16 @@ struct LoaderOptions : Preparation {
   bool shuffle = false;
   std::uint64_t seed = 0;
   int threads = 1;
+  OnBad on_bad = OnBad::Fail;
   // Prepared pixels are kept for later epochs when the whole data set (samples * size * size * 3
   // bytes) fits in this; 0 turns that off.
   std::uint64_t cache_bytes = std::uint64_t{2} << 30;
+};
+
+// A picture that was left out of its batch.
+struct LeftOut {
+  std::uint32_t index = 0;  // position in the data set
+  std::string reason;
 };
 
 struct Batch {
@@ -32,6 +40,7 @@ struct Batch {
   std::vector<std::uint8_t> images;    // [n, size, size, 3]
   std::vector<float> targets;          // [n] 1 = fake
   std::vector<std::uint32_t> indices;  // [n] positions in the data set
+  std::vector<LeftOut> left_out;       // with OnBad::Skip
 };
 
 // Batches come in the order of epoch_order and are the same bits whatever the thread count. The
@@ -51,7 +60,8 @@ class Loader {
   void start(std::uint64_t epoch, Index first_batch = 0);
   // Swaps the next batch with `batch`, whose buffers are used again; false after the last one and
   // before start(). A picture that cannot be decoded makes it throw DataError, naming the file,
-  // at this and every later call until start().
+  // at this and every later call until start(); or, with OnBad::Skip, its batch is smaller (n may
+  // be 0) while all others keep their pictures, in this epoch and every other.
   bool next(Batch& batch);
 
  private:
@@ -62,10 +72,12 @@ class Loader {
     Index missing = 0;   // pictures not yet there
     Index error_at = 0;  // place in the batch of the first picture that failed
     std::exception_ptr error;
+    std::vector<std::pair<Index, std::string>> unreadable;  // places and reasons, with OnBad::Skip
   };
 
   Slot& slot(Index batch) { return slots_[static_cast<std::size_t>(batch % kAhead)]; }
   void prepare_slot(Index batch);
+  void leave_out_unreadable(Slot& s) const;
   bool can_claim() const { return claimed_ < end_ && claimed_ / options_.batch < taken_ + kAhead; }
   void check_pack() const;
   void stop_workers();

@@ -11,9 +11,6 @@
 
 namespace dfengine {
 
-// What becomes of a picture that cannot be read: left out and reported, or the end of the work.
-enum class OnBad { Skip, Fail };
-
 struct DataOptions {
   // A folder of pictures or a table (.csv); with tables below, where their paths begin.
   std::filesystem::path data;

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "engine/json_bytes.h"
 #include "kernels/error.h"
 #include "weights/read_file.h"
 #include "weights/safetensors.h"
@@ -42,6 +43,13 @@ std::vector<EpochRow> rows_from_json(const json& all) {
   return rows;
 }
 
+json bad_files_to_json(const std::vector<BadFile>& files) {
+  json all = json::array();
+  for (const BadFile& f : files)
+    all.push_back({bytes_to_json(f.split), bytes_to_json(f.relative), bytes_to_json(f.reason)});
+  return all;
+}
+
 json to_json(const TrainState& s, const Optimizer& optimizer) {
   return {{"epoch", s.epoch},
           {"step", s.step},
@@ -57,6 +65,7 @@ json to_json(const TrainState& s, const Optimizer& optimizer) {
           {"best_epoch", s.best_epoch},
           {"plateau", {s.plateau.best, s.plateau.bad_epochs, s.plateau.factor}},
           {"rows", rows_to_json(s.rows)},
+          {"bad_files", bad_files_to_json(s.bad_files)},
           {"finished", s.finished},
           {"optimizer_steps", optimizer.steps()}};
 }
@@ -79,6 +88,9 @@ TrainState state_from_json(const json& j) {
   s.plateau.bad_epochs = j.at("plateau").at(1);
   s.plateau.factor = j.at("plateau").at(2);
   s.rows = rows_from_json(j.at("rows"));
+  for (const json& b : j.at("bad_files"))
+    s.bad_files.push_back(
+        {bytes_from_json(b.at(0)), bytes_from_json(b.at(1)), bytes_from_json(b.at(2))});
   j.at("finished").get_to(s.finished);
   return s;
 }

@@ -41,6 +41,7 @@ struct TrainState {
   int best_epoch = 0;        // counted from 1; 0: none yet
   Plateau plateau;
   std::vector<EpochRow> rows;
+  std::vector<BadFile> bad_files;  // pictures left out so far
   bool finished = false;
 };
 

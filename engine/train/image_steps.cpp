@@ -14,6 +14,8 @@ class ImageSteps final : public TrainingSteps {
   explicit ImageSteps(const StepsInput& in)
       : train_(in.train),
         valid_(in.valid),
+        bad_files_(in.bad_files),
+        interrupt_(in.interrupt),
         valid_options_(loader_options(in.options, in.model, in.pool.size())),
         train_options_(with_augmentation(valid_options_, in.options)),
         train_loader_(in.train, train_options_),
@@ -34,15 +36,20 @@ class ImageSteps final : public TrainingSteps {
     const auto begin = std::chrono::steady_clock::now();
     if (!train_loader_.next(batch_)) return std::nullopt;
     const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - begin;
+    for (const LeftOut& bad : batch_.left_out) bad_files_.add(train_, bad.index, bad.reason);
     StepResult result =
         executors_.run(batch_.images.data(), batch_.targets.data(), batch_.n, state);
     result.waited = waited.count();
     return result;
   }
 
-  Predictions validate() override {
+  std::optional<Predictions> validate() override {
     predictor_.refresh();
-    return predict_split(predictor_, valid_, valid_loader_);
+    Predictions p =
+        predict_split(predictor_, valid_, valid_loader_, [this](Index) { return !interrupt_; });
+    for (const LeftOut& bad : p.left_out) bad_files_.add(valid_, bad.index, bad.reason);
+    if (p.prob.size() + p.left_out.size() < valid_.samples.size()) return std::nullopt;
+    return p;
   }
 
   Index planned_bytes() const override {
@@ -59,6 +66,8 @@ class ImageSteps final : public TrainingSteps {
 
   const Dataset& train_;
   const Dataset& valid_;
+  BadFiles& bad_files_;
+  const std::atomic<bool>& interrupt_;
   LoaderOptions valid_options_, train_options_;
   Loader train_loader_, valid_loader_;
   BatchExecutors executors_;
@@ -78,6 +87,7 @@ LoaderOptions loader_options(const TrainOptions& options, const Model& model, in
   static_cast<Preparation&>(loader) = model.preparation(options.max_pixels);
   loader.seed = options.seed;
   loader.cache_bytes = memory_cache_bytes(options.cache);
+  loader.on_bad = options.on_bad;
   // One decoder keeps about eight training threads busy (bench/NOTES.md, "decoding").
   loader.threads = (pool_size + 7) / 8;
   return loader;

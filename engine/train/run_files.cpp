@@ -18,6 +18,11 @@ void create_run_folder(const std::filesystem::path& folder) {
   if (error) throw Error("cannot make folder " + folder.string() + ": " + error.message());
 }
 
+void remove_leftovers(const std::filesystem::path& folder) {
+  for (const char* name : {kBestModel, kCheckpoint, kResults, kArguments, kBadFiles})
+    weights::remove_temporaries(folder / name);
+}
+
 void write_args(const TrainOptions& options) {
   nlohmann::json args = to_json(options);
   args["engine_version"] = DFENGINE_VERSION;

@@ -106,13 +106,14 @@ class Run {
       throw DataError(source_.layout +
                       ": the pictures differ from those the run began with; start a new run");
     state_ = checkpoint_->state;
+    bad_files_ = BadFiles(state_.bad_files);
     if (state_.step > steps_per_epoch_)
       throw ModelFileError((options_.output / kCheckpoint).string() + ": step " +
                            std::to_string(state_.step) + " of an epoch that has " +
                            std::to_string(steps_per_epoch_));
   }
 
-  TrainResult run() {
+  TrainResult run() try {
     announce();
     if (!fill_disk_cache()) {
       enter_phase(phase_of(options_, state_.epoch));
@@ -122,14 +123,26 @@ class Run {
     while (!state_.finished && state_.epoch < options_.epochs) {
       enter_phase(phase_of(options_, state_.epoch));
       if (!train_epoch()) return {TrainEnd::Interrupted, state_, planned_bytes_};
-      if (finish_epoch()) return {TrainEnd::EarlyStop, state_, planned_bytes_};
+      const std::optional<bool> stop = finish_epoch();
+      if (!stop) return {TrainEnd::Interrupted, state_, planned_bytes_};
+      if (*stop) return {TrainEnd::EarlyStop, state_, planned_bytes_};
     }
     return {TrainEnd::Finished, state_, planned_bytes_};
+  } catch (const DataError&) {
+    write_bad_files();  // too many of them, perhaps
+    throw;
   }
 
  private:
+  // What the run was told to, and what is set aside before the first picture is read.
   void announce() {
+    remove_leftovers(options_.output);
     write_args(options_);
+    for (const Dataset& split : source_.splits) {
+      if (!split.unlisted.empty() && options_.on_bad == OnBad::Fail)
+        throw DataError(split.unlisted.front().relative + ": " + split.unlisted.front().reason);
+      bad_files_.add_unlisted(split);
+    }
     if (observer_.start)
       observer_.start({source_.describe(), pool_.size(), state_.epoch + 1, checkpoint_.has_value(),
                        trains_folded_base(),
@@ -167,7 +180,8 @@ class Run {
     if (checkpoint_ && inside) checkpoint_->restore(*optimizer_);
     checkpoint_.reset();
     const StepsInput input{
-        model_, train_, valid_, options_, phase, pool_, optimizer_->gradients(), interrupt_};
+        model_,     train_,    valid_, options_, phase, pool_, optimizer_->gradients(),
+        interrupt_, bad_files_};
     steps_ = phase.frozen_blocks == kFeatureBlocks && !options_.augment.beyond_mirror()
                  ? make_feature_steps(input)
                  : make_image_steps(input);
@@ -214,7 +228,7 @@ class Run {
     require_finite(std::isfinite(result.loss_sum), "the loss is");
     state_.last_lr = state_.plateau.factor *
                      learning_rate(options_, steps_per_epoch_, state_.epoch, state_.step);
-    optimizer_->update({pool_}, state_.last_lr);
+    if (result.n > 0) optimizer_->update({pool_}, state_.last_lr);
     state_.loss_sum += result.loss_sum;
     state_.correct += result.correct;
     state_.seen += result.n;
@@ -234,18 +248,23 @@ class Run {
   void report(double elapsed, Index first_step) const {
     if (!observer_.step) return;
     const double per_step = elapsed / static_cast<double>(state_.step - first_step);
-    const auto seen = static_cast<double>(state_.seen);
+    const auto seen = static_cast<double>(std::max(state_.seen, Index{1}));
     observer_.step({state_.epoch + 1, options_.epochs, state_.step, steps_per_epoch_,
                     state_.loss_sum / seen, static_cast<double>(state_.correct) / seen,
                     static_cast<double>(options_.batch_size) / per_step,
                     per_step * static_cast<double>(steps_per_epoch_ - state_.step)});
   }
 
-  // Validation, best model, files. True when patience has run out.
-  bool finish_epoch() {
+  // Validation, best model, files. Nothing when interrupted: a resumed run validates again.
+  std::optional<bool> finish_epoch() {
     const auto begin = Clock::now();
     require_finite(all_finite(model_.parameters), "parameters are");
-    const Predictions predictions = steps_->validate();
+    const std::optional<Predictions> validated = steps_->validate();
+    if (!validated) {
+      save();
+      return std::nullopt;
+    }
+    const Predictions& predictions = *validated;
     require_finite(std::ranges::none_of(predictions.prob, [](double p) { return std::isnan(p); }),
                    "validation outputs are");
     const Metrics m = compute_metrics(predictions.prob, predictions.label, 0.5);
@@ -289,7 +308,13 @@ class Run {
 
   void save() {
     require_finite(all_finite(model_.parameters), "parameters are");
+    state_.bad_files = bad_files_.list();
+    write_bad_files();
     save_checkpoint(options_.output / kCheckpoint, model_, *optimizer_, state_, options_, digest_);
+  }
+
+  void write_bad_files() const {
+    if (!bad_files_.list().empty()) write_text(options_.output / kBadFiles, bad_files_.csv());
   }
 
   TrainOptions options_;
@@ -299,6 +324,7 @@ class Run {
   DataSource source_;
   const Dataset& train_ = source_.splits[0];
   const Dataset& valid_ = source_.splits[1];
+  BadFiles bad_files_;
   std::string digest_;
   std::optional<Checkpoint> checkpoint_;
   Model model_;

@@ -137,7 +137,7 @@ TEST(DataDigest, DependsOnNamesLabelsSizesAndTheirOrder) {
     test::spill(folder->path() / "b.jpg", "123");
   }
   const auto set = [&](std::vector<Sample> samples) {
-    return Dataset{here.path(), "train", samples, {}};
+    return Dataset{here.path(), "train", samples};
   };
   Dataset a = set({{"a.jpg", 0}, {"b.jpg", 1}});
   const Dataset none = set({});
