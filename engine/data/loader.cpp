@@ -191,12 +191,10 @@ void Loader::work() {
 void Loader::make_sample(std::uint32_t index, std::uint64_t epoch, Preparer& preparer,
                          Augmenter& augmenter, std::uint8_t* out) {
   const auto bytes = static_cast<std::size_t>(sample_bytes_);
-  if (dataset_.pack) {
-    dataset_.pack->read(dataset_.samples[index].record, out);
-  } else if (cache_ && cached_[index]) {
+  if (cache_ && cached_[index]) {
     std::memcpy(out, cache_.get() + index * bytes, bytes);
   } else {
-    preparer.prepare(dataset_.path(dataset_.samples[index]), out);
+    prepare_sample(dataset_, dataset_.samples[index], preparer, out);
     if (cache_) {
       std::memcpy(cache_.get() + index * bytes, out, bytes);
       cached_[index] = 1;

@@ -114,6 +114,15 @@ void Pack::read(Index i, std::uint8_t* out) const {
   throw DataError(std::string(reason, strnlen(reason, pixels.size())));
 }
 
+void prepare_sample(const Dataset& dataset, const Sample& sample, Preparer& preparer,
+                    std::uint8_t* out) {
+  if (dataset.pack) {
+    dataset.pack->read(sample.record, out);
+  } else {
+    preparer.prepare(dataset.path(sample), out);
+  }
+}
+
 std::vector<Dataset> open_pack(const std::filesystem::path& file,
                                const std::vector<std::string>& wanted) {
   const auto pack = std::make_shared<const Pack>(file);

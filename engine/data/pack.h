@@ -54,6 +54,11 @@ class Pack {
 std::vector<Dataset> open_pack(const std::filesystem::path& file,
                                const std::vector<std::string>& wanted);
 
+// A sample's square picture, out [size, size, 3]: from the packed file where its set has one, else
+// from its own file. Throws DataError as both do.
+void prepare_sample(const Dataset& dataset, const Sample& sample, Preparer& preparer,
+                    std::uint8_t* out);
+
 struct PackResult {
   Index records = 0;
   Index resumed = 0;       // of these were there from an earlier try

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "engine/data/pack.h"
 #include "engine/json_bytes.h"
 #include "kernels/error.h"
 #include "weights/read_file.h"
