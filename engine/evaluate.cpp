@@ -1,5 +1,7 @@
 #include "engine/evaluate.h"
 
+#include <optional>
+
 namespace dfengine {
 
 void run_views(Predictor& predictor, const std::uint8_t* images, Index n, Index views, float* out) {
@@ -13,25 +15,32 @@ void run_views(Predictor& predictor, const std::uint8_t* images, Index n, Index 
 }
 
 Predictions predict_split(Predictor& predictor, const Dataset& dataset, Loader& loader,
-                          const std::function<void(Index)>& done) {
+                          const std::function<bool(Index)>& done) {
+  std::vector<std::optional<double>> logit(dataset.samples.size());
   Predictions result;
-  result.logit.resize(dataset.samples.size());
-  result.prob.resize(dataset.samples.size());
-  for (const Sample& s : dataset.samples) result.label.push_back(s.label);
   Batch batch;
   std::vector<float> logits;
   const Index views = view_count(loader.options().views);
   Index seen = 0;
+  const Index bytes = predictor.input_size() * predictor.input_size() * 3;
   loader.start(0);
   while (loader.next(batch)) {
-    logits.resize(static_cast<std::size_t>(batch.n));
-    run_views(predictor, batch.images.data(), batch.n, views, logits.data());
-    for (std::size_t i = 0; i < logits.size(); ++i) {
-      result.logit[batch.indices[i]] = logits[i];
-      result.prob[batch.indices[i]] = predictor.model().probability(logits[i]);
-    }
-    seen += batch.n;
-    if (done) done(seen);
+    // Blank pictures stand for those left out: no plan is made for a batch of that size.
+    const Index n = batch.n + std::ssize(batch.left_out);
+    if (batch.n < n) batch.images.resize(static_cast<std::size_t>(n * views * bytes));
+    logits.resize(static_cast<std::size_t>(n));
+    run_views(predictor, batch.images.data(), n, views, logits.data());
+    for (std::size_t i = 0; i < batch.indices.size(); ++i) logit[batch.indices[i]] = logits[i];
+    for (LeftOut& left_out : batch.left_out) result.left_out.push_back(std::move(left_out));
+    seen += n;
+    if (done && !done(seen)) break;
+  }
+  for (std::uint32_t i = 0; i < logit.size(); ++i) {
+    if (!logit[i]) continue;
+    result.logit.push_back(*logit[i]);
+    result.prob.push_back(predictor.model().probability(*logit[i]));
+    result.label.push_back(dataset.samples[i].label);
+    result.index.push_back(i);
   }
   return result;
 }

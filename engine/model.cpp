@@ -39,6 +39,7 @@ Model model_from_tensors(const weights::TensorFile& file, const std::string& nam
 
   Model model = make_model(config, 0);
   model.crop = meta.crop;
+  model.resize = meta.resize;
   model.classes = meta.classes;
   if (config.head == Head::Detector && model.classes.empty()) model.classes = {"real", "fake"};
   if (!meta.positive_class.empty()) model.positive_class = meta.positive_class;

@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <map>
 
-#include "engine/data/image.h"
+#include "engine/data/prepare.h"
 #include "engine/metrics/calibration.h"
 #include "engine/parameters.h"
 #include "layers/models/mobilenet_v2.h"
@@ -16,7 +16,9 @@ namespace dfengine {
 struct Model {
   MobileNetV2Config config;
   ParameterStore parameters;
-  Crop crop = Crop::None;                               // how pictures were cut in training
+  // How pictures were resized and cut in training.
+  Crop crop = Crop::None;
+  ResizeRule resize = ResizeRule::Bilinear;
   std::vector<std::string> classes = {"real", "fake"};  // by label; empty for an ImageNet head
   std::string positive_class = "fake";
   // prob_fake = sigmoid(logit / temperature); prob_fake >= threshold is called fake.
@@ -25,6 +27,10 @@ struct Model {
   // Anything else that travels with the file: source_file, source_sha256, train_args, ...
   std::map<std::string, std::string> notes = {};
 
+  // What its pictures go through.
+  Preparation preparation(Index max_pixels = kMaxImagePixels) const {
+    return {config.input_size, crop, resize, max_pixels};
+  }
   // Input "images", outputs "pooled" and, with a head, "logits".
   Graph graph() const { return make_mobilenet_v2(config); }
   // Of being fake, calibrated.

@@ -108,6 +108,11 @@ constexpr std::initializer_list<std::pair<const char*, Head>> kHeads = {
 constexpr std::initializer_list<std::pair<const char*, Crop>> kCrops = {{"none", Crop::None},
                                                                         {"center", Crop::Center}};
 
+constexpr std::initializer_list<std::pair<const char*, ResizeRule>> kResizeRules = {
+    {"bilinear_antialias", ResizeRule::Bilinear},
+    {"bicubic_antialias", ResizeRule::Bicubic},
+    {"nearest", ResizeRule::Nearest}};
+
 template <class Enum>
 std::string name_of(std::initializer_list<std::pair<const char*, Enum>> names, Enum value) {
   for (const auto& [name, result] : names)
@@ -137,10 +142,7 @@ ModelMetadata read_metadata(const std::map<std::string, std::string>& entries,
   read.text("positive_class", m.positive_class);
   read.number("temperature", m.temperature);
   read.number("threshold", m.threshold);
-  // What pictures go through is the same for every model so far; another rule needs another engine.
-  std::string resize = "bilinear_antialias";
-  read.text("resize", resize);
-  if (resize != "bilinear_antialias") read.fail("resize", resize, "bilinear_antialias");
+  read.choice("resize", kResizeRules, m.resize);
   std::string format;
   read.text("format", format);
   m.notes = read.rest();
@@ -167,7 +169,7 @@ std::map<std::string, std::string> write_metadata(const Model& model) {
   m["std"] = fmt::format("{}", fmt::join(c.std_dev, ","));
   m["head"] = name_of(kHeads, c.head);
   m["dropout"] = fmt::format("{}", c.dropout);
-  m["resize"] = "bilinear_antialias";
+  m["resize"] = name_of(kResizeRules, model.resize);
   m["crop"] = name_of(kCrops, model.crop);
   if (!model.classes.empty()) {
     std::vector<std::string> names;

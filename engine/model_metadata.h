@@ -11,6 +11,7 @@ struct ModelMetadata {
   bool has_width = false;  // else the width follows from the tensors
   bool has_head = false;   // else the head does
   Crop crop = Crop::None;
+  ResizeRule resize = ResizeRule::Bilinear;
   std::vector<std::string> classes;
   std::string positive_class;
   double temperature = 1;

@@ -80,6 +80,7 @@ std::vector<RobustnessRow> measure_robustness(Predictor& predictor, const Datase
     const Index row = std::ssize(rows);
     const Predictions p = predict_split(predictor, dataset, loader, [&](Index pictures) {
       if (done) done(row, pictures);
+      return true;
     });
     rows.push_back({what, summarize(p.prob, p.label, threshold, seed)});
   }

@@ -17,6 +17,7 @@ enum class RandomStream : std::uint32_t {
   Augment = 6,
   Noise = 7,
   Bootstrap = 8,
+  Split = 16,
 };
 
 // Four 32-bit words for one counter value. `sub` is a second counter (epoch, step, tensor number).

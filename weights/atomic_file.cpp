@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "kernels/error.h"
 #include "weights/unique_fd.h"
@@ -85,6 +86,21 @@ void write_file_atomic(const std::filesystem::path& path, std::span<const std::b
   temporary.rename_to_target();
   // EINVAL: the file system does not sync folders.
   if (fsync(folder.get()) != 0 && errno != EINVAL) fail(path, "sync its folder");
+}
+
+void remove_temporaries(const std::filesystem::path& path) {
+  const std::string prefix = path.filename().string() + ".tmp-";
+  const std::filesystem::path parent = path.has_parent_path() ? path.parent_path() : ".";
+  std::error_code error, ignored;
+  std::vector<std::filesystem::path> found;
+  for (std::filesystem::directory_iterator it(parent, error), end; !error && it != end;
+       it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (!name.starts_with(prefix)) continue;
+    const std::string numbers = name.substr(prefix.size());
+    if (numbers.find_first_not_of("0123456789-") == std::string::npos) found.push_back(it->path());
+  }
+  for (const std::filesystem::path& file : found) std::filesystem::remove(file, ignored);
 }
 
 }  // namespace dfengine::weights

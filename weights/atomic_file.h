@@ -11,7 +11,11 @@ namespace dfengine::weights {
 // the folder. Throws Error with the path, the failed step and the system's reason; the target is
 // then as it was and the temporary file is gone. Two exceptions: if syncing the folder is what
 // failed, the new file stands but may not survive a power cut; and a killed process leaves its
-// temporary file. A symbolic link at the target is replaced, not followed.
+// temporary file (remove_temporaries). A symbolic link at the target is replaced, not followed.
 void write_file_atomic(const std::filesystem::path& path, std::span<const std::byte> bytes);
+
+// Removes the temporary files that killed processes left beside `path`. Only for one that no other
+// process writes. What cannot be removed stays.
+void remove_temporaries(const std::filesystem::path& path);
 
 }  // namespace dfengine::weights

@@ -16,6 +16,9 @@ void add_convert(CLI::App& program);
 void add_explain(CLI::App& program);
 void add_info(CLI::App& program);
 void add_synth(CLI::App& program);
+void add_pack(CLI::App& program);
+void add_augment(CLI::App& program);
+void add_bench(CLI::App& program);
 
 // Exit codes of the program.
 enum class ExitCode : int {

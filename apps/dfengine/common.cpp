@@ -10,7 +10,6 @@
 #include <fstream>
 
 #include "engine/data/dataset.h"
-#include "engine/data/resize.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/cuda/context.h"
 #include "kernels/error.h"
@@ -84,26 +83,20 @@ std::vector<std::filesystem::path> list_pictures(
   throw DataError("cannot list " + e.path1().string() + ": " + e.code().message());
 }
 
-Crop parse_crop(const std::string& name) {
-  if (name == "none") return Crop::None;
-  if (name == "center") return Crop::Center;
-  throw UsageError("crop '" + name + "' is unknown; known: none center");
-}
-
 std::vector<BadPicture> for_each_batch(
-    const std::vector<std::filesystem::path>& paths, Crop crop, Index size,
+    const std::vector<std::filesystem::path>& paths, const Preparation& how,
     const std::function<void(const std::uint8_t*, const std::vector<std::size_t>&)>& use,
     Views views) {
   constexpr std::size_t kBatch = 32;
-  const auto bytes = static_cast<std::size_t>(view_count(views) * size * size * 3);
+  const auto bytes = static_cast<std::size_t>(view_count(views) * how.size * how.size * 3);
   std::vector<std::uint8_t> pixels(kBatch * bytes);
   std::vector<std::size_t> which;
   std::vector<BadPicture> bad;
-  Resizer resizer;
+  Preparer preparer(how);
   for (std::size_t i = 0; i < paths.size(); ++i) {
     try {
-      prepare_views(decode_image(paths[i]), crop, size, views, resizer,
-                    pixels.data() + which.size() * bytes);
+      preparer.prepare(preparer.decode(paths[i]), how.crop, views,
+                       pixels.data() + which.size() * bytes);
       which.push_back(i);
     } catch (const DataError& e) {
       bad.push_back({paths[i], e.what()});

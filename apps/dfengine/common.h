@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/data/prepare.h"
 #include "engine/data/views.h"
 
 namespace dfengine {
@@ -39,19 +40,16 @@ void add_tta(CLI::App& command, std::string& tta);
 // --threshold: what is called fake instead of the model's own.
 void add_threshold(CLI::App& command, std::optional<double>& threshold);
 
-// "none" or "center"; UsageError otherwise.
-Crop parse_crop(const std::string& name);
-
 // A picture that could not be used.
 struct BadPicture {
   std::filesystem::path path;
   std::string reason;
 };
 
-// Decodes the pictures batch by batch and hands each batch [n, views, size, size, 3] to `use`, with
-// the positions in `paths` of the pictures in it. Returns those that could not be read.
+// Prepares the pictures batch by batch and hands each batch [n, views, size, size, 3] to `use`,
+// with the positions in `paths` of the pictures in it. Returns those that could not be read.
 std::vector<BadPicture> for_each_batch(
-    const std::vector<std::filesystem::path>& paths, Crop crop, Index size,
+    const std::vector<std::filesystem::path>& paths, const Preparation& how,
     const std::function<void(const std::uint8_t* pixels, const std::vector<std::size_t>& which)>&
         use,
     Views views = Views::One);

@@ -5,6 +5,8 @@
 
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
+#include "apps/dfengine/picture_arguments.h"
+#include "engine/json_bytes.h"
 #include "engine/predictor.h"
 #include "kernels/error.h"
 #include "weights/safetensors.h"
@@ -15,7 +17,8 @@ namespace {
 struct Arguments {
   std::filesystem::path model, output;
   std::vector<std::filesystem::path> paths;
-  std::string layer = "pooled", crop = "none";
+  std::string layer = "pooled", resize, crop;
+  Index max_pixels = kMaxImagePixels;
   DeviceOptions device;
 };
 
@@ -27,23 +30,28 @@ void run_embed(const Arguments& a) {
   Predictor predictor(model, pool,
                       a.layer == "pooled" ? Predictor::Output::Pooled : Predictor::Output::Logits);
   const auto width = static_cast<std::size_t>(predictor.width());
+  Preparation how = model.preparation(a.max_pixels);
+  if (!a.crop.empty()) how.crop = parse_crop(a.crop);
+  if (!a.resize.empty()) how.resize = parse_resize(a.resize);
   std::vector<float> rows;
   std::string names;
-  const auto bad =
-      for_each_batch(paths, parse_crop(a.crop), predictor.input_size(),
-                     [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
-                       rows.resize(rows.size() + which.size() * width);
-                       predictor.run(pixels, static_cast<Index>(which.size()),
-                                     rows.data() + rows.size() - which.size() * width);
-                       for (std::size_t i : which) names += paths[i].filename().string() + "\n";
-                     });
+  const auto bad = for_each_batch(
+      paths, how, [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
+        rows.resize(rows.size() + which.size() * width);
+        predictor.run(pixels, static_cast<Index>(which.size()),
+                      rows.data() + rows.size() - which.size() * width);
+        for (std::size_t i : which) names += readable(paths[i].filename().string()) + "\n";
+      });
   // Rows answer to the pictures in order: one that is missing would shift the rest.
   if (!bad.empty()) throw DataError(bad.front().reason);
   weights::TensorFile file;
   file.tensors.push_back(weights::make_tensor(
       a.layer, {static_cast<std::int64_t>(rows.size() / width), static_cast<std::int64_t>(width)},
       std::span<const float>(rows)));
-  file.metadata = {{"files", names}, {"model", a.model.filename().string()}, {"crop", a.crop}};
+  file.metadata = {{"files", names},
+                   {"model", readable(a.model.filename().string())},
+                   {"crop", crop_name(how.crop)},
+                   {"resize", resize_name(how.resize)}};
   weights::write_safetensors(a.output, file);
   fmt::print("{}: {} [{}, {}]\n", a.output.string(), a.layer, rows.size() / width, width);
 }
@@ -58,9 +66,8 @@ void add_embed(CLI::App& program) {
   command->add_option("--layer", a->layer, "pooled or logits")
       ->check(CLI::IsMember({"pooled", "logits"}))
       ->capture_default_str();
-  command->add_option("--crop", a->crop, "none: resize to the square; center: resize, then cut")
-      ->check(CLI::IsMember({"none", "center"}))
-      ->capture_default_str();
+  add_resize(*command, a->resize, a->crop);
+  add_max_pixels(*command, a->max_pixels);
   command->add_option("--output", a->output, "Safetensors file to write")->required();
   command->add_option("PATH", a->paths, "Pictures, or folders of them")->required();
   a->device.add_to(*command);

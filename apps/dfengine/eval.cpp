@@ -7,6 +7,9 @@
 
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
+#include "apps/dfengine/data_arguments.h"
+#include "apps/dfengine/picture_arguments.h"
+#include "engine/data/bad_files.h"
 #include "engine/data/csv.h"
 #include "engine/evaluate.h"
 #include "engine/report/report.h"
@@ -18,9 +21,11 @@ namespace dfengine {
 namespace {
 
 struct Arguments {
-  std::filesystem::path model, data, output;
+  std::filesystem::path model, output;
+  DataOptions data;
   std::string split = "test", tta = "none";
   std::optional<double> threshold;
+  Index max_pixels = kMaxImagePixels;
   DeviceOptions device;
   bool no_progress = false, perturb = false;
 };
@@ -51,7 +56,7 @@ nlohmann::json to_json(const Result& r, const Model& model, const Arguments& a) 
   j["tta"] = a.tta;
   j["split"] = a.split;
   j["model"] = a.model.string();
-  j["data"] = a.data.string();
+  j["data"] = to_json(a.data);
   return j;
 }
 
@@ -74,22 +79,34 @@ void write_files(const Arguments& a, const nlohmann::json& metrics, const Datase
              metrics.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   std::string csv = "path,label,prob_fake\n";
   for (std::size_t i = 0; i < p.prob.size(); ++i)
-    csv += fmt::format("{},{},{}\n", csv_field(dataset.samples[i].relative),
+    csv += fmt::format("{},{},{}\n", csv_field(dataset.samples[p.index[i]].relative),
                        model.classes[static_cast<std::size_t>(p.label[i])], p.prob[i]);
   write_text(a.output / "predictions.csv", csv);
+}
+
+// The figures stand; the exit code says that pictures are missing from them.
+void report_bad_files(const Arguments& a, const BadFiles& bad_files, Index total) {
+  if (bad_files.list().empty()) return;
+  if (!a.output.empty()) write_text(a.output / kBadFiles, bad_files.csv());
+  for (const BadFile& bad : bad_files.list())
+    fmt::print(stderr, "dfengine: {}: {}\n", bad.relative, bad.reason);
+  throw Exit{ExitCode::BadData,
+             fmt::format("{} of {} pictures could not be read", bad_files.list().size(), total)};
 }
 
 void run_eval(const Arguments& a) {
   a.device.check();
   Model model = load_detector(a.model);
   model.threshold = a.threshold.value_or(model.threshold);
-  const Dataset dataset = scan_split(a.data, a.split);
+  const DataSource source = open_data(a.data, {a.split});
+  fmt::print("{}\n", source.describe());
+  const Dataset& dataset = source.splits.front();
   cpu::ThreadPool pool(a.device.thread_count());
   Predictor predictor(model, pool, Predictor::Output::Logits);
   LoaderOptions options;
-  options.size = model.config.input_size;
-  options.crop = model.crop;
+  static_cast<Preparation&>(options) = model.preparation(a.max_pixels);
   options.threads = pool.size();
+  options.on_bad = a.data.on_bad;
   options.cache_bytes = 0;
   options.views = parse_views(a.tta);
   Loader loader(dataset, options);
@@ -97,8 +114,12 @@ void run_eval(const Arguments& a) {
   const auto total = static_cast<Index>(dataset.samples.size());
   const Predictions p = predict_split(predictor, dataset, loader, [&](Index done) {
     line.show(fmt::format("{} {}/{}", bar(static_cast<double>(done) / double(total)), done, total));
+    return true;
   });
   line.clear();
+  BadFiles bad_files;
+  bad_files.add_unlisted(dataset);
+  for (const LeftOut& bad : p.left_out) bad_files.add(dataset, bad.index, bad.reason);
   for (double prob : p.prob) require_number(a.model, prob);
   const Result result = summarize_all(p, model);
   print(result, model);
@@ -114,20 +135,28 @@ void run_eval(const Arguments& a) {
     metrics["robustness"] = to_json(rows);
     tables.push_back(to_table(rows));
   }
-  if (a.output.empty()) return;
-  write_files(a, metrics, dataset, p, model);
-  report::write_evaluation_report(a.output, {model, pool, dataset, p, result.at.intervals,
-                                             a.model.string(), command_line(), tables});
+  if (!a.output.empty()) {
+    write_files(a, metrics, dataset, p, model);
+    report::write_evaluation_report(a.output, {model, pool, dataset, p, result.at.intervals,
+                                               a.model.string(), command_line(), tables});
+  }
+  report_bad_files(a, bad_files, total);
 }
 
 }  // namespace
 
 void add_eval(CLI::App& program) {
   auto a = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand("eval", "Figures of a model on DIR/SPLIT/{real,fake}");
+  CLI::App* command = program.add_subcommand("eval", "Figures of a model on labelled pictures");
   command->add_option("--model", a->model, "Model file, as train writes it")->required();
-  command->add_option("--data", a->data, "Folder that holds the split")->required();
-  command->add_option("--split", a->split, "Folder inside --data")->capture_default_str();
+  add_data_places(*command, a->data);
+  add_data_settings(*command, a->data, "--fractions");
+  command->add_option("--seed", a->data.seed, "Of --fractions: that of the training run")
+      ->capture_default_str();
+  command
+      ->add_option("--split", a->split,
+                   "train, valid, test, another folder of --data, or all of a set without splits")
+      ->capture_default_str();
   add_tta(*command, a->tta);
   command->add_flag(
       "--perturb", a->perturb,
@@ -136,6 +165,7 @@ void add_eval(CLI::App& program) {
   add_threshold(*command, a->threshold);
   command->add_option("--output", a->output,
                       "Folder for report.html, metrics.json and predictions.csv");
+  add_max_pixels(*command, a->max_pixels);
   command->add_flag("--no-progress", a->no_progress, "No progress line");
   a->device.add_to(*command);
   command->callback([a] { run_eval(*a); });

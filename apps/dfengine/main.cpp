@@ -31,6 +31,9 @@ int run(int argc, char** argv) {
   dfengine::add_info(program);
   dfengine::add_ablate(program);
   dfengine::add_synth(program);
+  dfengine::add_pack(program);
+  dfengine::add_augment(program);
+  dfengine::add_bench(program);
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -7,6 +7,7 @@
 
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
+#include "apps/dfengine/picture_arguments.h"
 #include "engine/data/csv.h"
 #include "engine/evaluate.h"
 #include "kernels/error.h"
@@ -19,6 +20,7 @@ struct Arguments {
   std::vector<std::filesystem::path> paths;
   std::string format = "table", tta = "none";
   std::optional<double> threshold;
+  Index max_pixels = kMaxImagePixels;
   DeviceOptions device;
 };
 
@@ -37,7 +39,7 @@ std::vector<Result> predict(const Arguments& a, Model& model) {
   const Views views = parse_views(a.tta);
   std::vector<float> logits;
   const auto bad = for_each_batch(
-      paths, model.crop, model.config.input_size,
+      paths, model.preparation(a.max_pixels),
       [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
         logits.resize(which.size());
         run_views(predictor, pixels, static_cast<Index>(which.size()), view_count(views),
@@ -139,6 +141,7 @@ void add_predict(CLI::App& program) {
       ->capture_default_str();
   add_tta(*command, a->tta);
   add_threshold(*command, a->threshold);
+  add_max_pixels(*command, a->max_pixels);
   command->add_option("PATH", a->paths, "Pictures, or folders of them")->required();
   a->device.add_to(*command);
   command->callback([a] { run_predict(*a); });

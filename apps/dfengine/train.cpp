@@ -1,4 +1,4 @@
-// dfengine train: fine-tunes or trains MobileNetV2 on DIR/{train,valid}/{real,fake}.
+// dfengine train: fine-tunes or trains MobileNetV2 on labelled pictures.
 #include "engine/train/trainer.h"
 
 #include <fmt/format.h>
@@ -7,6 +7,8 @@
 
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
+#include "apps/dfengine/data_arguments.h"
+#include "apps/dfengine/picture_arguments.h"
 #include "engine/memory.h"
 #include "engine/model.h"
 #include "engine/report/report.h"
@@ -20,7 +22,8 @@ struct Arguments {
   TrainOptions values;
   DeviceOptions device;
   std::string recipe = "finetune", optimizer, schedule, freeze, threshold_metric;
-  bool hflip = true;
+  AugmentArguments augment;
+  std::string resize, crop, cache = "auto";
   bool resume = false;
   bool no_progress = false;
 };
@@ -60,12 +63,21 @@ std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
       "Side in pixels: a multiple of 32, 96 to 320; default the weights' own, else 224"));
   add(command.add_option("--width", v.width, "Width multiplier; --weights bring their own")
           ->excludes(weights));
-  add(command.add_flag("--hflip,!--no-hflip", a.hflip, "Mirror half of the pictures at random"));
   add(command.add_option("--threshold-metric", a.threshold_metric,
                          "What the model's threshold is best at on the validation pictures: "
                          "balanced-accuracy, f1, eer, or fpr@x: most fakes found with at most a "
                          "share x of the reals called fake"));
-  add(command.add_option("--seed", v.seed, "Of initial values, order, mirroring and dropout"));
+  for (CLI::Option* option : add_resize(command, a.resize, a.crop)) add(option);
+  add(add_max_pixels(command, v.max_pixels));
+  add(command
+          .add_option("--cache", a.cache,
+                      "Prepared pictures between epochs: ram, disk (OUTPUT/cache.dfpack), or auto "
+                      "(memory where they take at most 40 % of what is free)")
+          ->check(CLI::IsMember({"auto", "ram", "disk"}))
+          ->capture_default_str());
+  for (CLI::Option* option : a.augment.add_to(command)) add(option);
+  add(command.add_option("--seed", v.seed,
+                         "Of initial values, order, augmentation, dropout and --split"));
   return all;
 }
 
@@ -74,7 +86,7 @@ TrainOptions merge(const CLI::App& command, const Arguments& a) {
   TrainOptions o = recipe(a.recipe);
   const TrainOptions& v = a.values;
   const auto given = [&](const char* name) { return command.get_option(name)->count() > 0; };
-  o.data = v.data;
+  static_cast<DataOptions&>(o) = v;
   o.output = v.output;
   o.weights = v.weights;
   if (given("--epochs")) o.epochs = v.epochs;
@@ -90,9 +102,12 @@ TrainOptions merge(const CLI::App& command, const Arguments& a) {
   if (given("--patience")) o.patience = v.patience;
   if (given("--img-size")) o.img_size = v.img_size;
   if (given("--width")) o.width = v.width;
-  if (given("--hflip")) o.hflip = a.hflip;
   if (given("--threshold-metric")) o.threshold_rule = parse_threshold_rule(a.threshold_metric);
-  if (given("--seed")) o.seed = v.seed;
+  if (given("--resize")) o.resize = parse_resize(a.resize);
+  if (given("--crop")) o.crop = parse_crop(a.crop);
+  o.max_pixels = v.max_pixels;
+  o.cache = parse_cache(a.cache);
+  o.augment = a.augment.over(o.augment);
   o.threads = a.device.threads;
   // Without weights there is nothing worth keeping frozen.
   if (o.weights.empty() && a.recipe == "finetune" && !given("--head-epochs")) o.head_epochs = 0;
@@ -118,12 +133,15 @@ void warn_of_folded_base(const std::string& weights) {
 TrainObserver make_observer(ProgressLine& line, bool progress, const std::string& weights) {
   TrainObserver o;
   o.start = [weights](const TrainObserver::Start& s) {
-    fmt::print("train {} real + {} fake, valid {} real + {} fake; {} threads{}\n", s.train_real,
-               s.train_fake, s.valid_real, s.valid_fake, s.threads,
+    fmt::print("{}\n{}\n{} threads{}\n", s.data, s.cache, s.threads,
                s.resumed ? fmt::format("; goes on at epoch {}", s.first_epoch) : "");
     if (s.trains_folded_base) warn_of_folded_base(weights);
   };
-  o.phase = [](const TrainPhase& phase, Index planned) {
+  o.caching = [&line](Index done, Index total) {
+    line.show(fmt::format("{} packing {}/{}", bar(double(done) / double(total)), done, total));
+  };
+  o.phase = [&line](const TrainPhase& phase, Index planned) {
+    line.clear();
     fmt::print("training {}; planned memory {} MiB\n", describe(phase), planned >> 20);
     std::fflush(stdout);
   };
@@ -144,9 +162,9 @@ TrainObserver make_observer(ProgressLine& line, bool progress, const std::string
     line.clear();
     fmt::print(
         "epoch {}: loss {:.4f} accuracy {:.4f} | valid loss {:.4f} accuracy {:.4f} AUC {:.4f} | "
-        "lr {:.3g} | {}{}\n",
+        "lr {:.3g} | {} ({:.0f} % waiting for data){}\n",
         r.epoch, r.train_loss, r.train_accuracy, r.valid_loss, r.valid_accuracy, r.valid_auc, r.lr,
-        clock_text(r.seconds), best ? " | best" : "");
+        clock_text(r.seconds), 100 * r.data_wait, best ? " | best" : "");
     std::fflush(stdout);
   };
   return o;
@@ -159,8 +177,6 @@ void run_train(const CLI::App& command, const Arguments& a,
     for (const CLI::Option* option : settings)
       if (option->count() > 0)
         throw Exit{ExitCode::Usage, option->get_name() + ": a resumed run keeps its own settings"};
-  } else if (a.values.data.empty()) {
-    throw Exit{ExitCode::Usage, "--data is required"};
   }
   const TrainOptions options = merge(command, a);
   const std::atomic<bool>& interrupted = catch_ctrl_c();
@@ -172,6 +188,8 @@ void run_train(const CLI::App& command, const Arguments& a,
   fmt::print("peak memory {} MiB (planned {} MiB and the program itself)\n",
              peak_resident_bytes() >> 20, result.planned_bytes >> 20);
   const std::string folder = options.output.string();
+  if (const std::size_t bad = result.state.bad_files.size(); bad > 0)
+    fmt::print("{} pictures left out, for they cannot be read: {}/{}\n", bad, folder, kBadFiles);
   if (result.end == TrainEnd::Interrupted)
     throw Exit{
         ExitCode::Interrupted,
@@ -190,11 +208,14 @@ void run_train(const CLI::App& command, const Arguments& a,
 
 void add_train(CLI::App& program) {
   auto a = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand("train", "Train on DIR/{train,valid}/{real,fake}");
-  command->add_option("--data", a->values.data, "Folder with train/ and valid/ (or val/)");
+  CLI::App* command =
+      program.add_subcommand("train", "Train on labelled pictures: folders or a table");
+  add_data_places(*command, a->values);
   command->add_option("--output", a->values.output, "Run folder to make, or to --resume")
       ->required();
-  const std::vector<CLI::Option*> settings = add_settings(*command, *a);
+  std::vector<CLI::Option*> settings = add_settings(*command, *a);
+  for (CLI::Option* option : add_data_settings(*command, a->values, "--split,--fractions"))
+    settings.push_back(option);
   command->add_flag("--resume", a->resume, "Go on from OUTPUT/last.ckpt with that run's settings");
   command->add_flag("--no-progress", a->no_progress, "One line per epoch only");
   a->device.add_to(*command);

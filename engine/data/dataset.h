@@ -1,10 +1,10 @@
-// Folders of labelled pictures, and the order in which an epoch visits them.
+// Labelled pictures, and the order in which an epoch visits them.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "kernels/shape.h"
@@ -15,12 +15,28 @@ namespace dfengine {
 struct Sample {
   std::string relative;  // to Dataset::root, with '/'; or absolute
   int label = 0;
+  Index record = -1;  // its place in Dataset::pack
+};
+
+class Pack;
+
+// What becomes of a picture that cannot be read: left out and reported, or the end of the work.
+enum class OnBad { Skip, Fail };
+
+// A picture that cannot be used.
+struct BadFile {
+  std::string split;
+  std::string relative;  // as in Sample
+  std::string reason;
 };
 
 struct Dataset {
   std::filesystem::path root;
   std::string split;
   std::vector<Sample> samples;
+  // What was met beside the samples and could not be listed.
+  std::vector<BadFile> unlisted = {};
+  std::shared_ptr<const Pack> pack = nullptr;  // prepared pictures instead of files (pack.h)
 
   std::filesystem::path path(const Sample& sample) const { return root / sample.relative; }
   Index count(int label) const;
@@ -28,12 +44,6 @@ struct Dataset {
 
 // By its extension: jpg, jpeg, png or bmp in any case.
 bool is_picture(const std::filesystem::path& file);
-
-// Pictures (jpg jpeg png bmp, any case) under dir/split/real and dir/split/fake, at any depth,
-// sorted by relative path so that the order never depends on the file system. "valid" also finds
-// the folder "val", and "val" the folder "valid". Throws DataError, which names what is missing
-// and what was found, where a folder is absent or a class holds no picture.
-Dataset scan_split(const std::filesystem::path& dir, std::string_view split);
 
 // The visiting order of n samples: 0 .. n-1, or a Fisher-Yates shuffle that depends on seed and
 // epoch alone. Throws UsageError for n < 0 or n > 2^32 - 1.

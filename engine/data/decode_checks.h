@@ -14,14 +14,16 @@ namespace dfengine {
   throw DataError(fmt::format("cannot decode image {}: {}", name, cause));
 }
 
-// Throws DataError when a header claims no pixels, or more than image.h allows. To be called before
-// anything of that size is allocated.
-inline void check_image_size(Index h, Index w, const std::string& name) {
+// Throws DataError when a header claims no pixels, or more than max_pixels or image.h allow. To be
+// called before anything of that size is allocated.
+inline void check_image_size(Index h, Index w, Index max_pixels, const std::string& name) {
   if (h < 1 || w < 1) fail_decoding(name, fmt::format("the header says {} x {} pixels", w, h));
-  if (h > kMaxImageSide || w > kMaxImageSide || h * w > kMaxImagePixels) {
+  if (h > kMaxImageSide || w > kMaxImageSide || h * w > max_pixels) {
     fail_decoding(
-        name, fmt::format("{} x {} pixels pass the limit of {} a side and {} in all; scale it down",
-                          w, h, kMaxImageSide, kMaxImagePixels));
+        name,
+        fmt::format("{} x {} pixels pass the limit of {} a side and {} in all (--max-pixels); "
+                    "scale it down",
+                    w, h, kMaxImageSide, max_pixels));
   }
 }
 

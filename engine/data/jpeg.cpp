@@ -24,7 +24,9 @@ namespace {
 
 // Four components of two-byte coefficients, whole blocks of a picture at the pixel limit. Past it
 // libjpeg would want a file on disk, and fails.
-constexpr long kMaxLibraryBytes = 8 * kMaxImagePixels + (64L << 20);
+long library_bytes(Index max_pixels) {
+  return 8 * max_pixels + (64L << 20);
+}
 
 struct Decoder {
   jpeg_decompress_struct jpeg{};
@@ -33,8 +35,9 @@ struct Decoder {
   jpeg_progress_mgr progress{};
   char message[JMSG_LENGTH_MAX] = {};
   std::jmp_buf escape{};
+  long memory;
 
-  explicit Decoder(std::span<const std::byte> bytes);
+  Decoder(std::span<const std::byte> bytes, Index max_pixels);
   ~Decoder() { jpeg_destroy_decompress(&jpeg); }
   Decoder(const Decoder&) = delete;
   Decoder& operator=(const Decoder&) = delete;
@@ -92,7 +95,8 @@ void on_progress(j_common_ptr common) {
   if (too_many_scans(*static_cast<Decoder*>(common->client_data))) give_up(common);
 }
 
-Decoder::Decoder(std::span<const std::byte> bytes) {
+Decoder::Decoder(std::span<const std::byte> bytes, Index max_pixels)
+    : memory(library_bytes(max_pixels)) {
   jpeg.err = jpeg_std_error(&errors);
   errors.error_exit = give_up;
   errors.emit_message = on_message;
@@ -112,7 +116,7 @@ Decoder::Decoder(std::span<const std::byte> bytes) {
 bool read_header(Decoder& decoder) {
   if (setjmp(decoder.escape)) return false;
   jpeg_create_decompress(&decoder.jpeg);
-  decoder.jpeg.mem->max_memory_to_use = kMaxLibraryBytes;
+  decoder.jpeg.mem->max_memory_to_use = decoder.memory;
   decoder.jpeg.src = &decoder.source;
   decoder.jpeg.progress = &decoder.progress;
   jpeg_read_header(&decoder.jpeg, TRUE);
@@ -168,14 +172,15 @@ bool is_jpeg(std::span<const std::byte> bytes) {
   return bytes.size() >= 2 && bytes[0] == std::byte{0xFF} && bytes[1] == std::byte{0xD8};
 }
 
-Image decode_jpeg(std::span<const std::byte> bytes, const std::string& name) {
-  Decoder decoder(bytes);
+void decode_jpeg(std::span<const std::byte> bytes, const std::string& name, Index max_pixels,
+                 Image& out) {
+  Decoder decoder(bytes, max_pixels);
   if (!read_header(decoder)) fail(decoder, bytes.size(), name);
-  Image image{decoder.jpeg.image_height, decoder.jpeg.image_width, {}};
-  check_image_size(image.h, image.w, name);
-  image.rgb.resize(static_cast<std::size_t>(image.h * image.w * 3));
-  if (!read_pixels(decoder, image.rgb.data())) fail(decoder, bytes.size(), name);
-  return image;
+  out.h = decoder.jpeg.image_height;
+  out.w = decoder.jpeg.image_width;
+  check_image_size(out.h, out.w, max_pixels, name);
+  out.rgb.resize(static_cast<std::size_t>(out.h * out.w * 3));
+  if (!read_pixels(decoder, out.rgb.data())) fail(decoder, bytes.size(), name);
 }
 
 }  // namespace dfengine

@@ -17,8 +17,11 @@ constexpr int kMaxJpegScans = 100;
 bool is_jpeg(std::span<const std::byte> bytes);
 
 // Baseline or progressive; gray, YCbCr, RGB, CMYK or YCCK of 8 bits, the last two with inverted
-// inks as Adobe stores them and Pillow takes for granted. Throws DataError (`name` and cause) for a
-// file that is cut short, loses pixels to damage, passes a limit of image.h or kMaxJpegScans.
-Image decode_jpeg(std::span<const std::byte> bytes, const std::string& name);
+// inks as Adobe stores them and Pillow takes for granted. Pixels as stored, whatever the
+// orientation tag says, go to `out`, whose memory is used again. Throws DataError (`name` and
+// cause) for a file that is cut short, loses pixels to damage, passes max_pixels, a limit of
+// image.h or kMaxJpegScans.
+void decode_jpeg(std::span<const std::byte> bytes, const std::string& name, Index max_pixels,
+                 Image& out);
 
 }  // namespace dfengine

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <system_error>
 
-#include "engine/data/resize.h"
+#include "engine/data/pack.h"
 #include "kernels/error.h"
 
 namespace dfengine {
@@ -17,6 +17,7 @@ LoaderOptions checked(const LoaderOptions& options) {
     throw UsageError(fmt::format("loader: batch {}, size {} and threads {} must be at least 1",
                                  options.batch, options.size, options.threads));
   }
+  options.augment.validate();
   return options;
 }
 
@@ -29,7 +30,9 @@ Loader::Loader(const Dataset& dataset, LoaderOptions options)
       batches_((std::ssize(dataset.samples) + options.batch - 1) / options.batch),
       slots_(kAhead) {
   const std::size_t total = dataset.samples.size() * static_cast<std::size_t>(sample_bytes_);
-  if (total <= options_.cache_bytes) {
+  if (dataset.pack) {
+    check_pack();
+  } else if (total <= options_.cache_bytes) {
     // Left untouched: pages are taken as samples arrive.
     cache_ = std::make_unique_for_overwrite<std::uint8_t[]>(total);
     cached_.resize(dataset.samples.size());
@@ -41,6 +44,18 @@ Loader::Loader(const Dataset& dataset, LoaderOptions options)
     throw UsageError(fmt::format("loader: cannot start {} threads ({}); ask for fewer",
                                  options_.threads, e.what()));
   }
+}
+
+void Loader::check_pack() const {
+  const Preparation& has = dataset_.pack->index().how;
+  if (has.size == options_.size && has.crop == options_.crop && has.resize == options_.resize)
+    return;
+  const auto text = [](const Preparation& p) {
+    return fmt::format("--img-size {} --resize {} --crop {}", p.size, resize_name(p.resize),
+                       crop_name(p.crop));
+  };
+  throw DataError(fmt::format("{} was packed with {}, and {} is wanted: pack it again",
+                              dataset_.pack->file().string(), text(has), text(options_)));
 }
 
 Loader::~Loader() {
@@ -81,6 +96,8 @@ void Loader::prepare_slot(Index batch) {
   const Index n = std::min(options_.batch, std::ssize(order_) - first);
   Slot& s = slot(batch);
   s.error = nullptr;
+  s.unreadable.clear();
+  s.batch.left_out.clear();
   s.missing = n;
   s.batch.n = n;
   s.batch.images.resize(static_cast<std::size_t>(n * sample_bytes_));
@@ -97,6 +114,7 @@ bool Loader::next(Batch& batch) {
   Slot& s = slot(taken_);
   batch_ready_.wait(lock, [&s] { return s.missing == 0; });
   if (s.error) std::rethrow_exception(s.error);
+  if (!s.unreadable.empty()) leave_out_unreadable(s);
   std::swap(s.batch, batch);
   if (taken_ + kAhead < batches_) prepare_slot(taken_ + kAhead);
   ++taken_;
@@ -104,8 +122,36 @@ bool Loader::next(Batch& batch) {
   return true;
 }
 
+// Closes the gaps that unreadable pictures left.
+void Loader::leave_out_unreadable(Slot& s) const {
+  std::sort(s.unreadable.begin(), s.unreadable.end());
+  Batch& b = s.batch;
+  auto bad = s.unreadable.begin();
+  Index kept = 0;
+  for (Index place = 0; place < b.n; ++place) {
+    const auto from = static_cast<std::size_t>(place), to = static_cast<std::size_t>(kept);
+    if (bad != s.unreadable.end() && bad->first == place) {
+      b.left_out.push_back({b.indices[from], std::move(bad->second)});
+      ++bad;
+      continue;
+    }
+    b.indices[to] = b.indices[from];
+    b.targets[to] = b.targets[from];
+    if (kept != place) {
+      std::memcpy(b.images.data() + kept * sample_bytes_, b.images.data() + place * sample_bytes_,
+                  static_cast<std::size_t>(sample_bytes_));
+    }
+    ++kept;
+  }
+  b.n = kept;
+  b.images.resize(static_cast<std::size_t>(kept * sample_bytes_));
+  b.targets.resize(static_cast<std::size_t>(kept));
+  b.indices.resize(static_cast<std::size_t>(kept));
+}
+
 void Loader::work() {
-  Resizer resizer;
+  Preparer preparer(options_);
+  Augmenter augmenter(options_.resize);
   std::unique_lock lock(mutex_);
   while (true) {
     work_ready_.wait(lock, [this] { return stop_ || can_claim(); });
@@ -119,13 +165,20 @@ void Loader::work() {
     ++busy_;
     lock.unlock();
     std::exception_ptr error;
+    std::string unreadable;
     try {
-      make_sample(index, epoch, resizer, out);
+      make_sample(index, epoch, preparer, augmenter, out);
+    } catch (const DataError& e) {
+      if (options_.on_bad == OnBad::Skip)
+        unreadable = e.what();
+      else
+        error = std::current_exception();
     } catch (...) {
       error = std::current_exception();
     }
     lock.lock();
     --busy_;
+    if (!unreadable.empty()) s.unreadable.emplace_back(place, std::move(unreadable));
     // The first in order, not in time: errors too are the same whatever the thread count.
     if (error && (!s.error || place < s.error_at)) {
       s.error = error;
@@ -135,21 +188,36 @@ void Loader::work() {
   }
 }
 
-void Loader::make_sample(std::uint32_t index, std::uint64_t epoch, Resizer& resizer,
-                         std::uint8_t* out) {
+void Loader::prepare_forms(std::uint32_t index, Preparer& preparer, std::uint8_t* out) const {
+  const Sample& sample = dataset_.samples[index];
+  if (options_.views == Views::One && !options_.change)
+    return prepare_sample(dataset_, sample, preparer, out);
+  Image square;
+  if (dataset_.pack) {
+    square = {options_.size, options_.size, {}};
+    square.rgb.resize(static_cast<std::size_t>(options_.size * options_.size * 3));
+    dataset_.pack->read(sample.record, square.rgb.data());
+  }
+  Image& image = dataset_.pack ? square : preparer.decode(dataset_.path(sample));
+  if (options_.change) options_.change(image, index);
+  preparer.prepare(image, dataset_.pack ? Crop::None : options_.crop, options_.views, out);
+}
+
+void Loader::make_sample(std::uint32_t index, std::uint64_t epoch, Preparer& preparer,
+                         Augmenter& augmenter, std::uint8_t* out) {
   const auto bytes = static_cast<std::size_t>(sample_bytes_);
   if (cache_ && cached_[index]) {
     std::memcpy(out, cache_.get() + index * bytes, bytes);
   } else {
-    Image image = decode_image(dataset_.path(dataset_.samples[index]));
-    if (options_.change) options_.change(image, index);
-    prepare_views(image, options_.crop, options_.size, options_.views, resizer, out);
+    prepare_forms(index, preparer, out);
     if (cache_) {
       std::memcpy(cache_.get() + index * bytes, out, bytes);
       cached_[index] = 1;
     }
   }
-  if (options_.hflip && flip_sample(options_.seed, epoch, index)) mirror(out, options_.size);
+  const Augmentation drawn =
+      draw_augmentation(options_.augment, options_.size, options_.seed, epoch, index);
+  augmenter.apply(drawn, out, options_.size);
 }
 
 }  // namespace dfengine

@@ -7,30 +7,39 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
+#include "engine/data/augment.h"
 #include "engine/data/dataset.h"
+#include "engine/data/prepare.h"
 #include "engine/data/views.h"
 #include "kernels/shape.h"
 
 namespace dfengine {
 
-struct LoaderOptions {
+struct LoaderOptions : Preparation {
   Index batch = 32;
-  Index size = 224;
-  Crop crop = Crop::None;
   Views views = Views::One;
   // Changes a decoded picture in place before it is resized; called by several threads. May be
-  // empty. What it does must follow from the picture and its position in the data set.
+  // empty. What it does must follow from the picture and its position in the data set. In a packed
+  // file the prepared square stands for the picture.
   std::function<void(Image&, std::uint32_t index)> change = {};
-  bool hflip = false;  // with Views::One only
+  AugmentOptions augment;  // with Views::One only
   bool shuffle = false;
   std::uint64_t seed = 0;
   int threads = 1;
+  OnBad on_bad = OnBad::Fail;
   // Prepared pixels are kept for later epochs when the whole data set (samples * views * size *
   // size * 3 bytes) fits in this; 0 turns that off.
   std::uint64_t cache_bytes = std::uint64_t{2} << 30;
+};
+
+// A picture that was left out of its batch.
+struct LeftOut {
+  std::uint32_t index = 0;  // position in the data set
+  std::string reason;
 };
 
 struct Batch {
@@ -38,6 +47,7 @@ struct Batch {
   std::vector<std::uint8_t> images;    // [n, views, size, size, 3]
   std::vector<float> targets;          // [n] 1 = fake
   std::vector<std::uint32_t> indices;  // [n] positions in the data set
+  std::vector<LeftOut> left_out;       // with OnBad::Skip
 };
 
 // Batches come in the order of epoch_order and are the same bits whatever the thread count. The
@@ -58,7 +68,8 @@ class Loader {
   void start(std::uint64_t epoch, Index first_batch = 0);
   // Swaps the next batch with `batch`, whose buffers are used again; false after the last one and
   // before start(). A picture that cannot be decoded makes it throw DataError, naming the file,
-  // at this and every later call until start().
+  // at this and every later call until start(); or, with OnBad::Skip, its batch is smaller (n may
+  // be 0) while all others keep their pictures, in this epoch and every other.
   bool next(Batch& batch);
 
  private:
@@ -69,14 +80,19 @@ class Loader {
     Index missing = 0;   // pictures not yet there
     Index error_at = 0;  // place in the batch of the first picture that failed
     std::exception_ptr error;
+    std::vector<std::pair<Index, std::string>> unreadable;  // places and reasons, with OnBad::Skip
   };
 
   Slot& slot(Index batch) { return slots_[static_cast<std::size_t>(batch % kAhead)]; }
   void prepare_slot(Index batch);
+  void leave_out_unreadable(Slot& s) const;
   bool can_claim() const { return claimed_ < end_ && claimed_ / options_.batch < taken_ + kAhead; }
+  void check_pack() const;
   void stop_workers();
   void work();
-  void make_sample(std::uint32_t index, std::uint64_t epoch, Resizer& resizer, std::uint8_t* out);
+  void prepare_forms(std::uint32_t index, Preparer& preparer, std::uint8_t* out) const;
+  void make_sample(std::uint32_t index, std::uint64_t epoch, Preparer& preparer,
+                   Augmenter& augmenter, std::uint8_t* out);
 
   const Dataset& dataset_;
   const LoaderOptions options_;

@@ -97,7 +97,7 @@ void hsv_to_rgb(int h, int s, int v, std::uint8_t* p) {
 void jpeg_recompress(Pixels image, int quality, PerturbScratch& scratch) {
   check(image, "JPEG quality", quality >= 1 && quality <= 100, quality);
   const std::span file = encode_jpeg(image, quality, scratch.file);
-  scratch.image = decode_jpeg(file, "recompressed picture");
+  decode_jpeg(file, "recompressed picture", image.h * image.w, scratch.image);
   std::memcpy(image.rgb, scratch.image.rgb.data(), image.bytes());
 }
 

@@ -11,76 +11,94 @@
 namespace dfengine {
 namespace {
 
-// 8 bits of pixel + 22 of weight leave room for a sum in 32 bits.
-constexpr int kFractionBits = 22;
-constexpr std::int32_t kHalf = 1 << (kFractionBits - 1);
+double support_of(ResizeRule rule) {
+  return rule == ResizeRule::Bicubic ? 2.0 : 1.0;
+}
 
-std::uint8_t to_pixel(std::int32_t sum) {
-  return static_cast<std::uint8_t>(std::min(sum >> kFractionBits, 255));
+double weight_of(ResizeRule rule, double x) {
+  x = std::abs(x);
+  if (rule == ResizeRule::Bilinear) return std::max(1.0 - x, 0.0);
+  constexpr double a = -0.5;
+  if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0;
+  return x < 2.0 ? (((x - 5.0) * x + 8.0) * x - 4.0) * a : 0.0;
+}
+
+std::int32_t fixed_point(double share) {
+  constexpr double kOne = 1 << kResampleFractionBits;
+  return static_cast<std::int32_t>(share * kOne + (share < 0 ? -0.5 : 0.5));
 }
 
 }  // namespace
 
-void Resizer::Axis::prepare(Index in_size, Index out_size, Index first_output, Index outputs) {
+void Resizer::Axis::prepare(ResizeRule rule, Index in_size, Index out_size, Index first_output,
+                            Index outputs) {
   if (in == in_size && out == out_size && first == first_output && count == outputs) return;
   in = in_size, out = out_size, first = first_output, count = outputs;
+  start.resize(static_cast<std::size_t>(count));
+  rule == ResizeRule::Nearest ? pick() : weigh(rule);
+}
+
+void Resizer::Axis::weigh(ResizeRule rule) {
   const double scale = static_cast<double>(in) / static_cast<double>(out);
-  const double support = std::max(scale, 1.0);
-  stride = static_cast<Index>(std::ceil(support)) * 2 + 1;
-  spans.resize(static_cast<std::size_t>(count));
-  weights.resize(static_cast<std::size_t>(count * stride));
-  std::vector<double> exact(static_cast<std::size_t>(stride));
+  const double stretch = std::max(scale, 1.0);
+  const double support = support_of(rule) * stretch;
+  taps = std::min(in, static_cast<Index>(std::ceil(support)) * 2 + 1);
+  std::vector<double> exact(static_cast<std::size_t>(taps));
+  std::vector<Index> lengths(static_cast<std::size_t>(count));
+  weights.assign(static_cast<std::size_t>(count * taps), 0);
+  Index longest = 1;
   for (Index i = 0; i < count; ++i) {
     const double centre = (static_cast<double>(first + i) + 0.5) * scale;
-    const Index start = std::max(static_cast<Index>(centre - support + 0.5), Index{0});
+    const Index begin = std::max(static_cast<Index>(centre - support + 0.5), Index{0});
     const Index end = std::min(static_cast<Index>(centre + support + 0.5), in);
     double sum = 0;
-    for (Index t = 0; t < end - start; ++t) {
-      const double x = (static_cast<double>(start + t) - centre + 0.5) * (1.0 / support);
-      const double weight = std::max(1.0 - std::abs(x), 0.0);
-      exact[static_cast<std::size_t>(t)] = weight;
-      sum += weight;
+    for (Index t = 0; t < end - begin; ++t) {
+      const double x = (static_cast<double>(begin + t) - centre + 0.5) * (1.0 / stretch);
+      sum += exact[static_cast<std::size_t>(t)] = weight_of(rule, x);
     }
-    spans[static_cast<std::size_t>(i)] = {start, end - start};
-    for (Index t = 0; t < end - start; ++t) {
-      const double share = exact[static_cast<std::size_t>(t)] / sum;
-      weights[static_cast<std::size_t>(i * stride + t)] =
-          static_cast<std::int32_t>(0.5 + share * (1 << kFractionBits));
+    for (Index t = 0; t < end - begin; ++t) {
+      weights[static_cast<std::size_t>(i * taps + t)] =
+          fixed_point(exact[static_cast<std::size_t>(t)] / sum);
     }
+    start[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(begin);
+    lengths[static_cast<std::size_t>(i)] = end - begin;
+    longest = std::max(longest, end - begin);
+  }
+  // Every output gets the same number of weights; a span that would then pass the end begins
+  // earlier, behind weights of 0.
+  for (Index i = 0; i < count; ++i) {
+    std::int32_t* from = weights.data() + i * taps;
+    std::int32_t* to = weights.data() + i * longest;
+    std::int32_t& begin = start[static_cast<std::size_t>(i)];
+    const Index shift = std::max(begin + longest - in, Index{0});
+    const Index n = lengths[static_cast<std::size_t>(i)];
+    std::memmove(to + shift, from, static_cast<std::size_t>(n) * sizeof(*to));
+    std::fill_n(to, shift, 0);
+    std::fill(to + shift + n, to + longest, 0);
+    begin -= static_cast<std::int32_t>(shift);
+  }
+  taps = longest;
+}
+
+// Pillow adds up the step instead of multiplying; the last bits decide some pixels.
+void Resizer::Axis::pick() {
+  const double scale = static_cast<double>(in) / static_cast<double>(out);
+  double at = scale * 0.5;
+  for (Index i = 0; i < first; ++i) at += scale;
+  for (std::int32_t& s : start) {
+    s = static_cast<std::int32_t>(std::min(static_cast<Index>(at), in - 1));
+    at += scale;
   }
 }
 
-// One input row [in.w, 3] to out [x_.count, 3].
-void Resizer::make_columns(ImageView in, Index row, std::uint8_t* out) const {
-  const std::uint8_t* pixels = in.rgb + row * in.w * 3;
-  for (Index i = 0; i < x_.count; ++i) {
-    const Axis::Span span = x_.spans[static_cast<std::size_t>(i)];
-    const std::int32_t* weight = x_.weights.data() + i * x_.stride;
-    const std::uint8_t* p = pixels + span.start * 3;
-    std::int32_t r = kHalf, g = kHalf, b = kHalf;
-    for (Index t = 0; t < span.taps; ++t, p += 3) {
-      r += p[0] * weight[t];
-      g += p[1] * weight[t];
-      b += p[2] * weight[t];
+void Resizer::pick_pixels(const Source& in, std::uint8_t* out) const {
+  for (Index y = 0; y < y_.count; ++y) {
+    const std::uint8_t* row = in.rgb + y_.start[static_cast<std::size_t>(y)] * in.stride;
+    for (Index x = 0; x < x_.count; ++x, out += 3) {
+      const std::uint8_t* p = row + 3 * x_.start[static_cast<std::size_t>(x)];
+      out[0] = p[0], out[1] = p[1], out[2] = p[2];
     }
-    out[3 * i] = to_pixel(r);
-    out[3 * i + 1] = to_pixel(g);
-    out[3 * i + 2] = to_pixel(b);
   }
-}
-
-// Output row y of the window from rows_, whose first row is input row first_row.
-void Resizer::make_row(Index y, Index first_row, std::uint8_t* out) {
-  const Axis::Span span = y_.spans[static_cast<std::size_t>(y)];
-  const std::int32_t* weight = y_.weights.data() + y * y_.stride;
-  const Index n = x_.count * 3;
-  std::int32_t* sums = sums_.data();
-  std::fill_n(sums, n, kHalf);
-  for (Index t = 0; t < span.taps; ++t) {
-    const std::uint8_t* p = rows_.data() + (span.start - first_row + t) * n;
-    for (Index i = 0; i < n; ++i) sums[i] += p[i] * weight[t];
-  }
-  for (Index i = 0; i < n; ++i) out[i] = to_pixel(sums[i]);
 }
 
 void Resizer::resize(ImageView in, Index h, Index w, std::uint8_t* out) {
@@ -94,24 +112,43 @@ void Resizer::resize_window(ImageView in, Index h, Index w, const Window& window
     throw ShapeError(fmt::format("cannot resize {} x {} pixels to {} x {}, window {} x {} at {},{}",
                                  in.w, in.h, w, h, window.w, window.h, window.left, window.top));
   }
+  make({in.rgb, in.h, in.w, in.w * 3}, h, w, window, out);
+}
+
+void Resizer::resize_part(ImageView in, const Window& part, Index h, Index w, std::uint8_t* out) {
+  if (h < 1 || w < 1 || part.h < 1 || part.w < 1 || part.top < 0 || part.left < 0 ||
+      part.top + part.h > in.h || part.left + part.w > in.w) {
+    throw ShapeError(fmt::format("cannot resize {} x {} pixels at {},{} of {} x {} to {} x {}",
+                                 part.w, part.h, part.left, part.top, in.w, in.h, w, h));
+  }
+  const std::uint8_t* corner = in.rgb + (part.top * in.w + part.left) * 3;
+  make({corner, part.h, part.w, in.w * 3}, h, w, {0, 0, h, w}, out);
+}
+
+void Resizer::make(const Source& in, Index h, Index w, const Window& window, std::uint8_t* out) {
   const Index row_bytes = window.w * 3;
   if (in.h == h && in.w == w) {
     for (Index y = 0; y < window.h; ++y) {
-      const auto* row = in.rgb + ((window.top + y) * w + window.left) * 3;
+      const std::uint8_t* row = in.rgb + (window.top + y) * in.stride + window.left * 3;
       std::memcpy(out + y * row_bytes, row, static_cast<std::size_t>(row_bytes));
     }
     return;
   }
-  x_.prepare(in.w, w, window.left, window.w);
-  y_.prepare(in.h, h, window.top, window.h);
-  const Index first_row = y_.spans.front().start;
-  const Index end_row = y_.spans.back().start + y_.spans.back().taps;
+  x_.prepare(rule_, in.w, w, window.left, window.w);
+  y_.prepare(rule_, in.h, h, window.top, window.h);
+  if (rule_ == ResizeRule::Nearest) return pick_pixels(in, out);
+  const Index first_row = y_.start.front();
+  const Index end_row = y_.start.back() + y_.taps;
   rows_.resize(static_cast<std::size_t>((end_row - first_row) * row_bytes));
-  sums_.resize(static_cast<std::size_t>(row_bytes));
+  const ResampleAxis axis{in.w, x_.count, x_.taps, x_.start.data(), x_.weights.data()};
   for (Index row = first_row; row < end_row; ++row) {
-    make_columns(in, row, rows_.data() + (row - first_row) * row_bytes);
+    cpu::resample_row(axis, in.rgb + row * in.stride, rows_.data() + (row - first_row) * row_bytes);
   }
-  for (Index y = 0; y < window.h; ++y) make_row(y, first_row, out + y * row_bytes);
+  for (Index y = 0; y < window.h; ++y) {
+    const Index top = y_.start[static_cast<std::size_t>(y)] - first_row;
+    cpu::resample_column(row_bytes, y_.taps, y_.weights.data() + y * y_.taps, row_bytes,
+                         rows_.data() + top * row_bytes, out + y * row_bytes);
+  }
 }
 
 }  // namespace dfengine

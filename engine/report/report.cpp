@@ -67,8 +67,9 @@ class EvaluationPage {
 
   void mistakes() {
     page_.section("Most confident mistakes");
-    const std::vector<Mistake> mistakes =
+    std::vector<Mistake> mistakes =
         surest_mistakes(e_.predictions.prob, e_.predictions.label, e_.model.threshold, kMistakes);
+    for (Mistake& m : mistakes) m.sample = e_.predictions.index[m.sample];
     if (mistakes.empty()) {
       page_.text("None: every picture is on its side of the threshold.");
       return;
@@ -106,12 +107,12 @@ TrainOptions read_options(const std::filesystem::path& file) {
   return train_options_from_json(nlohmann::json::parse(text, text + bytes.size(), nullptr, false));
 }
 
-Predictions predict(Model& model, cpu::ThreadPool& pool, const Dataset& dataset) {
+Predictions predict(Model& model, cpu::ThreadPool& pool, const Dataset& dataset, Index max_pixels) {
   Predictor predictor(model, pool, Predictor::Output::Logits);
   LoaderOptions options;
-  options.size = model.config.input_size;
-  options.crop = model.crop;
+  static_cast<Preparation&>(options) = model.preparation(max_pixels);
   options.threads = pool.size();
+  options.on_bad = OnBad::Skip;
   options.cache_bytes = 0;
   Loader loader(dataset, options);
   return predict_split(predictor, dataset, loader);
@@ -137,9 +138,9 @@ void write_run_report(const std::filesystem::path& folder, const TrainState& sta
   const TrainOptions options = read_options(folder / kArguments);
   Model model = load_detector(folder / kBestModel);
   cpu::ThreadPool pool(threads);
-  const Dataset train = scan_split(options.data, "train"),
-                valid = scan_split(options.data, "valid");
-  const Predictions predictions = predict(model, pool, valid);
+  const DataSource source = open_data(options, {"train", "valid"});
+  const Dataset &train = source.splits[0], &valid = source.splits[1];
+  const Predictions predictions = predict(model, pool, valid, options.max_pixels);
   const std::vector<Interval> intervals =
       bootstrap_intervals(predictions.prob, predictions.label, model.threshold, options.seed);
   const Evaluation e{model, pool, valid, predictions, intervals, kBestModel, command};

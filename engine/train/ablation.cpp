@@ -34,7 +34,8 @@ AblationRun measure(const Rung& rung, const TrainOptions& options, const TrainSt
                     cpu::ThreadPool& pool) {
   Model model = load_detector(options.output / kBestModel);
   Predictor predictor(model, pool, Predictor::Output::Logits);
-  const Dataset test = scan_split(options.data, "test");
+  const DataSource source = open_data(options, {"test"});
+  const Dataset& test = source.splits.front();
   LoaderOptions load = loader_options(options, model, pool.size());
   load.cache_bytes = 0;
   Loader loader(test, load);
@@ -88,7 +89,9 @@ std::vector<Rung> ablation_ladder(const AblationOptions& o) {
 std::vector<AblationRun> ablate(const AblationOptions& options, const AblationObserver& observer,
                                 const std::atomic<bool>& interrupt) {
   options.validate();
-  scan_split(options.data, "test");  // better missed now than after the first run
+  DataOptions data;
+  data.data = options.data;
+  open_data(data, {"test"});  // better missed now than after the first run
   const std::vector<Rung> ladder = ablation_ladder(options);
   cpu::ThreadPool pool(options.threads > 0 ? options.threads : cpu::ThreadPool::available());
   std::vector<AblationRun> runs;

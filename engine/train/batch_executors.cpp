@@ -3,41 +3,61 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/error.h"
+
 namespace dfengine {
 
-BatchExecutors::BatchExecutors(const Graph& graph, std::string input, Spec sample,
-                               const StepsInput& from)
-    : input_(std::move(input)), sample_(sample), pool_(from.pool) {
+BatchExecutors::BatchExecutors(Graph graph, std::string input, Spec sample, const StepsInput& from)
+    : from_(from), graph_(std::move(graph)), input_(std::move(input)), sample_(sample) {
   const auto samples = static_cast<Index>(from.train.samples.size());
   full_n_ = std::min(from.options.batch_size, samples);
   rest_n_ = samples % full_n_;
-  full_ = make(graph, full_n_, from);
-  if (rest_n_ > 0) rest_ = make(graph, rest_n_, from);
+  full_ = plan(full_n_);
+  if (rest_n_ > 0) rest_ = plan(rest_n_);
   arena_ = Memory(std::max(full_.plan.arena_bytes(), rest_.plan.arena_bytes()));
-  for (Bound* b : {&full_, &rest_}) {
-    if (b->plan.steps().empty()) continue;
-    b->executor =
-        std::make_unique<Executor>(b->plan, from.model.parameters, from.gradients, arena_);
-    b->executor->prepare();  // the frozen part keeps its values during a phase
-  }
+  bind(full_);
+  if (rest_n_ > 0) bind(rest_);
 }
 
-BatchExecutors::Bound BatchExecutors::make(const Graph& graph, Index n,
-                                           const StepsInput& from) const {
+BatchExecutors::Bound BatchExecutors::plan(Index n) const {
   Spec input = sample_;
   input.shape.n = n;
   const Spec targets{{n, 1, 1, 1}, Element::F32};
   std::vector<Spec> specs;
-  for (ValueId v : graph.inputs()) specs.push_back(v == graph.input(input_) ? input : targets);
-  return {Plan::build(graph, specs, {Phase::Train, trainable_in(from.phase)}), nullptr};
+  for (ValueId v : graph_.inputs()) specs.push_back(v == graph_.input(input_) ? input : targets);
+  return {Plan::build(graph_, specs, {Phase::Train, trainable_in(from_.phase)}), nullptr};
+}
+
+void BatchExecutors::bind(Bound& bound) const {
+  bound.executor =
+      std::make_unique<Executor>(bound.plan, from_.model.parameters, from_.gradients, arena_);
+  bound.executor->prepare();  // the frozen part keeps its values during a phase
+}
+
+const Executor& BatchExecutors::executor(Index n) {
+  if (n == full_n_) return *full_.executor;
+  if (n == rest_n_) return *rest_.executor;
+  if (n != odd_n_) {
+    odd_n_ = 0;
+    odd_.executor.reset();
+    odd_ = plan(n);
+    // Between two steps the arena holds nothing, and a smaller batch's plan may, rarely, be larger.
+    if (odd_.plan.arena_bytes() > arena_.bytes())
+      throw Error("a batch of " + std::to_string(n) + " needs more memory than one of " +
+                  std::to_string(full_n_) + ": --on-bad fail names the pictures to mend");
+    bind(odd_);
+    odd_n_ = n;
+  }
+  return *odd_.executor;
 }
 
 StepResult BatchExecutors::run(const void* samples, const float* targets, Index n,
                                const StepState& state) {
-  const Executor& e = n == full_n_ ? *full_.executor : *rest_.executor;
+  if (n == 0) return {};
+  const Executor& e = executor(n);
   std::memcpy(e.input(input_), samples, static_cast<std::size_t>(n * sample_.bytes()));
   std::memcpy(e.input("targets"), targets, static_cast<std::size_t>(n) * sizeof(float));
-  const LayerContext ctx{{pool_}, &state};
+  const LayerContext ctx{{from_.pool}, &state};
   e.forward(ctx);
   e.backward(ctx);
   const auto* logits = static_cast<const float*>(e.output("logits"));

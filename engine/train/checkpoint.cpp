@@ -5,6 +5,8 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "engine/data/pack.h"
+#include "engine/json_bytes.h"
 #include "kernels/error.h"
 #include "weights/read_file.h"
 #include "weights/safetensors.h"
@@ -25,7 +27,7 @@ json rows_to_json(const std::vector<EpochRow>& rows) {
   json all = json::array();
   for (const EpochRow& r : rows)
     all.push_back({r.epoch, r.train_loss, r.train_accuracy, r.valid_loss, r.valid_accuracy,
-                   r.valid_auc, r.lr, r.seconds});
+                   r.valid_auc, r.lr, r.seconds, r.data_wait});
   return all;
 }
 
@@ -38,8 +40,15 @@ std::vector<EpochRow> rows_from_json(const json& all) {
   std::vector<EpochRow> rows;
   for (const json& r : all)
     rows.push_back({r.at(0), number(r.at(1)), number(r.at(2)), number(r.at(3)), number(r.at(4)),
-                    number(r.at(5)), number(r.at(6)), number(r.at(7))});
+                    number(r.at(5)), number(r.at(6)), number(r.at(7)), number(r.at(8))});
   return rows;
+}
+
+json bad_files_to_json(const std::vector<BadFile>& files) {
+  json all = json::array();
+  for (const BadFile& f : files)
+    all.push_back({bytes_to_json(f.split), bytes_to_json(f.relative), bytes_to_json(f.reason)});
+  return all;
 }
 
 json to_json(const TrainState& s, const Optimizer& optimizer) {
@@ -51,11 +60,13 @@ json to_json(const TrainState& s, const Optimizer& optimizer) {
           {"correct", s.correct},
           {"last_lr", s.last_lr},
           {"seconds", s.seconds},
+          {"waited", s.waited},
           {"best_auc", s.best_auc},
           {"best_loss", s.best_loss},
           {"best_epoch", s.best_epoch},
           {"plateau", {s.plateau.best, s.plateau.bad_epochs, s.plateau.factor}},
           {"rows", rows_to_json(s.rows)},
+          {"bad_files", bad_files_to_json(s.bad_files)},
           {"finished", s.finished},
           {"optimizer_steps", optimizer.steps()}};
 }
@@ -70,6 +81,7 @@ TrainState state_from_json(const json& j) {
   j.at("correct").get_to(s.correct);
   j.at("last_lr").get_to(s.last_lr);
   j.at("seconds").get_to(s.seconds);
+  j.at("waited").get_to(s.waited);
   j.at("best_auc").get_to(s.best_auc);
   j.at("best_loss").get_to(s.best_loss);
   j.at("best_epoch").get_to(s.best_epoch);
@@ -77,6 +89,9 @@ TrainState state_from_json(const json& j) {
   s.plateau.bad_epochs = j.at("plateau").at(1);
   s.plateau.factor = j.at("plateau").at(2);
   s.rows = rows_from_json(j.at("rows"));
+  for (const json& b : j.at("bad_files"))
+    s.bad_files.push_back(
+        {bytes_from_json(b.at(0)), bytes_from_json(b.at(1)), bytes_from_json(b.at(2))});
   j.at("finished").get_to(s.finished);
   return s;
 }
@@ -169,8 +184,15 @@ void Checkpoint::restore(Optimizer& optimizer) const {
 
 std::string digest(const Dataset& train, const Dataset& valid) {
   std::string all;
-  for (const Dataset* set : {&train, &valid})
-    for (const Sample& s : set->samples) all += s.relative + '\0' + std::to_string(s.label) + '\n';
+  for (const Dataset* set : {&train, &valid}) {
+    if (set->pack) all += set->pack->index().digest + '\n';
+    for (const Sample& s : set->samples) {
+      std::error_code error;
+      const std::uintmax_t size = std::filesystem::file_size(set->path(s), error);
+      all += s.relative + '\0' + std::to_string(s.label);
+      all += ' ' + (error ? "none" : std::to_string(size)) + '\n';
+    }
+  }
   return weights::sha256_hex(std::as_bytes(std::span(all)));
 }
 

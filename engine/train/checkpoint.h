@@ -15,6 +15,7 @@ struct EpochRow {
   double valid_loss = 0, valid_accuracy = 0, valid_auc = 0;
   double lr = 0;  // of the epoch's last step
   double seconds = 0;
+  double data_wait = 0;  // part of the training time in which steps waited for pictures
 };
 
 // Whether an epoch's model beats the best so far: by validation AUC, and by validation loss where
@@ -33,12 +34,14 @@ struct TrainState {
   Index seen = 0, correct = 0;
   double last_lr = 0;
   double seconds = 0;  // spent in this epoch so far
+  double waited = 0;   // of these, for pictures
   // Over epochs.
   double best_auc = -1;      // validation
   double best_loss = 1e300;  // of that epoch
   int best_epoch = 0;        // counted from 1; 0: none yet
   Plateau plateau;
   std::vector<EpochRow> rows;
+  std::vector<BadFile> bad_files;  // pictures left out so far
   bool finished = false;
 };
 
@@ -65,7 +68,8 @@ struct Checkpoint {
 // Throws ModelFileError naming file and cause.
 Checkpoint load_checkpoint(const std::filesystem::path& path);
 
-// SHA-256 over the relative paths and labels of a data set, in order.
+// SHA-256 over the relative paths, labels and file sizes of a data set, in order. Not over what the
+// files hold, which would take reading them all, nor their dates, which a copy does not keep.
 std::string digest(const Dataset& train, const Dataset& valid);
 
 }  // namespace dfengine

@@ -17,6 +17,7 @@ class FeatureCache {
         options_(options),
         width_(width),
         known_(dataset.samples.size() * (mirrored ? 2 : 1), false),
+        bad_(dataset.samples.size(), false),
         features_(static_cast<Index>(known_.size()) * width * static_cast<Index>(sizeof(float))) {}
 
   float* row(std::size_t sample, bool mirrored) {
@@ -25,16 +26,17 @@ class FeatureCache {
   }
 
   // Makes features[i] of mirror image mirrored[i] known for every sample i, unless interrupted.
-  void fill(const std::vector<bool>& mirrored, Predictor& base,
-            const std::atomic<bool>& interrupt) {
+  // Those that cannot be read are bad from then on. False when interrupted.
+  bool fill(const std::vector<bool>& mirrored, Predictor& base, const std::atomic<bool>& interrupt,
+            BadFiles& bad_files) {
     std::vector<std::size_t> wanted;
-    Dataset missing{dataset_.root, dataset_.split, {}};
+    Dataset missing{dataset_.root, dataset_.split, {}, {}, dataset_.pack};
     for (std::size_t i = 0; i < mirrored.size(); ++i) {
-      if (known_[i + (mirrored[i] ? mirrored.size() : 0)]) continue;
+      if (bad_[i] || known_[i + (mirrored[i] ? mirrored.size() : 0)]) continue;
       wanted.push_back(i);
       missing.samples.push_back(dataset_.samples[i]);
     }
-    if (wanted.empty()) return;
+    if (wanted.empty()) return true;
     LoaderOptions once = options_;
     once.cache_bytes = 0;
     Loader loader(missing, once);
@@ -42,15 +44,24 @@ class FeatureCache {
     Batch batch;
     std::size_t done = 0;
     while (!interrupt && loader.next(batch)) {
-      for (Index k = 0; k < batch.n; ++k, ++done) {
-        const std::size_t i = wanted[done];
+      done += batch.indices.size() + batch.left_out.size();
+      for (const LeftOut& left_out : batch.left_out) {
+        const std::size_t i = wanted[left_out.index];
+        bad_[i] = true;
+        bad_files.add(dataset_, static_cast<std::uint32_t>(i), left_out.reason);
+      }
+      for (Index k = 0; k < batch.n; ++k) {
+        const std::size_t i = wanted[batch.indices[static_cast<std::size_t>(k)]];
         std::uint8_t* image = batch.images.data() + k * options_.size * options_.size * 3;
         if (mirrored[i]) mirror(image, options_.size);
         base.run(image, 1, row(i, mirrored[i]));
         known_[i + (mirrored[i] ? mirrored.size() : 0)] = true;
       }
     }
+    return done == wanted.size();
   }
+
+  bool bad(std::size_t sample) const { return bad_[sample]; }
 
   Index bytes() const { return features_.bytes(); }
 
@@ -59,6 +70,7 @@ class FeatureCache {
   LoaderOptions options_;
   Index width_;
   std::vector<bool> known_;
+  std::vector<bool> bad_;
   Memory features_;
 };
 
@@ -69,7 +81,7 @@ class FeatureSteps final : public TrainingSteps {
         options_(in.options),
         loader_(loader_options(in.options, in.model, in.pool.size())),
         base_(in.model, in.pool, Predictor::Output::Pooled),
-        train_(in.train, loader_, base_.width(), in.options.hflip),
+        train_(in.train, loader_, base_.width(), in.options.augment.hflip),
         valid_(in.valid, loader_, base_.width(), false),
         executors_(make_head_training(in.model.config), "pooled",
                    {{1, 1, 1, base_.width()}, Element::F32}, in),
@@ -82,10 +94,10 @@ class FeatureSteps final : public TrainingSteps {
     const std::size_t n = in_.train.samples.size();
     order_ = epoch_order(static_cast<Index>(n), options_.seed, number, true);
     mirrored_.assign(n, false);
-    if (options_.hflip)
+    if (options_.augment.hflip)
       for (std::size_t i = 0; i < n; ++i)
         mirrored_[i] = flip_sample(options_.seed, number, static_cast<std::uint32_t>(i));
-    train_.fill(mirrored_, base_, in_.interrupt);
+    train_.fill(mirrored_, base_, in_.interrupt, in_.bad_files);
     // The last batch may be smaller: behind it there is no more, not less than nothing.
     next_ = std::min(n, static_cast<std::size_t>(first_step * options_.batch_size));
   }
@@ -94,35 +106,41 @@ class FeatureSteps final : public TrainingSteps {
     const std::size_t n =
         std::min(static_cast<std::size_t>(options_.batch_size), order_.size() - next_);
     if (n == 0) return std::nullopt;
-    const auto width = static_cast<std::size_t>(base_.width());
-    rows_.resize(n * width);
-    targets_.resize(n);
+    rows_.clear();
+    targets_.clear();
     for (std::size_t k = 0; k < n; ++k) {
       const std::size_t i = order_[next_ + k];
-      std::copy_n(train_.row(i, mirrored_[i]), width, rows_.data() + k * width);
-      targets_[k] = static_cast<float>(in_.train.samples[i].label);
+      if (train_.bad(i)) continue;
+      const float* row = train_.row(i, mirrored_[i]);
+      rows_.insert(rows_.end(), row, row + base_.width());
+      targets_.push_back(static_cast<float>(in_.train.samples[i].label));
     }
     next_ += n;
-    return executors_.run(rows_.data(), targets_.data(), static_cast<Index>(n), state);
+    return executors_.run(rows_.data(), targets_.data(), std::ssize(targets_), state);
   }
 
-  Predictions validate() override {
-    // Once begun, validation is finished: its result is part of the epoch.
-    const std::atomic<bool> never = false;
-    valid_.fill(std::vector<bool>(in_.valid.samples.size(), false), base_, never);
-    const std::size_t n = in_.valid.samples.size(), slice = slice_of(in_);
+  std::optional<Predictions> validate() override {
+    const std::vector<bool> plain(in_.valid.samples.size(), false);
+    if (!valid_.fill(plain, base_, in_.interrupt, in_.bad_files)) return std::nullopt;
+    Predictions result;
+    for (std::uint32_t i = 0; i < plain.size(); ++i) {
+      if (valid_.bad(i)) continue;
+      result.label.push_back(in_.valid.samples[i].label);
+      result.index.push_back(i);
+    }
+    const std::size_t n = result.index.size(), slice = slice_of(in_);
     const std::size_t row_bytes = static_cast<std::size_t>(base_.width()) * sizeof(float);
     head_.prepare();
+    auto* pooled = static_cast<std::byte*>(head_.input("pooled"));
     const auto* logits = static_cast<const float*>(head_.output("logits"));
-    Predictions result;
     for (std::size_t first = 0; first < n; first += slice) {
       const std::size_t count = std::min(slice, n - first);  // rows behind are left as they were
-      std::memcpy(head_.input("pooled"), valid_.row(first, false), count * row_bytes);
+      for (std::size_t k = 0; k < count; ++k)
+        std::memcpy(pooled + k * row_bytes, valid_.row(result.index[first + k], false), row_bytes);
       head_.forward({{in_.pool}, nullptr});
       for (std::size_t k = 0; k < count; ++k) {
         result.logit.push_back(logits[k]);
         result.prob.push_back(in_.model.probability(logits[k]));
-        result.label.push_back(in_.valid.samples[first + k].label);
       }
     }
     return result;

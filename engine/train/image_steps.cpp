@@ -1,7 +1,9 @@
 // Training steps on pictures through the whole network.
 #include <algorithm>
+#include <chrono>
 
 #include "engine/train/batch_executors.h"
+#include "engine/train/picture_cache.h"
 #include "engine/train/steps.h"
 
 namespace dfengine {
@@ -12,6 +14,8 @@ class ImageSteps final : public TrainingSteps {
   explicit ImageSteps(const StepsInput& in)
       : train_(in.train),
         valid_(in.valid),
+        bad_files_(in.bad_files),
+        interrupt_(in.interrupt),
         valid_options_(loader_options(in.options, in.model, in.pool.size())),
         train_options_(with_augmentation(valid_options_, in.options)),
         train_loader_(in.train, train_options_),
@@ -29,13 +33,23 @@ class ImageSteps final : public TrainingSteps {
   }
 
   std::optional<StepResult> next(const StepState& state) override {
+    const auto begin = std::chrono::steady_clock::now();
     if (!train_loader_.next(batch_)) return std::nullopt;
-    return executors_.run(batch_.images.data(), batch_.targets.data(), batch_.n, state);
+    const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - begin;
+    for (const LeftOut& bad : batch_.left_out) bad_files_.add(train_, bad.index, bad.reason);
+    StepResult result =
+        executors_.run(batch_.images.data(), batch_.targets.data(), batch_.n, state);
+    result.waited = waited.count();
+    return result;
   }
 
-  Predictions validate() override {
+  std::optional<Predictions> validate() override {
     predictor_.refresh();
-    return predict_split(predictor_, valid_, valid_loader_);
+    Predictions p =
+        predict_split(predictor_, valid_, valid_loader_, [this](Index) { return !interrupt_; });
+    for (const LeftOut& bad : p.left_out) bad_files_.add(valid_, bad.index, bad.reason);
+    if (p.prob.size() + p.left_out.size() < valid_.samples.size()) return std::nullopt;
+    return p;
   }
 
   Index planned_bytes() const override {
@@ -46,12 +60,14 @@ class ImageSteps final : public TrainingSteps {
  private:
   static LoaderOptions with_augmentation(LoaderOptions loader, const TrainOptions& options) {
     loader.shuffle = true;
-    loader.hflip = options.hflip;
+    loader.augment = options.augment;
     return loader;
   }
 
   const Dataset& train_;
   const Dataset& valid_;
+  BadFiles& bad_files_;
+  const std::atomic<bool>& interrupt_;
   LoaderOptions valid_options_, train_options_;
   Loader train_loader_, valid_loader_;
   BatchExecutors executors_;
@@ -68,9 +84,10 @@ std::unique_ptr<TrainingSteps> make_image_steps(const StepsInput& input) {
 LoaderOptions loader_options(const TrainOptions& options, const Model& model, int pool_size) {
   LoaderOptions loader;
   loader.batch = options.batch_size;
-  loader.size = model.config.input_size;
-  loader.crop = model.crop;
+  static_cast<Preparation&>(loader) = model.preparation(options.max_pixels);
   loader.seed = options.seed;
+  loader.cache_bytes = memory_cache_bytes(options.cache);
+  loader.on_bad = options.on_bad;
   // One decoder keeps about eight training threads busy (bench/NOTES.md, "decoding").
   loader.threads = (pool_size + 7) / 8;
   return loader;
@@ -80,7 +97,7 @@ Index loader_bytes(const Dataset& dataset, const LoaderOptions& options) {
   constexpr Index kBatchesHeld = 5;  // four ahead and the caller's
   const Index picture = options.size * options.size * 3;
   const Index all = static_cast<Index>(dataset.samples.size()) * picture;
-  const bool cached = static_cast<std::uint64_t>(all) <= options.cache_bytes;
+  const bool cached = !dataset.pack && static_cast<std::uint64_t>(all) <= options.cache_bytes;
   return (cached ? all : 0) + std::min(kBatchesHeld * options.batch * picture, all);
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "engine/json_bytes.h"
 #include "kernels/error.h"
 
 namespace dfengine {
@@ -18,6 +19,9 @@ constexpr std::pair<const char*, ScheduleKind> kSchedules[] = {{"constant", Sche
                                                                {"plateau", ScheduleKind::Plateau}};
 constexpr std::pair<const char*, PixelScale> kPixels[] = {{"model", PixelScale::Model},
                                                           {"zero_one", PixelScale::ZeroOne}};
+
+constexpr std::pair<const char*, CacheMode> kCaches[] = {
+    {"auto", CacheMode::Auto}, {"ram", CacheMode::Ram}, {"disk", CacheMode::Disk}};
 
 template <class Enum, std::size_t N>
 Enum parse(const std::pair<const char*, Enum> (&names)[N], const std::string& name,
@@ -51,6 +55,10 @@ ScheduleKind parse_schedule(const std::string& name) {
   return parse(kSchedules, name, "schedule");
 }
 
+CacheMode parse_cache(const std::string& name) {
+  return parse(kCaches, name, "cache");
+}
+
 int parse_freeze(const std::string& text) {
   if (text == "all") return kFeatureBlocks;
   if (text == "none") return 0;
@@ -74,6 +82,8 @@ void TrainOptions::validate() const {
   require(head_epochs >= 0, "--head-epochs must not be negative");
   require(warmup >= 0 && std::isfinite(warmup), "--warmup must not be negative or infinite");
   require(patience >= 0, "--patience must not be negative");
+  augment.validate();
+  require(max_pixels >= 1 && max_pixels <= Index{1} << 30, "--max-pixels must be from 1 to 2^30");
   require(threads >= 0, "--threads must not be negative");
   require(dropout >= 0 && dropout < 1, "dropout must be in [0, 1)");
   require(unfreeze_at_epoch == -1 || unfreeze_at_epoch >= 1,
@@ -91,42 +101,45 @@ TrainOptions recipe(const std::string& name) {
   o.schedule = ScheduleKind::Constant;
   o.warmup = 0;
   o.dropout = 0;
-  o.hflip = false;
+  o.augment = {};
   o.pixels = PixelScale::ZeroOne;
   return o;
 }
 
 nlohmann::json to_json(const TrainOptions& o) {
-  return {{"data", o.data.string()},
-          {"weights", o.weights.string()},
-          {"output", o.output.string()},
-          {"epochs", o.epochs},
-          {"batch_size", o.batch_size},
-          {"lr", o.lr},
-          {"optimizer", name_of(kOptimizers, o.optimizer)},
-          {"weight_decay", o.weight_decay},
-          {"freeze", o.freeze},
-          {"unfreeze_at_epoch", o.unfreeze_at_epoch},
-          {"head_epochs", o.head_epochs},
-          {"schedule", name_of(kSchedules, o.schedule)},
-          {"warmup", o.warmup},
-          {"patience", o.patience},
-          {"img_size", o.img_size},
-          {"width", o.width},
-          {"dropout", o.dropout},
-          {"hflip", o.hflip},
-          {"pixels", name_of(kPixels, o.pixels)},
-          {"threshold_metric", to_string(o.threshold_rule)},
-          {"seed", o.seed},
-          {"threads", o.threads}};
+  nlohmann::json j = to_json(static_cast<const DataOptions&>(o));
+  j.update({{"weights", bytes_to_json(o.weights.string())},
+            {"output", bytes_to_json(o.output.string())},
+            {"epochs", o.epochs},
+            {"batch_size", o.batch_size},
+            {"lr", o.lr},
+            {"optimizer", name_of(kOptimizers, o.optimizer)},
+            {"weight_decay", o.weight_decay},
+            {"freeze", o.freeze},
+            {"unfreeze_at_epoch", o.unfreeze_at_epoch},
+            {"head_epochs", o.head_epochs},
+            {"schedule", name_of(kSchedules, o.schedule)},
+            {"warmup", o.warmup},
+            {"patience", o.patience},
+            {"img_size", o.img_size},
+            {"width", o.width},
+            {"dropout", o.dropout},
+            {"augment", to_json(o.augment)},
+            {"resize", o.resize ? resize_name(*o.resize) : ""},
+            {"crop", o.crop ? crop_name(*o.crop) : ""},
+            {"max_pixels", o.max_pixels},
+            {"cache", name_of(kCaches, o.cache)},
+            {"pixels", name_of(kPixels, o.pixels)},
+            {"threads", o.threads}});
+  return j;
 }
 
 TrainOptions train_options_from_json(const nlohmann::json& j) {
   try {
     TrainOptions o;
-    o.data = j.at("data").get<std::string>();
-    o.weights = j.at("weights").get<std::string>();
-    o.output = j.at("output").get<std::string>();
+    static_cast<DataOptions&>(o) = data_options_from_json(j);
+    o.weights = bytes_from_json(j.at("weights"));
+    o.output = bytes_from_json(j.at("output"));
     j.at("epochs").get_to(o.epochs);
     j.at("batch_size").get_to(o.batch_size);
     j.at("lr").get_to(o.lr);
@@ -141,10 +154,14 @@ TrainOptions train_options_from_json(const nlohmann::json& j) {
     j.at("img_size").get_to(o.img_size);
     j.at("width").get_to(o.width);
     j.at("dropout").get_to(o.dropout);
-    j.at("hflip").get_to(o.hflip);
+    o.augment = augment_options_from_json(j.at("augment"));
+    const std::string resize = j.at("resize"), crop = j.at("crop");
+    if (!resize.empty()) o.resize = parse_resize(resize);
+    if (!crop.empty()) o.crop = parse_crop(crop);
+    j.at("max_pixels").get_to(o.max_pixels);
+    o.cache = parse_cache(j.at("cache"));
     o.pixels = parse(kPixels, j.at("pixels").get<std::string>(), "pixels");
     o.threshold_rule = parse_threshold_rule(j.at("threshold_metric").get<std::string>());
-    j.at("seed").get_to(o.seed);
     j.at("threads").get_to(o.threads);
     return o;
   } catch (const nlohmann::json::exception& e) {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 
+#include "engine/data/bad_files.h"
 #include "engine/evaluate.h"
 #include "engine/model.h"
 #include "engine/train/schedule.h"
@@ -19,6 +20,7 @@ struct StepResult {
   Index n = 0;
   double loss_sum = 0;
   Index correct = 0;  // at probability 0.5
+  double waited = 0;  // seconds for the batch
 };
 
 struct StepsInput {
@@ -30,6 +32,7 @@ struct StepsInput {
   cpu::ThreadPool& pool;
   std::byte* gradients;  // laid out like the learned parameters
   const std::atomic<bool>& interrupt;
+  BadFiles& bad_files;  // gets the pictures that are left out
 };
 
 class TrainingSteps {
@@ -38,10 +41,11 @@ class TrainingSteps {
   // Begins an epoch (counted from 0) at any step. May take long; returns early, unfit for next(),
   // once the interrupt is set.
   virtual void start(int epoch, Index first_step) = 0;
-  // Forward and backward of the next batch; gradients are then complete. Nothing after the last.
+  // Forward and backward of the next batch; gradients are then complete. Nothing after the last. A
+  // batch without a picture that can be read has n = 0 and leaves the gradients as they were.
   virtual std::optional<StepResult> next(const StepState& state) = 0;
-  // Current parameters on the validation split.
-  virtual Predictions validate() = 0;
+  // Current parameters on the validation split; nothing when interrupted.
+  virtual std::optional<Predictions> validate() = 0;
   // Bytes all of this holds at its peak: arenas, prepared weights, batches, caches.
   virtual Index planned_bytes() const = 0;
 };

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "engine/json_bytes.h"
+#include "engine/train/picture_cache.h"
 #include "engine/train/run_files.h"
 #include "engine/unfold.h"
 #include "kernels/error.h"
@@ -42,9 +44,15 @@ Model initial_model(const TrainOptions& o) {
   config.validate();
   Model model = base ? with_head(*base, config, o.seed) : make_model(config, o.seed);
   if (base) {
+    model.crop = base->crop;
+    model.resize = base->resize;
+  }
+  model.crop = o.crop.value_or(model.crop);
+  model.resize = o.resize.value_or(model.resize);
+  if (base) {
     for (const char* key : {"source_family", kBnFolded})
       if (base->notes.contains(key)) model.notes[key] = base->notes.at(key);
-    model.notes["source_file"] = file.filename().string();
+    model.notes["source_file"] = readable(file.filename().string());
     model.notes["source_sha256"] = weights::sha256_hex(weights::read_file(file));
   }
   return model;
@@ -55,6 +63,7 @@ std::string arguments_note(const TrainOptions& options) {
   nlohmann::json args = to_json(options);
   args.erase("output");
   args.erase("threads");
+  args.erase("cache");
   return args.dump();
 }
 
@@ -81,8 +90,7 @@ class Run {
         observer_(observer),
         interrupt_(interrupt),
         pool_(options_.threads > 0 ? options_.threads : cpu::ThreadPool::available()),
-        train_(scan_split(options_.data, "train")),
-        valid_(scan_split(options_.data, "valid")),
+        source_(open_data(options_, {"train", "valid"})),
         digest_(digest(train_, valid_)),
         checkpoint_(std::move(checkpoint)),
         model_(checkpoint_ ? std::move(checkpoint_->model) : initial_model(options_)) {
@@ -90,37 +98,67 @@ class Run {
         (static_cast<Index>(train_.samples.size()) + options_.batch_size - 1) / options_.batch_size;
     options_.img_size = model_.config.input_size;
     options_.width = model_.config.width;
+    options_.resize = model_.resize;
+    options_.crop = model_.crop;
     if (!checkpoint_) {
       model_.notes["train_args"] = arguments_note(options_);
       return;
     }
     if (checkpoint_->data_digest != digest_)
-      throw DataError(options_.data.string() +
+      throw DataError(source_.layout +
                       ": the pictures differ from those the run began with; start a new run");
     state_ = checkpoint_->state;
+    bad_files_ = BadFiles(state_.bad_files);
     if (state_.step > steps_per_epoch_)
       throw ModelFileError((options_.output / kCheckpoint).string() + ": step " +
                            std::to_string(state_.step) + " of an epoch that has " +
                            std::to_string(steps_per_epoch_));
   }
 
-  TrainResult run() {
+  TrainResult run() try {
     announce();
+    if (!fill_disk_cache()) {
+      enter_phase(phase_of(options_, state_.epoch));
+      save();
+      return {TrainEnd::Interrupted, state_, planned_bytes_};
+    }
     while (!state_.finished && state_.epoch < options_.epochs) {
       enter_phase(phase_of(options_, state_.epoch));
       if (!train_epoch()) return {TrainEnd::Interrupted, state_, planned_bytes_};
-      if (finish_epoch()) return {TrainEnd::EarlyStop, state_, planned_bytes_};
+      const std::optional<bool> stop = finish_epoch();
+      if (!stop) return {TrainEnd::Interrupted, state_, planned_bytes_};
+      if (*stop) return {TrainEnd::EarlyStop, state_, planned_bytes_};
     }
     return {TrainEnd::Finished, state_, planned_bytes_};
+  } catch (const DataError&) {
+    write_bad_files();  // too many of them, perhaps
+    throw;
   }
 
  private:
+  // What the run was told to, and what is set aside before the first picture is read.
   void announce() {
+    remove_leftovers(options_.output);
     write_args(options_);
+    for (const Dataset& split : source_.splits) {
+      if (!split.unlisted.empty() && options_.on_bad == OnBad::Fail)
+        throw DataError(split.unlisted.front().relative + ": " + split.unlisted.front().reason);
+      bad_files_.add_unlisted(split);
+    }
     if (observer_.start)
-      observer_.start({train_.count(0), train_.count(1), valid_.count(0), valid_.count(1),
-                       pool_.size(), state_.epoch + 1, checkpoint_.has_value(),
-                       trains_folded_base()});
+      observer_.start({source_.describe(), pool_.size(), state_.epoch + 1, checkpoint_.has_value(),
+                       trains_folded_base(),
+                       describe_cache(options_, source_.splits, model_.preparation())});
+  }
+
+  // False when interrupted.
+  bool fill_disk_cache() {
+    if (options_.cache != CacheMode::Disk) return true;
+    return cache_on_disk(options_.output, source_.splits, model_.preparation(options_.max_pixels),
+                         pool_, [this](Index done, Index total) {
+                           if (observer_.caching) observer_.caching(done, total);
+                           return !interrupt_;
+                         });
   }
 
   bool trains_folded_base() const {
@@ -144,9 +182,11 @@ class Run {
     if (checkpoint_ && inside) checkpoint_->restore(*optimizer_);
     checkpoint_.reset();
     const StepsInput input{
-        model_, train_, valid_, options_, phase, pool_, optimizer_->gradients(), interrupt_};
-    steps_ =
-        phase.frozen_blocks == kFeatureBlocks ? make_feature_steps(input) : make_image_steps(input);
+        model_,     train_,    valid_, options_, phase, pool_, optimizer_->gradients(),
+        interrupt_, bad_files_};
+    steps_ = phase.frozen_blocks == kFeatureBlocks && !options_.augment.beyond_mirror()
+                 ? make_feature_steps(input)
+                 : make_image_steps(input);
     const Index planned =
         model_.parameters.bytes() + optimizer_->touched_bytes() + steps_->planned_bytes();
     planned_bytes_ = std::max(planned_bytes_, planned);
@@ -190,10 +230,11 @@ class Run {
     require_finite(std::isfinite(result.loss_sum), "the loss is");
     state_.last_lr = state_.plateau.factor *
                      learning_rate(options_, steps_per_epoch_, state_.epoch, state_.step);
-    optimizer_->update({pool_}, state_.last_lr);
+    if (result.n > 0) optimizer_->update({pool_}, state_.last_lr);
     state_.loss_sum += result.loss_sum;
     state_.correct += result.correct;
     state_.seen += result.n;
+    state_.waited += result.waited;
     ++state_.step;
     ++state_.total_steps;
   }
@@ -209,18 +250,24 @@ class Run {
   void report(double elapsed, Index first_step) const {
     if (!observer_.step) return;
     const double per_step = elapsed / static_cast<double>(state_.step - first_step);
-    const auto seen = static_cast<double>(state_.seen);
+    const auto seen = static_cast<double>(std::max(state_.seen, Index{1}));
     observer_.step({state_.epoch + 1, options_.epochs, state_.step, steps_per_epoch_,
                     state_.loss_sum / seen, static_cast<double>(state_.correct) / seen,
                     static_cast<double>(options_.batch_size) / per_step,
                     per_step * static_cast<double>(steps_per_epoch_ - state_.step)});
   }
 
-  // Validation, best model, files. True when patience has run out before the last epoch.
-  bool finish_epoch() {
+  // Validation, best model, files. True when patience has run out before the last epoch; nothing
+  // when interrupted: a resumed run validates again.
+  std::optional<bool> finish_epoch() {
     const auto begin = Clock::now();
     require_finite(all_finite(model_.parameters), "parameters are");
-    const Predictions predictions = steps_->validate();
+    const std::optional<Predictions> validated = steps_->validate();
+    if (!validated) {
+      save();
+      return std::nullopt;
+    }
+    const Predictions& predictions = *validated;
     require_finite(
         std::ranges::all_of(predictions.logit, [](double z) { return std::isfinite(z); }),
         "validation outputs are");
@@ -234,7 +281,8 @@ class Run {
                        m.accuracy,
                        m.roc_auc,
                        state_.last_lr,
-                       state_.seconds + seconds_since(begin)};
+                       state_.seconds + seconds_since(begin),
+                       state_.seconds > 0 ? state_.waited / state_.seconds : 0};
     state_.rows.push_back(row);
     if (best) {
       state_.best_auc = m.roc_auc;
@@ -266,20 +314,29 @@ class Run {
     state_.step = 0;
     state_.loss_sum = 0;
     state_.seen = state_.correct = 0;
-    state_.seconds = 0;
+    state_.seconds = state_.waited = 0;
     state_.finished = stop || state_.epoch >= options_.epochs;
   }
 
   void save() {
     require_finite(all_finite(model_.parameters), "parameters are");
+    state_.bad_files = bad_files_.list();
+    write_bad_files();
     save_checkpoint(options_.output / kCheckpoint, model_, *optimizer_, state_, options_, digest_);
+  }
+
+  void write_bad_files() const {
+    if (!bad_files_.list().empty()) write_text(options_.output / kBadFiles, bad_files_.csv());
   }
 
   TrainOptions options_;
   const TrainObserver& observer_;
   const std::atomic<bool>& interrupt_;
   cpu::ThreadPool pool_;
-  Dataset train_, valid_;
+  DataSource source_;
+  const Dataset& train_ = source_.splits[0];
+  const Dataset& valid_ = source_.splits[1];
+  BadFiles bad_files_;
   std::string digest_;
   std::optional<Checkpoint> checkpoint_;
   Model model_;
@@ -306,6 +363,8 @@ TrainResult train(const TrainOptions& options, bool resume, const TrainObserver&
   stored.output = options.output;
   stored.threads = options.threads;
   if (!options.data.empty()) stored.data = options.data;
+  if (!options.csv.empty()) stored.csv = options.csv;
+  if (!options.valid_csv.empty()) stored.valid_csv = options.valid_csv;
   return Run(std::move(stored), observer, interrupt, std::move(checkpoint)).run();
 }
 

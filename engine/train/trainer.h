@@ -12,12 +12,13 @@ namespace dfengine {
 // What a run tells while it goes on. All called from the thread that runs it.
 struct TrainObserver {
   struct Start {
-    Index train_real, train_fake, valid_real, valid_fake;
+    std::string data;  // DataSource::describe
     int threads;
     int first_epoch;  // counted from 1
     bool resumed;
     // Batch norms of the base were folded away and will be trained (Model::notes "bn_folded").
     bool trains_folded_base;
+    std::string cache;  // what is kept of the prepared pictures, and how large that is
   };
   struct Progress {
     int epoch, epochs;      // counted from 1
@@ -27,6 +28,7 @@ struct TrainObserver {
     double seconds_left;  // of this epoch's training part
   };
   std::function<void(const Start&)> start;
+  std::function<void(Index done, Index total)> caching;  // pictures, with CacheMode::Disk
   std::function<void(const TrainPhase&, Index planned_bytes)> phase;
   std::function<void(const Progress&)> step;
   std::function<void(const EpochRow&, bool best)> epoch;
@@ -41,9 +43,10 @@ struct TrainResult {
 };
 
 // Runs to the end, or until `interrupt` becomes true: then a checkpoint is written and the run
-// returns. options.output gets args.json, results.csv, best.safetensors and last.ckpt; every file
-// is written atomically. With resume, options come from last.ckpt, except data, output and threads.
-// Same options, data and instruction set: the same bits, whatever the threads, resumed or not.
+// returns. options.output gets args.json, results.csv, best.safetensors, last.ckpt and, where
+// pictures were left out, bad_files.csv; every file is written atomically. With resume, options
+// come from last.ckpt, except data, output and threads. Same options, data and instruction set: the
+// same bits, whatever the threads, resumed or not.
 TrainResult train(const TrainOptions& options, bool resume, const TrainObserver& observer,
                   const std::atomic<bool>& interrupt);
 

@@ -7,6 +7,7 @@
 #include <map>
 #include <numeric>
 
+#include "engine/data/folder_source.h"
 #include "kernels/error.h"
 #include "tests/engine/data_support.h"
 #include "tests/support/tolerance.h"

@@ -32,7 +32,7 @@ class LoaderTest : public testing::Test {
     options_.batch = 4;
     options_.size = 10;
     options_.crop = Crop::Center;
-    options_.hflip = true;
+    options_.augment.hflip = true;
     options_.shuffle = true;
     options_.seed = 11;
   }
@@ -51,7 +51,7 @@ class LoaderTest : public testing::Test {
     std::vector<std::uint8_t> out(static_cast<std::size_t>(size * size * 3)), flipped;
     prepare_image(decode_image(data_.path(data_.samples[index])), options_.crop, size, resizer,
                   out.data());
-    if (!options_.hflip || !flip_sample(options_.seed, number, index)) return out;
+    if (!options_.augment.hflip || !flip_sample(options_.seed, number, index)) return out;
     for (Index y = 0; y < size; ++y) {
       for (Index x = size - 1; x >= 0; --x) {
         const auto pixel = out.begin() + (y * size + x) * 3;
@@ -111,6 +111,55 @@ TEST_F(LoaderTest, SameBitsWhateverThreadsAndCache) {
       Loader loader(data_, options_);
       expect_same(epoch(loader, 0), first);
       expect_same(epoch(loader, 1), second);
+    }
+  }
+}
+
+AugmentOptions everything() {
+  return {.hflip = true,
+          .scale = {0.2, 0.9},
+          .color_jitter = {0.4, 0.4, 0.4, 0.1},
+          .downscale_prob = 0.5,
+          .blur_prob = 0.5,
+          .jpeg_prob = 0.5,
+          .erase_prob = 0.5};
+}
+
+// Whatever the threads and the cache, from the start of an epoch or resumed inside it.
+TEST_F(LoaderTest, AugmentedBatchesAreTheSameBytes) {
+  options_.augment = everything();
+  options_.size = 24;
+  options_.cache_bytes = 0;
+  Loader plain(data_, options_);
+  const auto first = epoch(plain, 0), second = epoch(plain, 1);
+  EXPECT_NE(first[0].images, second[0].images);
+  for (int threads : {1, 2, 8}) {
+    for (std::uint64_t cache : {0u, 1u << 20}) {
+      options_.threads = threads;
+      options_.cache_bytes = cache;
+      Loader loader(data_, options_);
+      expect_same(epoch(loader, 0), first);
+      expect_same(epoch(loader, 1), second);
+      expect_same(epoch(loader, 1, 3), {second.begin() + 3, second.end()});
+    }
+  }
+}
+
+TEST_F(LoaderTest, EveryPictureIsAugmentedAsDrawn) {
+  options_.augment = everything();
+  Loader loader(data_, options_);
+  Preparer preparer(options_);
+  Augmenter augmenter;
+  const auto bytes = static_cast<std::size_t>(options_.size * options_.size * 3);
+  std::vector<std::uint8_t> expected(bytes);
+  for (const Batch& batch : epoch(loader, 5)) {
+    for (std::size_t i = 0; i < batch.indices.size(); ++i) {
+      const std::uint32_t index = batch.indices[i];
+      preparer.prepare(data_.path(data_.samples[index]), expected.data());
+      augmenter.apply(draw_augmentation(options_.augment, options_.size, options_.seed, 5, index),
+                      expected.data(), options_.size);
+      EXPECT_TRUE(std::equal(expected.begin(), expected.end(),
+                             batch.images.begin() + static_cast<std::ptrdiff_t>(i * bytes)));
     }
   }
 }
@@ -196,11 +245,11 @@ TEST_F(LoaderTest, OddUses) {
   Loader empty(nothing, options_);
   empty.start(0);
   EXPECT_FALSE(empty.next(batch));
-  for (auto bad : {&LoaderOptions::batch, &LoaderOptions::size}) {
-    LoaderOptions options = options_;
-    options.*bad = 0;
-    EXPECT_THROW(Loader(data_, options), UsageError);
-  }
+  LoaderOptions no_batch = options_, no_size = options_;
+  no_batch.batch = 0;
+  no_size.size = 0;
+  EXPECT_THROW(Loader(data_, no_batch), UsageError);
+  EXPECT_THROW(Loader(data_, no_size), UsageError);
   options_.threads = 0;
   EXPECT_THROW(Loader(data_, options_), UsageError);
 }

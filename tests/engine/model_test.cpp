@@ -101,6 +101,7 @@ Model unusual_model() {
     model.parameters.set(static_cast<int>(i), std::span<const float>(values));
   }
   model.crop = Crop::Center;
+  model.resize = ResizeRule::Bicubic;
   model.classes = {"photo, old", "made \"up\""};
   model.positive_class = "made \"up\"";
   model.threshold = 0.1 + 0.2;
@@ -127,6 +128,7 @@ TEST(ModelFile, RoundTripIsExact) {
   EXPECT_EQ(b.hidden, a.hidden);
   EXPECT_EQ(b.dropout, a.dropout);
   EXPECT_EQ(back.crop, model.crop);
+  EXPECT_EQ(back.resize, model.resize);
   EXPECT_EQ(back.classes, model.classes);
   EXPECT_EQ(back.positive_class, model.positive_class);
   EXPECT_EQ(back.threshold, model.threshold);
@@ -267,7 +269,7 @@ TEST(ModelFile, BadMetadataIsNamed) {
                         {"crop", "random", "crop"},
                         {"threshold", "half", "threshold"},
                         {"temperature", "warm", "temperature"},
-                        {"resize", "nearest", "resize"}};
+                        {"resize", "lanczos", "resize"}};
   for (const Case& c : cases) {
     SCOPED_TRACE(c.key + " = " + c.value);
     expect_words(refusal_of(detector_file({{c.key, c.value}})), {c.word});

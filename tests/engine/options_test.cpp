@@ -31,7 +31,7 @@ TEST(Recipe, SeedIsTheNotebook) {
   EXPECT_EQ(o.warmup, 0);
   EXPECT_EQ(o.img_size, 0);  // the weights' own, else 224
   EXPECT_EQ(o.dropout, 0);
-  EXPECT_FALSE(o.hflip);
+  EXPECT_EQ(o.augment, AugmentOptions{});
   EXPECT_EQ(o.pixels, PixelScale::ZeroOne);
   o.validate();
 }
@@ -41,7 +41,7 @@ TEST(Recipe, FinetuneTrainsTheHeadFirstAndThenEverything) {
   EXPECT_GE(o.head_epochs, 1);
   EXPECT_EQ(o.freeze, 0);
   EXPECT_EQ(o.schedule, ScheduleKind::Cosine);
-  EXPECT_TRUE(o.hflip);
+  EXPECT_EQ(o.augment, AugmentOptions{.hflip = true});
   EXPECT_EQ(o.pixels, PixelScale::Model);
   o.validate();
 }
@@ -73,7 +73,22 @@ TrainOptions unusual() {
   o.img_size = 128;
   o.width = 0.35;
   o.dropout = 0.45;
-  o.hflip = false;
+  o.augment = {.scale = {0.5, 0.9},
+               .ratio = {0.8, 1.1},
+               .color_jitter = {0.1, 0.2, 0.3, 0.4},
+               .downscale_prob = 0.6,
+               .downscale = {0.3, 0.7},
+               .blur_prob = 0.11,
+               .blur_sigma = {1, 2},
+               .jpeg_prob = 0.12,
+               .jpeg_quality = {40, 90},
+               .erase_prob = 0.13,
+               .erase_scale = {0.1, 0.2},
+               .erase_ratio = {0.4, 3}};
+  o.resize = ResizeRule::Bicubic;
+  o.crop = Crop::Center;
+  o.max_pixels = 123456;
+  o.cache = CacheMode::Disk;
   o.pixels = PixelScale::ZeroOne;
   o.seed = std::numeric_limits<std::uint64_t>::max();
   o.threads = 3;
@@ -100,7 +115,11 @@ TEST(OptionsJson, RoundTripKeepsEveryField) {
   EXPECT_EQ(r.img_size, o.img_size);
   EXPECT_EQ(r.width, o.width);
   EXPECT_EQ(r.dropout, o.dropout);
-  EXPECT_EQ(r.hflip, o.hflip);
+  EXPECT_EQ(r.augment, o.augment);
+  EXPECT_EQ(r.resize, o.resize);
+  EXPECT_EQ(r.crop, o.crop);
+  EXPECT_EQ(r.max_pixels, o.max_pixels);
+  EXPECT_EQ(r.cache, o.cache);
   EXPECT_EQ(r.pixels, o.pixels);
   EXPECT_EQ(r.seed, o.seed);
   EXPECT_EQ(r.threads, o.threads);
@@ -116,7 +135,7 @@ TEST(OptionsJson, AnAbsentFieldOrAnotherTypeIsADamagedFile) {
     EXPECT_NE(message_of<ModelFileError>([&] { train_options_from_json(less); }).find(key),
               std::string::npos);
     nlohmann::json other = whole;
-    other[key] = nlohmann::json::array({1});
+    other[key] = nlohmann::json::array({"one"});
     EXPECT_THROW(train_options_from_json(other), ModelFileError);
   }
   for (const char* key : {"optimizer", "schedule", "pixels"}) {

@@ -4,6 +4,9 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
+#include "kernels/cpu/isa.h"
 #include "kernels/error.h"
 #include "tests/engine/data_support.h"
 
@@ -12,28 +15,46 @@ namespace {
 
 using test::pattern;
 
+std::vector<std::uint8_t> resized(const nlohmann::json& c, Resizer& resizer) {
+  const Image in = pattern(c["in_h"], c["in_w"]);
+  const Index h = c["out_h"], w = c["out_w"];
+  std::vector<std::uint8_t> out(static_cast<std::size_t>(h * w * 3));
+  if (c["kind"] == "center") {
+    prepare_image(in, Crop::Center, h, resizer, out.data());
+  } else if (c["kind"] == "part") {
+    const auto part = c["part"].get<std::vector<Index>>();
+    resizer.resize_part(in, {part[0], part[1], part[2], part[3]}, h, w, out.data());
+  } else {
+    resizer.resize(in, h, w, out.data());
+  }
+  return out;
+}
+
 TEST(Resize, BitEqualToPillowAndTorchvision) {
   const auto cases = test::golden("data_resize.json")["cases"];
-  ASSERT_GT(cases.size(), 20u);
-  Resizer resizer;  // one for all: stale tables would show
-  for (const auto& c : cases) {
-    const Index in_h = c["in_h"], in_w = c["in_w"], h = c["out_h"], w = c["out_w"];
-    SCOPED_TRACE(
-        fmt::format("{} {} x {} -> {} x {}", c["kind"].get<std::string>(), in_h, in_w, h, w));
-    const Image in = pattern(in_h, in_w);
-    std::vector<std::uint8_t> out(static_cast<std::size_t>(h * w * 3));
-    if (c["kind"] == "center") {
-      prepare_image(in, Crop::Center, h, resizer, out.data());
-    } else {
-      resizer.resize(in, h, w, out.data());
+  ASSERT_GT(cases.size(), 60u);
+  const cpu::Isa before = cpu::current_isa();
+  for (cpu::Isa isa : {cpu::Isa::Baseline, cpu::Isa::Avx2, cpu::Isa::Avx512}) {
+    if (!cpu::isa_supported(isa)) continue;
+    cpu::set_isa(isa);
+    // One of each for all: stale tables would show.
+    std::map<std::string, Resizer> resizers = {{"bilinear", Resizer()},
+                                               {"bicubic", Resizer(ResizeRule::Bicubic)},
+                                               {"nearest", Resizer(ResizeRule::Nearest)}};
+    for (const auto& c : cases) {
+      nlohmann::json shown = c;
+      shown.erase("bytes");
+      SCOPED_TRACE(fmt::format("{} {}", cpu::isa_name(isa), shown.dump()));
+      const auto out = resized(c, resizers.at(c["rule"]));
+      const auto expected = test::from_hex(c["bytes"]);
+      const std::size_t stride = c["stride"];
+      for (std::size_t i = 0; i < expected.size(); ++i) {
+        ASSERT_EQ(int{out[i * stride]}, int{expected[i]}) << "byte " << i * stride;
+      }
+      EXPECT_EQ(test::fnv(out), c["fnv"].get<std::string>());
     }
-    const auto expected = test::from_hex(c["bytes"]);
-    const std::size_t stride = c["stride"];
-    for (std::size_t i = 0; i < expected.size(); ++i) {
-      ASSERT_EQ(int{out[i * stride]}, int{expected[i]}) << "byte " << i * stride;
-    }
-    EXPECT_EQ(test::fnv(out), c["fnv"].get<std::string>());
   }
+  cpu::set_isa(before);
 }
 
 TEST(Resize, ConstantStaysConstant) {

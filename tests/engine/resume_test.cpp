@@ -85,22 +85,34 @@ TEST_P(Resume, EqualsTheUninterruptedRunWhenKilledBetweenEpochs) {
 }
 
 constexpr Kind kKinds[] = {
-    {"images", [](TrainOptions& o) { o.hflip = true; }},
+    {"images", [](TrainOptions& o) { o.augment.hflip = true; }},
     {"images_adamw_plateau",
      [](TrainOptions& o) {
        o.optimizer = OptimizerKind::AdamW;
        o.weight_decay = 0.05;
        o.schedule = ScheduleKind::Plateau;
-       o.hflip = false;
+       o.augment.hflip = false;
        o.freeze = 5;
      }},
     {"features_hflip", [](TrainOptions& o) { o.freeze = kFeatureBlocks; }},
     {"features",
      [](TrainOptions& o) {
        o.freeze = kFeatureBlocks;
-       o.hflip = false;
+       o.augment.hflip = false;
      }},
     {"head_then_everything", [](TrainOptions& o) { o.head_epochs = 1; }},
+    {"every_augmentation_and_a_disk_cache",
+     [](TrainOptions& o) {
+       o.head_epochs = 1;
+       o.cache = CacheMode::Disk;
+       o.augment = {.hflip = true,
+                    .scale = {0.5, 1},
+                    .color_jitter = {0.4, 0.4, 0.4, 0.1},
+                    .downscale_prob = 0.5,
+                    .blur_prob = 0.5,
+                    .jpeg_prob = 0.5,
+                    .erase_prob = 0.5};
+     }},
     {"head_then_frozen_then_everything",
      [](TrainOptions& o) {
        o.head_epochs = 1;

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "engine/data/folder_source.h"
 #include "kernels/error.h"
 #include "tests/engine/data_support.h"
 #include "tests/engine/train_support.h"
@@ -139,7 +140,8 @@ TEST_F(Train, ResultsAndArgumentsSayWhatHappened) {
   std::istringstream in(test::slurp(o.output / kResults));
   std::string line;
   std::getline(in, line);
-  EXPECT_EQ(line, "epoch,train_loss,train_accuracy,val_loss,val_accuracy,val_auc,lr,seconds");
+  EXPECT_EQ(line,
+            "epoch,train_loss,train_accuracy,val_loss,val_accuracy,val_auc,lr,seconds,data_wait");
   int epochs = 0;
   while (std::getline(in, line)) {
     EXPECT_EQ(line.substr(0, 2), std::to_string(++epochs) + ",");

@@ -2,9 +2,9 @@
 
     python tests/golden/make_data_goldens.py
 
-Writes data_resize.json, data_images.json and the pictures in images/ next to itself. All pictures
-are computed here; none comes from elsewhere. The versions used stand in each file under
-"made_with".
+Writes data_resize.json, data_images.json, data_jpeg_headers.json and the pictures in images/ next to
+itself. All pictures are computed here; none comes from elsewhere. The versions used stand in each
+file under "made_with".
 """
 import json
 import struct
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 import torchvision
-from PIL import Image
+from PIL import Image, ImageOps, JpegImagePlugin
 from torchvision.transforms import functional as F
 
 HERE = Path(__file__).parent
@@ -42,12 +42,15 @@ def entry(out, **fields):
     return {**fields, "fnv": fnv(data), "stride": stride, "bytes": data[::stride].hex()}
 
 
-def resize(picture, h, w):
+RULES = {rule.name.lower(): rule for rule in
+         (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.NEAREST)}
+
+
+def resize(picture, h, w, rule=Image.Resampling.BILINEAR):
     """Columns first, then rows, as every Pillow did before 13. Since then a picture that loses over
     twice as many rows as columns has its rows done first, which moves some pixels by a level; one
     pass a call keeps the order, whatever the version."""
-    bilinear = Image.Resampling.BILINEAR
-    return picture.resize((w, picture.height), bilinear).resize((w, h), bilinear)
+    return picture.resize((w, picture.height), rule).resize((w, h), rule)
 
 
 def resize_goldens():
@@ -59,8 +62,9 @@ def resize_goldens():
         (1000, 7, 20, 300), (2, 3000, 64, 64),
     ]:
         picture = Image.fromarray(pattern(ih, iw))
-        out = resize(picture, oh, ow)
-        cases.append(entry(out, kind="resize", in_h=ih, in_w=iw, out_h=oh, out_w=ow))
+        for name, rule in RULES.items():
+            out = resize(picture, oh, ow, rule)
+            cases.append(entry(out, kind="resize", rule=name, in_h=ih, in_w=iw, out_h=oh, out_w=ow))
     for ih, iw, size in [
         (256, 256, 224), (256, 341, 224), (341, 256, 224), (300, 201, 224), (201, 300, 160),
         (57, 91, 96), (90, 57, 128), (400, 257, 192), (110, 113, 96), (113, 110, 96), (15, 400, 32),
@@ -68,8 +72,19 @@ def resize_goldens():
         side = round(size * 256 / 224)
         picture = Image.fromarray(pattern(ih, iw))
         w, h = F.resize(picture, side).size  # torchvision's rule for the long side
-        out = F.center_crop(resize(picture, h, w), size)
-        cases.append(entry(out, kind="center", in_h=ih, in_w=iw, out_h=size, out_w=size))
+        for name, rule in RULES.items():
+            out = F.center_crop(resize(picture, h, w, rule), size)
+            cases.append(entry(out, kind="center", rule=name, in_h=ih, in_w=iw, out_h=size, out_w=size))
+    # A part alone: top, left, h, w.
+    for ih, iw, part, size in [
+        (64, 80, (0, 0, 64, 80), 48), (64, 80, (7, 11, 30, 41), 48), (64, 80, (63, 79, 1, 1), 5),
+        (64, 80, (10, 0, 54, 3), 32), (64, 80, (5, 6, 32, 32), 32),
+    ]:
+        top, left, h, w = part
+        picture = Image.fromarray(pattern(ih, iw)).crop((left, top, left + w, top + h))
+        for name, rule in RULES.items():
+            cases.append(entry(resize(picture, size, size, rule), kind="part", rule=name, in_h=ih,
+                               in_w=iw, part=part, out_h=size, out_w=size))
     return {"made_with": MADE_WITH, "cases": cases}
 
 
@@ -83,6 +98,17 @@ def png(path, rows, w, h, depth, color, interlace=0, extra=b""):
     header = struct.pack(">IIBBBBB", w, h, depth, color, 0, 0, interlace)
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + chunk(b"IDAT", data)
                      + chunk(b"IEND", b""))
+
+
+def tiff(orientation, order):
+    """Exif data with a width (ignored) and an orientation."""
+    header = (b"MM" if order == ">" else b"II") + struct.pack(order + "HI", 42, 8)
+    entries = [(0x0100, 4, 1, struct.pack(order + "I", 9)),
+               (0x0112, 3, 1, struct.pack(order + "HH", orientation, 0))]
+    body = struct.pack(order + "H", len(entries))
+    for tag, kind, count, value in entries:
+        body += struct.pack(order + "HHI", tag, kind, count) + value
+    return b"Exif\0\0" + header + body + struct.pack(order + "I", 0)
 
 
 def adam7(a):
@@ -144,6 +170,13 @@ def write_pictures():
     (IMAGES / "ycck.jpg").write_bytes(stored[:adobe + 15] + b"\2" + stored[adobe + 16:])
     expected |= {"cmyk_plain.jpg": None, "ycck.jpg": None}
 
+    # Orientation tags: each of the eight, of either byte order, in JPEG and in PNG.
+    small = Image.fromarray(pattern(5, 9))
+    for turn in range(1, 9):
+        save(f"turned_{turn}.jpg", small, quality=90, exif=tiff(turn, ">" if turn % 2 else "<"))
+    save("turned_6.png", small, exif=tiff(6, "<"))
+    save("turned_9.png", small, exif=tiff(9, ">"))  # not an orientation
+
     png(IMAGES / "rgb16.png", [row.astype(">u2").tobytes() for row in deep], w, h, 16, 2)
     png(IMAGES / "interlaced.png", adam7(rgb), w, h, 8, 2, interlace=1)
     key = struct.pack(">HHH", *(int(v) for v in rgb[4, 5]))
@@ -168,9 +201,25 @@ def image_goldens():
     cases = []
     for name, pixels in sorted(write_pictures().items()):
         if pixels is None:
-            pixels = np.asarray(Image.open(IMAGES / name).convert("RGB"))
+            pixels = np.asarray(ImageOps.exif_transpose(Image.open(IMAGES / name)).convert("RGB"))
         cases.append({"file": name, "h": pixels.shape[0], "w": pixels.shape[1],
                       "rgb": np.ascontiguousarray(pixels).tobytes().hex()})
+    return {"made_with": MADE_WITH, "cases": cases}
+
+
+def jpeg_header_goldens():
+    """What Pillow says of the JPEGs in images/ without decoding them."""
+    cases = []
+    for file in sorted(IMAGES.iterdir()):
+        if file.suffix.lower() not in (".jpg", ".jpeg"):
+            continue
+        image = Image.open(file)
+        across_down = {-1: (1, 1), 0: (1, 1), 1: (2, 1), 2: (2, 2)}[JpegImagePlugin.get_sampling(image)]
+        cases.append({"file": file.name, "h": image.height, "w": image.width,
+                      "components": len(image.getbands()),
+                      "progressive": bool(image.info.get("progressive", 0)),
+                      "sampling": across_down,
+                      "sums": [sum(image.quantization.get(t, [])) for t in (0, 1)]})
     return {"made_with": MADE_WITH, "cases": cases}
 
 
@@ -183,3 +232,4 @@ def write(name, goldens):
 if __name__ == "__main__":
     write("data_resize.json", resize_goldens())
     write("data_images.json", image_goldens())
+    write("data_jpeg_headers.json", jpeg_header_goldens())

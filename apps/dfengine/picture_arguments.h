@@ -1,0 +1,39 @@
+// Options about pictures that several commands share: how they are prepared and how they are
+// varied.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/data/augment.h"
+#include "engine/data/prepare.h"
+
+namespace dfengine {
+
+// --max-pixels.
+CLI::Option* add_max_pixels(CLI::App& command, Index& max_pixels);
+// --resize and --crop, as names.
+std::vector<CLI::Option*> add_resize(CLI::App& command, std::string& resize, std::string& crop);
+
+// The options of augmentation: only what was named changes what a recipe says.
+class AugmentArguments {
+ public:
+  std::vector<CLI::Option*> add_to(CLI::App& command);
+  // Throws UsageError for text that is not what an option wants.
+  AugmentOptions over(AugmentOptions recipe) const;
+
+ private:
+  using Apply = std::function<void(AugmentOptions&)>;
+
+  void add(CLI::Option* option, Apply apply) { settings_.emplace_back(option, std::move(apply)); }
+
+  bool hflip_ = true;
+  double downscale_prob_ = 0, blur_prob_ = 0, jpeg_prob_ = 0, erase_prob_ = 0;
+  std::string scale_, ratio_, color_jitter_, downscale_, blur_sigma_, jpeg_quality_;
+  std::vector<std::pair<CLI::Option*, Apply>> settings_;
+};
+
+}  // namespace dfengine

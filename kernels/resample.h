@@ -1,0 +1,36 @@
+// One axis of a picture's resize: every output level is a weighted sum of neighbouring input
+// levels,
+//   y[i] = clamp((2^21 + sum_t w[i][t] * x[start[i] + t]) >> 22, 0, 255)
+// in 32-bit integers, which is Pillow's arithmetic: weights have 22 fraction bits and add up to
+// about 2^22. Negative weights (bicubic) are allowed as long as their absolute values add up to
+// under 2^23. Aliasing: y must not overlap x. Determinism: integers, the same on every machine.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/shape.h"
+
+namespace dfengine {
+
+constexpr int kResampleFractionBits = 22;
+
+// How the outputs of one axis follow from its inputs. Every span lies in the input.
+struct ResampleAxis {
+  Index in = 0;                           // inputs
+  Index count = 0;                        // outputs
+  Index taps = 0;                         // weights of each output
+  const std::int32_t* start = nullptr;    // [count] first input of each output's span
+  const std::int32_t* weights = nullptr;  // [count, taps]
+};
+
+namespace cpu {
+
+// Along a row of pixels: x [axis.in, 3], y [axis.count, 3].
+void resample_row(const ResampleAxis& axis, const std::uint8_t* x, std::uint8_t* y);
+
+// Across rows: x [taps] rows of n levels that begin `stride` apart, weights [taps], y [n].
+void resample_column(Index n, Index taps, const std::int32_t* weights, Index stride,
+                     const std::uint8_t* x, std::uint8_t* y);
+
+}  // namespace cpu
+}  // namespace dfengine
