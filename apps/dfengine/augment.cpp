@@ -7,7 +7,8 @@
 #include "apps/dfengine/common.h"
 #include "apps/dfengine/picture_arguments.h"
 #include "engine/data/contact_sheet.h"
-#include "kernels/error.h"
+#include "engine/data/png_encode.h"
+#include "weights/atomic_file.h"
 
 namespace dfengine {
 namespace {
@@ -32,7 +33,7 @@ void run_augment(Arguments& a) {
   for (std::size_t i = 0; i < rows; ++i)
     dataset.samples.push_back({files[i * files.size() / rows].string()});
   const Image sheet = contact_sheet(dataset, a.how, a.variants);
-  write_png(a.preview, sheet);
+  weights::write_file_atomic(a.preview, encode_png(sheet));
   fmt::print("{}: {} pictures, each as it is and {} times augmented ({})\n", a.preview.string(),
              rows, a.variants, describe(a.how.augment));
 }

@@ -1,24 +1,16 @@
 #include "engine/data/contact_sheet.h"
 
 #include <fmt/format.h>
-#include <stb_image_write.h>
 
 #include <cstring>
 
 #include "engine/data/pack.h"
 #include "kernels/error.h"
-#include "weights/atomic_file.h"
 
 namespace dfengine {
 namespace {
 
 constexpr Index kGap = 4;
-
-void append(void* bytes, void* data, int size) {
-  const auto* from = static_cast<const std::byte*>(data);
-  static_cast<std::vector<std::byte>*>(bytes)->insert(
-      static_cast<std::vector<std::byte>*>(bytes)->end(), from, from + size);
-}
 
 }  // namespace
 
@@ -54,15 +46,6 @@ Image contact_sheet(const Dataset& dataset, const LoaderOptions& how, Index vari
     }
   }
   return sheet;
-}
-
-void write_png(const std::filesystem::path& file, ImageView image) {
-  std::vector<std::byte> bytes;
-  if (!stbi_write_png_to_func(append, &bytes, static_cast<int>(image.w), static_cast<int>(image.h),
-                              3, image.rgb, static_cast<int>(image.w * 3))) {
-    throw Error(file.string() + ": the picture cannot be encoded");
-  }
-  weights::write_file_atomic(file, bytes);
 }
 
 }  // namespace dfengine

@@ -10,7 +10,4 @@ namespace dfengine {
 // samples, variants below 1 or a sheet of over 100 million pixels, DataError for a bad picture.
 Image contact_sheet(const Dataset& dataset, const LoaderOptions& how, Index variants);
 
-// Atomic. Throws Error naming the path.
-void write_png(const std::filesystem::path& file, ImageView image);
-
 }  // namespace dfengine
