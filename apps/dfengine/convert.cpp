@@ -43,7 +43,7 @@ void unfold(Model& model, const Arguments& a) {
   BatchNormUnfolder unfolder(model, pool);
   const auto pictures = sample(list_pictures(a.calibrate));
   const auto bad =
-      for_each_batch(pictures, model.crop, model.config.input_size,
+      for_each_batch(pictures, model.preparation(),
                      [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
                        unfolder.add(pixels, static_cast<Index>(which.size()));
                      });
