@@ -21,6 +21,7 @@ int run(int argc, char** argv) {
   program.footer(
       "Exit codes: 0 done, 1 failed run, 2 usage, 3 bad data, 4 bad model or weights file,\n"
       "5 no device, 130 interrupted.");
+  dfengine::add_audit(program);
   dfengine::add_train(program);
   dfengine::add_eval(program);
   dfengine::add_predict(program);

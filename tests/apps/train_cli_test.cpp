@@ -136,13 +136,31 @@ TEST(TrainCommand, ResumeWithOtherPicturesEndsWithThree) {
   EXPECT_TRUE(contains(o.err, data.string())) << o.err;
 }
 
-TEST(TrainCommand, ABrokenTrainingPictureEndsWithThreeAndItsName) {
+TEST(TrainCommand, BrokenPicturesAreListedOrEndTheRun) {
   const ScratchFolder scratch;
   const std::filesystem::path data = scratch.path() / "data";
   std::filesystem::copy(picture_set(), data, std::filesystem::copy_options::recursive);
   test::spill(data / "train/fake/broken.jpg", "\xff\xd8\xff no picture");
   std::vector<std::string> arguments = train_arguments(scratch.path() / "run");
   arguments[2] = data.string();
+  const Outcome skipped = run_program(arguments);
+  EXPECT_EQ(skipped.code, 0) << skipped.err;
+  EXPECT_TRUE(contains(skipped.out, "1 pictures left out")) << skipped.out;
+  const auto bad = test::parse_csv(slurp(scratch.path() / "run" / kBadFiles));
+  ASSERT_EQ(bad.size(), 2U);
+  EXPECT_EQ(bad[1][0], "train");
+  EXPECT_EQ(bad[1][1], "train/fake/broken.jpg");
+
+  const Outcome eval = run_program(
+      {"eval", "--model", (scratch.path() / "run" / kBestModel).string(), "--data", data.string(),
+       "--split", "train", "--output", (scratch.path() / "eval").string()});
+  EXPECT_EQ(eval.code, 3) << eval.err;
+  EXPECT_TRUE(contains(eval.err, "1 of 33 pictures")) << eval.err;
+  EXPECT_EQ(test::parse_csv(slurp(scratch.path() / "eval/predictions.csv")).size(), 33U);
+  EXPECT_EQ(test::parse_csv(slurp(scratch.path() / "eval" / kBadFiles)).size(), 2U);
+
+  arguments[4] = (scratch.path() / "strict").string();
+  arguments.insert(arguments.end(), {"--on-bad", "fail"});
   const Outcome o = run_program(arguments);
   EXPECT_EQ(o.code, 3) << o.err;
   EXPECT_TRUE(contains(o.err, "broken.jpg")) << o.err;

@@ -78,6 +78,18 @@ TEST(Steps, ImagesAndFeaturesGiveTheSameLosses) {
   }
 }
 
+TEST(Steps, ValidationSeesTheInterrupt) {
+  TrainOptions o = test::tiny_options("");
+  o.batch_size = 2;
+  for (auto make : {make_image_steps, make_feature_steps}) {
+    Way way(o, kHeadAlone, make);
+    way.never = true;
+    EXPECT_FALSE(way.steps->validate());
+    way.never = false;
+    EXPECT_TRUE(way.steps->validate());
+  }
+}
+
 TEST(Steps, BeginAnEpochAtAnyStep) {
   const TrainOptions o = test::tiny_options("");
   for (auto make : {make_image_steps, make_feature_steps}) {

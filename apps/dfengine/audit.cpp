@@ -1,0 +1,55 @@
+// dfengine audit: what a labelled set gives away before anything is trained on it.
+#include "engine/audit/audit.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "apps/dfengine/commands.h"
+#include "apps/dfengine/common.h"
+#include "apps/dfengine/data_arguments.h"
+#include "engine/train/run_files.h"
+#include "kernels/cpu/thread_pool.h"
+#include "kernels/error.h"
+
+namespace dfengine {
+namespace {
+
+struct Arguments {
+  DataOptions data;
+  std::filesystem::path output;
+  int threads = 0;
+};
+
+void run_audit(const Arguments& a) {
+  const audit::Audit found =
+      audit::audit(a.data, a.threads > 0 ? a.threads : cpu::ThreadPool::available());
+  fmt::print("{}", audit::to_text(found));
+  if (a.output.empty()) return;
+  std::error_code error;
+  std::filesystem::create_directories(a.output, error);
+  if (error) throw Error("cannot make folder " + a.output.string() + ": " + error.message());
+  write_text(a.output / "audit.json", audit::to_json(found).dump(2) + "\n");
+  write_text(a.output / "audit.html", audit::to_html(found));
+}
+
+}  // namespace
+
+void add_audit(CLI::App& program) {
+  auto a = std::make_shared<Arguments>();
+  CLI::App* command = program.add_subcommand(
+      "audit",
+      "Counts, copies and leaks of a labelled set: columns and file properties that tell real from "
+      "fake without the picture");
+  add_data_places(*command, a->data);
+  add_data_settings(*command, a->data, "--split,--fractions");
+  command->add_option("--seed", a->data.seed, "Of --split")->capture_default_str();
+  command->add_option("--output", a->output, "Folder for audit.html and audit.json");
+  command->add_option("--threads", a->threads, "CPU threads; 0: all this process may use")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->callback([a] { run_audit(*a); });
+}
+
+}  // namespace dfengine
