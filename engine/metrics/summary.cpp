@@ -134,8 +134,9 @@ std::string with_interval(double value, const Interval& interval) {
 
 std::string to_text(const Summary& at, const Summary& half,
                     const std::array<std::string, 2>& classes) {
-  return figures_text(at, half) + "\n" + classes_text(at.report, classes) + "\n" +
-         confusion_text(at.metrics.confusion, classes);
+  return figures_text(at, half) +
+         "(resampling adds noise to the calibration error: its interval lies high)\n\n" +
+         classes_text(at.report, classes) + "\n" + confusion_text(at.metrics.confusion, classes);
 }
 
 }  // namespace dfengine

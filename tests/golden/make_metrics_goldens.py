@@ -120,6 +120,8 @@ def cases():
         case("many ties", np.round(smooth * 4) / 4, label, 0.5),
         case("all tied", np.full(41, 0.5), label, 0.5),
         case("on the bins' edges", np.round(smooth * BINS) / BINS, label, 0.4),
+        case("some on the bins' edges",
+             np.where(np.arange(41) % 2, smooth, np.round(smooth * BINS) / BINS), label, 0.4),
         case("nothing called fake", smooth * 0.1, label, 0.5),
         case("all called fake", smooth, label, 0.0),
         case("only fake", smooth[label == 1], label[label == 1], 0.5),
