@@ -42,6 +42,7 @@ Model model_from_tensors(const weights::TensorFile& file, const std::string& nam
   model.classes = meta.classes;
   if (config.head == Head::Detector && model.classes.empty()) model.classes = {"real", "fake"};
   if (!meta.positive_class.empty()) model.positive_class = meta.positive_class;
+  model.temperature = meta.temperature;
   model.threshold = meta.threshold;
   model.notes = std::move(meta.notes);
   for (const weights::Tensor& t : file.tensors) {
@@ -66,6 +67,9 @@ Model load_detector(const std::filesystem::path& path) {
     throw ModelFileError(name + ": a detector has two classes, the second positive");
   if (!(model.threshold >= 0 && model.threshold <= 1))
     throw ModelFileError(fmt::format("{}: threshold {} is not in [0, 1]", name, model.threshold));
+  if (!(model.temperature > 0 && std::isfinite(model.temperature)))
+    throw ModelFileError(
+        fmt::format("{}: temperature {} is not positive", name, model.temperature));
   return model;
 }
 

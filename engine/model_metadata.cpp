@@ -135,6 +135,7 @@ ModelMetadata read_metadata(const std::map<std::string, std::string>& entries,
   read.choice("crop", kCrops, m.crop);
   read.list("classes", m.classes);
   read.text("positive_class", m.positive_class);
+  read.number("temperature", m.temperature);
   read.number("threshold", m.threshold);
   // What pictures go through is the same for every model so far; another rule needs another engine.
   std::string resize = "bilinear_antialias";
@@ -173,6 +174,7 @@ std::map<std::string, std::string> write_metadata(const Model& model) {
     for (const std::string& name : model.classes) names.push_back(csv_field(name));
     m["classes"] = fmt::format("{}", fmt::join(names, ","));
     m["positive_class"] = model.positive_class;
+    m["temperature"] = fmt::format("{}", model.temperature);
     m["threshold"] = fmt::format("{}", model.threshold);
   }
   return m;
