@@ -15,22 +15,22 @@ work="$root/build/fuzz"
 mkdir -p "$work"
 cd "$work"
 compiler=${CXX:-clang++}
-flags="-std=c++20 -g -O1 -fno-sanitize-recover=all -I$root -I$work -DDFENGINE_ZIP=1 -DDFENGINE_ONNX=1
-  -fsanitize=fuzzer-no-link,address,undefined $(pkg-config --cflags zlib libzip)"
+flags="-std=c++20 -g -O1 -fno-sanitize-recover=all -fsanitize=fuzzer-no-link,address,undefined"
+flags="$flags -I$root -I$work -DDFENGINE_ZIP=1 -DDFENGINE_ONNX=1 $(pkg-config --cflags zlib libzip)"
+libraries="-lfmt -lprotobuf-lite $(pkg-config --libs zlib libzip)"
 
 protoc --proto_path="$root" --cpp_out="$work" "$root/weights/onnx.proto"
 rm -rf objects
 mkdir objects
-ls "$root"/weights/*.cpp weights/onnx.pb.cc |
-  xargs -P "$(nproc)" -I FILE sh -c "$compiler $(echo $flags) -c FILE -o objects/\$(basename FILE).o"
+printf '%s\n' "$root"/weights/*.cpp weights/onnx.pb.cc |
+  xargs -P "$(nproc)" -I FILE sh -c "$compiler $flags -c FILE -o objects/\$(basename FILE).o"
 
 for target in "$root"/tests/fuzz/fuzz_*.cpp; do
   name=$(basename "$target" .cpp)
   format=${name#fuzz_}
   if [ $# -gt 0 ] && [ "${wanted#* "$format" }" = "$wanted" ]; then continue; fi
   # shellcheck disable=SC2086
-  "$compiler" $flags -fsanitize=fuzzer "$target" objects/*.o -lfmt $(pkg-config --libs zlib libzip) \
-    -lprotobuf-lite -o "$name"
+  "$compiler" $flags -fsanitize=fuzzer "$target" objects/*.o $libraries -o "$name"
   mkdir -p "corpus_$format"
   for seed in "$root"/tests/golden/weights_*."$format"; do
     if [ -f "$seed" ]; then cp "$seed" "corpus_$format/"; fi

@@ -233,8 +233,8 @@ TEST(InfoCommand, TellsArchitectureParametersAndMetadata) {
        {std::string("mobilenet_v2"), std::to_string(learned) + " learned",
         std::string("width_mult: 0.1"), std::string("input_size: 96"),
         std::string("classes: real,fake"), std::string("positive_class: fake"),
-         std::string("threshold: 0.4375"), std::string("head: detector"),
-         std::string("missing: nothing")})
+        std::string("threshold: 0.4375"), std::string("head: detector"),
+        std::string("missing: nothing")})
     EXPECT_TRUE(contains(o.out, text)) << text << "\n" << o.out;
 }
 
