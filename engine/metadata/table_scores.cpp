@@ -1,0 +1,103 @@
+#include "engine/metadata/table_scores.h"
+
+#include <cmath>
+
+#include "engine/data/loader.h"
+#include "engine/predictor.h"
+#include "kernels/error.h"
+
+namespace dfengine {
+namespace {
+
+constexpr const char* kPathColumn = "path";
+
+// Some rows of a table.
+CsvTable part_of(const CsvTable& table, const std::vector<std::size_t>& rows) {
+  CsvTable part{table.columns, {}, {}};
+  for (std::size_t i : rows) {
+    part.rows.push_back(table.rows[i]);
+    part.lines.push_back(table.lines[i]);
+  }
+  return part;
+}
+
+}  // namespace
+
+Dataset table_pictures(const CsvTable& table, const std::filesystem::path& root,
+                       const std::string& name) {
+  const Index column = table.find(kPathColumn);
+  if (column < 0) throw DataError(name + ": no column 'path' says where the pictures are");
+  Dataset pictures;
+  pictures.root = root;
+  for (std::string_view path : column_values(table, column))
+    pictures.samples.push_back({std::string(path), 0});
+  return pictures;
+}
+
+std::vector<double> image_logits(Model& model, cpu::ThreadPool& pool, const Dataset& pictures,
+                                 const std::function<void(Index)>& done) {
+  std::vector<double> result(pictures.samples.size());
+  if (result.empty()) return result;
+  Predictor predictor(model, pool, Predictor::Output::Logits);
+  LoaderOptions options;
+  options.size = model.config.input_size;
+  options.crop = model.crop;
+  options.threads = pool.size();
+  options.cache_bytes = 0;
+  Loader loader(pictures, options);
+  Batch batch;
+  std::vector<float> logits;
+  Index seen = 0;
+  loader.start(0);
+  while (loader.next(batch)) {
+    logits.resize(static_cast<std::size_t>(batch.n));
+    predictor.run(batch.images.data(), batch.n, logits.data());
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+      if (std::isnan(logits[i]))
+        throw ModelFileError("the image model's output is not a number: its weights are damaged");
+      result[batch.indices[i]] = static_cast<double>(logits[i]);
+    }
+    seen += batch.n;
+    if (done) done(seen);
+  }
+  return result;
+}
+
+std::vector<double> to_probabilities(const std::vector<double>& logits) {
+  std::vector<double> prob;
+  for (double z : logits) prob.push_back(sigmoid(z));
+  return prob;
+}
+
+const char* to_string(TableScore::Source source) {
+  constexpr const char* kNames[] = {"metadata", "image", "hybrid"};
+  return kNames[static_cast<std::size_t>(source)];
+}
+
+std::vector<TableScore> score_table(Model& model, const TableModels& detectors,
+                                    cpu::ThreadPool& pool, const CsvTable& table,
+                                    const std::filesystem::path& root, const std::string& name,
+                                    const std::function<void(Index)>& done) {
+  using Source = TableScore::Source;
+  std::vector<TableScore> scores(table.rows.size());
+  std::vector<std::size_t> open;
+  std::vector<double> first(scores.size());
+  if (detectors.cascade) first = to_probabilities(detectors.cascade->metadata.logits(table, name));
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    const int verdict = detectors.cascade ? detectors.cascade->decide(first[i]) : -1;
+    scores[i] = {first[i], verdict, Source::Metadata};
+    if (verdict < 0) open.push_back(i);
+  }
+  const CsvTable rest = part_of(table, open);
+  std::vector<double> logits = image_logits(model, pool, table_pictures(rest, root, name), done);
+  const bool stacked = detectors.hybrid && detectors.hybrid->uses_metadata();
+  if (stacked) logits = detectors.hybrid->logits(logits, rest, name);
+  const double threshold = stacked ? 0.5 : model.threshold;
+  for (std::size_t k = 0; k < open.size(); ++k) {
+    const double prob = sigmoid(logits[k]);
+    scores[open[k]] = {prob, prob >= threshold ? 1 : 0, stacked ? Source::Hybrid : Source::Image};
+  }
+  return scores;
+}
+
+}  // namespace dfengine
