@@ -14,6 +14,8 @@ enum class RandomStream : std::uint32_t {
   Dropout = 3,
   Flip = 4,
   Synth = 5,
+  Augment = 6,
+  Noise = 7,
   Folds = 24,
 };
 
