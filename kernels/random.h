@@ -16,6 +16,7 @@ enum class RandomStream : std::uint32_t {
   Synth = 5,
   Augment = 6,
   Noise = 7,
+  Bootstrap = 8,
   Folds = 24,
 };
 
