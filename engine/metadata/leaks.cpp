@@ -8,7 +8,7 @@
 
 #include "engine/metadata/labelled_table.h"
 #include "engine/metadata/values.h"
-#include "engine/metrics.h"
+#include "engine/metrics/curves.h"
 #include "kernels/error.h"
 
 namespace dfengine {

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/predictor.h"
+#include "engine/metrics/calibration.h"
 #include "kernels/error.h"
 #include "kernels/random.h"
 

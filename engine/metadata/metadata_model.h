@@ -57,6 +57,12 @@ struct Cascade {
 struct TableModels {
   std::optional<HybridModel> hybrid;
   std::optional<Cascade> cascade;
+
+  // Whether the table needs append_file_properties.
+  bool file_properties() const {
+    return (hybrid && hybrid->metadata.file_properties) ||
+           (cascade && cascade->metadata.file_properties);
+  }
 };
 inline constexpr const char* kHybridEntry = "metadata.hybrid";
 inline constexpr const char* kCascadeEntry = "metadata.cascade";

@@ -1,8 +1,10 @@
 #include "engine/metadata/table_scores.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/data/loader.h"
+#include "engine/metrics/calibration.h"
 #include "engine/predictor.h"
 #include "kernels/error.h"
 
@@ -69,6 +71,29 @@ std::vector<double> to_probabilities(const std::vector<double>& logits) {
   return prob;
 }
 
+PictureDetector::PictureDetector(Model& image_model, const std::optional<HybridModel>& stacked)
+    : model(image_model), hybrid(stacked && stacked->uses_metadata() ? &*stacked : nullptr) {}
+
+std::vector<double> PictureDetector::probabilities(cpu::ThreadPool& pool, const CsvTable& table,
+                                                   const std::filesystem::path& root,
+                                                   const std::string& name,
+                                                   const std::function<void(Index)>& done) const {
+  std::vector<double> logits = image_logits(model, pool, table_pictures(table, root, name), done);
+  if (hybrid != nullptr) logits = hybrid->logits(logits, table, name);
+  return to_probabilities(logits);
+}
+
+std::vector<double> around_half(const std::vector<double>& prob, double threshold) {
+  const auto logit = [](double p) {
+    constexpr double kNearest = 1e-12;  // to 0 and 1: the difference below stays a number
+    p = std::clamp(p, kNearest, 1 - kNearest);
+    return std::log(p) - std::log1p(-p);
+  };
+  std::vector<double> moved;
+  for (double p : prob) moved.push_back(sigmoid(logit(p) - logit(threshold)));
+  return moved;
+}
+
 const char* to_string(TableScore::Source source) {
   constexpr const char* kNames[] = {"metadata", "image", "hybrid"};
   return kNames[static_cast<std::size_t>(source)];
@@ -82,21 +107,18 @@ std::vector<TableScore> score_table(Model& model, const TableModels& detectors,
   std::vector<TableScore> scores(table.rows.size());
   std::vector<std::size_t> open;
   std::vector<double> first(scores.size());
-  if (detectors.cascade) first = to_probabilities(detectors.cascade->metadata.logits(table, name));
+  if (detectors.cascade)
+    first = to_probabilities(detectors.cascade->metadata.logits(table, name));
   for (std::size_t i = 0; i < scores.size(); ++i) {
     const int verdict = detectors.cascade ? detectors.cascade->decide(first[i]) : -1;
     scores[i] = {first[i], verdict, Source::Metadata};
     if (verdict < 0) open.push_back(i);
   }
-  const CsvTable rest = part_of(table, open);
-  std::vector<double> logits = image_logits(model, pool, table_pictures(rest, root, name), done);
-  const bool stacked = detectors.hybrid && detectors.hybrid->uses_metadata();
-  if (stacked) logits = detectors.hybrid->logits(logits, rest, name);
-  const double threshold = stacked ? 0.5 : model.threshold;
-  for (std::size_t k = 0; k < open.size(); ++k) {
-    const double prob = sigmoid(logits[k]);
-    scores[open[k]] = {prob, prob >= threshold ? 1 : 0, stacked ? Source::Hybrid : Source::Image};
-  }
+  const PictureDetector detector(model, detectors.hybrid);
+  const auto prob = detector.probabilities(pool, part_of(table, open), root, name, done);
+  for (std::size_t k = 0; k < open.size(); ++k)
+    scores[open[k]] = {prob[k], prob[k] >= detector.threshold() ? 1 : 0,
+                       detector.hybrid != nullptr ? Source::Hybrid : Source::Image};
   return scores;
 }
 

@@ -27,6 +27,25 @@ std::vector<double> image_logits(Model& model, cpu::ThreadPool& pool, const Data
 // sigmoid of each.
 std::vector<double> to_probabilities(const std::vector<double>& logits);
 
+// What is asked where metadata does not decide: the hybrid where there is one that uses metadata,
+// else the image model.
+struct PictureDetector {
+  Model& model;
+  const HybridModel* hybrid = nullptr;  // null: the image model
+
+  PictureDetector(Model& model, const std::optional<HybridModel>& hybrid);
+  // Probabilities of fake for a table's rows, whose pictures lie under root. Throws as image_logits
+  // and HybridModel::logits.
+  std::vector<double> probabilities(cpu::ThreadPool& pool, const CsvTable& table,
+                                    const std::filesystem::path& root, const std::string& name,
+                                    const std::function<void(Index)>& done = {}) const;
+  // From which a row is called fake: .5 for the hybrid, else the model's own.
+  double threshold() const { return hybrid != nullptr ? 0.5 : model.threshold; }
+};
+
+// Probabilities moved so that .5 means what `threshold` meant: sigmoid(logit(p) - logit(threshold)).
+std::vector<double> around_half(const std::vector<double>& prob, double threshold);
+
 // One row's answer: probability of fake, 0 or 1, and what gave it.
 struct TableScore {
   enum class Source { Metadata, Image, Hybrid };
@@ -37,10 +56,8 @@ struct TableScore {
 };
 const char* to_string(TableScore::Source source);
 
-// Each row of a table by a model file's detectors: metadata's cascade where it decides; of the
-// other rows, whose pictures alone are decoded, the hybrid where the file has one, else the image
-// model. The hybrid's threshold is .5 where it uses metadata, else the model's, like the image's.
-// Throws what its parts throw.
+// Each row of a table by a model file's detectors: the cascade's metadata where it decides, else,
+// for those rows' pictures alone, the PictureDetector. Throws what these throw.
 std::vector<TableScore> score_table(Model& model, const TableModels& detectors,
                                     cpu::ThreadPool& pool, const CsvTable& table,
                                     const std::filesystem::path& root, const std::string& name,
