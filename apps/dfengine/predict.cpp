@@ -7,6 +7,7 @@
 
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
+#include "apps/dfengine/predict_table.h"
 #include "engine/data/csv.h"
 #include "engine/predictor.h"
 #include "kernels/error.h"
@@ -17,6 +18,7 @@ namespace {
 struct Arguments {
   std::filesystem::path model;
   std::vector<std::filesystem::path> paths;
+  std::filesystem::path csv, data;
   std::string format = "table";
   DeviceOptions device;
 };
@@ -94,6 +96,7 @@ void print_json(const std::vector<Result>& results, const Model& model) {
 void run_predict(const Arguments& a) {
   a.device.check();
   Model model = load_detector(a.model);
+  if (!a.csv.empty()) return predict_table(model, a.model, a.csv, a.data, a.format, a.device);
   const std::vector<Result> results = predict(a, model);
   if (a.format == "csv") {
     print_csv(results, model);
@@ -127,7 +130,12 @@ void add_predict(CLI::App& program) {
   command->add_option("--format", a->format, "table, csv or json")
       ->check(CLI::IsMember({"table", "csv", "json"}))
       ->capture_default_str();
-  command->add_option("PATH", a->paths, "Pictures, or folders of them")->required();
+  CLI::Option* paths = command->add_option("PATH", a->paths, "Pictures, or folders of them");
+  CLI::Option* csv = command->add_option(
+      "--csv", a->csv, "Table with a column path and the columns that a hybrid or cascade needs");
+  command->add_option("--data", a->data, "Folder that the paths start from; default the table's")
+      ->needs(csv);
+  command->add_option_group("input")->add_options(paths, csv)->require_option(1);
   a->device.add_to(*command);
   command->callback([a] { run_predict(*a); });
 }

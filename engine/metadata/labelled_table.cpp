@@ -10,6 +10,8 @@
 namespace dfengine {
 namespace {
 
+enum class LabelOne { Real, Fake };
+
 std::string lower(std::string_view text) {
   std::string out(text);
   for (char& c : out)
@@ -48,7 +50,9 @@ int row_label(const std::string& label, const std::string* label_word, LabelOne 
 
 }  // namespace
 
-LabelledTable label_table(CsvTable table, LabelOne one, const std::string& name) {
+LabelledTable label_table(CsvTable table, const std::string& label_positive,
+                          const std::string& name) {
+  LabelOne one = label_positive == "fake" ? LabelOne::Fake : LabelOne::Real;
   const Index label = table.find(kLabelColumn), words = table.find(kLabelWordColumn);
   if (label < 0 && words < 0)
     throw DataError(fmt::format("{}: there is no column '{}'", name, kLabelColumn));
@@ -71,8 +75,9 @@ LabelledTable label_table(CsvTable table, LabelOne one, const std::string& name)
   return out;
 }
 
-LabelledTable read_labelled_csv(const std::filesystem::path& file, LabelOne one) {
-  return label_table(read_csv(file), one, file.string());
+LabelledTable read_labelled_csv(const std::filesystem::path& file,
+                                const std::string& label_positive) {
+  return label_table(read_csv(file), label_positive, file.string());
 }
 
 }  // namespace dfengine

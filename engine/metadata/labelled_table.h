@@ -11,10 +11,6 @@
 
 namespace dfengine {
 
-// What label 1 of a CSV file means where no words say it. The "140K Real and Fake Faces" tables
-// have 1 = real, the opposite of the engine.
-enum class LabelOne { Real, Fake };
-
 struct LabelledTable {
   std::string name;  // for errors
   CsvTable table;
@@ -26,10 +22,12 @@ inline constexpr const char* kLabelColumn = "label";
 inline constexpr const char* kLabelWordColumn = "label_str";
 
 // Reads column "label": real and fake in words, or 0 and 1. Numbers are understood by column
-// "label_str" where there is one, else by `one`. Throws DataError with file and line for another
-// label, rows where both columns disagree, no label column or no rows.
-LabelledTable read_labelled_csv(const std::filesystem::path& file, LabelOne one);
-LabelledTable label_table(CsvTable table, LabelOne one, const std::string& name);
+// "label_str" where there is one, else by `label_positive`, "real" or "fake". Throws DataError with
+// file and line for another label, rows where both columns disagree, no label column or no rows.
+LabelledTable read_labelled_csv(const std::filesystem::path& file,
+                                const std::string& label_positive);
+LabelledTable label_table(CsvTable table, const std::string& label_positive,
+                          const std::string& name);
 
 // A lone column that ranks the classes this well tells how the set was put together rather than how
 // a picture was made.

@@ -107,8 +107,7 @@ std::vector<TableScore> score_table(Model& model, const TableModels& detectors,
   std::vector<TableScore> scores(table.rows.size());
   std::vector<std::size_t> open;
   std::vector<double> first(scores.size());
-  if (detectors.cascade)
-    first = to_probabilities(detectors.cascade->metadata.logits(table, name));
+  if (detectors.cascade) first = to_probabilities(detectors.cascade->metadata.logits(table, name));
   for (std::size_t i = 0; i < scores.size(); ++i) {
     const int verdict = detectors.cascade ? detectors.cascade->decide(first[i]) : -1;
     scores[i] = {first[i], verdict, Source::Metadata};

@@ -43,7 +43,8 @@ struct PictureDetector {
   double threshold() const { return hybrid != nullptr ? 0.5 : model.threshold; }
 };
 
-// Probabilities moved so that .5 means what `threshold` meant: sigmoid(logit(p) - logit(threshold)).
+// Probabilities moved so that .5 means what `threshold` meant: sigmoid(logit(p) -
+// logit(threshold)).
 std::vector<double> around_half(const std::vector<double>& prob, double threshold);
 
 // One row's answer: probability of fake, 0 or 1, and what gave it.

@@ -1,0 +1,23 @@
+// What a picture's file tells before a pixel is decoded, as columns of a table.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "engine/data/csv.h"
+
+namespace dfengine {
+
+// Appends to each row, from the first bytes of the file that column "path" names under root:
+//   file:bytes                size of the file
+//   file:width, file:height   pixels
+//   file:format               extension in lower case
+//   file:quantisation         sum of the luma quantisation table: the coarser, the greater
+//   file:subsampling          chroma subsampling, such as 4:2:0
+//   file:exif                 1 where there is an EXIF block, else 0
+// The four below width and height are empty for files that are no JPEG. Throws DataError naming
+// the file for one that cannot be read, and `name` where column "path" is absent.
+void append_file_properties(CsvTable& table, const std::filesystem::path& root,
+                            const std::string& name);
+
+}  // namespace dfengine
