@@ -94,6 +94,8 @@ void print_json(const std::vector<Result>& results, const Model& model) {
 }
 
 void run_predict(const Arguments& a) {
+  if (a.paths.empty() && a.csv.empty())
+    throw Exit{ExitCode::Usage, "name pictures, folders of them, or a table with --csv"};
   a.device.check();
   Model model = load_detector(a.model);
   if (!a.csv.empty()) return predict_table(model, a.model, a.csv, a.data, a.format, a.device);
@@ -135,7 +137,7 @@ void add_predict(CLI::App& program) {
       "--csv", a->csv, "Table with a column path and the columns that a hybrid or cascade needs");
   command->add_option("--data", a->data, "Folder that the paths start from; default the table's")
       ->needs(csv);
-  command->add_option_group("input")->add_options(paths, csv)->require_option(1);
+  paths->excludes(csv);
   a->device.add_to(*command);
   command->callback([a] { run_predict(*a); });
 }

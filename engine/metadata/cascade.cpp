@@ -34,7 +34,7 @@ struct Scored {
 
 // The last prob of the widest part of `rows`, surest first, that keeps the budget.
 std::optional<double> widest(const std::vector<Scored>& rows, double max_error) {
-  const double risk = (1 - kCascadeConfidence) / (2 * kSteps);
+  const double risk = (1 - kCascadeConfidence) / 2;
   std::optional<double> best;
   std::size_t taken = 0;
   Index errors = 0;
@@ -42,8 +42,10 @@ std::optional<double> widest(const std::vector<Scored>& rows, double max_error) 
     std::size_t end = rows.size() * static_cast<std::size_t>(step) / kSteps;
     while (end > 0 && end < rows.size() && rows[end].prob == rows[end - 1].prob) --end;
     for (; taken < end; ++taken) errors += rows[taken].wrong ? 1 : 0;
-    if (end > 0 && error_upper_bound(errors, static_cast<Index>(end), risk) <= max_error)
-      best = rows[end - 1].prob;
+    const auto n = static_cast<Index>(end);
+    if (error_upper_bound(0, n, risk) > max_error) continue;
+    if (error_upper_bound(errors, n, risk) > max_error) break;
+    best = rows[end - 1].prob;
   }
   return best;
 }

@@ -20,11 +20,12 @@ inline constexpr double kCascadeConfidence = 0.95;
 // rows called real are fake and at most `max_error` of those called fake are real, among rows drawn
 // as these were.
 //
-// Rows below probability .5 may be called real, the others fake. On each side ten thresholds are
-// tried, which let through the surest 10 %, 20 % ... 100 % of its rows (whole ties only). A
-// threshold passes if error_upper_bound of what it decides is within the budget at a risk of (1 -
-// confidence) / 20: twenty chances to be wrong share the whole risk (Bonferroni). The widest that
-// passes is taken; a side without one decides nothing.
+// Rows below probability .5 may be called real, the others fake. On each side the surest 10 % of
+// its rows are tried, then 20 % ... 100 % (whole ties only), from the first that is large enough to
+// pass at all: a try passes if error_upper_bound of it is within the budget at half the risk, (1 -
+// confidence) / 2. The first that fails ends the side, and the last that passed is taken; tests in
+// an order fixed beforehand, up to the first failure, share one risk (Angelopoulos et al. 2021,
+// "Learn then Test", fixed-sequence testing). A side where none passes decides nothing.
 //
 // prob [n] of fake, label [n]; rows that the metadata model was not fitted on. Throws UsageError
 // for max_error outside (0, .5), ShapeError when the sizes differ.

@@ -15,7 +15,7 @@ namespace {
 constexpr int kFolds = 5;
 constexpr std::uint64_t kSeed = 0;
 constexpr std::array<double, 5> kPenalties = {1, 10, 100, 1000, 10000};
-constexpr double kStandardErrors = 2;
+constexpr double kStandardErrors = 1;
 
 double deviation(const std::vector<double>& values) {
   double mean = 0, squares = 0;

@@ -15,11 +15,11 @@ struct HybridFit {
 
 // A logistic regression on the image's logit and the columns' features. The image's logit, divided
 // by its deviation, has penalty 1; the metadata's penalty is the best of five by cross-validated
-// log loss. Metadata is used at all only if it lowers that loss by more than two standard errors of
-// the rows' paired differences; else the model is the image's score, unchanged: noise costs
-// nothing. table, label, image_logit [rows]: rows that neither the image model nor its
-// temperature's owner was trained on. Throws DataError for fewer than two rows of a class, else as
-// fit_metadata.
+// log loss. Metadata is used at all only if it lowers that loss by more than a standard error of
+// the rows' paired differences (Breiman et al. 1984, "Classification and Regression Trees", 3.4.3);
+// else the model is the image's score, unchanged: noise costs nothing.
+// table, label, image_logit [rows]: rows that the image model was not trained on. Throws DataError
+// for fewer than two rows of a class, else as fit_metadata.
 HybridFit fit_hybrid(const CsvTable& table, const std::vector<int>& label,
                      const std::vector<double>& image_logit,
                      const std::vector<std::string>& columns, const std::string& name);

@@ -71,6 +71,7 @@ bool is_missing(std::string_view text) {
 }
 
 std::optional<double> parse_number(std::string_view text) {
+  if (text.starts_with("+-")) return {};
   if (text.starts_with('+')) text.remove_prefix(1);
   const std::string_view digits = text.starts_with('-') ? text.substr(1) : text;
   if (digits.size() > 1 && digits[0] == '0' && is_digit(digits[1])) return {};
