@@ -28,6 +28,8 @@ int run(int argc, char** argv) {
   dfengine::add_metadata(program);
   dfengine::add_hybrid(program);
   dfengine::add_cascade(program);
+  dfengine::add_explain(program);
+  dfengine::add_compare(program);
   dfengine::add_convert(program);
   dfengine::add_info(program);
   dfengine::add_synth(program);

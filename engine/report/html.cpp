@@ -33,15 +33,15 @@ overflow-wrap:anywhere}
 .charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,330px),1fr));
 gap:28px 32px;margin:8px 0 20px;align-items:start}
 .charts svg{display:block;width:100%;height:auto;max-width:480px}
-.scroll{overflow-x:auto;margin:0 0 20px}
-table{border-collapse:collapse;font-size:14px;min-width:min(100%,420px)}
+.scroll{display:inline-block;vertical-align:top;max-width:100%;overflow-x:auto;margin:0 48px 20px 0}
+table{border-collapse:collapse;font-size:14px}
 caption{text-align:left;color:var(--soft);padding:0 0 6px}
 th,td{padding:5px 14px 5px 0;text-align:right;white-space:nowrap;border-bottom:1px solid
 var(--line)}
 th{font-weight:600;vertical-align:bottom}
 th.t,td.t{text-align:left}
 td:last-child,th:last-child{padding-right:0}
-.pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(136px,1fr));gap:18px 14px;
+.pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(var(--w),1fr));gap:18px 14px;
 margin:8px 0 20px}
 figure{margin:0;min-width:0}
 figure img{display:block;width:100%;height:auto;border-radius:6px;background:var(--panel)}
@@ -108,8 +108,8 @@ void Page::table(const Table& table) {
   body_ += "</tbody></table></div>\n";
 }
 
-void Page::pictures(const std::vector<Picture>& pictures) {
-  body_ += "<div class=\"pictures\">\n";
+void Page::pictures(const std::vector<Picture>& pictures, int width) {
+  body_ += fmt::format("<div class=\"pictures\" style=\"--w:{}px\">\n", width);
   for (const Picture& p : pictures) {
     body_ += fmt::format("<figure><img src=\"{}\" alt=\"{}\"><figcaption>", escape(p.data),
                          escape(p.alt));

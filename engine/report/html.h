@@ -47,7 +47,8 @@ class Page {
   void charts(const std::vector<std::string>& svgs);
   // Throws ShapeError for a row of another width than the columns.
   void table(const Table& table);
-  void pictures(const std::vector<Picture>& pictures);
+  // As many beside each other as have room for `width` pixels each.
+  void pictures(const std::vector<Picture>& pictures, int width = 136);
   // Name and value, one below the other.
   void facts(const std::vector<std::pair<std::string, std::string>>& facts);
   // Preformatted, scrolls inside its own box.
