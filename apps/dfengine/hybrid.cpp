@@ -7,6 +7,7 @@
 #include "apps/dfengine/tables.h"
 #include "engine/metadata/comparison.h"
 #include "engine/metadata/hybrid.h"
+#include "engine/metadata/training_pictures.h"
 #include "kernels/error.h"
 
 namespace dfengine {

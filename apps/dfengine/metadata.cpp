@@ -8,6 +8,7 @@
 #include "apps/dfengine/tables.h"
 #include "engine/metadata/comparison.h"
 #include "engine/metadata/hybrid.h"
+#include "engine/metadata/training_pictures.h"
 #include "engine/train/run_files.h"
 #include "kernels/error.h"
 

@@ -8,15 +8,14 @@
 
 namespace dfengine {
 
-// Appends to each row, from the first bytes of the file that column "path" names under root:
+// Appends columns, read from the first bytes of the file that column "path" names under root:
 //   file:bytes                size of the file
 //   file:width, file:height   pixels
-//   file:format               extension in lower case
 //   file:quantisation         sum of the luma quantisation table: the coarser, the greater
-//   file:subsampling          chroma subsampling, such as 4:2:0
+//   file:subsampling          of chroma, across and down, such as 2x2
 //   file:exif                 1 where there is an EXIF block, else 0
-// The four below width and height are empty for files that are no JPEG. Throws DataError naming
-// the file for one that cannot be read, and `name` where column "path" is absent.
+// All but the first are empty where the bytes are no JPEG. Throws DataError naming the file for one
+// that cannot be read, and `name` where column "path" is absent or one of these is there already.
 void append_file_properties(CsvTable& table, const std::filesystem::path& root,
                             const std::string& name);
 

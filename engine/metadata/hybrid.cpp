@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "kernels/error.h"
 
@@ -70,17 +69,6 @@ int fold_count(const std::vector<int>& label) {
   return static_cast<int>(std::min<std::ptrdiff_t>(kFolds, fewest));
 }
 
-std::filesystem::path resolved(const std::filesystem::path& path) {
-  std::error_code error;
-  const auto out = std::filesystem::weakly_canonical(path, error);
-  return error ? path.lexically_normal() : out;
-}
-
-bool is_inside(const std::filesystem::path& file, const std::filesystem::path& folder) {
-  const auto relative = file.lexically_relative(folder);
-  return !relative.empty() && *relative.begin() != ".." && *relative.begin() != ".";
-}
-
 }  // namespace
 
 HybridFit fit_hybrid(const CsvTable& table, const std::vector<int>& label,
@@ -115,26 +103,6 @@ HybridFit fit_hybrid(const CsvTable& table, const std::vector<int>& label,
   regression.weights.erase(regression.weights.begin());
   fit.model.metadata.encoder = encoder;
   return fit;
-}
-
-void refuse_training_pictures(const Model& model,
-                              const std::vector<std::filesystem::path>& pictures,
-                              const std::string& name) {
-  const auto note = model.notes.find("train_args");
-  if (note == model.notes.end()) return;
-  const nlohmann::json args = nlohmann::json::parse(note->second, nullptr, false);
-  const auto data = args.is_object() ? args.find("data") : args.end();
-  if (!args.is_object() || data == args.end() || !data->is_string()) return;
-  const auto folder = resolved(std::filesystem::path(data->get<std::string>()) / "train");
-  const auto trained = [&](const std::filesystem::path& p) {
-    return is_inside(resolved(p), folder);
-  };
-  const auto seen = std::ranges::count_if(pictures, trained);
-  if (seen > 0)
-    throw UsageError(fmt::format(
-        "{}: the image model was trained on {} of its {} pictures (in {}): its scores there are "
-        "better than on new ones. Use validation data",
-        name, seen, pictures.size(), folder.string()));
 }
 
 }  // namespace dfengine

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "engine/metadata/metadata_model.h"
-#include "engine/model.h"
 
 namespace dfengine {
 
@@ -23,11 +22,5 @@ struct HybridFit {
 HybridFit fit_hybrid(const CsvTable& table, const std::vector<int>& label,
                      const std::vector<double>& image_logit,
                      const std::vector<std::string>& columns, const std::string& name);
-
-// Throws UsageError if a picture is one that the model was trained on, as far as the model's notes
-// tell: in the folder "train" of the recorded data. `pictures` are full paths.
-void refuse_training_pictures(const Model& model,
-                              const std::vector<std::filesystem::path>& pictures,
-                              const std::string& name);
 
 }  // namespace dfengine

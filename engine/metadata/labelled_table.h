@@ -17,13 +17,8 @@ struct LabelledTable {
   std::vector<int> label;  // [rows] 1 = fake
 };
 
-// Columns that hold the answer: never features.
-inline constexpr const char* kLabelColumn = "label";
-inline constexpr const char* kLabelWordColumn = "label_str";
-
-// Reads column "label": real and fake in words, or 0 and 1. Numbers are understood by column
-// "label_str" where there is one, else by `label_positive`, "real" or "fake". Throws DataError with
-// file and line for another label, rows where both columns disagree, no label column or no rows.
+// Reads the labels of a table as table_labels does (engine/data/csv_source.h), and throws what it
+// throws; DataError also for a table without rows.
 LabelledTable read_labelled_csv(const std::filesystem::path& file,
                                 const std::string& label_positive);
 LabelledTable label_table(CsvTable table, const std::string& label_positive,
@@ -32,6 +27,9 @@ LabelledTable label_table(CsvTable table, const std::string& label_positive,
 // A lone column that ranks the classes this well tells how the set was put together rather than how
 // a picture was made.
 inline constexpr double kLeakAuc = 0.95;
+
+// The column that holds the answer: never a feature.
+inline constexpr const char* kLabelColumn = "label";
 
 struct ColumnVerdict {
   enum class Kind { Used, Constant, Leak, Excluded };

@@ -6,6 +6,7 @@
 #include <limits>
 #include <set>
 
+#include "engine/data/class_names.h"
 #include "engine/metadata/labelled_table.h"
 #include "engine/metadata/values.h"
 #include "engine/metrics/curves.h"
@@ -23,10 +24,7 @@ bool named_like_a_label(const std::string& name) {
   static const std::set<std::string> kNames = {"label",  "labels",       "label_str", "class",
                                                "target", "ground_truth", "is_fake",   "is_real",
                                                "fake",   "real"};
-  std::string low = name;
-  for (char& c : low)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return kNames.contains(low);
+  return kNames.contains(lower_case(name));
 }
 
 bool counts_rows(const std::vector<std::string_view>& values) {

@@ -6,8 +6,10 @@
 #include <numbers>
 
 #include "engine/metadata/encoder.h"
+#include "engine/metadata/file_properties.h"
 #include "engine/metadata/labelled_table.h"
 #include "engine/metadata/values.h"
+#include "engine/synth/synth.h"
 #include "kernels/error.h"
 #include "kernels/random.h"
 #include "tests/engine/data_support.h"
@@ -177,6 +179,33 @@ TEST(MetadataLabels, WordsAndNumbers) {
   EXPECT_THROW(labelled("label,label_str\n1,real\n0,fake\n1,fake\n"), DataError);
   EXPECT_THROW(labelled("label\n1\n2\n"), DataError);
   EXPECT_THROW(labelled("id\n1\n"), DataError);
+}
+
+TEST(MetadataFiles, PropertiesComeFromTheHeader) {
+  const auto jpeg = draw_synth_jpeg(1, 1, 96, SynthClass::Real);
+  const test::TempDir dir;
+  dir.write("a.jpg", {reinterpret_cast<const char*>(jpeg.data()), jpeg.size()});
+  // Its pixels are not looked at.
+  dir.write("cut.jpg", {reinterpret_cast<const char*>(jpeg.data()), jpeg.size() / 2});
+  dir.write("b.bmp", "BM, but no picture");
+  CsvTable t = parse_csv("path,x\na.jpg,1\ncut.jpg,2\nb.bmp,3\n", "t.csv");
+  append_file_properties(t, dir.path(), "t.csv");
+  EXPECT_EQ(t.columns, (Names{"path", "x", "file:bytes", "file:width", "file:height",
+                              "file:quantisation", "file:subsampling", "file:exif"}));
+  EXPECT_EQ(t.rows[0][2], std::to_string(jpeg.size()));
+  EXPECT_EQ(t.rows[0][3], "96");
+  EXPECT_EQ(t.rows[0][4], "96");
+  EXPECT_GT(std::stoi(t.rows[0][5]), 63);  // every step is 1 or more
+  EXPECT_EQ(t.rows[0][7], "0");
+  EXPECT_EQ(t.rows[1][2], std::to_string(jpeg.size() / 2));
+  EXPECT_EQ(Names(t.rows[1].begin() + 3, t.rows[1].end()),
+            Names(t.rows[0].begin() + 3, t.rows[0].end()));
+  EXPECT_EQ(t.rows[2], (Names{"b.bmp", "3", "18", "", "", "", "", ""}));
+  EXPECT_THROW(append_file_properties(t, dir.path(), "t.csv"), DataError);
+  CsvTable absent = parse_csv("path\nnone.jpg\n", "t.csv");
+  EXPECT_THROW(append_file_properties(absent, dir.path(), "t.csv"), DataError);
+  CsvTable pathless = parse_csv("x\n1\n", "t.csv");
+  EXPECT_THROW(append_file_properties(pathless, dir.path(), "t.csv"), DataError);
 }
 
 // 200 rows: what leaks, what is honest, what tells nothing.

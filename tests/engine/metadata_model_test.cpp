@@ -10,6 +10,7 @@
 #include "engine/metadata/comparison.h"
 #include "engine/metadata/hybrid.h"
 #include "engine/metadata/table_scores.h"
+#include "engine/metadata/training_pictures.h"
 #include "engine/metrics/calibration.h"
 #include "engine/synth/synth.h"
 #include "kernels/error.h"
@@ -126,6 +127,14 @@ TEST(MetadataHybrid, RefusesThePicturesOfTraining) {
   EXPECT_NE(text.find("v.csv: the image model was trained on 1 of its 2 pictures"),
             std::string::npos)
       << text;
+  EXPECT_THROW(refuse_training_pictures(model, {"/faces/set/set/train/fake/1.jpg"}, "v.csv"),
+               UsageError);
+  refuse_training_pictures(model, {"/faces/a/b/c/train/1.jpg", "/other/train/1.jpg"}, "v.csv");
+  const TempDir dir;
+  const auto table = dir.write("t.csv", "path,label\nx/1.jpg,1\n");
+  model.notes["train_args"] = nlohmann::json{{"data", ""}, {"csv", table.string()}}.dump();
+  refuse_training_pictures(model, {dir.path() / "train/2.jpg"}, "v.csv");
+  EXPECT_THROW(refuse_training_pictures(model, {dir.path() / "x/1.jpg"}, "v.csv"), UsageError);
   for (const char* note : {"", "[1", "[]", "{}", R"({"data": 7})"}) {
     model.notes["train_args"] = note;
     refuse_training_pictures(model, {"/faces/train/1.jpg"}, "v.csv");
