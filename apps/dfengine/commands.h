@@ -6,6 +6,7 @@
 
 namespace dfengine {
 
+void add_ablate(CLI::App& program);
 void add_cascade(CLI::App& program);
 void add_hybrid(CLI::App& program);
 void add_metadata(CLI::App& program);

@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/data/loader.h"
-#include "engine/metrics/calibration.h"
-#include "engine/predictor.h"
+#include "engine/evaluate.h"
 #include "kernels/error.h"
 
 namespace dfengine {
@@ -38,8 +36,7 @@ Dataset table_pictures(const CsvTable& table, const std::filesystem::path& root,
 
 std::vector<double> image_logits(Model& model, cpu::ThreadPool& pool, const Dataset& pictures,
                                  const std::function<void(Index)>& done) {
-  std::vector<double> result(pictures.samples.size());
-  if (result.empty()) return result;
+  if (pictures.samples.empty()) return {};
   Predictor predictor(model, pool, Predictor::Output::Logits);
   LoaderOptions options;
   options.size = model.config.input_size;
@@ -47,22 +44,13 @@ std::vector<double> image_logits(Model& model, cpu::ThreadPool& pool, const Data
   options.threads = pool.size();
   options.cache_bytes = 0;
   Loader loader(pictures, options);
-  Batch batch;
-  std::vector<float> logits;
-  Index seen = 0;
-  loader.start(0);
-  while (loader.next(batch)) {
-    logits.resize(static_cast<std::size_t>(batch.n));
-    predictor.run(batch.images.data(), batch.n, logits.data());
-    for (std::size_t i = 0; i < logits.size(); ++i) {
-      if (std::isnan(logits[i]))
-        throw ModelFileError("the image model's output is not a number: its weights are damaged");
-      result[batch.indices[i]] = static_cast<double>(logits[i]);
-    }
-    seen += batch.n;
-    if (done) done(seen);
+  std::vector<double> logits = predict_split(predictor, pictures, loader, done).logit;
+  for (double& z : logits) {
+    if (std::isnan(z))
+      throw ModelFileError("the image model's output is not a number: its weights are damaged");
+    z /= model.temperature;
   }
-  return result;
+  return logits;
 }
 
 std::vector<double> to_probabilities(const std::vector<double>& logits) {

@@ -18,9 +18,9 @@ namespace dfengine {
 Dataset table_pictures(const CsvTable& table, const std::filesystem::path& root,
                        const std::string& name);
 
-// The image model's logits [samples], in the data set's order. done(pictures so far) is called
-// after each batch; may be empty. Throws DataError naming a picture that cannot be read,
-// ModelFileError for an output that is not a number.
+// The image model's logits [samples], divided by its temperature, in the data set's order.
+// done(pictures so far) is called after each batch; may be empty. Throws DataError naming a picture
+// that cannot be read, ModelFileError for an output that is not a number.
 std::vector<double> image_logits(Model& model, cpu::ThreadPool& pool, const Dataset& pictures,
                                  const std::function<void(Index)>& done = {});
 
