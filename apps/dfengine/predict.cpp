@@ -150,7 +150,7 @@ void add_predict(CLI::App& program) {
   paths->excludes(csv);
   add_tta(*command, a->tta);
   add_threshold(*command, a->threshold);
-  csv->excludes(command->get_option("--tta"));
+  csv->excludes(command->get_option("--tta"))->excludes(command->get_option("--threshold"));
   a->device.add_to(*command);
   command->callback([a] { run_predict(*a); });
 }
