@@ -18,6 +18,7 @@ enum class RandomStream : std::uint32_t {
   Noise = 7,
   Bootstrap = 8,
   Split = 16,
+  Folds = 24,
 };
 
 // Four 32-bit words for one counter value. `sub` is a second counter (epoch, step, tensor number).

@@ -8,6 +8,9 @@ namespace dfengine {
 
 void add_ablate(CLI::App& program);
 void add_audit(CLI::App& program);
+void add_cascade(CLI::App& program);
+void add_hybrid(CLI::App& program);
+void add_metadata(CLI::App& program);
 void add_train(CLI::App& program);
 void add_eval(CLI::App& program);
 void add_predict(CLI::App& program);

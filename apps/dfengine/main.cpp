@@ -26,6 +26,9 @@ int run(int argc, char** argv) {
   dfengine::add_eval(program);
   dfengine::add_predict(program);
   dfengine::add_embed(program);
+  dfengine::add_metadata(program);
+  dfengine::add_hybrid(program);
+  dfengine::add_cascade(program);
   dfengine::add_explain(program);
   dfengine::add_compare(program);
   dfengine::add_convert(program);

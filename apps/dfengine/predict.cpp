@@ -8,6 +8,7 @@
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "apps/dfengine/picture_arguments.h"
+#include "apps/dfengine/predict_table.h"
 #include "engine/data/csv.h"
 #include "engine/evaluate.h"
 #include "kernels/error.h"
@@ -18,6 +19,7 @@ namespace {
 struct Arguments {
   std::filesystem::path model;
   std::vector<std::filesystem::path> paths;
+  std::filesystem::path csv, data;
   std::string format = "table", tta = "none";
   std::optional<double> threshold;
   Index max_pixels = kMaxImagePixels;
@@ -98,9 +100,12 @@ void print_json(const std::vector<Result>& results, const Model& model) {
 }
 
 void run_predict(const Arguments& a) {
+  if (a.paths.empty() && a.csv.empty())
+    throw Exit{ExitCode::Usage, "name pictures, folders of them, or a table with --csv"};
   a.device.check();
   Model model = load_detector(a.model);
   model.threshold = a.threshold.value_or(model.threshold);
+  if (!a.csv.empty()) return predict_table(model, a.model, a.csv, a.data, a.format, a.device);
   const std::vector<Result> results = predict(a, model);
   if (a.format == "csv") {
     print_csv(results, model);
@@ -139,10 +144,16 @@ void add_predict(CLI::App& program) {
   command->add_option("--format", a->format, "table, csv or json")
       ->check(CLI::IsMember({"table", "csv", "json"}))
       ->capture_default_str();
+  CLI::Option* paths = command->add_option("PATH", a->paths, "Pictures, or folders of them");
+  CLI::Option* csv = command->add_option(
+      "--csv", a->csv, "Table with a column path and the columns that a hybrid or cascade needs");
+  command->add_option("--data", a->data, "Folder that the paths start from; default the table's")
+      ->needs(csv);
+  paths->excludes(csv);
   add_tta(*command, a->tta);
   add_threshold(*command, a->threshold);
   add_max_pixels(*command, a->max_pixels);
-  command->add_option("PATH", a->paths, "Pictures, or folders of them")->required();
+  csv->excludes(command->get_option("--tta"))->excludes(command->get_option("--threshold"));
   a->device.add_to(*command);
   command->callback([a] { run_predict(*a); });
 }

@@ -57,4 +57,11 @@ inline double decimal_tolerance(int decimals, double slope) {
   return slope * (0.5 * std::pow(10.0, -decimals) + unit_roundoff<double>());
 }
 
+// How far a point with a gradient of this norm lies from the minimum of an objective whose second
+// derivative is at least `curvature` in every direction nearby. The factor 2 is for the curvature,
+// which was taken at another point.
+inline double minimum_tolerance(double gradient, double curvature) {
+  return 2 * gradient / curvature;
+}
+
 }  // namespace dfengine::test

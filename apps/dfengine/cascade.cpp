@@ -1,0 +1,121 @@
+// dfengine cascade: metadata decides the easy cases, the image model sees the rest.
+#include <fmt/format.h>
+
+#include <chrono>
+#include <memory>
+
+#include "apps/dfengine/commands.h"
+#include "apps/dfengine/tables.h"
+#include "engine/metadata/cascade.h"
+#include "engine/metadata/comparison.h"
+#include "engine/metadata/training_pictures.h"
+#include "kernels/error.h"
+
+namespace dfengine {
+namespace {
+
+struct Arguments {
+  std::filesystem::path model, metadata, csv, test_csv, output;
+  double max_error = 0.01;
+  TableArguments tables;
+};
+
+class Stopwatch {
+ public:
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+void print_thresholds(const Cascade& c) {
+  const auto side = [](const char* what, const std::optional<double>& at, const char* sign) {
+    return at ? fmt::format("{} where probability {} {:.4f}", what, sign, *at)
+              : fmt::format("nothing {}", what);
+  };
+  fmt::print("metadata calls {}, {} (at most {:g} wrong on each side, {:g} % confidence)\n",
+             side("real", c.real_below, "<="), side("fake", c.fake_above, ">="), c.max_error,
+             100 * c.confidence);
+}
+
+void print_report(const CascadeReport& r) {
+  fmt::print("metadata decides {} of {} pictures ({:.1f} %): {} real, {} fake, {} of them wrong\n",
+             r.called_real + r.called_fake, r.rows, 100 * r.decided(), r.called_real, r.called_fake,
+             r.errors);
+  fmt::print(
+      "milliseconds per picture: metadata {:.3f}, image {:.3f}, cascade {:.3f} ({:.1f} % "
+      "saved)\n",
+      1e3 * r.metadata_seconds, 1e3 * r.image_seconds, 1e3 * r.seconds(),
+      100 * (1 - r.seconds() / r.image_seconds));
+}
+
+void test_cascade(const Arguments& a, Model& model, const Cascade& cascade) {
+  cpu::ThreadPool pool(a.tables.device.thread_count());
+  const Stopwatch reading;
+  TableModels detectors = read_table_models(model.notes, a.model.string());
+  detectors.cascade = cascade;
+  const LabelledTable test = a.tables.read(a.test_csv, detectors.file_properties());
+  const auto prob = to_probabilities(cascade.metadata.logits(test.table, test.name));
+  const double metadata_seconds = reading.seconds();
+  const std::filesystem::path root = a.tables.root(a.test_csv);
+  refuse_training_pictures(model, picture_paths(test, root), test.name);
+  const PictureDetector detector(model, detectors.hybrid);
+  const Stopwatch looking;
+  const auto image = detector.probabilities(pool, test.table, root, test.name);
+  CascadeReport report = evaluate_cascade(cascade, prob, test.label);
+  const auto rows = static_cast<double>(report.rows);
+  report.metadata_seconds = metadata_seconds / rows;
+  report.image_seconds = looking.seconds() / rows;
+  print_report(report);
+  const auto all = cascade_probabilities(cascade, prob, around_half(image, detector.threshold()));
+  fmt::print("{}", comparison_text({compare("metadata", prob, test.label, 0.5),
+                                    compare(detector.hybrid ? "image and metadata" : "image", image,
+                                            test.label, detector.threshold()),
+                                    compare("cascade", all, test.label, 0.5)}));
+}
+
+void run_cascade(const Arguments& a) {
+  a.tables.device.check();
+  Model model = load_detector(a.model);
+  const MetadataModel metadata = load_metadata_model(a.metadata);
+  const LabelledTable valid = a.tables.read(a.csv, metadata.file_properties);
+  if (digest(valid.table) == metadata.trained_on)
+    throw UsageError(valid.name +
+                     ": the metadata model was fitted on this very table, where its "
+                     "errors are fewer than on new rows. Use validation data");
+  const auto prob = to_probabilities(metadata.logits(valid.table, valid.name));
+  Cascade cascade = choose_cascade(prob, valid.label, a.max_error);
+  cascade.metadata = metadata;
+  print_thresholds(cascade);
+  if (!a.test_csv.empty()) test_cascade(a, model, cascade);
+  model.notes[kCascadeEntry] = to_note(cascade);
+  save_model(a.output, model);
+}
+
+}  // namespace
+
+void add_cascade(CLI::App& program) {
+  auto a = std::make_shared<Arguments>();
+  CLI::App* command = program.add_subcommand(
+      "cascade",
+      "Let metadata decide the easy cases within an error budget, so that fewer "
+      "pictures need the image model");
+  command->add_option("--model", a->model, "Image model, or hybrid")->required();
+  command->add_option("--metadata", a->metadata, "metadata.json, as metadata train writes it")
+      ->required();
+  command->add_option("--csv", a->csv, "Table of validation pictures, to choose thresholds on")
+      ->required();
+  command->add_option("--test-csv", a->test_csv, "Table to report share, accuracy and cost on");
+  command
+      ->add_option("--max-error", a->max_error,
+                   "Greatest share of wrong answers on each side, with 95 % confidence")
+      ->capture_default_str();
+  command->add_option("--output", a->output, "Model file to write; predict --csv reads it")
+      ->required();
+  a->tables.add_reading_to(*command);
+  command->callback([a] { run_cascade(*a); });
+}
+
+}  // namespace dfengine

@@ -1,0 +1,77 @@
+// dfengine hybrid: the image model's score and a table's columns in one detector.
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "apps/dfengine/commands.h"
+#include "apps/dfengine/tables.h"
+#include "engine/metadata/comparison.h"
+#include "engine/metadata/hybrid.h"
+#include "engine/metadata/training_pictures.h"
+#include "kernels/error.h"
+
+namespace dfengine {
+namespace {
+
+struct Arguments {
+  std::filesystem::path model, csv, test_csv, output;
+  TableArguments tables;
+};
+
+void print_comparison(const Arguments& a, Model& model, cpu::ThreadPool& pool,
+                      const HybridModel& hybrid) {
+  const LabelledTable test = a.tables.read(a.test_csv, a.tables.file_properties);
+  const std::filesystem::path root = a.tables.root(a.test_csv);
+  refuse_training_pictures(model, picture_paths(test, root), test.name);
+  const std::vector<double> image = table_image_logits(model, pool, test, root);
+  const std::vector<double> both = hybrid.logits(image, test.table, test.name);
+  fmt::print(
+      "{} rows to test; positive class: fake\n{}", test.label.size(),
+      comparison_text({compare("image", to_probabilities(image), test.label, model.threshold),
+                       compare("both", to_probabilities(both), test.label,
+                               PictureDetector(model, hybrid).threshold())}));
+}
+
+void run_train(const Arguments& a) {
+  a.tables.device.check();
+  Model model = load_detector(a.model);
+  cpu::ThreadPool pool(a.tables.device.thread_count());
+  const LabelledTable valid = a.tables.read(a.csv, a.tables.file_properties);
+  const std::filesystem::path root = a.tables.root(a.csv);
+  refuse_training_pictures(model, picture_paths(valid, root), valid.name);
+  std::vector<ColumnVerdict> verdicts = judge_columns(valid);
+  const auto columns = choose_columns(verdicts, a.tables.exclude, false);
+  print_columns(verdicts);
+  const std::vector<double> image = table_image_logits(model, pool, valid, root);
+  HybridFit fit = fit_hybrid(valid.table, valid.label, image, columns, valid.name);
+  const bool stacked = fit.model.uses_metadata();
+  fit.model.metadata.file_properties = stacked && a.tables.file_properties;
+  fmt::print("log loss of rows left out: image {:.4f}, with metadata {:.4f}; {}\n", fit.image_loss,
+             fit.hybrid_loss, stacked ? "metadata is used" : "no clear gain: metadata is not used");
+  if (!a.test_csv.empty()) print_comparison(a, model, pool, fit.model);
+  model.notes[kHybridEntry] = to_note(fit.model);
+  save_model(a.output, model);
+}
+
+}  // namespace
+
+void add_hybrid(CLI::App& program) {
+  CLI::App* hybrid = program.add_subcommand(
+      "hybrid", "One detector from the image model's score and a table's columns");
+  hybrid->require_subcommand(1);
+  auto a = std::make_shared<Arguments>();
+  CLI::App* command = hybrid->add_subcommand(
+      "train",
+      "Fit the combination on validation data, never on what the image model was trained "
+      "on. Metadata is used only where it clearly helps");
+  command->add_option("--model", a->model, "Image model, as train writes it")->required();
+  command->add_option("--csv", a->csv, "Table of validation pictures")->required();
+  command->add_option("--test-csv", a->test_csv, "Table to compare image and both on");
+  command->add_option("--output", a->output, "Model file to write; predict --csv reads it")
+      ->required();
+  a->tables.add_columns_to(*command);
+  a->tables.add_reading_to(*command);
+  command->callback([a] { run_train(*a); });
+}
+
+}  // namespace dfengine

@@ -1,0 +1,161 @@
+// dfengine metadata: what the columns of a table alone can tell, beside the image model.
+#include <fmt/format.h>
+
+#include <memory>
+#include <optional>
+
+#include "apps/dfengine/commands.h"
+#include "apps/dfengine/tables.h"
+#include "engine/metadata/comparison.h"
+#include "engine/metadata/hybrid.h"
+#include "engine/metadata/training_pictures.h"
+#include "engine/train/run_files.h"
+#include "kernels/error.h"
+
+namespace dfengine {
+namespace {
+
+constexpr double kThreshold = 0.5;
+
+struct TrainArguments {
+  std::filesystem::path csv, valid_csv, test_csv, image_model, output;
+  bool keep_leaks = false;
+  TableArguments tables;
+};
+
+// The image model's scores of the tables that are compared.
+struct ImageScores {
+  double threshold = kThreshold;
+  std::vector<double> valid, test;
+};
+
+ImageScores score_images(const TrainArguments& a, const LabelledTable& valid,
+                         const LabelledTable& test) {
+  Model model = load_detector(a.image_model);
+  cpu::ThreadPool pool(a.tables.device.thread_count());
+  refuse_training_pictures(model, picture_paths(valid, a.tables.root(a.valid_csv)), valid.name);
+  refuse_training_pictures(model, picture_paths(test, a.tables.root(a.test_csv)), test.name);
+  return {model.threshold, table_image_logits(model, pool, valid, a.tables.root(a.valid_csv)),
+          table_image_logits(model, pool, test, a.tables.root(a.test_csv))};
+}
+
+struct Tables {
+  LabelledTable train, test;
+  std::optional<LabelledTable> valid;  // with an image model
+  std::optional<ImageScores> image;
+};
+
+// Metadata and both, with some columns.
+void add_rows(const Tables& t, const MetadataModel& model, const std::vector<std::string>& columns,
+              const std::string& suffix, std::vector<ComparisonRow>& rows) {
+  rows.push_back(compare("metadata" + suffix,
+                         to_probabilities(model.logits(t.test.table, t.test.name)), t.test.label,
+                         kThreshold));
+  if (!t.image) return;
+  if (suffix.empty())
+    rows.push_back(
+        compare("image", to_probabilities(t.image->test), t.test.label, t.image->threshold));
+  const HybridFit fit =
+      fit_hybrid(t.valid->table, t.valid->label, t.image->valid, columns, t.valid->name);
+  const bool stacked = fit.model.uses_metadata();
+  rows.push_back(compare(
+      "both" + suffix, to_probabilities(fit.model.logits(t.image->test, t.test.table, t.test.name)),
+      t.test.label, stacked ? kThreshold : t.image->threshold));
+  if (!stacked)
+    fmt::print("both{}: metadata adds nothing that validation data shows; image alone\n", suffix);
+}
+
+Tables read_tables(const TrainArguments& a) {
+  Tables t{a.tables.read(a.csv, a.tables.file_properties),
+           a.tables.read(a.test_csv, a.tables.file_properties),
+           {},
+           {}};
+  if (a.image_model.empty()) return t;
+  t.valid = a.tables.read(a.valid_csv, a.tables.file_properties);
+  t.image = score_images(a, *t.valid, t.test);
+  return t;
+}
+
+void run_train(const TrainArguments& a) {
+  a.tables.device.check();
+  const Tables t = read_tables(a);
+  std::vector<ColumnVerdict> verdicts = judge_columns(t.train);
+  const auto columns = choose_columns(verdicts, a.tables.exclude, false);
+  print_columns(verdicts);
+  const auto fit = [&](const std::vector<std::string>& names) {
+    return fit_metadata(t.train.table, t.train.label, names, t.train.name);
+  };
+  MetadataModel model = fit(columns);
+  model.file_properties = a.tables.file_properties;
+  std::vector<ComparisonRow> rows;
+  add_rows(t, model, columns, "", rows);
+  if (a.keep_leaks) {
+    const auto all = choose_columns(verdicts, a.tables.exclude, true);
+    add_rows(t, fit(all), all, ", leaks kept", rows);
+  }
+  fmt::print("{} rows to fit, {} to test; positive class: fake\n{}", t.train.label.size(),
+             t.test.label.size(), comparison_text(rows));
+  std::error_code error;
+  std::filesystem::create_directories(a.output, error);
+  if (error) throw Error("cannot make folder " + a.output.string() + ": " + error.message());
+  save_metadata_model(a.output / "metadata.json", model);
+  write_text(a.output / "comparison.csv", comparison_csv(rows));
+}
+
+struct EvalArguments {
+  std::filesystem::path model, csv;
+  TableArguments tables;
+};
+
+void run_eval(const EvalArguments& a) {
+  const MetadataModel model = load_metadata_model(a.model);
+  const LabelledTable test = a.tables.read(a.csv, model.file_properties);
+  const auto prob = to_probabilities(model.logits(test.table, test.name));
+  fmt::print("{} rows; positive class: fake\n{}", test.label.size(),
+             comparison_text({compare("metadata", prob, test.label, kThreshold)}));
+}
+
+void add_metadata_train(CLI::App& metadata) {
+  auto a = std::make_shared<TrainArguments>();
+  CLI::App* command = metadata.add_subcommand(
+      "train",
+      "Fit a logistic regression on the columns; columns that leak the label are left out "
+      "and named");
+  command->add_option("--csv", a->csv, "Table to fit on")->required();
+  CLI::Option* valid = command->add_option("--valid-csv", a->valid_csv,
+                                           "Table to fit the combination of image and metadata on");
+  command->add_option("--test-csv", a->test_csv, "Table to compare on")->required();
+  command
+      ->add_option("--image-model", a->image_model,
+                   "Compare with this model, and with both together")
+      ->needs(valid);
+  command->add_flag("--keep-leaks", a->keep_leaks,
+                    "Also show what the table would have claimed with the leaks left in");
+  command->add_option("--output", a->output, "Folder for metadata.json and comparison.csv")
+      ->required();
+  a->tables.add_columns_to(*command);
+  a->tables.add_reading_to(*command);
+  command->callback([a] { run_train(*a); });
+}
+
+void add_metadata_eval(CLI::App& metadata) {
+  auto a = std::make_shared<EvalArguments>();
+  CLI::App* command = metadata.add_subcommand("eval", "Figures of a metadata model on a table");
+  command->add_option("--model", a->model, "metadata.json, as metadata train writes it")
+      ->required();
+  command->add_option("--csv", a->csv, "Table with labels")->required();
+  a->tables.add_reading_to(*command);
+  command->callback([a] { run_eval(*a); });
+}
+
+}  // namespace
+
+void add_metadata(CLI::App& program) {
+  CLI::App* command = program.add_subcommand(
+      "metadata", "A detector that looks at a table's columns instead of the pictures");
+  command->require_subcommand(1);
+  add_metadata_train(*command);
+  add_metadata_eval(*command);
+}
+
+}  // namespace dfengine

@@ -1,0 +1,68 @@
+#include "apps/dfengine/tables.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "engine/metadata/file_properties.h"
+
+namespace dfengine {
+
+void TableArguments::add_reading_to(CLI::App& command) {
+  command.add_option("--data", data,
+                     "Folder that the tables' column path starts from; default each table's own");
+  command
+      .add_option("--label-positive", label_positive,
+                  "real or fake: what label 1 means where no column or folder says it")
+      ->check(CLI::IsMember({"real", "fake"}));
+  device.add_to(command);
+}
+
+void TableArguments::add_columns_to(CLI::App& command) {
+  command.add_flag("--file-properties", file_properties,
+                   "Also use what file headers say: size, dimensions, JPEG quantisation, EXIF");
+  command.add_option("--exclude", exclude, "Columns to leave out, separated by commas")
+      ->delimiter(',');
+}
+
+std::filesystem::path TableArguments::root(const std::filesystem::path& csv) const {
+  return data.empty() ? csv.parent_path() : data;
+}
+
+LabelledTable TableArguments::read(const std::filesystem::path& csv, bool properties) const {
+  LabelledTable table = read_labelled_csv(csv, label_positive);
+  if (properties) append_file_properties(table.table, root(csv), table.name);
+  return table;
+}
+
+std::vector<double> table_image_logits(Model& model, cpu::ThreadPool& pool,
+                                       const LabelledTable& table,
+                                       const std::filesystem::path& root) {
+  ProgressLine line(true);
+  const auto total = static_cast<double>(table.label.size());
+  return image_logits(model, pool, table_pictures(table.table, root, table.name), [&](Index done) {
+    line.show(fmt::format("{} {} {}/{}", table.name, bar(static_cast<double>(done) / total), done,
+                          table.label.size()));
+  });
+}
+
+std::vector<std::filesystem::path> picture_paths(const LabelledTable& table,
+                                                 const std::filesystem::path& root) {
+  std::vector<std::filesystem::path> paths;
+  const Dataset pictures = table_pictures(table.table, root, table.name);
+  for (const Sample& s : pictures.samples) paths.push_back(pictures.path(s));
+  return paths;
+}
+
+void print_columns(const std::vector<ColumnVerdict>& verdicts) {
+  for (const ColumnVerdict& v : verdicts) {
+    const std::string auc = std::isnan(v.auc) ? "-" : fmt::format("{:.3f}", v.auc);
+    const bool used = v.kind == ColumnVerdict::Kind::Used;
+    fmt::print("column '{}': {}, AUC alone {}; {}\n", v.name, to_string(v.type), auc,
+               used ? "used"
+                    : (v.kind == ColumnVerdict::Kind::Leak ? "LEAK, left out: " : "left out: ") +
+                          v.reason);
+  }
+}
+
+}  // namespace dfengine

@@ -1,0 +1,112 @@
+#include "engine/metadata/table_scores.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/evaluate.h"
+#include "kernels/error.h"
+
+namespace dfengine {
+namespace {
+
+constexpr const char* kPathColumn = "path";
+
+// Some rows of a table.
+CsvTable part_of(const CsvTable& table, const std::vector<std::size_t>& rows) {
+  CsvTable part{table.columns, {}, {}};
+  for (std::size_t i : rows) {
+    part.rows.push_back(table.rows[i]);
+    part.lines.push_back(table.lines[i]);
+  }
+  return part;
+}
+
+}  // namespace
+
+Dataset table_pictures(const CsvTable& table, const std::filesystem::path& root,
+                       const std::string& name) {
+  const Index column = table.find(kPathColumn);
+  if (column < 0) throw DataError(name + ": no column 'path' says where the pictures are");
+  Dataset pictures;
+  pictures.root = root;
+  for (std::string_view path : column_values(table, column))
+    pictures.samples.push_back({std::string(path), 0});
+  return pictures;
+}
+
+std::vector<double> image_logits(Model& model, cpu::ThreadPool& pool, const Dataset& pictures,
+                                 const std::function<void(Index)>& done) {
+  if (pictures.samples.empty()) return {};
+  Predictor predictor(model, pool, Predictor::Output::Logits);
+  LoaderOptions options;
+  options.size = model.config.input_size;
+  options.crop = model.crop;
+  options.threads = pool.size();
+  options.cache_bytes = 0;
+  Loader loader(pictures, options);
+  std::vector<double> logits = predict_split(predictor, pictures, loader, done).logit;
+  for (double& z : logits) {
+    if (std::isnan(z))
+      throw ModelFileError("the image model's output is not a number: its weights are damaged");
+    z /= model.temperature;
+  }
+  return logits;
+}
+
+std::vector<double> to_probabilities(const std::vector<double>& logits) {
+  std::vector<double> prob;
+  for (double z : logits) prob.push_back(sigmoid(z));
+  return prob;
+}
+
+PictureDetector::PictureDetector(Model& image_model, const std::optional<HybridModel>& stacked)
+    : model(image_model), hybrid(stacked && stacked->uses_metadata() ? &*stacked : nullptr) {}
+
+std::vector<double> PictureDetector::probabilities(cpu::ThreadPool& pool, const CsvTable& table,
+                                                   const std::filesystem::path& root,
+                                                   const std::string& name,
+                                                   const std::function<void(Index)>& done) const {
+  std::vector<double> logits = image_logits(model, pool, table_pictures(table, root, name), done);
+  if (hybrid != nullptr) logits = hybrid->logits(logits, table, name);
+  return to_probabilities(logits);
+}
+
+std::vector<double> around_half(const std::vector<double>& prob, double threshold) {
+  const auto logit = [](double p) {
+    constexpr double kNearest = 1e-12;  // to 0 and 1: the difference below stays a number
+    p = std::clamp(p, kNearest, 1 - kNearest);
+    return std::log(p) - std::log1p(-p);
+  };
+  std::vector<double> moved;
+  for (double p : prob) moved.push_back(sigmoid(logit(p) - logit(threshold)));
+  return moved;
+}
+
+const char* to_string(TableScore::Source source) {
+  constexpr const char* kNames[] = {"metadata", "image", "hybrid"};
+  return kNames[static_cast<std::size_t>(source)];
+}
+
+std::vector<TableScore> score_table(Model& model, const TableModels& detectors,
+                                    cpu::ThreadPool& pool, const CsvTable& table,
+                                    const std::filesystem::path& root, const std::string& name,
+                                    const std::function<void(Index)>& done) {
+  using Source = TableScore::Source;
+  std::vector<TableScore> scores(table.rows.size());
+  std::vector<std::size_t> open;
+  std::vector<double> first(scores.size());
+  if (detectors.cascade) first = to_probabilities(detectors.cascade->metadata.logits(table, name));
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    const int verdict = detectors.cascade ? detectors.cascade->decide(first[i]) : -1;
+    scores[i] = {first[i], verdict, Source::Metadata};
+    if (verdict < 0) open.push_back(i);
+  }
+  const PictureDetector detector(model, detectors.hybrid);
+  const auto prob = detector.probabilities(pool, part_of(table, open), root, name, done);
+  for (std::size_t k = 0; k < open.size(); ++k)
+    scores[open[k]] = {prob[k], prob[k] >= detector.threshold() ? 1 : 0,
+                       detector.hybrid != nullptr ? Source::Hybrid : Source::Image};
+  return scores;
+}
+
+}  // namespace dfengine

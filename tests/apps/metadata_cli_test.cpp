@@ -1,0 +1,164 @@
+// dfengine metadata, hybrid, cascade and predict --csv on drawn pictures with a table beside them.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "kernels/random.h"
+#include "tests/apps/cli_support.h"
+
+namespace dfengine {
+namespace {
+
+using nlohmann::json;
+using test::contains;
+using test::Outcome;
+using test::parse_csv;
+using test::run_program;
+using test::ScratchFolder;
+using test::slurp;
+using test::spill;
+
+// Tables over the shared pictures: "size" tells half of the rows, "noise" none, "code" and the
+// paths give the label away.
+class MetadataCli : public testing::Test {
+ protected:
+  void SetUp() override {
+    for (const auto& entry :
+         std::filesystem::recursive_directory_iterator(test::picture_set() + "/train"))
+      if (entry.is_regular_file()) pictures_.push_back(entry.path());
+    std::ranges::sort(pictures_, {}, [](const auto& p) { return p.filename(); });
+    write("train.csv", 0);
+    write("valid.csv", 1);
+    write("test.csv", 2);
+  }
+
+  // Every picture several times: rows are what counts here.
+  void write(const std::string& name, std::uint64_t seed) {
+    Random random(seed, RandomStream::Synth, 0);
+    std::string text = ",id,size,noise,code,label,path\n";
+    for (int i = 0; i < 160; ++i) {
+      const auto& picture = pictures_[random.below(static_cast<std::uint32_t>(pictures_.size()))];
+      const bool fake = picture.parent_path().filename() == "fake";
+      text += fmt::format("{},row{},{},{},{},{},{}\n", i, random.bits(),
+                          (fake ? 50 : 0) + random.below(100), random.below(1000), fake ? "x" : "y",
+                          fake ? "fake" : "real",
+                          picture.lexically_relative(test::picture_set()).generic_string());
+    }
+    spill(folder_.path() / name, text);
+  }
+
+  std::string file(const std::string& name) const { return (folder_.path() / name).string(); }
+
+  Outcome run(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.end(), {"--data", test::picture_set(), "--threads", "1"});
+    return run_program(arguments);
+  }
+
+  Outcome train(const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> all = {"metadata",   "train",          "--csv",    file("train.csv"),
+                                    "--test-csv", file("test.csv"), "--output", file("run")};
+    all.insert(all.end(), more.begin(), more.end());
+    return run(all);
+  }
+
+  ScratchFolder folder_;
+  std::vector<std::filesystem::path> pictures_;
+};
+
+TEST_F(MetadataCli, TrainNamesLeaksAndCompares) {
+  const Outcome o = train({"--image-model", test::model_file(), "--valid-csv", file("valid.csv"),
+                           "--keep-leaks", "--file-properties"});
+  ASSERT_EQ(o.code, 0) << o.err;
+  for (const char* line :
+       {"column '': numeric", "LEAK, left out: counts the rows",
+        "column 'code': categorical, AUC alone 1.000; LEAK", "column 'size': numeric",
+        "column 'file:bytes': numeric", "column 'file:width': constant"})
+    EXPECT_TRUE(contains(o.out, line)) << line << "\n" << o.out;
+  const auto rows = parse_csv(slurp(file("run/comparison.csv")));
+  ASSERT_EQ(rows.size(), 6u) << o.out;
+  for (std::size_t i : {1u, 2u, 3u, 4u, 5u}) EXPECT_EQ(rows[i][1], "160");
+  EXPECT_EQ(rows[1][0], "metadata");
+  EXPECT_GT(std::stod(rows[1][6]), 0.7);  // ROC-AUC
+  EXPECT_LT(std::stod(rows[1][6]), 0.95);
+  EXPECT_EQ(rows[2][0], "image");
+  EXPECT_EQ(rows[3][0], "both");
+  EXPECT_GT(std::stod(rows[3][6]), std::stod(rows[2][6]));
+  EXPECT_EQ(rows[4][0], "metadata, leaks kept");
+  EXPECT_EQ(rows[4][6], "1.000000");
+
+  const Outcome e =
+      run({"metadata", "eval", "--model", file("run/metadata.json"), "--csv", file("test.csv")});
+  ASSERT_EQ(e.code, 0) << e.err;
+  EXPECT_TRUE(contains(e.out, fmt::format("metadata  {:.4f}", std::stod(rows[1][2])))) << e.out;
+}
+
+TEST_F(MetadataCli, HybridAndCascadeShareOneFileThatPredictReads) {
+  ASSERT_EQ(train().code, 0);
+  const Outcome h =
+      run({"hybrid", "train", "--model", test::model_file(), "--csv", file("valid.csv"),
+           "--test-csv", file("test.csv"), "--output", file("h.safetensors")});
+  ASSERT_EQ(h.code, 0) << h.err;
+  EXPECT_TRUE(contains(h.out, "metadata is used")) << h.out;
+  const Outcome c =
+      run({"cascade", "--model", file("h.safetensors"), "--metadata", file("run/metadata.json"),
+           "--csv", file("valid.csv"), "--test-csv", file("test.csv"), "--max-error", "0.2",
+           "--output", file("c.safetensors")});
+  ASSERT_EQ(c.code, 0) << c.err;
+  EXPECT_TRUE(contains(c.out, "metadata decides ")) << c.out;
+  EXPECT_TRUE(contains(c.out, "milliseconds per picture")) << c.out;
+
+  const Outcome p = run(
+      {"predict", "--model", file("c.safetensors"), "--csv", file("test.csv"), "--format", "csv"});
+  ASSERT_EQ(p.code, 0) << p.err;
+  const auto rows = parse_csv(p.out);
+  ASSERT_EQ(rows.size(), 161u);
+  EXPECT_EQ(rows[0], (std::vector<std::string>{"path", "prob_fake", "verdict", "decided_by"}));
+  std::map<std::string, int> sources;
+  for (std::size_t i = 1; i < rows.size(); ++i) ++sources[rows[i][3]];
+  EXPECT_GT(sources["metadata"], 20) << c.out;
+  EXPECT_EQ(sources["metadata"] + sources["hybrid"], 160);
+
+  const Outcome j = run(
+      {"predict", "--model", file("h.safetensors"), "--csv", file("test.csv"), "--format", "json"});
+  ASSERT_EQ(j.code, 0) << j.err;
+  const json all = json::parse(j.out);
+  ASSERT_EQ(all["results"].size(), 160u);
+  EXPECT_EQ(all["results"][0]["decided_by"], "hybrid");
+  // Pictures alone still go through the image model.
+  EXPECT_EQ(run_program({"predict", "--model", file("c.safetensors"), "--threads", "1",
+                         pictures_[0].string()})
+                .code,
+            0);
+}
+
+TEST_F(MetadataCli, RefusesWhatWouldFlatter) {
+  const Outcome o =
+      run({"hybrid", "train", "--model", (test::trained_run() / "best.safetensors").string(),
+           "--csv", file("valid.csv"), "--output", file("h.safetensors")});
+  EXPECT_EQ(o.code, 2);
+  EXPECT_TRUE(contains(o.err, "the image model was trained on 160 of its 160 pictures")) << o.err;
+  EXPECT_FALSE(std::filesystem::exists(file("h.safetensors")));
+  ASSERT_EQ(train().code, 0);
+  const Outcome c =
+      run({"cascade", "--model", test::model_file(), "--metadata", file("run/metadata.json"),
+           "--csv", file("train.csv"), "--output", file("c.safetensors")});
+  EXPECT_EQ(c.code, 2);
+  EXPECT_TRUE(contains(c.err, "was fitted on this very table")) << c.err;
+}
+
+TEST_F(MetadataCli, UsageAndBadData) {
+  EXPECT_EQ(run_program({"metadata"}).code, 2);
+  EXPECT_EQ(run_program({"hybrid"}).code, 2);
+  EXPECT_EQ(run_program({"predict", "--model", test::model_file()}).code, 2);
+  EXPECT_EQ(train({"--exclude", "colour"}).code, 2);
+  EXPECT_EQ(train({"--image-model", test::model_file()}).code, 2);  // and no --valid-csv
+  spill(folder_.path() / "train.csv", "size,label\n1,real\n2,real\n");
+  EXPECT_EQ(train().code, 3);
+  spill(folder_.path() / "bad.json", "{}");
+  EXPECT_EQ(run({"metadata", "eval", "--model", file("bad.json"), "--csv", file("test.csv")}).code,
+            4);
+}
+
+}  // namespace
+}  // namespace dfengine
