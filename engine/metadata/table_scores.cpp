@@ -39,12 +39,14 @@ std::vector<double> image_logits(Model& model, cpu::ThreadPool& pool, const Data
   if (pictures.samples.empty()) return {};
   Predictor predictor(model, pool, Predictor::Output::Logits);
   LoaderOptions options;
-  options.size = model.config.input_size;
-  options.crop = model.crop;
+  static_cast<Preparation&>(options) = model.preparation();
   options.threads = pool.size();
   options.cache_bytes = 0;
   Loader loader(pictures, options);
-  std::vector<double> logits = predict_split(predictor, pictures, loader, done).logit;
+  std::vector<double> logits = predict_split(predictor, pictures, loader, [&](Index seen) {
+                                 if (done) done(seen);
+                                 return true;
+                               }).logit;
   for (double& z : logits) {
     if (std::isnan(z))
       throw ModelFileError("the image model's output is not a number: its weights are damaged");
