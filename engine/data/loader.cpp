@@ -26,7 +26,7 @@ LoaderOptions checked(const LoaderOptions& options) {
 Loader::Loader(const Dataset& dataset, LoaderOptions options)
     : dataset_(dataset),
       options_(checked(options)),
-      sample_bytes_(options.size * options.size * 3),
+      sample_bytes_(view_count(options.views) * options.size * options.size * 3),
       batches_((std::ssize(dataset.samples) + options.batch - 1) / options.batch),
       slots_(kAhead) {
   const std::size_t total = dataset.samples.size() * static_cast<std::size_t>(sample_bytes_);
@@ -188,13 +188,31 @@ void Loader::work() {
   }
 }
 
+// A packed set holds squares only: changes and further views are made of them.
+void Loader::prepare(std::uint32_t index, Preparer& preparer, std::uint8_t* out) const {
+  const Sample& sample = dataset_.samples[index];
+  if (!dataset_.pack) {
+    Image& image = preparer.decode(dataset_.path(sample));
+    if (options_.change) options_.change(image, index);
+    preparer.resize(image, options_.crop, options_.views, out);
+  } else if (!options_.change && options_.views == Views::One) {
+    dataset_.pack->read(sample.record, out);
+  } else {
+    const auto bytes = static_cast<std::size_t>(options_.size * options_.size * 3);
+    Image square{options_.size, options_.size, std::vector<std::uint8_t>(bytes)};
+    dataset_.pack->read(sample.record, square.rgb.data());
+    if (options_.change) options_.change(square, index);
+    preparer.resize(square, Crop::None, options_.views, out);
+  }
+}
+
 void Loader::make_sample(std::uint32_t index, std::uint64_t epoch, Preparer& preparer,
                          Augmenter& augmenter, std::uint8_t* out) {
   const auto bytes = static_cast<std::size_t>(sample_bytes_);
   if (cache_ && cached_[index]) {
     std::memcpy(out, cache_.get() + index * bytes, bytes);
   } else {
-    prepare_sample(dataset_, dataset_.samples[index], preparer, out);
+    prepare(index, preparer, out);
     if (cache_) {
       std::memcpy(cache_.get() + index * bytes, out, bytes);
       cached_[index] = 1;

@@ -130,6 +130,7 @@ nlohmann::json to_json(const TrainOptions& o) {
             {"max_pixels", o.max_pixels},
             {"cache", name_of(kCaches, o.cache)},
             {"pixels", name_of(kPixels, o.pixels)},
+            {"threshold_metric", to_string(o.threshold_rule)},
             {"threads", o.threads}});
   return j;
 }
@@ -161,6 +162,7 @@ TrainOptions train_options_from_json(const nlohmann::json& j) {
     j.at("max_pixels").get_to(o.max_pixels);
     o.cache = parse_cache(j.at("cache"));
     o.pixels = parse(kPixels, j.at("pixels").get<std::string>(), "pixels");
+    o.threshold_rule = parse_threshold_rule(j.at("threshold_metric").get<std::string>());
     j.at("threads").get_to(o.threads);
     return o;
   } catch (const nlohmann::json::exception& e) {

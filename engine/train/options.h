@@ -9,6 +9,7 @@
 
 #include "engine/data/augment.h"
 #include "engine/data/source.h"
+#include "engine/metrics/threshold.h"
 #include "kernels/shape.h"
 #include "layers/models/mobilenet_v2.h"
 
@@ -51,6 +52,7 @@ struct TrainOptions : DataOptions {
   Index max_pixels = kMaxImagePixels;
   CacheMode cache = CacheMode::Auto;  // not part of the result
   PixelScale pixels = PixelScale::Model;
+  ThresholdRule threshold_rule;  // what the kept model's threshold is chosen for
 
   // Not part of the result: any value gives the same bits.
   int threads = 0;  // 0: all this process may use
