@@ -22,7 +22,7 @@ Predictions predict_split(Predictor& predictor, const Dataset& dataset, Loader& 
   std::vector<float> logits;
   const Index views = view_count(loader.options().views);
   Index seen = 0;
-  const Index bytes = predictor.input_size() * predictor.input_size() * 3;
+  const Index bytes = predictor.input_size() * predictor.input_size() * 3 * views;
   loader.start(0);
   while (loader.next(batch)) {
     // Blank pictures stand for those left out: no plan is made for a batch of that size.

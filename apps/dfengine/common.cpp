@@ -95,8 +95,7 @@ std::vector<BadPicture> for_each_batch(
   Preparer preparer(how);
   for (std::size_t i = 0; i < paths.size(); ++i) {
     try {
-      preparer.prepare(preparer.decode(paths[i]), how.crop, views,
-                       pixels.data() + which.size() * bytes);
+      preparer.prepare(paths[i], pixels.data() + which.size() * bytes, views);
       which.push_back(i);
     } catch (const DataError& e) {
       bad.push_back({paths[i], e.what()});

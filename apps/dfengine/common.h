@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "engine/data/prepare.h"
-#include "engine/data/views.h"
 
 namespace dfengine {
 

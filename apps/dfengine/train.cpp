@@ -63,10 +63,6 @@ std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
       "Side in pixels: a multiple of 32, 96 to 320; default the weights' own, else 224"));
   add(command.add_option("--width", v.width, "Width multiplier; --weights bring their own")
           ->excludes(weights));
-  add(command.add_option("--threshold-metric", a.threshold_metric,
-                         "What the model's threshold is best at on the validation pictures: "
-                         "balanced-accuracy, f1, eer, or fpr@x: most fakes found with at most a "
-                         "share x of the reals called fake"));
   for (CLI::Option* option : add_resize(command, a.resize, a.crop)) add(option);
   add(add_max_pixels(command, v.max_pixels));
   add(command
@@ -76,6 +72,10 @@ std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
           ->check(CLI::IsMember({"auto", "ram", "disk"}))
           ->capture_default_str());
   for (CLI::Option* option : a.augment.add_to(command)) add(option);
+  add(command.add_option("--threshold-metric", a.threshold_metric,
+                         "What the model's threshold is best at on the validation pictures: "
+                         "balanced-accuracy, f1, eer, or fpr@x: most fakes found with at most a "
+                         "share x of the reals called fake"));
   add(command.add_option("--seed", v.seed,
                          "Of initial values, order, augmentation, dropout and --split"));
   return all;
@@ -102,12 +102,12 @@ TrainOptions merge(const CLI::App& command, const Arguments& a) {
   if (given("--patience")) o.patience = v.patience;
   if (given("--img-size")) o.img_size = v.img_size;
   if (given("--width")) o.width = v.width;
-  if (given("--threshold-metric")) o.threshold_rule = parse_threshold_rule(a.threshold_metric);
   if (given("--resize")) o.resize = parse_resize(a.resize);
   if (given("--crop")) o.crop = parse_crop(a.crop);
   o.max_pixels = v.max_pixels;
   o.cache = parse_cache(a.cache);
   o.augment = a.augment.over(o.augment);
+  if (given("--threshold-metric")) o.threshold_rule = parse_threshold_rule(a.threshold_metric);
   o.threads = a.device.threads;
   // Without weights there is nothing worth keeping frozen.
   if (o.weights.empty() && a.recipe == "finetune" && !given("--head-epochs")) o.head_epochs = 0;

@@ -188,19 +188,22 @@ void Loader::work() {
   }
 }
 
-void Loader::prepare_forms(std::uint32_t index, Preparer& preparer, std::uint8_t* out) const {
+// A packed set holds squares only: changes and further views are made of them.
+void Loader::prepare(std::uint32_t index, Preparer& preparer, std::uint8_t* out) const {
   const Sample& sample = dataset_.samples[index];
-  if (options_.views == Views::One && !options_.change)
-    return prepare_sample(dataset_, sample, preparer, out);
-  Image square;
-  if (dataset_.pack) {
-    square = {options_.size, options_.size, {}};
-    square.rgb.resize(static_cast<std::size_t>(options_.size * options_.size * 3));
+  if (!dataset_.pack) {
+    Image& image = preparer.decode(dataset_.path(sample));
+    if (options_.change) options_.change(image, index);
+    preparer.resize(image, options_.crop, options_.views, out);
+  } else if (!options_.change && options_.views == Views::One) {
+    dataset_.pack->read(sample.record, out);
+  } else {
+    const auto bytes = static_cast<std::size_t>(options_.size * options_.size * 3);
+    Image square{options_.size, options_.size, std::vector<std::uint8_t>(bytes)};
     dataset_.pack->read(sample.record, square.rgb.data());
+    if (options_.change) options_.change(square, index);
+    preparer.resize(square, Crop::None, options_.views, out);
   }
-  Image& image = dataset_.pack ? square : preparer.decode(dataset_.path(sample));
-  if (options_.change) options_.change(image, index);
-  preparer.prepare(image, dataset_.pack ? Crop::None : options_.crop, options_.views, out);
 }
 
 void Loader::make_sample(std::uint32_t index, std::uint64_t epoch, Preparer& preparer,
@@ -209,7 +212,7 @@ void Loader::make_sample(std::uint32_t index, std::uint64_t epoch, Preparer& pre
   if (cache_ && cached_[index]) {
     std::memcpy(out, cache_.get() + index * bytes, bytes);
   } else {
-    prepare_forms(index, preparer, out);
+    prepare(index, preparer, out);
     if (cache_) {
       std::memcpy(cache_.get() + index * bytes, out, bytes);
       cached_[index] = 1;

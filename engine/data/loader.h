@@ -23,8 +23,7 @@ struct LoaderOptions : Preparation {
   Index batch = 32;
   Views views = Views::One;
   // Changes a decoded picture in place before it is resized; called by several threads. May be
-  // empty. What it does must follow from the picture and its position in the data set. In a packed
-  // file the prepared square stands for the picture.
+  // empty. What it does must follow from the picture and its position in the data set.
   std::function<void(Image&, std::uint32_t index)> change = {};
   AugmentOptions augment;  // with Views::One only
   bool shuffle = false;
@@ -90,7 +89,7 @@ class Loader {
   void check_pack() const;
   void stop_workers();
   void work();
-  void prepare_forms(std::uint32_t index, Preparer& preparer, std::uint8_t* out) const;
+  void prepare(std::uint32_t index, Preparer& preparer, std::uint8_t* out) const;
   void make_sample(std::uint32_t index, std::uint64_t epoch, Preparer& preparer,
                    Augmenter& augmenter, std::uint8_t* out);
 

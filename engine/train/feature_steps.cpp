@@ -120,27 +120,26 @@ class FeatureSteps final : public TrainingSteps {
   }
 
   std::optional<Predictions> validate() override {
-    const std::vector<bool> plain(in_.valid.samples.size(), false);
-    if (!valid_.fill(plain, base_, in_.interrupt, in_.bad_files)) return std::nullopt;
+    const std::size_t n = in_.valid.samples.size(), slice = slice_of(in_);
+    if (!valid_.fill(std::vector<bool>(n, false), base_, in_.interrupt, in_.bad_files))
+      return std::nullopt;
     Predictions result;
-    for (std::uint32_t i = 0; i < plain.size(); ++i) {
-      if (valid_.bad(i)) continue;
-      result.label.push_back(in_.valid.samples[i].label);
-      result.index.push_back(i);
-    }
-    const std::size_t n = result.index.size(), slice = slice_of(in_);
-    const std::size_t row_bytes = static_cast<std::size_t>(base_.width()) * sizeof(float);
-    head_.prepare();
-    auto* pooled = static_cast<std::byte*>(head_.input("pooled"));
+    for (std::uint32_t i = 0; i < n; ++i)
+      if (!valid_.bad(i)) result.index.push_back(i);
+    const auto width = static_cast<std::size_t>(base_.width());
+    auto* rows = static_cast<float*>(head_.input("pooled"));
     const auto* logits = static_cast<const float*>(head_.output("logits"));
-    for (std::size_t first = 0; first < n; first += slice) {
-      const std::size_t count = std::min(slice, n - first);  // rows behind are left as they were
+    head_.prepare();
+    for (std::size_t first = 0; first < result.index.size(); first += slice) {
+      const std::size_t count = std::min(slice, result.index.size() - first);
+      // Rows behind these are left as they were.
       for (std::size_t k = 0; k < count; ++k)
-        std::memcpy(pooled + k * row_bytes, valid_.row(result.index[first + k], false), row_bytes);
+        std::copy_n(valid_.row(result.index[first + k], false), width, rows + k * width);
       head_.forward({{in_.pool}, nullptr});
       for (std::size_t k = 0; k < count; ++k) {
         result.logit.push_back(logits[k]);
         result.prob.push_back(in_.model.probability(logits[k]));
+        result.label.push_back(in_.valid.samples[result.index[first + k]].label);
       }
     }
     return result;

@@ -130,6 +130,7 @@ nlohmann::json to_json(const TrainOptions& o) {
             {"max_pixels", o.max_pixels},
             {"cache", name_of(kCaches, o.cache)},
             {"pixels", name_of(kPixels, o.pixels)},
+            {"threshold_metric", to_string(o.threshold_rule)},
             {"threads", o.threads}});
   return j;
 }
