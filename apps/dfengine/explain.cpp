@@ -35,7 +35,7 @@ void run_explain(const Arguments& a) {
   const Index size = model.config.input_size;
   fmt::print("prob_fake  evidence  overlay  path (threshold {:g})\n", model.threshold);
   const auto bad = for_each_batch(
-      paths, model.crop, size,
+      paths, model.preparation(),
       [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
         for (std::size_t k = 0; k < which.size(); ++k) {
           const std::uint8_t* picture = pixels + static_cast<Index>(k) * size * size * 3;

@@ -127,12 +127,8 @@ void warn_of_folded_base(const std::string& weights) {
 TrainObserver make_observer(ProgressLine& line, bool progress, const std::string& weights) {
   TrainObserver o;
   o.start = [weights](const TrainObserver::Start& s) {
-    fmt::print(
-        "{}
-            {} threads {} ", s.data, s.threads,
-            s.resumed
-            ? fmt::format("; goes on at epoch {}", s.first_epoch)
-            : "");
+    fmt::print("{}\n{} threads{}\n", s.data, s.threads,
+               s.resumed ? fmt::format("; goes on at epoch {}", s.first_epoch) : "");
     if (s.trains_folded_base) warn_of_folded_base(weights);
   };
   o.phase = [](const TrainPhase& phase, Index planned) {
