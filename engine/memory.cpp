@@ -30,8 +30,8 @@ void Unmap::operator()(std::byte* p) const {
 
 namespace {
 
-Index status_field(const char* field) {
-  std::ifstream status("/proc/self/status");
+Index field_of(const char* file, const char* field) {
+  std::ifstream status(file);
   std::string word;
   while (status >> word) {
     if (word == field) {
@@ -46,12 +46,16 @@ Index status_field(const char* field) {
 
 }  // namespace
 
+Index available_bytes() {
+  return field_of("/proc/meminfo", "MemAvailable:");
+}
+
 Index peak_resident_bytes() {
-  return status_field("VmHWM:");
+  return field_of("/proc/self/status", "VmHWM:");
 }
 
 Index resident_bytes() {
-  return status_field("VmRSS:");
+  return field_of("/proc/self/status", "VmRSS:");
 }
 
 }  // namespace dfengine

@@ -29,6 +29,8 @@ class Memory {
 
 // Most memory this process ever held, in bytes (VmHWM); 0 where the system does not say.
 Index peak_resident_bytes();
+// What the system could still give without swapping (MemAvailable); 0 where it does not say.
+Index available_bytes();
 // What it holds now (VmRSS).
 Index resident_bytes();
 

@@ -14,6 +14,7 @@ struct ModelMetadata {
   ResizeRule resize = ResizeRule::Bilinear;
   std::vector<std::string> classes;
   std::string positive_class;
+  double temperature = 1;
   double threshold = 0.5;
   std::map<std::string, std::string> notes;
 };

@@ -6,6 +6,7 @@
 
 namespace dfengine {
 
+void add_ablate(CLI::App& program);
 void add_audit(CLI::App& program);
 void add_train(CLI::App& program);
 void add_eval(CLI::App& program);
@@ -16,6 +17,9 @@ void add_convert(CLI::App& program);
 void add_explain(CLI::App& program);
 void add_info(CLI::App& program);
 void add_synth(CLI::App& program);
+void add_pack(CLI::App& program);
+void add_augment(CLI::App& program);
+void add_bench(CLI::App& program);
 
 // Exit codes of the program.
 enum class ExitCode : int {

@@ -30,7 +30,11 @@ int run(int argc, char** argv) {
   dfengine::add_compare(program);
   dfengine::add_convert(program);
   dfengine::add_info(program);
+  dfengine::add_ablate(program);
   dfengine::add_synth(program);
+  dfengine::add_pack(program);
+  dfengine::add_augment(program);
+  dfengine::add_bench(program);
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <csignal>
 #include <memory>
 
 #include "apps/dfengine/commands.h"
@@ -11,27 +10,20 @@
 #include "apps/dfengine/data_arguments.h"
 #include "apps/dfengine/picture_arguments.h"
 #include "engine/memory.h"
+#include "engine/model.h"
 #include "engine/report/report.h"
 #include "engine/train/run_files.h"
 
 namespace dfengine {
 namespace {
 
-std::atomic<bool> interrupted{false};
-
-void on_interrupt(int) {
-  interrupted = true;
-  // A second Ctrl-C ends the program at once: last.ckpt on disk is whole at any moment.
-  std::signal(SIGINT, SIG_DFL);
-}
-
 // What the command line said, before a recipe's settings are filled in.
 struct Arguments {
   TrainOptions values;
   DeviceOptions device;
-  std::string recipe = "finetune", optimizer, schedule, freeze;
+  std::string recipe = "finetune", optimizer, schedule, freeze, threshold_metric;
   AugmentArguments augment;
-  std::string resize, crop;
+  std::string resize, crop, cache = "auto";
   bool resume = false;
   bool no_progress = false;
 };
@@ -41,8 +33,10 @@ std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
   std::vector<CLI::Option*> all;
   const auto add = [&](CLI::Option* option) { all.push_back(option); };
   TrainOptions& v = a.values;
-  CLI::Option* weights = command.add_option(
-      "--weights", v.weights, "Start from these weights (any file that info can read)");
+  CLI::Option* weights =
+      command.add_option("--weights", v.weights,
+                         "Start from these weights: any file that info can read, or imagenet "
+                         "(torchvision's, downloaded once)");
   add(weights);
   add(command
           .add_option("--recipe", a.recipe,
@@ -71,7 +65,17 @@ std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
           ->excludes(weights));
   for (CLI::Option* option : add_resize(command, a.resize, a.crop)) add(option);
   add(add_max_pixels(command, v.max_pixels));
+  add(command
+          .add_option("--cache", a.cache,
+                      "Prepared pictures between epochs: ram, disk (OUTPUT/cache.dfpack), or auto "
+                      "(memory where they take at most 40 % of what is free)")
+          ->check(CLI::IsMember({"auto", "ram", "disk"}))
+          ->capture_default_str());
   for (CLI::Option* option : a.augment.add_to(command)) add(option);
+  add(command.add_option("--threshold-metric", a.threshold_metric,
+                         "What the model's threshold is best at on the validation pictures: "
+                         "balanced-accuracy, f1, eer, or fpr@x: most fakes found with at most a "
+                         "share x of the reals called fake"));
   add(command.add_option("--seed", v.seed,
                          "Of initial values, order, augmentation, dropout and --split"));
   return all;
@@ -101,7 +105,9 @@ TrainOptions merge(const CLI::App& command, const Arguments& a) {
   if (given("--resize")) o.resize = parse_resize(a.resize);
   if (given("--crop")) o.crop = parse_crop(a.crop);
   o.max_pixels = v.max_pixels;
+  o.cache = parse_cache(a.cache);
   o.augment = a.augment.over(o.augment);
+  if (given("--threshold-metric")) o.threshold_rule = parse_threshold_rule(a.threshold_metric);
   o.threads = a.device.threads;
   // Without weights there is nothing worth keeping frozen.
   if (o.weights.empty() && a.recipe == "finetune" && !given("--head-epochs")) o.head_epochs = 0;
@@ -127,11 +133,15 @@ void warn_of_folded_base(const std::string& weights) {
 TrainObserver make_observer(ProgressLine& line, bool progress, const std::string& weights) {
   TrainObserver o;
   o.start = [weights](const TrainObserver::Start& s) {
-    fmt::print("{}\n{} threads{}\n", s.data, s.threads,
+    fmt::print("{}\n{}\n{} threads{}\n", s.data, s.cache, s.threads,
                s.resumed ? fmt::format("; goes on at epoch {}", s.first_epoch) : "");
     if (s.trains_folded_base) warn_of_folded_base(weights);
   };
-  o.phase = [](const TrainPhase& phase, Index planned) {
+  o.caching = [&line](Index done, Index total) {
+    line.show(fmt::format("{} packing {}/{}", bar(double(done) / double(total)), done, total));
+  };
+  o.phase = [&line](const TrainPhase& phase, Index planned) {
+    line.clear();
     fmt::print("training {}; planned memory {} MiB\n", describe(phase), planned >> 20);
     std::fflush(stdout);
   };
@@ -152,9 +162,9 @@ TrainObserver make_observer(ProgressLine& line, bool progress, const std::string
     line.clear();
     fmt::print(
         "epoch {}: loss {:.4f} accuracy {:.4f} | valid loss {:.4f} accuracy {:.4f} AUC {:.4f} | "
-        "lr {:.3g} | {}{}\n",
+        "lr {:.3g} | {} ({:.0f} % waiting for data){}\n",
         r.epoch, r.train_loss, r.train_accuracy, r.valid_loss, r.valid_accuracy, r.valid_auc, r.lr,
-        clock_text(r.seconds), best ? " | best" : "");
+        clock_text(r.seconds), 100 * r.data_wait, best ? " | best" : "");
     std::fflush(stdout);
   };
   return o;
@@ -169,12 +179,11 @@ void run_train(const CLI::App& command, const Arguments& a,
         throw Exit{ExitCode::Usage, option->get_name() + ": a resumed run keeps its own settings"};
   }
   const TrainOptions options = merge(command, a);
-  std::signal(SIGINT, on_interrupt);
+  const std::atomic<bool>& interrupted = catch_ctrl_c();
   ProgressLine line(!a.no_progress);
   const TrainResult result =
       train(options, a.resume, make_observer(line, !a.no_progress, options.weights.string()),
             interrupted);
-  std::signal(SIGINT, SIG_DFL);
   line.clear();
   fmt::print("peak memory {} MiB (planned {} MiB and the program itself)\n",
              peak_resident_bytes() >> 20, result.planned_bytes >> 20);
@@ -187,9 +196,11 @@ void run_train(const CLI::App& command, const Arguments& a,
         fmt::format("interrupted in epoch {}; go on with: dfengine train --resume --output {}",
                     result.state.epoch + 1, folder)};
   report::write_run_report(options.output, result.state, a.device.thread_count(), command_line());
-  fmt::print("{}best epoch {} (validation AUC {:.4f}): {}/{}\n",
-             result.end == TrainEnd::EarlyStop ? "stopped early; " : "", result.state.best_epoch,
-             result.state.best_auc, folder, kBestModel);
+  const Model best = load_detector(options.output / kBestModel);
+  fmt::print(
+      "{}best epoch {} (validation AUC {:.4f}; threshold {:.4f}, temperature {:.4f}): {}/{}\n",
+      result.end == TrainEnd::EarlyStop ? "stopped early; " : "", result.state.best_epoch,
+      result.state.best_auc, best.threshold, best.temperature, folder, kBestModel);
   fmt::print("report: {}/{}\n", folder, report::kReport);
 }
 

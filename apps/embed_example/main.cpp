@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <vector>
 
-#include "engine/data/resize.h"
+#include "engine/data/prepare.h"
 #include "engine/predictor.h"
 #include "kernels/error.h"
 
@@ -17,15 +17,14 @@ int main(int argc, char** argv) {
     dfengine::Model model = dfengine::load_detector(argv[1]);
     dfengine::cpu::ThreadPool pool(dfengine::cpu::ThreadPool::available());
     dfengine::Predictor predictor(model, pool, dfengine::Predictor::Output::Logits);
-    dfengine::Resizer resizer;
+    dfengine::Preparer preparer(model.preparation());
     const dfengine::Index size = predictor.input_size();
     std::vector<std::uint8_t> pixels(static_cast<std::size_t>(size * size * 3));
     for (int i = 2; i < argc; ++i) {
-      dfengine::prepare_image(dfengine::decode_image(argv[i]), model.crop, size, resizer,
-                              pixels.data());
+      preparer.prepare(argv[i], pixels.data());
       float logit = 0;
       predictor.run(pixels.data(), 1, &logit);
-      std::printf("%.6f %s\n", dfengine::sigmoid(logit), argv[i]);
+      std::printf("%.6f %s\n", model.probability(logit), argv[i]);
     }
   } catch (const dfengine::Error& e) {
     std::fprintf(stderr, "embed_example: %s\n", e.what());

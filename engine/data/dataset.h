@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,10 @@ namespace dfengine {
 struct Sample {
   std::string relative;  // to Dataset::root, with '/'; or absolute
   int label = 0;
+  Index record = -1;  // its place in Dataset::pack
 };
+
+class Pack;
 
 // What becomes of a picture that cannot be read: left out and reported, or the end of the work.
 enum class OnBad { Skip, Fail };
@@ -30,7 +34,9 @@ struct Dataset {
   std::filesystem::path root;
   std::string split;
   std::vector<Sample> samples;
-  std::vector<BadFile> unlisted = {};  // what was met beside the samples and could not be listed
+  // What was met beside the samples and could not be listed.
+  std::vector<BadFile> unlisted = {};
+  std::shared_ptr<const Pack> pack = nullptr;  // prepared pictures instead of files (pack.h)
 
   std::filesystem::path path(const Sample& sample) const { return root / sample.relative; }
   Index count(int label) const;

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <system_error>
 
+#include "engine/data/pack.h"
 #include "kernels/error.h"
 
 namespace dfengine {
@@ -25,11 +26,13 @@ LoaderOptions checked(const LoaderOptions& options) {
 Loader::Loader(const Dataset& dataset, LoaderOptions options)
     : dataset_(dataset),
       options_(checked(options)),
-      sample_bytes_(options.size * options.size * 3),
+      sample_bytes_(view_count(options.views) * options.size * options.size * 3),
       batches_((std::ssize(dataset.samples) + options.batch - 1) / options.batch),
       slots_(kAhead) {
   const std::size_t total = dataset.samples.size() * static_cast<std::size_t>(sample_bytes_);
-  if (total <= options_.cache_bytes) {
+  if (dataset.pack) {
+    check_pack();
+  } else if (total <= options_.cache_bytes) {
     // Left untouched: pages are taken as samples arrive.
     cache_ = std::make_unique_for_overwrite<std::uint8_t[]>(total);
     cached_.resize(dataset.samples.size());
@@ -41,6 +44,18 @@ Loader::Loader(const Dataset& dataset, LoaderOptions options)
     throw UsageError(fmt::format("loader: cannot start {} threads ({}); ask for fewer",
                                  options_.threads, e.what()));
   }
+}
+
+void Loader::check_pack() const {
+  const Preparation& has = dataset_.pack->index().how;
+  if (has.size == options_.size && has.crop == options_.crop && has.resize == options_.resize)
+    return;
+  const auto text = [](const Preparation& p) {
+    return fmt::format("--img-size {} --resize {} --crop {}", p.size, resize_name(p.resize),
+                       crop_name(p.crop));
+  };
+  throw DataError(fmt::format("{} was packed with {}, and {} is wanted: pack it again",
+                              dataset_.pack->file().string(), text(has), text(options_)));
 }
 
 Loader::~Loader() {
@@ -173,13 +188,31 @@ void Loader::work() {
   }
 }
 
+// A packed set holds squares only: changes and further views are made of them.
+void Loader::prepare(std::uint32_t index, Preparer& preparer, std::uint8_t* out) const {
+  const Sample& sample = dataset_.samples[index];
+  if (!dataset_.pack) {
+    Image& image = preparer.decode(dataset_.path(sample));
+    if (options_.change) options_.change(image, index);
+    preparer.resize(image, options_.crop, options_.views, out);
+  } else if (!options_.change && options_.views == Views::One) {
+    dataset_.pack->read(sample.record, out);
+  } else {
+    const auto bytes = static_cast<std::size_t>(options_.size * options_.size * 3);
+    Image square{options_.size, options_.size, std::vector<std::uint8_t>(bytes)};
+    dataset_.pack->read(sample.record, square.rgb.data());
+    if (options_.change) options_.change(square, index);
+    preparer.resize(square, Crop::None, options_.views, out);
+  }
+}
+
 void Loader::make_sample(std::uint32_t index, std::uint64_t epoch, Preparer& preparer,
                          Augmenter& augmenter, std::uint8_t* out) {
   const auto bytes = static_cast<std::size_t>(sample_bytes_);
   if (cache_ && cached_[index]) {
     std::memcpy(out, cache_.get() + index * bytes, bytes);
   } else {
-    preparer.prepare(dataset_.path(dataset_.samples[index]), out);
+    prepare(index, preparer, out);
     if (cache_) {
       std::memcpy(cache_.get() + index * bytes, out, bytes);
       cached_[index] = 1;

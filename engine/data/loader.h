@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -13,19 +14,24 @@
 #include "engine/data/augment.h"
 #include "engine/data/dataset.h"
 #include "engine/data/prepare.h"
+#include "engine/data/views.h"
 #include "kernels/shape.h"
 
 namespace dfengine {
 
 struct LoaderOptions : Preparation {
   Index batch = 32;
-  AugmentOptions augment;
+  Views views = Views::One;
+  // Changes a decoded picture in place before it is resized; called by several threads. May be
+  // empty. What it does must follow from the picture and its position in the data set.
+  std::function<void(Image&, std::uint32_t index)> change = {};
+  AugmentOptions augment;  // with Views::One only
   bool shuffle = false;
   std::uint64_t seed = 0;
   int threads = 1;
   OnBad on_bad = OnBad::Fail;
-  // Prepared pixels are kept for later epochs when the whole data set (samples * size * size * 3
-  // bytes) fits in this; 0 turns that off.
+  // Prepared pixels are kept for later epochs when the whole data set (samples * views * size *
+  // size * 3 bytes) fits in this; 0 turns that off.
   std::uint64_t cache_bytes = std::uint64_t{2} << 30;
 };
 
@@ -37,7 +43,7 @@ struct LeftOut {
 
 struct Batch {
   Index n = 0;
-  std::vector<std::uint8_t> images;    // [n, size, size, 3]
+  std::vector<std::uint8_t> images;    // [n, views, size, size, 3]
   std::vector<float> targets;          // [n] 1 = fake
   std::vector<std::uint32_t> indices;  // [n] positions in the data set
   std::vector<LeftOut> left_out;       // with OnBad::Skip
@@ -53,6 +59,7 @@ class Loader {
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
+  const LoaderOptions& options() const { return options_; }
   // Batches of one epoch.
   Index batches() const { return batches_; }
   // Begins an epoch at any batch and drops what was being made. Throws UsageError when first_batch
@@ -79,8 +86,10 @@ class Loader {
   void prepare_slot(Index batch);
   void leave_out_unreadable(Slot& s) const;
   bool can_claim() const { return claimed_ < end_ && claimed_ / options_.batch < taken_ + kAhead; }
+  void check_pack() const;
   void stop_workers();
   void work();
+  void prepare(std::uint32_t index, Preparer& preparer, std::uint8_t* out) const;
   void make_sample(std::uint32_t index, std::uint64_t epoch, Preparer& preparer,
                    Augmenter& augmenter, std::uint8_t* out);
 

@@ -5,7 +5,7 @@
 
 #include "engine/data/decoder.h"
 #include "engine/data/image.h"
-#include "engine/data/resize.h"
+#include "engine/data/views.h"
 
 namespace dfengine {
 
@@ -23,9 +23,16 @@ class Preparer {
   explicit Preparer(const Preparation& how)
       : how_(how), decoder_(how.max_pixels), resizer_(how.resize) {}
 
-  // out [size, size, 3]. Throws DataError as decode_image does.
-  void prepare(const std::filesystem::path& file, std::uint8_t* out) {
-    prepare_image(decoder_.decode(file), how_.crop, how_.size, resizer_, out);
+  // The file's picture, which stands until the next call and may be changed. Throws DataError as
+  // decode_image does.
+  Image& decode(const std::filesystem::path& file) { return decoder_.decode(file); }
+  // out [view_count(views), size, size, 3].
+  void resize(ImageView image, Crop crop, Views views, std::uint8_t* out) {
+    prepare_views(image, crop, how_.size, views, resizer_, out);
+  }
+  // Both.
+  void prepare(const std::filesystem::path& file, std::uint8_t* out, Views views = Views::One) {
+    resize(decode(file), how_.crop, views, out);
   }
 
  private:

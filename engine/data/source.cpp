@@ -9,6 +9,7 @@
 
 #include "engine/data/csv_source.h"
 #include "engine/data/folder_source.h"
+#include "engine/data/pack.h"
 #include "engine/data/split.h"
 #include "engine/json_bytes.h"
 #include "kernels/cpu/thread_pool.h"
@@ -199,6 +200,15 @@ DataSource open_folder(const DataOptions& o, const std::vector<std::string>& wan
       o.data.string(), names.of(0).front(), names.of(1).front()));
 }
 
+DataSource open_packed(const DataOptions& o, const std::vector<std::string>& wanted) {
+  if (!o.fractions.empty() || !o.csv.empty()) {
+    throw UsageError(o.data.string() + " has its own splits and labels: no table, no fractions");
+  }
+  DataSource source{"packed file " + o.data.string(), open_pack(o.data, wanted)};
+  for (Dataset& split : source.splits) split = checked(std::move(split), source.layout);
+  return source;
+}
+
 }  // namespace
 
 void DataOptions::validate() const {
@@ -230,6 +240,7 @@ std::string DataSource::describe() const {
 
 DataSource open_data(const DataOptions& o, const std::vector<std::string>& wanted) {
   o.validate();
+  if (is_pack(o.data)) return open_packed(o, wanted);
   if (!o.valid_csv.empty() || !o.test_csv.empty()) return open_tables(o, wanted);
   if (!o.csv.empty()) return open_one_table(o.csv, o, wanted);
   if (o.data.extension() == ".csv") return open_one_table(o.data, o, wanted);

@@ -36,10 +36,11 @@ struct DataSource {
 };
 
 // Layouts: DIR/SPLIT/CLASS; DIR/CLASS; tables, one per split, or one with a column "split";
-// DIR with train.csv, valid.csv (val.csv), test.csv. Folders may lie up to two levels down
-// (find_tree). A set without splits is divided by `fractions`, such that copies of one file and
-// rows of one group share a split; without fractions it is the split "all". `wanted` names splits;
-// empty: all there are. Throws DataError or UsageError that says what was found and what to try.
+// a packed file (pack.h); DIR with train.csv, valid.csv (val.csv), test.csv. Folders may lie up to
+// two levels down (find_tree). A set without splits is divided by `fractions`, such that copies of
+// one file and rows of one group share a split; without fractions it is the split "all". `wanted`
+// names splits; empty: all there are. Throws DataError or UsageError that says what was found and
+// what to try.
 DataSource open_data(const DataOptions& options, const std::vector<std::string>& wanted);
 
 // Throws UsageError for another name.

@@ -24,14 +24,23 @@ double share(Index part, Index whole) {
   return static_cast<double>(part) / static_cast<double>(whole);
 }
 
-// The thresholds people ask about: the model's own and, where it is another, 0.5.
-std::vector<double> thresholds(double threshold) {
-  if (threshold == 0.5) return {0.5};
-  return {threshold, 0.5};
+// As people read it: thresholds that look alike are one.
+std::string short_text(double threshold) {
+  return fmt::format("{:.3g}", threshold);
 }
 
 std::string at_text(double threshold) {
-  return fmt::format("threshold {:.3g}", threshold);
+  return "threshold " + short_text(threshold);
+}
+
+bool looks_like_half(double threshold) {
+  return short_text(threshold) == short_text(0.5);
+}
+
+// The thresholds people ask about: the model's own and, where it is another, 0.5.
+std::vector<double> thresholds(double threshold) {
+  if (looks_like_half(threshold)) return {threshold};
+  return {threshold, 0.5};
 }
 
 // A dot for each threshold, where x and y say.
@@ -41,7 +50,7 @@ void add_dots(Chart& chart, std::span<const double> prob, std::span<const int> l
   for (double t : thresholds(threshold)) {
     const Confusion c = compute_metrics(prob, label, t).confusion;
     chart.series.push_back(
-        {at_text(t), {x(c)}, {y(c)}, t == threshold ? Ink::B : Ink::Muted, Shape::Line});
+        {"at " + short_text(t), {x(c)}, {y(c)}, t == threshold ? Ink::B : Ink::Muted, Shape::Line});
   }
 }
 
@@ -62,13 +71,14 @@ NamedChart pr_chart(std::span<const RankStep> steps, std::span<const double> pro
                     std::span<const int> label, double threshold) {
   const PrecisionRecallCurve curve = precision_recall_curve(steps);
   // Its points with rising recall; between two of them the precision of the later holds, as the
-  // area is summed (average_precision).
+  // area is summed (average_precision). Points that find no new fake add nothing to that.
   Series line{fmt::format("average precision {}", figure(average_precision(steps), 4)),
               {},
               {},
               Ink::A,
               Shape::Step};
   for (std::size_t i = curve.precision.size(); i-- > 1;) {
+    if (curve.recall[i] == curve.recall[i - 1]) continue;
     line.x.push_back(curve.recall[i]);
     line.y.push_back(curve.precision[i - 1]);
   }
@@ -145,8 +155,8 @@ void add_confusion(std::vector<NamedChart>& charts, const Confusion& c, double t
     chart.cells.push_back({static_cast<double>(row[0]), static_cast<double>(row[1])});
     shares.cells.push_back({share(row[0], all), share(row[1], all)});
   }
-  charts.push_back({fmt::format("confusion_{:.3g}", threshold), svg(chart)});
-  charts.push_back({fmt::format("confusion_{:.3g}_shares", threshold), svg(shares)});
+  charts.push_back({"confusion_" + short_text(threshold), svg(chart)});
+  charts.push_back({"confusion_" + short_text(threshold) + "_shares", svg(shares)});
 }
 
 }  // namespace
@@ -168,9 +178,9 @@ std::vector<NamedChart> evaluation_charts(std::span<const double> prob, std::spa
 
 Table metric_table(const Metrics& at_threshold, const Metrics& at_half,
                    std::span<const Interval> intervals) {
-  const bool both = at_threshold.threshold != at_half.threshold;
-  Table table{"", {"metric", "value", "95 % interval"}, {}};
-  table.columns[1] = fmt::format("at {}", at_text(at_threshold.threshold));
+  const bool both = !looks_like_half(at_threshold.threshold);
+  Table table{"", {"metric", "", "95 % interval"}, {}};
+  table.columns[1] = "at " + short_text(at_threshold.threshold);
   if (both) table.columns.push_back("at 0.5");
   const std::span<const MetricField> fields = metric_fields();
   for (std::size_t i = 0; i < fields.size(); ++i) {
@@ -178,7 +188,7 @@ Table metric_table(const Metrics& at_threshold, const Metrics& at_half,
     table.rows.push_back(
         {fields[i].title, figure(at_threshold.*value, 4),
          i < intervals.size()
-             ? fmt::format("{} to {}", figure(intervals[i].low, 4), figure(intervals[i].high, 4))
+             ? fmt::format("{} to {}", figure(intervals[i].low, 3), figure(intervals[i].high, 3))
              : ""});
     if (both) table.rows.back().push_back(fields[i].at_threshold ? figure(at_half.*value, 4) : "");
   }
@@ -193,8 +203,8 @@ Table class_table(const Confusion& confusion, const std::vector<std::string>& cl
                           std::to_string(row.support)});
   };
   for (std::size_t i = 0; i < report.by_label.size(); ++i) add(classes.at(i), report.by_label[i]);
-  add("mean of the classes", report.macro);
-  add("mean by pictures", report.weighted);
+  add("plain mean", report.macro);
+  add("weighted mean", report.weighted);
   return table;
 }
 

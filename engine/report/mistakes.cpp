@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "engine/data/jpeg_encode.h"
+#include "engine/data/pack.h"
 #include "engine/data/resize.h"
 #include "engine/report/text.h"
 
@@ -49,11 +50,12 @@ std::vector<Picture> mistake_pictures(const std::vector<Mistake>& mistakes, cons
                                       const Model& model, const GradCam& cam) {
   const Index size = model.config.input_size;
   Image seen{size, size, std::vector<std::uint8_t>(static_cast<std::size_t>(size * size * 3))};
+  Preparer preparer(model.preparation());
   Resizer resizer;
   std::vector<Picture> pictures;
   for (const Mistake& m : mistakes) {
     const Sample& sample = dataset.samples[m.sample];
-    prepare_image(decode_image(dataset.path(sample)), model.crop, size, resizer, seen.rgb.data());
+    prepare_sample(dataset, sample, preparer, seen.rgb.data());
     cam.run(seen.rgb.data());
     const bool called_fake = m.label == 0;
     const Image heat = overlay(seen, cam.map(called_fake ? Evidence::Fake : Evidence::Real));

@@ -56,11 +56,11 @@ class EvaluationPage {
         "Fake is the positive class. Intervals: stratified bootstrap over the pictures; they say "
         "how far chance in the choice of pictures goes, nothing about other generators, crops or "
         "compressions.");
-    page_.table(metric_table(at_threshold_, at_half_, e_.intervals));
-    page_.table(class_table(at_threshold_.confusion, e_.model.classes));
+    page_.tables({metric_table(at_threshold_, at_half_, e_.intervals),
+                  class_table(at_threshold_.confusion, e_.model.classes)});
     if (!e_.robustness.empty()) {
       page_.section("Robustness");
-      for (const Table& table : e_.robustness) page_.table(table);
+      page_.tables(e_.robustness);
     }
     return charts;
   }
@@ -86,6 +86,7 @@ class EvaluationPage {
     page_.section("Environment");
     Facts facts = environment(e_.pool.size());
     facts.emplace_back("model", e_.model_name);
+    facts.emplace_back("threshold", fmt::format("{:.4g}", e_.model.threshold));
     facts.emplace_back(
         "pictures", fmt::format("{} real and {} fake in {}, split {}", e_.dataset.count(0),
                                 e_.dataset.count(1), e_.dataset.root.string(), e_.dataset.split));
@@ -152,9 +153,10 @@ void write_run_report(const std::filesystem::path& folder, const TrainState& sta
   parts.tiles();
   page.text(
       "The validation pictures chose the epoch, the threshold and the temperature, so these "
-      "figures flatter the model a little: dfengine eval --split test gives the honest ones.");
+      "figures flatter the model a little: dfengine eval on the test split gives the honest ones.");
   std::vector<NamedChart> charts = training_charts(run);
-  const auto steps = static_cast<Index>(state.total_steps) / static_cast<Index>(run.rows.size());
+  const auto epochs = std::max<Index>(1, std::ssize(run.rows));
+  const Index steps = static_cast<Index>(state.total_steps) / epochs;
   charts.push_back(learning_rate_chart(options, steps, run.rows));
   page.section("Training");
   page.charts(elements(charts));

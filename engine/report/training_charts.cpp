@@ -61,7 +61,7 @@ std::vector<NamedChart> training_charts(const RunHistory& run) {
 
 NamedChart learning_rate_chart(const TrainOptions& options, Index steps_per_epoch,
                                const std::vector<EpochRow>& rows) {
-  Series s{"", {}, {}, Ink::A};
+  Series s{"", {}, {}, Ink::A, Shape::Step};
   for (const EpochRow& row : rows) {
     const int epoch = row.epoch - 1;
     const double last = learning_rate(options, steps_per_epoch, epoch, steps_per_epoch - 1);
@@ -72,8 +72,10 @@ NamedChart learning_rate_chart(const TrainOptions& options, Index steps_per_epoc
       s.x.push_back(epoch + static_cast<double>(step) / static_cast<double>(steps_per_epoch));
       s.y.push_back(factor * learning_rate(options, steps_per_epoch, epoch, step));
     }
-    s.x.push_back(epoch + 1);
-    s.y.push_back(row.lr);
+  }
+  if (!rows.empty()) {
+    s.x.push_back(rows.back().epoch);
+    s.y.push_back(rows.back().lr);
   }
   Chart chart;
   chart.title = "Learning rate";

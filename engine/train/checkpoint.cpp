@@ -5,6 +5,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "engine/data/pack.h"
 #include "engine/json_bytes.h"
 #include "kernels/error.h"
 #include "weights/read_file.h"
@@ -26,7 +27,7 @@ json rows_to_json(const std::vector<EpochRow>& rows) {
   json all = json::array();
   for (const EpochRow& r : rows)
     all.push_back({r.epoch, r.train_loss, r.train_accuracy, r.valid_loss, r.valid_accuracy,
-                   r.valid_auc, r.lr, r.seconds});
+                   r.valid_auc, r.lr, r.seconds, r.data_wait});
   return all;
 }
 
@@ -39,7 +40,7 @@ std::vector<EpochRow> rows_from_json(const json& all) {
   std::vector<EpochRow> rows;
   for (const json& r : all)
     rows.push_back({r.at(0), number(r.at(1)), number(r.at(2)), number(r.at(3)), number(r.at(4)),
-                    number(r.at(5)), number(r.at(6)), number(r.at(7))});
+                    number(r.at(5)), number(r.at(6)), number(r.at(7)), number(r.at(8))});
   return rows;
 }
 
@@ -59,6 +60,7 @@ json to_json(const TrainState& s, const Optimizer& optimizer) {
           {"correct", s.correct},
           {"last_lr", s.last_lr},
           {"seconds", s.seconds},
+          {"waited", s.waited},
           {"best_auc", s.best_auc},
           {"best_loss", s.best_loss},
           {"best_epoch", s.best_epoch},
@@ -79,6 +81,7 @@ TrainState state_from_json(const json& j) {
   j.at("correct").get_to(s.correct);
   j.at("last_lr").get_to(s.last_lr);
   j.at("seconds").get_to(s.seconds);
+  j.at("waited").get_to(s.waited);
   j.at("best_auc").get_to(s.best_auc);
   j.at("best_loss").get_to(s.best_loss);
   j.at("best_epoch").get_to(s.best_epoch);
@@ -181,13 +184,15 @@ void Checkpoint::restore(Optimizer& optimizer) const {
 
 std::string digest(const Dataset& train, const Dataset& valid) {
   std::string all;
-  for (const Dataset* set : {&train, &valid})
+  for (const Dataset* set : {&train, &valid}) {
+    if (set->pack) all += set->pack->index().digest + '\n';
     for (const Sample& s : set->samples) {
       std::error_code error;
       const std::uintmax_t size = std::filesystem::file_size(set->path(s), error);
       all += s.relative + '\0' + std::to_string(s.label);
       all += ' ' + (error ? "none" : std::to_string(size)) + '\n';
     }
+  }
   return weights::sha256_hex(std::as_bytes(std::span(all)));
 }
 

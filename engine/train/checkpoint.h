@@ -15,6 +15,7 @@ struct EpochRow {
   double valid_loss = 0, valid_accuracy = 0, valid_auc = 0;
   double lr = 0;  // of the epoch's last step
   double seconds = 0;
+  double data_wait = 0;  // part of the training time in which steps waited for pictures
 };
 
 // Whether an epoch's model beats the best so far: by validation AUC, and by validation loss where
@@ -33,6 +34,7 @@ struct TrainState {
   Index seen = 0, correct = 0;
   double last_lr = 0;
   double seconds = 0;  // spent in this epoch so far
+  double waited = 0;   // of these, for pictures
   // Over epochs.
   double best_auc = -1;      // validation
   double best_loss = 1e300;  // of that epoch

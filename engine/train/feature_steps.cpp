@@ -30,7 +30,7 @@ class FeatureCache {
   bool fill(const std::vector<bool>& mirrored, Predictor& base, const std::atomic<bool>& interrupt,
             BadFiles& bad_files) {
     std::vector<std::size_t> wanted;
-    Dataset missing{dataset_.root, dataset_.split, {}};
+    Dataset missing{dataset_.root, dataset_.split, {}, {}, dataset_.pack};
     for (std::size_t i = 0; i < mirrored.size(); ++i) {
       if (bad_[i] || known_[i + (mirrored[i] ? mirrored.size() : 0)]) continue;
       wanted.push_back(i);
@@ -85,7 +85,9 @@ class FeatureSteps final : public TrainingSteps {
         valid_(in.valid, loader_, base_.width(), false),
         executors_(make_head_training(in.model.config), "pooled",
                    {{1, 1, 1, base_.width()}, Element::F32}, in),
-        head_graph_(make_head(in.model.config)) {}
+        head_plan_(plan_head(in, base_.width())),
+        head_arena_(head_plan_.arena_bytes()),
+        head_(head_plan_, in.model.parameters, nullptr, head_arena_) {}
 
   void start(int epoch, Index first_step) override {
     const auto number = static_cast<std::uint64_t>(epoch);
@@ -118,44 +120,58 @@ class FeatureSteps final : public TrainingSteps {
   }
 
   std::optional<Predictions> validate() override {
-    const std::vector<bool> plain(in_.valid.samples.size(), false);
-    if (!valid_.fill(plain, base_, in_.interrupt, in_.bad_files)) return std::nullopt;
+    const std::size_t n = in_.valid.samples.size(), slice = slice_of(in_);
+    if (!valid_.fill(std::vector<bool>(n, false), base_, in_.interrupt, in_.bad_files))
+      return std::nullopt;
     Predictions result;
-    std::vector<float> rows;
-    for (std::uint32_t i = 0; i < plain.size(); ++i) {
-      if (valid_.bad(i)) continue;
-      const float* row = valid_.row(i, false);
-      rows.insert(rows.end(), row, row + base_.width());
-      result.label.push_back(in_.valid.samples[i].label);
-      result.index.push_back(i);
+    for (std::uint32_t i = 0; i < n; ++i)
+      if (!valid_.bad(i)) result.index.push_back(i);
+    const auto width = static_cast<std::size_t>(base_.width());
+    auto* rows = static_cast<float*>(head_.input("pooled"));
+    const auto* logits = static_cast<const float*>(head_.output("logits"));
+    head_.prepare();
+    for (std::size_t first = 0; first < result.index.size(); first += slice) {
+      const std::size_t count = std::min(slice, result.index.size() - first);
+      // Rows behind these are left as they were.
+      for (std::size_t k = 0; k < count; ++k)
+        std::copy_n(valid_.row(result.index[first + k], false), width, rows + k * width);
+      head_.forward({{in_.pool}, nullptr});
+      for (std::size_t k = 0; k < count; ++k) {
+        result.logit.push_back(logits[k]);
+        result.prob.push_back(in_.model.probability(logits[k]));
+        result.label.push_back(in_.valid.samples[result.index[first + k]].label);
+      }
     }
-    const Spec features{{std::ssize(result.label), 1, 1, base_.width()}, Element::F32};
-    const Plan plan = Plan::build(head_graph_, std::span(&features, 1), {Phase::Infer, {}});
-    const Memory arena(plan.arena_bytes());
-    Executor head(plan, in_.model.parameters, nullptr, arena);
-    head.prepare();
-    std::memcpy(head.input("pooled"), rows.data(), rows.size() * sizeof(float));
-    head.forward({{in_.pool}, nullptr});
-    const auto* logits = static_cast<const float*>(head.output("logits"));
-    for (std::size_t i = 0; i < result.label.size(); ++i) result.prob.push_back(sigmoid(logits[i]));
     return result;
   }
 
   Index planned_bytes() const override {
     LoaderOptions once = loader_;
     once.cache_bytes = 0;
-    return executors_.bytes() + base_.bytes() + train_.bytes() + valid_.bytes() +
-           loader_bytes(in_.train, once);
+    return executors_.bytes() + head_arena_.bytes() + head_plan_.prepared_bytes() + base_.bytes() +
+           train_.bytes() + valid_.bytes() + loader_bytes(in_.train, once);
   }
 
  private:
+  // Rows that are validated together.
+  static std::size_t slice_of(const StepsInput& in) {
+    return std::min(static_cast<std::size_t>(in.options.batch_size), in.valid.samples.size());
+  }
+
+  static Plan plan_head(const StepsInput& in, Index width) {
+    const Spec features{{static_cast<Index>(slice_of(in)), 1, 1, width}, Element::F32};
+    return Plan::build(make_head(in.model.config), std::span(&features, 1), {Phase::Infer, {}});
+  }
+
   const StepsInput in_;
   const TrainOptions& options_;
   LoaderOptions loader_;
   Predictor base_;
   FeatureCache train_, valid_;
   BatchExecutors executors_;
-  Graph head_graph_;
+  Plan head_plan_;
+  Memory head_arena_;
+  Executor head_;
   std::vector<std::uint32_t> order_;
   std::vector<bool> mirrored_;
   std::vector<float> rows_, targets_;

@@ -1,7 +1,9 @@
 // Training steps on pictures through the whole network.
 #include <algorithm>
+#include <chrono>
 
 #include "engine/train/batch_executors.h"
+#include "engine/train/picture_cache.h"
 #include "engine/train/steps.h"
 
 namespace dfengine {
@@ -31,9 +33,14 @@ class ImageSteps final : public TrainingSteps {
   }
 
   std::optional<StepResult> next(const StepState& state) override {
+    const auto begin = std::chrono::steady_clock::now();
     if (!train_loader_.next(batch_)) return std::nullopt;
+    const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - begin;
     for (const LeftOut& bad : batch_.left_out) bad_files_.add(train_, bad.index, bad.reason);
-    return executors_.run(batch_.images.data(), batch_.targets.data(), batch_.n, state);
+    StepResult result =
+        executors_.run(batch_.images.data(), batch_.targets.data(), batch_.n, state);
+    result.waited = waited.count();
+    return result;
   }
 
   std::optional<Predictions> validate() override {
@@ -79,6 +86,7 @@ LoaderOptions loader_options(const TrainOptions& options, const Model& model, in
   loader.batch = options.batch_size;
   static_cast<Preparation&>(loader) = model.preparation(options.max_pixels);
   loader.seed = options.seed;
+  loader.cache_bytes = memory_cache_bytes(options.cache);
   loader.on_bad = options.on_bad;
   // One decoder keeps about eight training threads busy (bench/NOTES.md, "decoding").
   loader.threads = (pool_size + 7) / 8;
@@ -89,7 +97,7 @@ Index loader_bytes(const Dataset& dataset, const LoaderOptions& options) {
   constexpr Index kBatchesHeld = 5;  // four ahead and the caller's
   const Index picture = options.size * options.size * 3;
   const Index all = static_cast<Index>(dataset.samples.size()) * picture;
-  const bool cached = static_cast<std::uint64_t>(all) <= options.cache_bytes;
+  const bool cached = !dataset.pack && static_cast<std::uint64_t>(all) <= options.cache_bytes;
   return (cached ? all : 0) + std::min(kBatchesHeld * options.batch * picture, all);
 }
 

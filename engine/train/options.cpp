@@ -20,6 +20,9 @@ constexpr std::pair<const char*, ScheduleKind> kSchedules[] = {{"constant", Sche
 constexpr std::pair<const char*, PixelScale> kPixels[] = {{"model", PixelScale::Model},
                                                           {"zero_one", PixelScale::ZeroOne}};
 
+constexpr std::pair<const char*, CacheMode> kCaches[] = {
+    {"auto", CacheMode::Auto}, {"ram", CacheMode::Ram}, {"disk", CacheMode::Disk}};
+
 template <class Enum, std::size_t N>
 Enum parse(const std::pair<const char*, Enum> (&names)[N], const std::string& name,
            const char* what) {
@@ -50,6 +53,10 @@ OptimizerKind parse_optimizer(const std::string& name) {
 
 ScheduleKind parse_schedule(const std::string& name) {
   return parse(kSchedules, name, "schedule");
+}
+
+CacheMode parse_cache(const std::string& name) {
+  return parse(kCaches, name, "cache");
 }
 
 int parse_freeze(const std::string& text) {
@@ -121,7 +128,9 @@ nlohmann::json to_json(const TrainOptions& o) {
             {"resize", o.resize ? resize_name(*o.resize) : ""},
             {"crop", o.crop ? crop_name(*o.crop) : ""},
             {"max_pixels", o.max_pixels},
+            {"cache", name_of(kCaches, o.cache)},
             {"pixels", name_of(kPixels, o.pixels)},
+            {"threshold_metric", to_string(o.threshold_rule)},
             {"threads", o.threads}});
   return j;
 }
@@ -151,7 +160,9 @@ TrainOptions train_options_from_json(const nlohmann::json& j) {
     if (!resize.empty()) o.resize = parse_resize(resize);
     if (!crop.empty()) o.crop = parse_crop(crop);
     j.at("max_pixels").get_to(o.max_pixels);
+    o.cache = parse_cache(j.at("cache"));
     o.pixels = parse(kPixels, j.at("pixels").get<std::string>(), "pixels");
+    o.threshold_rule = parse_threshold_rule(j.at("threshold_metric").get<std::string>());
     j.at("threads").get_to(o.threads);
     return o;
   } catch (const nlohmann::json::exception& e) {

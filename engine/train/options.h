@@ -9,11 +9,15 @@
 
 #include "engine/data/augment.h"
 #include "engine/data/source.h"
+#include "engine/metrics/threshold.h"
 #include "kernels/shape.h"
 #include "layers/models/mobilenet_v2.h"
 
 namespace dfengine {
 
+// Where prepared pictures stay between epochs: in memory where they fit, in memory whatever it
+// takes, or in a file of the run's folder.
+enum class CacheMode { Auto, Ram, Disk };
 enum class OptimizerKind { Adam, AdamW };
 enum class ScheduleKind { Constant, Cosine, Plateau };
 // Pixel scaling of networks without weights of their own convention: ImageNet mean and deviation,
@@ -46,7 +50,9 @@ struct TrainOptions : DataOptions {
   std::optional<ResizeRule> resize;
   std::optional<Crop> crop;
   Index max_pixels = kMaxImagePixels;
+  CacheMode cache = CacheMode::Auto;  // not part of the result
   PixelScale pixels = PixelScale::Model;
+  ThresholdRule threshold_rule;  // what the kept model's threshold is chosen for
 
   // Not part of the result: any value gives the same bits.
   int threads = 0;  // 0: all this process may use
@@ -69,6 +75,7 @@ TrainOptions train_options_from_json(const nlohmann::json& json);
 // Names used on the command line and in files.
 OptimizerKind parse_optimizer(const std::string& name);
 ScheduleKind parse_schedule(const std::string& name);
+CacheMode parse_cache(const std::string& name);
 // "all", "none" or a number of blocks.
 int parse_freeze(const std::string& text);
 

@@ -20,6 +20,7 @@ struct StepResult {
   Index n = 0;
   double loss_sum = 0;
   Index correct = 0;  // at probability 0.5
+  double waited = 0;  // seconds for the batch
 };
 
 struct StepsInput {

@@ -6,9 +6,11 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/json_bytes.h"
+#include "engine/train/picture_cache.h"
 #include "engine/train/run_files.h"
 #include "engine/unfold.h"
 #include "kernels/error.h"
+#include "weights/pretrained.h"
 #include "weights/read_file.h"
 #include "weights/sha256.h"
 
@@ -26,8 +28,9 @@ Model initial_model(const TrainOptions& o) {
   MobileNetV2Config config;
   config.width = o.width;
   std::optional<Model> base;
-  if (!o.weights.empty()) {
-    base = load_model(o.weights);
+  const std::filesystem::path file = weights::find_weights(o.weights);
+  if (!file.empty()) {
+    base = load_model(file);
     config = base->config;
   }
   if (o.img_size != 0) config.input_size = o.img_size;
@@ -49,8 +52,8 @@ Model initial_model(const TrainOptions& o) {
   if (base) {
     for (const char* key : {"source_family", kBnFolded})
       if (base->notes.contains(key)) model.notes[key] = base->notes.at(key);
-    model.notes["source_file"] = readable(o.weights.filename().string());
-    model.notes["source_sha256"] = weights::sha256_hex(weights::read_file(o.weights));
+    model.notes["source_file"] = readable(file.filename().string());
+    model.notes["source_sha256"] = weights::sha256_hex(weights::read_file(file));
   }
   return model;
 }
@@ -60,6 +63,7 @@ std::string arguments_note(const TrainOptions& options) {
   nlohmann::json args = to_json(options);
   args.erase("output");
   args.erase("threads");
+  args.erase("cache");
   return args.dump();
 }
 
@@ -113,6 +117,11 @@ class Run {
 
   TrainResult run() try {
     announce();
+    if (!fill_disk_cache()) {
+      enter_phase(phase_of(options_, state_.epoch));
+      save();
+      return {TrainEnd::Interrupted, state_, planned_bytes_};
+    }
     while (!state_.finished && state_.epoch < options_.epochs) {
       enter_phase(phase_of(options_, state_.epoch));
       if (!train_epoch()) return {TrainEnd::Interrupted, state_, planned_bytes_};
@@ -138,7 +147,18 @@ class Run {
     }
     if (observer_.start)
       observer_.start({source_.describe(), pool_.size(), state_.epoch + 1, checkpoint_.has_value(),
-                       trains_folded_base()});
+                       trains_folded_base(),
+                       describe_cache(options_, source_.splits, model_.preparation())});
+  }
+
+  // False when interrupted.
+  bool fill_disk_cache() {
+    if (options_.cache != CacheMode::Disk) return true;
+    return cache_on_disk(options_.output, source_.splits, model_.preparation(options_.max_pixels),
+                         pool_, [this](Index done, Index total) {
+                           if (observer_.caching) observer_.caching(done, total);
+                           return !interrupt_;
+                         });
   }
 
   bool trains_folded_base() const {
@@ -214,6 +234,7 @@ class Run {
     state_.loss_sum += result.loss_sum;
     state_.correct += result.correct;
     state_.seen += result.n;
+    state_.waited += result.waited;
     ++state_.step;
     ++state_.total_steps;
   }
@@ -236,7 +257,8 @@ class Run {
                     per_step * static_cast<double>(steps_per_epoch_ - state_.step)});
   }
 
-  // Validation, best model, files. Nothing when interrupted: a resumed run validates again.
+  // Validation, best model, files. True when patience has run out before the last epoch; nothing
+  // when interrupted: a resumed run validates again.
   std::optional<bool> finish_epoch() {
     const auto begin = Clock::now();
     require_finite(all_finite(model_.parameters), "parameters are");
@@ -246,8 +268,9 @@ class Run {
       return std::nullopt;
     }
     const Predictions& predictions = *validated;
-    require_finite(std::ranges::none_of(predictions.prob, [](double p) { return std::isnan(p); }),
-                   "validation outputs are");
+    require_finite(
+        std::ranges::all_of(predictions.logit, [](double z) { return std::isfinite(z); }),
+        "validation outputs are");
     const Metrics m = compute_metrics(predictions.prob, predictions.label, 0.5);
     const bool best = is_better(m.roc_auc, m.log_loss, state_.best_auc, state_.best_loss);
     const auto seen = static_cast<double>(state_.seen);
@@ -258,13 +281,14 @@ class Run {
                        m.accuracy,
                        m.roc_auc,
                        state_.last_lr,
-                       state_.seconds + seconds_since(begin)};
+                       state_.seconds + seconds_since(begin),
+                       state_.seconds > 0 ? state_.waited / state_.seconds : 0};
     state_.rows.push_back(row);
     if (best) {
       state_.best_auc = m.roc_auc;
       state_.best_loss = m.log_loss;
       state_.best_epoch = state_.epoch + 1;
-      save_model(options_.output / kBestModel, model_);
+      save_best(predictions);
     }
     if (options_.schedule == ScheduleKind::Plateau && state_.epoch >= options_.head_epochs)
       state_.plateau.observe(m.log_loss);
@@ -274,7 +298,15 @@ class Run {
     write_results(options_.output, state_.rows);
     save();
     if (observer_.epoch) observer_.epoch(row, best);
-    return stop;
+    return stop && state_.epoch < options_.epochs;  // at the last epoch nothing was cut off
+  }
+
+  // The kept model is calibrated; the one in training goes on with plain logits.
+  void save_best(const Predictions& predictions) {
+    calibrate(model_, predictions, options_.threshold_rule);
+    save_model(options_.output / kBestModel, model_);
+    model_.temperature = 1;
+    model_.threshold = 0.5;
   }
 
   void next_epoch(bool stop) {
@@ -282,7 +314,7 @@ class Run {
     state_.step = 0;
     state_.loss_sum = 0;
     state_.seen = state_.correct = 0;
-    state_.seconds = 0;
+    state_.seconds = state_.waited = 0;
     state_.finished = stop || state_.epoch >= options_.epochs;
   }
 

@@ -18,6 +18,7 @@ struct TrainObserver {
     bool resumed;
     // Batch norms of the base were folded away and will be trained (Model::notes "bn_folded").
     bool trains_folded_base;
+    std::string cache;  // what is kept of the prepared pictures, and how large that is
   };
   struct Progress {
     int epoch, epochs;      // counted from 1
@@ -27,6 +28,7 @@ struct TrainObserver {
     double seconds_left;  // of this epoch's training part
   };
   std::function<void(const Start&)> start;
+  std::function<void(Index done, Index total)> caching;  // pictures, with CacheMode::Disk
   std::function<void(const TrainPhase&, Index planned_bytes)> phase;
   std::function<void(const Progress&)> step;
   std::function<void(const EpochRow&, bool best)> epoch;

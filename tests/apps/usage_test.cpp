@@ -17,7 +17,8 @@ using test::ScratchFolder;
 using test::train_arguments;
 
 const std::vector<std::string> kCommands = {"train",   "eval",  "predict", "explain",
-                                            "compare", "embed", "info",    "synth"};
+                                            "compare", "embed", "info",    "synth",
+                                            "ablate",  "pack",  "augment", "bench"};
 
 TEST(Usage, HelpNamesEveryCommandAndTheExitCodes) {
   const Outcome o = run_program({"--help"});
@@ -29,7 +30,7 @@ TEST(Usage, HelpNamesEveryCommandAndTheExitCodes) {
     const Outcome help = run_program({command, "--help"});
     EXPECT_EQ(help.code, 0) << command;
     EXPECT_TRUE(contains(help.out, command == "info" ? "FILE" : "--output") ||
-                contains(help.out, "--model"))
+                contains(help.out, "--model") || contains(help.out, "--img-size"))
         << help.out;
   }
 }

@@ -59,7 +59,11 @@ TEST(Augment, BlurIsApplied) {
   EXPECT_EQ(image.rgb, blurred.rgb);
 }
 
-// Both sides are sampled: their standard errors add up.
+// Both sides are sampled: their errors add up.
+double two_samples(double n, double variance) {
+  return test::sampling_tolerance(n, variance) + test::sampling_tolerance(n, variance);
+}
+
 TEST(Augment, RectanglesAreDistributedAsTorchvisions) {
   const auto cases = test::golden("data_augment.json")["cases"];
   for (const auto& c : cases) {
@@ -87,14 +91,14 @@ TEST(Augment, RectanglesAreDistributedAsTorchvisions) {
       }
     }
     const double share = c["drawn"].get<double>() / n;
-    EXPECT_NEAR(drawn / n, share, 2 * test::sampling_tolerance(n, share * (1 - share)));
+    EXPECT_NEAR(drawn / n, share, two_samples(n, share * (1 - share)));
     for (std::size_t k = 0; k < 4; ++k) {
       const double mean = sum[k] / drawn, variance = c["variance"][k];
-      EXPECT_NEAR(mean, c["mean"][k].get<double>(), 2 * test::sampling_tolerance(drawn, variance));
+      EXPECT_NEAR(mean, c["mean"][k].get<double>(), two_samples(drawn, variance));
       // A square deviation of a bounded value varies by less than range^2 times itself.
       const double range = c["size"];
       EXPECT_NEAR(squares[k] / drawn - mean * mean, variance,
-                  2 * test::sampling_tolerance(drawn, range * range * variance));
+                  two_samples(drawn, range * range * variance));
     }
   }
 }

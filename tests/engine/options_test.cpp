@@ -88,6 +88,7 @@ TrainOptions unusual() {
   o.resize = ResizeRule::Bicubic;
   o.crop = Crop::Center;
   o.max_pixels = 123456;
+  o.cache = CacheMode::Disk;
   o.pixels = PixelScale::ZeroOne;
   o.seed = std::numeric_limits<std::uint64_t>::max();
   o.threads = 3;
@@ -118,6 +119,7 @@ TEST(OptionsJson, RoundTripKeepsEveryField) {
   EXPECT_EQ(r.resize, o.resize);
   EXPECT_EQ(r.crop, o.crop);
   EXPECT_EQ(r.max_pixels, o.max_pixels);
+  EXPECT_EQ(r.cache, o.cache);
   EXPECT_EQ(r.pixels, o.pixels);
   EXPECT_EQ(r.seed, o.seed);
   EXPECT_EQ(r.threads, o.threads);

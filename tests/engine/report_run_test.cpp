@@ -131,7 +131,9 @@ TEST(EvaluationCharts, AreSoundForScoresOfEveryKind) {
     for (const NamedChart& chart : charts) expect_sound_svg(chart.svg);
   }
   const std::vector<double> prob = {0.1, 0.9};
-  EXPECT_EQ(evaluation_charts(prob, std::vector<int>{0, 1}, 0.5).size(), 6U);
+  // One threshold, as it is read.
+  for (double threshold : {0.5, 0.50001})
+    EXPECT_EQ(evaluation_charts(prob, std::vector<int>{0, 1}, threshold).size(), 6U);
   for (int only : {0, 1})  // a missing class: rates that do not exist
     for (const NamedChart& chart : evaluation_charts(prob, std::vector<int>{only, only}, 0.5))
       expect_sound_svg(chart.svg);
@@ -146,7 +148,7 @@ TEST(EvaluationCharts, TablesHoldEveryMetric) {
   ASSERT_EQ(table.rows.size(), metric_fields().size());
   EXPECT_EQ(table.columns.size(), 4U);
   EXPECT_EQ(table.rows[0], (std::vector<std::string>{metric_fields()[0].title, "0.7500",
-                                                     "0.2500 to n/a", "0.7500"}));
+                                                     "0.250 to n/a", "0.7500"}));
   EXPECT_EQ(metric_table(half, half, intervals).columns.size(), 3U);
   const Table classes = class_table(at.confusion, {"real", "fake"});
   EXPECT_EQ(classes.rows[1], (std::vector<std::string>{"fake", "0.6667", "1.0000", "0.8000", "2"}));

@@ -101,6 +101,18 @@ constexpr Kind kKinds[] = {
        o.augment.hflip = false;
      }},
     {"head_then_everything", [](TrainOptions& o) { o.head_epochs = 1; }},
+    {"every_augmentation_and_a_disk_cache",
+     [](TrainOptions& o) {
+       o.head_epochs = 1;
+       o.cache = CacheMode::Disk;
+       o.augment = {.hflip = true,
+                    .scale = {0.5, 1},
+                    .color_jitter = {0.4, 0.4, 0.4, 0.1},
+                    .downscale_prob = 0.5,
+                    .blur_prob = 0.5,
+                    .jpeg_prob = 0.5,
+                    .erase_prob = 0.5};
+     }},
     {"head_then_frozen_then_everything",
      [](TrainOptions& o) {
        o.head_epochs = 1;

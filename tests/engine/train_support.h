@@ -79,13 +79,20 @@ inline TrainResult train_steps(const TrainOptions& o, int steps, bool resume = f
 inline std::vector<std::string> results_without_seconds(const std::filesystem::path& folder) {
   std::istringstream in(slurp(folder / kResults));
   std::vector<std::string> lines;
-  for (std::string line; std::getline(in, line);) lines.push_back(line.substr(0, line.rfind(',')));
+  for (std::string line; std::getline(in, line);) {
+    for (int column = 0; column < 2; ++column) line.resize(line.rfind(','));  // and data_wait
+    lines.push_back(line);
+  }
   return lines;
 }
 
 inline nlohmann::json without_seconds(nlohmann::json state) {
   state.erase("seconds");
-  for (nlohmann::json& row : state.at("rows")) row.erase(row.size() - 1);
+  state.erase("waited");
+  for (nlohmann::json& row : state.at("rows")) {
+    row.erase(row.size() - 1);
+    row.erase(row.size() - 1);
+  }
   return state;
 }
 

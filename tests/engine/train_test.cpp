@@ -106,8 +106,10 @@ TEST_F(Train, TheModelKeptIsThatOfTheEpochWithTheBestValidationAuc) {
   EXPECT_EQ(result.state.best_loss, rows[best].valid_loss);
   ASSERT_NE(std::ranges::count(marked, false), 0) << "the case must hold a worse epoch";
 
-  // The file, evaluated anew, gives that epoch's row.
+  // The file, evaluated anew without its temperature, gives that epoch's row, and the temperature
+  // and threshold that it holds.
   Model model = load_detector(o.output / kBestModel);
+  const double temperature = std::exchange(model.temperature, 1);
   cpu::ThreadPool pool(1);
   Predictor predictor(model, pool, Predictor::Output::Logits);
   const Dataset valid = scan_split(o.data, "valid");
@@ -117,6 +119,11 @@ TEST_F(Train, TheModelKeptIsThatOfTheEpochWithTheBestValidationAuc) {
   EXPECT_EQ(m.log_loss, rows[best].valid_loss);
   EXPECT_EQ(m.accuracy, rows[best].valid_accuracy);
   EXPECT_EQ(m.roc_auc, rows[best].valid_auc);
+  EXPECT_NE(temperature, 1) << "the case must have a temperature to fit";
+  EXPECT_EQ(temperature, fit_temperature(p.logit, p.label));
+  std::vector<double> calibrated;
+  for (const double logit : p.logit) calibrated.push_back(sigmoid(logit / temperature));
+  EXPECT_EQ(model.threshold, choose_threshold(calibrated, p.label, o.threshold_rule));
 }
 
 TEST(TrainRule, BetterIsByAucThenByLoss) {
@@ -133,7 +140,8 @@ TEST_F(Train, ResultsAndArgumentsSayWhatHappened) {
   std::istringstream in(test::slurp(o.output / kResults));
   std::string line;
   std::getline(in, line);
-  EXPECT_EQ(line, "epoch,train_loss,train_accuracy,val_loss,val_accuracy,val_auc,lr,seconds");
+  EXPECT_EQ(line,
+            "epoch,train_loss,train_accuracy,val_loss,val_accuracy,val_auc,lr,seconds,data_wait");
   int epochs = 0;
   while (std::getline(in, line)) {
     EXPECT_EQ(line.substr(0, 2), std::to_string(++epochs) + ",");
@@ -214,6 +222,10 @@ TEST_F(Train, PatienceStopsAfterSoManyEpochsWithoutABetterLoss) {
   EXPECT_TRUE(result.state.finished);
   // A finished run stays finished.
   EXPECT_EQ(train_to_end(o, true).state.epoch, result.state.epoch);
+  // Patience that runs out with the last epoch cuts nothing off.
+  o.output = options("short").output;
+  o.epochs = result.state.epoch;
+  EXPECT_EQ(train_to_end(o).end, TrainEnd::Finished);
 }
 
 TEST_F(Train, AFolderThatHoldsARunIsRefusedAndUntouched) {

@@ -1,0 +1,65 @@
+// dfengine augment: a contact sheet of what training would make of pictures.
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "apps/dfengine/commands.h"
+#include "apps/dfengine/common.h"
+#include "apps/dfengine/picture_arguments.h"
+#include "engine/data/contact_sheet.h"
+#include "engine/data/png_encode.h"
+#include "weights/atomic_file.h"
+
+namespace dfengine {
+namespace {
+
+struct Arguments {
+  std::filesystem::path preview;
+  std::vector<std::filesystem::path> paths;
+  AugmentArguments augment;
+  std::string resize = "bilinear", crop = "none";
+  LoaderOptions how;
+  Index rows = 8, variants = 7;
+};
+
+void run_augment(Arguments& a) {
+  a.how.resize = parse_resize(a.resize);
+  a.how.crop = parse_crop(a.crop);
+  a.how.augment = a.augment.over({.hflip = true});
+  std::vector<std::filesystem::path> files = list_pictures(a.paths);
+  // Spread over all that were named.
+  const std::size_t rows = std::min(files.size(), static_cast<std::size_t>(a.rows));
+  Dataset dataset;
+  for (std::size_t i = 0; i < rows; ++i)
+    dataset.samples.push_back({files[i * files.size() / rows].string()});
+  const Image sheet = contact_sheet(dataset, a.how, a.variants);
+  weights::write_file_atomic(a.preview, encode_png(sheet));
+  fmt::print("{}: {} pictures, each as it is and {} times augmented ({})\n", a.preview.string(),
+             rows, a.variants, describe(a.how.augment));
+}
+
+}  // namespace
+
+void add_augment(CLI::App& program) {
+  auto a = std::make_shared<Arguments>();
+  CLI::App* command = program.add_subcommand(
+      "augment", "Show what train's augmentation does: one picture of many variants");
+  command->add_option("--preview", a->preview, "PNG file to write")->required();
+  command->add_option("--data", a->paths, "Pictures, or folders of them")->required();
+  command->add_option("--rows", a->rows, "Pictures shown, spread over --data")
+      ->check(CLI::Range(Index{1}, Index{1000}))
+      ->capture_default_str();
+  command->add_option("--variants", a->variants, "Augmented versions of each")
+      ->check(CLI::Range(Index{1}, Index{1000}))
+      ->capture_default_str();
+  command->add_option("--img-size", a->how.size, "Side in pixels")
+      ->check(CLI::Range(Index{8}, Index{1024}))
+      ->capture_default_str();
+  command->add_option("--seed", a->how.seed, "As train's")->capture_default_str();
+  add_resize(*command, a->resize, a->crop);
+  add_max_pixels(*command, a->how.max_pixels);
+  a->augment.add_to(*command);
+  command->callback([a] { run_augment(*a); });
+}
+
+}  // namespace dfengine

@@ -1,0 +1,109 @@
+// dfengine pack: labelled pictures, prepared once, in one file.
+#include "engine/data/pack.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <csignal>
+#include <memory>
+
+#include "apps/dfengine/commands.h"
+#include "apps/dfengine/common.h"
+#include "apps/dfengine/data_arguments.h"
+#include "apps/dfengine/picture_arguments.h"
+#include "kernels/error.h"
+
+namespace dfengine {
+namespace {
+
+std::atomic<bool> interrupted{false};
+
+void on_interrupt(int) {
+  interrupted = true;
+  std::signal(SIGINT, SIG_DFL);
+}
+
+struct Arguments {
+  DataOptions data;
+  std::vector<std::filesystem::path> places;  // [DATA] OUT
+  std::filesystem::path output;
+  Preparation how;
+  std::string resize = "bilinear", crop = "none";
+  int threads = 0;
+  bool no_progress = false;
+};
+
+// True when the file is there and holds these very pictures; another file is not written over.
+bool is_done(const Arguments& a, const std::vector<Dataset>& splits) {
+  if (!std::filesystem::exists(a.output)) return false;
+  const Pack pack(a.output);
+  if (write_index(pack.index()) == write_index({a.how, source_digest(splits), splits})) return true;
+  throw DataError(a.output.string() +
+                  " was packed from other files or with other settings (its source changed, or "
+                  "--img-size, --resize, --crop differ): remove it, or name another file");
+}
+
+void run_pack(Arguments& a) {
+  a.output = a.places.back();
+  if (a.places.size() == 2) a.data.data = a.places.front();
+  if (!is_pack(a.output))
+    throw UsageError(fmt::format("the output's name ends in {}", kPackExtension));
+  a.how.resize = parse_resize(a.resize);
+  a.how.crop = parse_crop(a.crop);
+  const DataSource source = open_data(a.data, {});
+  fmt::print("{}\n", source.describe());
+  if (is_done(a, source.splits)) {
+    fmt::print("{} is up to date\n", a.output.string());
+    return;
+  }
+  fmt::print("{}: {} MiB to write\n", a.output.string(),
+             pack_file_bytes(source.splits, a.how) >> 20);
+  std::fflush(stdout);
+  cpu::ThreadPool pool(a.threads > 0 ? a.threads : cpu::ThreadPool::available());
+  ProgressLine line(!a.no_progress);
+  std::signal(SIGINT, on_interrupt);
+  const PackResult result =
+      write_pack(a.output, source.splits, a.how, pool, [&](Index done, Index total) {
+        line.show(fmt::format("{} {}/{}", bar(double(done) / double(total)), done, total));
+        return !interrupted;
+      });
+  std::signal(SIGINT, SIG_DFL);
+  line.clear();
+  if (!result.finished)
+    throw Exit{ExitCode::Interrupted, "interrupted; the same command goes on where it stopped"};
+  fmt::print("{} pictures packed, {} of them by an earlier try\n", result.records, result.resumed);
+  if (result.bad.empty()) return;
+  throw Exit{ExitCode::BadData,
+             fmt::format("{} of {} pictures could not be read; whoever reads {} is told which",
+                         result.bad.size(), result.records, a.output.string())};
+}
+
+}  // namespace
+
+void add_pack(CLI::App& program) {
+  auto a = std::make_shared<Arguments>();
+  CLI::App* command = program.add_subcommand(
+      "pack",
+      "Decode and resize pictures once, into one file that train, eval and bench take as --data");
+  add_data_places(*command, a->data);
+  add_data_settings(*command, a->data, "--fractions");
+  command->add_option("--seed", a->data.seed, "Of --fractions")->capture_default_str();
+  command
+      ->add_option("DATA", a->places,
+                   "Folder or table of pictures (or --data, --csv), then the file OUT.dfpack to "
+                   "write; the same command again goes on")
+      ->expected(1, 2)
+      ->required();
+  command->add_option("--img-size", a->how.size, "Side in pixels: that of the model")
+      ->check(CLI::Range(Index{8}, Index{4096}))
+      ->capture_default_str();
+  add_resize(*command, a->resize, a->crop);
+  add_max_pixels(*command, a->how.max_pixels);
+  command->add_option("--threads", a->threads, "0: all this process may use")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_flag("--no-progress", a->no_progress, "No progress line");
+  command->callback([a] { run_pack(*a); });
+}
+
+}  // namespace dfengine

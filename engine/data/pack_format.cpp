@@ -1,0 +1,138 @@
+#include "engine/data/pack_format.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <charconv>
+#include <nlohmann/json.hpp>
+#include <system_error>
+
+#include "kernels/error.h"
+#include "weights/sha256.h"
+
+namespace dfengine {
+namespace {
+
+// Takes text up to the next NUL away from `rest`.
+std::string_view take(std::string_view& rest, const std::string& file) {
+  const std::size_t end = rest.find('\0');
+  if (end == std::string_view::npos) throw DataError(file + ": its index is cut short");
+  const std::string_view text = rest.substr(0, end);
+  rest.remove_prefix(end + 1);
+  return text;
+}
+
+Index take_number(std::string_view& rest, const std::string& file) {
+  const std::string_view text = take(rest, file);
+  Index value = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  // Each record takes two bytes of the index at least: no claim can be larger than that.
+  if (error != std::errc() || end != text.data() + text.size() || value < 0 ||
+      static_cast<std::size_t>(value) > rest.size() / 2) {
+    throw DataError(file + ": its index counts wrongly");
+  }
+  return value;
+}
+
+}  // namespace
+
+Index PackIndex::records() const {
+  Index n = 0;
+  for (const Dataset& split : splits) n += std::ssize(split.samples);
+  return n;
+}
+
+std::string write_index(const PackIndex& index) {
+  const nlohmann::json about = {{"size", index.how.size},
+                                {"crop", crop_name(index.how.crop)},
+                                {"resize", resize_name(index.how.resize)},
+                                {"max_pixels", index.how.max_pixels},
+                                {"digest", index.digest},
+                                {"splits", index.splits.size()}};
+  std::string text = about.dump() + '\0';
+  for (const Dataset& split : index.splits) {
+    text += split.split + '\0' + std::to_string(split.samples.size()) + '\0';
+    for (const Sample& s : split.samples) {
+      text += s.label == 1 ? '1' : '0';
+      text += s.relative + '\0';
+    }
+  }
+  return text;
+}
+
+PackIndex read_index(std::string_view text, const std::string& file) try {
+  const auto about = nlohmann::json::parse(take(text, file));
+  PackIndex index;
+  about.at("size").get_to(index.how.size);
+  index.how.crop = parse_crop(about.at("crop"));
+  index.how.resize = parse_resize(about.at("resize"));
+  about.at("max_pixels").get_to(index.how.max_pixels);
+  about.at("digest").get_to(index.digest);
+  constexpr Index kMostSide = 4096;
+  if (index.how.size < 1 || index.how.size > kMostSide) {
+    throw DataError(fmt::format("{}: pictures of side {}", file, index.how.size));
+  }
+  Index record = 0;
+  for (auto left = about.at("splits").get<std::size_t>(); left > 0; --left) {
+    Dataset split;
+    split.root = file;
+    split.split = take(text, file);
+    for (Index n = take_number(text, file); n > 0; --n) {
+      const std::string_view entry = take(text, file);
+      if (entry.size() < 2 || (entry[0] != '0' && entry[0] != '1')) {
+        throw DataError(fmt::format("{}: record {} has no label and name", file, record));
+      }
+      split.samples.push_back({std::string(entry.substr(1)), entry[0] - '0', record++});
+    }
+    index.splits.push_back(std::move(split));
+  }
+  return index;
+} catch (const nlohmann::json::exception& e) {
+  throw DataError(fmt::format("{}: its index is damaged ({})", file, e.what()));
+} catch (const UsageError& e) {
+  throw DataError(fmt::format("{}: its index is damaged ({})", file, e.what()));
+}
+
+std::uint64_t pack_checksum(std::span<const std::uint8_t> bytes) {
+  constexpr std::uint64_t kPrime = 0x100000001B3;  // of FNV-1a
+  constexpr std::size_t kLanes = 8, kBlock = kLanes * sizeof(std::uint64_t);
+  std::uint64_t lanes[kLanes];
+  for (std::size_t i = 0; i < kLanes; ++i) lanes[i] = 0xCBF29CE484222325 + i;
+  std::uint64_t words[kLanes];
+  const std::size_t whole = bytes.size() / kBlock * kBlock;
+  const auto add = [&] {
+    for (std::size_t i = 0; i < kLanes; ++i) {
+      const std::uint64_t mixed = (lanes[i] ^ words[i]) * kPrime;
+      lanes[i] = mixed ^ mixed >> 32;  // high bits come down: a product alone only moves bits up
+    }
+  };
+  for (std::size_t at = 0; at < whole; at += kBlock) {
+    std::memcpy(words, bytes.data() + at, kBlock);
+    add();
+  }
+  std::memset(words, 0, kBlock);
+  std::memcpy(words, bytes.data() + whole, bytes.size() - whole);
+  add();
+  std::uint64_t sum = bytes.size();
+  for (std::uint64_t lane : lanes) sum = (std::rotl(sum, 5) ^ lane) * kPrime;
+  return sum;
+}
+
+std::string source_digest(const std::vector<Dataset>& splits) {
+  std::string text;
+  for (const Dataset& split : splits) {
+    for (const Sample& s : split.samples) {
+      const std::filesystem::path path = split.path(s);
+      struct stat status = {};
+      if (::stat(path.c_str(), &status) != 0) {
+        throw DataError(path.string() + ": " + std::generic_category().message(errno));
+      }
+      text += fmt::format("{}/{}/{}/{}/{}.{}\n", split.split, s.relative, s.label, status.st_size,
+                          status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+    }
+  }
+  return weights::sha256_hex(std::as_bytes(std::span(text)));
+}
+
+}  // namespace dfengine
