@@ -16,9 +16,9 @@ using test::run_program_into;
 using test::ScratchFolder;
 using test::train_arguments;
 
-const std::vector<std::string> kCommands = {"train",   "eval",  "predict", "explain",
-                                            "compare", "embed", "info",    "synth",
-                                            "ablate",  "pack",  "augment", "bench"};
+const std::vector<std::string> kCommands = {
+    "train",  "eval", "predict", "explain", "compare", "embed",    "info",   "synth",
+    "ablate", "pack", "augment", "bench",   "audit",   "metadata", "hybrid", "cascade"};
 
 TEST(Usage, HelpNamesEveryCommandAndTheExitCodes) {
   const Outcome o = run_program({"--help"});
