@@ -99,7 +99,6 @@ void run_eval(const Arguments& a) {
   Model model = load_detector(a.model);
   model.threshold = a.threshold.value_or(model.threshold);
   const DataSource source = open_data(a.data, {a.split});
-  fmt::print("{}\n", source.describe());
   const Dataset& dataset = source.splits.front();
   cpu::ThreadPool pool(a.device.thread_count());
   Predictor predictor(model, pool, Predictor::Output::Logits);
@@ -121,6 +120,7 @@ void run_eval(const Arguments& a) {
   bad_files.add_unlisted(dataset);
   for (const LeftOut& bad : p.left_out) bad_files.add(dataset, bad.index, bad.reason);
   for (double prob : p.prob) require_number(a.model, prob);
+  fmt::print("{}\n", source.describe());
   const Result result = summarize_all(p, model);
   print(result, model);
   nlohmann::json metrics = to_json(result, model, a);
