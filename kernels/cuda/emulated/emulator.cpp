@@ -1,0 +1,244 @@
+#include "kernels/cuda/emulated/emulator.h"
+
+#include <ucontext.h>
+
+#include <algorithm>
+#include <deque>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "kernels/cuda/emulated/order.h"
+#include "kernels/error.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+namespace dfengine::cuda::emulated {
+namespace {
+
+constexpr std::size_t kStackBytes = 128 << 10;
+
+enum class State { Ready, AtBlockBarrier, AtWarpBarrier, Done };
+
+struct Copy {
+  void* to;
+  const void* from;
+  std::size_t bytes;
+};
+
+struct Fiber {
+  ucontext_t context{};
+  std::unique_ptr<std::byte[]> stack;
+  void* fake_stack = nullptr;  // the address sanitizer's
+  State state = State::Done;
+  Thread thread;
+  std::deque<std::vector<Copy>> groups;  // committed copies
+  std::vector<Copy> open;
+};
+
+// One block at a time; everything here belongs to the launch that holds the mutex.
+struct Machine {
+  std::mutex mutex;
+  Order order = Order::Forward;
+  ucontext_t scheduler{};
+  void* scheduler_fake_stack = nullptr;
+  std::vector<Fiber> fibers;
+  int live = 0;  // fibers of this launch
+  Fiber* running = nullptr;
+  const std::function<void()>* body = nullptr;
+  std::vector<std::byte> shared;
+  std::vector<std::byte> slots;  // [warps, 32, kMaxExchange]
+};
+
+Machine& machine() {
+  static Machine m;
+  return m;
+}
+
+// Tells the address sanitizer that the stack changes.
+void before_switch([[maybe_unused]] void** fake_stack, [[maybe_unused]] const void* stack,
+                   [[maybe_unused]] std::size_t bytes) {
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_start_switch_fiber(fake_stack, stack, bytes);
+#endif
+}
+
+void after_switch([[maybe_unused]] void* fake_stack) {
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
+#endif
+}
+
+const void* scheduler_stack = nullptr;
+std::size_t scheduler_stack_bytes = 0;
+
+void back_to_scheduler(State state) {
+  Machine& m = machine();
+  Fiber& fiber = *m.running;
+  fiber.state = state;
+  before_switch(state == State::Done ? nullptr : &fiber.fake_stack, scheduler_stack,
+                scheduler_stack_bytes);
+  swapcontext(&fiber.context, &m.scheduler);
+  after_switch(fiber.fake_stack);
+}
+
+void fiber_main() {
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_stack_bytes);
+#endif
+  (*machine().body)();
+  back_to_scheduler(State::Done);
+}
+
+void resume(Fiber& fiber) {
+  Machine& m = machine();
+  m.running = &fiber;
+  before_switch(&m.scheduler_fake_stack, fiber.stack.get(), kStackBytes);
+  swapcontext(&m.scheduler, &fiber.context);
+  after_switch(m.scheduler_fake_stack);
+  m.running = nullptr;
+}
+
+void start(Fiber& fiber, const Thread& thread) {
+  if (!fiber.stack) fiber.stack = std::make_unique<std::byte[]>(kStackBytes);
+  fiber.thread = thread;
+  fiber.state = State::Ready;
+  fiber.groups.clear();
+  fiber.open.clear();
+  fiber.fake_stack = nullptr;
+  getcontext(&fiber.context);
+  fiber.context.uc_stack.ss_sp = fiber.stack.get();
+  fiber.context.uc_stack.ss_size = kStackBytes;
+  fiber.context.uc_link = nullptr;
+  makecontext(&fiber.context, fiber_main, 0);
+}
+
+// Lets those go on whose barrier is complete; false when nobody can. A block's barrier needs all of
+// its threads and a warp's all of its lanes, returned ones too: stricter than the hardware.
+bool release_barriers() {
+  Machine& m = machine();
+  const auto begin = m.fibers.begin(), end = begin + m.live;
+  const auto waits = [](State s) { return [s](const Fiber& f) { return f.state == s; }; };
+  bool released = false;
+  for (auto warp = begin; warp != end; warp += std::min<std::ptrdiff_t>(kWarp, end - warp)) {
+    const auto warp_end = warp + std::min<std::ptrdiff_t>(kWarp, end - warp);
+    if (!std::all_of(warp, warp_end, waits(State::AtWarpBarrier))) continue;
+    std::for_each(warp, warp_end, [](Fiber& f) { f.state = State::Ready; });
+    released = true;
+  }
+  if (released) return true;
+  if (!std::all_of(begin, end, waits(State::AtBlockBarrier))) return false;
+  std::for_each(begin, end, [](Fiber& f) { f.state = State::Ready; });
+  return true;
+}
+
+void run_block() {
+  Machine& m = machine();
+  for (;;) {
+    for (int i = 0; i < m.live; ++i) {
+      Fiber& fiber =
+          m.fibers[static_cast<std::size_t>(m.order == Order::Forward ? i : m.live - 1 - i)];
+      if (fiber.state == State::Ready) resume(fiber);
+    }
+    const auto done = std::count_if(m.fibers.begin(), m.fibers.begin() + m.live,
+                                    [](const Fiber& f) { return f.state == State::Done; });
+    if (done == m.live) return;
+    if (!release_barriers())
+      throw Error("emulated CUDA: a barrier that only some of the threads reach (" +
+                  std::to_string(done) + " of " + std::to_string(m.live) + " have returned)");
+  }
+}
+
+void poison(std::vector<std::byte>& bytes) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (std::size_t i = 0; i + sizeof nan <= bytes.size(); i += sizeof nan)
+    std::memcpy(bytes.data() + i, &nan, sizeof nan);
+}
+
+}  // namespace
+
+const Thread& current() {
+  return machine().running->thread;
+}
+
+void set_order(Order order) {
+  machine().order = order;
+}
+
+void run(Extent grid, Extent block, std::size_t shared, const std::function<void()>& body) {
+  Machine& m = machine();
+  const std::lock_guard lock(m.mutex);
+  m.body = &body;
+  m.live = static_cast<int>(block.x * block.y * block.z);
+  if (m.fibers.size() < static_cast<std::size_t>(m.live))
+    m.fibers.resize(static_cast<std::size_t>(m.live));
+  m.shared.resize(shared + 16);
+  m.slots.resize(static_cast<std::size_t>(m.live + kWarp) * kMaxExchange);
+  const unsigned blocks = grid.x * grid.y * grid.z;
+  for (unsigned b = 0; b < blocks; ++b) {
+    const unsigned at = m.order == Order::Forward ? b : blocks - 1 - b;
+    const Extent place = {at % grid.x, at / grid.x % grid.y, at / grid.x / grid.y};
+    poison(m.shared);
+    for (int t = 0; t < m.live; ++t) {
+      const auto u = static_cast<unsigned>(t);
+      const Extent thread = {u % block.x, u / block.x % block.y, u / block.x / block.y};
+      start(m.fibers[static_cast<std::size_t>(t)], {thread, place, block, grid, t % kWarp});
+    }
+    run_block();
+  }
+}
+
+void sync_threads() {
+  back_to_scheduler(State::AtBlockBarrier);
+}
+
+void sync_warp() {
+  back_to_scheduler(State::AtWarpBarrier);
+}
+
+std::byte* dynamic_shared() {
+  const auto address = reinterpret_cast<std::uintptr_t>(machine().shared.data());
+  return machine().shared.data() + (16 - address % 16) % 16;
+}
+
+const std::byte* exchange_begin(const void* mine, std::size_t bytes) {
+  Machine& m = machine();
+  const auto index = m.running - m.fibers.data();
+  std::byte* warp = m.slots.data() + static_cast<std::size_t>(index / kWarp * kWarp) * kMaxExchange;
+  std::memcpy(warp + static_cast<std::size_t>(index % kWarp) * kMaxExchange, mine, bytes);
+  sync_warp();
+  return warp;
+}
+
+void exchange_end() {
+  sync_warp();
+}
+
+void copy_later(void* to, const void* from, std::size_t bytes) {
+  machine().running->open.push_back({to, from, bytes});
+}
+
+void commit_copies() {
+  Fiber& fiber = *machine().running;
+  fiber.groups.push_back(std::move(fiber.open));
+  fiber.open.clear();
+}
+
+void wait_copies(int left) {
+  Fiber& fiber = *machine().running;
+  while (fiber.groups.size() > static_cast<std::size_t>(left)) {
+    for (const Copy& copy : fiber.groups.front()) {
+      if (copy.from != nullptr) {
+        std::memcpy(copy.to, copy.from, copy.bytes);
+      } else {
+        std::memset(copy.to, 0, copy.bytes);
+      }
+    }
+    fiber.groups.pop_front();
+  }
+}
+
+}  // namespace dfengine::cuda::emulated
