@@ -3,9 +3,12 @@
 #pragma once
 
 #include "kernels/cpu/context.h"
+#include "kernels/cuda/stream.h"
 #include "kernels/shape.h"
+#include "kernels/step_scalars.h"
 
-namespace dfengine::cpu {
+namespace dfengine {
+namespace cpu {
 
 // logits and targets [N] (targets 0 or 1, positive = fake); loss [1].
 template <class T>
@@ -15,4 +18,18 @@ void bce_forward(const Context& ctx, Index n, const T* logits, const T* targets,
 template <class T>
 void bce_backward(const Context& ctx, Index n, const T* logits, const T* targets, T* dlogits);
 
-}  // namespace dfengine::cpu
+}  // namespace cpu
+
+// On the device, in float. Throws ShapeError for an empty batch.
+namespace cuda {
+
+// logits and targets [N]; result [2]: the mean loss and how many are right at probability 0.5.
+// One block, a fixed order.
+void bce_forward(Stream stream, Index n, const float* logits, const float* targets, float* result);
+
+// dlogits [N] for d(loss) = scalars->loss_scale.
+void bce_backward(Stream stream, Index n, const float* logits, const float* targets,
+                  const StepScalars* scalars, float* dlogits);
+
+}  // namespace cuda
+}  // namespace dfengine
