@@ -14,6 +14,9 @@ enum class RandomStream : std::uint32_t {
   Dropout = 3,
   Flip = 4,
   Synth = 5,
+  Augment = 6,
+  Noise = 7,
+  Bootstrap = 8,
 };
 
 // Four 32-bit words for one counter value. `sub` is a second counter (epoch, step, tensor number).
