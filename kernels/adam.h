@@ -8,8 +8,8 @@
 
 #include "kernels/cpu/context.h"
 #include "kernels/cuda/stream.h"
+#include "kernels/device_step.h"
 #include "kernels/shape.h"
-#include "kernels/step_scalars.h"
 
 namespace dfengine {
 
@@ -45,9 +45,6 @@ struct AdamChunk {
   bool commit = false;
 };
 
-// scalars->overflow becomes 1 where any of the `count` values is not finite.
-void check_finite(Stream stream, Index count, const float* values, StepScalars* scalars);
-
 // When scalars->overflow is 0: the update of p (whose lr and step are not read) with t =
 // scalars->step + 1, lr = learning_rates[scalars->position] and gradients divided by
 // scalars->loss_scale; else nothing. Every array covers the whole block; working, when not null,
@@ -56,13 +53,6 @@ template <class T>
 void adam_update(Stream stream, const AdamProblem& p, const StepScalars* scalars,
                  const float* learning_rates, const AdamChunk* chunks, Index chunk_count,
                  const float* grad, float* w, float* m, float* v, T* working);
-
-// Behind the update: moves step, position, loss scale and counters (next_scalars).
-void finish_step(Stream stream, StepScalars* scalars);
-
-// to[i] = from[i] in T.
-template <class T>
-void cast(Stream stream, Index count, const float* from, T* to);
 
 }  // namespace cuda
 }  // namespace dfengine

@@ -4,8 +4,8 @@
 
 #include "kernels/cpu/context.h"
 #include "kernels/cuda/stream.h"
+#include "kernels/device_step.h"
 #include "kernels/shape.h"
-#include "kernels/step_scalars.h"
 
 namespace dfengine {
 namespace cpu {
@@ -23,9 +23,8 @@ void bce_backward(const Context& ctx, Index n, const T* logits, const T* targets
 // On the device, in float. Throws ShapeError for an empty batch.
 namespace cuda {
 
-// logits and targets [N]; result [2]: the mean loss and how many are right at probability 0.5.
-// One block, a fixed order.
-void bce_forward(Stream stream, Index n, const float* logits, const float* targets, float* result);
+// logits and targets [N], loss [1]. One block, a fixed order.
+void bce_forward(Stream stream, Index n, const float* logits, const float* targets, float* loss);
 
 // dlogits [N] for d(loss) = scalars->loss_scale.
 void bce_backward(Stream stream, Index n, const float* logits, const float* targets,

@@ -7,8 +7,8 @@
 
 #include "kernels/cpu/context.h"
 #include "kernels/cuda/stream.h"
+#include "kernels/device_step.h"
 #include "kernels/shape.h"
-#include "kernels/step_scalars.h"
 
 namespace dfengine {
 namespace cpu {

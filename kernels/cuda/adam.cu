@@ -1,5 +1,4 @@
-// The optimiser's side of a step on the device: overflow check, Adam over the whole parameter block
-// in one launch, and the scalars that follow from it.
+// Adam over a whole parameter block in one launch.
 #include "kernels/adam.h"
 
 #include "kernels/cuda/launch.cuh"
@@ -8,20 +7,6 @@ namespace dfengine::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-
-__device__ bool is_finite(float x) {
-  return x - x == 0.0f;
-}
-
-__global__ void __launch_bounds__(kThreads)
-    check_finite_kernel(Index count, const float* __restrict__ values, StepScalars* scalars) {
-  bool finite = true;
-  for (Index i = Index{blockIdx.x} * kThreads + threadIdx.x; i < count;
-       i += Index{gridDim.x} * kThreads)
-    finite = finite && is_finite(values[i]);
-  // Whoever writes, writes the same.
-  if (!finite) scalars->overflow = 1;
-}
 
 struct AdamConstants {
   float beta1, beta2, eps;
@@ -65,25 +50,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-__global__ void finish_step_kernel(StepScalars* scalars) {
-  *scalars = next_scalars(*scalars);
-}
-
-template <class T>
-__global__ void __launch_bounds__(kThreads)
-    cast_kernel(Index count, const float* __restrict__ from, T* __restrict__ to) {
-  const Index i = Index{blockIdx.x} * kThreads + threadIdx.x;
-  if (i < count) to[i] = from_float<T>(from[i]);
-}
-
 }  // namespace
-
-void check_finite(Stream stream, Index count, const float* values, StepScalars* scalars) {
-  if (count == 0) return;
-  constexpr Index kPerThread = 16;
-  launch(stream, "check_finite", check_finite_kernel,
-         blocks(divide_up(count, kThreads * kPerThread)), kThreads, 0, count, values, scalars);
-}
 
 template <class T>
 void adam_update(Stream stream, const AdamProblem& p, const StepScalars* scalars,
@@ -100,21 +67,9 @@ void adam_update(Stream stream, const AdamProblem& p, const StepScalars* scalars
          learning_rates, chunks, grad, w, m, v, working);
 }
 
-void finish_step(Stream stream, StepScalars* scalars) {
-  launch(stream, "finish_step", finish_step_kernel, blocks(1), 1, 0, scalars);
-}
-
-template <class T>
-void cast(Stream stream, Index count, const float* from, T* to) {
-  if (count == 0) return;
-  launch(stream, "cast", cast_kernel<T>, blocks(divide_up(count, kThreads)), kThreads, 0, count,
-         from, to);
-}
-
-#define DF_INSTANTIATE(T)                                                                       \
-  template void adam_update(Stream, const AdamProblem&, const StepScalars*, const float*,       \
-                            const AdamChunk*, Index, const float*, float*, float*, float*, T*); \
-  template void cast(Stream, Index, const float*, T*);
+#define DF_INSTANTIATE(T)                                                                 \
+  template void adam_update(Stream, const AdamProblem&, const StepScalars*, const float*, \
+                            const AdamChunk*, Index, const float*, float*, float*, float*, T*);
 DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)
 DF_INSTANTIATE(float)

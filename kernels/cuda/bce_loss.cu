@@ -15,25 +15,16 @@ void check_batch(Index n) {
 // One block: a batch has few logits.
 __global__ void __launch_bounds__(kThreads)
     bce_forward_kernel(Index n, const float* __restrict__ logits, const float* __restrict__ targets,
-                       float* __restrict__ result) {
-  __shared__ float shared[2][kThreads / kWarpSize];
-  float loss = 0.0f, right = 0.0f;
-  for (Index i = threadIdx.x; i < n; i += kThreads) {
-    const float z = logits[i], t = targets[i];
-    loss += fmaxf(z, 0.0f) - z * t + log1pf(expf(-fabsf(z)));
-    // fmaxf takes the other value for a NaN: the loss must stay one.
-    if (z != z) loss = z;
-    right += (z >= 0.0f) == (t > 0.5f) ? 1.0f : 0.0f;
-  }
-  loss = warp_sum(loss);
-  right = warp_sum(right);
-  const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
-  if (threadIdx.x % kWarpSize == 0) shared[0][warp] = loss, shared[1][warp] = right;
-  __syncthreads();
-  if (threadIdx.x > 1) return;
+                       float* __restrict__ loss) {
   float sum = 0.0f;
-  for (int i = 0; i < kThreads / kWarpSize; ++i) sum += shared[threadIdx.x][i];
-  result[threadIdx.x] = threadIdx.x == 0 ? sum / static_cast<float>(n) : sum;
+  for (Index i = threadIdx.x; i < n; i += kThreads) {
+    const float z = logits[i];
+    // fmaxf would take the other value for a NaN: the loss must stay one.
+    const float above = z < 0.0f ? 0.0f : z;
+    sum += above - z * targets[i] + log1pf(expf(-fabsf(z)));
+  }
+  sum = block_sum<kThreads>(sum);
+  if (threadIdx.x == 0) *loss = sum / static_cast<float>(n);
 }
 
 __global__ void __launch_bounds__(kThreads)
@@ -50,10 +41,10 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void bce_forward(Stream stream, Index n, const float* logits, const float* targets, float* result) {
+void bce_forward(Stream stream, Index n, const float* logits, const float* targets, float* loss) {
   check_batch(n);
   launch(stream, "bce_forward", bce_forward_kernel, blocks(1), kThreads, 0, n, logits, targets,
-         result);
+         loss);
 }
 
 void bce_backward(Stream stream, Index n, const float* logits, const float* targets,

@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/activation.h"
-#include "kernels/adam.h"
+#include "kernels/device_step.h"
 #include "kernels/residual_add.h"
 #include "tests/kernels/kernel_data.h"
 #include "tests/support/device.h"

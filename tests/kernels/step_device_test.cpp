@@ -6,6 +6,7 @@
 
 #include "kernels/adam.h"
 #include "kernels/bce_loss.h"
+#include "kernels/device_step.h"
 #include "kernels/dropout.h"
 #include "kernels/error.h"
 #include "kernels/random.h"
@@ -162,9 +163,9 @@ TEST(BceDevice, EqualsDoubleAndCountsRightOnes) {
     for (Index n : {1, 3, 255, 600}) {
       const auto logits = random_values<double>(n, 5, -90, 90);
       const auto targets = random_integers<double>(n, 6, 0, 1);
-      DeviceArray<float> z(logits), t(targets), result(2), dz(n);
+      DeviceArray<float> z(logits), t(targets), loss_out(1), dz(n);
       DeviceStructs<StepScalars> scalars(Scalars{{.loss_scale = 1024.0f}});
-      cuda::bce_forward(nullptr, n, z.data(), t.data(), result.data());
+      cuda::bce_forward(nullptr, n, z.data(), t.data(), loss_out.data());
       cuda::bce_backward(nullptr, n, z.data(), t.data(), scalars.data(), dz.data());
       cpu::ThreadPool pool(1);
       double loss = 0, right = 0;
@@ -174,16 +175,22 @@ TEST(BceDevice, EqualsDoubleAndCountsRightOnes) {
       for (double& g : want) g *= 1024.0;
       for (std::size_t i = 0; i < logits.size(); ++i)
         right += (logits[i] >= 0) == (targets[i] > 0.5);
-      EXPECT_NEAR(result.values()[0], loss, tolerance<float>(static_cast<double>(n), 91));
-      EXPECT_EQ(result.values()[1], right);
+      EXPECT_NEAR(loss_out.values()[0], loss, tolerance<float>(static_cast<double>(n), 91));
+      DeviceStructs<StepRecord> records(std::vector<StepRecord>(kStepRecords));
+      DeviceStructs<StepScalars> later(Scalars{{.position = kStepRecords + 5}});
+      cuda::record_step(nullptr, n, z.data(), t.data(), loss_out.data(), later.data(),
+                        records.data());
+      EXPECT_EQ(records.values()[5].right, right);
+      EXPECT_EQ(records.values()[5].loss, loss_out.values()[0]);
+      EXPECT_EQ(records.values()[4].right, 0);
       expect_device_close<float>(dz.values(), want, 4,
                                  std::vector<double>(logits.size(), 2048.0 / double(n)), "dz");
     }
   });
   DeviceArray<float> bad(std::vector<double>{1.0, kNan, 2.0}), t(std::vector<double>{1, 1, 1}),
-      result(2);
-  cuda::bce_forward(nullptr, 3, bad.data(), t.data(), result.data());
-  EXPECT_TRUE(std::isnan(result.values()[0])) << "a NaN must not be hidden";
+      loss(1);
+  cuda::bce_forward(nullptr, 3, bad.data(), t.data(), loss.data());
+  EXPECT_TRUE(std::isnan(loss.values()[0])) << "a NaN must not be hidden";
 }
 
 TEST(DropoutDevice, DropsTheSameElementsAsTheCpu) {

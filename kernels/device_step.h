@@ -4,6 +4,9 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/stream.h"
+#include "kernels/shape.h"
+
 namespace dfengine {
 
 struct StepScalars {
@@ -42,5 +45,30 @@ constexpr StepScalars next_scalars(StepScalars s) {
   s.overflow = 0;
   return s;
 }
+
+// What is kept of a step for the host to read later, at record[position % kStepRecords].
+inline constexpr std::uint64_t kStepRecords = 64;
+struct StepRecord {
+  float loss = 0.0f;   // mean over the batch
+  float right = 0.0f;  // how many are right at probability 0.5
+};
+
+namespace cuda {
+
+// scalars->overflow becomes 1 where any of the `count` values is not finite.
+void check_finite(Stream stream, Index count, const float* values, StepScalars* scalars);
+
+// logits and targets [n], loss [1]; records [kStepRecords].
+void record_step(Stream stream, Index n, const float* logits, const float* targets,
+                 const float* loss, const StepScalars* scalars, StepRecord* records);
+
+// Last: moves step, position, loss scale and counters by next_scalars.
+void finish_step(Stream stream, StepScalars* scalars);
+
+// to[i] = from[i] in T (Half, BFloat16 or float).
+template <class T>
+void cast(Stream stream, Index count, const float* from, T* to);
+
+}  // namespace cuda
 
 }  // namespace dfengine
