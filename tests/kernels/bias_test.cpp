@@ -69,8 +69,8 @@ std::vector<double> run_on_device(Index m, Index c, const std::vector<double>& d
 TEST(BiasBackward, DeviceIsExactOnWholeNumbers) {
   DF_NEEDS_DEVICE();
   test::for_each_thread_order([] {
-    for (Index m : {1, 7, 256, 512, 513, 1500}) {
-      for (Index c : {1, 31, 33, 128}) {
+    for (Index m : {1, 7, 512, 513}) {
+      for (Index c : {1, 33, 64}) {
         const auto dy = test::random_integers<double>(m * c, 1);
         const std::vector<double> nothing(static_cast<std::size_t>(c));
         EXPECT_EQ(run_on_device(m, c, dy), run(m, c, dy, nothing, Write::Overwrite, 1))

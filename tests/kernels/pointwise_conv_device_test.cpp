@@ -150,18 +150,18 @@ void check_random(const PointwiseProblem& p, const Options& options) {
   expect_device_close<float>(got.dw, want.dw, terms(p.m), magnitude.dw, "dw");
 }
 
-// The forward and data gradient of one tile, with what it takes to meet each tail: two tiles of
-// columns, two steps of depth, rows and columns and depth not the tile's.
+// The forward and data gradient of one tile, with what it takes to meet each tail: two steps of
+// depth; rows, columns and depth not the tile's.
 template <class T>
 void check_tile(cuda::PointwiseTile tile) {
   const auto [rows, columns, depth] = cuda::size_of(tile);
   SCOPED_TRACE(testing::Message() << "tile " << rows << "x" << columns << "x" << depth);
   const cuda::PointwiseConfig config{tile, 1};
-  const PointwiseProblem forward = PointwiseProblem::make(rows - 3, depth + 8, columns + 8);
+  const PointwiseProblem forward = PointwiseProblem::make(rows - 3, depth + 8, columns - 8);
   Inputs in = integer_inputs(forward);
   EXPECT_EQ(Device<T>(forward, in, kEverything).forward(config),
             as_stored<T>(oracle(forward, in, kEverything).y));
-  const PointwiseProblem data = PointwiseProblem::make(rows - 3, columns + 8, depth + 8);
+  const PointwiseProblem data = PointwiseProblem::make(rows - 3, columns - 8, depth + 8);
   in = integer_inputs(data);
   EXPECT_EQ(Device<T>(data, in, kEverything).backward_data(config),
             as_stored<T>(oracle(data, in, kEverything).dx));
@@ -180,15 +180,15 @@ TEST(PointwiseConvDevice, EveryTileIsExactOnWholeNumbers) {
 TEST(PointwiseConvDevice, ABlockTakesTilesInTurn) {
   DF_NEEDS_DEVICE();
   for_each_thread_order([] {
-    for (Index depth : {24, 96, 136, 200}) {  // 1, 2, 3 and 4 steps of a ring of 4
+    for (Index depth : {24, 96, 136}) {  // 1, 2 and 3 steps of a ring of 4
       SCOPED_TRACE(depth);
       const cuda::PointwiseConfig one{cuda::PointwiseTile::k32x32x64, 1};
-      const PointwiseProblem forward = PointwiseProblem::make(32 * 5 + 1, depth, 24);
+      const PointwiseProblem forward = PointwiseProblem::make(32 * 4 + 1, depth, 24);
       Inputs in = integer_inputs(forward);
       EXPECT_EQ(Device<Half>(forward, in, kEverything).forward(one),
                 as_stored<Half>(oracle(forward, in, kEverything).y));
       const cuda::PointwiseConfig two{cuda::PointwiseTile::k32x32x64, 2};
-      const PointwiseProblem data = PointwiseProblem::make(32 * 5 + 1, 24, depth);
+      const PointwiseProblem data = PointwiseProblem::make(32 * 4 + 1, 24, depth);
       in = integer_inputs(data);
       EXPECT_EQ(Device<Half>(data, in, kEverything).backward_data(two),
                 as_stored<Half>(oracle(data, in, kEverything).dx));
@@ -196,18 +196,15 @@ TEST(PointwiseConvDevice, ABlockTakesTilesInTurn) {
   });
 }
 
-// Two parts of the rows, the second shorter and its last step not full; two tiles where cheap.
+// Two steps of rows, the last not full; channels not the tile's.
 template <class T>
 void check_weight_tile(cuda::PointwiseWeightTile tile) {
   const auto [k, c, depth] = cuda::size_of(tile);
   SCOPED_TRACE(testing::Message() << "tile " << k << "x" << c);
-  const Index more = k * c <= 32 * 32 ? 8 : -8;
-  const PointwiseProblem p = PointwiseProblem::make(2 * depth - 5, c + more, k + more);
+  const PointwiseProblem p = PointwiseProblem::make(2 * depth - 5, c - 8, k - 8);
   const Inputs in = integer_inputs(p);
-  const Values want = oracle(p, in, {}).dw;
-  const cuda::PointwiseWeightConfig one{tile, 1, p.m}, two{tile, 2, depth + 3};
-  EXPECT_EQ(Device<T>(p, in, {}).backward_weight(0, one), want);
-  EXPECT_EQ(Device<T>(p, in, {}).backward_weight(two.scratch(p), two), want);
+  const cuda::PointwiseWeightConfig config{tile, 1, p.m};
+  EXPECT_EQ(Device<T>(p, in, {}).backward_weight(0, config), oracle(p, in, {}).dw);
 }
 
 TEST(PointwiseConvDevice, EveryWeightTileIsExactOnWholeNumbers) {
@@ -217,6 +214,21 @@ TEST(PointwiseConvDevice, EveryWeightTileIsExactOnWholeNumbers) {
       check_weight_tile<Half>(tile);
   });
   check_weight_tile<BFloat16>(cuda::PointwiseWeightTile::k32x32);
+}
+
+// More steps than the ring has stages, several tiles, parts of unequal length.
+TEST(PointwiseConvDevice, WeightGradientAddsThePartsOfTheRows) {
+  DF_NEEDS_DEVICE();
+  const PointwiseProblem p = PointwiseProblem::make(128 * 5 + 1, 40, 24);
+  const Inputs in = integer_inputs(p);
+  const Values want = oracle(p, in, {}).dw;
+  for_each_thread_order([&] {
+    for (Index parts : {1, 2, 3}) {
+      const Index rows = (p.m + parts - 1) / parts;
+      const cuda::PointwiseWeightConfig config{cuda::PointwiseWeightTile::k32x32, parts, rows};
+      EXPECT_EQ(Device<Half>(p, in, {}).backward_weight(config.scratch(p), config), want) << parts;
+    }
+  });
 }
 
 TEST(PointwiseConvDevice, SixteenBitIsNearDouble) {
@@ -229,33 +241,40 @@ TEST(PointwiseConvDevice, SixteenBitIsNearDouble) {
   }
 }
 
+template <class T>
+void check_epilogue(const Options& options) {
+  const PointwiseProblem p = PointwiseProblem::make(19, 16, 24);
+  const Inputs in = integer_inputs(p);
+  EXPECT_EQ(Device<T>(p, in, options).forward(), as_stored<T>(oracle(p, in, options).y));
+}
+
 TEST(PointwiseConvDevice, EpiloguesEqualDouble) {
   DF_NEEDS_DEVICE();
-  const PointwiseProblem p = PointwiseProblem::make(19, 16, 40);
   for (Activation activation : {Activation::None, Activation::Relu, Activation::Relu6}) {
     for (int terms = 0; terms < 4; ++terms) {
       SCOPED_TRACE(testing::Message()
                    << "activation " << static_cast<int>(activation) << " terms " << terms);
-      const Options options{activation, (terms & 1) != 0, (terms & 2) != 0,
-                            terms == 0 ? Write::Overwrite : Write::Accumulate};
-      check_exact<Half>(p, options);
-      check_exact<BFloat16>(p, options);
-      check_exact<float>(p, options);
+      const Options options{activation, (terms & 1) != 0, (terms & 2) != 0, Write::Overwrite};
+      check_epilogue<Half>(options);
+      check_epilogue<BFloat16>(options);
     }
+    check_epilogue<float>({activation, true, true, Write::Overwrite});
   }
 }
 
 TEST(PointwiseConvDevice, FloatIsExactForAnyChannels) {
   DF_NEEDS_DEVICE();
   for_each_thread_order([] {
-    // Few results, small tiles, large tiles; the logit.
+    // A warp for each result, and small tiles; below, large ones.
     for (const auto& [m, c, k] :
          {PointwiseProblem::make(3, 130, 1), PointwiseProblem::make(1, 77, 10),
-          PointwiseProblem::make(70, 33, 67), PointwiseProblem::make(300, 9, 65)})
+          PointwiseProblem::make(70, 33, 67)})
       check_exact<float>(PointwiseProblem::make(m, c, k), kEverything);
   });
-  check_exact<float>(PointwiseProblem::make(64 * 132 - 1, 3, 5), {});
-  check_random<float>(PointwiseProblem::make(70, 100, 37), kEverything);
+  const PointwiseProblem large = PointwiseProblem::make(64 * 132 - 1, 17, 5);
+  const Inputs in = integer_inputs(large);
+  EXPECT_EQ(Device<float>(large, in, kEverything).forward(), oracle(large, in, kEverything).y);
+  check_random<float>(PointwiseProblem::make(70, 100, 67), kEverything);
 }
 
 TEST(PointwiseConvDevice, NanPassesThroughEveryActivation) {
