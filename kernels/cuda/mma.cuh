@@ -90,19 +90,20 @@ inline std::uint32_t pair(std::uint16_t low, std::uint16_t high) {
 template <class T>
 void mma_16x8x16(float (&c)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
   struct Operands {
-    std::uint32_t a[4], b[2];
+    float a[4][2], b[2][2];
   };
-  Operands mine = {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}}, all[kWarpSize];
+  Operands mine, all[kWarpSize];
+  for (int i = 0; i < 2; ++i) {
+    for (int r = 0; r < 4; ++r) mine.a[r][i] = emulated::half_of<T>(a[r], i);
+    for (int r = 0; r < 2; ++r) mine.b[r][i] = emulated::half_of<T>(b[r], i);
+  }
   emulated::exchange(mine, all);
   const int g = emulated::current().lane / 4, t = emulated::current().lane % 4;
   for (int i = 0; i < 4; ++i) {
     const int row_high = i / 2, column = 2 * t + i % 2;
-    for (int k = 0; k < 16; ++k) {
-      const Operands& from_a = all[g * 4 + k % 8 / 2];
-      const Operands& from_b = all[column * 4 + k % 8 / 2];
-      c[i] += emulated::half_of<T>(from_a.a[row_high + 2 * (k / 8)], k % 2) *
-              emulated::half_of<T>(from_b.b[k / 8], k % 2);
-    }
+    for (int k = 0; k < 16; ++k)
+      c[i] += all[g * 4 + k % 8 / 2].a[row_high + 2 * (k / 8)][k % 2] *
+              all[column * 4 + k % 8 / 2].b[k / 8][k % 2];
   }
 }
 

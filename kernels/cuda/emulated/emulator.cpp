@@ -55,6 +55,7 @@ struct Fiber {
   void* fake_stack = nullptr;  // the address sanitizer's
   State state = State::Done;
   Thread thread;
+  unsigned exchanges = 0;
   std::deque<std::vector<Copy>> groups;  // committed copies
   std::vector<Copy> open;
 };
@@ -70,7 +71,9 @@ struct Machine {
   Fiber* running = nullptr;
   const std::function<void()>* body = nullptr;
   std::vector<std::byte> shared;
-  std::vector<std::byte> slots;  // [warps, 32, kMaxExchange]
+  // [2, warps, 32, kMaxExchange]: a warp's exchanges take the two in turn, so that nobody writes to
+  // the one that others still read.
+  std::vector<std::byte> slots;
 };
 
 Machine& machine() {
@@ -130,6 +133,7 @@ void start(Fiber& fiber, const Thread& thread) {
   fiber.groups.clear();
   fiber.open.clear();
   fiber.fake_stack = nullptr;
+  fiber.exchanges = 0;
   ucontext_t& context = fiber.context.full;
   getcontext(&context);
   context.uc_stack.ss_sp = fiber.stack.get();
@@ -175,6 +179,14 @@ void run_block() {
   }
 }
 
+void land(const Copy& copy) {
+  if (copy.from != nullptr) {
+    std::memcpy(copy.to, copy.from, copy.bytes);
+  } else {
+    std::memset(copy.to, 0, copy.bytes);
+  }
+}
+
 void poison(std::vector<std::byte>& bytes) {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   for (std::size_t i = 0; i + sizeof nan <= bytes.size(); i += sizeof nan)
@@ -199,7 +211,7 @@ void run(Extent grid, Extent block, std::size_t shared, const std::function<void
   if (m.fibers.size() < static_cast<std::size_t>(m.live))
     m.fibers.resize(static_cast<std::size_t>(m.live));
   m.shared.resize(shared + 16);
-  m.slots.resize(static_cast<std::size_t>(m.live + kWarp) * kMaxExchange);
+  m.slots.resize(2 * static_cast<std::size_t>(m.live + kWarp) * kMaxExchange);
   const unsigned blocks = grid.x * grid.y * grid.z;
   for (unsigned b = 0; b < blocks; ++b) {
     const unsigned at = m.order == Order::Forward ? b : blocks - 1 - b;
@@ -227,21 +239,23 @@ std::byte* dynamic_shared() {
   return machine().shared.data() + (16 - address % 16) % 16;
 }
 
-const std::byte* exchange_begin(const void* mine, std::size_t bytes) {
+const std::byte* exchange_slots(const void* mine, std::size_t bytes) {
   Machine& m = machine();
   const auto index = m.running - m.fibers.data();
-  std::byte* warp = m.slots.data() + static_cast<std::size_t>(index / kWarp * kWarp) * kMaxExchange;
+  const auto half = m.running->exchanges++ % 2 * (m.slots.size() / 2);
+  std::byte* warp =
+      m.slots.data() + half + static_cast<std::size_t>(index / kWarp * kWarp) * kMaxExchange;
   std::memcpy(warp + static_cast<std::size_t>(index % kWarp) * kMaxExchange, mine, bytes);
   sync_warp();
   return warp;
 }
 
-void exchange_end() {
-  sync_warp();
-}
-
+// On hardware a copy lands at any time before it is waited for: here at the last moment, or, with
+// threads backward, at the first.
 void copy_later(void* to, const void* from, std::size_t bytes) {
-  machine().running->open.push_back({to, from, bytes});
+  const Copy copy = {to, from, bytes};
+  if (machine().order == Order::Backward) return land(copy);
+  machine().running->open.push_back(copy);
 }
 
 void commit_copies() {
@@ -253,13 +267,7 @@ void commit_copies() {
 void wait_copies(int left) {
   Fiber& fiber = *machine().running;
   while (fiber.groups.size() > static_cast<std::size_t>(left)) {
-    for (const Copy& copy : fiber.groups.front()) {
-      if (copy.from != nullptr) {
-        std::memcpy(copy.to, copy.from, copy.bytes);
-      } else {
-        std::memset(copy.to, 0, copy.bytes);
-      }
-    }
+    for (const Copy& copy : fiber.groups.front()) land(copy);
     fiber.groups.pop_front();
   }
 }

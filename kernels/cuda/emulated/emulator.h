@@ -41,15 +41,13 @@ std::byte* dynamic_shared();
 
 // Gives the warp this lane's value, and this lane all 32. Size at most kMaxExchange.
 constexpr std::size_t kMaxExchange = 64;
-const std::byte* exchange_begin(const void* mine, std::size_t bytes);
-void exchange_end();
+const std::byte* exchange_slots(const void* mine, std::size_t bytes);
 
 template <class V>
 void exchange(const V& mine, V (&all)[kWarp]) {
   static_assert(sizeof(V) <= kMaxExchange);
-  const std::byte* slots = exchange_begin(&mine, sizeof(V));
+  const std::byte* slots = exchange_slots(&mine, sizeof(V));
   for (int i = 0; i < kWarp; ++i) std::memcpy(&all[i], slots + i * kMaxExchange, sizeof(V));
-  exchange_end();
 }
 
 template <class V>
