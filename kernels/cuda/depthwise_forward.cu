@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/depthwise.cuh"
+#include "kernels/cuda/epilogue.cuh"
 #include "kernels/cuda/launch.cuh"
 
 namespace dfengine::cuda {
@@ -19,7 +20,7 @@ constexpr int kLongestStrip = 14;
 constexpr Index kThreadsToFill = 132 * 4 * kThreads;
 #else
 // The stand-in counts as a tiny GPU, so that tests of small images roll over several rows.
-constexpr Index kThreadsToFill = 256;
+constexpr Index kThreadsToFill = 32;
 #endif
 
 struct Geometry {
@@ -93,19 +94,11 @@ template <class T>
 __device__ __forceinline__ void finish_row(const Geometry& g, const Epilogue<T, float>& epilogue,
                                            Index at, int q, int channel,
                                            float (&sum)[kColumns][kVector], T* y) {
-  float bias[kVector] = {};
-  if (epilogue.bias != nullptr) load8(epilogue.bias + channel, bias);
+  float bias[kVector];
+  load_bias(epilogue, channel, bias);
 #pragma unroll
-  for (int j = 0; j < kColumns; ++j) {
-    if (q + j >= g.q) break;
-    const Index here = at + j * g.c;
-    float residual[kVector] = {};
-    if (epilogue.residual != nullptr) load8(epilogue.residual + here, residual);
-#pragma unroll
-    for (int i = 0; i < kVector; ++i)
-      sum[j][i] = activate(epilogue.activation, sum[j][i] + bias[i]) + residual[i];
-    store8(y + here, sum[j]);
-  }
+  for (int j = 0; j < kColumns; ++j)
+    if (q + j < g.q) store_output(epilogue, bias, at + j * g.c, sum[j], y);
 }
 
 // Input row t feeds output t with the window's first row, t - 1 with its second, t - 2 with its
