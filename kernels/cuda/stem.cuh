@@ -59,13 +59,22 @@ __device__ __forceinline__ void load_input(const Geometry& g, const Tile& tile, 
   const int first_row = 2 * tile.p - g.before_h, first_value = 3 * (2 * tile.q - g.before_w);
   const auto h = static_cast<unsigned>(g.h), row_values = static_cast<unsigned>(3 * g.w);
   x += tile.image * g.h * row_values;
-#pragma unroll 8
-  for (int i = static_cast<int>(threadIdx.x); i < kInputCount; i += Threads) {
+  // All loads are under way before the first store waits for one.
+  constexpr int kLoads = (kInputCount + Threads - 1) / Threads;
+  float values[kLoads];
+#pragma unroll
+  for (int j = 0; j < kLoads; ++j) {
+    const int i = static_cast<int>(threadIdx.x) + j * Threads;
     const auto row = static_cast<unsigned>(first_row + i / kInputPitch);
     const auto value = static_cast<unsigned>(first_value + i % kInputPitch);
     // A place before the image is a very large unsigned one.
     const bool inside = row < h && value < row_values;
-    input[i] = inside ? to_float(x[Index{row} * row_values + value]) : 0.0f;
+    values[j] = inside ? to_float(x[Index{row} * row_values + value]) : 0.0f;
+  }
+#pragma unroll
+  for (int j = 0; j < kLoads; ++j) {
+    const int i = static_cast<int>(threadIdx.x) + j * Threads;
+    if (i < kInputCount) input[i] = values[j];
   }
 }
 

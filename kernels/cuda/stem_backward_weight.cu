@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/mma.cuh"
 #include "kernels/cuda/partial_sums.cuh"
 #include "kernels/cuda/stem.cuh"
 
@@ -14,10 +15,9 @@ using namespace stem;
 
 constexpr int kOwners = 3 * kTileGroups;  // threads that share an output row: window row x group
 constexpr int kThreads = kTile * kOwners;
-template <class T>
-constexpr int kBlocksPerSm = sizeof(T) == 4 ? 2 : 3;
+constexpr int kBlocksPerSm = 2;
 // What fills the largest GPU that we know. A constant: sums must not depend on the device.
-constexpr Index kBlocks = 396;
+constexpr Index kBlocks = 264;
 // Pixels from one row of dy to the next in shared memory: rows begin at different banks.
 constexpr int kGradientPitch = kTile + 1;
 constexpr int kGradientCount = kTile * kGradientPitch * kTileChannels;
@@ -31,20 +31,23 @@ constexpr std::size_t shared_bytes() {
                   kSums * kSumPitch * sizeof(float));
 }
 
-// gradient [kTile, kGradientPitch, kTileChannels] = dy on the tile, zeros outside the image.
+// gradient [kTile, kGradientPitch, kTileChannels] = dy on the tile, zeros outside the image, once
+// the copies are waited for.
 template <class T>
 __device__ __forceinline__ void load_gradient(const Geometry& g, const Tile& tile,
                                               int first_channel, int groups, const T* dy,
                                               T* gradient) {
   dy += tile.image * g.p * g.q * g.k + first_channel;
-#pragma unroll 4
   for (int i = static_cast<int>(threadIdx.x); i < kTile * kTile * groups; i += kThreads) {
     const int channel = i % groups * kVector, pixel = i / groups;
     const int row = pixel / kTile, column = pixel % kTile;
     const int p = tile.p + row, q = tile.q + column;
-    Packed<T> v = zeros<T>();
-    if (p < g.p && q < g.q) v = load_packed(dy + (Index{p} * g.q + q) * g.k + channel);
-    store_packed(gradient + (row * kGradientPitch + column) * kTileChannels + channel, v);
+    const bool inside = p < g.p && q < g.q;
+    const T* const from = inside ? dy + (Index{p} * g.q + q) * g.k + channel : dy;
+    T* const to = gradient + (row * kGradientPitch + column) * kTileChannels + channel;
+    constexpr int kPerCopy = 16 / sizeof(T);
+#pragma unroll
+    for (int j = 0; j < kVector; j += kPerCopy) copy_async16(to + j, from + j, inside);
   }
 }
 
@@ -97,7 +100,7 @@ __device__ __forceinline__ void reduce_block(const Geometry& g, int first_channe
 
 // x [n, h, w, 3], dy [n, p, q, k], partials [ranges, 3, 3, 3, k].
 template <class T>
-__global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
+__global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     stem_weight_kernel(Geometry g, Index tiles_per_block, const T* __restrict__ x,
                        const T* __restrict__ dy, float* __restrict__ partials) {
   DF_DYNAMIC_SHARED(memory);
@@ -117,7 +120,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
     const Tile tile = tile_of(g, i);
     __syncthreads();
     load_gradient(g, tile, first_channel, groups, dy, gradient);
+    copy_async_commit();
     load_input<kThreads>(g, tile, x, input);
+    copy_async_wait<0>();
     __syncthreads();
     if (group < groups)
       add_row(input + (2 * row + r) * kInputPitch,
