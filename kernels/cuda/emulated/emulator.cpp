@@ -54,6 +54,7 @@ struct Fiber {
   std::unique_ptr<std::byte[]> stack;
   void* fake_stack = nullptr;  // the address sanitizer's
   State state = State::Done;
+  int index = 0;  // in the block
   Thread thread;
   unsigned exchanges = 0;
   std::deque<std::vector<Copy>> groups;  // committed copies
@@ -66,8 +67,8 @@ struct Machine {
   Order order = Order::Forward;
   Context scheduler;
   void* scheduler_fake_stack = nullptr;
-  std::vector<Fiber> fibers;
-  int live = 0;  // fibers of this launch
+  std::deque<Fiber> fibers;  // that never move
+  int live = 0;              // fibers of this launch
   Fiber* running = nullptr;
   const std::function<void()>* body = nullptr;
   std::vector<std::byte> shared;
@@ -102,8 +103,7 @@ void back_to_scheduler(State state) {
   Machine& m = machine();
   Fiber& fiber = *m.running;
   fiber.state = state;
-  before_switch(state == State::Done ? nullptr : &fiber.fake_stack, scheduler_stack,
-                scheduler_stack_bytes);
+  before_switch(&fiber.fake_stack, scheduler_stack, scheduler_stack_bytes);
   switch_context(fiber.context, m.scheduler);
   after_switch(fiber.fake_stack);
 }
@@ -112,8 +112,10 @@ void fiber_main() {
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_stack_bytes);
 #endif
-  (*machine().body)();
-  back_to_scheduler(State::Done);
+  for (;;) {  // a fiber serves one thread after another
+    (*machine().body)();
+    back_to_scheduler(State::Done);
+  }
 }
 
 void resume(Fiber& fiber) {
@@ -126,21 +128,24 @@ void resume(Fiber& fiber) {
   m.running = nullptr;
 }
 
-void start(Fiber& fiber, const Thread& thread) {
-  if (!fiber.stack) fiber.stack = std::make_unique<std::byte[]>(kStackBytes);
-  fiber.thread = thread;
-  fiber.state = State::Ready;
-  fiber.groups.clear();
-  fiber.open.clear();
-  fiber.fake_stack = nullptr;
-  fiber.exchanges = 0;
+void make_context(Fiber& fiber) {
+  fiber.stack = std::make_unique<std::byte[]>(kStackBytes);
   ucontext_t& context = fiber.context.full;
   getcontext(&context);
   context.uc_stack.ss_sp = fiber.stack.get();
   context.uc_stack.ss_size = kStackBytes;
   context.uc_link = nullptr;
   makecontext(&context, fiber_main, 0);
-  fiber.context.started = false;
+}
+
+void start(Fiber& fiber, int index, const Thread& thread) {
+  if (!fiber.stack) make_context(fiber);
+  fiber.thread = thread;
+  fiber.index = index;
+  fiber.state = State::Ready;
+  fiber.groups.clear();
+  fiber.open.clear();
+  fiber.exchanges = 0;
 }
 
 // Lets those go on whose barrier is complete; false when nobody can. A block's barrier needs all of
@@ -173,9 +178,11 @@ void run_block() {
     const auto done = std::count_if(m.fibers.begin(), m.fibers.begin() + m.live,
                                     [](const Fiber& f) { return f.state == State::Done; });
     if (done == m.live) return;
-    if (!release_barriers())
+    if (!release_barriers()) {
+      m.fibers.clear();  // they stand in the middle of the kernel
       throw Error("emulated CUDA: a barrier that only some of the threads reach (" +
                   std::to_string(done) + " of " + std::to_string(m.live) + " have returned)");
+    }
   }
 }
 
@@ -220,7 +227,7 @@ void run(Extent grid, Extent block, std::size_t shared, const std::function<void
     for (int t = 0; t < m.live; ++t) {
       const auto u = static_cast<unsigned>(t);
       const Extent thread = {u % block.x, u / block.x % block.y, u / block.x / block.y};
-      start(m.fibers[static_cast<std::size_t>(t)], {thread, place, block, grid, t % kWarp});
+      start(m.fibers[static_cast<std::size_t>(t)], t, {thread, place, block, grid, t % kWarp});
     }
     run_block();
   }
@@ -241,7 +248,7 @@ std::byte* dynamic_shared() {
 
 const std::byte* exchange_slots(const void* mine, std::size_t bytes) {
   Machine& m = machine();
-  const auto index = m.running - m.fibers.data();
+  const auto index = m.running->index;
   const auto half = m.running->exchanges++ % 2 * (m.slots.size() / 2);
   std::byte* warp =
       m.slots.data() + half + static_cast<std::size_t>(index / kWarp * kWarp) * kMaxExchange;
