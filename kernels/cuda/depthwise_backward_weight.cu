@@ -1,11 +1,11 @@
 // Weight gradient of the depthwise convolution on the GPU. Stage 1: a block sums a fixed range of
 // columns of pixels, each thread its eight channels' 9 x 8 sums in registers while it rolls down,
-// then the block's threads of the same channels in order. Stage 2 (partial_sums.cuh) sums blocks.
+// then the block's threads of the same channels in order. Stage 2 (ordered_sum.h) sums blocks.
 #include <algorithm>
 
 #include "kernels/cuda/depthwise.cuh"
 #include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/partial_sums.cuh"
+#include "kernels/cuda/ordered_sum.h"
 #include "kernels/cuda/requirements.cuh"
 
 namespace dfengine::cuda {
@@ -211,7 +211,7 @@ void depthwise_backward_weight(Stream stream, const DepthwiseProblem& p, const T
          p.stride == 1 ? depthwise_weight_kernel<T, 1> : depthwise_weight_kernel<T, 2>,
          blocks(ranges(g) * g.channels.tiles), kThreads, kSums * kPitch * sizeof(float), g, x, dy,
          scratch);
-  sum_partials(stream, ranges(g), 9 * p.c, scratch, dw);
+  ordered_sum(stream, ranges(g), 9 * p.c, ranges(g), scratch, dw);
 }
 
 #define DF_INSTANTIATE(T)                                                                      \

@@ -1,11 +1,11 @@
 // Weight gradient of the stem on the GPU. Stage 1: a block sums a fixed range of tiles; a thread
 // owns one row of the window times eight channels, 9 x 8 sums in registers, and one output row of
-// each tile. Stage 2 (partial_sums.cuh) sums blocks.
+// each tile. Stage 2 (ordered_sum.h) sums blocks.
 #include <algorithm>
 
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/mma.cuh"
-#include "kernels/cuda/partial_sums.cuh"
+#include "kernels/cuda/ordered_sum.h"
 #include "kernels/cuda/requirements.cuh"
 #include "kernels/cuda/stem.cuh"
 
@@ -152,7 +152,7 @@ void stem_backward_weight(Stream stream, const StemProblem& p, const T* x, const
   const Geometry g = Geometry::of(p);
   launch(stream, "stem weight gradient", stem_weight_kernel<T>, blocks(ranges(g) * g.channel_tiles),
          kThreads, shared_bytes<T>(), g, tiles_per_block(g), x, dy, scratch);
-  sum_partials(stream, ranges(g), 27 * p.k, scratch, dw);
+  ordered_sum(stream, ranges(g), 27 * p.k, ranges(g), scratch, dw);
 }
 
 #define DF_INSTANTIATE(T)                                                                    \
