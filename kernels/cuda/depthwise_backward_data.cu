@@ -6,6 +6,7 @@
 
 #include "kernels/cuda/depthwise.cuh"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/requirements.cuh"
 
 namespace dfengine::cuda {
 namespace {
@@ -124,9 +125,6 @@ Geometry divide(const DepthwiseProblem& p, Write write) {
   const Index column_tiles = divide_up(cells(p.w, p.before_w), kColumns);
   const Index strips = divide_up(cells(p.h, p.before_h), kRows);
   const Index threads = p.n * strips * column_tiles * channels.tiles * channels.width;
-  if (threads > 0x7FFFFFFF)
-    throw ShapeError("depthwise data gradient on the device: " + std::to_string(p.n) +
-                     " images are too many for one launch: use a smaller batch");
   const auto small = [](Index v) { return static_cast<int>(v); };
   return {small(p.h),
           small(p.w),
@@ -138,7 +136,7 @@ Geometry divide(const DepthwiseProblem& p, Write write) {
           channels,
           static_cast<unsigned>(column_tiles),
           static_cast<unsigned>(strips),
-          static_cast<unsigned>(threads),
+          narrow_count("depthwise data gradient", p.n, threads),
           write == Write::Accumulate};
 }
 

@@ -1,11 +1,12 @@
 // Weight gradient of the depthwise convolution on the GPU. Stage 1: a block sums a fixed range of
 // columns of pixels, each thread its eight channels' 9 x 8 sums in registers while it rolls down,
-// then the block's threads of the same channels in order. Stage 2 (partial_sums.cuh) sums blocks.
+// then the block's threads of the same channels in order. Stage 2 (ordered_sum.h) sums blocks.
 #include <algorithm>
 
 #include "kernels/cuda/depthwise.cuh"
 #include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/partial_sums.cuh"
+#include "kernels/cuda/ordered_sum.h"
+#include "kernels/cuda/requirements.cuh"
 
 namespace dfengine::cuda {
 namespace {
@@ -24,10 +25,11 @@ constexpr int kSums = 3 * kVector;  // per row of the window
 struct Geometry {
   int h, w, c, p, q, before_h, before_w;
   ChannelTiles channels;
-  int lanes;         // threads of a block that share a group of channels
-  int rows, strips;  // output rows per strip
-  Index items;       // strips of one output column, in all images
-  Index items_per_block;
+  int lanes;  // threads of a block that share a group of channels
+  int rows;   // output rows per strip
+  unsigned strips;
+  unsigned items;  // strips of one output column, in all images
+  unsigned items_per_block;
 };
 
 struct Item {
@@ -35,10 +37,11 @@ struct Item {
   int p, q, rows;
 };
 
-__device__ __forceinline__ Item item_of(const Geometry& g, Index item) {
-  const Index strip = item / g.q;
+__device__ __forceinline__ Item item_of(const Geometry& g, unsigned item) {
+  const unsigned columns = static_cast<unsigned>(g.q), strip = item / columns;
   const int p = static_cast<int>(strip % g.strips) * g.rows;
-  return {strip / g.strips, p, static_cast<int>(item % g.q), g.p - p < g.rows ? g.p - p : g.rows};
+  return {Index{strip / g.strips}, p, static_cast<int>(item % columns),
+          g.p - p < g.rows ? g.p - p : g.rows};
 }
 
 // sums += dy times one row of x.
@@ -133,8 +136,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
     depthwise_weight_kernel(Geometry g, const T* __restrict__ x, const T* __restrict__ dy,
                             float* __restrict__ partials) {
   DF_DYNAMIC_SHARED(memory);
-  const int tile = static_cast<int>(blockIdx.x) % g.channels.tiles;
-  const Index range = static_cast<int>(blockIdx.x) / g.channels.tiles;
+  const auto tiles = static_cast<unsigned>(g.channels.tiles);
+  const int tile = static_cast<int>(blockIdx.x % tiles);
+  const unsigned range = blockIdx.x / tiles;
   const int first_group = tile * g.channels.width;
   const int width = g.channels.groups - first_group < g.channels.width
                         ? g.channels.groups - first_group
@@ -143,10 +147,11 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
   const int lane = static_cast<int>(threadIdx.x) / g.channels.width;
   const int channel = (first_group + group) * kVector;
   float sums[3][3][kVector] = {};
-  const Index end =
+  const unsigned end =
       (range + 1) * g.items_per_block < g.items ? (range + 1) * g.items_per_block : g.items;
   if (lane < g.lanes && group < width)
-    for (Index i = range * g.items_per_block + lane; i < end; i += g.lanes) {
+    for (unsigned i = range * g.items_per_block + static_cast<unsigned>(lane); i < end;
+         i += static_cast<unsigned>(g.lanes)) {
       const Item item = item_of(g, i);
       const RowReader<T, 3> xs(x + item.image * g.h * g.w * g.c + channel, g.h, g.w, g.c,
                                item.p * Stride - g.before_h, item.q * Stride - g.before_w);
@@ -158,7 +163,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
         roll_stride_2(xs, dys, item.rows, sums);
     }
   reduce_block(g, first_group * kVector, width, sums, reinterpret_cast<float*>(memory),
-               partials + range * 9 * g.c);
+               partials + Index{range} * 9 * g.c);
 }
 
 Geometry divide(const DepthwiseProblem& p) {
@@ -178,11 +183,12 @@ Geometry divide(const DepthwiseProblem& p) {
              0};
   g.lanes = kThreads / g.channels.width;
   g.rows = std::min(g.p, kLongestStrip);
-  g.strips = small(divide_up(p.p, g.rows));
-  g.items = p.n * g.strips * p.q;
+  g.strips = static_cast<unsigned>(divide_up(p.p, g.rows));
+  g.items = narrow_count("depthwise weight gradient", p.n, p.n * g.strips * p.q);
   const Index ranges = divide_up(kBlocks, g.channels.tiles);
   // Whole rounds of the lanes.
-  g.items_per_block = divide_up(divide_up(g.items, ranges), g.lanes) * g.lanes;
+  g.items_per_block =
+      static_cast<unsigned>(divide_up(divide_up(g.items, ranges), g.lanes) * g.lanes);
   return g;
 }
 
@@ -205,7 +211,7 @@ void depthwise_backward_weight(Stream stream, const DepthwiseProblem& p, const T
          p.stride == 1 ? depthwise_weight_kernel<T, 1> : depthwise_weight_kernel<T, 2>,
          blocks(ranges(g) * g.channels.tiles), kThreads, kSums * kPitch * sizeof(float), g, x, dy,
          scratch);
-  sum_partials(stream, ranges(g), 9 * p.c, scratch, dw);
+  ordered_sum(stream, ranges(g), 9 * p.c, ranges(g), scratch, dw);
 }
 
 #define DF_INSTANTIATE(T)                                                                      \

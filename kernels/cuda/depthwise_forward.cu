@@ -5,6 +5,7 @@
 #include "kernels/cuda/depthwise.cuh"
 #include "kernels/cuda/epilogue.cuh"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/requirements.cuh"
 
 namespace dfengine::cuda {
 namespace {
@@ -193,9 +194,6 @@ Geometry divide(const DepthwiseProblem& p, bool reversed) {
   Index rows = std::min<Index>(p.p, kLongestStrip);
   while (rows > 1 && per_strip * divide_up(p.p, rows) < kThreadsToFill) rows = divide_up(rows, 2);
   const Index threads = per_strip * divide_up(p.p, rows);
-  if (threads > 0x7FFFFFFF)
-    throw ShapeError("depthwise convolution on the device: " + std::to_string(p.n) +
-                     " images are too many for one launch: use a smaller batch");
   const auto small = [](Index v) { return static_cast<int>(v); };
   return {small(p.h),
           small(p.w),
@@ -208,7 +206,7 @@ Geometry divide(const DepthwiseProblem& p, bool reversed) {
           channels,
           static_cast<unsigned>(column_tiles),
           static_cast<unsigned>(divide_up(p.p, rows)),
-          static_cast<unsigned>(threads),
+          narrow_count("depthwise convolution", p.n, threads),
           reversed};
 }
 

@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/packed.cuh"
+#include "kernels/cuda/requirements.cuh"
 
 namespace dfengine::cuda {
 namespace {
@@ -21,12 +22,12 @@ constexpr int kSharedBytes = kSlices * kVector * kPitch * sizeof(float);
 // x [n, pixels, c], y [n, c]; a block per image and channel tile.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    pool_kernel(int pixels, int c, int tiles, const T* __restrict__ x, float* __restrict__ y) {
+    pool_kernel(int pixels, int c, unsigned tiles, const T* __restrict__ x, float* __restrict__ y) {
   DF_DYNAMIC_SHARED(memory);
   auto* const sums = reinterpret_cast<float*>(memory);  // [kSlices, kVector, kPitch]
   const int thread = static_cast<int>(threadIdx.x);
-  const Index image = Index{blockIdx.x} / tiles;
-  const int first = static_cast<int>(blockIdx.x % static_cast<unsigned>(tiles)) * kGroups * kVector;
+  const Index image = Index{blockIdx.x / tiles};
+  const int first = static_cast<int>(blockIdx.x % tiles) * kGroups * kVector;
   const int group = thread % kGroups, slice = thread / kGroups;
   float sum[kVector] = {};
   if (first + group * kVector < c) {
@@ -35,16 +36,16 @@ __global__ void __launch_bounds__(kThreads)
       Packed<T> batch[kBatch];
 #pragma unroll
       for (int k = 0; k < kBatch; ++k) {
-        const int pixel = i + k * kSlices;
-        batch[k] = zeros<T>();
-        if (pixel < pixels) batch[k] = load_packed(x + Index{pixel} * c);
+        // No branch: a load under a condition would wait for the one before.
+        const int pixel = i + k * kSlices < pixels ? i + k * kSlices : i;
+        batch[k] = load_packed(x + Index{pixel} * c);
       }
 #pragma unroll
       for (int k = 0; k < kBatch; ++k) {
         float v[kVector];
         unpack(batch[k], v);
 #pragma unroll
-        for (int j = 0; j < kVector; ++j) sum[j] += v[j];
+        for (int j = 0; j < kVector; ++j) sum[j] += i + k * kSlices < pixels ? v[j] : 0.0f;
       }
     }
   }
@@ -106,10 +107,8 @@ void global_average_pool_backward(Stream stream, const Shape& x_shape, const flo
                                   T* dx) {
   require_vectors("global average pool gradient", x_shape.c, {dy, dx});
   const Index pixels = x_shape.h * x_shape.w, strips = divide_up(pixels, kPixels);
-  const Index threads = x_shape.n * strips * (x_shape.c / kVector);
-  if (threads > 0x7FFFFFFF)
-    throw ShapeError("global average pool gradient on the device: " + std::to_string(x_shape.n) +
-                     " images are too many for one launch: use a smaller batch");
+  const unsigned threads = narrow_count("global average pool gradient", x_shape.n,
+                                        x_shape.n * strips * (x_shape.c / kVector));
   launch(stream, "global average pool gradient", pool_gradient_kernel<T>,
          blocks(divide_up(threads, kThreads)), kThreads, 0, threads, pixels, x_shape.c, strips,
          write == Write::Accumulate, dy, dx);

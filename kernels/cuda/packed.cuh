@@ -1,12 +1,7 @@
-// Eight neighbouring channels as they lie in memory, and the check that they may be taken so.
+// Eight neighbouring channels as they lie in memory.
 #pragma once
 
-#include <cstdint>
-#include <initializer_list>
-#include <string>
-
 #include "kernels/cuda/platform.cuh"
-#include "kernels/error.h"
 
 namespace dfengine::cuda {
 
@@ -60,19 +55,6 @@ __device__ __forceinline__ void stay_packed([[maybe_unused]] Packed<T>& v) {
   for (uint4& word : v.words)
     asm volatile("" : "+r"(word.x), "+r"(word.y), "+r"(word.z), "+r"(word.w));
 #endif
-}
-
-// Throws ShapeError unless eight channels at a time can be loaded from all of these. Null is fine.
-inline void require_vectors(const char* name, Index channels,
-                            std::initializer_list<const void*> pointers) {
-  if (channels % kVector != 0)
-    throw ShapeError(std::string(name) + " on the device: " + std::to_string(channels) +
-                     " channels; use a multiple of 8");
-  for (const void* p : pointers)
-    if (reinterpret_cast<std::uintptr_t>(p) % 16 != 0)
-      throw ShapeError(std::string(name) +
-                       " on the device: a tensor is not aligned to 16 bytes; allocate it by itself "
-                       "or at a multiple of 16 bytes");
 }
 
 }  // namespace dfengine::cuda

@@ -1,7 +1,8 @@
 // What the stem's kernels share: tiles of outputs, and the input under one in shared memory.
 #pragma once
 
-#include "kernels/cuda/packed.cuh"
+#include "kernels/cuda/platform.cuh"
+#include "kernels/cuda/requirements.cuh"
 #include "kernels/stem_conv.h"
 
 namespace dfengine::cuda::stem {
@@ -18,19 +19,24 @@ constexpr int kInputCount = kInputRows * kInputPitch;
 
 struct Geometry {
   int h, w, k, p, q, before_h, before_w;
-  int tile_rows, tile_columns;  // tiles per image
-  int channel_tiles;
-  Index tiles;  // of all images
+  unsigned tile_rows, tile_columns;  // tiles per image
+  unsigned channel_tiles;
+  unsigned tiles;  // of all images
 
   static Geometry of(const StemProblem& p) {
     const auto small = [](Index v) { return static_cast<int>(v); };
     const Index rows = divide_up(p.p, kTile), columns = divide_up(p.q, kTile);
-    return {small(p.h),          small(p.w),
-            small(p.k),          small(p.p),
-            small(p.q),          small(p.before_h),
-            small(p.before_w),   small(rows),
-            small(columns),      small(divide_up(p.k, kTileChannels)),
-            p.n * rows * columns};
+    return {small(p.h),
+            small(p.w),
+            small(p.k),
+            small(p.p),
+            small(p.q),
+            small(p.before_h),
+            small(p.before_w),
+            static_cast<unsigned>(rows),
+            static_cast<unsigned>(columns),
+            static_cast<unsigned>(divide_up(p.k, kTileChannels)),
+            narrow_count("stem convolution", p.n, p.n * rows * columns)};
   }
 };
 
@@ -40,9 +46,9 @@ struct Tile {
   int p, q;
 };
 
-__device__ __forceinline__ Tile tile_of(const Geometry& g, Index tile) {
-  const Index row = tile / g.tile_columns;
-  return {row / g.tile_rows, static_cast<int>(row % g.tile_rows) * kTile,
+__device__ __forceinline__ Tile tile_of(const Geometry& g, unsigned tile) {
+  const unsigned row = tile / g.tile_columns;
+  return {Index{row / g.tile_rows}, static_cast<int>(row % g.tile_rows) * kTile,
           static_cast<int>(tile % g.tile_columns) * kTile};
 }
 
@@ -56,26 +62,37 @@ __device__ __forceinline__ int groups_in(const Geometry& g, int first_channel) {
 template <int Threads, class T>
 __device__ __forceinline__ void load_input(const Geometry& g, const Tile& tile, const T* x,
                                            float* input) {
-  const int first_row = 2 * tile.p - g.before_h, first_value = 3 * (2 * tile.q - g.before_w);
-  const auto h = static_cast<unsigned>(g.h), row_values = static_cast<unsigned>(3 * g.w);
+  constexpr int kWarps = Threads / kWarpSize;
+  constexpr int kRows = (kInputRows + kWarps - 1) / kWarps;
+  constexpr int kSpans = (kInputPitch + kWarpSize - 1) / kWarpSize;
+  const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  const int first_row = 2 * tile.p - g.before_h + warp;
+  const int first_value = 3 * (2 * tile.q - g.before_w) + lane;
+  const int row_values = 3 * g.w;
   x += tile.image * g.h * row_values;
-  // All loads are under way before the first store waits for one.
-  constexpr int kLoads = (kInputCount + Threads - 1) / Threads;
-  float values[kLoads];
+  // A warp reads whole rows. All loads are under way before the first store waits for one.
+  float values[kRows][kSpans];
 #pragma unroll
-  for (int j = 0; j < kLoads; ++j) {
-    const int i = static_cast<int>(threadIdx.x) + j * Threads;
-    const auto row = static_cast<unsigned>(first_row + i / kInputPitch);
-    const auto value = static_cast<unsigned>(first_value + i % kInputPitch);
-    // A place before the image is a very large unsigned one.
-    const bool inside = row < h && value < row_values;
-    values[j] = inside ? to_float(x[Index{row} * row_values + value]) : 0.0f;
+  for (int i = 0; i < kRows; ++i) {
+    const int row = first_row + i * kWarps;
+    const Index at = Index{row} * row_values + first_value;
+#pragma unroll
+    for (int j = 0; j < kSpans; ++j) {
+      // A place before the image is a very large unsigned one.
+      const bool inside =
+          static_cast<unsigned>(row) < static_cast<unsigned>(g.h) &&
+          static_cast<unsigned>(first_value + j * kWarpSize) < static_cast<unsigned>(row_values);
+      values[i][j] = inside ? to_float(x[at + j * kWarpSize]) : 0.0f;
+    }
   }
 #pragma unroll
-  for (int j = 0; j < kLoads; ++j) {
-    const int i = static_cast<int>(threadIdx.x) + j * Threads;
-    if (i < kInputCount) input[i] = values[j];
-  }
+  for (int i = 0; i < kRows; ++i)
+#pragma unroll
+    for (int j = 0; j < kSpans; ++j) {
+      const int row = warp + i * kWarps, value = lane + j * kWarpSize;
+      if (row < kInputRows && value < kInputPitch) input[row * kInputPitch + value] = values[i][j];
+    }
 }
 
 // Count values, a multiple of 4, from 16-byte aligned shared memory.

@@ -1,11 +1,12 @@
 // Weight gradient of the stem on the GPU. Stage 1: a block sums a fixed range of tiles; a thread
 // owns one row of the window times eight channels, 9 x 8 sums in registers, and one output row of
-// each tile. Stage 2 (partial_sums.cuh) sums blocks.
+// each tile. Stage 2 (ordered_sum.h) sums blocks.
 #include <algorithm>
 
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/mma.cuh"
-#include "kernels/cuda/partial_sums.cuh"
+#include "kernels/cuda/ordered_sum.h"
+#include "kernels/cuda/requirements.cuh"
 #include "kernels/cuda/stem.cuh"
 
 namespace dfengine::cuda {
@@ -101,22 +102,21 @@ __device__ __forceinline__ void reduce_block(const Geometry& g, int first_channe
 // x [n, h, w, 3], dy [n, p, q, k], partials [ranges, 3, 3, 3, k].
 template <class T>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
-    stem_weight_kernel(Geometry g, Index tiles_per_block, const T* __restrict__ x,
+    stem_weight_kernel(Geometry g, unsigned tiles_per_block, const T* __restrict__ x,
                        const T* __restrict__ dy, float* __restrict__ partials) {
   DF_DYNAMIC_SHARED(memory);
   auto* const input = reinterpret_cast<float*>(memory);
   auto* const gradient = reinterpret_cast<T*>(input + kInputCount);
-  const Index range = Index{blockIdx.x} / g.channel_tiles;
-  const int first_channel =
-      static_cast<int>(blockIdx.x % static_cast<unsigned>(g.channel_tiles)) * kTileChannels;
+  const unsigned range = blockIdx.x / g.channel_tiles;
+  const int first_channel = static_cast<int>(blockIdx.x % g.channel_tiles) * kTileChannels;
   const int groups = groups_in(g, first_channel);
   const int row = static_cast<int>(threadIdx.x) / kOwners;
   const int r = static_cast<int>(threadIdx.x) % kOwners / kTileGroups;
   const int group = static_cast<int>(threadIdx.x) % kTileGroups;
   float sums[9][kVector] = {};
-  const Index end =
+  const unsigned end =
       (range + 1) * tiles_per_block < g.tiles ? (range + 1) * tiles_per_block : g.tiles;
-  for (Index i = range * tiles_per_block; i < end; ++i) {
+  for (unsigned i = range * tiles_per_block; i < end; ++i) {
     const Tile tile = tile_of(g, i);
     __syncthreads();
     load_gradient(g, tile, first_channel, groups, dy, gradient);
@@ -128,11 +128,11 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
       add_row(input + (2 * row + r) * kInputPitch,
               gradient + row * kGradientPitch * kTileChannels + group * kVector, sums);
   }
-  reduce_block(g, first_channel, groups, sums, input, partials + range * 27 * g.k);
+  reduce_block(g, first_channel, groups, sums, input, partials + Index{range} * 27 * g.k);
 }
 
-Index tiles_per_block(const Geometry& g) {
-  return divide_up(g.tiles, divide_up(kBlocks, g.channel_tiles));
+unsigned tiles_per_block(const Geometry& g) {
+  return static_cast<unsigned>(divide_up(g.tiles, divide_up(kBlocks, g.channel_tiles)));
 }
 
 Index ranges(const Geometry& g) {
@@ -152,7 +152,7 @@ void stem_backward_weight(Stream stream, const StemProblem& p, const T* x, const
   const Geometry g = Geometry::of(p);
   launch(stream, "stem weight gradient", stem_weight_kernel<T>, blocks(ranges(g) * g.channel_tiles),
          kThreads, shared_bytes<T>(), g, tiles_per_block(g), x, dy, scratch);
-  sum_partials(stream, ranges(g), 27 * p.k, scratch, dw);
+  ordered_sum(stream, ranges(g), 27 * p.k, ranges(g), scratch, dw);
 }
 
 #define DF_INSTANTIATE(T)                                                                    \

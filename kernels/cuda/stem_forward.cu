@@ -2,6 +2,7 @@
 // weights in shared memory, a thread 4 neighbouring outputs of 8 channels.
 #include "kernels/cuda/epilogue.cuh"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/requirements.cuh"
 #include "kernels/cuda/stem.cuh"
 
 namespace dfengine::cuda {
@@ -55,9 +56,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
   DF_DYNAMIC_SHARED(memory);
   auto* const input = reinterpret_cast<float*>(memory);
   float* const weights = input + kInputCount;
-  const Tile tile = tile_of(g, Index{blockIdx.x} / g.channel_tiles);
-  const int first_channel =
-      static_cast<int>(blockIdx.x % static_cast<unsigned>(g.channel_tiles)) * kTileChannels;
+  const Tile tile = tile_of(g, blockIdx.x / g.channel_tiles);
+  const int first_channel = static_cast<int>(blockIdx.x % g.channel_tiles) * kTileChannels;
   const int groups = groups_in(g, first_channel);
   load_weights(g, first_channel, groups, w, weights);
   load_input<kThreads>(g, tile, x, input);
@@ -86,8 +86,8 @@ void stem_forward(Stream stream, const StemProblem& p, const T* x, const T* w,
                   const Epilogue<T, float>& epilogue, T* y) {
   require_vectors("stem convolution", p.k, {w, y, epilogue.bias, epilogue.residual});
   const Geometry g = Geometry::of(p);
-  launch(stream, "stem convolution", stem_kernel<T>, blocks(g.tiles * g.channel_tiles), kThreads,
-         kSharedBytes, g, x, w, epilogue, y);
+  launch(stream, "stem convolution", stem_kernel<T>, blocks(Index{g.tiles} * g.channel_tiles),
+         kThreads, kSharedBytes, g, x, w, epilogue, y);
 }
 
 #define DF_INSTANTIATE(T)                                                    \
