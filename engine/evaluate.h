@@ -4,7 +4,7 @@
 #include <functional>
 
 #include "engine/data/loader.h"
-#include "engine/metrics.h"
+#include "engine/metrics/classification.h"
 #include "engine/predictor.h"
 
 namespace dfengine {

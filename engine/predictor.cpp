@@ -1,7 +1,6 @@
 #include "engine/predictor.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "kernels/error.h"
@@ -73,12 +72,6 @@ Index Predictor::bytes() const {
   Index total = 0;
   for (const auto& [n, b] : bound_) total += b.arena.bytes() + b.plan.prepared_bytes();
   return total;
-}
-
-double sigmoid(double z) {
-  if (z >= 0) return 1.0 / (1.0 + std::exp(-z));
-  const double e = std::exp(z);
-  return e / (1.0 + e);
 }
 
 }  // namespace dfengine

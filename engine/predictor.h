@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "engine/executor.h"
+#include "engine/metrics/calibration.h"
 #include "engine/model.h"
 
 namespace dfengine {
@@ -45,8 +46,5 @@ class Predictor {
   Index width_ = 0;
   std::map<Index, Bound> bound_;  // by batch
 };
-
-// sigmoid(z), without overflow.
-double sigmoid(double z);
 
 }  // namespace dfengine

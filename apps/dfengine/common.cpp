@@ -121,11 +121,4 @@ void require_number(const std::filesystem::path& model, double prob) {
                          ": its output is not a number: the weights are damaged or diverged");
 }
 
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + "\"";
-}
-
 }  // namespace dfengine

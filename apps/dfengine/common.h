@@ -65,7 +65,4 @@ std::string clock_text(double seconds);
 // Throws ModelFileError naming the model's file unless the probability is a number.
 void require_number(const std::filesystem::path& model, double prob);
 
-// A CSV field; one with a comma, a quote or a line break gets quotes (RFC 4180).
-std::string csv_field(const std::string& text);
-
 }  // namespace dfengine

@@ -6,6 +6,7 @@
 
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
+#include "engine/data/csv.h"
 #include "engine/evaluate.h"
 #include "engine/train/run_files.h"
 #include "kernels/error.h"

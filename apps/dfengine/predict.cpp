@@ -7,6 +7,7 @@
 
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
+#include "engine/data/csv.h"
 #include "engine/predictor.h"
 #include "kernels/error.h"
 

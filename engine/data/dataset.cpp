@@ -59,8 +59,8 @@ void add_class(const fs::path& split, int label, Dataset& dataset) {
   const std::size_t before = dataset.samples.size();
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
     if (!is_picture(entry.path()) || !entry.is_regular_file()) continue;
-    const std::string relative = entry.path().lexically_relative(dataset.root).generic_string();
-    dataset.samples.push_back({entry.path(), relative, label});
+    dataset.samples.push_back(
+        {entry.path().lexically_relative(dataset.root).generic_string(), label});
   }
   if (dataset.samples.size() == before) {
     throw DataError(fmt::format("{} holds no picture (jpg jpeg png bmp); {}", folder.string(),

@@ -13,8 +13,7 @@ namespace dfengine {
 
 // label 1 = fake (the positive class), 0 = real.
 struct Sample {
-  std::filesystem::path path;
-  std::string relative;  // to Dataset::root, with '/'
+  std::string relative;  // to Dataset::root, with '/'; or absolute
   int label = 0;
 };
 
@@ -23,6 +22,7 @@ struct Dataset {
   std::string split;
   std::vector<Sample> samples;
 
+  std::filesystem::path path(const Sample& sample) const { return root / sample.relative; }
   Index count(int label) const;
 };
 

@@ -130,7 +130,7 @@ Index crop_start(Index in, Index out) {
 
 }  // namespace
 
-void prepare_image(const Image& image, Crop crop, Index size, Resizer& resizer, std::uint8_t* out) {
+void prepare_image(ImageView image, Crop crop, Index size, Resizer& resizer, std::uint8_t* out) {
   if (size < 1 || image.h < 1 || image.w < 1) {
     throw ShapeError(fmt::format("cannot prepare a picture of {} x {} pixels as {} x {}", image.w,
                                  image.h, size, size));

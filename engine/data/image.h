@@ -21,6 +21,25 @@ struct Image {
   std::vector<std::uint8_t> rgb;
 };
 
+// A picture that someone else owns, to be changed in place; rgb [h, w, 3].
+struct Pixels {
+  std::uint8_t* rgb = nullptr;
+  Index h = 0;
+  Index w = 0;
+
+  std::size_t bytes() const { return static_cast<std::size_t>(h * w * 3); }
+};
+
+// The same to be read only.
+struct ImageView {
+  const std::uint8_t* rgb = nullptr;
+  Index h = 0;
+  Index w = 0;
+
+  ImageView(const Image& image) : rgb(image.rgb.data()), h(image.h), w(image.w) {}
+  ImageView(const Pixels& pixels) : rgb(pixels.rgb), h(pixels.h), w(pixels.w) {}
+};
+
 // What a picture file may claim. A longer side would let a thin picture ask for gigabytes of
 // resize rows; JPEG itself ends at 65535.
 constexpr Index kMaxImageSide = 65535;
@@ -39,7 +58,7 @@ Image decode_image(std::span<const std::byte> bytes, const std::string& name);
 enum class Crop { None, Center };
 
 // out [size, size, 3]. Throws ShapeError for an empty image or size < 1.
-void prepare_image(const Image& image, Crop crop, Index size, Resizer& resizer, std::uint8_t* out);
+void prepare_image(ImageView image, Crop crop, Index size, Resizer& resizer, std::uint8_t* out);
 
 // image [size, size, 3], mirrored left to right in place.
 void mirror(std::uint8_t* image, Index size);

@@ -141,8 +141,8 @@ void Loader::make_sample(std::uint32_t index, std::uint64_t epoch, Resizer& resi
   if (cache_ && cached_[index]) {
     std::memcpy(out, cache_.get() + index * bytes, bytes);
   } else {
-    prepare_image(decode_image(dataset_.samples[index].path), options_.crop, options_.size, resizer,
-                  out);
+    prepare_image(decode_image(dataset_.path(dataset_.samples[index])), options_.crop,
+                  options_.size, resizer, out);
     if (cache_) {
       std::memcpy(cache_.get() + index * bytes, out, bytes);
       cached_[index] = 1;

@@ -51,8 +51,8 @@ void Resizer::Axis::prepare(Index in_size, Index out_size, Index first_output, I
 }
 
 // One input row [in.w, 3] to out [x_.count, 3].
-void Resizer::make_columns(const Image& in, Index row, std::uint8_t* out) const {
-  const std::uint8_t* pixels = in.rgb.data() + row * in.w * 3;
+void Resizer::make_columns(ImageView in, Index row, std::uint8_t* out) const {
+  const std::uint8_t* pixels = in.rgb + row * in.w * 3;
   for (Index i = 0; i < x_.count; ++i) {
     const Axis::Span span = x_.spans[static_cast<std::size_t>(i)];
     const std::int32_t* weight = x_.weights.data() + i * x_.stride;
@@ -83,11 +83,11 @@ void Resizer::make_row(Index y, Index first_row, std::uint8_t* out) {
   for (Index i = 0; i < n; ++i) out[i] = to_pixel(sums[i]);
 }
 
-void Resizer::resize(const Image& in, Index h, Index w, std::uint8_t* out) {
+void Resizer::resize(ImageView in, Index h, Index w, std::uint8_t* out) {
   resize_window(in, h, w, {0, 0, h, w}, out);
 }
 
-void Resizer::resize_window(const Image& in, Index h, Index w, const Window& window,
+void Resizer::resize_window(ImageView in, Index h, Index w, const Window& window,
                             std::uint8_t* out) {
   if (in.h < 1 || in.w < 1 || window.h < 1 || window.w < 1 || window.top < 0 || window.left < 0 ||
       window.top + window.h > h || window.left + window.w > w) {
@@ -97,7 +97,7 @@ void Resizer::resize_window(const Image& in, Index h, Index w, const Window& win
   const Index row_bytes = window.w * 3;
   if (in.h == h && in.w == w) {
     for (Index y = 0; y < window.h; ++y) {
-      const auto* row = in.rgb.data() + ((window.top + y) * w + window.left) * 3;
+      const auto* row = in.rgb + ((window.top + y) * w + window.left) * 3;
       std::memcpy(out + y * row_bytes, row, static_cast<std::size_t>(row_bytes));
     }
     return;

@@ -25,10 +25,10 @@ struct Window {
 class Resizer {
  public:
   // out [h, w, 3]. Throws ShapeError for an empty image or target.
-  void resize(const Image& in, Index h, Index w, std::uint8_t* out);
+  void resize(ImageView in, Index h, Index w, std::uint8_t* out);
   // The window of the same result, out [window.h, window.w, 3], without computing the rest.
   // Throws ShapeError when the window does not lie in h x w.
-  void resize_window(const Image& in, Index h, Index w, const Window& window, std::uint8_t* out);
+  void resize_window(ImageView in, Index h, Index w, const Window& window, std::uint8_t* out);
 
  private:
   // How the outputs first .. first+count-1 of one axis follow from its inputs.
@@ -45,7 +45,7 @@ class Resizer {
     void prepare(Index in_size, Index out_size, Index first_output, Index outputs);
   };
 
-  void make_columns(const Image& in, Index row, std::uint8_t* out) const;
+  void make_columns(ImageView in, Index row, std::uint8_t* out) const;
   void make_row(Index y, Index first_row, std::uint8_t* out);
 
   Axis x_, y_;

@@ -130,6 +130,19 @@ __device__ __forceinline__ float warp_sum(float x) {
   return x;
 }
 
+// Sum over a block of `Threads` threads in a fixed order; thread 0 has it. Called once per kernel.
+template <int Threads>
+__device__ float block_sum(float x) {
+  __shared__ float warps[Threads / kWarpSize];
+  x = warp_sum(x);
+  if (threadIdx.x % kWarpSize == 0) warps[threadIdx.x / kWarpSize] = x;
+  __syncthreads();
+  float sum = 0.0f;
+  if (threadIdx.x == 0)
+    for (int i = 0; i < Threads / kWarpSize; ++i) sum += warps[i];
+  return sum;
+}
+
 constexpr Index divide_up(Index a, Index b) {
   return (a + b - 1) / b;
 }

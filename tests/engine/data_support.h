@@ -1,6 +1,7 @@
 // What the tests of engine/data share: goldens, a picture formula, a folder of their own.
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
@@ -40,6 +41,13 @@ inline std::vector<std::uint8_t> from_hex(const std::string& hex) {
     bytes.push_back(static_cast<std::uint8_t>(std::stoi(hex.substr(i, 2), nullptr, 16)));
   }
   return bytes;
+}
+
+// The hash of make_data_goldens.py.
+inline std::string fnv(const std::vector<std::uint8_t>& bytes) {
+  std::uint64_t value = 0xCBF29CE484222325u;
+  for (std::uint8_t byte : bytes) value = (value ^ byte) * 0x100000001B3u;
+  return fmt::format("{:016x}", value);
 }
 
 // The picture of make_data_goldens.py, pattern(h, w); `shift` makes different ones.

@@ -28,7 +28,7 @@ TEST(ScanSplit, FindsAndSortsPictures) {
   std::vector<std::string> names;
   for (const Sample& s : data.samples) {
     names.push_back(s.relative);
-    EXPECT_EQ(s.path, dir.path() / s.relative);
+    EXPECT_EQ(data.path(s), dir.path() / s.relative);
     EXPECT_EQ(s.label, s.relative.starts_with("train/fake") ? 1 : 0);
   }
   EXPECT_EQ(names,
@@ -122,7 +122,7 @@ TEST(ScanSplit, RealFaces) {
   const Dataset data = scan_split(faces, "test");
   EXPECT_GT(data.count(0), 0);
   EXPECT_EQ(data.count(0), data.count(1));
-  const Image face = decode_image(data.samples.front().path);
+  const Image face = decode_image(data.path(data.samples.front()));
   EXPECT_EQ(face.h, 256);
   EXPECT_EQ(face.w, 256);
 }

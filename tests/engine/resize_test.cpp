@@ -12,12 +12,6 @@ namespace {
 
 using test::pattern;
 
-std::string fnv(const std::vector<std::uint8_t>& bytes) {
-  std::uint64_t value = 0xCBF29CE484222325u;
-  for (std::uint8_t byte : bytes) value = (value ^ byte) * 0x100000001B3u;
-  return fmt::format("{:016x}", value);
-}
-
 TEST(Resize, BitEqualToPillowAndTorchvision) {
   const auto cases = test::golden("data_resize.json")["cases"];
   ASSERT_GT(cases.size(), 20u);
@@ -38,7 +32,7 @@ TEST(Resize, BitEqualToPillowAndTorchvision) {
     for (std::size_t i = 0; i < expected.size(); ++i) {
       ASSERT_EQ(int{out[i * stride]}, int{expected[i]}) << "byte " << i * stride;
     }
-    EXPECT_EQ(fnv(out), c["fnv"].get<std::string>());
+    EXPECT_EQ(test::fnv(out), c["fnv"].get<std::string>());
   }
 }
 

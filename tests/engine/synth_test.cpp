@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "engine/data/image.h"
-#include "engine/metrics.h"
+#include "engine/metrics/classification.h"
 #include "engine/synth/upsample.h"
 #include "kernels/error.h"
 #include "tests/support/tolerance.h"

@@ -1,29 +1,25 @@
-"""Makes the goldens of engine/data and engine/metrics: what Pillow, torchvision and scikit-learn say.
+"""Makes the goldens of engine/data: what Pillow and torchvision say.
 
     python tests/golden/make_data_goldens.py
 
-Writes data_resize.json, data_metrics.json, data_images.json and the pictures in images/ next to
-itself. All pictures are computed here; none comes from elsewhere. The versions used stand in each
-file under "made_with".
+Writes data_resize.json, data_images.json and the pictures in images/ next to itself. All pictures
+are computed here; none comes from elsewhere. The versions used stand in each file under
+"made_with".
 """
 import json
-import math
 import struct
-import warnings
 import zlib
 from pathlib import Path
 
 import numpy as np
 import PIL
-import sklearn
 import torchvision
 from PIL import Image
-from sklearn import metrics
 from torchvision.transforms import functional as F
 
 HERE = Path(__file__).parent
 IMAGES = HERE / "images"
-MADE_WITH = f"Pillow {PIL.__version__}, torchvision {torchvision.__version__}, scikit-learn {sklearn.__version__}"
+MADE_WITH = f"Pillow {PIL.__version__}, torchvision {torchvision.__version__}"
 
 
 def pattern(h, w):
@@ -74,46 +70,6 @@ def resize_goldens():
         w, h = F.resize(picture, side).size  # torchvision's rule for the long side
         out = F.center_crop(resize(picture, h, w), size)
         cases.append(entry(out, kind="center", in_h=ih, in_w=iw, out_h=size, out_w=size))
-    return {"made_with": MADE_WITH, "cases": cases}
-
-
-def metric_case(name, prob, label, threshold):
-    prob, label = np.asarray(prob, np.float64), np.asarray(label)
-    call = (prob >= threshold).astype(int)
-    tn, fp, fn, tp = (int(v) for v in metrics.confusion_matrix(label, call, labels=[0, 1]).ravel())
-    both = len(set(label.tolist())) == 2
-    return {
-        "name": name, "prob": prob.tolist(), "label": label.tolist(), "threshold": threshold,
-        "tn": tn, "fp": fp, "fn": fn, "tp": tp,
-        "accuracy": float(metrics.accuracy_score(label, call)),
-        "precision": float(metrics.precision_score(label, call, zero_division=0)),
-        "recall": float(metrics.recall_score(label, call, zero_division=0)),
-        "f1": float(metrics.f1_score(label, call, zero_division=0)),
-        "roc_auc": float(metrics.roc_auc_score(label, prob)) if both else None,
-        "log_loss": float(metrics.log_loss(label, prob, labels=[0, 1])),
-    }
-
-
-def metric_goldens():
-    rng = np.random.default_rng(5)
-    label = rng.integers(0, 2, 97)
-    smooth = 1 / (1 + np.exp(-(rng.normal(size=97) + 1.5 * (label - 0.5))))
-    cases = [
-        metric_case("smooth", smooth, label, 0.5),
-        metric_case("other threshold", smooth, label, 0.31),
-        metric_case("many ties", np.round(smooth * 4) / 4, label, 0.5),
-        metric_case("all tied", np.full(97, 0.5), label, 0.5),
-        metric_case("nothing called fake", smooth * 0.1, label, 0.5),
-        metric_case("all called fake", smooth, label, 0.0),
-        metric_case("only fake", smooth[label == 1], label[label == 1], 0.5),
-        metric_case("only real", smooth[label == 0], label[label == 0], 0.5),
-        metric_case("only real, none called fake", smooth[label == 0] * 0.1, label[label == 0], 0.5),
-        metric_case("extreme right", label.astype(float), label, 0.5),
-        metric_case("extreme wrong", 1.0 - label, label, 0.5),
-        metric_case("near the ends", np.where(smooth > 0.5, 1 - 1e-17, 1e-300), label, 0.5),
-        metric_case("on the threshold", [0.5, 0.5, math.nextafter(0.5, 0)], [1, 0, 1], 0.5),
-        metric_case("one sample", [0.25], [1], 0.5),
-    ]
     return {"made_with": MADE_WITH, "cases": cases}
 
 
@@ -225,7 +181,5 @@ def write(name, goldens):
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("ignore")  # undefined ratios: set to 0 on purpose
     write("data_resize.json", resize_goldens())
-    write("data_metrics.json", metric_goldens())
     write("data_images.json", image_goldens())

@@ -1,5 +1,6 @@
 #include "kernels/cuda/emulated/emulator.h"
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -29,8 +30,27 @@ struct Copy {
   std::size_t bytes;
 };
 
+// A place to go on from. The first switch to a stack needs ucontext; later ones jump, since
+// swapcontext asks the kernel for the signal mask each time. The address sanitizer forbids jumps.
+struct Context {
+  ucontext_t full{};
+  jmp_buf light{};
+  bool started = false;
+};
+
+void switch_context(Context& from, Context& to) {
+#if defined(__SANITIZE_ADDRESS__)
+  swapcontext(&from.full, &to.full);
+#else
+  if (_setjmp(from.light) != 0) return;
+  if (to.started) _longjmp(to.light, 1);
+  to.started = true;
+  setcontext(&to.full);
+#endif
+}
+
 struct Fiber {
-  ucontext_t context{};
+  Context context;
   std::unique_ptr<std::byte[]> stack;
   void* fake_stack = nullptr;  // the address sanitizer's
   State state = State::Done;
@@ -44,7 +64,7 @@ struct Fiber {
 struct Machine {
   std::mutex mutex;
   Order order = Order::Forward;
-  ucontext_t scheduler{};
+  Context scheduler;
   void* scheduler_fake_stack = nullptr;
   std::vector<Fiber> fibers;
   int live = 0;  // fibers of this launch
@@ -84,7 +104,7 @@ void back_to_scheduler(State state) {
   fiber.state = state;
   before_switch(state == State::Done ? nullptr : &fiber.fake_stack, scheduler_stack,
                 scheduler_stack_bytes);
-  swapcontext(&fiber.context, &m.scheduler);
+  switch_context(fiber.context, m.scheduler);
   after_switch(fiber.fake_stack);
 }
 
@@ -100,7 +120,8 @@ void resume(Fiber& fiber) {
   Machine& m = machine();
   m.running = &fiber;
   before_switch(&m.scheduler_fake_stack, fiber.stack.get(), kStackBytes);
-  swapcontext(&m.scheduler, &fiber.context);
+  m.scheduler.started = true;
+  switch_context(m.scheduler, fiber.context);
   after_switch(m.scheduler_fake_stack);
   m.running = nullptr;
 }
@@ -113,11 +134,13 @@ void start(Fiber& fiber, const Thread& thread) {
   fiber.open.clear();
   fiber.fake_stack = nullptr;
   fiber.exchanges = 0;
-  getcontext(&fiber.context);
-  fiber.context.uc_stack.ss_sp = fiber.stack.get();
-  fiber.context.uc_stack.ss_size = kStackBytes;
-  fiber.context.uc_link = nullptr;
-  makecontext(&fiber.context, fiber_main, 0);
+  ucontext_t& context = fiber.context.full;
+  getcontext(&context);
+  context.uc_stack.ss_sp = fiber.stack.get();
+  context.uc_stack.ss_size = kStackBytes;
+  context.uc_link = nullptr;
+  makecontext(&context, fiber_main, 0);
+  fiber.context.started = false;
 }
 
 using Fibers = std::vector<Fiber>::iterator;

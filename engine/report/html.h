@@ -1,0 +1,64 @@
+// One self-contained HTML page: text, figures, tables and pictures, no script, no network. Follows
+// the reader's light or dark setting and fits a phone.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "engine/report/svg_chart.h"
+
+namespace dfengine::report {
+
+// Rows as wide as columns. The first text_columns are text, the others numbers (right-aligned).
+// A table wider than the page scrolls inside its own box.
+struct Table {
+  std::string caption;
+  std::vector<std::string> columns;
+  std::vector<std::vector<std::string>> rows;
+  std::size_t text_columns = 1;
+};
+
+// A figure people look for first.
+struct Tile {
+  std::string name, value, note;
+};
+
+// data: a data: URI. The first caption line stands out, in the colour of `ink`.
+struct Picture {
+  std::string data;
+  std::string alt;
+  std::vector<std::string> caption;
+  Ink ink = Ink::Muted;
+};
+
+// All text is escaped; only charts are taken as they are.
+class Page {
+ public:
+  // The title also heads the page; `subtitle` says what it is about, in a line.
+  Page(std::string_view title, std::string_view subtitle);
+
+  // Begins a section.
+  void section(std::string_view heading);
+  void text(std::string_view paragraph);
+  void tiles(const std::vector<Tile>& tiles);
+  // Elements from svg(), side by side where the page is wide enough.
+  void charts(const std::vector<std::string>& svgs);
+  // Throws ShapeError for a row of another width than the columns.
+  void table(const Table& table);
+  void pictures(const std::vector<Picture>& pictures);
+  // Name and value, one below the other.
+  void facts(const std::vector<std::pair<std::string, std::string>>& facts);
+  // Preformatted, scrolls inside its own box.
+  void code(std::string_view text);
+
+  std::string html() const;
+
+ private:
+  std::string title_, subtitle_;
+  std::string body_;
+  bool in_section_ = false;
+};
+
+}  // namespace dfengine::report

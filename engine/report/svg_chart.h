@@ -1,0 +1,86 @@
+// Charts as SVG: lines, steps, histograms, bars with intervals, confusion matrices. Every chart is
+// drawn 420 units wide, so that it stays legible at phone width; colours follow the reader's light
+// or dark setting.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/report/axis.h"
+#include "kernels/shape.h"
+
+namespace dfengine::report {
+
+// Colours by meaning: the two classes keep theirs on every page.
+enum class Ink { Real, Fake, Muted, A, B, C, D, E, F };
+// Of the i-th of several runs; repeats after six.
+Ink ink_of(std::size_t i);
+
+enum class Shape {
+  Line,
+  Step,  // holds each y until the next x
+  Bars,  // histogram: x has one edge more than y has heights
+};
+
+struct Series {
+  std::string name;  // in the legend; empty: not listed
+  // Equally long, but for Bars. Points that are not finite leave a gap; points outside a fixed axis
+  // are drawn on its edge.
+  std::vector<double> x, y;
+  Ink ink = Ink::A;
+  Shape shape = Shape::Line;
+  bool dashed = false;
+  bool dots = false;                        // a dot on each point
+  std::vector<double> low = {}, high = {};  // with y's size: a whisker at each point
+};
+
+struct VerticalRule {
+  double x = 0;
+  std::string name;  // in the legend
+};
+
+struct Chart {
+  std::string title;
+  Axis x, y;
+  std::vector<Series> series;
+  std::vector<VerticalRule> rules = {};
+  bool square = false;  // equal lengths of both axes, as ROC curves are read
+};
+
+// One named value with its interval (low = high = value: none).
+struct Bar {
+  std::string name;
+  double value = 0, low = 0, high = 0;
+  Ink ink = Ink::A;
+};
+
+// Horizontal bars, one below the other; each carries its value as text. Bars begin at the axis'
+// low end.
+struct BarChart {
+  std::string title;
+  Axis axis;
+  std::vector<Bar> bars;
+  int decimals = 3;  // of the values written
+};
+
+// counts [rows x columns], row = true class, column = called class; shaded by the share of its row.
+struct MatrixChart {
+  std::string title;
+  std::vector<std::string> classes;
+  std::vector<std::vector<double>> cells;
+  int decimals = 0;
+};
+
+// An <svg> element for a page that holds chart_css() once. Throws ShapeError where the sizes within
+// a series or matrix disagree.
+std::string svg(const Chart& chart);
+std::string svg(const BarChart& chart);
+std::string svg(const MatrixChart& chart);
+
+// A file of its own from such an element: with its style and background.
+std::string svg_file(const std::string& element);
+
+// The style of all charts, light and dark.
+std::string chart_css();
+
+}  // namespace dfengine::report
