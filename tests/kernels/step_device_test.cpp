@@ -176,7 +176,7 @@ TEST(BceDevice, EqualsDoubleAndCountsRightOnes) {
       for (std::size_t i = 0; i < logits.size(); ++i)
         right += (logits[i] >= 0) == (targets[i] > 0.5);
       EXPECT_NEAR(loss_out.values()[0], loss, tolerance<float>(static_cast<double>(n), 91));
-      DeviceStructs<StepRecord> records(std::vector<StepRecord>(kStepRecords));
+      DeviceStructs<StepRecord> records{std::vector<StepRecord>(kStepRecords)};
       DeviceStructs<StepScalars> later(Scalars{{.position = kStepRecords + 5}});
       cuda::record_step(nullptr, n, z.data(), t.data(), loss_out.data(), later.data(),
                         records.data());
