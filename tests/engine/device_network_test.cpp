@@ -96,7 +96,7 @@ void check_step(Precision precision, const Trainable& trainable, float loss_scal
     double bound = allowed.gradient(name);
     if (name.ends_with(".bias") && !name.starts_with("head")) {
       const std::string scale = name.substr(0, name.size() - 4) + "weight";
-      bound = std::max(bound, Condition::shift(want.gradients.at(scale), unit_roundoff<T>()));
+      bound = std::max(bound, Condition::shift(want.gradients.at(scale), 2 * unit_roundoff<T>()));
     }
     EXPECT_LE(Condition::distance(v, got.at(name)), bound) << name;
   }

@@ -148,41 +148,49 @@ void start(Fiber& fiber, int index, const Thread& thread) {
   fiber.exchanges = 0;
 }
 
-// Lets those go on whose barrier is complete; false when nobody can. A block's barrier needs all of
-// its threads and a warp's all of its lanes, returned ones too: stricter than the hardware.
-bool release_barriers() {
-  Machine& m = machine();
-  const auto begin = m.fibers.begin(), end = begin + m.live;
-  const auto waits = [](State s) { return [s](const Fiber& f) { return f.state == s; }; };
-  bool released = false;
-  for (auto warp = begin; warp != end; warp += std::min<std::ptrdiff_t>(kWarp, end - warp)) {
-    const auto warp_end = warp + std::min<std::ptrdiff_t>(kWarp, end - warp);
-    if (!std::all_of(warp, warp_end, waits(State::AtWarpBarrier))) continue;
-    std::for_each(warp, warp_end, [](Fiber& f) { f.state = State::Ready; });
-    released = true;
-  }
-  if (released) return true;
-  if (!std::all_of(begin, end, waits(State::AtBlockBarrier))) return false;
-  std::for_each(begin, end, [](Fiber& f) { f.state = State::Ready; });
-  return true;
+using Fibers = std::deque<Fiber>::iterator;
+
+bool all_are(Fibers begin, Fibers end, State state) {
+  return std::all_of(begin, end, [=](const Fiber& f) { return f.state == state; });
 }
 
-void run_block() {
-  Machine& m = machine();
+void release(Fibers begin, Fibers end) {
+  std::for_each(begin, end, [](Fiber& f) { f.state = State::Ready; });
+}
+
+// As far as a warp comes without the others. A warp's barrier needs all of its lanes, and a block's
+// all of its threads, returned ones too: stricter than the hardware.
+void run_warp(Fibers begin, Fibers end) {
+  const auto count = end - begin;
   for (;;) {
-    for (int i = 0; i < m.live; ++i) {
-      Fiber& fiber =
-          m.fibers[static_cast<std::size_t>(m.order == Order::Forward ? i : m.live - 1 - i)];
+    for (std::ptrdiff_t i = 0; i < count; ++i) {
+      Fiber& fiber = begin[machine().order == Order::Forward ? i : count - 1 - i];
       if (fiber.state == State::Ready) resume(fiber);
     }
-    const auto done = std::count_if(m.fibers.begin(), m.fibers.begin() + m.live,
-                                    [](const Fiber& f) { return f.state == State::Done; });
-    if (done == m.live) return;
-    if (!release_barriers()) {
+    if (!all_are(begin, end, State::AtWarpBarrier)) return;
+    release(begin, end);
+  }
+}
+
+// One warp runs ahead of all others up to the block's next barrier, so that a missing one shows.
+void run_block() {
+  Machine& m = machine();
+  const auto begin = m.fibers.begin(), end = begin + m.live;
+  const int warps = (m.live + kWarp - 1) / kWarp;
+  for (;;) {
+    for (int i = 0; i < warps; ++i) {
+      const auto warp = begin + (m.order == Order::Forward ? i : warps - 1 - i) * kWarp;
+      run_warp(warp, warp + std::min<std::ptrdiff_t>(kWarp, end - warp));
+    }
+    if (all_are(begin, end, State::Done)) return;
+    if (!all_are(begin, end, State::AtBlockBarrier)) {
+      const auto done =
+          std::count_if(begin, end, [](const Fiber& f) { return f.state == State::Done; });
       m.fibers.clear();  // they stand in the middle of the kernel
       throw Error("emulated CUDA: a barrier that only some of the threads reach (" +
                   std::to_string(done) + " of " + std::to_string(m.live) + " have returned)");
     }
+    release(begin, end);
   }
 }
 
