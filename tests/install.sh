@@ -10,7 +10,7 @@ fail() {
 
 compiler=${CXX:-c++}
 headers=(libeigen3-dev libstb-dev libjpeg-dev libgtest-dev libbenchmark-dev libcli11-dev
-  nlohmann-json3-dev libfmt-dev libhdf5-dev libzip-dev libprotobuf-dev)
+  nlohmann-json3-dev libfmt-dev zlib1g-dev libzip-dev libprotobuf-dev)
 
 # The package of every tool or header that is not there, whoever installed the others.
 missing_packages() {
@@ -46,8 +46,8 @@ missing nlohmann-json3-dev
 #if !__has_include(<fmt/core.h>)
 missing libfmt-dev
 #endif
-#if !__has_include(<hdf5/serial/hdf5.h>) && !__has_include(<hdf5.h>)
-missing libhdf5-dev
+#if !__has_include(<zlib.h>)
+missing zlib1g-dev
 #endif
 #if !__has_include(<zip.h>)
 missing libzip-dev

@@ -7,7 +7,6 @@ cd "$(dirname "$0")/.."
 preset=${1:-cpu}
 tests/build.sh "$preset"
 
-export LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp:print_suppressions=0"
 status=0
 ctest --test-dir "build/$preset" --parallel "$(nproc)" --output-on-failure --no-tests=error || status=$?
 

@@ -52,6 +52,7 @@ bool looks_like_onnx(std::string_view text) {
 TensorFile parse_zip(std::span<const std::byte> bytes, const std::string& name) {
   ZipArchive archive(bytes, name);
   if (is_torch_zip(archive)) return parse_torch_zip(archive);
+  if (is_keras_zip(archive)) return parse_keras_zip(archive);
   throw ModelFileError(name +
                        ": is a zip archive, but neither torch.save's (data.pkl) nor Keras' "
                        "(model.weights.h5)");
@@ -105,7 +106,6 @@ TensorFile read_tensor_file(const std::filesystem::path& path) {
     case FileFormat::TorchPickle:
       return parse_torch_legacy(bytes, path.string());
     case FileFormat::Zip:
-      if (is_keras_zip(bytes)) return parse_keras_zip(bytes, path.string());
       return parse_zip(bytes, path.string());
     case FileFormat::Hdf5:
       return parse_hdf5(bytes, path.string());

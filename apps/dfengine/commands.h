@@ -10,7 +10,9 @@ void add_train(CLI::App& program);
 void add_eval(CLI::App& program);
 void add_predict(CLI::App& program);
 void add_embed(CLI::App& program);
+void add_compare(CLI::App& program);
 void add_convert(CLI::App& program);
+void add_explain(CLI::App& program);
 void add_info(CLI::App& program);
 void add_synth(CLI::App& program);
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <fstream>
 
 #include "engine/data/dataset.h"
 #include "engine/data/resize.h"
@@ -119,6 +120,23 @@ void require_number(const std::filesystem::path& model, double prob) {
   if (std::isnan(prob))
     throw ModelFileError(model.string() +
                          ": its output is not a number: the weights are damaged or diverged");
+}
+
+std::string command_line() {
+  std::ifstream stream("/proc/self/cmdline", std::ios::binary);
+  std::string line;
+  for (std::string word; std::getline(stream, word, '\0');) {
+    constexpr std::string_view kPlain =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=:,@%+";
+    std::string quoted = word;
+    if (word.empty() || word.find_first_not_of(kPlain) != word.npos) {
+      quoted = "'";
+      for (char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+      quoted += "'";
+    }
+    line += (line.empty() ? "" : " ") + quoted;
+  }
+  return line;
 }
 
 }  // namespace dfengine

@@ -65,4 +65,8 @@ std::string clock_text(double seconds);
 // Throws ModelFileError naming the model's file unless the probability is a number.
 void require_number(const std::filesystem::path& model, double prob);
 
+// The command line of this process as a shell would take it again; "" where the system does not
+// say.
+std::string command_line();
+
 }  // namespace dfengine

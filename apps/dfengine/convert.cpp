@@ -4,8 +4,10 @@
 #include <memory>
 
 #include "apps/dfengine/commands.h"
+#include "apps/dfengine/common.h"
 #include "engine/model.h"
 #include "engine/onnx_export.h"
+#include "engine/unfold.h"
 #include "kernels/error.h"
 #include "weights/read_file.h"
 #include "weights/sha256.h"
@@ -16,7 +18,39 @@ namespace {
 struct Arguments {
   std::filesystem::path in, out;
   std::string normalize = "inside";
+  bool unfold_bn = false;
+  std::vector<std::filesystem::path> calibrate;
+  int threads = 0;
 };
+
+// More pictures hardly move the statistics; the time they take would.
+constexpr std::size_t kMostCalibration = 1024;
+
+// At most that many of the list, evenly spaced: all folders have their share.
+std::vector<std::filesystem::path> sample(const std::vector<std::filesystem::path>& all) {
+  const std::size_t count = std::min(all.size(), kMostCalibration);
+  std::vector<std::filesystem::path> some;
+  for (std::size_t i = 0; i < count; ++i) some.push_back(all[i * all.size() / count]);
+  return some;
+}
+
+void unfold(Model& model, const Arguments& a) {
+  if (!is_bn_folded(model)) {
+    throw ModelFileError(a.in.string() +
+                         ": its batch norms are not folded, so --unfold-bn has nothing to do");
+  }
+  cpu::ThreadPool pool(a.threads > 0 ? a.threads : cpu::ThreadPool::available());
+  BatchNormUnfolder unfolder(model, pool);
+  const auto pictures = sample(list_pictures(a.calibrate));
+  const auto bad =
+      for_each_batch(pictures, model.crop, model.config.input_size,
+                     [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
+                       unfolder.add(pixels, static_cast<Index>(which.size()));
+                     });
+  for (const BadPicture& b : bad) fmt::print(stderr, "dfengine: left out: {}\n", b.reason);
+  unfolder.finish();
+  fmt::print("batch norm statistics of {} pictures\n", pictures.size() - bad.size());
+}
 
 void run_convert(const Arguments& a, bool normalize_given) {
   const std::string extension = a.out.extension().string();
@@ -24,12 +58,15 @@ void run_convert(const Arguments& a, bool normalize_given) {
   if (!onnx && extension != ".safetensors")
     throw UsageError(a.out.string() + ": the name must end in .safetensors or .onnx");
   if (!onnx && normalize_given) throw UsageError("--normalize is for .onnx");
+  if (onnx && a.unfold_bn)
+    throw UsageError("--unfold-bn is for .safetensors: an .onnx has its batch norms folded");
   Model model = load_model(a.in);
   // A model of ours keeps the weights it came from.
   if (!model.notes.contains("source_file")) {
     model.notes["source_file"] = a.in.filename().string();
     model.notes["source_sha256"] = weights::sha256_hex(weights::read_file(a.in));
   }
+  if (a.unfold_bn) unfold(model, a);
   if (onnx) {
     save_onnx(a.out, model, a.normalize == "inside" ? OnnxPixels::Raw : OnnxPixels::Normalized);
   } else {
@@ -57,6 +94,20 @@ void add_convert(CLI::App& program) {
               "mean and std make of pixel / 255")
           ->check(CLI::IsMember({"inside", "outside"}))
           ->capture_default_str();
+  CLI::Option* unfold_flag = command->add_flag(
+      "--unfold-bn", a->unfold_bn,
+      "Of weights whose batch norms are folded (ONNX): estimate their statistics on --calibrate's "
+      "pictures, so that all layers can be fine-tuned. Inference results stay");
+  CLI::Option* calibrate =
+      command
+          ->add_option("--calibrate", a->calibrate,
+                       "Pictures, or folders of them: at least 32, at best several hundred like "
+                       "those the model will see; of more than 1024 an even selection is used")
+          ->needs(unfold_flag);
+  unfold_flag->needs(calibrate);
+  command->add_option("--threads", a->threads, "Of --unfold-bn; 0: all this process may use")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   command->callback([a, normalize] { run_convert(*a, normalize->count() > 0); });
 }
 

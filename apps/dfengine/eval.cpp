@@ -8,6 +8,7 @@
 #include "apps/dfengine/common.h"
 #include "engine/data/csv.h"
 #include "engine/evaluate.h"
+#include "engine/report/report.h"
 #include "engine/train/run_files.h"
 #include "kernels/error.h"
 
@@ -89,7 +90,11 @@ void run_eval(const Arguments& a) {
   for (double prob : p.prob) require_number(a.model, prob);
   const Metrics m = compute_metrics(p.prob, p.label, model.threshold);
   print_table(m, model);
-  if (!a.output.empty()) write_files(a, to_json(m, model, a), dataset, p, model);
+  if (a.output.empty()) return;
+  write_files(a, to_json(m, model, a), dataset, p, model);
+  const std::vector<Interval> intervals = bootstrap_intervals(p.prob, p.label, model.threshold, 0);
+  report::write_evaluation_report(
+      a.output, {model, pool, dataset, p, intervals, a.model.string(), command_line()});
 }
 
 }  // namespace
@@ -100,7 +105,8 @@ void add_eval(CLI::App& program) {
   command->add_option("--model", a->model, "Model file, as train writes it")->required();
   command->add_option("--data", a->data, "Folder that holds the split")->required();
   command->add_option("--split", a->split, "Folder inside --data")->capture_default_str();
-  command->add_option("--output", a->output, "Folder for metrics.json and predictions.csv");
+  command->add_option("--output", a->output,
+                      "Folder for report.html, metrics.json and predictions.csv");
   command->add_flag("--no-progress", a->no_progress, "No progress line");
   a->device.add_to(*command);
   command->callback([a] { run_eval(*a); });

@@ -25,6 +25,8 @@ int run(int argc, char** argv) {
   dfengine::add_eval(program);
   dfengine::add_predict(program);
   dfengine::add_embed(program);
+  dfengine::add_explain(program);
+  dfengine::add_compare(program);
   dfengine::add_convert(program);
   dfengine::add_info(program);
   dfengine::add_synth(program);

@@ -9,6 +9,7 @@
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "engine/memory.h"
+#include "engine/report/report.h"
 #include "engine/train/run_files.h"
 
 namespace dfengine {
@@ -105,18 +106,23 @@ std::string describe(const TrainPhase& phase) {
   return fmt::format("all but the first {} blocks", phase.frozen_blocks);
 }
 
-TrainObserver make_observer(ProgressLine& line, bool progress) {
+void warn_of_folded_base(const std::string& weights) {
+  fmt::print(stderr,
+             "dfengine: warning: these weights have their batch norms folded into the "
+             "convolutions: the statistics are lost,\nand training the base at once changes what "
+             "it computes. First estimate them on pictures:\n  dfengine convert {} "
+             "OUT.safetensors --unfold-bn --calibrate DIR\nand train from OUT.safetensors, or keep "
+             "the base frozen (--freeze all)\n",
+             weights.empty() ? "IN" : weights);
+}
+
+TrainObserver make_observer(ProgressLine& line, bool progress, const std::string& weights) {
   TrainObserver o;
-  o.start = [](const TrainObserver::Start& s) {
+  o.start = [weights](const TrainObserver::Start& s) {
     fmt::print("train {} real + {} fake, valid {} real + {} fake; {} threads{}\n", s.train_real,
                s.train_fake, s.valid_real, s.valid_fake, s.threads,
                s.resumed ? fmt::format("; goes on at epoch {}", s.first_epoch) : "");
-    if (s.trains_folded_base)
-      fmt::print(stderr,
-                 "dfengine: warning: these weights have their batch norms folded into the "
-                 "convolutions: the statistics are lost,\nand training the base at once changes "
-                 "what it computes. Keep the base frozen (--freeze all), or start from\nweights "
-                 "with batch norms (.pth, .safetensors, .h5)\n");
+    if (s.trains_folded_base) warn_of_folded_base(weights);
   };
   o.phase = [](const TrainPhase& phase, Index planned) {
     fmt::print("training {}; planned memory {} MiB\n", describe(phase), planned >> 20);
@@ -161,7 +167,8 @@ void run_train(const CLI::App& command, const Arguments& a,
   std::signal(SIGINT, on_interrupt);
   ProgressLine line(!a.no_progress);
   const TrainResult result =
-      train(options, a.resume, make_observer(line, !a.no_progress), interrupted);
+      train(options, a.resume, make_observer(line, !a.no_progress, options.weights.string()),
+            interrupted);
   std::signal(SIGINT, SIG_DFL);
   line.clear();
   fmt::print("peak memory {} MiB (planned {} MiB and the program itself)\n",
@@ -172,9 +179,11 @@ void run_train(const CLI::App& command, const Arguments& a,
         ExitCode::Interrupted,
         fmt::format("interrupted in epoch {}; go on with: dfengine train --resume --output {}",
                     result.state.epoch + 1, folder)};
+  report::write_run_report(options.output, result.state, a.device.thread_count(), command_line());
   fmt::print("{}best epoch {} (validation AUC {:.4f}): {}/{}\n",
              result.end == TrainEnd::EarlyStop ? "stopped early; " : "", result.state.best_epoch,
              result.state.best_auc, folder, kBestModel);
+  fmt::print("report: {}/{}\n", folder, report::kReport);
 }
 
 }  // namespace

@@ -36,6 +36,8 @@ struct ImageView {
   Index h = 0;
   Index w = 0;
 
+  ImageView(const std::uint8_t* pixels, Index height, Index width)
+      : rgb(pixels), h(height), w(width) {}
   ImageView(const Image& image) : rgb(image.rgb.data()), h(image.h), w(image.w) {}
   ImageView(const Pixels& pixels) : rgb(pixels.rgb), h(pixels.h), w(pixels.w) {}
 };

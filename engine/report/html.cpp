@@ -33,15 +33,16 @@ overflow-wrap:anywhere}
 .charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,330px),1fr));
 gap:28px 32px;margin:8px 0 20px;align-items:start}
 .charts svg{display:block;width:100%;height:auto;max-width:480px}
-.scroll{overflow-x:auto;margin:0 0 20px}
-table{border-collapse:collapse;font-size:14px;min-width:min(100%,420px)}
+.tables{display:flex;flex-wrap:wrap;align-items:flex-start;gap:20px 56px;margin:0 0 20px}
+.scroll{overflow-x:auto;max-width:100%}
+table{border-collapse:collapse;font-size:14px}
 caption{text-align:left;color:var(--soft);padding:0 0 6px}
 th,td{padding:5px 14px 5px 0;text-align:right;white-space:nowrap;border-bottom:1px solid
 var(--line)}
 th{font-weight:600;vertical-align:bottom}
 th.t,td.t{text-align:left}
 td:last-child,th:last-child{padding-right:0}
-.pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(136px,1fr));gap:18px 14px;
+.pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(var(--w),1fr));gap:18px 14px;
 margin:8px 0 20px}
 figure{margin:0;min-width:0}
 figure img{display:block;width:100%;height:auto;border-radius:6px;background:var(--panel)}
@@ -49,13 +50,15 @@ figcaption{font-size:12.5px;line-height:1.45;margin-top:6px;color:var(--soft);
 overflow-wrap:anywhere}
 figcaption b{display:block;color:var(--text)}
 figcaption b.real{color:var(--real)}figcaption b.fake{color:var(--fake)}
-dl{display:grid;grid-template-columns:minmax(96px,max-content) minmax(0,1fr);gap:4px 20px;
-margin:0 0 20px}
-dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
+dl{margin:0 0 20px}dl.long{columns:300px 3;column-gap:40px}
+dl div{display:grid;grid-template-columns:152px minmax(0,1fr);gap:0 16px;padding:2px 0;
+break-inside:avoid}
+dt{color:var(--soft);overflow-wrap:anywhere}dd{margin:0;overflow-wrap:anywhere}
 pre{background:var(--panel);border-radius:8px;padding:12px 14px;margin:0 0 20px;overflow-x:auto;
 font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace}
 @media (max-width:600px){main{padding:20px 16px 48px}h1{font-size:22px}
-.tiles{grid-template-columns:repeat(2,minmax(0,1fr));gap:10px}.tiles b{font-size:21px}}
+.tiles{grid-template-columns:repeat(2,minmax(0,1fr));gap:10px}
+th,td{padding-right:10px}table{font-size:13.5px}.tiles b{font-size:21px}}
 @media print{section{break-inside:avoid}}
 )css";
 
@@ -88,7 +91,13 @@ void Page::charts(const std::vector<std::string>& svgs) {
   body_ += "</div>\n";
 }
 
-void Page::table(const Table& table) {
+void Page::tables(const std::vector<Table>& tables) {
+  body_ += "<div class=\"tables\">\n";
+  for (const Table& table : tables) one_table(table);
+  body_ += "</div>\n";
+}
+
+void Page::one_table(const Table& table) {
   const auto cells = [&](const std::vector<std::string>& row, const char* tag) {
     if (row.size() != table.columns.size())
       throw ShapeError(fmt::format("table \"{}\": a row of {} cells under {} columns",
@@ -108,8 +117,8 @@ void Page::table(const Table& table) {
   body_ += "</tbody></table></div>\n";
 }
 
-void Page::pictures(const std::vector<Picture>& pictures) {
-  body_ += "<div class=\"pictures\">\n";
+void Page::pictures(const std::vector<Picture>& pictures, int width) {
+  body_ += fmt::format("<div class=\"pictures\" style=\"--w:{}px\">\n", width);
   for (const Picture& p : pictures) {
     body_ += fmt::format("<figure><img src=\"{}\" alt=\"{}\"><figcaption>", escape(p.data),
                          escape(p.alt));
@@ -123,9 +132,11 @@ void Page::pictures(const std::vector<Picture>& pictures) {
 }
 
 void Page::facts(const std::vector<std::pair<std::string, std::string>>& facts) {
-  body_ += "<dl>\n";
+  constexpr std::size_t kColumn = 12;  // more read better beside each other
+  body_ += facts.size() > kColumn ? "<dl class=\"long\">\n" : "<dl>\n";
   for (const auto& [name, value] : facts)
-    body_ += fmt::format("<dt>{}</dt><dd>{}</dd>\n", escape(name), escape(value));
+    body_ += fmt::format("<div><dt>{}</dt><dd>{}</dd></div>\n", escape(name),
+                         value.empty() ? "-" : escape(value));
   body_ += "</dl>\n";
 }
 

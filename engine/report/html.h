@@ -46,8 +46,11 @@ class Page {
   // Elements from svg(), side by side where the page is wide enough.
   void charts(const std::vector<std::string>& svgs);
   // Throws ShapeError for a row of another width than the columns.
-  void table(const Table& table);
-  void pictures(const std::vector<Picture>& pictures);
+  void table(const Table& table) { tables({table}); }
+  // Side by side where the page is wide enough.
+  void tables(const std::vector<Table>& tables);
+  // As many beside each other as have room for `width` pixels each.
+  void pictures(const std::vector<Picture>& pictures, int width = 136);
   // Name and value, one below the other.
   void facts(const std::vector<std::pair<std::string, std::string>>& facts);
   // Preformatted, scrolls inside its own box.
@@ -56,6 +59,8 @@ class Page {
   std::string html() const;
 
  private:
+  void one_table(const Table& table);
+
   std::string title_, subtitle_;
   std::string body_;
   bool in_section_ = false;

@@ -6,14 +6,13 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/train/run_files.h"
+#include "engine/unfold.h"
 #include "kernels/error.h"
 #include "weights/read_file.h"
 #include "weights/sha256.h"
 
 namespace dfengine {
 namespace {
-
-constexpr const char* kBnFolded = "bn_folded";  // as weights/source_onnx.h writes it
 
 using Clock = std::chrono::steady_clock;
 
@@ -123,8 +122,7 @@ class Run {
   }
 
   bool trains_folded_base() const {
-    const auto folded = model_.notes.find(kBnFolded);
-    if (folded == model_.notes.end() || folded->second != "yes") return false;
+    if (!is_bn_folded(model_)) return false;
     for (int epoch = state_.epoch; epoch < options_.epochs; ++epoch)
       if (phase_of(options_, epoch).frozen_blocks < kFeatureBlocks) return true;
     return false;

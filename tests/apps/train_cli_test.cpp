@@ -5,6 +5,7 @@
 #include <cmath>
 #include <set>
 
+#include "engine/report/report.h"
 #include "engine/train/checkpoint.h"
 #include "engine/train/run_files.h"
 #include "tests/apps/cli_support.h"
@@ -53,7 +54,8 @@ TEST(TrainCommand, LeavesTheFilesOfARunAndSaysWhereTheBestIs) {
   std::set<std::string> files;
   for (const auto& entry : std::filesystem::directory_iterator(run))
     files.insert(entry.path().filename().string());
-  EXPECT_EQ(files, (std::set<std::string>{kArguments, kBestModel, kCheckpoint, kResults}));
+  EXPECT_EQ(files, (std::set<std::string>{kArguments, kBestModel, kCheckpoint, kResults,
+                                          report::kReport, report::kCharts}));
   EXPECT_EQ(test::parse_csv(slurp(run / kResults)).size(), 3U);
   const json args = json::parse(slurp(run / kArguments));
   EXPECT_EQ(args.at("head_epochs"), 1);

@@ -12,6 +12,7 @@
 
 #include "engine/executor.h"
 #include "engine/train/optimizer.h"
+#include "tests/engine/formula_parameters.h"
 #include "tests/support/tolerance.h"
 #include "weights/safetensors.h"
 
@@ -45,30 +46,6 @@ std::vector<double> doubles(const weights::TensorFile& file, const std::string& 
   return out;
 }
 
-// The README's formula.
-float formula(std::uint64_t tensor, std::uint64_t element, const ParamSpec& spec) {
-  std::uint64_t z = (tensor << 32) + element + 0x9E3779B97F4A7C15u;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-  z = z ^ (z >> 31);
-  const double u = static_cast<double>(z >> 40) * 0x1p-23 - 1;
-  if (spec.role == Role::NormScale) return static_cast<float>(1 + 0.1 * u);
-  if (spec.role == Role::RunningVar) return static_cast<float>(1 + 0.5 * std::abs(u));
-  if (spec.role != Role::Weight) return static_cast<float>(0.1 * u);
-  const auto fan_in = static_cast<double>(spec.count() / spec.file_shape[0]);
-  return static_cast<float>(std::sqrt(6 / fan_in) * u);
-}
-
-std::vector<std::string> split(const std::string& text) {
-  std::vector<std::string> parts;
-  for (std::size_t begin = 0; begin <= text.size();) {
-    const std::size_t end = std::min(text.find(',', begin), text.size());
-    parts.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return parts;
-}
-
 MobileNetV2Config config_for(Padding padding) {
   MobileNetV2Config config;
   config.width = 0.1;
@@ -89,15 +66,7 @@ class Network {
       : config_(config_for(padding)),
         parameters_(make_mobilenet_v2(config_, kElement).params(), kElement, 0),
         pool_(2) {
-    const std::vector<std::string> order = split(file.metadata.at("parameter_order"));
-    for (std::size_t t = 0; t < order.size(); ++t) {
-      const int i = parameters_.find(order[t]);
-      if (i < 0) throw std::runtime_error("no parameter " + order[t]);
-      const ParamSpec& spec = parameters_.specs()[static_cast<std::size_t>(i)];
-      std::vector<float> values(static_cast<std::size_t>(spec.count()));
-      for (std::size_t e = 0; e < values.size(); ++e) values[e] = formula(t, e, spec);
-      parameters_.set(i, std::span<const float>(values));
-    }
+    test::set_formula_parameters(parameters_, file.metadata.at("parameter_order"));
     images_ = file.find("images")->bytes;
     for (double t : doubles(file, "targets")) targets_.push_back(static_cast<T>(t));
     const Spec specs[] = {{{kImages, kSide, kSide, 3}, Element::U8},

@@ -143,6 +143,17 @@ TEST(Chart, PutsValuesWhereTheAxesSay) {
   EXPECT_LE(std::abs(y - (y0 + y1) / 2), 0.1);
 }
 
+TEST(Chart, PointsBeyondAFixedAxisLieOnItsEdge) {
+  Chart chart{"t", {"", 0.0, 1.0}, {"", 0.0, 1.0}, {}};
+  chart.series = {{"", {-3}, {7}, Ink::A}, {"", {0, 1}, {0, 1}, Ink::B}};
+  const std::string element = svg(chart);
+  double x0 = 0, y0 = 0, x1 = 0, y1 = 0;
+  const std::string path = element.substr(element.find("<path d="));
+  ASSERT_EQ(std::sscanf(path.c_str(), "<path d=\"M%lf %lfL%lf %lf\"", &x0, &y0, &x1, &y1), 4);
+  EXPECT_EQ(attribute(element.substr(element.find("<circle")), "cx"), x0);
+  EXPECT_EQ(attribute(element.substr(element.find("<circle")), "cy"), y1);
+}
+
 TEST(Chart, SurvivesEmptyAndDegenerateData) {
   Chart chart = example();
   chart.series.clear();

@@ -7,9 +7,9 @@
 
 // Any file gives a TensorFile or an Error.
 extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {
-  const auto bytes = std::as_bytes(std::span(data, size));
   try {
-    if (dfengine::weights::is_keras_zip(bytes)) dfengine::weights::parse_keras_zip(bytes, "fuzz");
+    dfengine::weights::ZipArchive archive(std::as_bytes(std::span(data, size)), "fuzz");
+    if (dfengine::weights::is_keras_zip(archive)) dfengine::weights::parse_keras_zip(archive);
   } catch (const dfengine::Error&) {
   }
   return 0;

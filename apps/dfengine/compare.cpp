@@ -1,0 +1,40 @@
+// dfengine compare: several runs in one table and on one page.
+#include "engine/report/comparison.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "apps/dfengine/commands.h"
+
+namespace dfengine {
+namespace {
+
+struct Arguments {
+  std::vector<std::filesystem::path> runs;
+  std::filesystem::path output;
+};
+
+void run_compare(const Arguments& a) {
+  const std::vector<report::RunHistory> runs = report::read_runs(a.runs);
+  fmt::print("{}", report::plain_text(report::comparison_table(runs)));
+  const report::Table settings = report::settings_table(runs);
+  if (settings.columns.size() > 1) fmt::print("\n{}", report::plain_text(settings));
+  if (a.output.empty()) return;
+  report::write_comparison(a.output, runs);
+  fmt::print("\n{}\n", (a.output / "compare.html").string());
+}
+
+}  // namespace
+
+void add_compare(CLI::App& program) {
+  auto a = std::make_shared<Arguments>();
+  CLI::App* command = program.add_subcommand(
+      "compare", "Runs side by side: validation figures and the settings in which they differ");
+  command->add_option("RUN", a->runs, "Run folders, as train writes them")->required();
+  command->add_option("--output", a->output,
+                      "Folder for compare.html, with overlaid validation curves");
+  command->callback([a] { run_compare(*a); });
+}
+
+}  // namespace dfengine

@@ -1,0 +1,78 @@
+// dfengine explain: where in each picture the model found what it says.
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "apps/dfengine/commands.h"
+#include "apps/dfengine/common.h"
+#include "engine/data/png_encode.h"
+#include "engine/explain/explain_files.h"
+#include "engine/explain/grad_cam.h"
+#include "engine/metrics/calibration.h"
+#include "kernels/error.h"
+#include "weights/atomic_file.h"
+
+namespace dfengine {
+namespace {
+
+struct Arguments {
+  std::filesystem::path model, output;
+  std::vector<std::filesystem::path> paths;
+  std::string evidence = "called";
+  DeviceOptions device;
+};
+
+void run_explain(const Arguments& a) {
+  a.device.check();
+  Model model = load_detector(a.model);
+  const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
+  const std::vector<std::filesystem::path> files = overlay_files(a.output, paths);
+  std::error_code error;
+  std::filesystem::create_directories(a.output, error);
+  if (error) throw Error("cannot make folder " + a.output.string() + ": " + error.message());
+  cpu::ThreadPool pool(a.device.thread_count());
+  const GradCam cam(model, pool);
+  const Index size = model.config.input_size;
+  fmt::print("prob_fake  evidence  overlay  path (threshold {:g})\n", model.threshold);
+  const auto bad = for_each_batch(
+      paths, model.crop, size,
+      [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
+        for (std::size_t k = 0; k < which.size(); ++k) {
+          const std::uint8_t* picture = pixels + static_cast<Index>(k) * size * size * 3;
+          const double prob = sigmoid(cam.run(picture));
+          require_number(a.model, prob);
+          const bool fake = a.evidence == "called" ? prob >= model.threshold : a.evidence == "fake";
+          const EvidenceMap map = cam.map(fake ? Evidence::Fake : Evidence::Real);
+          const std::filesystem::path& file = files[which[k]];
+          weights::write_file_atomic(file,
+                                     encode_png(overlay(ImageView(picture, size, size), map)));
+          fmt::print("{:9.4f}  {:8}  {}  {}\n", prob, model.classes[fake ? 1 : 0], file.string(),
+                     paths[which[k]].string());
+        }
+      });
+  std::fflush(stdout);
+  for (const BadPicture& b : bad) fmt::print(stderr, "dfengine: {}\n", b.reason);
+  if (!bad.empty())
+    throw Exit{ExitCode::BadData,
+               fmt::format("{} of {} pictures could not be read", bad.size(), paths.size())};
+}
+
+}  // namespace
+
+void add_explain(CLI::App& program) {
+  auto a = std::make_shared<Arguments>();
+  CLI::App* command = program.add_subcommand(
+      "explain", "Heat maps of the evidence in each picture (Grad-CAM), red where it is strongest");
+  command->add_option("--model", a->model, "Model file, as train writes it")->required();
+  command->add_option("--output", a->output, "Folder for the overlays, PNG")->required();
+  command
+      ->add_option("--class", a->evidence,
+                   "Evidence for which class: called (what the model says), fake or real")
+      ->check(CLI::IsMember({"called", "fake", "real"}))
+      ->capture_default_str();
+  command->add_option("PATH", a->paths, "Pictures, or folders of them")->required();
+  a->device.add_to(*command);
+  command->callback([a] { run_explain(*a); });
+}
+
+}  // namespace dfengine

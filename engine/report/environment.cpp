@@ -1,0 +1,32 @@
+#include "engine/report/environment.h"
+
+#include <fstream>
+
+#include "kernels/cpu/isa.h"
+#include "kernels/cuda/context.h"
+
+namespace dfengine::report {
+namespace {
+
+std::string processor() {
+  constexpr std::string_view kKey = "model name";
+  std::ifstream stream("/proc/cpuinfo");
+  for (std::string line; std::getline(stream, line);) {
+    const std::size_t colon = line.find(": ");
+    if (line.starts_with(kKey) && colon != line.npos) return line.substr(colon + 2);
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+Facts environment(int threads) {
+  Facts facts = {{"dfengine", DFENGINE_VERSION},
+                 {"processor", processor()},
+                 {"instruction set", cpu::isa_name(cpu::current_isa())},
+                 {"threads", std::to_string(threads)}};
+  if (cuda::available()) facts.emplace_back("GPU", cuda::device_summary());
+  return facts;
+}
+
+}  // namespace dfengine::report

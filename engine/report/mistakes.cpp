@@ -1,0 +1,70 @@
+#include "engine/report/mistakes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "engine/data/jpeg_encode.h"
+#include "engine/data/resize.h"
+#include "engine/report/text.h"
+
+namespace dfengine::report {
+namespace {
+
+// [kThumbnail, 2 kThumbnail, 3] as a JPEG: `left` and `right` beside each other.
+std::string side_by_side(const Image& left, const Image& right, Resizer& resizer) {
+  constexpr auto kRow = static_cast<std::ptrdiff_t>(3 * kThumbnail);
+  Image half{kThumbnail, kThumbnail, std::vector<std::uint8_t>(kThumbnail * kRow)};
+  Image both{kThumbnail, 2 * kThumbnail, std::vector<std::uint8_t>(2 * half.rgb.size())};
+  for (int side = 0; side < 2; ++side) {
+    resizer.resize(side == 0 ? left : right, kThumbnail, kThumbnail, half.rgb.data());
+    for (Index y = 0; y < kThumbnail; ++y)
+      std::copy_n(half.rgb.begin() + y * kRow, kRow, both.rgb.begin() + (2 * y + side) * kRow);
+  }
+  constexpr int kQuality = 80;
+  std::vector<std::byte> buffer;
+  return data_uri("image/jpeg", encode_jpeg(both, kQuality, buffer));
+}
+
+}  // namespace
+
+std::vector<Mistake> surest_mistakes(std::span<const double> prob, std::span<const int> label,
+                                     double threshold, std::size_t most) {
+  std::vector<Mistake> all;
+  for (int truth : {0, 1}) {
+    std::vector<Mistake> wrong;
+    for (std::size_t i = 0; i < prob.size(); ++i)
+      if (label[i] == truth && (prob[i] >= threshold) != (truth == 1))
+        wrong.push_back({i, prob[i], truth});
+    std::ranges::stable_sort(wrong, [&](const Mistake& a, const Mistake& b) {
+      return truth == 0 ? a.prob > b.prob : a.prob < b.prob;
+    });
+    wrong.resize(std::min(wrong.size(), most));
+    all.insert(all.end(), wrong.begin(), wrong.end());
+  }
+  return all;
+}
+
+std::vector<Picture> mistake_pictures(const std::vector<Mistake>& mistakes, const Dataset& dataset,
+                                      const Model& model, const GradCam& cam) {
+  const Index size = model.config.input_size;
+  Image seen{size, size, std::vector<std::uint8_t>(static_cast<std::size_t>(size * size * 3))};
+  Resizer resizer;
+  std::vector<Picture> pictures;
+  for (const Mistake& m : mistakes) {
+    const Sample& sample = dataset.samples[m.sample];
+    prepare_image(decode_image(dataset.path(sample)), model.crop, size, resizer, seen.rgb.data());
+    cam.run(seen.rgb.data());
+    const bool called_fake = m.label == 0;
+    const Image heat = overlay(seen, cam.map(called_fake ? Evidence::Fake : Evidence::Real));
+    const std::string verdict = called_fake ? "Real, called fake" : "Fake, called real";
+    pictures.push_back(
+        {side_by_side(seen, heat, resizer),
+         verdict + ": " + sample.relative,
+         {verdict, fmt::format("probability of fake {:.3f}", m.prob), sample.relative},
+         called_fake ? Ink::Real : Ink::Fake});
+  }
+  return pictures;
+}
+
+}  // namespace dfengine::report

@@ -1,0 +1,171 @@
+#include "engine/report/report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "engine/report/environment.h"
+#include "engine/report/evaluation_charts.h"
+#include "engine/report/mistakes.h"
+#include "engine/train/run_files.h"
+#include "kernels/error.h"
+#include "weights/read_file.h"
+
+namespace dfengine::report {
+namespace {
+
+constexpr std::size_t kMistakes = 6;  // of each class
+
+std::string interval_text(std::span<const Interval> intervals, const char* key) {
+  const std::span<const MetricField> fields = metric_fields();
+  for (std::size_t i = 0; i < std::min(fields.size(), intervals.size()); ++i)
+    if (fields[i].key == std::string_view(key))
+      return fmt::format("95 %: {} to {}", figure(intervals[i].low, 3),
+                         figure(intervals[i].high, 3));
+  return "";
+}
+
+// The evaluation's parts, each onto the page; charts are also kept for their files.
+class EvaluationPage {
+ public:
+  EvaluationPage(Page& page, const Evaluation& e)
+      : page_(page),
+        e_(e),
+        at_threshold_(compute_metrics(e.predictions.prob, e.predictions.label, e.model.threshold)),
+        at_half_(compute_metrics(e.predictions.prob, e.predictions.label, 0.5)) {}
+
+  void tiles() {
+    const auto tile = [&](const char* name, double value, const char* key) {
+      return Tile{name, figure(value, 3), interval_text(e_.intervals, key)};
+    };
+    page_.tiles({tile("Balanced accuracy", at_threshold_.balanced_accuracy, "balanced_accuracy"),
+                 tile("ROC-AUC", at_threshold_.roc_auc, "roc_auc"),
+                 tile("Recall of fakes", at_threshold_.recall, "recall"),
+                 tile("Recall of reals", at_threshold_.specificity, "specificity"),
+                 tile("Calibration error", at_threshold_.ece, "ece")});
+  }
+
+  std::vector<NamedChart> figures() {
+    std::vector<NamedChart> charts =
+        evaluation_charts(e_.predictions.prob, e_.predictions.label, e_.model.threshold);
+    page_.section("Scores and thresholds");
+    page_.charts(elements(charts));
+    page_.section("Figures");
+    page_.text(
+        "Fake is the positive class. Intervals: stratified bootstrap over the pictures; they say "
+        "how far chance in the choice of pictures goes, nothing about other generators, crops or "
+        "compressions.");
+    page_.tables({metric_table(at_threshold_, at_half_, e_.intervals),
+                  class_table(at_threshold_.confusion, e_.model.classes)});
+    if (!e_.robustness.empty()) {
+      page_.section("Robustness");
+      page_.tables(e_.robustness);
+    }
+    return charts;
+  }
+
+  void mistakes() {
+    page_.section("Most confident mistakes");
+    const std::vector<Mistake> mistakes =
+        surest_mistakes(e_.predictions.prob, e_.predictions.label, e_.model.threshold, kMistakes);
+    if (mistakes.empty()) {
+      page_.text("None: every picture is on its side of the threshold.");
+      return;
+    }
+    page_.text(
+        "Left: what the network saw. Right: Grad-CAM, where it found evidence for the class that "
+        "it called; red is strongest, scaled for each picture by itself.");
+    const GradCam cam(e_.model, e_.pool);
+    constexpr int kWidth = 210;
+    page_.pictures(mistake_pictures(mistakes, e_.dataset, e_.model, cam), kWidth);
+  }
+
+  void environment_of(const std::string& digest) {
+    page_.section("Environment");
+    Facts facts = environment(e_.pool.size());
+    facts.emplace_back("model", e_.model_name);
+    facts.emplace_back("threshold", fmt::format("{:.4g}", e_.model.threshold));
+    facts.emplace_back(
+        "pictures", fmt::format("{} real and {} fake in {}, split {}", e_.dataset.count(0),
+                                e_.dataset.count(1), e_.dataset.root.string(), e_.dataset.split));
+    facts.emplace_back("data digest", digest);
+    page_.facts(facts);
+    if (!e_.command.empty()) page_.code(e_.command);
+  }
+
+ private:
+  Page& page_;
+  const Evaluation& e_;
+  Metrics at_threshold_, at_half_;
+};
+
+TrainOptions read_options(const std::filesystem::path& file) {
+  const std::vector<std::byte> bytes = weights::read_file(file);
+  const auto* text = reinterpret_cast<const char*>(bytes.data());
+  return train_options_from_json(nlohmann::json::parse(text, text + bytes.size(), nullptr, false));
+}
+
+Predictions predict(Model& model, cpu::ThreadPool& pool, const Dataset& dataset) {
+  Predictor predictor(model, pool, Predictor::Output::Logits);
+  LoaderOptions options;
+  options.size = model.config.input_size;
+  options.crop = model.crop;
+  options.threads = pool.size();
+  options.cache_bytes = 0;
+  Loader loader(dataset, options);
+  return predict_split(predictor, dataset, loader);
+}
+
+}  // namespace
+
+void write_evaluation_report(const std::filesystem::path& output, const Evaluation& e) {
+  Page page("Evaluation of " + std::filesystem::path(e.model_name).filename().string(),
+            fmt::format("{} pictures, split {} of {}", e.dataset.samples.size(), e.dataset.split,
+                        e.dataset.root.string()));
+  EvaluationPage parts(page, e);
+  parts.tiles();
+  write_charts(output / kCharts, parts.figures());
+  parts.mistakes();
+  parts.environment_of(digest(e.dataset, {}));
+  write_text(output / kReport, page.html());
+}
+
+void write_run_report(const std::filesystem::path& folder, const TrainState& state, int threads,
+                      const std::string& command) {
+  const RunHistory run = read_run(folder);
+  const TrainOptions options = read_options(folder / kArguments);
+  Model model = load_detector(folder / kBestModel);
+  cpu::ThreadPool pool(threads);
+  const Dataset train = scan_split(options.data, "train"),
+                valid = scan_split(options.data, "valid");
+  const Predictions predictions = predict(model, pool, valid);
+  const std::vector<Interval> intervals =
+      bootstrap_intervals(predictions.prob, predictions.label, model.threshold, options.seed);
+  const Evaluation e{model, pool, valid, predictions, intervals, kBestModel, command};
+
+  Page page("Training run " + run.name,
+            fmt::format("{} epochs; the model of epoch {} was kept, figures of its {} validation "
+                        "pictures",
+                        run.rows.size(), state.best_epoch, valid.samples.size()));
+  EvaluationPage parts(page, e);
+  parts.tiles();
+  page.text(
+      "The validation pictures chose the epoch, the threshold and the temperature, so these "
+      "figures flatter the model a little: dfengine eval on the test split gives the honest ones.");
+  std::vector<NamedChart> charts = training_charts(run);
+  const auto epochs = std::max<Index>(1, std::ssize(run.rows));
+  const Index steps = static_cast<Index>(state.total_steps) / epochs;
+  charts.push_back(learning_rate_chart(options, steps, run.rows));
+  page.section("Training");
+  page.charts(elements(charts));
+  for (NamedChart& chart : parts.figures()) charts.push_back(std::move(chart));
+  write_charts(folder / kCharts, charts);
+  parts.mistakes();
+  parts.environment_of(digest(train, valid));
+  page.section("Arguments");
+  page.facts(run.arguments);
+  write_text(folder / kReport, page.html());
+}
+
+}  // namespace dfengine::report

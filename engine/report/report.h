@@ -1,0 +1,35 @@
+// The pages that eval and train leave behind: report.html, and its charts as charts/*.svg.
+#pragma once
+
+#include "engine/evaluate.h"
+#include "engine/metrics/bootstrap.h"
+#include "engine/report/html.h"
+#include "engine/train/checkpoint.h"
+
+namespace dfengine::report {
+
+inline constexpr const char* kReport = "report.html";
+inline constexpr const char* kCharts = "charts";
+
+// A model's predictions on a labelled split, and all that is said about them.
+struct Evaluation {
+  Model& model;
+  cpu::ThreadPool& pool;
+  const Dataset& dataset;
+  const Predictions& predictions;          // of the dataset's samples, in its order
+  const std::vector<Interval>& intervals;  // of metric_fields() at the model's threshold
+  std::string model_name;
+  std::string command;                 // as it was typed; may be empty
+  std::vector<Table> robustness = {};  // where it was measured
+};
+
+// OUTPUT/report.html and OUTPUT/charts. Every file is written atomically. Throws DataError where a
+// picture to be shown can no longer be read.
+void write_evaluation_report(const std::filesystem::path& output, const Evaluation& evaluation);
+
+// The same for a run folder whose training is done, on its validation pictures and with the course
+// of training. `state` is the run's last; `command` as it was typed.
+void write_run_report(const std::filesystem::path& folder, const TrainState& state, int threads,
+                      const std::string& command);
+
+}  // namespace dfengine::report

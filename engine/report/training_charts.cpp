@@ -1,0 +1,116 @@
+#include "engine/report/training_charts.h"
+
+#include <algorithm>
+
+#include "engine/train/run_files.h"
+#include "engine/train/schedule.h"
+#include "kernels/error.h"
+
+namespace dfengine::report {
+namespace {
+
+// Rows up to which each epoch gets its dot.
+constexpr std::size_t kDotted = 30;
+
+Series by_epoch(std::string name, const std::vector<EpochRow>& rows, double EpochRow::*value,
+                Ink ink) {
+  Series s{std::move(name), {}, {}, ink};
+  for (const EpochRow& row : rows) {
+    s.x.push_back(row.epoch);
+    s.y.push_back(row.*value);
+  }
+  s.dots = rows.size() <= kDotted;
+  return s;
+}
+
+struct Curve {
+  const char *file, *title, *unit;
+  double EpochRow::*train;  // may be null
+  double EpochRow::*valid;
+};
+constexpr Curve kCurves[] = {
+    {"loss", "Loss", "nats", &EpochRow::train_loss, &EpochRow::valid_loss},
+    {"accuracy", "Accuracy at 0.5", "share of pictures", &EpochRow::train_accuracy,
+     &EpochRow::valid_accuracy},
+    {"auc", "ROC-AUC", "area under the curve", nullptr, &EpochRow::valid_auc},
+};
+
+Chart epoch_chart(std::string title, const char* unit) {
+  Chart chart;
+  chart.title = std::move(title);
+  chart.x = {"epoch", {}, {}, true};
+  chart.y.label = unit;
+  return chart;
+}
+
+}  // namespace
+
+std::vector<NamedChart> training_charts(const RunHistory& run) {
+  std::vector<NamedChart> all;
+  for (const Curve& curve : kCurves) {
+    Chart chart = epoch_chart(curve.title, curve.unit);
+    if (curve.train != nullptr)
+      chart.series.push_back(by_epoch("training", run.rows, curve.train, Ink::Muted));
+    chart.series.push_back(by_epoch("validation", run.rows, curve.valid, Ink::A));
+    if (const EpochRow* best = run.best())
+      chart.rules = {{static_cast<double>(best->epoch), "epoch kept"}};
+    all.push_back({curve.file, svg(chart)});
+  }
+  return all;
+}
+
+NamedChart learning_rate_chart(const TrainOptions& options, Index steps_per_epoch,
+                               const std::vector<EpochRow>& rows) {
+  Series s{"", {}, {}, Ink::A, Shape::Step};
+  for (const EpochRow& row : rows) {
+    const int epoch = row.epoch - 1;
+    const double last = learning_rate(options, steps_per_epoch, epoch, steps_per_epoch - 1);
+    const double factor = last > 0 ? row.lr / last : 1;
+    constexpr Index kPoints = 50;  // an epoch
+    const Index stride = std::max<Index>(1, steps_per_epoch / kPoints);
+    for (Index step = 0; step < steps_per_epoch; step += stride) {
+      s.x.push_back(epoch + static_cast<double>(step) / static_cast<double>(steps_per_epoch));
+      s.y.push_back(factor * learning_rate(options, steps_per_epoch, epoch, step));
+    }
+  }
+  if (!rows.empty()) {
+    s.x.push_back(rows.back().epoch);
+    s.y.push_back(rows.back().lr);
+  }
+  Chart chart;
+  chart.title = "Learning rate";
+  chart.x = {"epochs passed", {}, {}, true};
+  chart.y = {"per step", 0.0};
+  chart.series.push_back(std::move(s));
+  return {"learning_rate", svg(chart)};
+}
+
+std::vector<NamedChart> comparison_charts(const std::vector<RunHistory>& runs) {
+  constexpr std::size_t kInks = 6;
+  std::vector<NamedChart> all;
+  for (const Curve& curve : kCurves) {
+    Chart chart = epoch_chart(std::string("Validation: ") + curve.title, curve.unit);
+    for (std::size_t i = 0; i < runs.size(); ++i) {
+      chart.series.push_back(by_epoch(runs[i].name, runs[i].rows, curve.valid, ink_of(i)));
+      chart.series.back().dashed = i / kInks % 2 == 1;
+    }
+    all.push_back({curve.file, svg(chart)});
+  }
+  return all;
+}
+
+void write_charts(const std::filesystem::path& folder, const std::vector<NamedChart>& charts) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) throw Error("cannot make folder " + folder.string() + ": " + error.message());
+  for (const NamedChart& chart : charts)
+    write_text(folder / (chart.file + ".svg"), svg_file(chart.svg));
+}
+
+std::vector<std::string> elements(const std::vector<NamedChart>& charts) {
+  std::vector<std::string> all;
+  for (const NamedChart& chart : charts) all.push_back(chart.svg);
+  return all;
+}
+
+}  // namespace dfengine::report
