@@ -35,7 +35,7 @@ Element element_of(Precision precision) {
   return Element::F32;
 }
 
-Device::Device(const DeviceOptions& options) : options_(options) {
+Device::Device(const DeviceConfig& config) : config_(config) {
   if (!cuda::is_emulated()) cuda::device_summary();  // says what is missing, if anything is
   compute_ = cuda::make_stream();
   copy_ = cuda::make_stream();

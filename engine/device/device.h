@@ -17,7 +17,7 @@ Precision parse_precision(const std::string& name);
 const char* name_of(Precision precision);
 Element element_of(Precision precision);
 
-struct DeviceOptions {
+struct DeviceConfig {
   Precision precision = Precision::Fp16;
   // Replay steps as CUDA graphs; false: launch kernel by kernel. The same bits either way.
   bool graphs = true;
@@ -27,15 +27,15 @@ class Device {
  public:
   // Throws DeviceError where there is none. Builds without CUDA compute in the stand-in
   // (kernels/cuda/context.h, is_emulated): for tests.
-  explicit Device(const DeviceOptions& options);
+  explicit Device(const DeviceConfig& config);
 
-  const DeviceOptions& options() const { return options_; }
-  Element element() const { return element_of(options_.precision); }
+  const DeviceConfig& config() const { return config_; }
+  Element element() const { return element_of(config_.precision); }
   cuda::Stream compute() const { return compute_.get(); }
   cuda::Stream copy() const { return copy_.get(); }
 
  private:
-  DeviceOptions options_;
+  DeviceConfig config_;
   cuda::OwnedStream compute_, copy_;
 };
 

@@ -50,7 +50,7 @@ void DeviceInference::launch(Bound& b) {
   }
   b.executor->forward(ctx);
   // The first run loads the kernels, which a capture must not do.
-  if (!device_.options().graphs) return;
+  if (!device_.config().graphs) return;
   cuda::begin_capture(device_.compute());
   b.executor->forward(ctx);
   b.captured = cuda::end_capture(device_.compute());

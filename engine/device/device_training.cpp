@@ -33,45 +33,49 @@ ScalerState initial_scaler(Precision precision) {
 DeviceTraining::DeviceTraining(const Graph& graph, std::string input, Spec sample,
                                const ParameterStore& store, const Device& device,
                                const DeviceTrainingOptions& options)
-    : input_(std::move(input)),
+    : graph_(graph),
+      input_(std::move(input)),
       sample_(sample),
       store_(store),
       device_(device),
-      adam_(options.adam),
-      batch_(options.batch),
-      rest_(options.rest),
+      options_(options),
       parameters_(store, device, true),
-      full_(make(graph, batch_, options)),
-      last_(rest_ > 0 ? make(graph, rest_, options) : Bound{}),
-      slots_(device, batch_bytes(sample, std::max(batch_, rest_))) {
+      slots_(device, batch_bytes(sample, options.batch)) {
   const auto chunks = parameters_.adam_chunks(store, options.trained, options.weight_decay);
   chunk_count_ = static_cast<Index>(chunks.size());
   chunks_ = structs_on_device(device, chunks);
   records_ = structs_on_device(device, std::vector<StepRecord>(kStepRecords));
-  const ScalerState scaler = initial_scaler(device.options().precision);
+  const ScalerState scaler = initial_scaler(device.config().precision);
   StepScalars first;
   first.seed = options.seed;
   first.loss_scale = scaler.loss_scale;
-  if (device.options().precision == Precision::Fp16) first.growth_interval = kGrowthInterval;
+  if (device.config().precision == Precision::Fp16) first.growth_interval = kGrowthInterval;
   scalars_ = structs_on_device(device, std::vector<StepScalars>{first});
-  arena_bytes_ = std::max(full_.plan.arena_bytes(), last_.plan.arena_bytes());
-  arena_ = cuda::allocate_device(arena_bytes_);
-  for (Bound* b : {&full_, &last_}) {
-    if (b->plan.steps().empty()) continue;
-    b->executor = std::make_unique<DeviceExecutor>(b->plan, store, parameters_, arena_.get());
-    b->executor->prepare(store, device);  // the frozen part keeps its values
-  }
+  bound(options.batch);
 }
 
-DeviceTraining::Bound DeviceTraining::make(const Graph& graph, Index n,
-                                           const DeviceTrainingOptions& options) const {
+// The first plan is the largest; all share its arena.
+DeviceTraining::Bound& DeviceTraining::bound(Index n) {
+  const auto found = bound_.find(n);
+  if (found != bound_.end()) return found->second;
+  if (n < 1 || n > options_.batch)
+    throw Error("device training: a step of " + std::to_string(n) + " samples, planned for " +
+                std::to_string(options_.batch));
   Spec input = sample_;
   input.shape.n = n;
   const Spec targets{{n, 1, 1, 1}, Element::F32};
   std::vector<Spec> specs;
-  for (ValueId v : graph.inputs()) specs.push_back(v == graph.input(input_) ? input : targets);
-  return {Plan::build(graph, specs, {Phase::Train, options.trainable, DeviceKind::Cuda}), nullptr,
-          nullptr};
+  for (ValueId v : graph_.inputs()) specs.push_back(v == graph_.input(input_) ? input : targets);
+  Bound& b = bound_[n];
+  b.plan = Plan::build(graph_, specs, {Phase::Train, options_.trainable, DeviceKind::Cuda});
+  if (b.plan.arena_bytes() > arena_bytes_) {
+    if (bound_.size() > 1) throw Error("device training: a smaller batch needs a larger arena");
+    arena_bytes_ = b.plan.arena_bytes();
+    arena_ = cuda::allocate_device(arena_bytes_);
+  }
+  b.executor = std::make_unique<DeviceExecutor>(b.plan, store_, parameters_, arena_.get());
+  b.executor->prepare(store_, device_);  // the frozen part keeps its values
+  return b;
 }
 
 StepScalars DeviceTraining::scalars() const {
@@ -93,8 +97,7 @@ void DeviceTraining::start(const std::vector<float>& learning_rates) {
   now.position = 0;
   put(now);
   // Captured steps hold the old table's address.
-  full_.captured.reset();
-  last_.captured.reset();
+  for (auto& [n, b] : bound_) b.captured.reset();
 }
 
 void DeviceTraining::queue(const Bound& b, Index n) {
@@ -111,7 +114,8 @@ void DeviceTraining::queue(const Bound& b, Index n) {
   cuda::check_finite(stream, parameters_.count(), parameters_.gradients(), device_scalars());
   const auto update = [&](auto t) {
     using T = decltype(t);
-    cuda::adam_update<T>(stream, adam_, device_scalars(), static_cast<const float*>(rates_.get()),
+    cuda::adam_update<T>(stream, options_.adam, device_scalars(),
+                         static_cast<const float*>(rates_.get()),
                          static_cast<const cuda::AdamChunk*>(chunks_.get()), chunk_count_,
                          parameters_.gradients(), parameters_.values(), parameters_.first_moment(),
                          parameters_.second_moment(), static_cast<T*>(parameters_.working()));
@@ -121,12 +125,9 @@ void DeviceTraining::queue(const Bound& b, Index n) {
 }
 
 void DeviceTraining::step(const void* samples, const float* targets, Index n) {
-  if (n != batch_ && n != rest_) throw Error("device training: no plan for this batch size");
-  if (pending_.size() == kStepRecords) {
-    const StepSums sums = collect();
-    sums_ = sums;  // given with the next collection
-  }
-  Bound& b = n == batch_ ? full_ : last_;
+  Bound& b = bound(n);
+  // Given with the next collection.
+  if (pending_.size() == kStepRecords) sums_ = collect();
   const InputSlots::Part parts[] = {{samples, b.executor->input(input_), n * sample_.bytes()},
                                     {targets, b.executor->input("targets"), n * kFloat}};
   slots_.feed(parts);
@@ -137,7 +138,7 @@ void DeviceTraining::step(const void* samples, const float* targets, Index n) {
   }
   queue(b, n);
   // The first run loads the kernels, which a capture must not do.
-  if (!device_.options().graphs) return;
+  if (!device_.config().graphs) return;
   cuda::begin_capture(device_.compute());
   queue(b, n);
   b.captured = cuda::end_capture(device_.compute());
@@ -182,8 +183,9 @@ void DeviceTraining::upload(const ParameterStore& store, const std::byte* first,
 }
 
 Index DeviceTraining::bytes() const {
-  return parameters_.bytes() + arena_bytes_ + slots_.bytes() + full_.plan.prepared_bytes() +
-         last_.plan.prepared_bytes();
+  Index total = parameters_.bytes() + arena_bytes_ + slots_.bytes();
+  for (const auto& [n, b] : bound_) total += b.plan.prepared_bytes();
+  return total;
 }
 
 }  // namespace dfengine

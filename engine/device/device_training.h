@@ -2,6 +2,7 @@
 // running statistics, loss scale. The host neither waits nor looks until it collects results.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 
@@ -31,8 +32,7 @@ struct ScalerState {
 ScalerState initial_scaler(Precision precision);
 
 struct DeviceTrainingOptions {
-  Index batch = 0;  // of all steps but an epoch's last
-  Index rest = 0;   // of the last; 0: like the others
+  Index batch = 0;  // samples of a step at most
   Trainable trainable;
   std::vector<ParamSpec> trained;  // learned parameters that steps move
   AdamProblem adam;                // betas, eps, decoupled
@@ -49,7 +49,8 @@ class DeviceTraining {
 
   // Learning rates of the steps to come; waits.
   void start(const std::vector<float>& learning_rates);
-  // Queues one step on n samples (batch or rest); reads host memory before it returns.
+  // Queues one step on n <= batch samples; reads host memory before it returns. The first step of a
+  // size waits for its plan.
   void step(const void* samples, const float* targets, Index n);
   // Waits for what is queued; sums of the steps since the last call.
   StepSums collect();
@@ -67,22 +68,22 @@ class DeviceTraining {
     std::unique_ptr<DeviceExecutor> executor;
     cuda::OwnedGraph captured;
   };
-  Bound make(const Graph& graph, Index n, const DeviceTrainingOptions& options) const;
+  Bound& bound(Index n);
   void queue(const Bound& b, Index n);
   StepScalars scalars() const;
   void put(const StepScalars& scalars);
   StepScalars* device_scalars() const { return static_cast<StepScalars*>(scalars_.get()); }
 
+  Graph graph_;
   std::string input_;
   Spec sample_;
   const ParameterStore& store_;
   const Device& device_;
-  AdamProblem adam_;
-  Index batch_, rest_;
+  DeviceTrainingOptions options_;
   DeviceParameters parameters_;
   Index chunk_count_ = 0;
   cuda::DeviceMemory chunks_, scalars_, records_, rates_, arena_;
-  Bound full_, last_;
+  std::map<Index, Bound> bound_;  // by batch
   Index arena_bytes_ = 0;
   InputSlots slots_;
   std::vector<Index> pending_;  // batch sizes of steps whose records were not read

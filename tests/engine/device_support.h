@@ -114,14 +114,13 @@ class Condition {
 // One training run on a device: a few steps on the same batch.
 class SmallRun {
  public:
-  explicit SmallRun(const DeviceOptions& options, const Trainable& trainable = everything(),
+  explicit SmallRun(const DeviceConfig& options, const Trainable& trainable = everything(),
                     double dropout = 0.2)
       : config_(small_config(dropout)),
         device_(options),
         store_(trained_like(make_mobilenet_v2_training(config_), Element::F32)) {
     DeviceTrainingOptions o;
     o.batch = kImages;
-    o.rest = kImages - 1;
     o.trainable = trainable;
     for (const ParamSpec& p : store_->specs())
       if (is_learned(p.role) && trainable(p)) o.trained.push_back(p);
