@@ -6,6 +6,7 @@
 #include <map>
 
 #include "engine/data/image.h"
+#include "engine/metrics/calibration.h"
 #include "engine/parameters.h"
 #include "layers/models/mobilenet_v2.h"
 #include "weights/tensor_file.h"
@@ -18,12 +19,16 @@ struct Model {
   Crop crop = Crop::None;                               // how pictures were cut in training
   std::vector<std::string> classes = {"real", "fake"};  // by label; empty for an ImageNet head
   std::string positive_class = "fake";
-  double threshold = 0.5;  // prob_fake >= threshold is called fake
+  // prob_fake = sigmoid(logit / temperature); prob_fake >= threshold is called fake.
+  double temperature = 1;
+  double threshold = 0.5;
   // Anything else that travels with the file: source_file, source_sha256, train_args, ...
   std::map<std::string, std::string> notes = {};
 
   // Input "images", outputs "pooled" and, with a head, "logits".
   Graph graph() const { return make_mobilenet_v2(config); }
+  // Of being fake, calibrated.
+  double probability(double logit) const { return sigmoid(logit / temperature); }
 };
 
 // A model with He-initialised weights.
@@ -31,9 +36,11 @@ Model make_model(const MobileNetV2Config& config, std::uint64_t seed);
 
 // Reads a model of dfengine, or bare torchvision weights (ImageNet normalisation, eps 1e-5, torch
 // padding are then assumed; the width follows from the shapes). Missing, unexpected and misshaped
-// tensors are listed together in one ModelFileError.
+// tensors are listed together in one ModelFileError. "imagenet" is downloaded
+// (weights/pretrained.h).
 Model load_model(const std::filesystem::path& path);
-// The same, and the file must hold a detector: head of one logit, two classes, threshold in [0, 1].
+// The same, and the file must hold a detector: head of one logit, two classes, threshold in [0, 1],
+// temperature positive.
 Model load_detector(const std::filesystem::path& path);
 Model model_from_tensors(const weights::TensorFile& file, const std::string& name_for_errors);
 

@@ -5,6 +5,7 @@
 
 #include <charconv>
 
+#include "engine/data/csv.h"
 #include "kernels/error.h"
 
 namespace dfengine {
@@ -68,7 +69,12 @@ class Reader {
 
   void list(const std::string& key, std::vector<std::string>& out) {
     std::string value;
-    if (text(key, value)) out = split(value);
+    if (!text(key, value) || value.empty()) return;
+    try {
+      out = parse_csv(value, key).columns;  // one line of it
+    } catch (const DataError&) {
+      fail(key, value, "names separated by commas, quoted as in CSV where they hold one");
+    }
   }
 
   std::map<std::string, std::string> rest() { return std::move(rest_); }
@@ -129,6 +135,7 @@ ModelMetadata read_metadata(const std::map<std::string, std::string>& entries,
   read.choice("crop", kCrops, m.crop);
   read.list("classes", m.classes);
   read.text("positive_class", m.positive_class);
+  read.number("temperature", m.temperature);
   read.number("threshold", m.threshold);
   // What pictures go through is the same for every model so far; another rule needs another engine.
   std::string resize = "bilinear_antialias";
@@ -163,8 +170,11 @@ std::map<std::string, std::string> write_metadata(const Model& model) {
   m["resize"] = "bilinear_antialias";
   m["crop"] = name_of(kCrops, model.crop);
   if (!model.classes.empty()) {
-    m["classes"] = fmt::format("{}", fmt::join(model.classes, ","));
+    std::vector<std::string> names;
+    for (const std::string& name : model.classes) names.push_back(csv_field(name));
+    m["classes"] = fmt::format("{}", fmt::join(names, ","));
     m["positive_class"] = model.positive_class;
+    m["temperature"] = fmt::format("{}", model.temperature);
     m["threshold"] = fmt::format("{}", model.threshold);
   }
   return m;

@@ -13,6 +13,7 @@ struct ModelMetadata {
   Crop crop = Crop::None;
   std::vector<std::string> classes;
   std::string positive_class;
+  double temperature = 1;
   double threshold = 0.5;
   std::map<std::string, std::string> notes;
 };

@@ -149,6 +149,14 @@ class Exporter {
     return relu ? put("Relu", name + ".relu", {y}) : y;
   }
 
+  // logit / temperature.
+  std::string calibrated(const std::string& logit) {
+    if (model_.temperature == 1) return logit;
+    writer_.constant("calibrate.scale", {1},
+                     std::vector<float>{static_cast<float>(1 / model_.temperature)});
+    return put("Mul", "calibrate", {logit, "calibrate.scale"});
+  }
+
   // A graph's output has the name of the node that makes it: Identity gives it ours.
   void finish() {
     const bool detector = model_.config.head == Head::Detector;
@@ -156,7 +164,8 @@ class Exporter {
     const ValueId value = graph_.output(last);
     const Index width = specs_[at(value)].shape.c;
     if (detector) {
-      writer_.output(put("Sigmoid", "prob_fake", {names_[at(value)]}), {OnnxWriter::kBatch, width});
+      writer_.output(put("Sigmoid", "prob_fake", {calibrated(names_[at(value)])}),
+                     {OnnxWriter::kBatch, width});
     } else if (names_[at(value)] == last) {
       writer_.output(last, {OnnxWriter::kBatch, width});
     } else {

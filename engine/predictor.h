@@ -7,7 +7,6 @@
 
 #include "engine/device/device_inference.h"
 #include "engine/executor.h"
-#include "engine/metrics/calibration.h"
 #include "engine/model.h"
 
 namespace dfengine {
@@ -27,6 +26,7 @@ class Predictor {
   void refresh();
   // Values per picture.
   Index width() const { return width_; }
+  const Model& model() const { return model_; }
   Index input_size() const { return model_.config.input_size; }
   // images [n, size, size, 3] uint8 RGB, out [n, width()].
   void run(const std::uint8_t* images, Index n, float* out);

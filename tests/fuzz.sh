@@ -14,18 +14,23 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 work="$root/build/fuzz"
 mkdir -p "$work"
 cd "$work"
-libraries="-lfmt $(pkg-config --cflags --libs zlib libzip)"
+compiler=${CXX:-clang++}
+flags="-std=c++20 -g -O1 -fno-sanitize-recover=all -I$root -I$work -DDFENGINE_ZIP=1 -DDFENGINE_ONNX=1
+  -fsanitize=fuzzer-no-link,address,undefined $(pkg-config --cflags zlib libzip)"
 
 protoc --proto_path="$root" --cpp_out="$work" "$root/weights/onnx.proto"
+rm -rf objects
+mkdir objects
+ls "$root"/weights/*.cpp weights/onnx.pb.cc |
+  xargs -P "$(nproc)" -I FILE sh -c "$compiler $(echo $flags) -c FILE -o objects/\$(basename FILE).o"
 
 for target in "$root"/tests/fuzz/fuzz_*.cpp; do
   name=$(basename "$target" .cpp)
   format=${name#fuzz_}
   if [ $# -gt 0 ] && [ "${wanted#* "$format" }" = "$wanted" ]; then continue; fi
-  "${CXX:-clang++}" -std=c++20 -g -O1 -fno-sanitize-recover=all \
-    -fsanitize=fuzzer,address,undefined -I"$root" -I"$work" \
-    -DDFENGINE_ZIP=1 -DDFENGINE_ONNX=1 \
-    "$target" "$root"/weights/*.cpp weights/onnx.pb.cc $libraries -lprotobuf-lite -o "$name"
+  # shellcheck disable=SC2086
+  "$compiler" $flags -fsanitize=fuzzer "$target" objects/*.o -lfmt $(pkg-config --libs zlib libzip) \
+    -lprotobuf-lite -o "$name"
   mkdir -p "corpus_$format"
   for seed in "$root"/tests/golden/weights_*."$format"; do
     if [ -f "$seed" ]; then cp "$seed" "corpus_$format/"; fi

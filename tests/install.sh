@@ -10,7 +10,7 @@ fail() {
 
 compiler=${CXX:-c++}
 headers=(libeigen3-dev libstb-dev libjpeg-dev libgtest-dev libbenchmark-dev libcli11-dev
-  nlohmann-json3-dev libfmt-dev zlib1g-dev libzip-dev libprotobuf-dev)
+  nlohmann-json3-dev libfmt-dev zlib1g-dev libcurl4-openssl-dev libzip-dev libprotobuf-dev)
 
 # The package of every tool or header that is not there, whoever installed the others.
 missing_packages() {
@@ -48,6 +48,9 @@ missing libfmt-dev
 #endif
 #if !__has_include(<zlib.h>)
 missing zlib1g-dev
+#endif
+#if !__has_include(<curl/curl.h>)
+missing libcurl4-openssl-dev
 #endif
 #if !__has_include(<zip.h>)
 missing libzip-dev

@@ -287,9 +287,23 @@ class Translation {
     if (!next_is("Gemm")) return;
     const std::string x = dense(pooled, 0);
     if (at_ == lines_.size()) return rename_dense({"classifier.1"});
-    const std::string logits = dense(expect("Relu " + x), 1);
+    const std::string logits = calibrated(dense(expect("Relu " + x), 1));
     if (next_is("Sigmoid")) expect("Sigmoid " + logits);
     rename_dense({"head.fc1", "head.fc2"});
+  }
+
+  // Our own calibrated models divide the logit by the metadata's temperature.
+  std::string calibrated(const std::string& logits) {
+    if (!next_is("Mul")) return logits;
+    const auto before = lines_.begin() + static_cast<std::ptrdiff_t>(at_);
+    const auto muls = std::ranges::count(lines_.begin(), before, "Mul", first_word);
+    const std::vector<float> scale = to_float(tensor(fmt::format("mul{}.value", muls)));
+    const std::vector<double> temperature =
+        file_.metadata.contains("temperature") ? numbers("temperature") : std::vector<double>();
+    if (scale.size() != 1 || temperature.size() != 1 ||
+        scale[0] != static_cast<float>(1 / temperature[0]))
+      fail("scales its logit in another way than its metadata's 'temperature' says");
+    return expect("Mul " + logits);
   }
 
   std::string dense(const std::string& x, int i) {

@@ -6,6 +6,7 @@
 
 namespace dfengine {
 
+void add_ablate(CLI::App& program);
 void add_train(CLI::App& program);
 void add_eval(CLI::App& program);
 void add_predict(CLI::App& program);

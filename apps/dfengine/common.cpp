@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <csignal>
 #include <cstdio>
 #include <fstream>
 
@@ -36,6 +37,33 @@ int DeviceOptions::thread_count() const {
   return threads > 0 ? threads : cpu::ThreadPool::available();
 }
 
+const std::atomic<bool>& catch_ctrl_c() {
+  static std::atomic<bool> interrupted{false};
+  std::signal(SIGINT, [](int) {
+    interrupted = true;
+    std::signal(SIGINT, SIG_DFL);
+  });
+  return interrupted;
+}
+
+void add_tta(CLI::App& command, std::string& tta) {
+  command
+      .add_option(
+          "--tta", tta,
+          "Test-time augmentation, the mean logit of: flip, the picture and its mirror "
+          "image; crops, the four corners and the middle of a picture 256/224 as large, and "
+          "their mirror images")
+      ->check(CLI::IsMember({"none", "flip", "crops"}))
+      ->capture_default_str();
+}
+
+void add_threshold(CLI::App& command, std::optional<double>& threshold) {
+  command
+      .add_option("--threshold", threshold,
+                  "Call fake from this probability on; default the model's own")
+      ->check(CLI::Range(0.0, 1.0));
+}
+
 std::vector<std::filesystem::path> list_pictures(
     const std::vector<std::filesystem::path>& paths) try {
   std::vector<std::filesystem::path> all;
@@ -64,16 +92,17 @@ Crop parse_crop(const std::string& name) {
 
 std::vector<BadPicture> for_each_batch(
     const std::vector<std::filesystem::path>& paths, Crop crop, Index size,
-    const std::function<void(const std::uint8_t*, const std::vector<std::size_t>&)>& use) {
+    const std::function<void(const std::uint8_t*, const std::vector<std::size_t>&)>& use,
+    Views views) {
   constexpr std::size_t kBatch = 32;
-  const auto bytes = static_cast<std::size_t>(size * size * 3);
+  const auto bytes = static_cast<std::size_t>(view_count(views) * size * size * 3);
   std::vector<std::uint8_t> pixels(kBatch * bytes);
   std::vector<std::size_t> which;
   std::vector<BadPicture> bad;
   Resizer resizer;
   for (std::size_t i = 0; i < paths.size(); ++i) {
     try {
-      prepare_image(decode_image(paths[i]), crop, size, resizer,
+      prepare_views(decode_image(paths[i]), crop, size, views, resizer,
                     pixels.data() + which.size() * bytes);
       which.push_back(i);
     } catch (const DataError& e) {

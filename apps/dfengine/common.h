@@ -2,12 +2,14 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "engine/data/image.h"
+#include "engine/data/views.h"
 
 namespace dfengine {
 
@@ -27,6 +29,16 @@ struct DeviceOptions {
 // cannot be listed.
 std::vector<std::filesystem::path> list_pictures(const std::vector<std::filesystem::path>& paths);
 
+// From now on the first Ctrl-C sets the flag; a second one ends the program at once, for which
+// last.ckpt on disk is whole at any moment.
+const std::atomic<bool>& catch_ctrl_c();
+
+// --tta, as a name for parse_views.
+void add_tta(CLI::App& command, std::string& tta);
+
+// --threshold: what is called fake instead of the model's own.
+void add_threshold(CLI::App& command, std::optional<double>& threshold);
+
 // "none" or "center"; UsageError otherwise.
 Crop parse_crop(const std::string& name);
 
@@ -36,12 +48,13 @@ struct BadPicture {
   std::string reason;
 };
 
-// Decodes the pictures batch by batch and hands each batch of `size` x `size` pixels to `use`, with
+// Decodes the pictures batch by batch and hands each batch [n, views, size, size, 3] to `use`, with
 // the positions in `paths` of the pictures in it. Returns those that could not be read.
 std::vector<BadPicture> for_each_batch(
     const std::vector<std::filesystem::path>& paths, Crop crop, Index size,
     const std::function<void(const std::uint8_t* pixels, const std::vector<std::size_t>& which)>&
-        use);
+        use,
+    Views views = Views::One);
 
 // A line that is drawn over itself on a terminal; does nothing elsewhere.
 class ProgressLine {

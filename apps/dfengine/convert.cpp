@@ -9,6 +9,7 @@
 #include "engine/onnx_export.h"
 #include "engine/unfold.h"
 #include "kernels/error.h"
+#include "weights/pretrained.h"
 #include "weights/read_file.h"
 #include "weights/sha256.h"
 
@@ -63,8 +64,9 @@ void run_convert(const Arguments& a, bool normalize_given) {
   Model model = load_model(a.in);
   // A model of ours keeps the weights it came from.
   if (!model.notes.contains("source_file")) {
-    model.notes["source_file"] = a.in.filename().string();
-    model.notes["source_sha256"] = weights::sha256_hex(weights::read_file(a.in));
+    const std::filesystem::path file = weights::find_weights(a.in);
+    model.notes["source_file"] = file.filename().string();
+    model.notes["source_sha256"] = weights::sha256_hex(weights::read_file(file));
   }
   if (a.unfold_bn) unfold(model, a);
   if (onnx) {
@@ -83,7 +85,11 @@ void add_convert(CLI::App& program) {
   auto a = std::make_shared<Arguments>();
   CLI::App* command = program.add_subcommand(
       "convert", "Any model or weights file to the engine's own (.safetensors) or to .onnx");
-  command->add_option("IN", a->in, "Model or weights file, its format told by its content")
+  command
+      ->add_option(
+          "IN", a->in,
+          "Model or weights file, its format told by its content; imagenet: torchvision's, "
+          "downloaded once")
       ->required();
   command->add_option("OUT", a->out, "File to write: .safetensors or .onnx")->required();
   CLI::Option* normalize =

@@ -54,7 +54,7 @@ void add_embed(CLI::App& program) {
   auto a = std::make_shared<Arguments>();
   CLI::App* command =
       program.add_subcommand("embed", "Features of pictures: one row each, in the order given");
-  command->add_option("--model", a->model, "Model or weights file")->required();
+  command->add_option("--model", a->model, "Model or weights file, or imagenet")->required();
   command->add_option("--layer", a->layer, "pooled or logits")
       ->check(CLI::IsMember({"pooled", "logits"}))
       ->capture_default_str();

@@ -3,12 +3,14 @@
 
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "engine/data/csv.h"
 #include "engine/evaluate.h"
 #include "engine/report/report.h"
+#include "engine/robustness.h"
 #include "engine/train/run_files.h"
 #include "kernels/error.h"
 
@@ -17,41 +19,49 @@ namespace {
 
 struct Arguments {
   std::filesystem::path model, data, output;
-  std::string split = "test";
+  std::string split = "test", tta = "none";
+  std::optional<double> threshold;
   DeviceOptions device;
-  bool no_progress = false;
+  bool no_progress = false, perturb = false;
 };
 
-nlohmann::json to_json(const Metrics& m, const Model& model, const Arguments& a) {
-  const auto finite = [](double x) { return std::isfinite(x) ? nlohmann::json(x) : nullptr; };
-  return {{"n", m.n},
-          {"accuracy", m.accuracy},
-          {"precision", m.precision},
-          {"recall", m.recall},
-          {"f1", m.f1},
-          {"roc_auc", finite(m.roc_auc)},
-          {"log_loss", m.log_loss},
-          {"threshold", m.threshold},
-          {"positive_class", model.positive_class},
-          {"confusion",
-           {{"tn", m.confusion.tn},
-            {"fp", m.confusion.fp},
-            {"fn", m.confusion.fn},
-            {"tp", m.confusion.tp}}},
-          {"split", a.split},
-          {"model", a.model.string()},
-          {"data", a.data.string()}};
+// Of resampling and noise: the same model and pictures give the same figures.
+constexpr std::uint64_t kSeed = 0;
+
+// What the run found.
+struct Result {
+  Summary at, half;  // at the threshold in force, and at 0.5
+  std::array<std::string, 2> classes;
+};
+
+Result summarize_all(const Predictions& p, const Model& model) {
+  constexpr double kHalf = 0.5;
+  Result r;
+  r.classes = {model.classes[0], model.classes[1]};
+  r.half = summarize(p.prob, p.label, kHalf, kSeed);
+  r.at = model.threshold == kHalf ? r.half : summarize(p.prob, p.label, model.threshold, kSeed);
+  return r;
 }
 
-void print_table(const Metrics& m, const Model& model) {
-  fmt::print("{} pictures; positive class: {}; threshold {:g}\n", m.n, model.positive_class,
-             m.threshold);
-  fmt::print("accuracy  {:.4f}\nprecision {:.4f}\nrecall    {:.4f}\nF1        {:.4f}\n", m.accuracy,
-             m.precision, m.recall, m.f1);
-  fmt::print("ROC-AUC   {:.4f}\nlog loss  {:.4f}\n", m.roc_auc, m.log_loss);
-  fmt::print("            called real  called fake\n");
-  fmt::print("real        {:11}  {:11}\n", m.confusion.tn, m.confusion.fp);
-  fmt::print("fake        {:11}  {:11}\n", m.confusion.fn, m.confusion.tp);
+nlohmann::json to_json(const Result& r, const Model& model, const Arguments& a) {
+  nlohmann::json j = to_json(r.at, r.classes);
+  j["at_half"] = to_json(r.half, r.classes);
+  j["temperature"] = model.temperature;
+  j["positive_class"] = model.positive_class;
+  j["tta"] = a.tta;
+  j["split"] = a.split;
+  j["model"] = a.model.string();
+  j["data"] = a.data.string();
+  return j;
+}
+
+void print(const Result& r, const Model& model) {
+  const Confusion& c = r.at.metrics.confusion;
+  fmt::print("{} pictures ({} {}, {} {}); positive class: {}; temperature {:.4f}\n", r.at.metrics.n,
+             c.tn + c.fp, r.classes[0], c.fn + c.tp, r.classes[1], model.positive_class,
+             model.temperature);
+  fmt::print("Figures with 95 % intervals (bootstrap of {} resamples)\n\n{}", kBootstrapSamples,
+             to_text(r.at, r.half, r.classes));
 }
 
 void write_files(const Arguments& a, const nlohmann::json& metrics, const Dataset& dataset,
@@ -64,7 +74,7 @@ void write_files(const Arguments& a, const nlohmann::json& metrics, const Datase
              metrics.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   std::string csv = "path,label,prob_fake\n";
   for (std::size_t i = 0; i < p.prob.size(); ++i)
-    csv += fmt::format("{},{},{:.8f}\n", csv_field(dataset.samples[i].relative),
+    csv += fmt::format("{},{},{}\n", csv_field(dataset.samples[i].relative),
                        model.classes[static_cast<std::size_t>(p.label[i])], p.prob[i]);
   write_text(a.output / "predictions.csv", csv);
 }
@@ -72,6 +82,7 @@ void write_files(const Arguments& a, const nlohmann::json& metrics, const Datase
 void run_eval(const Arguments& a) {
   a.device.check();
   Model model = load_detector(a.model);
+  model.threshold = a.threshold.value_or(model.threshold);
   const Dataset dataset = scan_split(a.data, a.split);
   cpu::ThreadPool pool(a.device.thread_count());
   Predictor predictor(model, pool, Predictor::Output::Logits);
@@ -80,6 +91,7 @@ void run_eval(const Arguments& a) {
   options.crop = model.crop;
   options.threads = pool.size();
   options.cache_bytes = 0;
+  options.views = parse_views(a.tta);
   Loader loader(dataset, options);
   ProgressLine line(!a.no_progress);
   const auto total = static_cast<Index>(dataset.samples.size());
@@ -88,13 +100,24 @@ void run_eval(const Arguments& a) {
   });
   line.clear();
   for (double prob : p.prob) require_number(a.model, prob);
-  const Metrics m = compute_metrics(p.prob, p.label, model.threshold);
-  print_table(m, model);
+  const Result result = summarize_all(p, model);
+  print(result, model);
+  nlohmann::json metrics = to_json(result, model, a);
+  std::vector<report::Table> tables;
+  if (a.perturb) {
+    const std::vector<RobustnessRow> rows = measure_robustness(
+        predictor, dataset, options, model.threshold, kSeed, [&](Index row, Index done) {
+          line.show(fmt::format("change {}/{}: {}/{}", row, perturbations().size(), done, total));
+        });
+    line.clear();
+    fmt::print("\nAt threshold {:.4f}\n{}", model.threshold, to_text(rows));
+    metrics["robustness"] = to_json(rows);
+    tables.push_back(to_table(rows));
+  }
   if (a.output.empty()) return;
-  write_files(a, to_json(m, model, a), dataset, p, model);
-  const std::vector<Interval> intervals = bootstrap_intervals(p.prob, p.label, model.threshold, 0);
-  report::write_evaluation_report(
-      a.output, {model, pool, dataset, p, intervals, a.model.string(), command_line()});
+  write_files(a, metrics, dataset, p, model);
+  report::write_evaluation_report(a.output, {model, pool, dataset, p, result.at.intervals,
+                                             a.model.string(), command_line(), tables});
 }
 
 }  // namespace
@@ -105,6 +128,12 @@ void add_eval(CLI::App& program) {
   command->add_option("--model", a->model, "Model file, as train writes it")->required();
   command->add_option("--data", a->data, "Folder that holds the split")->required();
   command->add_option("--split", a->split, "Folder inside --data")->capture_default_str();
+  add_tta(*command, a->tta);
+  command->add_flag(
+      "--perturb", a->perturb,
+      "Also under JPEG compression, blur, rescaling, noise and brightness, of several "
+      "strengths each: 17 more passes over the pictures");
+  add_threshold(*command, a->threshold);
   command->add_option("--output", a->output,
                       "Folder for report.html, metrics.json and predictions.csv");
   command->add_flag("--no-progress", a->no_progress, "No progress line");

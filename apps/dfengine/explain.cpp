@@ -39,7 +39,7 @@ void run_explain(const Arguments& a) {
       [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
         for (std::size_t k = 0; k < which.size(); ++k) {
           const std::uint8_t* picture = pixels + static_cast<Index>(k) * size * size * 3;
-          const double prob = sigmoid(cam.run(picture));
+          const double prob = model.probability(cam.run(picture));
           require_number(a.model, prob);
           const bool fake = a.evidence == "called" ? prob >= model.threshold : a.evidence == "fake";
           const EvidenceMap map = cam.map(fake ? Evidence::Fake : Evidence::Real);

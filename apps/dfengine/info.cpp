@@ -4,12 +4,14 @@
 #include <memory>
 
 #include "apps/dfengine/commands.h"
-#include "engine/model_metadata.h"
+#include "engine/model_fit.h"
 #include "engine/plan/dump.h"
 #include "engine/train/options.h"
 #include "engine/train/schedule.h"
 #include "kernels/cpu/isa.h"
-#include "kernels/error.h"
+#include "weights/pretrained.h"
+#include "weights/read_file.h"
+#include "weights/source.h"
 
 namespace dfengine {
 namespace {
@@ -20,19 +22,6 @@ struct Arguments {
   std::string phase = "infer", format = "text", freeze = "none";
   Index batch = 1;
 };
-
-void print_model(const Model& model, const std::filesystem::path& file) {
-  Index learned = 0, statistics = 0;
-  for (const ParamSpec& p : model.parameters.specs())
-    (is_learned(p.role) ? learned : statistics) += p.count();
-  fmt::print("{}\n", file.string());
-  fmt::print("parameters: {} learned, {} running statistics, {} tensors\n", learned, statistics,
-             model.parameters.specs().size());
-  for (const auto& [key, value] : write_metadata(model)) {
-    if (key == "engine_version") continue;  // of this program, not of the file
-    fmt::print("{}: {}\n", key, weights::printable(value));
-  }
-}
 
 // The plan of one batch, for inference or for a training step with the first blocks frozen.
 Plan make_plan(const Model& model, const Arguments& a) {
@@ -49,11 +38,18 @@ Plan make_plan(const Model& model, const Arguments& a) {
 }
 
 void run_info(const Arguments& a) {
-  const Model model = load_model(a.file);
+  const std::filesystem::path path = weights::find_weights(a.file);
+  const std::string name = path.string();
+  const auto file = weights::to_torchvision(weights::read_tensor_file(path), name);
   if (!a.plan) {
-    print_model(model, a.file);
+    const ModelFit fit = fit_model(file, name);
+    fmt::print("{}\n{}", name,
+               fit.complete() ? describe_model(model_from_tensors(file, name))
+                              : describe_misfit(file, fit));
+    if (!fit.complete()) throw Exit{ExitCode::BadModel, name + ": does not fit MobileNetV2"};
     return;
   }
+  const Model model = model_from_tensors(file, name);
   const Plan plan = make_plan(model, a);
   if (a.format == "dot") {
     fmt::print("{}", dump_dot(plan));
@@ -68,7 +64,7 @@ void add_info(CLI::App& program) {
   auto a = std::make_shared<Arguments>();
   CLI::App* command =
       program.add_subcommand("info", "Architecture, parameters and metadata of a model file");
-  command->add_option("FILE", a->file, "Model or weights file")->required();
+  command->add_option("FILE", a->file, "Model or weights file, or imagenet")->required();
   CLI::Option* plan = command->add_flag("--plan", a->plan, "The plan instead: steps and memory");
   command->add_option("--phase", a->phase, "Of the plan: infer or train")
       ->check(CLI::IsMember({"infer", "train"}))

@@ -29,6 +29,7 @@ int run(int argc, char** argv) {
   dfengine::add_compare(program);
   dfengine::add_convert(program);
   dfengine::add_info(program);
+  dfengine::add_ablate(program);
   dfengine::add_synth(program);
   try {
     program.parse(argc, argv);

@@ -8,7 +8,7 @@
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "engine/data/csv.h"
-#include "engine/predictor.h"
+#include "engine/evaluate.h"
 #include "kernels/error.h"
 
 namespace dfengine {
@@ -17,7 +17,8 @@ namespace {
 struct Arguments {
   std::filesystem::path model;
   std::vector<std::filesystem::path> paths;
-  std::string format = "table";
+  std::string format = "table", tta = "none";
+  std::optional<double> threshold;
   DeviceOptions device;
 };
 
@@ -33,17 +34,20 @@ std::vector<Result> predict(const Arguments& a, Model& model) {
   Predictor predictor(model, pool, Predictor::Output::Logits);
   std::vector<Result> results(paths.size());
   for (std::size_t i = 0; i < paths.size(); ++i) results[i].path = paths[i];
+  const Views views = parse_views(a.tta);
   std::vector<float> logits;
-  const auto bad =
-      for_each_batch(paths, model.crop, model.config.input_size,
-                     [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
-                       logits.resize(which.size());
-                       predictor.run(pixels, static_cast<Index>(which.size()), logits.data());
-                       for (std::size_t k = 0; k < which.size(); ++k) {
-                         results[which[k]].prob = sigmoid(logits[k]);
-                         require_number(a.model, sigmoid(logits[k]));
-                       }
-                     });
+  const auto bad = for_each_batch(
+      paths, model.crop, model.config.input_size,
+      [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
+        logits.resize(which.size());
+        run_views(predictor, pixels, static_cast<Index>(which.size()), view_count(views),
+                  logits.data());
+        for (std::size_t k = 0; k < which.size(); ++k) {
+          results[which[k]].prob = model.probability(logits[k]);
+          require_number(a.model, *results[which[k]].prob);
+        }
+      },
+      views);
   for (const BadPicture& b : bad)
     for (Result& r : results)
       if (r.path == b.path) r.error = b.reason;
@@ -94,6 +98,7 @@ void print_json(const std::vector<Result>& results, const Model& model) {
 void run_predict(const Arguments& a) {
   a.device.check();
   Model model = load_detector(a.model);
+  model.threshold = a.threshold.value_or(model.threshold);
   const std::vector<Result> results = predict(a, model);
   if (a.format == "csv") {
     print_csv(results, model);
@@ -121,12 +126,19 @@ void add_predict(CLI::App& program) {
   CLI::App* command = program.add_subcommand(
       "predict",
       "Chance of being fake for each picture. Trust it for pictures like those the model was "
-      "trained "
-      "on: other generators, crops or compressions need figures of their own (dfengine eval)");
+      "trained on: other generators, crops or compressions need figures of their own (dfengine "
+      "eval)");
+  command->footer(
+      "Columns of csv and keys of json: path; prob_fake, the calibrated probability of being fake, "
+      "0 to 1;\nverdict, the class it means at the threshold; error, why a picture could not be "
+      "read (prob_fake and verdict\nare then empty). json also has the threshold and the positive "
+      "class.");
   command->add_option("--model", a->model, "Model file, as train writes it")->required();
   command->add_option("--format", a->format, "table, csv or json")
       ->check(CLI::IsMember({"table", "csv", "json"}))
       ->capture_default_str();
+  add_tta(*command, a->tta);
+  add_threshold(*command, a->threshold);
   command->add_option("PATH", a->paths, "Pictures, or folders of them")->required();
   a->device.add_to(*command);
   command->callback([a] { run_predict(*a); });

@@ -3,31 +3,23 @@
 
 #include <fmt/format.h>
 
-#include <csignal>
 #include <memory>
 
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "engine/memory.h"
+#include "engine/model.h"
 #include "engine/report/report.h"
 #include "engine/train/run_files.h"
 
 namespace dfengine {
 namespace {
 
-std::atomic<bool> interrupted{false};
-
-void on_interrupt(int) {
-  interrupted = true;
-  // A second Ctrl-C ends the program at once: last.ckpt on disk is whole at any moment.
-  std::signal(SIGINT, SIG_DFL);
-}
-
 // What the command line said, before a recipe's settings are filled in.
 struct Arguments {
   TrainOptions values;
   DeviceOptions device;
-  std::string recipe = "finetune", optimizer, schedule, freeze;
+  std::string recipe = "finetune", optimizer, schedule, freeze, threshold_metric;
   bool hflip = true;
   bool resume = false;
   bool no_progress = false;
@@ -38,8 +30,10 @@ std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
   std::vector<CLI::Option*> all;
   const auto add = [&](CLI::Option* option) { all.push_back(option); };
   TrainOptions& v = a.values;
-  CLI::Option* weights = command.add_option(
-      "--weights", v.weights, "Start from these weights (any file that info can read)");
+  CLI::Option* weights =
+      command.add_option("--weights", v.weights,
+                         "Start from these weights: any file that info can read, or imagenet "
+                         "(torchvision's, downloaded once)");
   add(weights);
   add(command
           .add_option("--recipe", a.recipe,
@@ -67,6 +61,10 @@ std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
   add(command.add_option("--width", v.width, "Width multiplier; --weights bring their own")
           ->excludes(weights));
   add(command.add_flag("--hflip,!--no-hflip", a.hflip, "Mirror half of the pictures at random"));
+  add(command.add_option("--threshold-metric", a.threshold_metric,
+                         "What the model's threshold is best at on the validation pictures: "
+                         "balanced-accuracy, f1, eer, or fpr@x: most fakes found with at most a "
+                         "share x of the reals called fake"));
   add(command.add_option("--seed", v.seed, "Of initial values, order, mirroring and dropout"));
   return all;
 }
@@ -93,6 +91,7 @@ TrainOptions merge(const CLI::App& command, const Arguments& a) {
   if (given("--img-size")) o.img_size = v.img_size;
   if (given("--width")) o.width = v.width;
   if (given("--hflip")) o.hflip = a.hflip;
+  if (given("--threshold-metric")) o.threshold_rule = parse_threshold_rule(a.threshold_metric);
   if (given("--seed")) o.seed = v.seed;
   o.threads = a.device.threads;
   // Without weights there is nothing worth keeping frozen.
@@ -164,12 +163,11 @@ void run_train(const CLI::App& command, const Arguments& a,
     throw Exit{ExitCode::Usage, "--data is required"};
   }
   const TrainOptions options = merge(command, a);
-  std::signal(SIGINT, on_interrupt);
+  const std::atomic<bool>& interrupted = catch_ctrl_c();
   ProgressLine line(!a.no_progress);
   const TrainResult result =
       train(options, a.resume, make_observer(line, !a.no_progress, options.weights.string()),
             interrupted);
-  std::signal(SIGINT, SIG_DFL);
   line.clear();
   fmt::print("peak memory {} MiB (planned {} MiB and the program itself)\n",
              peak_resident_bytes() >> 20, result.planned_bytes >> 20);
@@ -180,9 +178,11 @@ void run_train(const CLI::App& command, const Arguments& a,
         fmt::format("interrupted in epoch {}; go on with: dfengine train --resume --output {}",
                     result.state.epoch + 1, folder)};
   report::write_run_report(options.output, result.state, a.device.thread_count(), command_line());
-  fmt::print("{}best epoch {} (validation AUC {:.4f}): {}/{}\n",
-             result.end == TrainEnd::EarlyStop ? "stopped early; " : "", result.state.best_epoch,
-             result.state.best_auc, folder, kBestModel);
+  const Model best = load_detector(options.output / kBestModel);
+  fmt::print(
+      "{}best epoch {} (validation AUC {:.4f}; threshold {:.4f}, temperature {:.4f}): {}/{}\n",
+      result.end == TrainEnd::EarlyStop ? "stopped early; " : "", result.state.best_epoch,
+      result.state.best_auc, best.threshold, best.temperature, folder, kBestModel);
   fmt::print("report: {}/{}\n", folder, report::kReport);
 }
 

@@ -25,7 +25,7 @@ int main(int argc, char** argv) {
                               pixels.data());
       float logit = 0;
       predictor.run(pixels.data(), 1, &logit);
-      std::printf("%.6f %s\n", dfengine::sigmoid(logit), argv[i]);
+      std::printf("%.6f %s\n", model.probability(logit), argv[i]);
     }
   } catch (const dfengine::Error& e) {
     std::fprintf(stderr, "embed_example: %s\n", e.what());

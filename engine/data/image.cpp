@@ -120,15 +120,18 @@ Image decode_image(const std::filesystem::path& file) {
   return decode_image(bytes, name);
 }
 
-namespace {
-
-// torchvision's center_crop: round((in - out) / 2), halves to even.
 Index crop_start(Index in, Index out) {
   const Index d = in - out;
   return d / 2 + (d % 2 != 0 && d / 2 % 2 != 0 ? 1 : 0);
 }
 
-}  // namespace
+Sides enlarged(ImageView image, Crop crop, Index size) {
+  const Index side = (16 * size + 7) / 14;  // in integers; a tie cannot occur
+  if (crop == Crop::None) return {side, side};
+  const Index short_side = std::min(image.h, image.w);
+  // The long side is cut, not rounded.
+  return {image.h * side / short_side, image.w * side / short_side};
+}
 
 void prepare_image(ImageView image, Crop crop, Index size, Resizer& resizer, std::uint8_t* out) {
   if (size < 1 || image.h < 1 || image.w < 1) {
@@ -139,11 +142,7 @@ void prepare_image(ImageView image, Crop crop, Index size, Resizer& resizer, std
     resizer.resize(image, size, size, out);
     return;
   }
-  // round(size * 256 / 224) in integers; a tie cannot occur. The long side is cut, not rounded.
-  const Index side = (16 * size + 7) / 14;
-  const Index short_side = std::min(image.h, image.w);
-  const Index h = image.h * side / short_side;
-  const Index w = image.w * side / short_side;
+  const auto [h, w] = enlarged(image, crop, size);
   resizer.resize_window(image, h, w, {crop_start(h, size), crop_start(w, size), size, size}, out);
 }
 

@@ -25,7 +25,7 @@ LoaderOptions checked(const LoaderOptions& options) {
 Loader::Loader(const Dataset& dataset, LoaderOptions options)
     : dataset_(dataset),
       options_(checked(options)),
-      sample_bytes_(options.size * options.size * 3),
+      sample_bytes_(view_count(options.views) * options.size * options.size * 3),
       batches_((std::ssize(dataset.samples) + options.batch - 1) / options.batch),
       slots_(kAhead) {
   const std::size_t total = dataset.samples.size() * static_cast<std::size_t>(sample_bytes_);
@@ -141,8 +141,9 @@ void Loader::make_sample(std::uint32_t index, std::uint64_t epoch, Resizer& resi
   if (cache_ && cached_[index]) {
     std::memcpy(out, cache_.get() + index * bytes, bytes);
   } else {
-    prepare_image(decode_image(dataset_.path(dataset_.samples[index])), options_.crop,
-                  options_.size, resizer, out);
+    Image image = decode_image(dataset_.path(dataset_.samples[index]));
+    if (options_.change) options_.change(image, index);
+    prepare_views(image, options_.crop, options_.size, options_.views, resizer, out);
     if (cache_) {
       std::memcpy(cache_.get() + index * bytes, out, bytes);
       cached_[index] = 1;

@@ -4,13 +4,14 @@
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 #include "engine/data/dataset.h"
-#include "engine/data/image.h"
+#include "engine/data/views.h"
 #include "kernels/shape.h"
 
 namespace dfengine {
@@ -19,18 +20,22 @@ struct LoaderOptions {
   Index batch = 32;
   Index size = 224;
   Crop crop = Crop::None;
-  bool hflip = false;
+  Views views = Views::One;
+  // Changes a decoded picture in place before it is resized; called by several threads. May be
+  // empty. What it does must follow from the picture and its position in the data set.
+  std::function<void(Image&, std::uint32_t index)> change = {};
+  bool hflip = false;  // with Views::One only
   bool shuffle = false;
   std::uint64_t seed = 0;
   int threads = 1;
-  // Prepared pixels are kept for later epochs when the whole data set (samples * size * size * 3
-  // bytes) fits in this; 0 turns that off.
+  // Prepared pixels are kept for later epochs when the whole data set (samples * views * size *
+  // size * 3 bytes) fits in this; 0 turns that off.
   std::uint64_t cache_bytes = std::uint64_t{2} << 30;
 };
 
 struct Batch {
   Index n = 0;
-  std::vector<std::uint8_t> images;    // [n, size, size, 3]
+  std::vector<std::uint8_t> images;    // [n, views, size, size, 3]
   std::vector<float> targets;          // [n] 1 = fake
   std::vector<std::uint32_t> indices;  // [n] positions in the data set
 };
@@ -45,6 +50,7 @@ class Loader {
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
+  const LoaderOptions& options() const { return options_; }
   // Batches of one epoch.
   Index batches() const { return batches_; }
   // Begins an epoch at any batch and drops what was being made. Throws UsageError when first_batch

@@ -50,7 +50,7 @@ void add_dots(Chart& chart, std::span<const double> prob, std::span<const int> l
   for (double t : thresholds(threshold)) {
     const Confusion c = compute_metrics(prob, label, t).confusion;
     chart.series.push_back(
-        {at_text(t), {x(c)}, {y(c)}, t == threshold ? Ink::B : Ink::Muted, Shape::Line});
+        {"at " + short_text(t), {x(c)}, {y(c)}, t == threshold ? Ink::B : Ink::Muted, Shape::Line});
   }
 }
 

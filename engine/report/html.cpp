@@ -34,9 +34,9 @@ overflow-wrap:anywhere}
 gap:28px 32px;margin:8px 0 20px;align-items:start}
 .charts svg{display:block;width:100%;height:auto;max-width:480px}
 .tables{display:flex;flex-wrap:wrap;align-items:flex-start;gap:20px 56px;margin:0 0 20px}
-.scroll{overflow-x:auto;max-width:100%}
+.tables>div{min-width:0;max-width:100%}.scroll{overflow-x:auto}
 table{border-collapse:collapse;font-size:14px}
-caption{text-align:left;color:var(--soft);padding:0 0 6px}
+.caption{color:var(--soft);font-size:14px;margin:0 0 4px}
 th,td{padding:5px 14px 5px 0;text-align:right;white-space:nowrap;border-bottom:1px solid
 var(--line)}
 th{font-weight:600;vertical-align:bottom}
@@ -108,13 +108,18 @@ void Page::one_table(const Table& table) {
                            escape(row[i]));
     body_ += "</tr>\n";
   };
-  body_ += "<div class=\"scroll\" tabindex=\"0\"><table>";
-  if (!table.caption.empty()) body_ += fmt::format("<caption>{}</caption>", escape(table.caption));
+  // The caption stays in place when the table scrolls.
+  body_ += "<div>";
+  if (!table.caption.empty())
+    body_ += fmt::format("<p class=\"caption\">{}</p>", escape(table.caption));
+  body_ +=
+      fmt::format("<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{}\"><table>",
+                  escape(table.caption.empty() ? "table" : table.caption));
   body_ += "<thead>";
   cells(table.columns, "th");
   body_ += "</thead><tbody>\n";
   for (const auto& row : table.rows) cells(row, "td");
-  body_ += "</tbody></table></div>\n";
+  body_ += "</tbody></table></div></div>\n";
 }
 
 void Page::pictures(const std::vector<Picture>& pictures, int width) {

@@ -73,7 +73,9 @@ class FeatureSteps final : public TrainingSteps {
         valid_(in.valid, loader_, base_.width(), false),
         executors_(make_head_training(in.model.config), "pooled",
                    {{1, 1, 1, base_.width()}, Element::F32}, in),
-        head_graph_(make_head(in.model.config)) {}
+        head_plan_(plan_head(in, base_.width())),
+        head_arena_(head_plan_.arena_bytes()),
+        head_(head_plan_, in.model.parameters, nullptr, head_arena_) {}
 
   void start(int epoch, Index first_step) override {
     const auto number = static_cast<std::uint64_t>(epoch);
@@ -108,20 +110,20 @@ class FeatureSteps final : public TrainingSteps {
     // Once begun, validation is finished: its result is part of the epoch.
     const std::atomic<bool> never = false;
     valid_.fill(std::vector<bool>(in_.valid.samples.size(), false), base_, never);
-    const auto n = static_cast<Index>(in_.valid.samples.size());
-    const Spec features{{n, 1, 1, base_.width()}, Element::F32};
-    const Plan plan = Plan::build(head_graph_, std::span(&features, 1), {Phase::Infer, {}});
-    const Memory arena(plan.arena_bytes());
-    Executor head(plan, in_.model.parameters, nullptr, arena);
-    head.prepare();
-    std::memcpy(head.input("pooled"), valid_.row(0, false),
-                static_cast<std::size_t>(features.bytes()));
-    head.forward({{in_.pool}, nullptr});
-    const auto* logits = static_cast<const float*>(head.output("logits"));
+    const std::size_t n = in_.valid.samples.size(), slice = slice_of(in_);
+    const std::size_t row_bytes = static_cast<std::size_t>(base_.width()) * sizeof(float);
+    head_.prepare();
+    const auto* logits = static_cast<const float*>(head_.output("logits"));
     Predictions result;
-    for (Index i = 0; i < n; ++i) {
-      result.prob.push_back(sigmoid(logits[i]));
-      result.label.push_back(in_.valid.samples[static_cast<std::size_t>(i)].label);
+    for (std::size_t first = 0; first < n; first += slice) {
+      const std::size_t count = std::min(slice, n - first);  // rows behind are left as they were
+      std::memcpy(head_.input("pooled"), valid_.row(first, false), count * row_bytes);
+      head_.forward({{in_.pool}, nullptr});
+      for (std::size_t k = 0; k < count; ++k) {
+        result.logit.push_back(logits[k]);
+        result.prob.push_back(in_.model.probability(logits[k]));
+        result.label.push_back(in_.valid.samples[first + k].label);
+      }
     }
     return result;
   }
@@ -129,18 +131,30 @@ class FeatureSteps final : public TrainingSteps {
   Index planned_bytes() const override {
     LoaderOptions once = loader_;
     once.cache_bytes = 0;
-    return executors_.bytes() + base_.bytes() + train_.bytes() + valid_.bytes() +
-           loader_bytes(in_.train, once);
+    return executors_.bytes() + head_arena_.bytes() + head_plan_.prepared_bytes() + base_.bytes() +
+           train_.bytes() + valid_.bytes() + loader_bytes(in_.train, once);
   }
 
  private:
+  // Rows that are validated together.
+  static std::size_t slice_of(const StepsInput& in) {
+    return std::min(static_cast<std::size_t>(in.options.batch_size), in.valid.samples.size());
+  }
+
+  static Plan plan_head(const StepsInput& in, Index width) {
+    const Spec features{{static_cast<Index>(slice_of(in)), 1, 1, width}, Element::F32};
+    return Plan::build(make_head(in.model.config), std::span(&features, 1), {Phase::Infer, {}});
+  }
+
   const StepsInput in_;
   const TrainOptions& options_;
   LoaderOptions loader_;
   Predictor base_;
   FeatureCache train_, valid_;
   BatchExecutors executors_;
-  Graph head_graph_;
+  Plan head_plan_;
+  Memory head_arena_;
+  Executor head_;
   std::vector<std::uint32_t> order_;
   std::vector<bool> mirrored_;
   std::vector<float> rows_, targets_;

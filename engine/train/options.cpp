@@ -116,6 +116,7 @@ nlohmann::json to_json(const TrainOptions& o) {
           {"dropout", o.dropout},
           {"hflip", o.hflip},
           {"pixels", name_of(kPixels, o.pixels)},
+          {"threshold_metric", to_string(o.threshold_rule)},
           {"seed", o.seed},
           {"threads", o.threads}};
 }
@@ -142,6 +143,7 @@ TrainOptions train_options_from_json(const nlohmann::json& j) {
     j.at("dropout").get_to(o.dropout);
     j.at("hflip").get_to(o.hflip);
     o.pixels = parse(kPixels, j.at("pixels").get<std::string>(), "pixels");
+    o.threshold_rule = parse_threshold_rule(j.at("threshold_metric").get<std::string>());
     j.at("seed").get_to(o.seed);
     j.at("threads").get_to(o.threads);
     return o;

@@ -6,6 +6,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
+#include "engine/metrics/threshold.h"
 #include "kernels/shape.h"
 #include "layers/models/mobilenet_v2.h"
 
@@ -40,6 +41,7 @@ struct TrainOptions {
   double dropout = 0.2;
   bool hflip = true;
   PixelScale pixels = PixelScale::Model;
+  ThresholdRule threshold_rule;  // what the kept model's threshold is chosen for
   std::uint64_t seed = 0;
 
   // Not part of the result: any value gives the same bits.

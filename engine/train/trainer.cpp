@@ -8,6 +8,7 @@
 #include "engine/train/run_files.h"
 #include "engine/unfold.h"
 #include "kernels/error.h"
+#include "weights/pretrained.h"
 #include "weights/read_file.h"
 #include "weights/sha256.h"
 
@@ -25,8 +26,9 @@ Model initial_model(const TrainOptions& o) {
   MobileNetV2Config config;
   config.width = o.width;
   std::optional<Model> base;
-  if (!o.weights.empty()) {
-    base = load_model(o.weights);
+  const std::filesystem::path file = weights::find_weights(o.weights);
+  if (!file.empty()) {
+    base = load_model(file);
     config = base->config;
   }
   if (o.img_size != 0) config.input_size = o.img_size;
@@ -42,8 +44,8 @@ Model initial_model(const TrainOptions& o) {
   if (base) {
     for (const char* key : {"source_family", kBnFolded})
       if (base->notes.contains(key)) model.notes[key] = base->notes.at(key);
-    model.notes["source_file"] = o.weights.filename().string();
-    model.notes["source_sha256"] = weights::sha256_hex(weights::read_file(o.weights));
+    model.notes["source_file"] = file.filename().string();
+    model.notes["source_sha256"] = weights::sha256_hex(weights::read_file(file));
   }
   return model;
 }
@@ -214,13 +216,14 @@ class Run {
                     per_step * static_cast<double>(steps_per_epoch_ - state_.step)});
   }
 
-  // Validation, best model, files. True when patience has run out.
+  // Validation, best model, files. True when patience has run out before the last epoch.
   bool finish_epoch() {
     const auto begin = Clock::now();
     require_finite(all_finite(model_.parameters), "parameters are");
     const Predictions predictions = steps_->validate();
-    require_finite(std::ranges::none_of(predictions.prob, [](double p) { return std::isnan(p); }),
-                   "validation outputs are");
+    require_finite(
+        std::ranges::all_of(predictions.logit, [](double z) { return std::isfinite(z); }),
+        "validation outputs are");
     const Metrics m = compute_metrics(predictions.prob, predictions.label, 0.5);
     const bool best = is_better(m.roc_auc, m.log_loss, state_.best_auc, state_.best_loss);
     const auto seen = static_cast<double>(state_.seen);
@@ -237,7 +240,7 @@ class Run {
       state_.best_auc = m.roc_auc;
       state_.best_loss = m.log_loss;
       state_.best_epoch = state_.epoch + 1;
-      save_model(options_.output / kBestModel, model_);
+      save_best(predictions);
     }
     if (options_.schedule == ScheduleKind::Plateau && state_.epoch >= options_.head_epochs)
       state_.plateau.observe(m.log_loss);
@@ -247,7 +250,15 @@ class Run {
     write_results(options_.output, state_.rows);
     save();
     if (observer_.epoch) observer_.epoch(row, best);
-    return stop;
+    return stop && state_.epoch < options_.epochs;  // at the last epoch nothing was cut off
+  }
+
+  // The kept model is calibrated; the one in training goes on with plain logits.
+  void save_best(const Predictions& predictions) {
+    calibrate(model_, predictions, options_.threshold_rule);
+    save_model(options_.output / kBestModel, model_);
+    model_.temperature = 1;
+    model_.threshold = 0.5;
   }
 
   void next_epoch(bool stop) {

@@ -49,7 +49,10 @@ inline MobileNetV2Config small_config() {
 inline const std::string& model_file() {
   static const std::string path = [] {
     const fs::path file = shared_folder() / "model.safetensors";
-    save_model(file, make_model(small_config(), 4));
+    Model model = make_model(small_config(), 4);
+    model.temperature = 0.25;
+    model.threshold = 0.4375;
+    save_model(file, model);
     return file.string();
   }();
   return path;

@@ -60,6 +60,14 @@ class Pictures : public testing::Test {
     return rows;
   }
 
+  // The model's temperature is 0.25, its threshold 0.4375.
+  std::vector<double> probabilities() const {
+    std::vector<double> all;
+    for (const auto& row : from_library(Predictor::Output::Logits))
+      all.push_back(sigmoid(row[0] / 0.25));
+    return all;
+  }
+
   ScratchFolder scratch_;
   std::filesystem::path folder_ = scratch_.path() / "pictures";
   std::vector<std::string> good_;
@@ -80,13 +88,13 @@ TEST_F(Pictures, PredictCsvIsWellFormedAndRight) {
   const auto rows = test::parse_csv(o.out);
   ASSERT_EQ(rows.size(), good_.size() + 1);
   EXPECT_EQ(rows[0], (std::vector<std::string>{"path", "prob_fake", "verdict", "error"}));
-  const auto logits = from_library(Predictor::Output::Logits);
+  const std::vector<double> expected = probabilities();
   for (std::size_t i = 0; i < good_.size(); ++i) {
     ASSERT_EQ(rows[i + 1].size(), 4U);
     EXPECT_EQ(rows[i + 1][0], good_[i]);
     const double prob = std::stod(rows[i + 1][1]);
-    EXPECT_NEAR(prob, sigmoid(logits[i][0]), test::decimal_tolerance(8, 1));
-    EXPECT_EQ(rows[i + 1][2], prob >= 0.5 ? "fake" : "real");
+    EXPECT_NEAR(prob, expected[i], test::decimal_tolerance(8, 1));
+    EXPECT_EQ(rows[i + 1][2], prob >= 0.4375 ? "fake" : "real");
     EXPECT_EQ(rows[i + 1][3], "");
   }
 }
@@ -97,15 +105,29 @@ TEST_F(Pictures, PredictJsonIsWellFormedAndRight) {
   ASSERT_EQ(o.code, 0) << o.err;
   const json report = json::parse(o.out);
   EXPECT_EQ(report.at("positive_class"), "fake");
-  EXPECT_EQ(report.at("threshold"), 0.5);
+  EXPECT_EQ(report.at("threshold"), 0.4375);
   const json& results = report.at("results");
   ASSERT_EQ(results.size(), good_.size());
-  const auto logits = from_library(Predictor::Output::Logits);
+  const std::vector<double> expected = probabilities();
   for (std::size_t i = 0; i < good_.size(); ++i) {
     EXPECT_EQ(results[i].at("path"), good_[i]);
-    EXPECT_EQ(results[i].at("prob_fake"), sigmoid(logits[i][0]));
-    EXPECT_EQ(results[i].at("verdict"), sigmoid(logits[i][0]) >= 0.5 ? "fake" : "real");
+    EXPECT_EQ(results[i].at("prob_fake"), expected[i]);
+    EXPECT_EQ(results[i].at("verdict"), expected[i] >= 0.4375 ? "fake" : "real");
   }
+}
+
+TEST_F(Pictures, PredictCallsFakeFromTheThresholdGiven) {
+  std::vector<double> expected = probabilities();
+  std::ranges::sort(expected);
+  ASSERT_LT(expected.front(), expected.back());
+  const Outcome o =
+      run_program({"predict", "--model", model_file(), "--format", "json", "--threshold",
+                   std::to_string(expected.back() - 1e-6), folder_.string()});
+  ASSERT_EQ(o.code, 0) << o.err;
+  int fakes = 0;
+  const json report = json::parse(o.out);
+  for (const json& r : report.at("results")) fakes += r.at("verdict") == "fake";
+  EXPECT_EQ(fakes, std::ranges::count(expected, expected.back()));
 }
 
 TEST_F(Pictures, ABrokenOneIsReportedAndCountedAndTheRestGoOn) {
@@ -211,7 +233,8 @@ TEST(InfoCommand, TellsArchitectureParametersAndMetadata) {
        {std::string("mobilenet_v2"), std::to_string(learned) + " learned",
         std::string("width_mult: 0.1"), std::string("input_size: 96"),
         std::string("classes: real,fake"), std::string("positive_class: fake"),
-        std::string("threshold: 0.5"), std::string("head: detector")})
+         std::string("threshold: 0.4375"), std::string("head: detector"),
+         std::string("missing: nothing")})
     EXPECT_TRUE(contains(o.out, text)) << text << "\n" << o.out;
 }
 

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <set>
 
+#include "engine/metrics/classification.h"
+#include "engine/model.h"
 #include "engine/report/report.h"
 #include "engine/train/checkpoint.h"
 #include "engine/train/run_files.h"
@@ -158,6 +160,7 @@ TEST(EvalCommand, FiguresAreThoseOfItsPredictions) {
   const Outcome o = run_program({"eval", "--model", model, "--data", picture_set(), "--split",
                                  "train", "--output", out.string()});
   ASSERT_EQ(o.code, 0) << o.err;
+  const double threshold = load_detector(model).threshold;
   EXPECT_TRUE(contains(o.out, "positive class: fake")) << o.out;
 
   const auto csv = test::parse_csv(slurp(out / "predictions.csv"));
@@ -174,7 +177,7 @@ TEST(EvalCommand, FiguresAreThoseOfItsPredictions) {
   // Each figure from its definition, pair by pair where it is one of pairs.
   double tn = 0, fp = 0, fn = 0, tp = 0, loss = 0, wins = 0;
   for (const Row& r : rows) {
-    (r.fake ? (r.prob >= 0.5 ? tp : fn) : (r.prob >= 0.5 ? fp : tn)) += 1;
+    (r.fake ? (r.prob >= threshold ? tp : fn) : (r.prob >= threshold ? fp : tn)) += 1;
     loss -= std::log(r.fake ? r.prob : 1 - r.prob) / static_cast<double>(rows.size());
     for (const Row& s : rows)
       if (r.fake && !s.fake) wins += r.prob > s.prob ? 1.0 : r.prob == s.prob ? 0.5 : 0.0;
@@ -188,18 +191,42 @@ TEST(EvalCommand, FiguresAreThoseOfItsPredictions) {
   EXPECT_EQ(m.at("recall"), tp / (tp + fn));
   EXPECT_EQ(m.at("f1"), 2 * tp / (2 * tp + fp + fn));
   EXPECT_EQ(m.at("roc_auc"), wins / ((tp + fn) * (tn + fp)));
-  EXPECT_EQ(m.at("threshold"), 0.5);
+  EXPECT_EQ(m.at("threshold"), threshold);
+  EXPECT_EQ(m.at("at_half").at("threshold"), 0.5);
+  EXPECT_EQ(m.at("at_half").at("roc_auc"), m.at("roc_auc"));
+  EXPECT_EQ(m.at("confusion_normalized").at("tp"), tp / (tp + fn));
+  EXPECT_EQ(m.at("per_class").at("real").at("support"), tn + fp);
+  for (const MetricField& f : metric_fields()) {
+    const json& interval = m.at("intervals").at(f.key);
+    EXPECT_LE(interval[0], interval[1]) << f.key;
+    EXPECT_TRUE(contains(o.out, f.title)) << o.out;
+  }
   EXPECT_EQ(m.at("positive_class"), "fake");
   double slope = 0;  // what an error of the written probability does to the loss
   for (const Row& r : rows) slope = std::max(slope, 1 / (r.fake ? r.prob : 1 - r.prob));
   EXPECT_NEAR(m.at("log_loss").get<double>(), loss, test::decimal_tolerance(8, slope));
-  std::set<std::string> fields;
-  for (const auto& [key, value] : m.items()) fields.insert(key);
-  EXPECT_EQ(fields,
-            (std::set<std::string>{"accuracy", "precision", "recall", "f1", "roc_auc", "log_loss",
-                                   "threshold", "positive_class", "confusion", "n",
-                                   // and what it was of
-                                   "split", "model", "data"}));
+  for (const char* key : {"split", "model", "data", "temperature"}) EXPECT_TRUE(m.contains(key));
+}
+
+TEST(EvalCommand, TheThresholdGivenGoesBeforeTheModels) {
+  const ScratchFolder scratch;
+  const std::vector<std::string> arguments = {"eval",
+                                              "--model",
+                                              (trained_run() / kBestModel).string(),
+                                              "--data",
+                                              picture_set(),
+                                              "--output",
+                                              scratch.path().string()};
+  std::vector<std::string> with = arguments;
+  with.insert(with.end(), {"--threshold", "0"});
+  const Outcome o = run_program(with);
+  ASSERT_EQ(o.code, 0) << o.err;
+  const json m = json::parse(slurp(scratch.path() / "metrics.json"));
+  EXPECT_EQ(m.at("threshold"), 0);
+  EXPECT_EQ(m.at("recall"), 1);
+  EXPECT_EQ(m.at("specificity"), 0);
+  with.back() = "1.5";
+  EXPECT_EQ(run_program(with).code, 2);
 }
 
 }  // namespace

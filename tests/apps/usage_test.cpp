@@ -16,8 +16,8 @@ using test::run_program_into;
 using test::ScratchFolder;
 using test::train_arguments;
 
-const std::vector<std::string> kCommands = {"train",   "eval",  "predict", "explain",
-                                            "compare", "embed", "info",    "synth"};
+const std::vector<std::string> kCommands = {"train", "eval", "predict", "explain", "compare",
+                                            "embed", "info", "synth",   "ablate"};
 
 TEST(Usage, HelpNamesEveryCommandAndTheExitCodes) {
   const Outcome o = run_program({"--help"});

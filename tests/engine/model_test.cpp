@@ -101,9 +101,10 @@ Model unusual_model() {
     model.parameters.set(static_cast<int>(i), std::span<const float>(values));
   }
   model.crop = Crop::Center;
-  model.classes = {"photo", "made up"};
-  model.positive_class = "made up";
+  model.classes = {"photo, old", "made \"up\""};
+  model.positive_class = "made \"up\"";
   model.threshold = 0.1 + 0.2;
+  model.temperature = 1.0 / 3.0;
   model.notes = {{"source_file", "a b.safetensors"}, {"train_args", "{\"x\": \"\\u00e9, é\"}"}};
   return model;
 }
@@ -129,6 +130,7 @@ TEST(ModelFile, RoundTripIsExact) {
   EXPECT_EQ(back.classes, model.classes);
   EXPECT_EQ(back.positive_class, model.positive_class);
   EXPECT_EQ(back.threshold, model.threshold);
+  EXPECT_EQ(back.temperature, model.temperature);
   for (const auto& [key, value] : model.notes) EXPECT_EQ(back.notes.at(key), value);
   ASSERT_EQ(back.parameters.bytes(), model.parameters.bytes());
   EXPECT_EQ(std::memcmp(back.parameters.data(), model.parameters.data(),
@@ -264,6 +266,7 @@ TEST(ModelFile, BadMetadataIsNamed) {
                         {"dropout", "nan", "dropout"},
                         {"crop", "random", "crop"},
                         {"threshold", "half", "threshold"},
+                        {"temperature", "warm", "temperature"},
                         {"resize", "nearest", "resize"}};
   for (const Case& c : cases) {
     SCOPED_TRACE(c.key + " = " + c.value);
@@ -303,6 +306,12 @@ TEST(ModelFile, DetectorRefusals) {
     expect_words(refused(model), {"threshold"});
   }
   model.threshold = 1;
+  for (double temperature : {0.0, -1.0, std::nan(""), HUGE_VAL}) {
+    model.temperature = temperature;
+    expect_words(refused(model), {"temperature"});
+  }
+  model.temperature = 2;
+  EXPECT_EQ(model.probability(2 * std::log(3.0)), sigmoid(std::log(3.0)));
   save_model(path, model);
   EXPECT_NO_THROW((void)load_detector(path));
   std::filesystem::remove(path);

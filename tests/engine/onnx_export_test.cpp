@@ -94,6 +94,7 @@ TEST_F(OnnxExport, MetadataTravels) {
   model.classes = {"genuine", "made"};
   model.positive_class = "made";
   model.threshold = 0.625;
+  model.temperature = 1.0 / 3.0;
   model.crop = Crop::Center;
   model.notes["source_family"] = "keras";
   const std::vector<std::byte> bytes = model_to_onnx(model, OnnxPixels::Normalized);
@@ -102,6 +103,7 @@ TEST_F(OnnxExport, MetadataTravels) {
   EXPECT_EQ(again.classes, model.classes);
   EXPECT_EQ(again.positive_class, "made");
   EXPECT_EQ(again.threshold, 0.625);
+  EXPECT_EQ(again.temperature, 1.0 / 3.0);
   EXPECT_EQ(again.crop, Crop::Center);
   EXPECT_EQ(again.notes.at("source_family"), "keras");
   EXPECT_EQ(again.notes.at("bn_folded"), "yes");
@@ -114,6 +116,27 @@ TEST_F(OnnxExport, ScalingMustAgreeWithTheMetadata) {
   weights::TensorFile file = weights::parse_onnx(model_to_onnx(model, OnnxPixels::Raw), "onnx");
   file.metadata["mean"] = "0.5,0.5,0.5";
   EXPECT_THROW(weights::to_torchvision(file, "onnx"), ModelFileError);
+}
+
+TEST_F(OnnxExport, TheLogitIsDividedByTheMetadatasTemperature) {
+  Model model = random_model(small_config());
+  model.temperature = 1.7;
+  for (const OnnxPixels pixels : {OnnxPixels::Raw, OnnxPixels::Normalized}) {
+    const std::vector<std::byte> bytes = model_to_onnx(model, pixels);
+    weights::TensorFile file = weights::parse_onnx(bytes, "onnx");
+    const char* scale = pixels == OnnxPixels::Raw ? "mul1.value" : "mul0.value";
+    EXPECT_EQ(weights::to_float(*file.find(scale)),
+              std::vector<float>{static_cast<float>(1 / 1.7)});
+    Model again = read_back(bytes);
+    EXPECT_EQ(output_of(again), output_of(model));
+    for (const char* other : {"1.8", "0", "x", "1.7,1.7"}) {
+      weights::TensorFile changed = file;
+      changed.metadata["temperature"] = other;
+      EXPECT_THROW(weights::to_torchvision(changed, "onnx"), ModelFileError) << other;
+    }
+    file.metadata.erase("temperature");
+    EXPECT_THROW(weights::to_torchvision(file, "onnx"), ModelFileError);
+  }
 }
 
 }  // namespace

@@ -105,8 +105,10 @@ TEST_F(Train, TheModelKeptIsThatOfTheEpochWithTheBestValidationAuc) {
   EXPECT_EQ(result.state.best_loss, rows[best].valid_loss);
   ASSERT_NE(std::ranges::count(marked, false), 0) << "the case must hold a worse epoch";
 
-  // The file, evaluated anew, gives that epoch's row.
+  // The file, evaluated anew without its temperature, gives that epoch's row, and the temperature
+  // and threshold that it holds.
   Model model = load_detector(o.output / kBestModel);
+  const double temperature = std::exchange(model.temperature, 1);
   cpu::ThreadPool pool(1);
   Predictor predictor(model, pool, Predictor::Output::Logits);
   const Dataset valid = scan_split(o.data, "valid");
@@ -116,6 +118,11 @@ TEST_F(Train, TheModelKeptIsThatOfTheEpochWithTheBestValidationAuc) {
   EXPECT_EQ(m.log_loss, rows[best].valid_loss);
   EXPECT_EQ(m.accuracy, rows[best].valid_accuracy);
   EXPECT_EQ(m.roc_auc, rows[best].valid_auc);
+  EXPECT_NE(temperature, 1) << "the case must have a temperature to fit";
+  EXPECT_EQ(temperature, fit_temperature(p.logit, p.label));
+  std::vector<double> calibrated;
+  for (const double logit : p.logit) calibrated.push_back(sigmoid(logit / temperature));
+  EXPECT_EQ(model.threshold, choose_threshold(calibrated, p.label, o.threshold_rule));
 }
 
 TEST(TrainRule, BetterIsByAucThenByLoss) {
@@ -213,6 +220,10 @@ TEST_F(Train, PatienceStopsAfterSoManyEpochsWithoutABetterLoss) {
   EXPECT_TRUE(result.state.finished);
   // A finished run stays finished.
   EXPECT_EQ(train_to_end(o, true).state.epoch, result.state.epoch);
+  // Patience that runs out with the last epoch cuts nothing off.
+  o.output = options("short").output;
+  o.epochs = result.state.epoch;
+  EXPECT_EQ(train_to_end(o).end, TrainEnd::Finished);
 }
 
 TEST_F(Train, AFolderThatHoldsARunIsRefusedAndUntouched) {

@@ -1,0 +1,81 @@
+// dfengine ablate: the ladder of recipes, with several seeds, as one table and chart.
+#include "engine/train/ablation.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "apps/dfengine/commands.h"
+#include "apps/dfengine/common.h"
+
+namespace dfengine {
+namespace {
+
+struct Arguments {
+  AblationOptions values;
+  DeviceOptions device;
+};
+
+AblationObserver make_observer() {
+  AblationObserver o;
+  o.begin = [](const Rung& rung, std::uint64_t seed) {
+    fmt::print("{}, seed {}\n", rung.title, seed);
+    std::fflush(stdout);
+  };
+  o.train.epoch = [](const EpochRow& r, bool best) {
+    fmt::print("  epoch {}: loss {:.4f} | valid loss {:.4f} accuracy {:.4f} AUC {:.4f} | {}{}\n",
+               r.epoch, r.train_loss, r.valid_loss, r.valid_accuracy, r.valid_auc,
+               clock_text(r.seconds), best ? " | best" : "");
+    std::fflush(stdout);
+  };
+  o.end = [](const Rung& rung, const AblationRun& run) {
+    fmt::print("{}, seed {}: test accuracy {:.4f} ROC-AUC {:.4f}\n", rung.title, run.seed,
+               run.test.accuracy, run.test.roc_auc);
+    std::fflush(stdout);
+  };
+  return o;
+}
+
+void run_ablate(Arguments& a) {
+  a.device.check();
+  a.values.threads = a.device.threads;
+  const std::vector<Rung> ladder = ablation_ladder(a.values);
+  const std::vector<AblationRun> runs = ablate(a.values, make_observer(), catch_ctrl_c());
+  const std::size_t wanted = ladder.size() * static_cast<std::size_t>(a.values.seeds);
+  if (runs.size() < wanted)
+    throw Exit{ExitCode::Interrupted,
+               fmt::format("interrupted after {} of {} runs; the same command goes on", runs.size(),
+                           wanted)};
+  fmt::print(
+      "\nTest figures, mean (least to greatest) over seeds; accuracy at each model's own "
+      "threshold\n{}\n{}/ablation.md .csv .json .svg\n",
+      ablation_table(ladder, runs), a.values.output.string());
+}
+
+}  // namespace
+
+void add_ablate(CLI::App& program) {
+  auto a = std::make_shared<Arguments>();
+  CLI::App* command = program.add_subcommand(
+      "ablate",
+      "From scratch or transferred? Trains the ladder of recipes (frozen base as the notebook had "
+      "it, right normalisation, last blocks, all blocks, from scratch) and compares them on the "
+      "test pictures. The same command goes on after Ctrl-C");
+  command->add_option("--data", a->values.data, "Folder with train/, valid/ (or val/) and test/")
+      ->required();
+  command->add_option("--weights", a->values.weights, "ImageNet weights (any file info can read)")
+      ->required();
+  command
+      ->add_option("--output", a->values.output,
+                   "Folder for the runs and ablation.md, .csv, .json, .svg")
+      ->required();
+  command->add_option("--seeds", a->values.seeds, "Runs of each recipe, with seeds 0, 1, ...")
+      ->capture_default_str();
+  command
+      ->add_option("--epochs", a->values.epochs, "Of every run; 0: 10 of the notebook's, else 20")
+      ->capture_default_str();
+  a->device.add_to(*command);
+  command->callback([a] { run_ablate(*a); });
+}
+
+}  // namespace dfengine

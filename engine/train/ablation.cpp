@@ -1,0 +1,117 @@
+#include "engine/train/ablation.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/train/run_files.h"
+#include "kernels/error.h"
+
+namespace dfengine {
+namespace {
+
+constexpr int kLastBlocks = 5;
+
+// Settings that must be those of a run found in a folder.
+nlohmann::json identity(const TrainOptions& options) {
+  nlohmann::json j = to_json(options);
+  j.erase("output");
+  j.erase("threads");
+  return j;
+}
+
+// Whether the folder holds a run with these settings.
+bool has_run(const TrainOptions& options) {
+  std::error_code error;
+  if (!std::filesystem::exists(options.output / kCheckpoint, error)) return false;
+  if (identity(load_checkpoint(options.output / kCheckpoint).options) != identity(options))
+    throw UsageError(options.output.string() +
+                     " holds a run with other settings: name another --output");
+  return true;
+}
+
+AblationRun measure(const Rung& rung, const TrainOptions& options, const TrainState& state,
+                    cpu::ThreadPool& pool) {
+  Model model = load_detector(options.output / kBestModel);
+  Predictor predictor(model, pool, Predictor::Output::Logits);
+  const Dataset test = scan_split(options.data, "test");
+  LoaderOptions load = loader_options(options, model, pool.size());
+  load.cache_bytes = 0;
+  Loader loader(test, load);
+  const Predictions p = predict_split(predictor, test, loader);
+  AblationRun run;
+  run.rung = rung.key;
+  run.seed = options.seed;
+  run.best_epoch = state.best_epoch;
+  run.test = compute_metrics(p.prob, p.label, model.threshold);
+  constexpr double kHalf = 0.5;
+  run.accuracy_at_half = compute_metrics(p.prob, p.label, kHalf).accuracy;
+  for (const EpochRow& row : state.rows) run.seconds += row.seconds;
+  return run;
+}
+
+}  // namespace
+
+void AblationOptions::validate() const {
+  if (weights.empty()) throw UsageError("--weights: the ladder needs weights to start from");
+  if (seeds < 1) throw UsageError("--seeds must be at least 1");
+  if (epochs < 0) throw UsageError("--epochs must not be negative");
+}
+
+std::vector<Rung> ablation_ladder(const AblationOptions& o) {
+  const MobileNetV2Config config = load_model(o.weights).config;
+  TrainOptions seed = recipe("seed");
+  TrainOptions normal = seed;
+  normal.pixels = PixelScale::Model;
+  TrainOptions all = recipe("finetune");
+  TrainOptions last = all;
+  last.freeze = kFeatureBlocks - kLastBlocks;
+  TrainOptions scratch = all;
+  scratch.lr = 1e-3;
+  scratch.head_epochs = 0;
+  std::vector<Rung> ladder = {{"seed", "seed recipe", seed},
+                              {"normal", "right normalisation", normal},
+                              {"last", "last 5 blocks", last},
+                              {"all", "all blocks", all},
+                              {"scratch", "from scratch", scratch}};
+  for (Rung& r : ladder) {
+    r.options.data = o.data;
+    r.options.threads = o.threads;
+    r.options.img_size = config.input_size;
+    r.options.width = config.width;
+    if (o.epochs > 0) r.options.epochs = o.epochs;
+    if (r.key != "scratch") r.options.weights = o.weights;
+  }
+  return ladder;
+}
+
+std::vector<AblationRun> ablate(const AblationOptions& options, const AblationObserver& observer,
+                                const std::atomic<bool>& interrupt) {
+  options.validate();
+  scan_split(options.data, "test");  // better missed now than after the first run
+  const std::vector<Rung> ladder = ablation_ladder(options);
+  cpu::ThreadPool pool(options.threads > 0 ? options.threads : cpu::ThreadPool::available());
+  std::vector<AblationRun> runs;
+  for (int seed = 0; seed < options.seeds; ++seed) {
+    for (const Rung& rung : ladder) {
+      TrainOptions run = rung.options;
+      run.seed = static_cast<std::uint64_t>(seed);
+      run.output = options.output / fmt::format("{}-{}", rung.key, seed);
+      const bool begun = has_run(run);
+      TrainState state;
+      if (begun) state = load_checkpoint(run.output / kCheckpoint).state;
+      if (!state.finished) {
+        if (observer.begin) observer.begin(rung, run.seed);
+        const TrainResult result = train(run, begun, observer.train, interrupt);
+        if (result.end == TrainEnd::Interrupted) return runs;
+        state = result.state;
+      }
+      runs.push_back(measure(rung, run, state, pool));
+      write_ablation(options.output, ladder, runs);
+      if (observer.end) observer.end(rung, runs.back());
+    }
+  }
+  return runs;
+}
+
+}  // namespace dfengine

@@ -1,0 +1,67 @@
+// From scratch or transferred? The ladder of recipes from the seed notebook to training everything,
+// each with several seeds, measured on the test pictures.
+#pragma once
+
+#include "engine/metrics/classification.h"
+#include "engine/train/trainer.h"
+
+namespace dfengine {
+
+struct AblationOptions {
+  std::filesystem::path data;     // with train, valid and test
+  std::filesystem::path weights;  // what all rungs but the last start from
+  std::filesystem::path output;
+  int seeds = 3;    // 0, 1, ... are run
+  int epochs = 0;   // of every run; 0: each rung's own
+  int threads = 0;  // 0: all this process may use
+
+  // Throws UsageError naming the option and the range.
+  void validate() const;
+};
+
+// A recipe, without output and seed.
+struct Rung {
+  std::string key;    // of its run folders
+  std::string title;  // for people
+  TrainOptions options;
+};
+
+// From the notebook's recipe, one change after the other:
+//   seed      frozen base, pixels in [0, 1], Adam 1e-3, 10 epochs
+//   normal    the same with the weights' own normalisation
+//   last      the last 5 of 19 blocks and the head, by the default recipe (Adam 1e-4, cosine,
+//   mirror) all       everything, by the default recipe: 20 epochs scratch   everything from random
+//   weights, Adam 1e-3, else as before
+std::vector<Rung> ablation_ladder(const AblationOptions& options);
+
+// A finished run on the test pictures.
+struct AblationRun {
+  std::string rung;
+  std::uint64_t seed = 0;
+  Metrics test;                 // at the model's own threshold
+  double accuracy_at_half = 0;  // at threshold 0.5
+  int best_epoch = 0;           // counted from 1
+  double seconds = 0;           // of training and validation
+};
+
+struct AblationObserver {
+  // Before a run that is not finished yet.
+  std::function<void(const Rung&, std::uint64_t seed)> begin;
+  TrainObserver train;
+  std::function<void(const Rung&, const AblationRun&)> end;
+};
+
+// Runs every rung with seed 0, then every rung with seed 1, and so on, each in OUTPUT/KEY-SEED.
+// What is finished there is kept, what is not goes on; a folder with other settings is a
+// UsageError. After each run OUTPUT gets ablation.md, .csv, .json and .svg anew. Returns the
+// finished runs: fewer than asked for once `interrupt` is set.
+std::vector<AblationRun> ablate(const AblationOptions& options, const AblationObserver& observer,
+                                const std::atomic<bool>& interrupt);
+
+// Mean and range of the test figures per rung: a Markdown table.
+std::string ablation_table(const std::vector<Rung>& ladder, const std::vector<AblationRun>& runs);
+// The four files.
+void write_ablation(const std::filesystem::path& folder, const std::vector<Rung>& ladder,
+                    const std::vector<AblationRun>& runs);
+
+}  // namespace dfengine
