@@ -1,9 +1,8 @@
-// Runs a plan: binds its buffers to memory once, then only calls layers.
+// Runs a plan on the CPU: binds its buffers to memory once, then only calls layers.
 #pragma once
 
+#include "engine/binding.h"
 #include "engine/memory.h"
-#include "engine/parameters.h"
-#include "engine/plan/plan.h"
 
 namespace dfengine {
 
@@ -20,37 +19,21 @@ class Executor {
   void prepare();
   void forward(const LayerContext& ctx) const { run(ctx, 0, plan_.forward_steps()); }
   void backward(const LayerContext& ctx) const {
-    run(ctx, plan_.forward_steps(), static_cast<int>(steps_.size()));
+    run(ctx, plan_.forward_steps(), static_cast<int>(binding_.steps().size()));
   }
 
   const Plan& plan() const { return plan_; }
   // Memory of a graph input or marked output.
-  void* input(std::string_view name) const;
-  const void* output(std::string_view name) const;
+  void* input(std::string_view name) const { return binding_.input(name); }
+  const void* output(std::string_view name) const { return binding_.output(name); }
 
  private:
-  struct BoundStep {
-    const Layer* layer;
-    StepKind kind;
-    LayerIo io;
-  };
-  struct NodeBinding {
-    std::vector<Spec> in;
-    std::vector<void*> params;
-    std::vector<void*> dparams;
-  };
-
-  void bind_nodes(std::byte* gradients);
-  void bind_steps();
   void run(const LayerContext& ctx, int first, int last) const;
-  std::byte* buffer(int i) const;
 
   const Plan& plan_;
-  ParameterStore& parameters_;
-  const Memory& arena_;
+  Element element_;
   Memory prepared_;
-  std::vector<NodeBinding> nodes_;
-  std::vector<BoundStep> steps_;
+  Binding binding_;
 };
 
 }  // namespace dfengine

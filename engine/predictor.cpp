@@ -12,10 +12,10 @@ namespace {
 // caches without making any layer's work better (bench/NOTES.md, "inference batch").
 constexpr Index kSlice = 4;
 
-Graph graph_for(const Model& model, Predictor::Output output) {
+Graph graph_for(const Model& model, Predictor::Output output, const Device* device) {
   MobileNetV2Config config = model.config;
   if (output == Predictor::Output::Pooled) config.head = Head::None;
-  return make_mobilenet_v2(config);
+  return make_mobilenet_v2(config, device != nullptr ? device->element() : Element::F32);
 }
 
 const char* name_of(Predictor::Output output) {
@@ -24,13 +24,17 @@ const char* name_of(Predictor::Output output) {
 
 }  // namespace
 
-Predictor::Predictor(Model& model, cpu::ThreadPool& pool, Output output)
-    : model_(model), pool_(pool), output_(output), graph_(graph_for(model, output)) {
+Predictor::Predictor(Model& model, cpu::ThreadPool& pool, Output output, const Device* device)
+    : model_(model), pool_(pool), output_(output), graph_(graph_for(model, output, device)) {
   if (output == Output::Logits && model.config.head == Head::None)
     throw UsageError("this model has no head, so no logits: only pooled features");
-  const Bound& one = bound(1);
-  width_ =
-      one.plan.specs()[static_cast<std::size_t>(one.plan.graph().output(name_of(output)))].shape.c;
+  const Spec image{{1, input_size(), input_size(), 3}, Element::U8};
+  const ValueId result = graph_.output(name_of(output));
+  width_ = graph_.infer(std::span(&image, 1))[static_cast<std::size_t>(result)].shape.c;
+  if (device != nullptr)
+    device_ = std::make_unique<DeviceInference>(graph_, name_of(output), input_size(),
+                                                model.parameters, *device);
+  reserve(1);
 }
 
 Predictor::Bound& Predictor::bound(Index n) {
@@ -47,14 +51,21 @@ Predictor::Bound& Predictor::bound(Index n) {
 }
 
 void Predictor::reserve(Index n) {
-  if (n >= kSlice) bound(kSlice);
+  if (device_) return device_->reserve(n);
+  bound(n >= kSlice ? kSlice : 1);
 }
 
 void Predictor::refresh() {
+  if (device_) return device_->refresh();
   for (auto& [n, b] : bound_) b.executor->prepare();
 }
 
 void Predictor::run(const std::uint8_t* images, Index n, float* out) {
+  if (device_) return device_->run(images, n, out);
+  run_on_cpu(images, n, out);
+}
+
+void Predictor::run_on_cpu(const std::uint8_t* images, Index n, float* out) {
   const Index image_bytes = input_size() * input_size() * 3;
   for (Index done = 0; done < n;) {
     const Index count = n - done >= kSlice ? kSlice : 1;
@@ -69,7 +80,7 @@ void Predictor::run(const std::uint8_t* images, Index n, float* out) {
 }
 
 Index Predictor::bytes() const {
-  Index total = 0;
+  Index total = device_ ? device_->bytes() : 0;
   for (const auto& [n, b] : bound_) total += b.arena.bytes() + b.plan.prepared_bytes();
   return total;
 }

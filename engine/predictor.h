@@ -1,10 +1,11 @@
 // Inference over prepared pictures: batch norm folded, memory planned, any number of pictures a
-// call.
+// call. On the CPU, or on a device.
 #pragma once
 
 #include <map>
 #include <memory>
 
+#include "engine/device/device_inference.h"
 #include "engine/executor.h"
 #include "engine/model.h"
 
@@ -15,8 +16,9 @@ class Predictor {
   // What a run returns: pooled features [C] or logits per picture.
   enum class Output { Pooled, Logits };
 
-  // model and pool must outlive the predictor. Logits need a head (UsageError).
-  Predictor(Model& model, cpu::ThreadPool& pool, Output output);
+  // model, pool and device must outlive the predictor. Without a device it computes in the pool.
+  // Logits need a head (UsageError).
+  Predictor(Model& model, cpu::ThreadPool& pool, Output output, const Device* device = nullptr);
 
   // Takes the memory that runs of up to n pictures need, which the first such run would do.
   void reserve(Index n);
@@ -38,13 +40,15 @@ class Predictor {
     std::unique_ptr<Executor> executor;
   };
   Bound& bound(Index n);
+  void run_on_cpu(const std::uint8_t* images, Index n, float* out);
 
   Model& model_;
   cpu::ThreadPool& pool_;
   Output output_;
   Graph graph_;
   Index width_ = 0;
-  std::map<Index, Bound> bound_;  // by batch
+  std::map<Index, Bound> bound_;  // by batch; on the CPU
+  std::unique_ptr<DeviceInference> device_;
 };
 
 }  // namespace dfengine

@@ -3,9 +3,11 @@
 #pragma once
 
 #include "kernels/cpu/context.h"
+#include "kernels/cuda/stream.h"
 #include "kernels/shape.h"
 
-namespace dfengine::cpu {
+namespace dfengine {
+namespace cpu {
 
 template <class T>
 void activation_forward(const Context& ctx, Activation act, Index count, const T* x, T* y);
@@ -15,4 +17,17 @@ template <class T>
 void activation_backward(const Context& ctx, Activation act, Index count, const T* y, const T* dy,
                          Write write, T* dx);
 
-}  // namespace dfengine::cpu
+}  // namespace cpu
+
+// On the device, T Half, BFloat16 or float. Pointers are aligned to 16 bytes.
+namespace cuda {
+
+template <class T>
+void activation_forward(Stream stream, Activation act, Index count, const T* x, T* y);
+
+template <class T>
+void activation_backward(Stream stream, Activation act, Index count, const T* y, const T* dy,
+                         Write write, T* dx);
+
+}  // namespace cuda
+}  // namespace dfengine

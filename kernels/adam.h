@@ -7,6 +7,8 @@
 #include <cstdint>
 
 #include "kernels/cpu/context.h"
+#include "kernels/cuda/stream.h"
+#include "kernels/device_step.h"
 #include "kernels/shape.h"
 
 namespace dfengine {
@@ -29,4 +31,28 @@ void adam_update(const Context& ctx, const AdamProblem& p, Index count, const T*
                  T* v);
 
 }  // namespace cpu
+
+// On the device one launch serves a whole parameter block: learned values and running statistics.
+namespace cuda {
+
+// Up to kAdamChunk neighbouring elements that are treated alike.
+inline constexpr Index kAdamChunk = 2048;
+struct AdamChunk {
+  Index offset = 0;
+  std::int32_t count = 0;
+  float weight_decay = 0.0f;
+  // Running statistics: the gradient's place holds the next value, which is committed.
+  bool commit = false;
+};
+
+// When scalars->overflow is 0: the update of p (whose lr and step are not read) with t =
+// scalars->step + 1, lr = learning_rates[scalars->position] and gradients divided by
+// scalars->loss_scale; else nothing. Every array covers the whole block; working, when not null,
+// gets each new value in T (Half or BFloat16; float: pass null).
+template <class T>
+void adam_update(Stream stream, const AdamProblem& p, const StepScalars* scalars,
+                 const float* learning_rates, const AdamChunk* chunks, Index chunk_count,
+                 const float* grad, float* w, float* m, float* v, T* working);
+
+}  // namespace cuda
 }  // namespace dfengine

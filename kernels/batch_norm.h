@@ -16,6 +16,7 @@
 #pragma once
 
 #include "kernels/cpu/context.h"
+#include "kernels/cuda/stream.h"
 #include "kernels/shape.h"
 
 namespace dfengine {
@@ -62,4 +63,39 @@ void batch_norm_frozen_backward(const Context& ctx, const BatchNormProblem& p, c
                                 T* dx);
 
 }  // namespace cpu
+
+// On the device. T is Half, BFloat16 or float for x, y, dx and dy; everything else is float, and so
+// are the sums. C is a multiple of 8 and pointers are aligned to 16 bytes, else ShapeError.
+namespace cuda {
+
+// Floats of scratch that the batch forms and the frozen backward need.
+Index batch_norm_scratch(const BatchNormProblem& p);
+
+// Forward with batch statistics; saves mean and rstd for backward. The moved running statistics go
+// to next_mean and next_var, for the optimiser to commit when the step is applied.
+template <class T>
+void batch_norm_forward(Stream stream, const BatchNormProblem& p, const T* x, const float* gamma,
+                        const float* beta, const float* running_mean, const float* running_var,
+                        float* next_mean, float* next_var, float* scratch, float* saved_mean,
+                        float* saved_rstd, T* y);
+
+// dgamma and dbeta are always written; dx may be null.
+template <class T>
+void batch_norm_backward(Stream stream, const BatchNormProblem& p, const T* x, const T* dy,
+                         const float* gamma, const float* beta, const float* saved_mean,
+                         const float* saved_rstd, float* scratch, float* dgamma, float* dbeta,
+                         T* dx);
+
+template <class T>
+void batch_norm_frozen_forward(Stream stream, const BatchNormProblem& p, const T* x,
+                               const float* gamma, const float* beta, const float* mean,
+                               const float* var, T* y);
+
+template <class T>
+void batch_norm_frozen_backward(Stream stream, const BatchNormProblem& p, const T* x, const T* dy,
+                                const float* gamma, const float* beta, const float* mean,
+                                const float* var, float* scratch, float* dgamma, float* dbeta,
+                                T* dx);
+
+}  // namespace cuda
 }  // namespace dfengine

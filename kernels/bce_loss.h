@@ -3,9 +3,12 @@
 #pragma once
 
 #include "kernels/cpu/context.h"
+#include "kernels/cuda/stream.h"
+#include "kernels/device_step.h"
 #include "kernels/shape.h"
 
-namespace dfengine::cpu {
+namespace dfengine {
+namespace cpu {
 
 // logits and targets [N] (targets 0 or 1, positive = fake); loss [1].
 template <class T>
@@ -15,4 +18,17 @@ void bce_forward(const Context& ctx, Index n, const T* logits, const T* targets,
 template <class T>
 void bce_backward(const Context& ctx, Index n, const T* logits, const T* targets, T* dlogits);
 
-}  // namespace dfengine::cpu
+}  // namespace cpu
+
+// On the device, in float. Throws ShapeError for an empty batch.
+namespace cuda {
+
+// logits and targets [N], loss [1]. One block, a fixed order.
+void bce_forward(Stream stream, Index n, const float* logits, const float* targets, float* loss);
+
+// dlogits [N] for d(loss) = scalars->loss_scale.
+void bce_backward(Stream stream, Index n, const float* logits, const float* targets,
+                  const StepScalars* scalars, float* dlogits);
+
+}  // namespace cuda
+}  // namespace dfengine

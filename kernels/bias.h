@@ -3,12 +3,23 @@
 #pragma once
 
 #include "kernels/cpu/context.h"
+#include "kernels/cuda/stream.h"
 #include "kernels/shape.h"
 
-namespace dfengine::cpu {
+namespace dfengine {
+namespace cpu {
 
 // dy [M, C], db [C].
 template <class T>
 void bias_backward(const Context& ctx, Index m, Index c, const T* dy, Write write, T* db);
 
-}  // namespace dfengine::cpu
+}  // namespace cpu
+
+namespace cuda {
+
+// db = column sums of dy, in float as the dense head is. scratch: bias_scratch(m, c) floats.
+Index bias_scratch(Index m, Index c);
+void bias_backward(Stream stream, Index m, Index c, const float* dy, float* scratch, float* db);
+
+}  // namespace cuda
+}  // namespace dfengine

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "kernels/cpu/context.h"
+#include "kernels/cuda/stream.h"
 #include "kernels/epilogue.h"
 #include "kernels/shape.h"
 
@@ -47,4 +48,25 @@ void depthwise_backward_weight(const Context& ctx, const DepthwiseProblem& p, co
                                const T* dy, T* scratch, Write write, T* dw);
 
 }  // namespace cpu
+
+// On the device. T is Half, BFloat16 or float; sums in float. C is a multiple of 8 and pointers are
+// aligned to 16 bytes, else ShapeError.
+namespace cuda {
+
+template <class T>
+void depthwise_forward(Stream stream, const DepthwiseProblem& p, const T* x, const T* w,
+                       const Epilogue<T, float>& epilogue, T* y);
+
+template <class T>
+void depthwise_backward_data(Stream stream, const DepthwiseProblem& p, const T* dy, const T* w,
+                             Write write, T* dx);
+
+// dw in float: partial sums over fixed ranges of pixels, then those in order.
+// scratch: depthwise_weight_scratch(p) floats.
+Index depthwise_weight_scratch(const DepthwiseProblem& p);
+template <class T>
+void depthwise_backward_weight(Stream stream, const DepthwiseProblem& p, const T* x, const T* dy,
+                               float* scratch, float* dw);
+
+}  // namespace cuda
 }  // namespace dfengine

@@ -6,9 +6,12 @@
 #include <cstdint>
 
 #include "kernels/cpu/context.h"
+#include "kernels/cuda/stream.h"
+#include "kernels/device_step.h"
 #include "kernels/shape.h"
 
-namespace dfengine::cpu {
+namespace dfengine {
+namespace cpu {
 
 // keep element i when uniform(seed, RandomStream::Dropout, step, i) >= rate; 0 <= rate < 1.
 template <class T>
@@ -19,4 +22,16 @@ template <class T>
 void dropout_backward(const Context& ctx, Index count, double rate, std::uint64_t seed,
                       std::uint64_t step, const T* dy, Write write, T* dx);
 
-}  // namespace dfengine::cpu
+}  // namespace cpu
+
+// On the device, in float: dropout stands in the head. seed and step are read from device memory,
+// so that a captured step draws new numbers each time it runs. Throws UsageError for a bad rate.
+namespace cuda {
+
+void dropout_forward(Stream stream, Index count, double rate, const StepScalars* scalars,
+                     const float* x, float* y);
+void dropout_backward(Stream stream, Index count, double rate, const StepScalars* scalars,
+                      const float* dy, Write write, float* dx);
+
+}  // namespace cuda
+}  // namespace dfengine

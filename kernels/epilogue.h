@@ -7,9 +7,10 @@ namespace dfengine {
 
 // y = activation(conv + bias[k]) + residual. Null pointers leave their term out.
 // residual has y's shape and may be the very same memory as y.
-template <class T>
+// CUDA kernels take the bias in float whatever T is.
+template <class T, class Bias = T>
 struct Epilogue {
-  const T* bias = nullptr;  // [K]
+  const Bias* bias = nullptr;  // [K]
   Activation activation = Activation::None;
   const T* residual = nullptr;  // [N, P, Q, K]
 };

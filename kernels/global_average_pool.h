@@ -2,9 +2,11 @@
 #pragma once
 
 #include "kernels/cpu/context.h"
+#include "kernels/cuda/stream.h"
 #include "kernels/shape.h"
 
-namespace dfengine::cpu {
+namespace dfengine {
+namespace cpu {
 
 // x [N, H, W, C] of the given shape, y [N, C]. Sums in T, fixed order.
 template <class T>
@@ -14,4 +16,19 @@ template <class T>
 void global_average_pool_backward(const Context& ctx, const Shape& x_shape, const T* dy,
                                   Write write, T* dx);
 
-}  // namespace dfengine::cpu
+}  // namespace cpu
+
+// On the device: x and dx in T (Half, BFloat16 or float), y and dy in float: what follows the pool
+// is small and stays in float. C is a multiple of 8 and pointers are aligned to 16 bytes, else
+// ShapeError.
+namespace cuda {
+
+template <class T>
+void global_average_pool_forward(Stream stream, const Shape& x_shape, const T* x, float* y);
+
+template <class T>
+void global_average_pool_backward(Stream stream, const Shape& x_shape, const float* dy, Write write,
+                                  T* dx);
+
+}  // namespace cuda
+}  // namespace dfengine

@@ -4,13 +4,26 @@
 #include <cstdint>
 
 #include "kernels/cpu/context.h"
+#include "kernels/cuda/stream.h"
 #include "kernels/shape.h"
 
-namespace dfengine::cpu {
+namespace dfengine {
+namespace cpu {
 
 // x [rows, 3] uint8 RGB, y [rows, 3]; mean and std_dev in units of x / 255, std_dev > 0.
 template <class T>
 void image_normalize(const Context& ctx, Index rows, const double mean[3], const double std_dev[3],
                      const std::uint8_t* x, T* y);
 
-}  // namespace dfengine::cpu
+}  // namespace cpu
+
+// On the device, T Half, BFloat16 or float; arithmetic in float, rounded once. x and y are aligned
+// to 16 bytes. mean and std_dev are read before the call returns.
+namespace cuda {
+
+template <class T>
+void image_normalize(Stream stream, Index rows, const double mean[3], const double std_dev[3],
+                     const std::uint8_t* x, T* y);
+
+}  // namespace cuda
+}  // namespace dfengine

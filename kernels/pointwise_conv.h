@@ -7,6 +7,7 @@
 #pragma once
 
 #include "kernels/cpu/context.h"
+#include "kernels/cuda/stream.h"
 #include "kernels/epilogue.h"
 #include "kernels/shape.h"
 
@@ -53,4 +54,27 @@ void pointwise_backward_weight(const Context& ctx, const PointwiseProblem& p, co
                                const T* dy, T* scratch, Write write, T* dw);
 
 }  // namespace cpu
+
+// On the device. T is Half or BFloat16 (tensor cores; C and K multiples of 8, pointers aligned to
+// 16 bytes, else ShapeError) or float (any C and K). Sums in float; x, w, dy, y and dx in T.
+// w [K, C] as it is: nothing is packed.
+namespace cuda {
+
+template <class T>
+void pointwise_forward(Stream stream, const PointwiseProblem& p, const T* x, const T* w,
+                       const Epilogue<T, float>& epilogue, T* y);
+
+// dx (+)= dy * w.
+template <class T>
+void pointwise_backward_data(Stream stream, const PointwiseProblem& p, const T* dy, const T* w,
+                             Write write, T* dx);
+
+// dw = dy^T * x, [K, C]: partial sums over fixed ranges of rows, then those in order.
+// scratch: pointwise_weight_scratch(p) floats.
+Index pointwise_weight_scratch(const PointwiseProblem& p);
+template <class T>
+void pointwise_backward_weight(Stream stream, const PointwiseProblem& p, const T* x, const T* dy,
+                               float* scratch, float* dw);
+
+}  // namespace cuda
 }  // namespace dfengine

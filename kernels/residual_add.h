@@ -2,9 +2,11 @@
 #pragma once
 
 #include "kernels/cpu/context.h"
+#include "kernels/cuda/stream.h"
 #include "kernels/shape.h"
 
-namespace dfengine::cpu {
+namespace dfengine {
+namespace cpu {
 
 template <class T>
 void residual_add(const Context& ctx, Index count, const T* a, const T* b, T* y);
@@ -13,4 +15,17 @@ void residual_add(const Context& ctx, Index count, const T* a, const T* b, T* y)
 template <class T>
 void residual_add_backward(const Context& ctx, Index count, const T* dy, Write write, T* dx);
 
-}  // namespace dfengine::cpu
+}  // namespace cpu
+
+// On the device, T Half, BFloat16 or float; sums in float, rounded once. Pointers are aligned to 16
+// bytes.
+namespace cuda {
+
+template <class T>
+void residual_add(Stream stream, Index count, const T* a, const T* b, T* y);
+
+template <class T>
+void residual_add_backward(Stream stream, Index count, const T* dy, Write write, T* dx);
+
+}  // namespace cuda
+}  // namespace dfengine

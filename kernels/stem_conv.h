@@ -7,6 +7,7 @@
 #pragma once
 
 #include "kernels/cpu/context.h"
+#include "kernels/cuda/stream.h"
 #include "kernels/epilogue.h"
 #include "kernels/shape.h"
 
@@ -40,4 +41,21 @@ void stem_backward_weight(const Context& ctx, const StemProblem& p, const T* x, 
                           T* scratch, Write write, T* dw);
 
 }  // namespace cpu
+
+// On the device. T is Half, BFloat16 or float; sums in float. K is a multiple of 8 and w and y are
+// aligned to 16 bytes, else ShapeError; x needs no alignment beyond its type's.
+namespace cuda {
+
+template <class T>
+void stem_forward(Stream stream, const StemProblem& p, const T* x, const T* w,
+                  const Epilogue<T, float>& epilogue, T* y);
+
+// dw in float: partial sums over fixed ranges of pixels, then those in order.
+// scratch: stem_weight_scratch(p) floats.
+Index stem_weight_scratch(const StemProblem& p);
+template <class T>
+void stem_backward_weight(Stream stream, const StemProblem& p, const T* x, const T* dy,
+                          float* scratch, float* dw);
+
+}  // namespace cuda
 }  // namespace dfengine

@@ -26,6 +26,9 @@ class BatchNorm final : public Layer {
   LayerPlan plan(const PlanQuery& query) const override;
   void forward(const LayerContext& ctx, const LayerIo& io) const override;
   void backward(const LayerContext& ctx, const LayerIo& io) const override;
+  LayerPlan device_plan(const PlanQuery& query) const override;
+  void device_forward(const DeviceContext& ctx, const LayerIo& io) const override;
+  void device_backward(const DeviceContext& ctx, const LayerIo& io) const override;
   LayerPtr with_activation(Activation activation) const override;
   LayerPtr with_frozen_statistics() const override;
   const FoldedNorm* norm() const override;

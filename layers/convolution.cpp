@@ -1,5 +1,6 @@
 #include "layers/convolution.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/error.h"
@@ -52,33 +53,40 @@ void Convolution::prepare(Element element, std::span<void* const> params, void* 
   with_element(element, [&](auto t) { prepare_as(params, static_cast<decltype(t)*>(prepared)); });
 }
 
-// w' = w * gamma / sqrt(var + eps), bias = beta - mean * gamma / sqrt(var + eps).
 template <class T>
 void Convolution::prepare_as(std::span<void* const> params, T* prepared) const {
+  const Folded<T> folded = fold<T>(params);
+  pack(folded.weights.data(), prepared);
+  std::ranges::copy(folded.bias, prepared + packed_count());
+}
+
+// w' = w * gamma / sqrt(var + eps), bias = beta - mean * gamma / sqrt(var + eps).
+template <class T>
+Convolution::Folded<T> Convolution::fold(std::span<void* const> params) const {
   const auto* w = static_cast<const T*>(params[0]);
   const auto channels = static_cast<std::size_t>(channels_out());
-  if (!fusion_.norm) {
-    pack(w, prepared);
-    return;
-  }
+  const auto count = static_cast<std::size_t>(weight_.count());
+  Folded<T> out{{w, w + count}, {}};
+  if (!fusion_.norm) return out;
   const auto vector = [&](std::size_t i) { return static_cast<const T*>(params[i]); };
   const T *gamma = vector(1), *beta = vector(2), *mean = vector(3), *var = vector(4);
   std::vector<double> scale(channels);
-  T* bias = prepared + packed_count();
+  out.bias.resize(channels);
   for (std::size_t k = 0; k < channels; ++k) {
     scale[k] = gamma[k] / std::sqrt(static_cast<double>(var[k]) + fusion_.norm->eps);
-    bias[k] = static_cast<T>(beta[k] - mean[k] * scale[k]);
+    out.bias[k] = static_cast<T>(beta[k] - mean[k] * scale[k]);
   }
-  const auto count = static_cast<std::size_t>(weight_.count());
   const std::size_t per_channel = count / channels;
   // Plain weights are [K, C]: the channel is the slow index. The others end in the channel.
   const bool channel_first = weight_.layout == Layout::Plain;
-  std::vector<T> scaled(count);
   for (std::size_t i = 0; i < count; ++i) {
     const std::size_t k = channel_first ? i / per_channel : i % channels;
-    scaled[i] = static_cast<T>(w[i] * scale[k]);
+    out.weights[i] = static_cast<T>(w[i] * scale[k]);
   }
-  pack(scaled.data(), prepared);
+  return out;
 }
+
+// The device form needs fold<float>, from layers/device/convolution.cpp.
+template Convolution::Folded<float> Convolution::fold(std::span<void* const>) const;
 
 }  // namespace dfengine

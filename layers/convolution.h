@@ -24,6 +24,7 @@ class Convolution : public Layer {
   std::string kind() const final;
   std::vector<ParamSpec> params() const final;
   void prepare(Element element, std::span<void* const> params, void* prepared) const final;
+  void device_prepare(Element element, std::span<void* const> params, void* prepared) const final;
   LayerPtr with_activation(Activation activation) const final;
   LayerPtr with_norm(const FoldedNorm& norm) const final;
   LayerPtr with_residual() const final;
@@ -43,6 +44,22 @@ class Convolution : public Layer {
   void expect_residual(std::span<const Spec> in, const Spec& out) const;
   // prepared = packed weights, then the bias.
   Index prepared_bytes(Element element) const;
+  // On a device: weights in the element, as they lie in the parameter block; float bias behind
+  // them.
+  LayerPlan device_plan_for(const PlanQuery& query, Index weight_scratch) const;
+  const void* device_weights(const LayerIo& io) const {
+    return io.prepared != nullptr ? io.prepared : io.working[0];
+  }
+  template <class T>
+  Epilogue<T, float> device_epilogue(const LayerIo& io) const {
+    Epilogue<T, float> e;
+    if (fusion_.norm)
+      e.bias = reinterpret_cast<const float*>(static_cast<const std::byte*>(io.prepared) +
+                                              device_bias_offset(io.out.element));
+    e.activation = fusion_.activation;
+    if (fusion_.residual) e.residual = static_cast<const T*>(io.x[1]);
+    return e;
+  }
   template <class T>
   Epilogue<T> epilogue(const LayerIo& io) const {
     Epilogue<T> e;
@@ -55,6 +72,14 @@ class Convolution : public Layer {
  private:
   template <class T>
   void prepare_as(std::span<void* const> params, T* prepared) const;
+  // Weights in the order of the parameter block, times the folded norm's scale; and the bias.
+  template <class T>
+  struct Folded {
+    std::vector<T> weights, bias;
+  };
+  template <class T>
+  Folded<T> fold(std::span<void* const> params) const;
+  Index device_bias_offset(Element element) const;
 
   ParamSpec weight_;
   ConvFusion fusion_;

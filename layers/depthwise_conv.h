@@ -15,6 +15,9 @@ class DepthwiseConv final : public Convolution {
   LayerPlan plan(const PlanQuery& query) const override;
   void forward(const LayerContext& ctx, const LayerIo& io) const override;
   void backward(const LayerContext& ctx, const LayerIo& io) const override;
+  LayerPlan device_plan(const PlanQuery& query) const override;
+  void device_forward(const DeviceContext& ctx, const LayerIo& io) const override;
+  void device_backward(const DeviceContext& ctx, const LayerIo& io) const override;
 
  protected:
   std::string base_kind() const override { return "depthwise"; }

@@ -16,6 +16,7 @@ class ImageNormalize final : public Layer {
   Spec infer(std::span<const Spec> in) const override;
   LayerPlan plan(const PlanQuery&) const override { return {}; }
   void forward(const LayerContext& ctx, const LayerIo& io) const override;
+  void device_forward(const DeviceContext& ctx, const LayerIo& io) const override;
 
  private:
   std::array<double, 3> mean_, std_dev_;
@@ -31,6 +32,8 @@ class ActivationLayer final : public Layer {
   LayerPlan plan(const PlanQuery& query) const override;
   void forward(const LayerContext& ctx, const LayerIo& io) const override;
   void backward(const LayerContext& ctx, const LayerIo& io) const override;
+  void device_forward(const DeviceContext& ctx, const LayerIo& io) const override;
+  void device_backward(const DeviceContext& ctx, const LayerIo& io) const override;
   Activation activation_only() const override { return activation_; }
 
  private:
@@ -46,6 +49,8 @@ class ResidualAdd final : public Layer {
   LayerPlan plan(const PlanQuery& query) const override;
   void forward(const LayerContext& ctx, const LayerIo& io) const override;
   void backward(const LayerContext& ctx, const LayerIo& io) const override;
+  void device_forward(const DeviceContext& ctx, const LayerIo& io) const override;
+  void device_backward(const DeviceContext& ctx, const LayerIo& io) const override;
   bool is_residual_add() const override { return true; }
 };
 
@@ -59,6 +64,8 @@ class Dropout final : public Layer {
   LayerPlan plan(const PlanQuery& query) const override;
   void forward(const LayerContext& ctx, const LayerIo& io) const override;
   void backward(const LayerContext& ctx, const LayerIo& io) const override;
+  void device_forward(const DeviceContext& ctx, const LayerIo& io) const override;
+  void device_backward(const DeviceContext& ctx, const LayerIo& io) const override;
 
  private:
   double rate_;

@@ -12,7 +12,8 @@ namespace dfengine {
 
 Spec GlobalAveragePool::infer(std::span<const Spec> in) const {
   expect_inputs(in, 1);
-  return {{in[0].shape.n, 1, 1, in[0].shape.c}, in[0].element};
+  const bool narrow = element_size(in[0].element) < element_size(Element::F32);
+  return {{in[0].shape.n, 1, 1, in[0].shape.c}, narrow ? Element::F32 : in[0].element};
 }
 
 void GlobalAveragePool::forward(const LayerContext& ctx, const LayerIo& io) const {

@@ -5,7 +5,7 @@
 
 namespace dfengine {
 
-// [N, H, W, C] -> [N, 1, 1, C].
+// [N, H, W, C] -> [N, 1, 1, C]; 16-bit inputs become float, as everything behind is small.
 class GlobalAveragePool final : public Layer {
  public:
   using Layer::Layer;
@@ -14,6 +14,8 @@ class GlobalAveragePool final : public Layer {
   LayerPlan plan(const PlanQuery&) const override { return {}; }
   void forward(const LayerContext& ctx, const LayerIo& io) const override;
   void backward(const LayerContext& ctx, const LayerIo& io) const override;
+  void device_forward(const DeviceContext& ctx, const LayerIo& io) const override;
+  void device_backward(const DeviceContext& ctx, const LayerIo& io) const override;
 };
 
 // y = x w^T + b with an optional ReLU: [N, 1, 1, C] -> [N, 1, 1, K].
@@ -25,9 +27,12 @@ class Dense final : public Layer {
   Spec infer(std::span<const Spec> in) const override;
   std::vector<ParamSpec> params() const override;
   LayerPlan plan(const PlanQuery& query) const override;
+  LayerPlan device_plan(const PlanQuery& query) const override;
   void prepare(Element element, std::span<void* const> params, void* prepared) const override;
   void forward(const LayerContext& ctx, const LayerIo& io) const override;
   void backward(const LayerContext& ctx, const LayerIo& io) const override;
+  void device_forward(const DeviceContext& ctx, const LayerIo& io) const override;
+  void device_backward(const DeviceContext& ctx, const LayerIo& io) const override;
 
  private:
   Index c_, k_;
@@ -45,6 +50,8 @@ class BceLoss final : public Layer {
   void forward(const LayerContext& ctx, const LayerIo& io) const override;
   // The seed gradient is 1: dy is not read.
   void backward(const LayerContext& ctx, const LayerIo& io) const override;
+  void device_forward(const DeviceContext& ctx, const LayerIo& io) const override;
+  void device_backward(const DeviceContext& ctx, const LayerIo& io) const override;
 };
 
 }  // namespace dfengine

@@ -18,6 +18,14 @@ void Layer::backward(const LayerContext&, const LayerIo&) const {
   throw Error("layer " + name() + " (" + kind() + ") has no gradient");
 }
 
+void Layer::device_forward(const DeviceContext&, const LayerIo&) const {
+  throw Error("layer " + name() + " (" + kind() + ") has no form for CUDA devices");
+}
+
+void Layer::device_backward(const DeviceContext&, const LayerIo&) const {
+  throw Error("layer " + name() + " (" + kind() + ") has no gradient on CUDA devices");
+}
+
 void Layer::fail_shape(const std::string& problem) const {
   throw ShapeError("layer " + name_ + ": " + problem);
 }

@@ -11,16 +11,31 @@
 #include <vector>
 
 #include "kernels/cpu/context.h"
+#include "kernels/cuda/stream.h"
+#include "kernels/device_step.h"
 #include "kernels/error.h"
+#include "kernels/half.h"
 #include "kernels/shape.h"
 
 namespace dfengine {
 
-// Element type of an activation. F64 serves the tests: it is the oracle.
-enum class Element { U8, F32, F64 };
+// Element type of an activation. F64 serves the tests: it is the oracle. F16 and BF16 live on
+// devices only.
+enum class Element { U8, F16, BF16, F32, F64 };
 
 constexpr Index element_size(Element e) {
-  return e == Element::U8 ? 1 : e == Element::F32 ? 4 : 8;
+  switch (e) {
+    case Element::U8:
+      return 1;
+    case Element::F16:
+    case Element::BF16:
+      return 2;
+    case Element::F32:
+      return 4;
+    case Element::F64:
+      break;
+  }
+  return 8;
 }
 
 struct Spec {
@@ -82,6 +97,9 @@ struct LayerPlan {
   bool starts_backward = false;  // a loss: backward reads no dy
 };
 
+// Where a plan runs.
+enum class DeviceKind { Cpu, Cuda };
+
 struct PlanQuery {
   Phase phase = Phase::Infer;
   bool backward = false;  // a backward step will follow
@@ -102,6 +120,13 @@ struct LayerContext {
   const StepState* step = nullptr;  // training only
 };
 
+// On a device everything is queued on the stream; what changes from step to step lies in its
+// memory.
+struct DeviceContext {
+  cuda::Stream stream = nullptr;
+  const StepScalars* scalars = nullptr;  // training only
+};
+
 constexpr std::size_t kMaxInputs = 2;
 
 struct LayerIo {
@@ -111,6 +136,8 @@ struct LayerIo {
   std::array<const void*, kMaxInputs> x{};
   void* y = nullptr;
   std::span<void* const> params;  // values, in the order of params()
+  // On a device: the same in the element of the activations; params are float there.
+  std::span<void* const> working;
   const void* prepared = nullptr;
   void* saved = nullptr;
   void* scratch = nullptr;
@@ -118,6 +145,7 @@ struct LayerIo {
   const void* dy = nullptr;
   std::array<void*, kMaxInputs> dx{};
   std::array<Write, kMaxInputs> dx_write{};
+  // On a device a running statistic's entry is where forward puts its next value.
   std::span<void* const> dparams;
 };
 
@@ -149,6 +177,14 @@ class Layer {
   // Layers without a gradient (image_normalize, folded convolutions) throw.
   virtual void backward(const LayerContext& ctx, const LayerIo& io) const;
 
+  // The same on a CUDA device (layers/device): launches only. device_prepare works in host memory:
+  // params in float, prepared as it will lie on the device. What a layer does not say throws.
+  virtual LayerPlan device_plan(const PlanQuery& query) const { return plan(query); }
+  virtual void device_prepare(Element, std::span<void* const> /*params*/,
+                              void* /*prepared*/) const {}
+  virtual void device_forward(const DeviceContext& ctx, const LayerIo& io) const;
+  virtual void device_backward(const DeviceContext& ctx, const LayerIo& io) const;
+
   // Fusions, asked by the plan's passes. Null: this layer cannot.
   virtual std::shared_ptr<const Layer> with_activation(Activation) const { return nullptr; }
   virtual std::shared_ptr<const Layer> with_norm(const FoldedNorm&) const { return nullptr; }
@@ -176,7 +212,7 @@ using LayerPtr = std::shared_ptr<const Layer>;
 
 std::string activation_suffix(Activation activation);  // "", "+relu", "+relu6"
 
-// Calls body(T{}) with the floating type of an element; U8 throws.
+// Calls body(T{}) with the floating type of an element on the CPU: float or double.
 template <class Body>
 void with_element(Element e, Body&& body) {
   switch (e) {
@@ -185,9 +221,28 @@ void with_element(Element e, Body&& body) {
     case Element::F64:
       return body(double{});
     case Element::U8:
+    case Element::F16:
+    case Element::BF16:
       break;
   }
-  throw Error("uint8 where floating-point numbers are needed");
+  throw Error("an element type that the CPU does not compute in");
+}
+
+// The same for a device: Half, BFloat16 or float.
+template <class Body>
+void with_device_element(Element e, Body&& body) {
+  switch (e) {
+    case Element::F16:
+      return body(Half{});
+    case Element::BF16:
+      return body(BFloat16{});
+    case Element::F32:
+      return body(float{});
+    case Element::U8:
+    case Element::F64:
+      break;
+  }
+  throw Error("an element type that devices do not compute in");
 }
 
 }  // namespace dfengine

@@ -16,6 +16,9 @@ class StemConv final : public Convolution {
   void forward(const LayerContext& ctx, const LayerIo& io) const override;
   // Weight gradient only: nothing trainable stands before the stem.
   void backward(const LayerContext& ctx, const LayerIo& io) const override;
+  LayerPlan device_plan(const PlanQuery& query) const override;
+  void device_forward(const DeviceContext& ctx, const LayerIo& io) const override;
+  void device_backward(const DeviceContext& ctx, const LayerIo& io) const override;
 
  protected:
   std::string base_kind() const override { return "stem"; }

@@ -27,7 +27,7 @@ fi
 declare -A allowed=(
   [kernels]='^kernels/'
   [layers]='^(kernels|layers)/'
-  [weights]='^(weights/|kernels/(error|shape)\.h$)'
+  [weights]='^(weights/|kernels/(error|half|shape)\.h$)'
   [engine]='^(kernels|layers|weights|engine)/'
   [apps]='^(kernels|layers|weights|engine|apps)/'
   [bench]='.'

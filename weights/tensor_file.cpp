@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "kernels/error.h"
-#include "weights/half.h"
+#include "kernels/half.h"
 
 namespace dfengine::weights {
 namespace {

@@ -51,8 +51,9 @@ class PlanBuilder {
       for (ValueId v : n.inputs) in.push_back(plan_.specs_[at(v)]);
       const bool backward = needs_[at(n.output)];
       plan_.backward_.push_back(backward);
-      plan_.layers_.push_back(
-          n.layer->plan({plan_.phase_, backward, in, plan_.specs_[at(n.output)]}));
+      const PlanQuery query{plan_.phase_, backward, in, plan_.specs_[at(n.output)]};
+      plan_.layers_.push_back(options_.device == DeviceKind::Cpu ? n.layer->plan(query)
+                                                                 : n.layer->device_plan(query));
       plan_.prepared_.push_back(plan_.prepared_bytes_);
       plan_.prepared_bytes_ += aligned(plan_.layers_.back().prepared);
       for (const ParamSpec& p : n.layer->params())

@@ -44,7 +44,8 @@ struct PlanOptions {
   Phase phase = Phase::Infer;
   // Train only: which parameters the optimiser moves. Backward is cut below the lowest of them, and
   // what stands below the cut runs in inference form.
-  Trainable trainable;
+  Trainable trainable = {};
+  DeviceKind device = DeviceKind::Cpu;
 };
 
 class Plan {

@@ -1,5 +1,5 @@
 // What the rest of dfengine may ask about CUDA without seeing a CUDA header. Builds without CUDA
-// have these functions too: context_stub.cpp.
+// have these functions too: emulated/context.cpp.
 #pragma once
 
 #include <string>
@@ -8,6 +8,10 @@ namespace dfengine::cuda {
 
 // True when this build has CUDA and at least one device answers. Never throws.
 bool available();
+
+// True for builds without CUDA, whose device kernels run in a stand-in on the CPU: good for tests
+// of their arithmetic and indexing, thousands of times too slow for work.
+bool is_emulated();
 
 // One line about the current device: name, compute capability, memory, driver and runtime version.
 // Throws DeviceError when this build has no CUDA, or no device answers; the message says which.

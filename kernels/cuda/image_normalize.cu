@@ -1,15 +1,15 @@
-// Pixels to network input on the GPU: y = x * scale[c] + shift[c], uint8 in, half out.
-#include "kernels/cuda/image_normalize.cuh"
+// Pixels to network input on the GPU: y = x * scale[c] + shift[c], uint8 in, T out.
+#include "kernels/image_normalize.h"
 
-#include "kernels/cuda/check.cuh"
+#include "kernels/cuda/launch.cuh"
 
 namespace dfengine::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-// Four RGB pixels are 12 bytes in and 24 bytes out: whole aligned words on both sides, and each
-// element's channel is known at compile time.
-constexpr int kRowsPerThread = 4;
+// Eight RGB pixels are 24 bytes in and whole 16-byte vectors out, and each element's channel is
+// known at compile time.
+constexpr int kRowsPerThread = 8;
 constexpr int kValues = kRowsPerThread * 3;
 
 struct Affine {
@@ -17,53 +17,64 @@ struct Affine {
   float shift[3];
 };
 
-__device__ __half normalized(const Affine& affine, int channel, std::uint8_t x) {
-  return __float2half_rn(fmaf(static_cast<float>(x), affine.scale[channel], affine.shift[channel]));
+__device__ __forceinline__ float normalized(const Affine& affine, int channel, std::uint8_t x) {
+  return fmaf(static_cast<float>(x), affine.scale[channel], affine.shift[channel]);
 }
 
-__device__ void normalize_four_rows(const Affine& affine, const std::uint8_t* x, __half* y) {
-  alignas(4) std::uint8_t in[kValues];
-  alignas(8) __half out[kValues];
+template <class T>
+__device__ void normalize_rows(const Affine& affine, const std::uint8_t* x, T* y) {
+  union {
+    uint2 words[kValues / 8];
+    std::uint8_t bytes[kValues];
+  } in;
 #pragma unroll
-  for (int word = 0; word < kValues / 4; ++word)
-    reinterpret_cast<std::uint32_t*>(in)[word] = reinterpret_cast<const std::uint32_t*>(x)[word];
+  for (int i = 0; i < kValues / 8; ++i) in.words[i] = reinterpret_cast<const uint2*>(x)[i];
 #pragma unroll
-  for (int i = 0; i < kValues; ++i) out[i] = normalized(affine, i % 3, in[i]);
+  for (int first = 0; first < kValues; first += kVector) {
+    float v[kVector];
 #pragma unroll
-  for (int word = 0; word < kValues / 4; ++word)
-    reinterpret_cast<uint2*>(y)[word] = reinterpret_cast<const uint2*>(out)[word];
+    for (int i = 0; i < kVector; ++i)
+      v[i] = normalized(affine, (first + i) % 3, in.bytes[first + i]);
+    store8(y + first, v);
+  }
 }
 
-// One thread per four rows; the last thread may own fewer.
-__global__ void image_normalize_kernel(Affine affine, Index rows,
-                                       const std::uint8_t* __restrict__ x,  // [rows, 3]
-                                       __half* __restrict__ y) {            // [rows, 3]
+// One thread per eight rows; the last thread may own fewer.
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    image_normalize_kernel(Affine affine, Index rows, const std::uint8_t* __restrict__ x,
+                           T* __restrict__ y) {
   const Index first = (Index{blockIdx.x} * kThreads + threadIdx.x) * kRowsPerThread;
   if (first >= rows) return;
   x += first * 3;
   y += first * 3;
-  if (rows - first >= kRowsPerThread) {
-    normalize_four_rows(affine, x, y);
-    return;
-  }
+  if (rows - first >= kRowsPerThread) return normalize_rows(affine, x, y);
   const int left = static_cast<int>(rows - first) * 3;
-  for (int i = 0; i < left; ++i) y[i] = normalized(affine, i % 3, x[i]);
+  for (int i = 0; i < left; ++i) y[i] = from_float<T>(normalized(affine, i % 3, x[i]));
 }
 
 }  // namespace
 
-void image_normalize(cudaStream_t stream, Index rows, const double mean[3], const double std_dev[3],
-                     const std::uint8_t* x, __half* y) {
+template <class T>
+void image_normalize(Stream stream, Index rows, const double mean[3], const double std_dev[3],
+                     const std::uint8_t* x, T* y) {
   if (rows == 0) return;
   Affine affine{};
   for (int c = 0; c < 3; ++c) {
     affine.scale[c] = static_cast<float>(1.0 / (255.0 * std_dev[c]));
     affine.shift[c] = static_cast<float>(-mean[c] / std_dev[c]);
   }
-  constexpr Index kRowsPerBlock = Index{kThreads} * kRowsPerThread;
-  const auto blocks = static_cast<unsigned>((rows + kRowsPerBlock - 1) / kRowsPerBlock);
-  image_normalize_kernel<<<blocks, kThreads, 0, stream>>>(affine, rows, x, y);
-  check_launch("image_normalize_kernel");
+  launch(stream, "image_normalize", image_normalize_kernel<T>,
+         blocks(divide_up(rows, Index{kThreads} * kRowsPerThread)), kThreads, 0, affine, rows, x,
+         y);
 }
+
+#define DF_INSTANTIATE(T)                                                        \
+  template void image_normalize(Stream, Index, const double[3], const double[3], \
+                                const std::uint8_t*, T*);
+DF_INSTANTIATE(Half)
+DF_INSTANTIATE(BFloat16)
+DF_INSTANTIATE(float)
+#undef DF_INSTANTIATE
 
 }  // namespace dfengine::cuda

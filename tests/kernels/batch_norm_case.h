@@ -116,4 +116,38 @@ BatchNormBackward<T> backward(const BatchNormCase<T>& d, Form form, const std::v
   return out;
 }
 
+inline std::vector<double> rstd_of(const std::vector<double>& var, double eps) {
+  std::vector<double> rstd;
+  for (double v : var) rstd.push_back(1 / std::sqrt(v + eps));
+  return rstd;
+}
+
+// The sums of absolute values that error bounds need, largest over the channels.
+struct Magnitudes {
+  double y = 0, dgamma = 2, dbeta = 2, dx = 0;
+};
+
+inline Magnitudes magnitudes(const BatchNormCase<double>& d, const std::vector<double>& mean,
+                             const std::vector<double>& rstd) {
+  const auto channels = static_cast<std::size_t>(d.p.c);
+  std::vector<double> g(channels, 0), g_xhat(channels, 0), xhat(channels, 0);
+  Magnitudes out;
+  for (std::size_t i = 0; i < d.x.size(); ++i) {
+    const std::size_t c = i % channels;
+    const double h = (std::abs(d.x[i]) + std::abs(mean[c])) * rstd[c];
+    out.y = std::max(out.y, std::abs(d.gamma[c]) * h + std::abs(d.beta[c]));
+    g[c] += std::abs(d.dy[i]);
+    g_xhat[c] += std::abs(d.dy[i]) * h;
+    xhat[c] = std::max(xhat[c], h);
+  }
+  for (std::size_t c = 0; c < channels; ++c) {
+    const double m = static_cast<double>(d.p.m);
+    out.dgamma = std::max(out.dgamma, 2 + g_xhat[c]);
+    out.dbeta = std::max(out.dbeta, 2 + g[c]);
+    out.dx = std::max(out.dx, std::abs(d.gamma[c]) * rstd[c] *
+                                  (largest(d.dy) + g[c] / m + xhat[c] * g_xhat[c] / m));
+  }
+  return out;
+}
+
 }  // namespace dfengine::test

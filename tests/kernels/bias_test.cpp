@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "tests/support/device.h"
 #include "tests/support/random_data.h"
 #include "tests/support/tolerance.h"
 
@@ -56,6 +57,27 @@ TEST(BiasBackward, FloatEqualsDouble) {
   const double allowed = test::tolerance<float>(m, m);
   for (std::size_t j = 0; j < got.size(); ++j)
     EXPECT_NEAR(static_cast<double>(got[j]), want[j], allowed);
+}
+
+std::vector<double> run_on_device(Index m, Index c, const std::vector<double>& dy) {
+  test::DeviceArray<float> from(dy), scratch(cuda::bias_scratch(m, c)), db(c);
+  cuda::bias_backward(nullptr, m, c, from.data(), scratch.data(), db.data());
+  scratch.values();
+  return db.values();
+}
+
+TEST(BiasBackward, DeviceIsExactOnWholeNumbers) {
+  DF_NEEDS_DEVICE();
+  test::for_each_thread_order([] {
+    for (Index m : {1, 7, 512, 513}) {
+      for (Index c : {1, 33, 64}) {
+        const auto dy = test::random_integers<double>(m * c, 1);
+        const std::vector<double> nothing(static_cast<std::size_t>(c));
+        EXPECT_EQ(run_on_device(m, c, dy), run(m, c, dy, nothing, Write::Overwrite, 1))
+            << m << " x " << c;
+      }
+    }
+  });
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/kernels/kernel_data.h"
+#include "tests/support/device.h"
 #include "tests/support/tolerance.h"
 
 namespace dfengine::test {
@@ -45,6 +46,28 @@ TEST(ImageNormalize, FloatEqualsDoubleForEveryTailAndAnyThreads) {
       EXPECT_EQ(one, normalize<float>(x, 3));
     }
   });
+}
+
+template <class T>
+void check_device(Index rows) {
+  const auto x = bytes(rows);
+  cuda::DeviceMemory images = cuda::allocate_device(std::max<Index>(rows * 3, 1));
+  cuda::upload(nullptr, images.get(), x.data(), rows * 3);
+  DeviceArray<T> y(rows * 3);
+  cuda::image_normalize<T>(nullptr, rows, kMean, kStd, static_cast<std::uint8_t*>(images.get()),
+                           y.data());
+  expect_device_close<T>(y.values(), normalize<double>(x), 2,
+                         std::vector<double>(x.size(), kLargest), "y");
+}
+
+TEST(ImageNormalize, DeviceEqualsDoubleForEveryTail) {
+  DF_NEEDS_DEVICE();
+  for (Index rows : {0, 1, 3, 7, 8, 9, 16, 33, 2047, 2048, 20001}) {
+    SCOPED_TRACE(rows);
+    check_device<Half>(rows);
+    check_device<BFloat16>(rows);
+    check_device<float>(rows);
+  }
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 
 #include <cstdio>
 
-#include "kernels/cuda/check.cuh"
+#include "kernels/cuda/native/check.cuh"
 #include "kernels/error.h"
 
 namespace dfengine::cuda {
@@ -64,6 +64,10 @@ bool available() {
   int count = 0;
   if (cudaGetDeviceCount(&count) == cudaSuccess) return count > 0;
   cudaGetLastError();
+  return false;
+}
+
+bool is_emulated() {
   return false;
 }
 

@@ -1,9 +1,9 @@
 // Conversion of F16 and BF16 by integer arithmetic on the bit patterns.
-#include "weights/half.h"
+#include "kernels/half.h"
 
 #include <bit>
 
-namespace dfengine::weights {
+namespace dfengine {
 namespace {
 
 constexpr std::uint32_t kFloatInfinity = 0x7F800000u;
@@ -66,4 +66,4 @@ std::uint16_t float_to_bf16(float value) {
   return static_cast<std::uint16_t>(shift_rounded(bits, 16));
 }
 
-}  // namespace dfengine::weights
+}  // namespace dfengine

@@ -1,4 +1,4 @@
-// 16-bit floating-point numbers as files store them, bit pattern <-> float.
+// 16-bit floating-point numbers as files and GPUs store them, bit pattern <-> float.
 // F16 is IEEE 754 binary16 (1 sign, 5 exponent, 10 fraction bits); BF16 is the upper half of a
 // float. To float is exact, NaN payloads included; from float rounds to nearest, ties to even, and
 // overflows to infinity. A NaN stays a NaN of the same sign with the payload bits that fit.
@@ -6,11 +6,19 @@
 
 #include <cstdint>
 
-namespace dfengine::weights {
+namespace dfengine {
+
+// Storage types of activations and working weights; arithmetic is done in float.
+struct Half {
+  std::uint16_t bits;
+};
+struct BFloat16 {
+  std::uint16_t bits;
+};
 
 float f16_to_float(std::uint16_t bits);
 std::uint16_t float_to_f16(float value);
 float bf16_to_float(std::uint16_t bits);
 std::uint16_t float_to_bf16(float value);
 
-}  // namespace dfengine::weights
+}  // namespace dfengine

@@ -8,6 +8,10 @@ bool available() {
   return false;
 }
 
+bool is_emulated() {
+  return true;
+}
+
 std::string device_summary() {
   throw DeviceError("no CUDA in this build: rebuild with --preset cuda");
 }

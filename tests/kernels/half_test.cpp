@@ -1,5 +1,5 @@
 // F16 and BF16 over all 65536 bit patterns against the definition computed in double.
-#include "weights/half.h"
+#include "kernels/half.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <cmath>
 #include <limits>
 
-namespace dfengine::weights {
+namespace dfengine {
 namespace {
 
 struct Format {
@@ -103,4 +103,4 @@ INSTANTIATE_TEST_SUITE_P(Formats, Half, testing::Values(kF16, kBf16),
                          [](const auto& instance) { return std::string(instance.param.name); });
 
 }  // namespace
-}  // namespace dfengine::weights
+}  // namespace dfengine

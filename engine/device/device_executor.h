@@ -1,0 +1,37 @@
+// Runs a plan on a device: the counterpart of engine/executor.h.
+#pragma once
+
+#include "engine/binding.h"
+#include "engine/device/device_parameters.h"
+
+namespace dfengine {
+
+class DeviceExecutor {
+ public:
+  // plan, store (for names and shapes), parameters and arena must outlive the executor. arena holds
+  // at least plan.arena_bytes(). The plan is one for DeviceKind::Cuda.
+  DeviceExecutor(const Plan& plan, const ParameterStore& store, const DeviceParameters& parameters,
+                 void* arena);
+
+  // Folds and converts weights from the host's values and uploads them; waits.
+  void prepare(const ParameterStore& store, const Device& device);
+  // Queue the launches; nothing else.
+  void forward(const DeviceContext& ctx) const { run(ctx, 0, plan_.forward_steps()); }
+  void backward(const DeviceContext& ctx) const {
+    run(ctx, plan_.forward_steps(), static_cast<int>(binding_.steps().size()));
+  }
+
+  const Plan& plan() const { return plan_; }
+  // Device memory of a graph input or marked output.
+  void* input(std::string_view name) const { return binding_.input(name); }
+  void* output(std::string_view name) const { return binding_.output(name); }
+
+ private:
+  void run(const DeviceContext& ctx, int first, int last) const;
+
+  const Plan& plan_;
+  cuda::DeviceMemory prepared_;
+  Binding binding_;
+};
+
+}  // namespace dfengine

@@ -1,0 +1,191 @@
+#include "engine/device/device_training.h"
+
+#include <algorithm>
+
+#include "kernels/error.h"
+
+namespace dfengine {
+namespace {
+
+constexpr Index kFloat = sizeof(float);
+
+template <class S>
+cuda::DeviceMemory structs_on_device(const Device& device, const std::vector<S>& values) {
+  const auto bytes = static_cast<Index>(values.size() * sizeof(S));
+  cuda::DeviceMemory memory = cuda::allocate_device(bytes);
+  if (bytes > 0) cuda::upload(device.compute(), memory.get(), values.data(), bytes);
+  cuda::synchronize(device.compute());
+  return memory;
+}
+
+Index batch_bytes(const Spec& sample, Index n) {
+  return n * (sample.bytes() + kFloat);
+}
+
+}  // namespace
+
+ScalerState initial_scaler(Precision precision) {
+  ScalerState state;
+  if (precision == Precision::Fp16) state.loss_scale = kInitialLossScale;
+  return state;
+}
+
+DeviceTraining::DeviceTraining(const Graph& graph, std::string input, Spec sample,
+                               const ParameterStore& store, const Device& device,
+                               const DeviceTrainingOptions& options)
+    : graph_(graph),
+      input_(std::move(input)),
+      sample_(sample),
+      store_(store),
+      device_(device),
+      options_(options),
+      parameters_(store, device, true),
+      slots_(device, batch_bytes(sample, options.batch)) {
+  const auto chunks = parameters_.adam_chunks(store, options.trained, options.weight_decay);
+  chunk_count_ = static_cast<Index>(chunks.size());
+  chunks_ = structs_on_device(device, chunks);
+  records_ = structs_on_device(device, std::vector<StepRecord>(kStepRecords));
+  const ScalerState scaler = initial_scaler(device.config().precision);
+  StepScalars first;
+  first.seed = options.seed;
+  first.loss_scale = scaler.loss_scale;
+  if (device.config().precision == Precision::Fp16) first.growth_interval = kGrowthInterval;
+  scalars_ = structs_on_device(device, std::vector<StepScalars>{first});
+  bound(options.batch);
+}
+
+// The first plan is the largest; all share its arena.
+DeviceTraining::Bound& DeviceTraining::bound(Index n) {
+  const auto found = bound_.find(n);
+  if (found != bound_.end()) return found->second;
+  if (n < 1 || n > options_.batch)
+    throw Error("device training: a step of " + std::to_string(n) + " samples, planned for " +
+                std::to_string(options_.batch));
+  Spec input = sample_;
+  input.shape.n = n;
+  const Spec targets{{n, 1, 1, 1}, Element::F32};
+  std::vector<Spec> specs;
+  for (ValueId v : graph_.inputs()) specs.push_back(v == graph_.input(input_) ? input : targets);
+  Bound& b = bound_[n];
+  b.plan = Plan::build(graph_, specs, {Phase::Train, options_.trainable, DeviceKind::Cuda});
+  if (b.plan.arena_bytes() > arena_bytes_) {
+    if (bound_.size() > 1) throw Error("device training: a smaller batch needs a larger arena");
+    arena_bytes_ = b.plan.arena_bytes();
+    arena_ = cuda::allocate_device(arena_bytes_);
+  }
+  b.executor = std::make_unique<DeviceExecutor>(b.plan, store_, parameters_, arena_.get());
+  b.executor->prepare(store_, device_);  // the frozen part keeps its values
+  return b;
+}
+
+StepScalars DeviceTraining::scalars() const {
+  StepScalars now;
+  cuda::download(device_.compute(), &now, scalars_.get(), sizeof now);
+  cuda::synchronize(device_.compute());
+  return now;
+}
+
+void DeviceTraining::put(const StepScalars& scalars) {
+  cuda::upload(device_.compute(), scalars_.get(), &scalars, sizeof scalars);
+  cuda::synchronize(device_.compute());
+}
+
+void DeviceTraining::start(const std::vector<float>& learning_rates) {
+  if (!pending_.empty()) throw Error("device training: results of the last epoch were not read");
+  rates_ = structs_on_device(device_, learning_rates);
+  StepScalars now = scalars();
+  now.position = 0;
+  put(now);
+  // Captured steps hold the old table's address.
+  for (auto& [n, b] : bound_) b.captured.reset();
+}
+
+void DeviceTraining::queue(const Bound& b, Index n) {
+  const cuda::Stream stream = device_.compute();
+  const DeviceContext ctx{stream, device_scalars()};
+  const DeviceExecutor& e = *b.executor;
+  e.forward(ctx);
+  // Before backward, which may put gradients where the targets lie.
+  cuda::record_step(stream, n, static_cast<const float*>(e.output("logits")),
+                    static_cast<const float*>(e.input("targets")),
+                    static_cast<const float*>(e.output("loss")), device_scalars(),
+                    static_cast<StepRecord*>(records_.get()));
+  e.backward(ctx);
+  cuda::check_finite(stream, parameters_.count(), parameters_.gradients(), device_scalars());
+  const auto update = [&](auto t) {
+    using T = decltype(t);
+    cuda::adam_update<T>(stream, options_.adam, device_scalars(),
+                         static_cast<const float*>(rates_.get()),
+                         static_cast<const cuda::AdamChunk*>(chunks_.get()), chunk_count_,
+                         parameters_.gradients(), parameters_.values(), parameters_.first_moment(),
+                         parameters_.second_moment(), static_cast<T*>(parameters_.working()));
+  };
+  with_device_element(device_.element(), update);
+  cuda::finish_step(stream, device_scalars());
+}
+
+void DeviceTraining::step(const void* samples, const float* targets, Index n) {
+  Bound& b = bound(n);
+  // Given with the next collection.
+  if (pending_.size() == kStepRecords) sums_ = collect();
+  const InputSlots::Part parts[] = {{samples, b.executor->input(input_), n * sample_.bytes()},
+                                    {targets, b.executor->input("targets"), n * kFloat}};
+  slots_.feed(parts);
+  pending_.push_back(n);
+  if (b.captured) {
+    cuda::run(b.captured, device_.compute());
+    return;
+  }
+  queue(b, n);
+  // The first run loads the kernels, which a capture must not do.
+  if (!device_.config().graphs) return;
+  cuda::begin_capture(device_.compute());
+  queue(b, n);
+  b.captured = cuda::end_capture(device_.compute());
+}
+
+StepSums DeviceTraining::collect() {
+  std::vector<StepRecord> records(kStepRecords);
+  cuda::download(device_.compute(), records.data(), records_.get(),
+                 static_cast<Index>(kStepRecords * sizeof(StepRecord)));
+  const std::uint64_t position = scalars().position;
+  StepSums sums = sums_;
+  for (std::size_t i = 0; i < pending_.size(); ++i) {
+    const std::uint64_t at = position - pending_.size() + i;
+    const StepRecord& record = records[at % kStepRecords];
+    sums.n += pending_[i];
+    sums.loss += static_cast<double>(record.loss) * static_cast<double>(pending_[i]);
+    sums.right += static_cast<Index>(record.right);
+  }
+  pending_.clear();
+  sums_ = {};
+  return sums;
+}
+
+void DeviceTraining::download(ParameterStore& store, std::byte* first, std::byte* second,
+                              ScalerState& scaler) {
+  parameters_.download(store);
+  parameters_.download_moments(store, first, second);
+  const StepScalars now = scalars();
+  scaler = {now.step, now.skipped, now.loss_scale, now.good_steps};
+}
+
+void DeviceTraining::upload(const ParameterStore& store, const std::byte* first,
+                            const std::byte* second, const ScalerState& scaler) {
+  parameters_.upload(store);
+  parameters_.upload_moments(store, first, second);
+  StepScalars now = scalars();
+  now.step = scaler.step;
+  now.skipped = scaler.skipped;
+  now.loss_scale = scaler.loss_scale;
+  now.good_steps = scaler.good_steps;
+  put(now);
+}
+
+Index DeviceTraining::bytes() const {
+  Index total = parameters_.bytes() + arena_bytes_ + slots_.bytes();
+  for (const auto& [n, b] : bound_) total += b.plan.prepared_bytes();
+  return total;
+}
+
+}  // namespace dfengine

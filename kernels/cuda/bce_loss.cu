@@ -1,0 +1,57 @@
+// Binary cross-entropy with logits on the device.
+#include "kernels/bce_loss.h"
+
+#include "kernels/cuda/launch.cuh"
+
+namespace dfengine::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+void check_batch(Index n) {
+  if (n < 1) throw ShapeError("binary cross-entropy: the batch is empty");
+}
+
+// One block: a batch has few logits.
+__global__ void __launch_bounds__(kThreads)
+    bce_forward_kernel(Index n, const float* __restrict__ logits, const float* __restrict__ targets,
+                       float* __restrict__ loss) {
+  float sum = 0.0f;
+  for (Index i = threadIdx.x; i < n; i += kThreads) {
+    const float z = logits[i];
+    // fmaxf would take the other value for a NaN: the loss must stay one.
+    const float above = z < 0.0f ? 0.0f : z;
+    sum += above - z * targets[i] + log1pf(expf(-fabsf(z)));
+  }
+  sum = block_sum<kThreads>(sum);
+  if (threadIdx.x == 0) *loss = sum / static_cast<float>(n);
+}
+
+__global__ void __launch_bounds__(kThreads)
+    bce_backward_kernel(Index n, const float* __restrict__ logits,
+                        const float* __restrict__ targets, const StepScalars* __restrict__ scalars,
+                        float* __restrict__ dlogits) {
+  const Index i = Index{blockIdx.x} * kThreads + threadIdx.x;
+  if (i >= n) return;
+  const float z = logits[i];
+  const float e = expf(-fabsf(z));
+  const float sigmoid = (z >= 0.0f ? 1.0f : e) / (1.0f + e);
+  dlogits[i] = (sigmoid - targets[i]) / static_cast<float>(n) * scalars->loss_scale;
+}
+
+}  // namespace
+
+void bce_forward(Stream stream, Index n, const float* logits, const float* targets, float* loss) {
+  check_batch(n);
+  launch(stream, "bce_forward", bce_forward_kernel, blocks(1), kThreads, 0, n, logits, targets,
+         loss);
+}
+
+void bce_backward(Stream stream, Index n, const float* logits, const float* targets,
+                  const StepScalars* scalars, float* dlogits) {
+  check_batch(n);
+  launch(stream, "bce_backward", bce_backward_kernel, blocks(divide_up(n, kThreads)), kThreads, 0,
+         n, logits, targets, scalars, dlogits);
+}
+
+}  // namespace dfengine::cuda

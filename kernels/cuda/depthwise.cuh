@@ -1,0 +1,65 @@
+// What the depthwise kernels share: reading rows of an image, and how threads divide channels.
+#pragma once
+
+#include "kernels/cuda/packed.cuh"
+#include "kernels/cuda/stream.h"
+#include "kernels/depthwise_conv.h"
+
+namespace dfengine::cuda {
+
+// Reads some neighbouring columns, eight channels each, row after row; zeros outside the image.
+template <class T, int Columns>
+class RowReader {
+ public:
+  // x [h, w, c] of one image, at its first channel of the eight.
+  __device__ RowReader(const T* x, int h, int w, int c, int first_row, int first_column)
+      : x_(x),
+        offset_((Index{first_row} * w + first_column) * c),
+        pitch_(Index{w} * c),
+        h_(static_cast<unsigned>(h)),
+        c_(c),
+        row_(static_cast<unsigned>(first_row)) {
+#pragma unroll
+    for (int j = 0; j < Columns; ++j)
+      inside_[j] = static_cast<unsigned>(first_column + j) < static_cast<unsigned>(w);
+  }
+
+  // The next row; zeros unless `wanted`.
+  __device__ __forceinline__ void read(bool wanted, Packed<T> (&v)[Columns]) {
+    const bool row_inside = wanted && row_ < h_;
+#pragma unroll
+    for (int j = 0; j < Columns; ++j) {
+      v[j] = zeros<T>();
+      if (row_inside && inside_[j]) v[j] = load_packed(x_ + (offset_ + j * c_));
+    }
+    ++row_;
+    offset_ += pitch_;
+  }
+
+ private:
+  const T* x_;
+  Index offset_, pitch_;
+  unsigned h_;  // a row above the image is a very large unsigned one
+  int c_;
+  unsigned row_;
+  bool inside_[Columns];
+};
+
+// The channels, in groups of eight, divided into tiles of about one warp so that lanes lie side by
+// side in memory and a block holds neighbouring columns, whose loads overlap.
+struct ChannelTiles {
+  int groups, tiles, width;  // width: groups per tile; the last tile may have fewer
+  static ChannelTiles of(Index c) {
+    const Index groups = c / kVector, tiles = divide_up(groups, kWarpSize);
+    return {static_cast<int>(groups), static_cast<int>(tiles),
+            static_cast<int>(divide_up(groups, tiles))};
+  }
+};
+
+// The convolution with w, or with its taps in reverse order, from [n, h, w, c] to [n, p, q, c]:
+// the forward pass, and at stride 1 the data gradient too.
+template <class T>
+void convolve_depthwise(Stream stream, const DepthwiseProblem& p, const T* x, const T* w,
+                        bool reversed, const Epilogue<T, float>& epilogue, T* y);
+
+}  // namespace dfengine::cuda

@@ -1,0 +1,290 @@
+#include "kernels/cuda/emulated/emulator.h"
+
+#include <setjmp.h>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <deque>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "kernels/cuda/emulated/order.h"
+#include "kernels/error.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+namespace dfengine::cuda::emulated {
+namespace {
+
+constexpr std::size_t kStackBytes = 128 << 10;
+
+enum class State { Ready, AtBlockBarrier, AtWarpBarrier, Done };
+
+struct Copy {
+  void* to;
+  const void* from;
+  std::size_t bytes;
+};
+
+// A place to go on from. The first switch to a stack needs ucontext; later ones jump, since
+// swapcontext asks the kernel for the signal mask each time. The address sanitizer forbids jumps.
+struct Context {
+  ucontext_t full{};
+  jmp_buf light{};
+  bool started = false;
+};
+
+void switch_context(Context& from, Context& to) {
+#if defined(__SANITIZE_ADDRESS__)
+  swapcontext(&from.full, &to.full);
+#else
+  if (_setjmp(from.light) != 0) return;
+  if (to.started) _longjmp(to.light, 1);
+  to.started = true;
+  setcontext(&to.full);
+#endif
+}
+
+struct Fiber {
+  Context context;
+  std::unique_ptr<std::byte[]> stack;
+  void* fake_stack = nullptr;  // the address sanitizer's
+  State state = State::Done;
+  int index = 0;  // in the block
+  Thread thread;
+  unsigned exchanges = 0;
+  std::deque<std::vector<Copy>> groups;  // committed copies
+  std::vector<Copy> open;
+};
+
+// One block at a time; everything here belongs to the launch that holds the mutex.
+struct Machine {
+  std::mutex mutex;
+  Order order = Order::Forward;
+  Context scheduler;
+  void* scheduler_fake_stack = nullptr;
+  std::deque<Fiber> fibers;  // that never move
+  int live = 0;              // fibers of this launch
+  Fiber* running = nullptr;
+  const std::function<void()>* body = nullptr;
+  std::vector<std::byte> shared;
+  // [2, warps, 32, kMaxExchange]: a warp's exchanges take the two in turn, so that nobody writes to
+  // the one that others still read.
+  std::vector<std::byte> slots;
+};
+
+Machine& machine() {
+  static Machine m;
+  return m;
+}
+
+// Tells the address sanitizer that the stack changes.
+void before_switch([[maybe_unused]] void** fake_stack, [[maybe_unused]] const void* stack,
+                   [[maybe_unused]] std::size_t bytes) {
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_start_switch_fiber(fake_stack, stack, bytes);
+#endif
+}
+
+void after_switch([[maybe_unused]] void* fake_stack) {
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
+#endif
+}
+
+const void* scheduler_stack = nullptr;
+std::size_t scheduler_stack_bytes = 0;
+
+void back_to_scheduler(State state) {
+  Machine& m = machine();
+  Fiber& fiber = *m.running;
+  fiber.state = state;
+  before_switch(&fiber.fake_stack, scheduler_stack, scheduler_stack_bytes);
+  switch_context(fiber.context, m.scheduler);
+  after_switch(fiber.fake_stack);
+}
+
+void fiber_main() {
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_stack_bytes);
+#endif
+  for (;;) {  // a fiber serves one thread after another
+    (*machine().body)();
+    back_to_scheduler(State::Done);
+  }
+}
+
+void resume(Fiber& fiber) {
+  Machine& m = machine();
+  m.running = &fiber;
+  before_switch(&m.scheduler_fake_stack, fiber.stack.get(), kStackBytes);
+  m.scheduler.started = true;
+  switch_context(m.scheduler, fiber.context);
+  after_switch(m.scheduler_fake_stack);
+  m.running = nullptr;
+}
+
+void make_context(Fiber& fiber) {
+  fiber.stack = std::make_unique<std::byte[]>(kStackBytes);
+  ucontext_t& context = fiber.context.full;
+  getcontext(&context);
+  context.uc_stack.ss_sp = fiber.stack.get();
+  context.uc_stack.ss_size = kStackBytes;
+  context.uc_link = nullptr;
+  makecontext(&context, fiber_main, 0);
+}
+
+void start(Fiber& fiber, int index, const Thread& thread) {
+  if (!fiber.stack) make_context(fiber);
+  fiber.thread = thread;
+  fiber.index = index;
+  fiber.state = State::Ready;
+  fiber.groups.clear();
+  fiber.open.clear();
+  fiber.exchanges = 0;
+}
+
+using Fibers = std::deque<Fiber>::iterator;
+
+bool all_are(Fibers begin, Fibers end, State state) {
+  return std::all_of(begin, end, [=](const Fiber& f) { return f.state == state; });
+}
+
+void release(Fibers begin, Fibers end) {
+  std::for_each(begin, end, [](Fiber& f) { f.state = State::Ready; });
+}
+
+// As far as a warp comes without the others. A warp's barrier needs all of its lanes, and a block's
+// all of its threads, returned ones too: stricter than the hardware.
+void run_warp(Fibers begin, Fibers end) {
+  const auto count = end - begin;
+  for (;;) {
+    for (std::ptrdiff_t i = 0; i < count; ++i) {
+      Fiber& fiber = begin[machine().order == Order::Forward ? i : count - 1 - i];
+      if (fiber.state == State::Ready) resume(fiber);
+    }
+    if (!all_are(begin, end, State::AtWarpBarrier)) return;
+    release(begin, end);
+  }
+}
+
+// One warp runs ahead of all others up to the block's next barrier, so that a missing one shows.
+void run_block() {
+  Machine& m = machine();
+  const auto begin = m.fibers.begin(), end = begin + m.live;
+  const int warps = (m.live + kWarp - 1) / kWarp;
+  for (;;) {
+    for (int i = 0; i < warps; ++i) {
+      const auto warp = begin + (m.order == Order::Forward ? i : warps - 1 - i) * kWarp;
+      run_warp(warp, warp + std::min<std::ptrdiff_t>(kWarp, end - warp));
+    }
+    if (all_are(begin, end, State::Done)) return;
+    if (!all_are(begin, end, State::AtBlockBarrier)) {
+      const auto done =
+          std::count_if(begin, end, [](const Fiber& f) { return f.state == State::Done; });
+      m.fibers.clear();  // they stand in the middle of the kernel
+      throw Error("emulated CUDA: a barrier that only some of the threads reach (" +
+                  std::to_string(done) + " of " + std::to_string(m.live) + " have returned)");
+    }
+    release(begin, end);
+  }
+}
+
+void land(const Copy& copy) {
+  if (copy.from != nullptr) {
+    std::memcpy(copy.to, copy.from, copy.bytes);
+  } else {
+    std::memset(copy.to, 0, copy.bytes);
+  }
+}
+
+void poison(std::vector<std::byte>& bytes) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (std::size_t i = 0; i + sizeof nan <= bytes.size(); i += sizeof nan)
+    std::memcpy(bytes.data() + i, &nan, sizeof nan);
+}
+
+}  // namespace
+
+const Thread& current() {
+  return machine().running->thread;
+}
+
+void set_order(Order order) {
+  machine().order = order;
+}
+
+void run(Extent grid, Extent block, std::size_t shared, const std::function<void()>& body) {
+  Machine& m = machine();
+  const std::lock_guard lock(m.mutex);
+  m.body = &body;
+  m.live = static_cast<int>(block.x * block.y * block.z);
+  if (m.fibers.size() < static_cast<std::size_t>(m.live))
+    m.fibers.resize(static_cast<std::size_t>(m.live));
+  m.shared.resize(shared + 16);
+  m.slots.resize(2 * static_cast<std::size_t>(m.live + kWarp) * kMaxExchange);
+  const unsigned blocks = grid.x * grid.y * grid.z;
+  for (unsigned b = 0; b < blocks; ++b) {
+    const unsigned at = m.order == Order::Forward ? b : blocks - 1 - b;
+    const Extent place = {at % grid.x, at / grid.x % grid.y, at / grid.x / grid.y};
+    poison(m.shared);
+    for (int t = 0; t < m.live; ++t) {
+      const auto u = static_cast<unsigned>(t);
+      const Extent thread = {u % block.x, u / block.x % block.y, u / block.x / block.y};
+      start(m.fibers[static_cast<std::size_t>(t)], t, {thread, place, block, grid, t % kWarp});
+    }
+    run_block();
+  }
+}
+
+void sync_threads() {
+  back_to_scheduler(State::AtBlockBarrier);
+}
+
+void sync_warp() {
+  back_to_scheduler(State::AtWarpBarrier);
+}
+
+std::byte* dynamic_shared() {
+  const auto address = reinterpret_cast<std::uintptr_t>(machine().shared.data());
+  return machine().shared.data() + (16 - address % 16) % 16;
+}
+
+const std::byte* exchange_slots(const void* mine, std::size_t bytes) {
+  Machine& m = machine();
+  const auto index = m.running->index;
+  const auto half = m.running->exchanges++ % 2 * (m.slots.size() / 2);
+  std::byte* warp =
+      m.slots.data() + half + static_cast<std::size_t>(index / kWarp * kWarp) * kMaxExchange;
+  std::memcpy(warp + static_cast<std::size_t>(index % kWarp) * kMaxExchange, mine, bytes);
+  sync_warp();
+  return warp;
+}
+
+// On hardware a copy lands at any time before it is waited for: here at the last moment, or, with
+// threads backward, at the first.
+void copy_later(void* to, const void* from, std::size_t bytes) {
+  const Copy copy = {to, from, bytes};
+  if (machine().order == Order::Backward) return land(copy);
+  machine().running->open.push_back(copy);
+}
+
+void commit_copies() {
+  Fiber& fiber = *machine().running;
+  fiber.groups.push_back(std::move(fiber.open));
+  fiber.open.clear();
+}
+
+void wait_copies(int left) {
+  Fiber& fiber = *machine().running;
+  while (fiber.groups.size() > static_cast<std::size_t>(left)) {
+    for (const Copy& copy : fiber.groups.front()) land(copy);
+    fiber.groups.pop_front();
+  }
+}
+
+}  // namespace dfengine::cuda::emulated

@@ -1,0 +1,104 @@
+// kernels/cuda/runtime.h on ordinary memory: what is queued runs at once, in order.
+#include "kernels/cuda/runtime.h"
+
+#include <cstring>
+#include <functional>
+#include <new>
+#include <vector>
+
+#include "kernels/cuda/emulated/emulator.h"
+#include "kernels/error.h"
+
+namespace dfengine::cuda {
+namespace {
+
+constexpr std::align_val_t kAlignment{256};
+
+// The graph that is being captured, or null. Captures of several threads do not mix.
+thread_local std::vector<std::function<void()>>* capture = nullptr;
+
+void* allocate(Index bytes) {
+  if (bytes == 0) return nullptr;
+  void* p = ::operator new(static_cast<std::size_t>(bytes), kAlignment);
+  std::memset(p, 0, static_cast<std::size_t>(bytes));
+  return p;
+}
+
+void copy(void* to, const void* from, Index bytes) {
+  emulated::submit([=] { std::memcpy(to, from, static_cast<std::size_t>(bytes)); });
+}
+
+}  // namespace
+
+void emulated::submit(std::function<void()> work) {
+  if (capture != nullptr) {
+    capture->push_back(std::move(work));
+  } else {
+    work();
+  }
+}
+
+void FreeDevice::operator()(void* p) const {
+  ::operator delete(p, kAlignment);
+}
+void FreePinned::operator()(void* p) const {
+  ::operator delete(p, kAlignment);
+}
+// Streams and events are only told apart from null.
+void DestroyStream::operator()(Stream s) const {
+  delete reinterpret_cast<char*>(s);
+}
+void DestroyEvent::operator()(CUevent_st* e) const {
+  delete reinterpret_cast<char*>(e);
+}
+void DestroyGraph::operator()(CUgraphExec_st* g) const {
+  delete reinterpret_cast<std::vector<std::function<void()>>*>(g);
+}
+
+DeviceMemory allocate_device(Index bytes) {
+  return DeviceMemory(allocate(bytes));
+}
+PinnedMemory allocate_pinned(Index bytes) {
+  return PinnedMemory(allocate(bytes));
+}
+OwnedStream make_stream() {
+  return OwnedStream(reinterpret_cast<Stream>(new char));
+}
+OwnedEvent make_event() {
+  return OwnedEvent(reinterpret_cast<CUevent_st*>(new char));
+}
+
+void synchronize(Stream) {}
+void synchronize(const OwnedEvent&) {}
+void record(const OwnedEvent&, Stream) {}
+void wait_for(Stream, const OwnedEvent&) {}
+float elapsed_ms(const OwnedEvent&, const OwnedEvent&) {
+  throw DeviceError("emulated CUDA has no clock: time on a GPU");
+}
+
+void upload(Stream, void* device, const void* host, Index bytes) {
+  copy(device, host, bytes);
+}
+void download(Stream, void* host, const void* device, Index bytes) {
+  copy(host, device, bytes);
+}
+void copy_on_device(Stream, void* to, const void* from, Index bytes) {
+  copy(to, from, bytes);
+}
+
+void begin_capture(Stream) {
+  capture = new std::vector<std::function<void()>>;
+}
+
+OwnedGraph end_capture(Stream) {
+  OwnedGraph graph(reinterpret_cast<CUgraphExec_st*>(capture));
+  capture = nullptr;
+  return graph;
+}
+
+void run(const OwnedGraph& graph, Stream) {
+  for (const auto& work : *reinterpret_cast<std::vector<std::function<void()>>*>(graph.get()))
+    work();
+}
+
+}  // namespace dfengine::cuda

@@ -1,0 +1,47 @@
+// The one way a kernel is started.
+#pragma once
+
+#include <cstddef>
+#include <utility>
+
+#include "kernels/cuda/platform.cuh"
+#include "kernels/cuda/stream.h"
+#include "kernels/error.h"
+
+#if defined(__CUDACC__)
+#include "kernels/cuda/native/check.cuh"
+#endif
+
+namespace dfengine::cuda {
+
+// A grid of this many blocks along x. Throws ShapeError when the device has not that many.
+inline dim3 blocks(Index count) {
+  if (count < 1 || count > 0x7FFFFFFF)
+    throw ShapeError("a CUDA grid of " + std::to_string(count) + " blocks: use a smaller batch");
+  return {static_cast<unsigned>(count), 1, 1};
+}
+
+// Queues kernel(args...) on the stream and checks the launch under `name`; does not wait. shared:
+// bytes of dynamic shared memory, which may pass the 48 KiB that need asking for.
+template <class... P, class... A>
+void launch(Stream stream, const char* name, void (*kernel)(P...), dim3 grid, unsigned threads,
+            std::size_t shared, A&&... args) {
+#if defined(__CUDACC__)
+  constexpr std::size_t kGranted = 48 << 10;
+  if (shared > kGranted)
+    check(
+        cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                             cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)),
+        name);
+  kernel<<<grid, threads, shared, stream>>>(static_cast<P>(std::forward<A>(args))...);
+  check_launch(name);
+#else
+  static_cast<void>(stream);
+  static_cast<void>(name);
+  emulated::submit([=] {
+    emulated::run(grid, {threads, 1, 1}, shared, [&] { kernel(static_cast<P>(args)...); });
+  });
+#endif
+}
+
+}  // namespace dfengine::cuda

@@ -1,0 +1,60 @@
+// Eight neighbouring channels as they lie in memory.
+#pragma once
+
+#include "kernels/cuda/platform.cuh"
+
+namespace dfengine::cuda {
+
+// Values that wait in registers take half the room that floats would.
+template <class T>
+struct Packed {
+  uint4 words[sizeof(T) * kVector / sizeof(uint4)];
+};
+
+template <class T>
+__device__ __forceinline__ Packed<T> zeros() {
+  Packed<T> v;
+#pragma unroll
+  for (uint4& word : v.words) word = {0, 0, 0, 0};
+  return v;
+}
+
+// p is aligned to 16 bytes.
+template <class T>
+__device__ __forceinline__ Packed<T> load_packed(const T* p) {
+  Packed<T> v;
+  constexpr int kWords = sizeof(v.words) / sizeof(uint4);
+#pragma unroll
+  for (int i = 0; i < kWords; ++i) v.words[i] = reinterpret_cast<const uint4*>(p)[i];
+  return v;
+}
+
+template <class T>
+__device__ __forceinline__ void store_packed(T* p, const Packed<T>& v) {
+  constexpr int kWords = sizeof(v.words) / sizeof(uint4);
+#pragma unroll
+  for (int i = 0; i < kWords; ++i) reinterpret_cast<uint4*>(p)[i] = v.words[i];
+}
+
+template <class T>
+__device__ __forceinline__ void unpack(const Packed<T>& packed, float (&v)[kVector]) {
+  union {
+    Packed<T> packed;
+    T values[kVector];
+  } u = {packed};
+#pragma unroll
+  for (int i = 0; i < kVector; ++i) v[i] = to_float(u.values[i]);
+}
+
+// Hides from the compiler that the value stays the same, so that it unpacks it at each use instead
+// of keeping floats in twice the registers throughout a loop.
+template <class T>
+__device__ __forceinline__ void stay_packed([[maybe_unused]] Packed<T>& v) {
+#if defined(__CUDACC__)
+#pragma unroll
+  for (uint4& word : v.words)
+    asm volatile("" : "+r"(word.x), "+r"(word.y), "+r"(word.z), "+r"(word.w));
+#endif
+}
+
+}  // namespace dfengine::cuda

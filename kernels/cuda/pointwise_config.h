@@ -1,0 +1,74 @@
+// How the 16-bit pointwise kernels cut their work, for plans that time the candidates and for
+// tests. Every choice gives the same results, up to the order of a sum in float.
+#pragma once
+
+#include "kernels/pointwise_conv.h"
+
+namespace dfengine::cuda {
+
+// Tiles of forward and data gradient, y[rows, columns] = a[rows, depth] b: rows x columns x depth.
+enum class PointwiseTile {
+  k256x16x32,
+  k256x32x32,
+  k128x32x64,
+  k128x64x64,
+  k128x96x16,
+  k128x96x64,
+  k128x128x32,
+  k128x144x32,
+  k128x192x32,
+  k64x64x64,
+  k32x32x64,
+};
+constexpr PointwiseTile kPointwiseTiles[] = {
+    PointwiseTile::k256x16x32,  PointwiseTile::k256x32x32,  PointwiseTile::k128x32x64,
+    PointwiseTile::k128x64x64,  PointwiseTile::k128x96x16,  PointwiseTile::k128x96x64,
+    PointwiseTile::k128x128x32, PointwiseTile::k128x144x32, PointwiseTile::k128x192x32,
+    PointwiseTile::k64x64x64,   PointwiseTile::k32x32x64};
+
+// Rows and columns of a tile.
+struct TileSize {
+  Index rows, columns, depth;
+};
+TileSize size_of(PointwiseTile tile);
+
+struct PointwiseConfig {
+  PointwiseTile tile = PointwiseTile::k32x32x64;
+  Index blocks = 0;  // at most so many, each taking tiles in turn
+};
+PointwiseConfig choose_config(Index rows, Index columns, Index depth);
+
+// Tiles of the weight gradient, dw[k, c]: k x c.
+enum class PointwiseWeightTile { k32x32, k32x192, k192x32, k64x192, k192x64, k96x192, k192x96 };
+constexpr PointwiseWeightTile kPointwiseWeightTiles[] = {
+    PointwiseWeightTile::k32x32,  PointwiseWeightTile::k32x192, PointwiseWeightTile::k192x32,
+    PointwiseWeightTile::k64x192, PointwiseWeightTile::k192x64, PointwiseWeightTile::k96x192,
+    PointwiseWeightTile::k192x96};
+TileSize size_of(PointwiseWeightTile tile);
+
+struct PointwiseWeightConfig {
+  PointwiseWeightTile tile = PointwiseWeightTile::k32x32;
+  // The rows of x and dy are cut into parts, each with a dw of its own.
+  Index parts = 1;
+  Index rows_per_part = 0;  // of each but the last
+  constexpr Index scratch(const PointwiseProblem& p) const {
+    return parts == 1 ? 0 : parts * p.k * p.c;
+  }
+};
+PointwiseWeightConfig choose_weight_config(const PointwiseProblem& p);
+
+// The kernels of kernels/pointwise_conv.h for Half and BFloat16, cut as told.
+template <class T>
+void pointwise_forward(Stream stream, const PointwiseConfig& config, const PointwiseProblem& p,
+                       const T* x, const T* w, const Epilogue<T, float>& epilogue, T* y);
+template <class T>
+void pointwise_backward_data(Stream stream, const PointwiseConfig& config,
+                             const PointwiseProblem& p, const T* dy, const T* w, Write write,
+                             T* dx);
+// scratch: config.scratch(p) floats.
+template <class T>
+void pointwise_backward_weight(Stream stream, const PointwiseWeightConfig& config,
+                               const PointwiseProblem& p, const T* x, const T* dy, float* scratch,
+                               float* dw);
+
+}  // namespace dfengine::cuda

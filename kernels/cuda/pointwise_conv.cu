@@ -1,0 +1,134 @@
+// Pointwise convolution on the GPU: tensor cores for 16-bit types, plain tiles for float.
+#include "kernels/pointwise_conv.h"
+
+#include <initializer_list>
+
+#include "kernels/cuda/ordered_sum.h"
+#include "kernels/cuda/pointwise_config.h"
+#include "kernels/cuda/pointwise_float.cuh"
+#include "kernels/cuda/pointwise_product.cuh"
+#include "kernels/cuda/pointwise_weight.cuh"
+#include "kernels/error.h"
+
+namespace dfengine::cuda {
+namespace {
+
+// What 16-bit kernels need. Null pointers pass.
+void check_problem(const PointwiseProblem& p, std::initializer_list<const void*> pointers) {
+  constexpr Index kLargest = 0x7FFFFFFF - 256;
+  if (p.c % kVector != 0 || p.k % kVector != 0)
+    throw ShapeError("pointwise convolution on the GPU: channels in " + std::to_string(p.c) +
+                     ", channels out " + std::to_string(p.k) +
+                     ": both must be multiples of 8 in 16-bit types; use float");
+  if (p.m > kLargest || p.c > kLargest || p.k > kLargest)
+    throw ShapeError("pointwise convolution on the GPU: " + std::to_string(p.m) + " rows, " +
+                     std::to_string(p.c) + " to " + std::to_string(p.k) +
+                     " channels: use a smaller batch");
+  for (const void* pointer : pointers)
+    if (reinterpret_cast<std::uintptr_t>(pointer) % 16 != 0)
+      throw ShapeError("pointwise convolution on the GPU: a tensor is not aligned to 16 bytes");
+}
+
+void add_parts(Stream stream, const PointwiseWeightConfig& config, const PointwiseProblem& p,
+               const float* scratch, float* dw) {
+  if (config.parts > 1) ordered_sum(stream, config.parts, p.k * p.c, config.parts, scratch, dw);
+}
+
+}  // namespace
+
+template <class T>
+void pointwise_forward(Stream stream, const PointwiseConfig& config, const PointwiseProblem& p,
+                       const T* x, const T* w, const Epilogue<T, float>& epilogue, T* y) {
+  check_problem(p, {x, w, epilogue.residual, y});
+  multiply<false, T>(stream, "pointwise_forward", config,
+                     {x, w, epilogue, y, static_cast<int>(p.m), static_cast<int>(p.k),
+                      static_cast<int>(p.c), 0, 0, 0});
+}
+
+template <class T>
+void pointwise_backward_data(Stream stream, const PointwiseConfig& config,
+                             const PointwiseProblem& p, const T* dy, const T* w, Write write,
+                             T* dx) {
+  check_problem(p, {dy, w, dx});
+  const Epilogue<T, float> epilogue = {.residual = write == Write::Accumulate ? dx : nullptr};
+  multiply<true, T>(stream, "pointwise_backward_data", config,
+                    {dy, w, epilogue, dx, static_cast<int>(p.m), static_cast<int>(p.c),
+                     static_cast<int>(p.k), 0, 0, 0});
+}
+
+template <class T>
+void pointwise_backward_weight(Stream stream, const PointwiseWeightConfig& config,
+                               const PointwiseProblem& p, const T* x, const T* dy, float* scratch,
+                               float* dw) {
+  check_problem(p, {x, dy});
+  multiply_weight(stream, config, p, x, dy, config.parts == 1 ? dw : scratch);
+  add_parts(stream, config, p, scratch, dw);
+}
+
+template <class T>
+void pointwise_forward(Stream stream, const PointwiseProblem& p, const T* x, const T* w,
+                       const Epilogue<T, float>& epilogue, T* y) {
+  if constexpr (std::is_same_v<T, float>) {
+    multiply_floats(stream, "pointwise_forward",
+                    {x, p.c, 1, w, 1, p.c, epilogue, y, p.m, p.k, p.c, p.c}, 1);
+  } else {
+    pointwise_forward(stream, choose_config(p.m, p.k, p.c), p, x, w, epilogue, y);
+  }
+}
+
+template <class T>
+void pointwise_backward_data(Stream stream, const PointwiseProblem& p, const T* dy, const T* w,
+                             Write write, T* dx) {
+  if constexpr (std::is_same_v<T, float>) {
+    const Epilogue<T, float> epilogue = {.residual = write == Write::Accumulate ? dx : nullptr};
+    multiply_floats(stream, "pointwise_backward_data",
+                    {dy, p.k, 1, w, p.c, 1, epilogue, dx, p.m, p.c, p.k, p.k}, 1);
+  } else {
+    pointwise_backward_data(stream, choose_config(p.m, p.c, p.k), p, dy, w, write, dx);
+  }
+}
+
+Index pointwise_weight_scratch(const PointwiseProblem& p) {
+  return choose_weight_config(p).scratch(p);
+}
+
+template <class T>
+void pointwise_backward_weight(Stream stream, const PointwiseProblem& p, const T* x, const T* dy,
+                               float* scratch, float* dw) {
+  const PointwiseWeightConfig config = choose_weight_config(p);
+  if constexpr (std::is_same_v<T, float>) {
+    float* const to = config.parts == 1 ? dw : scratch;
+    multiply_floats(stream, "pointwise_backward_weight",
+                    {dy, 1, p.k, x, p.c, 1, {}, to, p.k, p.c, p.m, config.rows_per_part},
+                    config.parts);
+    add_parts(stream, config, p, scratch, dw);
+  } else {
+    pointwise_backward_weight(stream, config, p, x, dy, scratch, dw);
+  }
+}
+
+#define DF_INSTANTIATE(T)                                                                      \
+  template void pointwise_forward(Stream, const PointwiseProblem&, const T*, const T*,         \
+                                  const Epilogue<T, float>&, T*);                              \
+  template void pointwise_backward_data(Stream, const PointwiseProblem&, const T*, const T*,   \
+                                        Write, T*);                                            \
+  template void pointwise_backward_weight(Stream, const PointwiseProblem&, const T*, const T*, \
+                                          float*, float*);
+DF_INSTANTIATE(Half)
+DF_INSTANTIATE(BFloat16)
+DF_INSTANTIATE(float)
+#undef DF_INSTANTIATE
+
+#define DF_INSTANTIATE(T)                                                                        \
+  template void pointwise_forward(Stream, const PointwiseConfig&, const PointwiseProblem&,       \
+                                  const T*, const T*, const Epilogue<T, float>&, T*);            \
+  template void pointwise_backward_data(Stream, const PointwiseConfig&, const PointwiseProblem&, \
+                                        const T*, const T*, Write, T*);                          \
+  template void pointwise_backward_weight(Stream, const PointwiseWeightConfig&,                  \
+                                          const PointwiseProblem&, const T*, const T*, float*,   \
+                                          float*);
+DF_INSTANTIATE(Half)
+DF_INSTANTIATE(BFloat16)
+#undef DF_INSTANTIATE
+
+}  // namespace dfengine::cuda

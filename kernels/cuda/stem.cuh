@@ -1,0 +1,108 @@
+// What the stem's kernels share: tiles of outputs, and the input under one in shared memory.
+#pragma once
+
+#include "kernels/cuda/platform.cuh"
+#include "kernels/cuda/requirements.cuh"
+#include "kernels/stem_conv.h"
+
+namespace dfengine::cuda::stem {
+
+// Outputs per side of a tile: 112 and 80 are multiples.
+constexpr int kTile = 16;
+// Output channels of a block.
+constexpr int kTileChannels = 32;
+constexpr int kTileGroups = kTileChannels / kVector;
+constexpr int kInputRows = 2 * kTile + 1;
+// Values of one input row in shared memory: 33 pixels of 3, and one so that rows are aligned.
+constexpr int kInputPitch = kInputRows * 3 + 1;
+constexpr int kInputCount = kInputRows * kInputPitch;
+
+struct Geometry {
+  int h, w, k, p, q, before_h, before_w;
+  unsigned tile_rows, tile_columns;  // tiles per image
+  unsigned channel_tiles;
+  unsigned tiles;  // of all images
+
+  static Geometry of(const StemProblem& p) {
+    const auto small = [](Index v) { return static_cast<int>(v); };
+    const Index rows = divide_up(p.p, kTile), columns = divide_up(p.q, kTile);
+    return {small(p.h),
+            small(p.w),
+            small(p.k),
+            small(p.p),
+            small(p.q),
+            small(p.before_h),
+            small(p.before_w),
+            static_cast<unsigned>(rows),
+            static_cast<unsigned>(columns),
+            static_cast<unsigned>(divide_up(p.k, kTileChannels)),
+            narrow_count("stem convolution", p.n, p.n * rows * columns)};
+  }
+};
+
+// A tile's image and its first output row and column.
+struct Tile {
+  Index image;
+  int p, q;
+};
+
+__device__ __forceinline__ Tile tile_of(const Geometry& g, unsigned tile) {
+  const unsigned row = tile / g.tile_columns;
+  return {Index{row / g.tile_rows}, static_cast<int>(row % g.tile_rows) * kTile,
+          static_cast<int>(tile % g.tile_columns) * kTile};
+}
+
+// Groups of eight channels in the block's channel tile: fewer in the last.
+__device__ __forceinline__ int groups_in(const Geometry& g, int first_channel) {
+  const int left = (g.k - first_channel) / kVector;
+  return left < kTileGroups ? left : kTileGroups;
+}
+
+// input [kInputRows, kInputPitch] = the input under the tile, zeros outside the image.
+template <int Threads, class T>
+__device__ __forceinline__ void load_input(const Geometry& g, const Tile& tile, const T* x,
+                                           float* input) {
+  constexpr int kWarps = Threads / kWarpSize;
+  constexpr int kRows = (kInputRows + kWarps - 1) / kWarps;
+  constexpr int kSpans = (kInputPitch + kWarpSize - 1) / kWarpSize;
+  const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  const int first_row = 2 * tile.p - g.before_h + warp;
+  const int first_value = 3 * (2 * tile.q - g.before_w) + lane;
+  const int row_values = 3 * g.w;
+  x += tile.image * g.h * row_values;
+  // A warp reads whole rows. All loads are under way before the first store waits for one.
+  float values[kRows][kSpans];
+#pragma unroll
+  for (int i = 0; i < kRows; ++i) {
+    const int row = first_row + i * kWarps;
+    const Index at = Index{row} * row_values + first_value;
+#pragma unroll
+    for (int j = 0; j < kSpans; ++j) {
+      // A place before the image is a very large unsigned one.
+      const bool inside =
+          static_cast<unsigned>(row) < static_cast<unsigned>(g.h) &&
+          static_cast<unsigned>(first_value + j * kWarpSize) < static_cast<unsigned>(row_values);
+      values[i][j] = inside ? to_float(x[at + j * kWarpSize]) : 0.0f;
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < kRows; ++i)
+#pragma unroll
+    for (int j = 0; j < kSpans; ++j) {
+      const int row = warp + i * kWarps, value = lane + j * kWarpSize;
+      if (row < kInputRows && value < kInputPitch) input[row * kInputPitch + value] = values[i][j];
+    }
+}
+
+// Count values, a multiple of 4, from 16-byte aligned shared memory.
+template <int Count>
+__device__ __forceinline__ void load_values(const float* from, float (&values)[Count]) {
+#pragma unroll
+  for (int i = 0; i < Count; i += 4) {
+    const float4 v = *reinterpret_cast<const float4*>(from + i);
+    values[i] = v.x, values[i + 1] = v.y, values[i + 2] = v.z, values[i + 3] = v.w;
+  }
+}
+
+}  // namespace dfengine::cuda::stem

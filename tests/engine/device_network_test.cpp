@@ -1,0 +1,173 @@
+// The whole network on a device: against the double oracle, and against itself (graph and eager,
+// run and rerun, resumed and uninterrupted).
+#include "tests/engine/device_support.h"
+
+namespace dfengine::test {
+namespace {
+
+Doubles device_logits(Precision precision, const SmallBatch& batch) {
+  const Device device({precision, true});
+  const Graph graph = make_mobilenet_v2(small_config(), device.element());
+  const auto store = trained_like(graph, Element::F32);
+  DeviceInference network(graph, "logits", kSide, *store, device);
+  std::vector<float> out(static_cast<std::size_t>(batch.n()));
+  network.run(batch.images.data(), batch.n(), out.data());
+  std::vector<float> again(out.size());
+  network.run(batch.images.data(), batch.n(), again.data());
+  EXPECT_EQ(out, again) << "a captured graph gives other bits than its launches";
+  return {out.begin(), out.end()};
+}
+
+Doubles inference_oracle(const SmallBatch& batch, double noise = 0, std::uint64_t seed = 0) {
+  const Graph graph = make_mobilenet_v2(small_config(), Element::F64);
+  const auto store = trained_like(graph, Element::F64);
+  add_noise(*store, noise, seed);
+  const Spec images{{batch.n(), kSide, kSide, 3}, Element::U8};
+  const Plan plan = Plan::build(graph, std::span(&images, 1), {Phase::Infer, {}});
+  const Memory arena(plan.arena_bytes());
+  Executor e(plan, *store, nullptr, arena);
+  e.prepare();
+  std::memcpy(e.input("images"), batch.images.data(), batch.images.size());
+  e.forward({{shared_pool()}, nullptr});
+  return read(e.output("logits"), batch.n(), Element::F64);
+}
+
+TEST(DeviceNetwork, InferenceEqualsDouble) {
+  DF_NEEDS_DEVICE();
+  const SmallBatch batch(3);  // padded to four
+  const Doubles want = inference_oracle(batch);
+  const auto check = [&](Precision precision, double unit) {
+    // As in Condition: what rounding every weight once more does.
+    double allowed = 0;
+    for (std::uint64_t seed : {1, 2, 3})
+      allowed =
+          std::max(allowed, Condition::distance(want, inference_oracle(batch, 2 * unit, seed)));
+    const Doubles got = device_logits(precision, batch);
+    EXPECT_LE(Condition::distance(got, want), 8 * allowed) << name_of(precision);
+  };
+  check(Precision::Fp32, unit_roundoff<float>());
+  check(Precision::Fp16, unit_roundoff<Half>());
+  check(Precision::Bf16, unit_roundoff<BFloat16>());
+}
+
+// Gradients of one step, as the device's blocks hold them.
+std::map<std::string, Doubles> device_gradients(Precision precision, const SmallBatch& batch,
+                                                const Trainable& trainable, float loss_scale) {
+  const Device device({precision, false});
+  const Graph graph = make_mobilenet_v2_training(small_config(), element_of(precision));
+  const auto store = trained_like(graph, Element::F32);
+  const DeviceParameters parameters(*store, device, true);
+  const Spec specs[] = {{{batch.n(), kSide, kSide, 3}, Element::U8},
+                        {{batch.n(), 1, 1, 1}, Element::F32}};
+  const Plan plan = Plan::build(graph, specs, {Phase::Train, trainable, DeviceKind::Cuda});
+  const cuda::DeviceMemory arena = cuda::allocate_device(plan.arena_bytes());
+  DeviceExecutor e(plan, *store, parameters, arena.get());
+  e.prepare(*store, device);
+  const StepScalars scalars{.loss_scale = loss_scale};
+  const cuda::DeviceMemory on = cuda::allocate_device(sizeof scalars);
+  const cuda::Stream stream = device.compute();
+  cuda::upload(stream, on.get(), &scalars, sizeof scalars);
+  cuda::upload(stream, e.input("images"), batch.images.data(),
+               static_cast<Index>(batch.images.size()));
+  cuda::upload(stream, e.input("targets"), batch.targets.data(), batch.n() * 4);
+  const DeviceContext ctx{stream, static_cast<const StepScalars*>(on.get())};
+  e.forward(ctx);
+  e.backward(ctx);
+  std::map<std::string, Doubles> all;
+  for (const ParamSpec& p : plan.trained()) {
+    std::vector<float> values(static_cast<std::size_t>(p.count()));
+    const void* from = parameters.places().gradients[at(store->find(p.name))];
+    cuda::download(stream, values.data(), from, p.count() * 4);
+    cuda::synchronize(stream);
+    for (float v : values) all[p.name].push_back(v / loss_scale);
+  }
+  return all;
+}
+
+template <class T>
+void check_step(Precision precision, const Trainable& trainable, float loss_scale) {
+  SCOPED_TRACE(name_of(precision));
+  const SmallBatch batch;
+  const Oracle want(batch, trainable);
+  const Condition allowed = Condition::of<T>(want, batch, trainable);
+  const auto got = device_gradients(precision, batch, trainable, loss_scale);
+  ASSERT_EQ(got.size(), want.gradients.size());
+  for (const auto& [name, v] : want.gradients) {
+    double bound = allowed.gradient(name);
+    if (name.ends_with(".bias") && !name.starts_with("head")) {
+      const std::string scale = name.substr(0, name.size() - 4) + "weight";
+      bound = std::max(bound, Condition::shift(want.gradients.at(scale), 2 * unit_roundoff<T>()));
+    }
+    EXPECT_LE(Condition::distance(v, got.at(name)), bound) << name;
+  }
+  SmallRun run({precision, true}, trainable, 0);
+  EXPECT_NEAR(run.steps(2)[0], want.loss, allowed.loss());
+}
+
+TEST(DeviceNetwork, StepEqualsDouble) {
+  DF_NEEDS_DEVICE();
+  check_step<float>(Precision::Fp32, everything(), 1.0f);
+  check_step<Half>(Precision::Fp16, everything(), 1024.0f);
+  check_step<BFloat16>(Precision::Bf16, from_block(17), 1.0f);
+}
+
+TEST(DeviceNetwork, GraphEagerAndRerunGiveTheSameBits) {
+  DF_NEEDS_DEVICE();
+  SmallRun graph({Precision::Fp16, true}), eager({Precision::Fp16, false}),
+      again({Precision::Fp16, true});
+  const auto losses = graph.steps(3);
+  EXPECT_EQ(losses, eager.steps(3));
+  EXPECT_EQ(losses, again.steps(3));
+  const auto state = graph.state();
+  EXPECT_EQ(state, eager.state());
+  EXPECT_EQ(state, again.state());
+  EXPECT_EQ(graph.scaler(), eager.scaler());
+  EXPECT_EQ(graph.scaler().step, 3u);
+}
+
+TEST(DeviceNetwork, ResumedEqualsUninterrupted) {
+  DF_NEEDS_DEVICE();
+  SmallRun whole({Precision::Fp16, true}), first({Precision::Fp16, true}),
+      second({Precision::Fp16, true});
+  whole.steps(2);
+  const auto rest = whole.steps(2);
+  first.steps(2);
+  second.restore(first);
+  EXPECT_EQ(second.steps(2), rest);
+  EXPECT_EQ(second.state(), whole.state());
+}
+
+// A step whose gradients overflow changes nothing but the loss scale.
+TEST(DeviceNetwork, OverflowSkipsTheStepAndItsStatistics) {
+  DF_NEEDS_DEVICE();
+  SmallRun run({Precision::Fp16, true});
+  run.steps(1);
+  const auto before = run.state();
+  ScalerState huge = run.scaler();
+  huge.loss_scale = 3e38f;
+  std::vector<std::byte> first(
+      before.begin() + run.store().bytes(),
+      before.begin() + run.store().bytes() + run.store().learned_count() * 4);
+  std::vector<std::byte> second(before.end() - run.store().learned_count() * 4, before.end());
+  run.training().upload(run.store(), first.data(), second.data(), huge);
+  run.steps(1);
+  EXPECT_EQ(run.state(), before);
+  EXPECT_EQ(run.scaler().skipped, 1u);
+  EXPECT_EQ(run.scaler().step, 1u);
+  EXPECT_EQ(run.scaler().loss_scale, 1.5e38f);
+}
+
+TEST(DeviceNetwork, RefusesAWeightThatHalfCannotHold) {
+  DF_NEEDS_DEVICE();
+  const Device device({Precision::Fp16, true});
+  const Graph graph = make_mobilenet_v2(small_config(), device.element());
+  const auto store = trained_like(graph, Element::F32);
+  const int i = store->find("features.0.1.weight");
+  store->set(i, std::span<const float>(std::vector<float>(
+                    static_cast<std::size_t>(store->specs()[at(i)].count()), 1e9f)));
+  DeviceInference network(graph, "logits", kSide, *store, device);
+  EXPECT_THROW(network.reserve(1), ModelFileError);
+}
+
+}  // namespace
+}  // namespace dfengine::test

@@ -1,0 +1,145 @@
+// Arrays on the device for tests of kernels and layers: a GPU, or in builds without CUDA the
+// stand-in (kernels/cuda/emulated).
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "kernels/cuda/context.h"
+#include "kernels/cuda/runtime.h"
+#include "kernels/half.h"
+#include "tests/support/tolerance.h"
+
+#if !DFENGINE_CUDA
+#include "kernels/cuda/emulated/order.h"
+#endif
+
+// First line of every test that runs device kernels.
+#define DF_NEEDS_DEVICE() \
+  if (!cuda::is_emulated() && !cuda::available()) GTEST_SKIP() << "no CUDA device on this machine"
+
+namespace dfengine::test {
+
+// Storage type <-> double, rounding as the device does.
+template <class T>
+T stored(double value) {
+  if constexpr (std::is_same_v<T, Half>) {
+    return {float_to_f16(static_cast<float>(value))};
+  } else if constexpr (std::is_same_v<T, BFloat16>) {
+    return {float_to_bf16(static_cast<float>(value))};
+  } else {
+    return static_cast<T>(value);
+  }
+}
+
+template <class T>
+double value_of(T x) {
+  if constexpr (std::is_same_v<T, Half>) {
+    return f16_to_float(x.bits);
+  } else if constexpr (std::is_same_v<T, BFloat16>) {
+    return bf16_to_float(x.bits);
+  } else {
+    return static_cast<double>(x);
+  }
+}
+
+template <>
+constexpr double unit_roundoff<Half>() {
+  return 1.0 / (1 << 11);
+}
+template <>
+constexpr double unit_roundoff<BFloat16>() {
+  return 1.0 / (1 << 8);
+}
+
+template <class T>
+std::vector<T> rounded(const std::vector<double>& values) {
+  std::vector<T> out;
+  for (double v : values) out.push_back(stored<T>(v));
+  return out;
+}
+
+// The very numbers that the device sees: what the double oracle is fed.
+template <class T>
+std::vector<double> as_stored(const std::vector<double>& values) {
+  std::vector<double> out;
+  for (double v : values) out.push_back(value_of(stored<T>(v)));
+  return out;
+}
+
+// One array on the device between two strips of NaN: a write outside stays visible.
+template <class T>
+class DeviceArray {
+ public:
+  // NaN: a value that is read, or never written, shows.
+  explicit DeviceArray(Index count)
+      : DeviceArray(std::vector<double>(static_cast<std::size_t>(count),
+                                        std::numeric_limits<double>::quiet_NaN())) {}
+  explicit DeviceArray(const std::vector<double>& values)
+      : count_(static_cast<Index>(values.size())),
+        memory_(cuda::allocate_device((count_ + 2 * kStrip) * Index{sizeof(T)})) {
+    std::vector<T> all(values.size() + 2 * kStrip,
+                       stored<T>(std::numeric_limits<double>::quiet_NaN()));
+    for (std::size_t i = 0; i < values.size(); ++i) all[kStrip + i] = stored<T>(values[i]);
+    cuda::upload(nullptr, memory_.get(), all.data(), bytes(all));
+    cuda::synchronize(nullptr);
+  }
+
+  T* data() { return static_cast<T*>(memory_.get()) + kStrip; }
+
+  // Waits for the default stream; fails the test if a strip was written to.
+  std::vector<double> values() const {
+    std::vector<T> all(static_cast<std::size_t>(count_) + 2 * kStrip);
+    cuda::download(nullptr, all.data(), memory_.get(), bytes(all));
+    cuda::synchronize(nullptr);
+    for (std::size_t i = 0; i < kStrip; ++i) {
+      EXPECT_TRUE(std::isnan(value_of(all[i]))) << "written " << kStrip - i << " before";
+      EXPECT_TRUE(std::isnan(value_of(all[all.size() - 1 - i])))
+          << "written " << kStrip - i << " behind";
+    }
+    std::vector<double> out;
+    for (std::size_t i = kStrip; i + kStrip < all.size(); ++i) out.push_back(value_of(all[i]));
+    return out;
+  }
+
+ private:
+  // A multiple of 16 bytes for every type, and more than a tile's row.
+  static constexpr std::size_t kStrip = 256;
+  static Index bytes(const std::vector<T>& v) { return static_cast<Index>(v.size() * sizeof(T)); }
+  Index count_;
+  cuda::DeviceMemory memory_;
+};
+
+// Runs body with both orders of threads, where the device is the stand-in: a missing barrier gives
+// different results in one of them. Once on a GPU.
+template <class Body>
+void for_each_thread_order(Body&& body) {
+#if DFENGINE_CUDA
+  body();
+#else
+  for (cuda::emulated::Order order :
+       {cuda::emulated::Order::Backward, cuda::emulated::Order::Forward}) {
+    SCOPED_TRACE(order == cuda::emulated::Order::Forward ? "threads forward" : "threads backward");
+    cuda::emulated::set_order(order);
+    body();
+  }
+#endif
+}
+
+// Each value within the tolerance of a sum in float of `terms` terms of the given absolute sums,
+// stored as T.
+template <class T>
+void expect_device_close(const std::vector<double>& actual, const std::vector<double>& expected,
+                         double terms, const std::vector<double>& magnitude,
+                         const std::string& what) {
+  ASSERT_EQ(actual.size(), expected.size()) << what;
+  for (std::size_t i = 0; i < actual.size(); ++i)
+    ASSERT_NEAR(actual[i], expected[i], (tolerance<T, float>(terms, magnitude[i])))
+        << what << "[" << i << "]";
+}
+
+}  // namespace dfengine::test
