@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "engine/data/folder_source.h"
 #include "engine/robustness.h"
 #include "kernels/error.h"
 #include "tests/engine/data_support.h"
