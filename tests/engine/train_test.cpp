@@ -145,7 +145,7 @@ TEST_F(Train, ResultsAndArgumentsSayWhatHappened) {
   int epochs = 0;
   while (std::getline(in, line)) {
     EXPECT_EQ(line.substr(0, 2), std::to_string(++epochs) + ",");
-    EXPECT_EQ(std::count(line.begin(), line.end(), ','), 7);
+    EXPECT_EQ(std::count(line.begin(), line.end(), ','), 8);
   }
   EXPECT_EQ(epochs, o.epochs);
   const auto args = nlohmann::json::parse(test::slurp(o.output / kArguments));
