@@ -24,6 +24,7 @@ class Predictor {
   void reserve(Index n);
   // Call after the model's parameters changed.
   void refresh();
+  bool on_device() const { return device_ != nullptr; }
   // Values per picture.
   Index width() const { return width_; }
   const Model& model() const { return model_; }

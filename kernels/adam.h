@@ -46,12 +46,12 @@ struct AdamChunk {
 };
 
 // When scalars->overflow is 0: the update of p (whose lr and step are not read) with t =
-// scalars->step + 1, lr = learning_rates[scalars->position] and gradients divided by
+// scalars->step + 1, lr = *learning_rate and gradients divided by
 // scalars->loss_scale; else nothing. Every array covers the whole block; working, when not null,
 // gets each new value in T (Half or BFloat16; float: pass null).
 template <class T>
 void adam_update(Stream stream, const AdamProblem& p, const StepScalars* scalars,
-                 const float* learning_rates, const AdamChunk* chunks, Index chunk_count,
+                 const float* learning_rate, const AdamChunk* chunks, Index chunk_count,
                  const float* grad, float* w, float* m, float* v, T* working);
 
 }  // namespace cuda

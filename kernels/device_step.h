@@ -12,7 +12,7 @@ namespace dfengine {
 struct StepScalars {
   std::uint64_t seed = 0;
   std::uint64_t step = 0;      // optimiser steps applied so far
-  std::uint64_t position = 0;  // steps tried since the learning rates were uploaded
+  std::uint64_t position = 0;  // steps tried
   std::uint64_t skipped = 0;   // steps not applied, because a gradient was not finite
   float loss_scale = 1.0f;
   std::uint32_t overflow = 0;    // 1: a gradient of this step is not finite

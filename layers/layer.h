@@ -113,6 +113,7 @@ struct PlanQuery {
 struct StepState {
   std::uint64_t seed = 0;
   std::uint64_t step = 0;  // optimiser steps taken so far
+  double lr = 0;           // of the optimiser, where it is part of the step
 };
 
 struct LayerContext {

@@ -37,7 +37,7 @@ AblationObserver make_observer() {
 }
 
 void run_ablate(Arguments& a) {
-  a.device.check();
+  a.device.check_cpu();
   a.values.threads = a.device.threads;
   const std::vector<Rung> ladder = ablation_ladder(a.values);
   const std::vector<AblationRun> runs = ablate(a.values, make_observer(), catch_ctrl_c());

@@ -17,9 +17,16 @@
 namespace dfengine {
 
 void DeviceOptions::add_to(CLI::App& command) {
-  command.add_option("--device", device, "auto, cpu or cuda")
+  command
+      .add_option(
+          "--device", device,
+          "cpu, cuda, or auto: the CPU, until the CUDA engine has passed its tests on a GPU")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
+  command.add_option("--precision", precision, "With cuda: fp16, bf16 or fp32")
+      ->check(CLI::IsMember({"fp16", "bf16", "fp32"}))
+      ->capture_default_str();
+  command.add_flag("--no-graph", no_graph, "With cuda: launch kernel by kernel, the same bits");
   command.add_option("--threads", threads, "CPU threads; 0: all this process may use")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
@@ -27,9 +34,21 @@ void DeviceOptions::add_to(CLI::App& command) {
 
 void DeviceOptions::check() const {
   if (device != "cuda") return;
-  const std::string found = cuda::device_summary();  // throws where there is none
-  throw DeviceError("found " + found +
-                    ", but this version computes on the CPU only: use --device cpu");
+  cuda::device_summary();  // throws where there is none
+  fmt::print(
+      stderr,
+      "dfengine: warning: the CUDA engine has been tested in a stand-in, not yet on a GPU: run "
+      "tests/gpu.sh,\nand compare with --device cpu before you rely on it\n");
+}
+
+void DeviceOptions::check_cpu() const {
+  if (kind() == DeviceKind::Cuda)
+    throw DeviceError("this command computes on the CPU: use --device cpu");
+}
+
+std::optional<Device> DeviceOptions::open() const {
+  if (kind() == DeviceKind::Cpu) return std::nullopt;
+  return std::optional<Device>(std::in_place, config());
 }
 
 int DeviceOptions::thread_count() const {

@@ -10,18 +10,27 @@
 #include <vector>
 
 #include "engine/data/prepare.h"
+#include "engine/device/device.h"
 
 namespace dfengine {
 
 // Where to compute.
 struct DeviceOptions {
   std::string device = "auto";  // auto, cpu, cuda
+  std::string precision = "fp16";
+  bool no_graph = false;
   int threads = 0;
 
   void add_to(CLI::App& command);
   // Throws DeviceError where `device` cannot be had.
   void check() const;
+  // The same for commands that compute on the CPU alone.
+  void check_cpu() const;
   int thread_count() const;
+  DeviceKind kind() const { return device == "cuda" ? DeviceKind::Cuda : DeviceKind::Cpu; }
+  DeviceConfig config() const { return {parse_precision(precision), !no_graph}; }
+  // The CUDA device where one is asked for.
+  std::optional<Device> open() const;
 };
 
 // Files as given; of folders, the pictures inside at any depth, sorted. A path that does not exist

@@ -27,8 +27,10 @@ void run_embed(const Arguments& a) {
   Model model = load_model(a.model);
   const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
   cpu::ThreadPool pool(a.device.thread_count());
+  const std::optional<Device> device = a.device.open();
   Predictor predictor(model, pool,
-                      a.layer == "pooled" ? Predictor::Output::Pooled : Predictor::Output::Logits);
+                      a.layer == "pooled" ? Predictor::Output::Pooled : Predictor::Output::Logits,
+                      device ? &*device : nullptr);
   const auto width = static_cast<std::size_t>(predictor.width());
   Preparation how = model.preparation(a.max_pixels);
   if (!a.crop.empty()) how.crop = parse_crop(a.crop);

@@ -101,7 +101,8 @@ void run_eval(const Arguments& a) {
   const DataSource source = open_data(a.data, {a.split});
   const Dataset& dataset = source.splits.front();
   cpu::ThreadPool pool(a.device.thread_count());
-  Predictor predictor(model, pool, Predictor::Output::Logits);
+  const std::optional<Device> device = a.device.open();
+  Predictor predictor(model, pool, Predictor::Output::Logits, device ? &*device : nullptr);
   LoaderOptions options;
   static_cast<Preparation&>(options) = model.preparation(a.max_pixels);
   options.threads = pool.size();

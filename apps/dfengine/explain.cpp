@@ -23,7 +23,7 @@ struct Arguments {
 };
 
 void run_explain(const Arguments& a) {
-  a.device.check();
+  a.device.check_cpu();
   Model model = load_detector(a.model);
   const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
   const std::vector<std::filesystem::path> files = overlay_files(a.output, paths);

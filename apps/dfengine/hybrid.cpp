@@ -33,7 +33,7 @@ void print_comparison(const Arguments& a, Model& model, cpu::ThreadPool& pool,
 }
 
 void run_train(const Arguments& a) {
-  a.tables.device.check();
+  a.tables.device.check_cpu();
   Model model = load_detector(a.model);
   cpu::ThreadPool pool(a.tables.device.thread_count());
   const LabelledTable valid = a.tables.read(a.csv, a.tables.file_properties);

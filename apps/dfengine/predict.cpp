@@ -35,7 +35,8 @@ struct Result {
 std::vector<Result> predict(const Arguments& a, Model& model) {
   const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
   cpu::ThreadPool pool(a.device.thread_count());
-  Predictor predictor(model, pool, Predictor::Output::Logits);
+  const std::optional<Device> device = a.device.open();
+  Predictor predictor(model, pool, Predictor::Output::Logits, device ? &*device : nullptr);
   std::vector<Result> results(paths.size());
   for (std::size_t i = 0; i < paths.size(); ++i) results[i].path = paths[i];
   const Views views = parse_views(a.tta);

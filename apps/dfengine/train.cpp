@@ -109,6 +109,8 @@ TrainOptions merge(const CLI::App& command, const Arguments& a) {
   o.augment = a.augment.over(o.augment);
   if (given("--threshold-metric")) o.threshold_rule = parse_threshold_rule(a.threshold_metric);
   o.threads = a.device.threads;
+  o.device = a.device.kind();
+  o.device_config = a.device.config();
   // Without weights there is nothing worth keeping frozen.
   if (o.weights.empty() && a.recipe == "finetune" && !given("--head-epochs")) o.head_epochs = 0;
   return o;

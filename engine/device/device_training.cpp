@@ -19,7 +19,7 @@ cuda::DeviceMemory structs_on_device(const Device& device, const std::vector<S>&
 }
 
 Index batch_bytes(const Spec& sample, Index n) {
-  return n * (sample.bytes() + kFloat);
+  return n * (sample.bytes() + kFloat) + kFloat;
 }
 
 }  // namespace
@@ -44,6 +44,7 @@ DeviceTraining::DeviceTraining(const Graph& graph, std::string input, Spec sampl
   const auto chunks = parameters_.adam_chunks(store, options.trained, options.weight_decay);
   chunk_count_ = static_cast<Index>(chunks.size());
   chunks_ = structs_on_device(device, chunks);
+  learning_rate_ = cuda::allocate_device(kFloat);
   records_ = structs_on_device(device, std::vector<StepRecord>(kStepRecords));
   const ScalerState scaler = initial_scaler(device.config().precision);
   StepScalars first;
@@ -90,16 +91,6 @@ void DeviceTraining::put(const StepScalars& scalars) {
   cuda::synchronize(device_.compute());
 }
 
-void DeviceTraining::start(const std::vector<float>& learning_rates) {
-  if (!pending_.empty()) throw Error("device training: results of the last epoch were not read");
-  rates_ = structs_on_device(device_, learning_rates);
-  StepScalars now = scalars();
-  now.position = 0;
-  put(now);
-  // Captured steps hold the old table's address.
-  for (auto& [n, b] : bound_) b.captured.reset();
-}
-
 void DeviceTraining::queue(const Bound& b, Index n) {
   const cuda::Stream stream = device_.compute();
   const DeviceContext ctx{stream, device_scalars()};
@@ -115,7 +106,7 @@ void DeviceTraining::queue(const Bound& b, Index n) {
   const auto update = [&](auto t) {
     using T = decltype(t);
     cuda::adam_update<T>(stream, options_.adam, device_scalars(),
-                         static_cast<const float*>(rates_.get()),
+                         static_cast<const float*>(learning_rate_.get()),
                          static_cast<const cuda::AdamChunk*>(chunks_.get()), chunk_count_,
                          parameters_.gradients(), parameters_.values(), parameters_.first_moment(),
                          parameters_.second_moment(), static_cast<T*>(parameters_.working()));
@@ -124,12 +115,13 @@ void DeviceTraining::queue(const Bound& b, Index n) {
   cuda::finish_step(stream, device_scalars());
 }
 
-void DeviceTraining::step(const void* samples, const float* targets, Index n) {
+void DeviceTraining::step(const void* samples, const float* targets, Index n, float learning_rate) {
   Bound& b = bound(n);
   // Given with the next collection.
   if (pending_.size() == kStepRecords) sums_ = collect();
   const InputSlots::Part parts[] = {{samples, b.executor->input(input_), n * sample_.bytes()},
-                                    {targets, b.executor->input("targets"), n * kFloat}};
+                                    {targets, b.executor->input("targets"), n * kFloat},
+                                    {&learning_rate, learning_rate_.get(), kFloat}};
   slots_.feed(parts);
   pending_.push_back(n);
   if (b.captured) {

@@ -47,11 +47,9 @@ class DeviceTraining {
   DeviceTraining(const Graph& graph, std::string input, Spec sample, const ParameterStore& store,
                  const Device& device, const DeviceTrainingOptions& options);
 
-  // Learning rates of the steps to come; waits.
-  void start(const std::vector<float>& learning_rates);
   // Queues one step on n <= batch samples; reads host memory before it returns. The first step of a
   // size waits for its plan.
-  void step(const void* samples, const float* targets, Index n);
+  void step(const void* samples, const float* targets, Index n, float learning_rate);
   // Waits for what is queued; sums of the steps since the last call.
   StepSums collect();
 
@@ -82,7 +80,7 @@ class DeviceTraining {
   DeviceTrainingOptions options_;
   DeviceParameters parameters_;
   Index chunk_count_ = 0;
-  cuda::DeviceMemory chunks_, scalars_, records_, rates_, arena_;
+  cuda::DeviceMemory chunks_, scalars_, records_, learning_rate_, arena_;
   std::map<Index, Bound> bound_;  // by batch
   Index arena_bytes_ = 0;
   InputSlots slots_;

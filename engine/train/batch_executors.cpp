@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/train/device_batches.h"
 #include "kernels/error.h"
 
 namespace dfengine {
@@ -68,6 +69,17 @@ StepResult BatchExecutors::run(const void* samples, const float* targets, Index 
 
 Index BatchExecutors::bytes() const {
   return arena_.bytes() + full_.plan.prepared_bytes() + rest_.plan.prepared_bytes();
+}
+
+std::unique_ptr<BatchRunner> make_batch_runner(Graph graph, std::string input, Spec sample,
+                                               const StepsInput& in) {
+  if (in.device != nullptr)
+    return std::make_unique<DeviceBatches>(std::move(graph), std::move(input), sample, in);
+  return std::make_unique<BatchExecutors>(std::move(graph), std::move(input), sample, in);
+}
+
+Element element_for(const StepsInput& in) {
+  return in.device != nullptr ? in.device->element() : Element::F32;
 }
 
 }  // namespace dfengine

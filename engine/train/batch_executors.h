@@ -3,11 +3,11 @@
 #pragma once
 
 #include "engine/executor.h"
-#include "engine/train/steps.h"
+#include "engine/train/batch_runner.h"
 
 namespace dfengine {
 
-class BatchExecutors {
+class BatchExecutors final : public BatchRunner {
  public:
   // graph: inputs `input` (per sample as `sample`, n = 1) and "targets", outputs "logits" and
   // "loss".
@@ -15,9 +15,12 @@ class BatchExecutors {
 
   // samples: n samples of the input. Forward, backward, and sums over the batch; n = 0 does
   // nothing. A size other than the two that an epoch has by plan is bound when it is first met.
-  StepResult run(const void* samples, const float* targets, Index n, const StepState& state);
-  // Arena and prepared weights.
-  Index bytes() const;
+  StepResult run(const void* samples, const float* targets, Index n,
+                 const StepState& state) override;
+  bool updates_parameters() const override { return false; }
+  StepResult collect() override { return {}; }  // run() told all
+  void to_host() override {}
+  Index bytes() const override;
 
  private:
   struct Bound {

@@ -68,6 +68,7 @@ json to_json(const TrainState& s, const Optimizer& optimizer) {
           {"rows", rows_to_json(s.rows)},
           {"bad_files", bad_files_to_json(s.bad_files)},
           {"finished", s.finished},
+          {"scaler", {s.scaler.step, s.scaler.skipped, s.scaler.loss_scale, s.scaler.good_steps}},
           {"optimizer_steps", optimizer.steps()}};
 }
 
@@ -93,6 +94,8 @@ TrainState state_from_json(const json& j) {
     s.bad_files.push_back(
         {bytes_from_json(b.at(0)), bytes_from_json(b.at(1)), bytes_from_json(b.at(2))});
   j.at("finished").get_to(s.finished);
+  const json& scaler = j.at("scaler");
+  s.scaler = {scaler.at(0), scaler.at(1), scaler.at(2), scaler.at(3)};
   return s;
 }
 

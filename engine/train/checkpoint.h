@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/data/dataset.h"
+#include "engine/device/device_training.h"
 #include "engine/model.h"
 #include "engine/train/optimizer.h"
 #include "engine/train/schedule.h"
@@ -43,6 +44,7 @@ struct TrainState {
   std::vector<EpochRow> rows;
   std::vector<BadFile> bad_files;  // pictures left out so far
   bool finished = false;
+  ScalerState scaler;  // runs on a device
 };
 
 // Atomic. `data_digest` names the training pictures: a resumed run must see the same.

@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "engine/train/batch_executors.h"
+#include "engine/executor.h"
+#include "engine/train/batch_runner.h"
 #include "engine/train/steps.h"
 
 namespace dfengine {
@@ -50,15 +51,31 @@ class FeatureCache {
         bad_[i] = true;
         bad_files.add(dataset_, static_cast<std::uint32_t>(i), left_out.reason);
       }
-      for (Index k = 0; k < batch.n; ++k) {
-        const std::size_t i = wanted[batch.indices[static_cast<std::size_t>(k)]];
-        std::uint8_t* image = batch.images.data() + k * options_.size * options_.size * 3;
-        if (mirrored[i]) mirror(image, options_.size);
-        base.run(image, 1, row(i, mirrored[i]));
+      compute(batch, wanted, mirrored, base);
+    }
+    return done == wanted.size();
+  }
+
+  // One picture at a time on the CPU; on a device a whole batch, with whatever lies behind the last
+  // picture: either way a picture's features do not depend on which others are wanted.
+  void compute(Batch& batch, const std::vector<std::size_t>& wanted,
+               const std::vector<bool>& mirrored, Predictor& base) {
+    const Index bytes = options_.size * options_.size * 3;
+    const Index group = base.on_device() ? options_.batch : 1;
+    const auto sample = [&](Index k) { return wanted[batch.indices[static_cast<std::size_t>(k)]]; };
+    for (Index k = 0; k < batch.n; ++k)
+      if (mirrored[sample(k)]) mirror(batch.images.data() + k * bytes, options_.size);
+    if (batch.n % group != 0)
+      batch.images.resize(static_cast<std::size_t>((batch.n / group + 1) * group * bytes));
+    pooled_.resize(static_cast<std::size_t>(group * width_));
+    for (Index first = 0; first < batch.n; first += group) {
+      base.run(batch.images.data() + first * bytes, group, pooled_.data());
+      for (Index k = first; k < std::min(first + group, batch.n); ++k) {
+        const std::size_t i = sample(k);
+        std::copy_n(pooled_.data() + (k - first) * width_, width_, row(i, mirrored[i]));
         known_[i + (mirrored[i] ? mirrored.size() : 0)] = true;
       }
     }
-    return done == wanted.size();
   }
 
   bool bad(std::size_t sample) const { return bad_[sample]; }
@@ -71,6 +88,7 @@ class FeatureCache {
   Index width_;
   std::vector<bool> known_;
   std::vector<bool> bad_;
+  std::vector<float> pooled_;
   Memory features_;
 };
 
@@ -80,11 +98,11 @@ class FeatureSteps final : public TrainingSteps {
       : in_(in),
         options_(in.options),
         loader_(loader_options(in.options, in.model, in.pool.size())),
-        base_(in.model, in.pool, Predictor::Output::Pooled),
+        base_(in.model, in.pool, Predictor::Output::Pooled, in.device),
         train_(in.train, loader_, base_.width(), in.options.augment.hflip),
         valid_(in.valid, loader_, base_.width(), false),
-        executors_(make_head_training(in.model.config), "pooled",
-                   {{1, 1, 1, base_.width()}, Element::F32}, in),
+        runner_(make_batch_runner(make_head_training(in.model.config), "pooled",
+                                  {{1, 1, 1, base_.width()}, Element::F32}, in)),
         head_plan_(plan_head(in, base_.width())),
         head_arena_(head_plan_.arena_bytes()),
         head_(head_plan_, in.model.parameters, nullptr, head_arena_) {}
@@ -116,8 +134,10 @@ class FeatureSteps final : public TrainingSteps {
       targets_.push_back(static_cast<float>(in_.train.samples[i].label));
     }
     next_ += n;
-    return executors_.run(rows_.data(), targets_.data(), std::ssize(targets_), state);
+    return runner_->run(rows_.data(), targets_.data(), std::ssize(targets_), state);
   }
+
+  BatchRunner& runner() override { return *runner_; }
 
   std::optional<Predictions> validate() override {
     const std::size_t n = in_.valid.samples.size(), slice = slice_of(in_);
@@ -148,7 +168,7 @@ class FeatureSteps final : public TrainingSteps {
   Index planned_bytes() const override {
     LoaderOptions once = loader_;
     once.cache_bytes = 0;
-    return executors_.bytes() + head_arena_.bytes() + head_plan_.prepared_bytes() + base_.bytes() +
+    return runner_->bytes() + head_arena_.bytes() + head_plan_.prepared_bytes() + base_.bytes() +
            train_.bytes() + valid_.bytes() + loader_bytes(in_.train, once);
   }
 
@@ -168,7 +188,7 @@ class FeatureSteps final : public TrainingSteps {
   LoaderOptions loader_;
   Predictor base_;
   FeatureCache train_, valid_;
-  BatchExecutors executors_;
+  std::unique_ptr<BatchRunner> runner_;
   Plan head_plan_;
   Memory head_arena_;
   Executor head_;

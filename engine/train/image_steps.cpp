@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <chrono>
 
-#include "engine/train/batch_executors.h"
+#include "engine/train/batch_runner.h"
 #include "engine/train/picture_cache.h"
 #include "engine/train/steps.h"
 
@@ -20,10 +20,10 @@ class ImageSteps final : public TrainingSteps {
         train_options_(with_augmentation(valid_options_, in.options)),
         train_loader_(in.train, train_options_),
         valid_loader_(in.valid, valid_options_),
-        executors_(make_mobilenet_v2_training(in.model.config), "images",
-                   {{1, in.model.config.input_size, in.model.config.input_size, 3}, Element::U8},
-                   in),
-        predictor_(in.model, in.pool, Predictor::Output::Logits) {
+        runner_(make_batch_runner(
+            make_mobilenet_v2_training(in.model.config, element_for(in)), "images",
+            {{1, in.model.config.input_size, in.model.config.input_size, 3}, Element::U8}, in)),
+        predictor_(in.model, in.pool, Predictor::Output::Logits, in.device) {
     predictor_.reserve(
         std::min(in.options.batch_size, static_cast<Index>(in.valid.samples.size())));
   }
@@ -37,11 +37,12 @@ class ImageSteps final : public TrainingSteps {
     if (!train_loader_.next(batch_)) return std::nullopt;
     const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - begin;
     for (const LeftOut& bad : batch_.left_out) bad_files_.add(train_, bad.index, bad.reason);
-    StepResult result =
-        executors_.run(batch_.images.data(), batch_.targets.data(), batch_.n, state);
+    StepResult result = runner_->run(batch_.images.data(), batch_.targets.data(), batch_.n, state);
     result.waited = waited.count();
     return result;
   }
+
+  BatchRunner& runner() override { return *runner_; }
 
   std::optional<Predictions> validate() override {
     predictor_.refresh();
@@ -53,7 +54,7 @@ class ImageSteps final : public TrainingSteps {
   }
 
   Index planned_bytes() const override {
-    return executors_.bytes() + predictor_.bytes() + loader_bytes(train_, train_options_) +
+    return runner_->bytes() + predictor_.bytes() + loader_bytes(train_, train_options_) +
            loader_bytes(valid_, valid_options_);
   }
 
@@ -70,7 +71,7 @@ class ImageSteps final : public TrainingSteps {
   const std::atomic<bool>& interrupt_;
   LoaderOptions valid_options_, train_options_;
   Loader train_loader_, valid_loader_;
-  BatchExecutors executors_;
+  std::unique_ptr<BatchRunner> runner_;
   Predictor predictor_;
   Batch batch_;
 };

@@ -23,6 +23,9 @@ constexpr std::pair<const char*, PixelScale> kPixels[] = {{"model", PixelScale::
 constexpr std::pair<const char*, CacheMode> kCaches[] = {
     {"auto", CacheMode::Auto}, {"ram", CacheMode::Ram}, {"disk", CacheMode::Disk}};
 
+constexpr std::pair<const char*, DeviceKind> kDevices[] = {{"cpu", DeviceKind::Cpu},
+                                                           {"cuda", DeviceKind::Cuda}};
+
 template <class Enum, std::size_t N>
 Enum parse(const std::pair<const char*, Enum> (&names)[N], const std::string& name,
            const char* what) {
@@ -131,6 +134,9 @@ nlohmann::json to_json(const TrainOptions& o) {
             {"cache", name_of(kCaches, o.cache)},
             {"pixels", name_of(kPixels, o.pixels)},
             {"threshold_metric", to_string(o.threshold_rule)},
+            {"device", name_of(kDevices, o.device)},
+            {"precision", name_of(o.device_config.precision)},
+            {"graphs", o.device_config.graphs},
             {"threads", o.threads}});
   return j;
 }
@@ -163,6 +169,9 @@ TrainOptions train_options_from_json(const nlohmann::json& j) {
     o.cache = parse_cache(j.at("cache"));
     o.pixels = parse(kPixels, j.at("pixels").get<std::string>(), "pixels");
     o.threshold_rule = parse_threshold_rule(j.at("threshold_metric").get<std::string>());
+    o.device = parse(kDevices, j.at("device").get<std::string>(), "device");
+    o.device_config.precision = parse_precision(j.at("precision").get<std::string>());
+    j.at("graphs").get_to(o.device_config.graphs);
     j.at("threads").get_to(o.threads);
     return o;
   } catch (const nlohmann::json::exception& e) {

@@ -9,6 +9,7 @@
 
 #include "engine/data/augment.h"
 #include "engine/data/source.h"
+#include "engine/device/device.h"
 #include "engine/metrics/threshold.h"
 #include "kernels/shape.h"
 #include "layers/models/mobilenet_v2.h"
@@ -53,6 +54,10 @@ struct TrainOptions : DataOptions {
   CacheMode cache = CacheMode::Auto;  // not part of the result
   PixelScale pixels = PixelScale::Model;
   ThresholdRule threshold_rule;  // what the kept model's threshold is chosen for
+
+  // Where the network computes; pictures are always decoded on the CPU.
+  DeviceKind device = DeviceKind::Cpu;
+  DeviceConfig device_config;  // of a CUDA device
 
   // Not part of the result: any value gives the same bits.
   int threads = 0;  // 0: all this process may use

@@ -9,8 +9,10 @@
 #include <optional>
 
 #include "engine/data/bad_files.h"
+#include "engine/device/device_training.h"
 #include "engine/evaluate.h"
 #include "engine/model.h"
+#include "engine/train/optimizer.h"
 #include "engine/train/schedule.h"
 
 namespace dfengine {
@@ -33,7 +35,13 @@ struct StepsInput {
   std::byte* gradients;  // laid out like the learned parameters
   const std::atomic<bool>& interrupt;
   BadFiles& bad_files;  // gets the pictures that are left out
+  // On a device only; scaler is read at the start and written by to_host().
+  const Device* device = nullptr;
+  Optimizer* optimizer = nullptr;
+  ScalerState* scaler = nullptr;
 };
+
+class BatchRunner;
 
 class TrainingSteps {
  public:
@@ -43,7 +51,9 @@ class TrainingSteps {
   virtual void start(int epoch, Index first_step) = 0;
   // Forward and backward of the next batch; gradients are then complete. Nothing after the last. A
   // batch without a picture that can be read has n = 0 and leaves the gradients as they were.
+  // On a device the parameters are moved too, and sums may come some steps later.
   virtual std::optional<StepResult> next(const StepState& state) = 0;
+  virtual BatchRunner& runner() = 0;
   // Current parameters on the validation split; nothing when interrupted.
   virtual std::optional<Predictions> validate() = 0;
   // Bytes all of this holds at its peak: arenas, prepared weights, batches, caches.

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/json_bytes.h"
+#include "engine/train/batch_runner.h"
 #include "engine/train/picture_cache.h"
 #include "engine/train/run_files.h"
 #include "engine/unfold.h"
@@ -76,6 +77,11 @@ std::vector<ParamSpec> trained_in(const Model& model, const TrainPhase& phase) {
   return trained;
 }
 
+std::optional<Device> open_device(const TrainOptions& options) {
+  if (options.device == DeviceKind::Cpu) return std::nullopt;
+  return std::optional<Device>(std::in_place, options.device_config);
+}
+
 bool all_finite(const ParameterStore& parameters) {
   const std::span values(reinterpret_cast<const float*>(parameters.data()),
                          static_cast<std::size_t>(parameters.total_count()));
@@ -90,6 +96,7 @@ class Run {
         observer_(observer),
         interrupt_(interrupt),
         pool_(options_.threads > 0 ? options_.threads : cpu::ThreadPool::available()),
+        device_(open_device(options_)),
         source_(open_data(options_, {"train", "valid"})),
         digest_(digest(train_, valid_)),
         checkpoint_(std::move(checkpoint)),
@@ -100,6 +107,7 @@ class Run {
     options_.width = model_.config.width;
     options_.resize = model_.resize;
     options_.crop = model_.crop;
+    if (device_) state_.scaler = initial_scaler(options_.device_config.precision);
     if (!checkpoint_) {
       model_.notes["train_args"] = arguments_note(options_);
       return;
@@ -180,10 +188,20 @@ class Run {
     // A checkpoint from inside this phase brings its moments.
     const bool inside = state_.step > 0 || state_.epoch > phase.first_epoch;
     if (checkpoint_ && inside) checkpoint_->restore(*optimizer_);
+    if (!inside) state_.scaler.step = 0;
     checkpoint_.reset();
-    const StepsInput input{
-        model_,     train_,    valid_, options_, phase, pool_, optimizer_->gradients(),
-        interrupt_, bad_files_};
+    const StepsInput input{model_,
+                           train_,
+                           valid_,
+                           options_,
+                           phase,
+                           pool_,
+                           optimizer_->gradients(),
+                           interrupt_,
+                           bad_files_,
+                           device_ ? &*device_ : nullptr,
+                           &*optimizer_,
+                           &state_.scaler};
     steps_ = phase.frozen_blocks == kFeatureBlocks && !options_.augment.beyond_mirror()
                  ? make_feature_steps(input)
                  : make_image_steps(input);
@@ -206,7 +224,9 @@ class Run {
     const auto begin = Clock::now();
     auto saved = begin;
     while (true) {
-      const StepState step{options_.seed, state_.total_steps};
+      state_.last_lr = state_.plateau.factor *
+                       learning_rate(options_, steps_per_epoch_, state_.epoch, state_.step);
+      const StepState step{options_.seed, state_.total_steps, state_.last_lr};
       const std::optional<StepResult> result = steps_->next(step);
       if (!result) break;
       take_step(*result);
@@ -227,16 +247,26 @@ class Run {
   }
 
   void take_step(const StepResult& result) {
-    require_finite(std::isfinite(result.loss_sum), "the loss is");
-    state_.last_lr = state_.plateau.factor *
-                     learning_rate(options_, steps_per_epoch_, state_.epoch, state_.step);
-    if (result.n > 0) optimizer_->update({pool_}, state_.last_lr);
-    state_.loss_sum += result.loss_sum;
-    state_.correct += result.correct;
-    state_.seen += result.n;
+    add(result);
+    if (result.n > 0 && !steps_->runner().updates_parameters())
+      optimizer_->update({pool_}, state_.last_lr);
     state_.waited += result.waited;
     ++state_.step;
     ++state_.total_steps;
+  }
+
+  void add(const StepResult& sums) {
+    require_finite(std::isfinite(sums.loss_sum), "the loss is");
+    state_.loss_sum += sums.loss_sum;
+    state_.correct += sums.correct;
+    state_.seen += sums.n;
+  }
+
+  // What is still on a device comes to the model, the optimiser and the state.
+  void settle() {
+    if (!steps_) return;
+    add(steps_->runner().collect());
+    steps_->runner().to_host();
   }
 
   // A run that diverged must not overwrite files of the time before.
@@ -261,6 +291,7 @@ class Run {
   // when interrupted: a resumed run validates again.
   std::optional<bool> finish_epoch() {
     const auto begin = Clock::now();
+    settle();
     require_finite(all_finite(model_.parameters), "parameters are");
     const std::optional<Predictions> validated = steps_->validate();
     if (!validated) {
@@ -319,6 +350,7 @@ class Run {
   }
 
   void save() {
+    settle();
     require_finite(all_finite(model_.parameters), "parameters are");
     state_.bad_files = bad_files_.list();
     write_bad_files();
@@ -333,6 +365,7 @@ class Run {
   const TrainObserver& observer_;
   const std::atomic<bool>& interrupt_;
   cpu::ThreadPool pool_;
+  std::optional<Device> device_;
   DataSource source_;
   const Dataset& train_ = source_.splits[0];
   const Dataset& valid_ = source_.splits[1];

@@ -18,7 +18,7 @@ struct AdamConstants {
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     adam_kernel(AdamConstants k, const StepScalars* __restrict__ scalars,
-                const float* __restrict__ learning_rates, const AdamChunk* __restrict__ chunks,
+                const float* __restrict__ learning_rate, const AdamChunk* __restrict__ chunks,
                 const float* __restrict__ grad, float* __restrict__ w, float* __restrict__ m,
                 float* __restrict__ v, T* __restrict__ working) {
   if (scalars->overflow != 0) return;
@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(kThreads)
   const double t = static_cast<double>(scalars->step + 1);
   const float correction1 = static_cast<float>(1.0 - pow(k.beta1_exact, t));
   const float correction2 = static_cast<float>(1.0 - pow(k.beta2_exact, t));
-  const float lr = learning_rates[scalars->position];
+  const float lr = *learning_rate;
   const float unscale = 1.0f / scalars->loss_scale;
   for (int at = static_cast<int>(threadIdx.x); at < chunk.count; at += kThreads) {
     const Index i = chunk.offset + at;
@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class T>
 void adam_update(Stream stream, const AdamProblem& p, const StepScalars* scalars,
-                 const float* learning_rates, const AdamChunk* chunks, Index chunk_count,
+                 const float* learning_rate, const AdamChunk* chunks, Index chunk_count,
                  const float* grad, float* w, float* m, float* v, T* working) {
   if (chunk_count == 0) return;
   const AdamConstants constants = {static_cast<float>(p.beta1),
@@ -64,7 +64,7 @@ void adam_update(Stream stream, const AdamProblem& p, const StepScalars* scalars
                                    p.beta2,
                                    p.decoupled};
   launch(stream, "adam", adam_kernel<T>, blocks(chunk_count), kThreads, 0, constants, scalars,
-         learning_rates, chunks, grad, w, m, v, working);
+         learning_rate, chunks, grad, w, m, v, working);
 }
 
 #define DF_INSTANTIATE(T)                                                                 \

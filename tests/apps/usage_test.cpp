@@ -30,7 +30,8 @@ TEST(Usage, HelpNamesEveryCommandAndTheExitCodes) {
     const Outcome help = run_program({command, "--help"});
     EXPECT_EQ(help.code, 0) << command;
     EXPECT_TRUE(contains(help.out, command == "info" ? "FILE" : "--output") ||
-                contains(help.out, "--model") || contains(help.out, "--img-size"))
+                contains(help.out, "--model") || contains(help.out, "--img-size") ||
+                contains(help.out, "SUBCOMMAND"))
         << help.out;
   }
 }

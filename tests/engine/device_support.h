@@ -135,11 +135,10 @@ class SmallRun {
 
   // Losses of `count` steps, the last one on a smaller batch.
   std::vector<double> steps(int count, float lr = 1e-3f) {
-    training_->start(std::vector<float>(static_cast<std::size_t>(count), lr));
     std::vector<double> losses;
     for (int i = 0; i < count; ++i) {
       const SmallBatch batch(i + 1 < count ? kImages : kImages - 1);
-      training_->step(batch.images.data(), batch.targets.data(), batch.n());
+      training_->step(batch.images.data(), batch.targets.data(), batch.n(), lr);
       const StepSums sums = training_->collect();
       EXPECT_EQ(sums.n, batch.n());
       losses.push_back(sums.loss / static_cast<double>(sums.n));

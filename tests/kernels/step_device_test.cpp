@@ -92,7 +92,7 @@ struct AdamCase {
   std::vector<double> w, grad, m, v;
   std::vector<AdamChunk> chunks = {
       {0, 300, 0.01f, false}, {300, 100, 0.0f, false}, {450, 50, 0.0f, true}};
-  std::vector<double> rates = {0.5, 0.002, 0.001};
+  double rate = 0.002;
   StepScalars scalars{.step = 3, .position = 1, .loss_scale = 128.0f, .growth_interval = 2000};
 
   AdamCase()
@@ -106,18 +106,18 @@ template <class T>
 void check_adam(bool decoupled, bool overflow) {
   AdamCase d;
   d.scalars.overflow = overflow;
-  DeviceArray<float> w(d.w), grad(d.grad), m(d.m), v(d.v), rates(d.rates);
+  DeviceArray<float> w(d.w), grad(d.grad), m(d.m), v(d.v), rate(std::vector<double>{d.rate});
   DeviceArray<T> working(500);
   DeviceStructs<AdamChunk> chunks(d.chunks);
   DeviceStructs<StepScalars> scalars(Scalars{d.scalars});
   AdamProblem p{.decoupled = decoupled};
-  cuda::adam_update<T>(nullptr, p, scalars.data(), rates.data(), chunks.data(), 3, grad.data(),
+  cuda::adam_update<T>(nullptr, p, scalars.data(), rate.data(), chunks.data(), 3, grad.data(),
                        w.data(), m.data(), v.data(), sizeof(T) < 4 ? working.data() : nullptr);
   cuda::finish_step(nullptr, scalars.data());
 
   std::vector<double> want = d.w;
   if (!overflow) {
-    p.lr = static_cast<float>(d.rates[1]);
+    p.lr = static_cast<float>(d.rate);
     p.step = 4;
     for (double& g : d.grad) g /= 128.0;
     cpu::ThreadPool pool(1);
