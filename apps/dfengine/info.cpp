@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "apps/dfengine/commands.h"
+#include "engine/device/device.h"
 #include "engine/model_fit.h"
 #include "engine/plan/dump.h"
 #include "engine/train/options.h"
@@ -19,7 +20,8 @@ namespace {
 struct Arguments {
   std::filesystem::path file;
   bool plan = false;
-  std::string phase = "infer", format = "text", freeze = "none";
+  std::string phase = "infer", format = "text", freeze = "none", device = "cpu";
+  std::string precision = "fp16";
   Index batch = 1;
 };
 
@@ -27,14 +29,18 @@ struct Arguments {
 Plan make_plan(const Model& model, const Arguments& a) {
   const Index size = model.config.input_size;
   const Spec images{{a.batch, size, size, 3}, Element::U8};
-  if (a.phase == "infer")
-    return Plan::build(model.graph(), std::span(&images, 1), {Phase::Infer, {}});
+  const bool cuda = a.device == "cuda";
+  const DeviceKind device = cuda ? DeviceKind::Cuda : DeviceKind::Cpu;
+  const Element element = cuda ? element_of(parse_precision(a.precision)) : Element::F32;
   MobileNetV2Config config = model.config;
+  if (a.phase == "infer")
+    return Plan::build(make_mobilenet_v2(config, element), std::span(&images, 1),
+                       {Phase::Infer, {}, device});
   config.head = Head::Detector;
   const Spec specs[] = {images, {{a.batch, 1, 1, 1}, Element::F32}};
   const TrainPhase phase{0, parse_freeze(a.freeze), false};
-  return Plan::build(make_mobilenet_v2_training(config), specs,
-                     {Phase::Train, trainable_in(phase)});
+  return Plan::build(make_mobilenet_v2_training(config, element), specs,
+                     {Phase::Train, trainable_in(phase), device});
 }
 
 void run_info(const Arguments& a) {
@@ -53,6 +59,8 @@ void run_info(const Arguments& a) {
   const Plan plan = make_plan(model, a);
   if (a.format == "dot") {
     fmt::print("{}", dump_dot(plan));
+  } else if (a.device == "cuda") {
+    fmt::print("{}CUDA, {}\n", dump_text(plan), a.precision);
   } else {
     fmt::print("{}float kernels: {}\n", dump_text(plan), cpu::isa_name(cpu::current_isa()));
   }
@@ -75,6 +83,14 @@ void add_info(CLI::App& program) {
       ->capture_default_str()
       ->needs(plan);
   command->add_option("--freeze", a->freeze, "Of a training plan: as train's --freeze")
+      ->capture_default_str()
+      ->needs(plan);
+  command->add_option("--device", a->device, "Of the plan: cpu, or cuda (which need not be here)")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str()
+      ->needs(plan);
+  command->add_option("--precision", a->precision, "Of a cuda plan: fp16, bf16 or fp32")
+      ->check(CLI::IsMember({"fp16", "bf16", "fp32"}))
       ->capture_default_str()
       ->needs(plan);
   command->add_option("--format", a->format, "Of the plan: text, or dot for Graphviz")
