@@ -21,5 +21,4 @@ if(DFENGINE_WERROR)
   target_compile_options(dfengine_lib PRIVATE
     $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;-Xcompiler=-Werror>)
 endif()
-target_compile_definitions(dfengine_lib PUBLIC DFENGINE_CUDA=1)
 target_link_libraries(dfengine_lib PRIVATE CUDA::cudart_static)
