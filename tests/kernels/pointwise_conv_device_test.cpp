@@ -291,6 +291,7 @@ TEST(PointwiseConvDevice, NanPassesThroughEveryActivation) {
 }
 
 TEST(PointwiseConvDevice, RefusesWhatTensorCoresCannotTake) {
+  DF_NEEDS_DEVICE();
   DeviceArray<Half> any(64);
   const Epilogue<Half, float> plain;
   EXPECT_THROW(cuda::pointwise_forward<Half>(nullptr, PointwiseProblem::make(2, 12, 8), any.data(),
