@@ -14,11 +14,13 @@ find_package(CUDAToolkit REQUIRED)
 
 file(GLOB CUDA_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/cuda/*.cu
   ${PROJECT_SOURCE_DIR}/kernels/cuda/native/*.cu)
-target_sources(dfengine_lib PRIVATE ${CUDA_SOURCES})
-target_compile_options(dfengine_lib PRIVATE
-  $<$<COMPILE_LANGUAGE:CUDA>:-lineinfo;--expt-relaxed-constexpr;-Xcompiler=-Wall,-Wextra,-Wshadow,-Wconversion>)
+# A target of its own, so that CI can compile the kernels without building everything twice.
+add_library(dfengine_cuda OBJECT ${CUDA_SOURCES})
+target_include_directories(dfengine_cuda PRIVATE ${PROJECT_SOURCE_DIR})
+target_compile_options(dfengine_cuda PRIVATE -lineinfo --expt-relaxed-constexpr
+  -Xcompiler=-Wall,-Wextra,-Wshadow,-Wconversion)
 if(DFENGINE_WERROR)
-  target_compile_options(dfengine_lib PRIVATE
-    $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;-Xcompiler=-Werror>)
+  target_compile_options(dfengine_cuda PRIVATE -Werror=all-warnings -Xcompiler=-Werror)
 endif()
+target_sources(dfengine_lib PRIVATE $<TARGET_OBJECTS:dfengine_cuda>)
 target_link_libraries(dfengine_lib PRIVATE CUDA::cudart_static)

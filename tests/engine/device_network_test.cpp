@@ -106,6 +106,7 @@ void check_step(Precision precision, const Trainable& trainable, float loss_scal
 
 TEST(DeviceNetwork, StepEqualsDouble) {
   DF_NEEDS_DEVICE();
+  DF_SLOW_UNDER_SANITIZERS();
   check_step<float>(Precision::Fp32, everything(), 1.0f);
   check_step<Half>(Precision::Fp16, everything(), 1024.0f);
   check_step<BFloat16>(Precision::Bf16, from_block(17), 1.0f);
@@ -113,6 +114,7 @@ TEST(DeviceNetwork, StepEqualsDouble) {
 
 TEST(DeviceNetwork, GraphEagerAndRerunGiveTheSameBits) {
   DF_NEEDS_DEVICE();
+  DF_SLOW_UNDER_SANITIZERS();
   SmallRun graph({Precision::Fp16, true}), eager({Precision::Fp16, false}),
       again({Precision::Fp16, true});
   const auto losses = graph.steps(3);
@@ -127,6 +129,7 @@ TEST(DeviceNetwork, GraphEagerAndRerunGiveTheSameBits) {
 
 TEST(DeviceNetwork, ResumedEqualsUninterrupted) {
   DF_NEEDS_DEVICE();
+  DF_SLOW_UNDER_SANITIZERS();
   SmallRun whole({Precision::Fp16, true}), first({Precision::Fp16, true}),
       second({Precision::Fp16, true});
   whole.steps(2);

@@ -32,6 +32,7 @@ TrainOptions few_options(const std::filesystem::path& folder, const char* run) {
 
 TEST(DeviceTrain, ARunEqualsTheCpusAndAResumedOneItself) {
   DF_NEEDS_DEVICE();
+  DF_SLOW_UNDER_SANITIZERS();
   const ScratchFolder scratch;
   copy_few(scratch.path() / "set");
   const TrainResult on_cpu = test::train_to_end(few_options(scratch.path(), "cpu"));

@@ -126,7 +126,8 @@ TEST(MetadataLogistic, RowsAreScoredByFitsWithoutThem) {
 }
 
 TEST(MetadataCascade, ErrorBoundEqualsScipy) {
-  for (const auto& c : test::golden("metadata_logistic.json")["error_bounds"]) {
+  const auto golden = test::golden("metadata_logistic.json");
+  for (const auto& c : golden.at("error_bounds")) {
     SCOPED_TRACE(c.dump());
     const Index errors = c["errors"], n = c["n"];
     // The sum of the probabilities has errors + 1 terms, each from as many factors.

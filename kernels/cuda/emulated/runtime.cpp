@@ -25,6 +25,7 @@ void* allocate(Index bytes) {
 }
 
 void copy(void* to, const void* from, Index bytes) {
+  if (bytes == 0) return;
   emulated::submit([=] { std::memcpy(to, from, static_cast<std::size_t>(bytes)); });
 }
 
