@@ -3,17 +3,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
-#include "engine/json_bytes.h"
 #include "engine/train/batch_runner.h"
+#include "engine/train/initial_model.h"
 #include "engine/train/picture_cache.h"
 #include "engine/train/run_files.h"
 #include "engine/unfold.h"
 #include "kernels/error.h"
-#include "weights/pretrained.h"
-#include "weights/read_file.h"
-#include "weights/sha256.h"
 
 namespace dfengine {
 namespace {
@@ -22,50 +18,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-// The model a new run begins with.
-Model initial_model(const TrainOptions& o) {
-  MobileNetV2Config config;
-  config.width = o.width;
-  std::optional<Model> base;
-  const std::filesystem::path file = weights::find_weights(o.weights);
-  if (!file.empty()) {
-    base = load_model(file);
-    config = base->config;
-  }
-  if (o.img_size != 0) config.input_size = o.img_size;
-  config.head = Head::Detector;
-  config.hidden = MobileNetV2Config{}.hidden;
-  config.dropout = o.dropout;
-  if (o.pixels == PixelScale::ZeroOne) {
-    config.mean = {0, 0, 0};
-    config.std_dev = {1, 1, 1};
-  }
-  config.validate();
-  Model model = base ? with_head(*base, config, o.seed) : make_model(config, o.seed);
-  if (base) {
-    model.crop = base->crop;
-    model.resize = base->resize;
-  }
-  model.crop = o.crop.value_or(model.crop);
-  model.resize = o.resize.value_or(model.resize);
-  if (base) {
-    for (const char* key : {"source_family", kBnFolded})
-      if (base->notes.contains(key)) model.notes[key] = base->notes.at(key);
-    model.notes["source_file"] = readable(file.filename().string());
-    model.notes["source_sha256"] = weights::sha256_hex(weights::read_file(file));
-  }
-  return model;
-}
-
-// The arguments a model file carries: those that decide what the model is.
-std::string arguments_note(const TrainOptions& options) {
-  nlohmann::json args = to_json(options);
-  args.erase("output");
-  args.erase("threads");
-  args.erase("cache");
-  return args.dump();
 }
 
 // Learned parameters that a phase moves.

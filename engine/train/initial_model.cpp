@@ -1,0 +1,56 @@
+#include "engine/train/initial_model.h"
+
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "engine/json_bytes.h"
+#include "engine/unfold.h"
+#include "weights/pretrained.h"
+#include "weights/read_file.h"
+#include "weights/sha256.h"
+
+namespace dfengine {
+
+Model initial_model(const TrainOptions& o) {
+  MobileNetV2Config config;
+  config.width = o.width;
+  std::optional<Model> base;
+  const std::filesystem::path file = weights::find_weights(o.weights);
+  if (!file.empty()) {
+    base = load_model(file);
+    config = base->config;
+  }
+  if (o.img_size != 0) config.input_size = o.img_size;
+  config.head = Head::Detector;
+  config.hidden = MobileNetV2Config{}.hidden;
+  config.dropout = o.dropout;
+  if (o.pixels == PixelScale::ZeroOne) {
+    config.mean = {0, 0, 0};
+    config.std_dev = {1, 1, 1};
+  }
+  config.validate();
+  Model model = base ? with_head(*base, config, o.seed) : make_model(config, o.seed);
+  if (base) {
+    model.crop = base->crop;
+    model.resize = base->resize;
+  }
+  model.crop = o.crop.value_or(model.crop);
+  model.resize = o.resize.value_or(model.resize);
+  if (base) {
+    for (const char* key : {"source_family", kBnFolded})
+      if (base->notes.contains(key)) model.notes[key] = base->notes.at(key);
+    model.notes["source_file"] = readable(file.filename().string());
+    model.notes["source_sha256"] = weights::sha256_hex(weights::read_file(file));
+  }
+  return model;
+}
+
+std::string arguments_note(const TrainOptions& options) {
+  nlohmann::json args = to_json(options);
+  args.erase("output");
+  args.erase("threads");
+  args.erase("cache");
+  return args.dump();
+}
+
+}  // namespace dfengine

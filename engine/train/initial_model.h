@@ -1,0 +1,16 @@
+// The model a training run begins with, and what it says of its making.
+#pragma once
+
+#include "engine/model.h"
+#include "engine/train/options.h"
+
+namespace dfengine {
+
+// From options.weights where there are some, else drawn from the seed; with a detector's head.
+// Throws what load_model and the download throw, UsageError for sizes out of range.
+Model initial_model(const TrainOptions& options);
+
+// JSON of the arguments a model file carries: those that decide what the model is.
+std::string arguments_note(const TrainOptions& options);
+
+}  // namespace dfengine
