@@ -22,7 +22,7 @@ libraries="-lfmt -lprotobuf-lite $(pkg-config --libs zlib libzip)"
 protoc --proto_path="$root" --cpp_out="$work" "$root/weights/onnx.proto"
 rm -rf objects
 mkdir objects
-printf '%s\n' "$root"/weights/*.cpp weights/onnx.pb.cc |
+printf '%s\n' "$root"/weights/*.cpp "$root/kernels/half.cpp" weights/onnx.pb.cc |
   xargs -P "$(nproc)" -I FILE sh -c "$compiler $flags -c FILE -o objects/\$(basename FILE).o"
 
 for target in "$root"/tests/fuzz/fuzz_*.cpp; do
