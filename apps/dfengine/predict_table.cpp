@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "engine/metadata/file_properties.h"
+#include "engine/metadata/property_columns.h"
 #include "engine/metadata/table_scores.h"
 
 namespace dfengine {

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "engine/metadata/file_properties.h"
+#include "engine/metadata/property_columns.h"
 
 namespace dfengine {
 

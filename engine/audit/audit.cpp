@@ -7,8 +7,8 @@
 #include <limits>
 #include <map>
 
-#include "engine/audit/file_properties.h"
 #include "engine/data/csv_source.h"
+#include "engine/data/file_properties.h"
 #include "engine/data/split.h"
 #include "kernels/cpu/thread_pool.h"
 
@@ -83,10 +83,13 @@ class FileAudit {
       const auto at = static_cast<std::size_t>(i);
       files_[at] = read_file_properties(pictures_.path(at));
     });
-    for (std::size_t i = 0; i < files_.size(); ++i)
-      if (!files_[i].error.empty())
+    for (std::size_t i = 0; i < files_.size(); ++i) {
+      std::string error = files_[i].error;
+      if (error.empty() && files_[i].format == "unknown") error = "not a JPEG, PNG or BMP picture";
+      if (!error.empty())
         audit_.bad_files.push_back(
-            {pictures_.dataset[i]->split, pictures_.samples[i]->relative, files_[i].error});
+            {pictures_.dataset[i]->split, pictures_.samples[i]->relative, error});
+    }
   }
 
   void run() {

@@ -7,6 +7,7 @@
 
 #include "kernels/cuda/batch_norm.cuh"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/requirements.cuh"
 
 namespace dfengine::cuda {
 namespace {
@@ -16,11 +17,7 @@ constexpr int kThreads = BatchNormTile::kThreads;
 constexpr int kMergeLanes = 32;
 constexpr int kMergeChannels = kThreads / kMergeLanes;
 
-void check_problem(const BatchNormProblem& p) {
-  if (p.c % kVector != 0)
-    throw ShapeError("batch norm over [" + std::to_string(p.m) + ", " + std::to_string(p.c) +
-                     "] on CUDA: channels must be a multiple of 8");
-}
+constexpr const char* kName = "batch norm";
 
 // Adds up the lanes of each channel group in a fixed order: v holds `Sums` values per channel.
 // The block's sums go to out[value][channel of the tensor].
@@ -283,7 +280,7 @@ template <class T, Second second>
 void backward(Stream stream, const BatchNormProblem& p, const T* x, const T* dy, const float* gamma,
               const float* beta, const float* means, const float* spreads, float* scratch,
               float* dgamma, float* dbeta, T* dx) {
-  check_problem(p);
+  require_vectors(kName, p.c, {x, dy, gamma, beta, means, spreads, dgamma, dbeta, dx});
   const BatchNormTile tile = BatchNormTile::make(p.m, p.c);
   const float eps = static_cast<float>(p.eps);
   launch(stream, "batch_norm_gradient_sums", gradient_sums_kernel<T, second>, tile_grid(tile),
@@ -309,7 +306,7 @@ void batch_norm_forward(Stream stream, const BatchNormProblem& p, const T* x, co
                         const float* beta, const float* running_mean, const float* running_var,
                         float* next_mean, float* next_var, float* scratch, float* saved_mean,
                         float* saved_rstd, T* y) {
-  check_problem(p);
+  require_vectors(kName, p.c, {x, gamma, beta, saved_mean, saved_rstd, y});
   if (p.m < 2)
     throw ShapeError("batch norm over [1, " + std::to_string(p.c) +
                      "]: batch statistics need more than one value per channel");
@@ -336,7 +333,7 @@ template <class T>
 void batch_norm_frozen_forward(Stream stream, const BatchNormProblem& p, const T* x,
                                const float* gamma, const float* beta, const float* mean,
                                const float* var, T* y) {
-  check_problem(p);
+  require_vectors(kName, p.c, {x, gamma, beta, mean, var, y});
   forward_apply<T, Second::Variance>(stream, p, x, gamma, beta, mean, var, y);
 }
 

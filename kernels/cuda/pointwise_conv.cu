@@ -8,25 +8,22 @@
 #include "kernels/cuda/pointwise_float.cuh"
 #include "kernels/cuda/pointwise_product.cuh"
 #include "kernels/cuda/pointwise_weight.cuh"
+#include "kernels/cuda/requirements.cuh"
 #include "kernels/error.h"
 
 namespace dfengine::cuda {
 namespace {
 
-// What 16-bit kernels need. Null pointers pass.
+// What 16-bit kernels need.
 void check_problem(const PointwiseProblem& p, std::initializer_list<const void*> pointers) {
+  constexpr const char* kName = "pointwise convolution";
   constexpr Index kLargest = 0x7FFFFFFF - 256;
-  if (p.c % kVector != 0 || p.k % kVector != 0)
-    throw ShapeError("pointwise convolution on the GPU: channels in " + std::to_string(p.c) +
-                     ", channels out " + std::to_string(p.k) +
-                     ": both must be multiples of 8 in 16-bit types; use float");
+  require_vectors(kName, p.c, pointers);
+  require_vectors(kName, p.k, {});
   if (p.m > kLargest || p.c > kLargest || p.k > kLargest)
-    throw ShapeError("pointwise convolution on the GPU: " + std::to_string(p.m) + " rows, " +
+    throw ShapeError("pointwise convolution on the device: " + std::to_string(p.m) + " rows, " +
                      std::to_string(p.c) + " to " + std::to_string(p.k) +
                      " channels: use a smaller batch");
-  for (const void* pointer : pointers)
-    if (reinterpret_cast<std::uintptr_t>(pointer) % 16 != 0)
-      throw ShapeError("pointwise convolution on the GPU: a tensor is not aligned to 16 bytes");
 }
 
 void add_parts(Stream stream, const PointwiseWeightConfig& config, const PointwiseProblem& p,

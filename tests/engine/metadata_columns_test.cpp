@@ -6,8 +6,8 @@
 #include <numbers>
 
 #include "engine/metadata/encoder.h"
-#include "engine/metadata/file_properties.h"
 #include "engine/metadata/labelled_table.h"
+#include "engine/metadata/property_columns.h"
 #include "engine/metadata/values.h"
 #include "engine/synth/synth.h"
 #include "kernels/error.h"

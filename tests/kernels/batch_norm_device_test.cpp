@@ -142,13 +142,15 @@ TEST(BatchNormDevice, LargeMeanKeepsTheVariance) {
 }
 
 TEST(BatchNormDevice, RefusesWhatItCannotDo) {
-  const auto run = [](Index m, Index c) {
+  const auto run = [](Index m, Index c, const float* x = nullptr) {
     const BatchNormProblem p = BatchNormProblem::make(m, c, 1e-3, 0.1, Activation::None);
-    cuda::batch_norm_forward<float>(nullptr, p, nullptr, nullptr, nullptr, nullptr, nullptr,
-                                    nullptr, nullptr, nullptr, nullptr, nullptr, nullptr);
+    cuda::batch_norm_forward<float>(nullptr, p, x, nullptr, nullptr, nullptr, nullptr, nullptr,
+                                    nullptr, nullptr, nullptr, nullptr, nullptr);
   };
   EXPECT_THROW(run(4, 12), ShapeError);
   EXPECT_THROW(run(1, 8), ShapeError);
+  alignas(16) const float unaligned[1 + 32] = {};
+  EXPECT_THROW(run(4, 8, unaligned + 1), ShapeError);
 }
 
 }  // namespace

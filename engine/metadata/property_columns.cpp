@@ -1,10 +1,8 @@
-#include "engine/metadata/file_properties.h"
+#include "engine/metadata/property_columns.h"
 
 #include <fmt/format.h>
 
-#include <fstream>
-
-#include "engine/data/jpeg_header.h"
+#include "engine/data/file_properties.h"
 #include "engine/metadata/table_scores.h"
 #include "kernels/error.h"
 
@@ -15,25 +13,19 @@ constexpr const char* kColumns[] = {"file:bytes",        "file:width",       "fi
                                     "file:quantisation", "file:subsampling", "file:exif"};
 
 std::vector<std::string> properties(const std::filesystem::path& file) {
-  std::error_code error;
-  const std::uintmax_t size = std::filesystem::file_size(file, error);
-  std::ifstream stream(file, std::ios::binary);
-  if (error || !stream) throw DataError("cannot read " + file.string());
-  std::vector<char> head(
-      static_cast<std::size_t>(std::min<std::uintmax_t>(size, kJpegHeaderBytes)));
-  stream.read(head.data(), std::ssize(head));
-  const auto bytes =
-      std::as_bytes(std::span(head)).first(static_cast<std::size_t>(stream.gcount()));
-  std::vector<std::string> values = {fmt::format("{}", size)};
-  const auto header = read_jpeg_header(bytes);
-  if (header) {
-    values.push_back(fmt::format("{}", header->w));
-    values.push_back(fmt::format("{}", header->h));
-    values.push_back(fmt::format("{}", header->quantisation_sum(0)));
-    values.push_back(fmt::format("{}x{}", header->chroma_across, header->chroma_down));
-    values.push_back(header->exif ? "1" : "0");
+  const FileProperties p = read_file_properties(file);
+  if (!p.error.empty()) throw DataError("cannot read " + file.string() + ": " + p.error);
+  std::vector<std::string> values(std::size(kColumns));
+  values[0] = fmt::format("{}", p.bytes);
+  if (p.h > 0 && p.w > 0) {
+    values[1] = fmt::format("{}", p.w);
+    values[2] = fmt::format("{}", p.h);
   }
-  values.resize(std::size(kColumns));
+  if (p.jpeg) {
+    values[3] = fmt::format("{}", p.jpeg->quantisation_sum(0));
+    values[4] = fmt::format("{}x{}", p.jpeg->chroma_across, p.jpeg->chroma_down);
+    values[5] = p.jpeg->exif ? "1" : "0";
+  }
   return values;
 }
 

@@ -14,8 +14,9 @@ namespace dfengine {
 //   file:quantisation         sum of the luma quantisation table: the coarser, the greater
 //   file:subsampling          of chroma, across and down, such as 2x2
 //   file:exif                 1 where there is an EXIF block, else 0
-// All but the first are empty where the bytes are no JPEG. Throws DataError naming the file for one
-// that cannot be read, and `name` where column "path" is absent or one of these is there already.
+// Width and height are empty where the file is no JPEG, PNG or BMP, the last three where it is no
+// JPEG. Throws DataError naming the file for one that cannot be read or holds nothing, and `name`
+// where column "path" is absent or one of these is there already.
 void append_file_properties(CsvTable& table, const std::filesystem::path& root,
                             const std::string& name);
 
