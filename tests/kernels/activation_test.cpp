@@ -73,7 +73,7 @@ TEST(Activation, NanIsNotHidden) {
 
 TEST(Activation, SameForAnyThreads) {
   constexpr Index kCount = 100001;
-  const auto x = random_values<float>(kCount, 1, -3, 9);
+  const auto x = random_uniform<float>(kCount, 1, -3, 9);
   std::vector<float> one(kCount), three(kCount);
   cpu::ThreadPool pool1(1), pool3(3);
   cpu::activation_forward<float>({pool1}, Activation::Relu6, kCount, x.data(), one.data());

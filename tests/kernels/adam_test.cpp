@@ -63,7 +63,7 @@ TEST(Adam, FloatEqualsDoubleForEveryTailAndAnyThreads) {
   for (bool decoupled : {false, true}) {
     for (Index count : {1, 3, 8, 16, 24, 33, 96, 40001}) {
       const AdamProblem p{.weight_decay = 0.01, .decoupled = decoupled, .step = 3};
-      const auto w = random_values<double>(count, 1), g = random_values<double>(count, 2);
+      const auto w = random_uniform<double>(count, 1), g = random_uniform<double>(count, 2);
       State<double> want(w);
       want.step(p, g);
       for_each_isa([&] {

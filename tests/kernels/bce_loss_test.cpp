@@ -35,7 +35,7 @@ TEST(BceLoss, EqualsPyTorch) {
 TEST(BceLoss, GradientsEqualCentralDifferences) {
   constexpr double kStep = 1e-5;
   constexpr Index kCount = 11;
-  auto z = random_values<double>(kCount, 1, -4, 4);
+  auto z = random_uniform<double>(kCount, 1, -4, 4);
   const auto t = random_integers<double>(kCount, 2, 0, 1);
   cpu::ThreadPool pool(1);
   std::vector<double> dz(z.size());

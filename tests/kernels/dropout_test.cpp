@@ -15,7 +15,7 @@ constexpr std::uint64_t kSeed = 77, kStep = 5;
 template <class T>
 void expect_documented_draws(Index count, double rate, int threads) {
   cpu::ThreadPool pool(threads);
-  const auto x = random_values<T>(count, 1, 1, 2);
+  const auto x = random_uniform<T>(count, 1, 1, 2);
   std::vector<T> y = x, dx = x, sum(x.size(), 3);
   cpu::dropout_forward<T>({pool}, count, rate, kSeed, kStep, y.data(), y.data());
   cpu::dropout_backward<T>({pool}, count, rate, kSeed, kStep, dx.data(), Write::Overwrite,

@@ -14,7 +14,7 @@ constexpr Index kCounts[] = {1, 7, 8, 9, 2048, 2051};
 
 template <class T>
 std::vector<double> operand(Index count, std::uint64_t seed) {
-  return as_stored<T>(random_values<double>(count, seed, -2, 8));
+  return as_stored<T>(random_uniform<double>(count, seed, -2, 8));
 }
 
 template <class T>
@@ -51,7 +51,7 @@ void check_residual_add(Index count) {
 
 template <class T>
 void check_cast(Index count) {
-  const auto x = as_stored<float>(random_values<double>(count, 6, -70000, 70000));
+  const auto x = as_stored<float>(random_uniform<double>(count, 6, -70000, 70000));
   DeviceArray<float> from(x);
   DeviceArray<T> to(count);
   cuda::cast<T>(nullptr, count, from.data(), to.data());

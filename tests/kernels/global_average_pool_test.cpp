@@ -48,7 +48,7 @@ TEST(GlobalAveragePool, ExactOnIntegers) {
 TEST(GlobalAveragePool, FloatEqualsDouble) {
   const Shape shape{2, 7, 7, 40};
   cpu::ThreadPool pool(1);
-  const auto x = random_values<double>(shape.count(), 3);
+  const auto x = random_uniform<double>(shape.count(), 3);
   const std::vector<float> narrow(x.begin(), x.end());
   std::vector<double> want(80);
   cpu::global_average_pool_forward<double>({pool}, shape, x.data(), want.data());
@@ -63,8 +63,8 @@ template <class T>
 void check_device(const Shape& shape) {
   cpu::ThreadPool pool(1);
   const double pixels = static_cast<double>(shape.h * shape.w);
-  const auto x = as_stored<T>(random_values<double>(shape.count(), 4));
-  const auto dy = random_values<double>(shape.n * shape.c, 5);
+  const auto x = as_stored<T>(random_uniform<double>(shape.count(), 4));
+  const auto dy = random_uniform<double>(shape.n * shape.c, 5);
   std::vector<double> want(dy.size());
   cpu::global_average_pool_forward<double>({pool}, shape, x.data(), want.data());
   DeviceArray<T> in(x), plain(shape.count()), sum(x);

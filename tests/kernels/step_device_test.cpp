@@ -79,7 +79,7 @@ TEST(CheckFinite, FindsOneBadValueAnywhere) {
   DF_NEEDS_DEVICE();
   for (Index at : {-1, 0, 4095, 4096, 9000})
     for (double bad : {kNan, kInfinity, -kInfinity}) {
-      auto values = random_values<double>(9001, 1);
+      auto values = random_uniform<double>(9001, 1);
       if (at >= 0) values[static_cast<std::size_t>(at)] = bad;
       DeviceArray<float> on(values);
       DeviceStructs<StepScalars> scalars(Scalars(1));
@@ -96,10 +96,10 @@ struct AdamCase {
   StepScalars scalars{.step = 3, .position = 1, .loss_scale = 128.0f, .growth_interval = 2000};
 
   AdamCase()
-      : w(random_values<double>(500, 1)),
-        grad(random_values<double>(500, 2)),
-        m(random_values<double>(500, 3, 0, 1)),
-        v(random_values<double>(500, 4, 0, 1)) {}
+      : w(random_uniform<double>(500, 1)),
+        grad(random_uniform<double>(500, 2)),
+        m(random_uniform<double>(500, 3, 0, 1)),
+        v(random_uniform<double>(500, 4, 0, 1)) {}
 };
 
 template <class T>
@@ -161,7 +161,7 @@ TEST(BceDevice, EqualsDoubleAndCountsRightOnes) {
   DF_NEEDS_DEVICE();
   for_each_thread_order([] {
     for (Index n : {1, 3, 255, 600}) {
-      const auto logits = random_values<double>(n, 5, -90, 90);
+      const auto logits = random_uniform<double>(n, 5, -90, 90);
       const auto targets = random_integers<double>(n, 6, 0, 1);
       DeviceArray<float> z(logits), t(targets), loss_out(1), dz(n);
       DeviceStructs<StepScalars> scalars(Scalars{{.loss_scale = 1024.0f}});
@@ -199,17 +199,17 @@ TEST(DropoutDevice, DropsTheSameElementsAsTheCpu) {
   DeviceStructs<StepScalars> scalars(Scalars{at});
   for (double rate : {0.0, 0.2, 0.5})
     for (Index count : {1, 6, 1280 * 3}) {
-      const std::vector<float> x = random_values<float>(count, 3);
-      DeviceArray<float> on(widen(x)), y(count), dx(widen(x));
+      const std::vector<float> x = random_uniform<float>(count, 3);
+      DeviceArray<float> on(converted<double>(x)), y(count), dx(converted<double>(x));
       std::vector<float> want(x.size());
       cpu::ThreadPool pool(1);
       cpu::dropout_forward<float>({pool}, count, rate, at.seed, at.step, x.data(), want.data());
       cuda::dropout_forward(nullptr, count, rate, scalars.data(), on.data(), y.data());
-      EXPECT_EQ(y.values(), widen(want)) << rate;
+      EXPECT_EQ(y.values(), converted<double>(want)) << rate;
       cuda::dropout_backward(nullptr, count, rate, scalars.data(), on.data(), Write::Accumulate,
                              dx.data());
       for (std::size_t i = 0; i < want.size(); ++i) want[i] += x[i];
-      EXPECT_EQ(dx.values(), widen(want)) << rate;
+      EXPECT_EQ(dx.values(), converted<double>(want)) << rate;
     }
   EXPECT_THROW(cuda::dropout_forward(nullptr, 1, 1.0, scalars.data(), nullptr, nullptr),
                UsageError);

@@ -63,6 +63,14 @@ template <>
 constexpr double unit_roundoff<BFloat16>() {
   return 1.0 / (1 << 8);
 }
+template <>
+constexpr double underflow<Half>() {
+  return 1.0 / (1 << 25);
+}
+template <>
+constexpr double underflow<BFloat16>() {
+  return 0x1p-134;
+}
 
 template <class T>
 std::vector<T> rounded(const std::vector<double>& values) {
