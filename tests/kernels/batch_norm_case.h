@@ -112,11 +112,6 @@ struct BatchNormBackward {
 };
 
 template <class Target>
-using ValuesOn = typename Target::template Array<typename Target::Value>;
-template <class Target>
-using SumsOn = typename Target::template Array<typename Target::Sum>;
-
-template <class Target>
 BatchNormForward forward(const Target& on, const BatchNormCase& d) {
   ValuesOn<Target> x(d.x), y(static_cast<Index>(d.x.size()));
   SumsOn<Target> gamma(d.gamma), beta(d.beta), mean_in(d.mean_in), var_in(d.var_in),

@@ -98,14 +98,13 @@ ConvResults formula(const Op& op, const ConvData& d, const ConvOptions& o) {
 // All kernels of the operation. Devices always overwrite dw.
 template <class Target, class Op>
 ConvResults run(const Target& target, const Op& op, const ConvData& d, const ConvOptions& o) {
-  using Values = typename Target::template Array<typename Target::Value>;
-  using Sums = typename Target::template Array<typename Target::Sum>;
   const auto before = [](bool wanted, const Doubles& v) {
     return wanted ? v : Doubles(v.size(), std::numeric_limits<double>::quiet_NaN());
   };
   const bool add = o.write == Write::Accumulate;
-  Values x(d.x), w(d.w), dy(d.dy), y(before(o.residual, d.y)), dx(before(add, d.dx));
-  Sums bias(d.bias), dw(before(add && !Target::kOnDevice, d.dw)), scratch(op.scratch(target));
+  ValuesOn<Target> x(d.x), w(d.w), dy(d.dy), y(before(o.residual, d.y)), dx(before(add, d.dx));
+  SumsOn<Target> bias(d.bias), dw(before(add && !Target::kOnDevice, d.dw)),
+      scratch(op.scratch(target));
   op.forward(target, x.data(), w.data(),
              {o.bias ? bias.data() : nullptr, o.activation, o.residual ? y.data() : nullptr},
              y.data());

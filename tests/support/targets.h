@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -76,6 +77,15 @@ using Targets =
 // Where Cpu<double> is the oracle, which other tests check.
 using RoundingTargets = testing::Types<Cpu<float>, Device<Half>, Device<BFloat16>, Device<float>>;
 
+// What stands behind the pool - head, loss, optimiser - is in float on devices.
+using HeadTargets = testing::Types<Cpu<double>, Cpu<float>, Device<float>>;
+using FloatTargets = testing::Types<Cpu<float>, Device<float>>;
+
+template <class Target>
+using ValuesOn = typename Target::template Array<typename Target::Value>;
+template <class Target>
+using SumsOn = typename Target::template Array<typename Target::Sum>;
+
 // tests/gpu.sh selects by the word Device.
 template <class Target>
 std::string target_name() {
@@ -139,6 +149,21 @@ void for_each_schedule(Body&& body) {
       body(Target{threads});
     }
   }
+}
+
+// What run(target) gives, the same bits for every schedule.
+template <class Target, class Run>
+auto same_for_every_schedule(Run&& run) {
+  std::optional<decltype(run(Target{}))> first;
+  for_each_schedule<Target>([&](const Target& on) {
+    auto got = run(on);
+    if (!first) {
+      first = std::move(got);
+    } else {
+      EXPECT_TRUE(got == *first) << "the schedule changes bits";
+    }
+  });
+  return *std::move(first);
 }
 
 // Each value within the tolerance of a sum of `terms` terms of the given absolute sums, added up as
