@@ -16,8 +16,9 @@ namespace dfengine::test {
 
 using Doubles = std::vector<double>;
 
-// A DeviceArray's twin in host memory.
-template <class T>
+// A DeviceArray's twin in host memory. Strip: more than a tile of pixels of every channel count
+// tested.
+template <class T, std::size_t Strip = 1024>
 class HostArray {
  public:
   // NaN: a value that is read, or never written, shows.
@@ -41,8 +42,7 @@ class HostArray {
   }
 
  private:
-  // More than a tile of pixels of every channel count tested.
-  static constexpr std::size_t kStrip = 1024;
+  static constexpr std::size_t kStrip = Strip;
   std::vector<T> all_;
 };
 
