@@ -5,10 +5,25 @@
 #include "kernels/error.h"
 
 namespace dfengine {
+namespace {
+
+// Layers read working weights in the element of the network, which is that of its first values.
+void check(const Plan& plan, Element device) {
+  for (const Node& node : plan.graph().nodes()) {
+    const auto element = [&](ValueId v) {
+      return plan.specs()[static_cast<std::size_t>(v)].element;
+    };
+    if (element(node.inputs[0]) == Element::U8 && element(node.output) != device)
+      throw Error("device executor: layer " + node.layer->name() +
+                  " and the device's working weights differ in element type");
+  }
+}
+
+}  // namespace
 
 DeviceExecutor::DeviceExecutor(const Plan& plan, const ParameterStore& store,
                                const DeviceParameters& parameters, void* arena)
-    : plan_(plan),
+    : plan_((check(plan, parameters.element()), plan)),
       prepared_(cuda::allocate_device(plan.prepared_bytes())),
       binding_(plan, store, parameters.places(), static_cast<std::byte*>(arena),
                static_cast<std::byte*>(prepared_.get())) {}
@@ -33,7 +48,8 @@ void DeviceExecutor::prepare(const ParameterStore& store, const Device& device) 
   cuda::synchronize(device.compute());
 }
 
-void DeviceExecutor::run(const DeviceContext& ctx, int first, int last) const {
+void DeviceExecutor::run(const DeviceContext& ctx, int first, int last,
+                         const StepWatch& watch) const {
   for (int i = first; i < last; ++i) {
     const BoundStep& step = binding_.steps()[static_cast<std::size_t>(i)];
     if (step.kind == StepKind::Forward) {
@@ -41,6 +57,7 @@ void DeviceExecutor::run(const DeviceContext& ctx, int first, int last) const {
     } else {
       step.layer->device_backward(ctx, step.io);
     }
+    if (watch) watch(step);
   }
 }
 

@@ -127,6 +127,15 @@ TEST(DeviceNetwork, GraphEagerAndRerunGiveTheSameBits) {
   EXPECT_EQ(graph.scaler().step, 3u);
 }
 
+TEST(DeviceNetwork, APlannedLastBatchGivesTheBitsOfAnUnplannedOne) {
+  DF_NEEDS_DEVICE();
+  DF_SLOW_UNDER_SANITIZERS();
+  SmallRun unplanned({Precision::Fp16, true}),
+      planned({Precision::Fp16, true}, everything(), 0.2, [](auto&o) { o.rest = kImages - 1; });
+  EXPECT_EQ(planned.steps(2), unplanned.steps(2));
+  EXPECT_EQ(planned.state(), unplanned.state());
+}
+
 TEST(DeviceNetwork, ResumedEqualsUninterrupted) {
   DF_NEEDS_DEVICE();
   DF_SLOW_UNDER_SANITIZERS();
@@ -158,6 +167,15 @@ TEST(DeviceNetwork, OverflowSkipsTheStepAndItsStatistics) {
   EXPECT_EQ(run.scaler().skipped, 1u);
   EXPECT_EQ(run.scaler().step, 1u);
   EXPECT_EQ(run.scaler().loss_scale, 1.5e38f);
+}
+
+TEST(DeviceNetwork, RefusesANetworkOfAnotherElement) {
+  DF_NEEDS_DEVICE();
+  const Device device({Precision::Fp16, true});
+  const Graph graph = make_mobilenet_v2(small_config(), Element::F32);
+  const auto store = trained_like(graph, Element::F32);
+  DeviceInference network(graph, "logits", kSide, *store, device);
+  EXPECT_THROW(network.reserve(1), Error);
 }
 
 TEST(DeviceNetwork, RefusesAWeightThatHalfCannotHold) {
