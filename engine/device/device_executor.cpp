@@ -19,6 +19,21 @@ void check(const Plan& plan, Element device) {
   }
 }
 
+// The driver does not know for which layer it was asked.
+void queue(const DeviceContext& ctx, const BoundStep& step) try {
+  if (step.kind == StepKind::Forward) {
+    step.layer->device_forward(ctx, step.io);
+  } else {
+    step.layer->device_backward(ctx, step.io);
+  }
+} catch (const DeviceError& e) {
+  std::string shapes;
+  for (const Spec& in : step.io.in) shapes += to_string(in.shape) + " ";
+  throw DeviceError("layer " + step.layer->name() + " (" + step.layer->kind() + "), " +
+                    (step.kind == StepKind::Forward ? "forward, " : "backward, ") + shapes + "to " +
+                    to_string(step.io.out.shape) + ": " + e.what());
+}
+
 }  // namespace
 
 DeviceExecutor::DeviceExecutor(const Plan& plan, const ParameterStore& store,
@@ -52,11 +67,7 @@ void DeviceExecutor::run(const DeviceContext& ctx, int first, int last,
                          const StepWatch& watch) const {
   for (int i = first; i < last; ++i) {
     const BoundStep& step = binding_.steps()[static_cast<std::size_t>(i)];
-    if (step.kind == StepKind::Forward) {
-      step.layer->device_forward(ctx, step.io);
-    } else {
-      step.layer->device_backward(ctx, step.io);
-    }
+    queue(ctx, step);
     if (watch) watch(step);
   }
 }
