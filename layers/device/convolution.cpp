@@ -1,8 +1,8 @@
 // The three convolutions on a CUDA device.
 #include "layers/convolution.h"
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "kernels/depthwise_conv.h"
 #include "kernels/pointwise_conv.h"
@@ -58,8 +58,9 @@ void Convolution::device_prepare(Element element, std::span<void* const> params,
       }
     }
   });
-  std::memcpy(static_cast<std::byte*>(prepared) + device_bias_offset(element), folded.bias.data(),
-              folded.bias.size() * sizeof(float));
+  // Empty where nothing is folded.
+  auto* bias = static_cast<std::byte*>(prepared) + device_bias_offset(element);
+  std::ranges::copy(folded.bias, reinterpret_cast<float*>(bias));
 }
 
 // ---- Pointwise ----------------------------------------------------------------------------------
