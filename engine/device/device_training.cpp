@@ -68,7 +68,8 @@ DeviceTraining::Bound& DeviceTraining::bound(Index n) {
   std::vector<Spec> specs;
   for (ValueId v : graph_.inputs()) specs.push_back(v == graph_.input(input_) ? input : targets);
   Bound& b = bound_[n];
-  b.plan = Plan::build(graph_, specs, {Phase::Train, options_.trainable, DeviceKind::Cuda});
+  b.plan = Plan::build(graph_, specs,
+                       {Phase::Train, options_.trainable, DeviceKind::Cuda, device_.tuner()});
   if (b.plan.arena_bytes() > arena_bytes_) {
     if (bound_.size() > 1) throw Error("device training: a smaller batch needs a larger arena");
     arena_bytes_ = b.plan.arena_bytes();
