@@ -103,7 +103,10 @@ std::vector<PointwiseWeightConfig> candidate_weight_configs(const PointwiseProbl
     if (tile != all[0].tile && !wastes_little(size_of(tile), p.k, p.c)) continue;
     for (Index blocks : {1, 2, 4}) {
       const PointwiseWeightConfig config = weight_config(p, tile, blocks);
-      if (std::ranges::find(all, config) == all.end()) all.push_back(config);
+      const auto is_same = [&](const PointwiseWeightConfig& c) {
+        return c.tile == tile && c.parts == config.parts;
+      };
+      if (std::ranges::none_of(all, is_same)) all.push_back(config);
     }
   }
   return all;

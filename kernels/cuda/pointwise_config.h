@@ -60,7 +60,6 @@ struct PointwiseWeightConfig {
   constexpr Index scratch(const PointwiseProblem& p) const {
     return parts == 1 ? 0 : parts * p.k * p.c;
   }
-  constexpr bool operator==(const PointwiseWeightConfig&) const = default;
 };
 PointwiseWeightConfig choose_weight_config(const PointwiseProblem& p);
 // The rule's choice, then every other tile that computes at most twice the results asked for, with
