@@ -22,6 +22,9 @@ class Executor {
     run(ctx, plan_.forward_steps(), static_cast<int>(binding_.steps().size()));
   }
 
+  // One step of the plan alone, for measurements.
+  void step(const LayerContext& ctx, int i) const { run(ctx, i, i + 1); }
+
   const Plan& plan() const { return plan_; }
   // Memory of a graph input or marked output.
   void* input(std::string_view name) const { return binding_.input(name); }

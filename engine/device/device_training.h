@@ -50,6 +50,9 @@ class DeviceTraining {
   // Queues one step on n <= batch samples; reads host memory before it returns. The first step of a
   // size waits for its plan.
   void step(const void* samples, const float* targets, Index n, float learning_rate);
+  // Queues the same step on what lies on the device already: for measurements.
+  void step_resident(const void* samples, const float* targets, Index n,
+                     const float* learning_rate);
   // Waits for what is queued; sums of the steps since the last call.
   StepSums collect();
 
@@ -68,6 +71,7 @@ class DeviceTraining {
   };
   Bound& bound(Index n);
   void queue(const Bound& b, Index n);
+  void launch(Bound& b, Index n);
   StepScalars scalars() const;
   void put(const StepScalars& scalars);
   StepScalars* device_scalars() const { return static_cast<StepScalars*>(scalars_.get()); }
