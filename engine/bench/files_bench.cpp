@@ -24,7 +24,7 @@ class FilesRun {
       : target_(target),
         dataset_(dataset),
         options_(options_of(how)),
-        model_(make_model(target.config, 1)) {
+        model_(random_model(target)) {
     model_.resize = how.resize;
     model_.crop = how.crop;
     const Workload load(target, Work::Train);

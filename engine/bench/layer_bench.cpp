@@ -30,7 +30,7 @@ LayerTable untimed(const Plan& plan, Work work, Index batch) {
 
 void time_steps_on_host(const BenchTarget& target, const Workload& load, const Plan& plan,
                         RandomBatches& batches, LayerTable& table) {
-  Model model = make_model(target.config, 1);
+  Model model = random_model(target);
   Optimizer optimizer(model.parameters, plan.trained(), OptimizerKind::Adam, 0.0);
   const Memory arena(plan.arena_bytes());
   Executor executor(plan, model.parameters, optimizer.gradients(), arena);
@@ -79,7 +79,7 @@ double time_step(const Device& device, const DeviceExecutor& executor, const Dev
 void time_steps_on_device(const BenchTarget& target, const Workload& load, const Plan& plan,
                           RandomBatches& batches, LayerTable& table) {
   const Device& device = *target.device;
-  const Model model = make_model(target.config, 1);
+  const Model model = random_model(target);
   const DeviceParameters parameters(model.parameters, device, load.trains());
   const cuda::DeviceMemory arena = cuda::allocate_device(plan.arena_bytes());
   DeviceExecutor executor(plan, model.parameters, parameters, arena.get());

@@ -19,7 +19,7 @@ StepCost cost_of_call(const Workload& load, Index batch, Index planned) {
 }
 
 void infer_on_host(const BenchTarget& target, const Workload& load, NetworkTiming& t) {
-  Model model = make_model(target.config, 1);
+  Model model = random_model(target);
   Predictor predictor(model, target.pool, Predictor::Output::Logits);
   RandomBatches batches(load.sample, t.batch);
   std::vector<float> logits(static_cast<std::size_t>(t.batch));
@@ -32,7 +32,7 @@ void infer_on_host(const BenchTarget& target, const Workload& load, NetworkTimin
 }
 
 void train_on_host(const BenchTarget& target, const Workload& load, NetworkTiming& t) {
-  Model model = make_model(target.config, 1);
+  Model model = random_model(target);
   Dataset counted;  // runners look at the number of samples alone
   counted.samples.resize(static_cast<std::size_t>(t.batch));
   TrainOptions options;
@@ -65,7 +65,7 @@ cuda::DeviceMemory copied(const Device& device, const void* from, std::size_t by
 
 void infer_on_device(const BenchTarget& target, const Workload& load, NetworkTiming& t) {
   const Device& device = *target.device;
-  const Model model = make_model(target.config, 1);
+  const Model model = random_model(target);
   RandomBatches batches(load.sample, t.batch);
   const auto resident = copied(device, batches.all().data(), batches.all().size());
   const Index before = cuda::device_memory_in_use();
@@ -87,7 +87,7 @@ void infer_on_device(const BenchTarget& target, const Workload& load, NetworkTim
 void train_on_device(const BenchTarget& target, const Workload& load, NetworkTiming& t) {
   constexpr Index kReadEvery = 16;
   const Device& device = *target.device;
-  const Model model = make_model(target.config, 1);
+  const Model model = random_model(target);
   RandomBatches batches(load.sample, t.batch);
   const auto& targets = batches.targets();
   const auto samples = copied(device, batches.all().data(), batches.all().size());

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/executor.h"
+#include "engine/train/optimizer.h"
 #include "kernels/random.h"
 
 namespace dfengine {
@@ -63,6 +65,24 @@ std::vector<ParamSpec> Workload::trained() const {
   for (const ParamSpec& p : graph.params())
     if (is_learned(p.role) && moves(p)) all.push_back(p);
   return all;
+}
+
+Model random_model(const BenchTarget& target) {
+  constexpr Index kPictures = 4;
+  Model model = make_model(target.config, 1);
+  BenchTarget host{target.config, target.pool};
+  host.config.bn_momentum = 1;
+  const Workload load(host, Work::Train);
+  const Plan plan = load.plan(kPictures);
+  const Memory arena(plan.arena_bytes());
+  Optimizer optimizer(model.parameters, plan.trained(), OptimizerKind::Adam, 0.0);
+  Executor executor(plan, model.parameters, optimizer.gradients(), arena);
+  RandomBatches batches(load.sample, kPictures);
+  std::memcpy(executor.input(load.input), batches.next(),
+              static_cast<std::size_t>(kPictures * load.sample.bytes()));
+  const StepState state;
+  executor.forward({{target.pool}, &state});
+  return model;
 }
 
 RandomBatches::RandomBatches(const Spec& sample, Index n) : batch_bytes_(n * sample.bytes()) {

@@ -49,6 +49,10 @@ struct Workload {
   Spec sample;        // of the input, n = 1
 };
 
+// Random weights, and the running statistics of a random batch: with those of a new model the
+// activations of inference fade away layer by layer, below what fp16 can hold.
+Model random_model(const BenchTarget& target);
+
 // Several batches of random pictures or features, and targets 0 and 1 in turn. Together larger than
 // most caches, so that a small batch is not always read from them.
 class RandomBatches {
