@@ -44,14 +44,17 @@ void time_steps_on_host(const BenchTarget& target, const Workload& load, const P
     if (load.trains())
       std::memcpy(executor.input("targets"), batches.targets().data(),
                   batches.targets().size() * sizeof(float));
+    std::size_t i = 0;
     auto begin = std::chrono::steady_clock::now();
-    for (std::size_t i = 0; i < taken.size(); ++i) {
-      executor.step(ctx, static_cast<int>(i));
+    const StepWatch watch = [&](const BoundStep&) {
       const auto end = std::chrono::steady_clock::now();
       if (round >= 0)
         taken[i].push_back(std::chrono::duration<double, std::milli>(end - begin).count());
+      ++i;
       begin = end;
-    }
+    };
+    executor.forward(ctx, watch);
+    executor.backward(ctx, watch);
   }
   for (std::size_t i = 0; i < taken.size(); ++i) table.steps[i].ms = median(taken[i]);
 }
