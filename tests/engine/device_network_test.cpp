@@ -155,8 +155,8 @@ TEST(DeviceNetwork, GraphEagerAndRerunGiveTheSameBits) {
 TEST(DeviceNetwork, AResidentStepGivesTheBitsOfAFedOne) {
   DF_NEEDS_DEVICE();
   DF_SLOW_UNDER_SANITIZERS();
-  const DeviceConfig config{Precision::Fp16, true};
-  SmallRun fed(config, from_block(kFeatureBlocks)), resident(config, from_block(kFeatureBlocks));
+  SmallRun fed(kDeterministic, from_block(kFeatureBlocks)),
+      resident(kDeterministic, from_block(kFeatureBlocks));
   const SmallBatch batch;
   const float rate = 1e-3f;
   const auto on_device = [](const auto& values) {
