@@ -13,9 +13,10 @@ namespace dfengine::cuda {
 void check(cudaError_t status, const char* call,
            std::source_location place = std::source_location::current());
 
-// Throws DeviceError: the reason, the place and the versions. Forgets the runtime's own last error,
-// which the next launch check would report again.
-[[noreturn]] void fail(const std::string& reason, std::source_location place);
+// Throws DeviceError: the reason, the place, the versions, the advice. Forgets the runtime's own
+// last error, which the next launch check would report again.
+[[noreturn]] void fail(const std::string& reason, std::source_location place,
+                       const char* advice = "");
 
 // Behind every kernel launch: check(cudaGetLastError()) under the kernel's name. Does not wait for
 // the kernel to run.

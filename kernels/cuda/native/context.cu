@@ -51,14 +51,14 @@ const char* advice(cudaError_t status) {
 void check(cudaError_t status, const char* call, std::source_location place) {
   if (status == cudaSuccess) return;
   fail(std::string(call) + " failed: " + cudaGetErrorString(status) + " (" +
-           cudaGetErrorName(status) + ")" + advice(status),
-       place);
+           cudaGetErrorName(status) + ")",
+       place, advice(status));
 }
 
-void fail(const std::string& reason, std::source_location place) {
+void fail(const std::string& reason, std::source_location place, const char* advice) {
   cudaGetLastError();
   throw DeviceError(reason + " at " + place.file_name() + ":" + std::to_string(place.line()) +
-                    "; " + versions());
+                    "; " + versions() + advice);
 }
 
 void check_launch(const char* kernel, std::source_location place) {

@@ -166,7 +166,7 @@ class LtProduct final : public LibraryKernel {
 
 LtHandle open_lt() {
   cublasLtHandle_t handle = nullptr;
-  check_lt(cublasLtCreate(&handle), "cublasLtCreate", "no problem yet");
+  check_lt(cublasLtCreate(&handle), "cublasLtCreate", "opening the library");
   return LtHandle(handle, [](cublasLtHandle_t h) { cublasLtDestroy(h); });
 }
 

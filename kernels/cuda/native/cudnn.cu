@@ -230,7 +230,7 @@ class DnnStem final : public LibraryKernel {
 
 DnnHandle open_dnn() {
   cudnnHandle_t handle = nullptr;
-  check_dnn(cudnnCreate(&handle), "cudnnCreate", "no problem yet");
+  check_dnn(cudnnCreate(&handle), "cudnnCreate", "opening the library");
   return DnnHandle(handle, [](cudnnHandle_t h) { cudnnDestroy(h); });
 }
 
