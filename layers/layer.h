@@ -19,6 +19,11 @@
 
 namespace dfengine {
 
+namespace cuda {
+struct Choice;
+class Tuner;
+}  // namespace cuda
+
 // Element type of an activation. F64 serves the tests: it is the oracle. F16 and BF16 live on
 // devices only.
 enum class Element { U8, F16, BF16, F32, F64 };
@@ -83,6 +88,12 @@ struct ParamSpec {
 // Train: backward may follow. Infer: forward only, parameters constant between prepare() calls.
 enum class Phase { Train, Infer };
 
+// On a device: which kernel each launch uses, where there are several (kernels/cuda/choice.h).
+// Null: there is one.
+struct KernelChoices {
+  std::shared_ptr<const cuda::Choice> forward, data_gradient, weight_gradient;
+};
+
 // What a layer books for one step, all in bytes.
 struct LayerPlan {
   Index prepared = 0;         // made from the parameters by prepare(); lives as long as the plan
@@ -95,6 +106,7 @@ struct LayerPlan {
   bool dx_may_be_dy = false;     // backward's dx[0] may be dy's memory
   bool dx_overwrites = false;    // backward cannot add to dx: one reader of the input at most
   bool starts_backward = false;  // a loss: backward reads no dy
+  KernelChoices choices;
 };
 
 // Where a plan runs.
@@ -105,6 +117,8 @@ struct PlanQuery {
   bool backward = false;  // a backward step will follow
   std::span<const Spec> in;
   Spec out;
+  // On a device: times the kernels to choose from. Null: by the rule.
+  cuda::Tuner* tuner = nullptr;
 };
 
 // ---- Running ----------------------------------------------------------------------------------
@@ -148,6 +162,7 @@ struct LayerIo {
   std::array<Write, kMaxInputs> dx_write{};
   // On a device a running statistic's entry is where forward puts its next value.
   std::span<void* const> dparams;
+  KernelChoices choices;  // the plan's
 };
 
 // Batch norm's four vectors, folded into the convolution before it.

@@ -51,7 +51,7 @@ class PlanBuilder {
       for (ValueId v : n.inputs) in.push_back(plan_.specs_[at(v)]);
       const bool backward = needs_[at(n.output)];
       plan_.backward_.push_back(backward);
-      const PlanQuery query{plan_.phase_, backward, in, plan_.specs_[at(n.output)]};
+      const PlanQuery query{plan_.phase_, backward, in, plan_.specs_[at(n.output)], options_.tuner};
       plan_.layers_.push_back(options_.device == DeviceKind::Cpu ? n.layer->plan(query)
                                                                  : n.layer->device_plan(query));
       plan_.prepared_.push_back(plan_.prepared_bytes_);
@@ -219,6 +219,7 @@ Plan Plan::build(const Graph& graph, std::span<const Spec> input_specs,
                  const PlanOptions& options) {
   Plan plan;
   plan.phase_ = options.phase;
+  plan.device_ = options.device;
   if (options.phase == Phase::Infer) {
     plan.graph_ = fold_inference(graph, std::vector<bool>(graph.values().size(), false));
   } else {
