@@ -42,6 +42,7 @@ const char* name_of(Work work) {
 Workload::Workload(const BenchTarget& target, Work work)
     : phase(work == Work::Infer ? Phase::Infer : Phase::Train),
       device(target.kind()),
+      tuner(target.device != nullptr ? target.device->tuner() : nullptr),
       training{0, work == Work::Train ? 0 : kFeatureBlocks, work == Work::Head},
       graph(graph_of(work, target)),
       input(work == Work::Head ? "pooled" : "images"),
@@ -56,7 +57,7 @@ Plan Workload::plan(Index batch) const {
   std::vector<Spec> specs;
   for (ValueId v : graph.inputs()) specs.push_back(v == graph.input(input) ? in : targets);
   return Plan::build(graph, specs,
-                     {phase, trains() ? trainable_in(training) : Trainable{}, device});
+                     {phase, trains() ? trainable_in(training) : Trainable{}, device, tuner});
 }
 
 std::vector<ParamSpec> Workload::trained() const {
