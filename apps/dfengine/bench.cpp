@@ -115,6 +115,7 @@ void run_bench(Arguments& a) {
                            {"device_name", device_name(target)},
                            {"precision", precision},
                            {"graphs", device && device->config().graphs},
+                           {"deterministic", device && device->config().deterministic},
                            {"threads", pool.size()},
                            {"width", a.width},
                            {"img_size", a.how.size},

@@ -30,6 +30,7 @@ nlohmann::json to_json(const LayerTiming& s, double copy_rate) {
   const double rate = giga_rate(s.cost.bytes, s.ms);
   return {{"layer", s.layer},
           {"kind", s.kind},
+          {"kernels", s.kernels},
           {"pass", s.pass == StepKind::Forward ? "forward" : "backward"},
           {"output", {s.output.n, s.output.h, s.output.w, s.output.c}},
           {"ms", s.ms},
@@ -110,10 +111,11 @@ std::string layers_text(const LayerTable& table, double copy_rate) {
     text += fmt::format("{:4} {:8} {:22} {:26} {:>18} ", i,
                         s.pass == StepKind::Forward ? "forward" : "backward", s.layer, s.kind,
                         to_string(s.output)) +
-            layer_columns(s.ms, s.cost, copy_rate, all);
+            layer_columns(s.ms, s.cost, copy_rate, all) +
+            (s.kernels.empty() ? "\n" : "  " + s.kernels + "\n");
   }
   return text + fmt::format("{:82} ", "sum, without the optimiser") +
-         layer_columns(all, table.total_cost(), copy_rate, all);
+         layer_columns(all, table.total_cost(), copy_rate, all) + "\n";
 }
 
 nlohmann::json to_json(const FeedRates& r) {

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "engine/bench/timing.h"
+#include "engine/plan/dump.h"
 #include "engine/predictor.h"
 #include "engine/train/optimizer.h"
 
@@ -22,7 +23,9 @@ LayerTable untimed(const Plan& plan, Work work, Index batch) {
   for (std::size_t i = 0; i < costs.size(); ++i) {
     const Step& step = plan.steps()[i];
     const Node& node = plan.graph().nodes()[static_cast<std::size_t>(step.node)];
+    const bool on_device = plan.device() == DeviceKind::Cuda;
     table.steps.push_back({node.layer->name(), node.layer->kind(), step.kind,
+                           on_device ? kernels_text(plan, step) : "",
                            plan.specs()[static_cast<std::size_t>(node.output)].shape, 0, costs[i]});
   }
   return table;

@@ -12,6 +12,7 @@ namespace dfengine {
 struct LayerTiming {
   std::string layer, kind;
   StepKind pass = StepKind::Forward;
+  std::string kernels;  // which of several (kernels_text); "" on the CPU
   Shape output;
   double ms = 0;  // median
   StepCost cost;

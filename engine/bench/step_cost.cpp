@@ -24,7 +24,7 @@ class Costs {
 
   StepCost forward(const Step& step, const Node& node) const {
     const LayerPlan& layer = plan_.layer_plan(step.node);
-    StepCost cost{spec(node.output).bytes() + parameter_bytes(step.node, node) + layer.saved,
+    StepCost cost{spec(node.output).bytes() + parameter_bytes(node) + layer.saved,
                   product_flops(node)};
     for (ValueId v : node.inputs) cost.bytes += spec(v).bytes();
     return cost;
@@ -48,7 +48,7 @@ class Costs {
     if (layer.backward_needs_input || layer.starts_backward)
       for (ValueId v : node.inputs) cost.bytes += spec(v).bytes();
     if (layer.backward_needs_output) cost.bytes += spec(node.output).bytes();
-    cost.bytes += layer.saved + parameter_bytes(step.node, node);
+    cost.bytes += layer.saved + parameter_bytes(node);
     for (const ParamSpec& p : node.layer->params()) {
       if (!is_trained(p)) continue;
       cost.bytes += p.count() * static_cast<Index>(sizeof(float));
@@ -62,9 +62,8 @@ class Costs {
                                [&](const ParamSpec& t) { return t.name == p.name; });
   }
 
-  // Prepared ones as they lie; else weights in the element of the output, the rest in float.
-  Index parameter_bytes(int index, const Node& node) const {
-    if (const Index prepared = plan_.layer_plan(index).prepared; prepared > 0) return prepared;
+  // Weights in the element of the output, the rest in float, without a packing's padding.
+  Index parameter_bytes(const Node& node) const {
     Index bytes = 0;
     for (const ParamSpec& p : node.layer->params())
       bytes += p.count() * (p.role == Role::Weight ? element_size(spec(node.output).element)

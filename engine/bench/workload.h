@@ -43,7 +43,7 @@ struct Workload {
 
   Phase phase;
   DeviceKind device;
-  cuda::Tuner* tuner;   // the device's: the kernels that its own plans launch
+  cuda::Tuner* tuner;
   TrainPhase training;  // what is frozen
   Graph graph;
   std::string input;  // of the graph, beside the targets

@@ -38,15 +38,6 @@ std::string describe(const cuda::ChoicePtr& choice) {
   return text;
 }
 
-// Which kernels a step of a device's plan launches.
-std::string kernels(const Plan& plan, const Step& step) {
-  const KernelChoices& choices = plan.layer_plan(step.node).choices;
-  if (step.kind == StepKind::Forward) return describe(choices.forward);
-  if (choices.data_gradient == nullptr && choices.weight_gradient == nullptr) return "own";
-  const std::string weight = "dw " + describe(choices.weight_gradient);
-  return step.dx[0] == kNone ? weight : "dx " + describe(choices.data_gradient) + "; " + weight;
-}
-
 // A line for each candidate that could not be timed.
 std::string left_out(const Plan& plan) {
   std::set<cuda::ChoicePtr> seen;
@@ -86,6 +77,14 @@ std::string dot_escape(const std::string& s) {
 
 }  // namespace
 
+std::string kernels_text(const Plan& plan, const Step& step) {
+  const KernelChoices& choices = plan.layer_plan(step.node).choices;
+  if (step.kind == StepKind::Forward) return describe(choices.forward);
+  if (choices.data_gradient == nullptr && choices.weight_gradient == nullptr) return "own";
+  const std::string weight = "dw " + describe(choices.weight_gradient);
+  return step.dx[0] == kNone ? weight : "dx " + describe(choices.data_gradient) + "; " + weight;
+}
+
 std::string dump_text(const Plan& plan) {
   const bool on_device = plan.device() == DeviceKind::Cuda;
   std::string text = fmt::format("{:>4} {:8} {:24} {:28} {:>22} {:>20} {:>12} {:>10} {:>10}{}\n",
@@ -100,7 +99,7 @@ std::string dump_text(const Plan& plan) {
                         to_string(plan.specs()[at(node.output)].shape),
                         forward ? inputs(plan, s.x) : place(plan, s.dy),
                         forward ? place(plan, s.y) : inputs(plan, s.dx), place(plan, s.saved),
-                        place(plan, s.scratch), on_device ? "  " + kernels(plan, s) : "");
+                        place(plan, s.scratch), on_device ? "  " + kernels_text(plan, s) : "");
   }
   text += left_out(plan);
   text += fmt::format(

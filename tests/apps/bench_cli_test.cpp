@@ -30,8 +30,8 @@ TEST(BenchCommand, TimesEveryWorkAtEveryBatch) {
   EXPECT_FALSE(contains(o.out, "backward"));
   const json report = json::parse(slurp(file));
   expect_keys(report, {"engine_version", "isa", "device", "device_name", "precision", "graphs",
-                       "threads", "width", "img_size", "rounds", "copy_gigabytes_per_second",
-                       "network", "peak_resident_bytes"});
+                       "deterministic", "threads", "width", "img_size", "rounds",
+                       "copy_gigabytes_per_second", "network", "peak_resident_bytes"});
   EXPECT_FALSE(report.contains("layers") || report.contains("feed") || report.contains("files"));
   EXPECT_EQ(report.at("device"), "cpu");
   std::vector<std::pair<std::string, int>> rows;
