@@ -60,7 +60,8 @@ PointwiseWeightConfig choose_weight_config(const PointwiseProblem& p);
 // The kernels of kernels/pointwise_conv.h for Half and BFloat16, cut as told.
 template <class T>
 void pointwise_forward(Stream stream, const PointwiseConfig& config, const PointwiseProblem& p,
-                       const T* x, const T* w, const Epilogue<T, float>& epilogue, T* y);
+                       const T* x, const T* w, const Epilogue<T, float>& epilogue, T* y,
+                       const NormOnLoad& norm = {});
 template <class T>
 void pointwise_backward_data(Stream stream, const PointwiseConfig& config,
                              const PointwiseProblem& p, const T* dy, const T* w, Write write,
@@ -69,6 +70,6 @@ void pointwise_backward_data(Stream stream, const PointwiseConfig& config,
 template <class T>
 void pointwise_backward_weight(Stream stream, const PointwiseWeightConfig& config,
                                const PointwiseProblem& p, const T* x, const T* dy, float* scratch,
-                               float* dw);
+                               float* dw, const NormOnLoad& norm = {});
 
 }  // namespace dfengine::cuda

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/mma.cuh"
+#include "kernels/cuda/norm_on_load.cuh"
 #include "kernels/cuda/pointwise_tiles.cuh"
 
 namespace dfengine::cuda {
@@ -10,21 +11,42 @@ namespace dfengine::cuda {
 // ldmatrix reads lie in different banks.
 constexpr int kPad = 8;
 
+// Calls body(row, column) for each vector of 8 of a tile kRows x kColumns that this thread copies.
+template <int kRows, int kColumns, int kThreads, class Body>
+__device__ __forceinline__ void for_each_own_vector(Body&& body) {
+  constexpr int kPerRow = kColumns / kVector, kVectors = kRows * kPerRow;
+  // Copies run in the background: unrolled, their addresses would only take the registers that the
+  // sums need.
+#pragma unroll 1
+  for (int i = static_cast<int>(threadIdx.x); i < kVectors; i += kThreads)
+    body(i / kPerRow, i % kPerRow * kVector);
+}
+
 // Starts copying kRows x kColumns from (row, column) of a matrix [rows, columns] into shared memory
 // with rows of kColumns + kPad; zeros outside the matrix. columns is a multiple of 8.
 template <int kRows, int kColumns, int kThreads, class T>
 __device__ __forceinline__ void copy_tile(const T* matrix, int row, int rows, int column,
                                           int columns, T* to) {
-  constexpr int kPerRow = kColumns / kVector, kVectors = kRows * kPerRow;
-  // Copies run in the background: unrolled, their addresses would only take the registers that the
-  // sums need.
-#pragma unroll 1
-  for (int i = static_cast<int>(threadIdx.x); i < kVectors; i += kThreads) {
-    const int r = i / kPerRow, c = i % kPerRow * kVector;
+  for_each_own_vector<kRows, kColumns, kThreads>([&](int r, int c) {
     const bool valid = row + r < rows && column + c < columns;
     const Index from = valid ? (Index{row} + r) * columns + column + c : 0;
     copy_async16(to + r * (kColumns + kPad) + c, matrix + from, valid);
-  }
+  });
+}
+
+// Applies the norm of the matrix's columns to what copy_tile copied for this same thread: its own
+// copies have landed, and a barrier has still to show them to the others. What lies outside the
+// matrix stays zero.
+template <int kRows, int kColumns, int kThreads, class T>
+__device__ __forceinline__ void normalise_tile(const NormOnLoad& norm, int row, int rows,
+                                               int column, int columns, T* tile) {
+  for_each_own_vector<kRows, kColumns, kThreads>([&](int r, int c) {
+    if (row + r >= rows || column + c >= columns) return;
+    T* const at = tile + r * (kColumns + kPad) + c;
+    Packed<T> x = load_packed(at);
+    normalise(norm, column + c, x);
+    store_packed(at, x);
+  });
 }
 
 // The matrix's element (i, j) at tile[i * pitch + j]: fragment A of 16 rows i and 16 depths j.

@@ -77,7 +77,7 @@ void PointwiseConv::device_forward(const DeviceContext& ctx, const LayerIo& io) 
     using T = decltype(t);
     cuda::pointwise_forward<T>(ctx.stream, p, static_cast<const T*>(io.x[0]),
                                static_cast<const T*>(device_weights(io)), device_epilogue<T>(io),
-                               static_cast<T*>(io.y));
+                               static_cast<T*>(io.y), io.norm);
   });
 }
 
@@ -89,7 +89,7 @@ void PointwiseConv::device_backward(const DeviceContext& ctx, const LayerIo& io)
     if (io.dparams[0] != nullptr)
       cuda::pointwise_backward_weight<T>(ctx.stream, p, static_cast<const T*>(io.x[0]), dy,
                                          static_cast<float*>(io.scratch),
-                                         static_cast<float*>(io.dparams[0]));
+                                         static_cast<float*>(io.dparams[0]), io.norm);
     if (io.dx[0] != nullptr)
       cuda::pointwise_backward_data<T>(ctx.stream, p, dy, static_cast<const T*>(device_weights(io)),
                                        io.dx_write[0], static_cast<T*>(io.dx[0]));
@@ -109,7 +109,7 @@ void DepthwiseConv::device_forward(const DeviceContext& ctx, const LayerIo& io) 
     using T = decltype(t);
     cuda::depthwise_forward<T>(ctx.stream, p, static_cast<const T*>(io.x[0]),
                                static_cast<const T*>(device_weights(io)), device_epilogue<T>(io),
-                               static_cast<T*>(io.y));
+                               static_cast<T*>(io.y), io.norm);
   });
 }
 
@@ -121,7 +121,7 @@ void DepthwiseConv::device_backward(const DeviceContext& ctx, const LayerIo& io)
     if (io.dparams[0] != nullptr)
       cuda::depthwise_backward_weight<T>(ctx.stream, p, static_cast<const T*>(io.x[0]), dy,
                                          static_cast<float*>(io.scratch),
-                                         static_cast<float*>(io.dparams[0]));
+                                         static_cast<float*>(io.dparams[0]), io.norm);
     if (io.dx[0] != nullptr)
       cuda::depthwise_backward_data<T>(ctx.stream, p, dy, static_cast<const T*>(device_weights(io)),
                                        io.dx_write[0], static_cast<T*>(io.dx[0]));
