@@ -1,6 +1,8 @@
 // The steps of a plan with every pointer filled in: made once, before the first run.
 #pragma once
 
+#include <functional>
+
 #include "engine/parameters.h"
 #include "engine/plan/plan.h"
 
@@ -18,6 +20,9 @@ struct BoundStep {
   StepKind kind = StepKind::Forward;
   LayerIo io;
 };
+
+// Called after each step that is run, to find faults: it may wait and read what the step wrote.
+using StepWatch = std::function<void(const BoundStep&)>;
 
 class Binding {
  public:

@@ -45,7 +45,7 @@ void Executor::prepare() {
   }
 }
 
-void Executor::run(const LayerContext& ctx, int first, int last) const {
+void Executor::run(const LayerContext& ctx, int first, int last, const StepWatch& watch) const {
   for (int i = first; i < last; ++i) {
     const BoundStep& step = binding_.steps()[static_cast<std::size_t>(i)];
     if (step.kind == StepKind::Forward) {
@@ -53,6 +53,7 @@ void Executor::run(const LayerContext& ctx, int first, int last) const {
     } else {
       step.layer->backward(ctx, step.io);
     }
+    if (watch) watch(step);
   }
 }
 

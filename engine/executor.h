@@ -17,9 +17,11 @@ class Executor {
   // Recomputes folded and packed weights: call after the parameters of inference-form layers
   // change.
   void prepare();
-  void forward(const LayerContext& ctx) const { run(ctx, 0, plan_.forward_steps()); }
-  void backward(const LayerContext& ctx) const {
-    run(ctx, plan_.forward_steps(), static_cast<int>(binding_.steps().size()));
+  void forward(const LayerContext& ctx, const StepWatch& watch = {}) const {
+    run(ctx, 0, plan_.forward_steps(), watch);
+  }
+  void backward(const LayerContext& ctx, const StepWatch& watch = {}) const {
+    run(ctx, plan_.forward_steps(), static_cast<int>(binding_.steps().size()), watch);
   }
 
   const Plan& plan() const { return plan_; }
@@ -28,7 +30,7 @@ class Executor {
   const void* output(std::string_view name) const { return binding_.output(name); }
 
  private:
-  void run(const LayerContext& ctx, int first, int last) const;
+  void run(const LayerContext& ctx, int first, int last, const StepWatch& watch) const;
 
   const Plan& plan_;
   Element element_;

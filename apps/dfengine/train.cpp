@@ -109,6 +109,7 @@ TrainOptions merge(const CLI::App& command, const Arguments& a) {
   o.augment = a.augment.over(o.augment);
   if (given("--threshold-metric")) o.threshold_rule = parse_threshold_rule(a.threshold_metric);
   o.threads = a.device.threads;
+  o.check_finite = v.check_finite;
   o.device = a.device.kind();
   o.device_config = a.device.config();
   // Without weights there is nothing worth keeping frozen.
@@ -130,6 +131,12 @@ void warn_of_folded_base(const std::string& weights) {
              "OUT.safetensors --unfold-bn --calibrate DIR\nand train from OUT.safetensors, or keep "
              "the base frozen (--freeze all)\n",
              weights.empty() ? "IN" : weights);
+}
+
+// " loss scale 65536 (2 steps left out)" where gradients are scaled.
+std::string scale_text(const EpochRow& r) {
+  if (r.loss_scale == 1 && r.skipped == 0) return "";
+  return fmt::format(" loss scale {:g} ({} steps left out)", r.loss_scale, r.skipped);
 }
 
 TrainObserver make_observer(ProgressLine& line, bool progress, const std::string& weights) {
@@ -164,9 +171,9 @@ TrainObserver make_observer(ProgressLine& line, bool progress, const std::string
     line.clear();
     fmt::print(
         "epoch {}: loss {:.4f} accuracy {:.4f} | valid loss {:.4f} accuracy {:.4f} AUC {:.4f} | "
-        "lr {:.3g} | {} ({:.0f} % waiting for data){}\n",
+        "lr {:.3g}{} | {} ({:.0f} % waiting for data){}\n",
         r.epoch, r.train_loss, r.train_accuracy, r.valid_loss, r.valid_accuracy, r.valid_auc, r.lr,
-        clock_text(r.seconds), 100 * r.data_wait, best ? " | best" : "");
+        scale_text(r), clock_text(r.seconds), 100 * r.data_wait, best ? " | best" : "");
     std::fflush(stdout);
   };
   return o;
@@ -219,6 +226,9 @@ void add_train(CLI::App& program) {
   for (CLI::Option* option : add_data_settings(*command, a->values, "--split,--fractions"))
     settings.push_back(option);
   command->add_flag("--resume", a->resume, "Go on from OUTPUT/last.ckpt with that run's settings");
+  command->add_flag("--check-finite", a->values.check_finite,
+                    "Look at what every layer computes and stop at the first number that is not "
+                    "finite, naming the layer; slow");
   command->add_flag("--no-progress", a->no_progress, "One line per epoch only");
   a->device.add_to(*command);
   command->callback([command, a, settings] { run_train(*command, *a, settings); });

@@ -35,7 +35,8 @@ class DeviceParameters {
   float* gradients() const { return static_cast<float*>(gradients_.get()); }
   float* first_moment() const { return static_cast<float*>(first_.get()); }
   float* second_moment() const { return static_cast<float*>(second_.get()); }
-  // In device.element(); null where that is float.
+  Element element() const { return device_.element(); }
+  // In element(); null where that is float.
   void* working() const { return working_.get(); }
   Index bytes() const;
 

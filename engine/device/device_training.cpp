@@ -1,7 +1,9 @@
 #include "engine/device/device_training.h"
 
 #include <algorithm>
+#include <span>
 
+#include "engine/finite_check.h"
 #include "kernels/error.h"
 
 namespace dfengine {
@@ -52,31 +54,46 @@ DeviceTraining::DeviceTraining(const Graph& graph, std::string input, Spec sampl
   first.loss_scale = scaler.loss_scale;
   if (device.config().precision == Precision::Fp16) first.growth_interval = kGrowthInterval;
   scalars_ = structs_on_device(device, std::vector<StepScalars>{first});
-  bound(options.batch);
+  pending_.reserve(kStepRecords);
+  full_.plan = plan(options.batch);
+  if (options.rest > 0) rest_.plan = plan(options.rest);
+  arena_bytes_ = std::max(full_.plan.arena_bytes(), rest_.plan.arena_bytes());
+  arena_ = cuda::allocate_device(arena_bytes_);
+  bind(full_);
+  if (options.rest > 0) bind(rest_);
 }
 
-// The first plan is the largest; all share its arena.
-DeviceTraining::Bound& DeviceTraining::bound(Index n) {
-  const auto found = bound_.find(n);
-  if (found != bound_.end()) return found->second;
-  if (n < 1 || n > options_.batch)
-    throw Error("device training: a step of " + std::to_string(n) + " samples, planned for " +
-                std::to_string(options_.batch));
+Plan DeviceTraining::plan(Index n) const {
   Spec input = sample_;
   input.shape.n = n;
   const Spec targets{{n, 1, 1, 1}, Element::F32};
   std::vector<Spec> specs;
   for (ValueId v : graph_.inputs()) specs.push_back(v == graph_.input(input_) ? input : targets);
-  Bound& b = bound_[n];
-  b.plan = Plan::build(graph_, specs, {Phase::Train, options_.trainable, DeviceKind::Cuda});
-  if (b.plan.arena_bytes() > arena_bytes_) {
-    if (bound_.size() > 1) throw Error("device training: a smaller batch needs a larger arena");
-    arena_bytes_ = b.plan.arena_bytes();
-    arena_ = cuda::allocate_device(arena_bytes_);
-  }
-  b.executor = std::make_unique<DeviceExecutor>(b.plan, store_, parameters_, arena_.get());
-  b.executor->prepare(store_, device_);  // the frozen part keeps its values
-  return b;
+  return Plan::build(graph_, specs, {Phase::Train, options_.trainable, DeviceKind::Cuda});
+}
+
+void DeviceTraining::bind(Bound& bound) {
+  bound.executor = std::make_unique<DeviceExecutor>(bound.plan, store_, parameters_, arena_.get());
+  bound.executor->prepare(store_, device_);  // the frozen part keeps its values
+}
+
+DeviceTraining::Bound& DeviceTraining::bound(Index n) {
+  if (n < 1 || n > options_.batch)
+    throw Error("device training: a step of " + std::to_string(n) + " samples, planned for " +
+                std::to_string(options_.batch));
+  if (n == options_.batch) return full_;
+  if (n == options_.rest) return rest_;
+  if (n == odd_n_) return odd_;
+  cuda::synchronize(device_.compute());  // the odd plan of before may still run
+  odd_n_ = 0;
+  odd_ = {plan(n), nullptr, nullptr};
+  // Between two steps the arena holds nothing, and a smaller batch's plan may, rarely, be larger.
+  if (odd_.plan.arena_bytes() > arena_bytes_)
+    throw Error("a batch of " + std::to_string(n) + " needs more memory than one of " +
+                std::to_string(options_.batch) + ": --on-bad fail names the pictures to mend");
+  bind(odd_);
+  odd_n_ = n;
+  return odd_;
 }
 
 StepScalars DeviceTraining::scalars() const {
@@ -91,17 +108,33 @@ void DeviceTraining::put(const StepScalars& scalars) {
   cuda::synchronize(device_.compute());
 }
 
+StepWatch DeviceTraining::finite_watch() const {
+  if (!options_.check_finite) return {};
+  const auto fetch = [this, host = std::vector<std::byte>()](const void* memory,
+                                                             Index bytes) mutable {
+    host.resize(static_cast<std::size_t>(bytes));
+    cuda::download(device_.compute(), host.data(), memory, bytes);
+    cuda::synchronize(device_.compute());
+    return std::span<const std::byte>(host);
+  };
+  const bool gradients = device_.config().precision != Precision::Fp16;
+  return [gradients, fetch = Fetch(fetch)](const BoundStep& step) {
+    require_finite(step, gradients, fetch);
+  };
+}
+
 void DeviceTraining::queue(const Bound& b, Index n) {
   const cuda::Stream stream = device_.compute();
   const DeviceContext ctx{stream, device_scalars()};
   const DeviceExecutor& e = *b.executor;
-  e.forward(ctx);
+  const StepWatch watch = finite_watch();
+  e.forward(ctx, watch);
   // Before backward, which may put gradients where the targets lie.
   cuda::record_step(stream, n, static_cast<const float*>(e.output("logits")),
                     static_cast<const float*>(e.input("targets")),
                     static_cast<const float*>(e.output("loss")), device_scalars(),
                     static_cast<StepRecord*>(records_.get()));
-  e.backward(ctx);
+  e.backward(ctx, watch);
   cuda::check_finite(stream, parameters_.count(), parameters_.gradients(), device_scalars());
   const auto update = [&](auto t) {
     using T = decltype(t);
@@ -130,7 +163,7 @@ void DeviceTraining::step(const void* samples, const float* targets, Index n, fl
   }
   queue(b, n);
   // The first run loads the kernels, which a capture must not do.
-  if (!device_.config().graphs) return;
+  if (!device_.config().graphs || options_.check_finite) return;
   cuda::begin_capture(device_.compute());
   queue(b, n);
   b.captured = cuda::end_capture(device_.compute());
@@ -175,9 +208,8 @@ void DeviceTraining::upload(const ParameterStore& store, const std::byte* first,
 }
 
 Index DeviceTraining::bytes() const {
-  Index total = parameters_.bytes() + arena_bytes_ + slots_.bytes();
-  for (const auto& [n, b] : bound_) total += b.plan.prepared_bytes();
-  return total;
+  return parameters_.bytes() + arena_bytes_ + slots_.bytes() + full_.plan.prepared_bytes() +
+         rest_.plan.prepared_bytes();
 }
 
 }  // namespace dfengine

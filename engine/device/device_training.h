@@ -2,7 +2,6 @@
 // running statistics, loss scale. The host neither waits nor looks until it collects results.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
 
@@ -33,11 +32,15 @@ ScalerState initial_scaler(Precision precision);
 
 struct DeviceTrainingOptions {
   Index batch = 0;  // samples of a step at most
+  Index rest = 0;   // samples of an epoch's last step, 0: as many
   Trainable trainable;
   std::vector<ParamSpec> trained;  // learned parameters that steps move
   AdamProblem adam;                // betas, eps, decoupled
   double weight_decay = 0;         // on weights alone
   std::uint64_t seed = 0;
+  // Waits after every layer and throws at the first number that is not finite (finite_check.h).
+  // Gradients in fp16 may overflow: the loss scale sees to them.
+  bool check_finite = false;
 };
 
 class DeviceTraining {
@@ -47,8 +50,8 @@ class DeviceTraining {
   DeviceTraining(const Graph& graph, std::string input, Spec sample, const ParameterStore& store,
                  const Device& device, const DeviceTrainingOptions& options);
 
-  // Queues one step on n <= batch samples; reads host memory before it returns. The first step of a
-  // size waits for its plan.
+  // Queues one step on n <= batch samples; reads host memory before it returns. A size that is
+  // neither `batch` nor `rest` waits for its plan, which the next such size replaces.
   void step(const void* samples, const float* targets, Index n, float learning_rate);
   // Waits for what is queued; sums of the steps since the last call.
   StepSums collect();
@@ -66,8 +69,11 @@ class DeviceTraining {
     std::unique_ptr<DeviceExecutor> executor;
     cuda::OwnedGraph captured;
   };
+  Plan plan(Index n) const;
+  void bind(Bound& bound);
   Bound& bound(Index n);
   void queue(const Bound& b, Index n);
+  StepWatch finite_watch() const;
   StepScalars scalars() const;
   void put(const StepScalars& scalars);
   StepScalars* device_scalars() const { return static_cast<StepScalars*>(scalars_.get()); }
@@ -81,7 +87,9 @@ class DeviceTraining {
   DeviceParameters parameters_;
   Index chunk_count_ = 0;
   cuda::DeviceMemory chunks_, scalars_, records_, learning_rate_, arena_;
-  std::map<Index, Bound> bound_;  // by batch
+  // As in BatchExecutors: odd_ is of the last size that is neither of the two.
+  Bound full_, rest_, odd_;
+  Index odd_n_ = 0;
   Index arena_bytes_ = 0;
   InputSlots slots_;
   std::vector<Index> pending_;  // batch sizes of steps whose records were not read

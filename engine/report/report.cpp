@@ -87,6 +87,7 @@ class EvaluationPage {
     Facts facts = environment(e_.pool.size());
     facts.emplace_back("model", e_.model_name);
     facts.emplace_back("threshold", fmt::format("{:.4g}", e_.model.threshold));
+    facts.emplace_back("temperature", fmt::format("{:.4g}", e_.model.temperature));
     facts.emplace_back(
         "pictures", fmt::format("{} real and {} fake in {}, split {}", e_.dataset.count(0),
                                 e_.dataset.count(1), e_.dataset.root.string(), e_.dataset.split));

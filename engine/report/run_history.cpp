@@ -50,7 +50,8 @@ std::vector<EpochRow> read_rows(const std::filesystem::path& file) {
       throw DataError(file.string() + ":" + std::to_string(table.lines[i]) + ": no such epoch");
     rows.push_back({static_cast<int>(epoch), number("train_loss"), number("train_accuracy"),
                     number("val_loss"), number("val_accuracy"), number("val_auc"), number("lr"),
-                    number("seconds")});
+                    number("loss_scale"), static_cast<Index>(number("skipped")), number("seconds"),
+                    number("data_wait")});
   }
   return rows;
 }

@@ -1,6 +1,7 @@
 #include "engine/report/training_charts.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "engine/train/run_files.h"
 #include "engine/train/schedule.h"
@@ -43,6 +44,14 @@ Chart epoch_chart(std::string title, const char* unit) {
   return chart;
 }
 
+// Scales are powers of two.
+NamedChart loss_scale_chart(const std::vector<EpochRow>& rows) {
+  Chart chart = epoch_chart("Loss scale", "power of two");
+  chart.series.push_back(by_epoch("", rows, &EpochRow::loss_scale, Ink::A));
+  for (double& scale : chart.series.front().y) scale = std::log2(scale);
+  return {"loss_scale", svg(chart)};
+}
+
 }  // namespace
 
 std::vector<NamedChart> training_charts(const RunHistory& run) {
@@ -56,6 +65,8 @@ std::vector<NamedChart> training_charts(const RunHistory& run) {
       chart.rules = {{static_cast<double>(best->epoch), "epoch kept"}};
     all.push_back({curve.file, svg(chart)});
   }
+  if (std::ranges::any_of(run.rows, [](const EpochRow& row) { return row.loss_scale != 1; }))
+    all.push_back(loss_scale_chart(run.rows));
   return all;
 }
 

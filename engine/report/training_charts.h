@@ -12,7 +12,8 @@ struct NamedChart {
   std::string file, svg;
 };
 
-// Loss, accuracy and validation AUC by epoch of one run; the epoch that was kept is marked.
+// Loss, accuracy and validation AUC by epoch of one run; the epoch that was kept is marked. The
+// loss scale too, where there was one.
 std::vector<NamedChart> training_charts(const RunHistory& run);
 
 // The rate of every step, by epochs: the schedule, times what each epoch's rate shows that plateaus

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/finite_check.h"
 #include "engine/train/device_batches.h"
 #include "kernels/error.h"
 
@@ -59,8 +60,15 @@ StepResult BatchExecutors::run(const void* samples, const float* targets, Index 
   std::memcpy(e.input(input_), samples, static_cast<std::size_t>(n * sample_.bytes()));
   std::memcpy(e.input("targets"), targets, static_cast<std::size_t>(n) * sizeof(float));
   const LayerContext ctx{{from_.pool}, &state};
-  e.forward(ctx);
-  e.backward(ctx);
+  StepWatch watch;
+  if (from_.options.check_finite)
+    watch = [](const BoundStep& step) {
+      require_finite(step, true, [](const void* memory, Index bytes) {
+        return std::span(static_cast<const std::byte*>(memory), static_cast<std::size_t>(bytes));
+      });
+    };
+  e.forward(ctx, watch);
+  e.backward(ctx, watch);
   const auto* logits = static_cast<const float*>(e.output("logits"));
   StepResult result{n, static_cast<double>(n) * *static_cast<const float*>(e.output("loss")), 0};
   for (Index i = 0; i < n; ++i) result.correct += (logits[i] >= 0) == (targets[i] > 0.5f);

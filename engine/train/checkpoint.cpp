@@ -27,7 +27,7 @@ json rows_to_json(const std::vector<EpochRow>& rows) {
   json all = json::array();
   for (const EpochRow& r : rows)
     all.push_back({r.epoch, r.train_loss, r.train_accuracy, r.valid_loss, r.valid_accuracy,
-                   r.valid_auc, r.lr, r.seconds, r.data_wait});
+                   r.valid_auc, r.lr, r.loss_scale, r.skipped, r.seconds, r.data_wait});
   return all;
 }
 
@@ -40,7 +40,8 @@ std::vector<EpochRow> rows_from_json(const json& all) {
   std::vector<EpochRow> rows;
   for (const json& r : all)
     rows.push_back({r.at(0), number(r.at(1)), number(r.at(2)), number(r.at(3)), number(r.at(4)),
-                    number(r.at(5)), number(r.at(6)), number(r.at(7)), number(r.at(8))});
+                    number(r.at(5)), number(r.at(6)), number(r.at(7)), r.at(8).get<Index>(),
+                    number(r.at(9)), number(r.at(10))});
   return rows;
 }
 

@@ -14,7 +14,9 @@ struct EpochRow {
   int epoch = 0;  // counted from 1
   double train_loss = 0, train_accuracy = 0;
   double valid_loss = 0, valid_accuracy = 0, valid_auc = 0;
-  double lr = 0;  // of the epoch's last step
+  double lr = 0;          // of the epoch's last step
+  double loss_scale = 1;  // after it; 1 where gradients are not scaled
+  Index skipped = 0;      // steps left out because gradients overflowed
   double seconds = 0;
   double data_wait = 0;  // part of the training time in which steps waited for pictures
 };

@@ -9,7 +9,9 @@ namespace {
 
 DeviceTrainingOptions training_options(const StepsInput& in) {
   DeviceTrainingOptions o;
-  o.batch = std::min(in.options.batch_size, std::ssize(in.train.samples));
+  const Index samples = std::ssize(in.train.samples);
+  o.batch = std::min(in.options.batch_size, samples);
+  o.rest = samples % o.batch;
   o.trainable = trainable_in(in.phase);
   for (const ParamSpec& p : in.model.parameters.specs())
     if (is_learned(p.role) && o.trainable(p)) o.trained.push_back(p);
@@ -17,6 +19,7 @@ DeviceTrainingOptions training_options(const StepsInput& in) {
   o.weight_decay = in.options.weight_decay;
   // Optimiser steps count from 0 in each phase, and dropout draws by them.
   o.seed = in.options.seed ^ static_cast<std::uint64_t>(in.phase.first_epoch) << 32;
+  o.check_finite = in.options.check_finite;
   return o;
 }
 

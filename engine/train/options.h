@@ -60,7 +60,8 @@ struct TrainOptions : DataOptions {
   DeviceConfig device_config;  // of a CUDA device
 
   // Not part of the result: any value gives the same bits.
-  int threads = 0;  // 0: all this process may use
+  int threads = 0;            // 0: all this process may use
+  bool check_finite = false;  // name the first layer whose numbers are not finite; slow
 
   // Throws UsageError naming the option and the range.
   void validate() const;

@@ -264,6 +264,8 @@ class Run {
                        m.accuracy,
                        m.roc_auc,
                        state_.last_lr,
+                       state_.scaler.loss_scale,
+                       skipped_in_epoch(),
                        state_.seconds + seconds_since(begin),
                        state_.seconds > 0 ? state_.waited / state_.seconds : 0};
     state_.rows.push_back(row);
@@ -282,6 +284,12 @@ class Run {
     save();
     if (observer_.epoch) observer_.epoch(row, best);
     return stop && state_.epoch < options_.epochs;  // at the last epoch nothing was cut off
+  }
+
+  Index skipped_in_epoch() const {
+    auto skipped = static_cast<Index>(state_.scaler.skipped);
+    for (const EpochRow& row : state_.rows) skipped -= row.skipped;
+    return skipped;
   }
 
   // The kept model is calibrated; the one in training goes on with plain logits.
@@ -347,6 +355,7 @@ TrainResult train(const TrainOptions& options, bool resume, const TrainObserver&
   TrainOptions stored = checkpoint.options;
   stored.output = options.output;
   stored.threads = options.threads;
+  stored.check_finite = options.check_finite;
   if (!options.data.empty()) stored.data = options.data;
   if (!options.csv.empty()) stored.csv = options.csv;
   if (!options.valid_csv.empty()) stored.valid_csv = options.valid_csv;

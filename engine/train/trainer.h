@@ -45,8 +45,8 @@ struct TrainResult {
 // Runs to the end, or until `interrupt` becomes true: then a checkpoint is written and the run
 // returns. options.output gets args.json, results.csv, best.safetensors, last.ckpt and, where
 // pictures were left out, bad_files.csv; every file is written atomically. With resume, options
-// come from last.ckpt, except data, output and threads. Same options, data and instruction set: the
-// same bits, whatever the threads, resumed or not.
+// come from last.ckpt, except data, output, threads and check_finite. Same options, data and
+// instruction set: the same bits, whatever the threads, resumed or not.
 TrainResult train(const TrainOptions& options, bool resume, const TrainObserver& observer,
                   const std::atomic<bool>& interrupt);
 

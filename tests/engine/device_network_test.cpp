@@ -127,6 +127,15 @@ TEST(DeviceNetwork, GraphEagerAndRerunGiveTheSameBits) {
   EXPECT_EQ(graph.scaler().step, 3u);
 }
 
+TEST(DeviceNetwork, APlannedLastBatchGivesTheBitsOfAnUnplannedOne) {
+  DF_NEEDS_DEVICE();
+  DF_SLOW_UNDER_SANITIZERS();
+  SmallRun unplanned({Precision::Fp16, true}),
+      planned({Precision::Fp16, true}, everything(), 0.2, [](auto&o) { o.rest = kImages - 1; });
+  EXPECT_EQ(planned.steps(2), unplanned.steps(2));
+  EXPECT_EQ(planned.state(), unplanned.state());
+}
+
 TEST(DeviceNetwork, ResumedEqualsUninterrupted) {
   DF_NEEDS_DEVICE();
   DF_SLOW_UNDER_SANITIZERS();
@@ -158,6 +167,49 @@ TEST(DeviceNetwork, OverflowSkipsTheStepAndItsStatistics) {
   EXPECT_EQ(run.scaler().skipped, 1u);
   EXPECT_EQ(run.scaler().step, 1u);
   EXPECT_EQ(run.scaler().loss_scale, 1.5e38f);
+}
+
+// Stands for a launch that the driver refuses.
+struct FailingLayer final : Layer {
+  using Layer::Layer;
+  std::string kind() const override { return "failing"; }
+  Spec infer(std::span<const Spec> in) const override { return in[0]; }
+  LayerPlan plan(const PlanQuery&) const override { return {}; }
+  void forward(const LayerContext&, const LayerIo&) const override {}
+  void device_forward(const DeviceContext&, const LayerIo&) const override {
+    throw DeviceError("cudaLaunch failed");
+  }
+};
+
+TEST(DeviceNetwork, ADevicesErrorNamesTheLayer) {
+  DF_NEEDS_DEVICE();
+  const Device device({Precision::Fp32, true});
+  Graph graph;
+  const ValueId input = graph.add_input("x");
+  graph.mark_output(graph.add(std::make_shared<FailingLayer>("middle"), {input}), "y");
+  const Spec x{{2, 4, 4, 8}, Element::F32};
+  const Plan plan = Plan::build(graph, std::span(&x, 1), {Phase::Infer, {}, DeviceKind::Cuda});
+  const ParameterStore store({}, Element::F32, 1);
+  const DeviceParameters parameters(store, device, false);
+  const cuda::DeviceMemory arena = cuda::allocate_device(plan.arena_bytes());
+  const DeviceExecutor e(plan, store, parameters, arena.get());
+  try {
+    e.forward({device.compute(), nullptr});
+    ADD_FAILURE();
+  } catch (const DeviceError& error) {
+    EXPECT_STREQ(error.what(),
+                 "layer middle (failing), forward, [2, 4, 4, 8] to [2, 4, 4, 8]: "
+                 "cudaLaunch failed");
+  }
+}
+
+TEST(DeviceNetwork, RefusesANetworkOfAnotherElement) {
+  DF_NEEDS_DEVICE();
+  const Device device({Precision::Fp16, true});
+  const Graph graph = make_mobilenet_v2(small_config(), Element::F32);
+  const auto store = trained_like(graph, Element::F32);
+  DeviceInference network(graph, "logits", kSide, *store, device);
+  EXPECT_THROW(network.reserve(1), Error);
 }
 
 TEST(DeviceNetwork, RefusesAWeightThatHalfCannotHold) {

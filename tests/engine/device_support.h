@@ -2,6 +2,8 @@
 // engine.
 #pragma once
 
+#include <functional>
+
 #include "engine/device/device_inference.h"
 #include "engine/device/device_training.h"
 #include "engine/train/optimizer.h"
@@ -114,8 +116,10 @@ class Condition {
 // One training run on a device: a few steps on the same batch.
 class SmallRun {
  public:
+  // change: of what else training is told.
   explicit SmallRun(const DeviceConfig& options, const Trainable& trainable = everything(),
-                    double dropout = 0.2)
+                    double dropout = 0.2,
+                    const std::function<void(DeviceTrainingOptions&)>& change = {})
       : config_(small_config(dropout)),
         device_(options),
         store_(trained_like(make_mobilenet_v2_training(config_), Element::F32)) {
@@ -125,12 +129,17 @@ class SmallRun {
     for (const ParamSpec& p : store_->specs())
       if (is_learned(p.role) && trainable(p)) o.trained.push_back(p);
     o.seed = 3;
-    training_ = std::make_unique<DeviceTraining>(make_mobilenet_v2_training(config_), "images",
-                                                 Spec{{1, kSide, kSide, 3}, Element::U8}, *store_,
-                                                 device_, o);
+    if (change) change(o);
+    training_ = std::make_unique<DeviceTraining>(
+        make_mobilenet_v2_training(config_, device_.element()), "images",
+        Spec{{1, kSide, kSide, 3}, Element::U8}, *store_, device_, o);
     const auto bytes = static_cast<std::size_t>(store_->learned_count()) * sizeof(float);
     first_.resize(bytes);
     second_.resize(bytes);
+    scaler_ = initial_scaler(options.precision);
+    if (options.precision == Precision::Fp16)
+      scaler_.loss_scale = 16;  // more overflows with so few rows
+    upload();
   }
 
   // Losses of `count` steps, the last one on a smaller batch.
@@ -159,6 +168,12 @@ class SmallRun {
     from.state();
     std::memcpy(store_->data(), from.store_->data(), static_cast<std::size_t>(store_->bytes()));
     training_->upload(*store_, from.first_.data(), from.second_.data(), from.scaler_);
+  }
+
+  // Puts the store's values back on the device, with moments of zero.
+  void upload() {
+    const std::vector<std::byte> zero(first_.size());
+    training_->upload(*store_, zero.data(), zero.data(), scaler_);
   }
 
   ScalerState& scaler() { return scaler_; }

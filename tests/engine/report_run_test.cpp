@@ -24,8 +24,8 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 std::vector<EpochRow> rows(int epochs, double auc) {
   std::vector<EpochRow> all;
   for (int i = 1; i <= epochs; ++i)
-    all.push_back(
-        {i, 0.7 / i, 0.5 + 0.05 * i, 0.6 / i, 0.5 + 0.04 * i, auc + 0.01 * (i % 3), 1e-4, 30});
+    all.push_back({i, 0.7 / i, 0.5 + 0.05 * i, 0.6 / i, 0.5 + 0.04 * i, auc + 0.01 * (i % 3), 1e-4,
+                   65536.0 / (1 << i), i, 30, 0.25});
   return all;
 }
 
@@ -51,6 +51,10 @@ TEST(RunHistory, ReadsBackWhatARunWrites) {
   ASSERT_EQ(run.rows.size(), 4U);
   EXPECT_EQ(run.rows[3].epoch, 4);
   EXPECT_NEAR(run.rows[1].valid_auc, 0.82, test::decimal_tolerance(6, 1));
+  EXPECT_EQ(run.rows[2].loss_scale, 8192);
+  EXPECT_EQ(run.rows[2].skipped, 3);
+  EXPECT_EQ(run.rows[2].seconds, 30);
+  EXPECT_EQ(run.rows[2].data_wait, 0.25);
   EXPECT_EQ(run.best()->epoch, 2);  // .82, the first of the best
 }
 
@@ -68,9 +72,10 @@ TEST(RunHistory, DamagedFilesAreNamed) {
     }
   };
   const std::string head =
-      "epoch,train_loss,train_accuracy,val_loss,val_accuracy,val_auc,lr,seconds\n";
-  expect_refused(kResults, head + "1,2,3,4,five,6,7,8\n", "results.csv:2");
-  expect_refused(kResults, head + "-1,2,3,4,5,6,7,8\n", "results.csv:2");
+      "epoch,train_loss,train_accuracy,val_loss,val_accuracy,val_auc,lr,loss_scale,skipped,"
+      "seconds,data_wait\n";
+  expect_refused(kResults, head + "1,2,3,4,five,6,7,8,9,10,11\n", "results.csv:2");
+  expect_refused(kResults, head + "-1,2,3,4,5,6,7,8,9,10,11\n", "results.csv:2");
   expect_refused(kResults, "epoch,train_loss\n1,2\n", "train_accuracy");
   write_results(folder, rows(1, 0.5));
   expect_refused(kArguments, "{", "args.json");
@@ -108,6 +113,9 @@ TEST(TrainingCharts, AreSoundAndTheRateIsTheSchedules) {
     run.rows = rows(epochs, kNan);
     for (const NamedChart& chart : training_charts(run)) expect_sound_svg(chart.svg);
   }
+  EXPECT_EQ(training_charts(run).back().file, "loss_scale");
+  for (EpochRow& row : run.rows) row.loss_scale = 1;  // as on the CPU
+  EXPECT_EQ(training_charts(run).back().file, "auc");
   TrainOptions options;
   options.epochs = 4;
   options.head_epochs = 0;

@@ -141,11 +141,12 @@ TEST_F(Train, ResultsAndArgumentsSayWhatHappened) {
   std::string line;
   std::getline(in, line);
   EXPECT_EQ(line,
-            "epoch,train_loss,train_accuracy,val_loss,val_accuracy,val_auc,lr,seconds,data_wait");
+            "epoch,train_loss,train_accuracy,val_loss,val_accuracy,val_auc,lr,loss_scale,skipped,"
+            "seconds,data_wait");
   int epochs = 0;
   while (std::getline(in, line)) {
     EXPECT_EQ(line.substr(0, 2), std::to_string(++epochs) + ",");
-    EXPECT_EQ(std::count(line.begin(), line.end(), ','), 8);
+    EXPECT_EQ(std::count(line.begin(), line.end(), ','), 10);
   }
   EXPECT_EQ(epochs, o.epochs);
   const auto args = nlohmann::json::parse(test::slurp(o.output / kArguments));
@@ -274,6 +275,30 @@ TEST_F(Train, ALossThatIsNotFiniteIsAFailedRunAndTheLastCheckpointStays) {
     const Model kept = load_checkpoint(o.output / kCheckpoint).model;
     for (const ParamSpec& p : kept.parameters.specs())
       for (float v : test::parameter(kept, p.name)) ASSERT_TRUE(std::isfinite(v)) << p.name;
+  }
+}
+
+TEST_F(Train, CheckFiniteNamesTheLayerAndElseChangesNothing) {
+  TrainOptions plain = options("plain"), checked = options("checked");
+  checked.check_finite = true;
+  train_to_end(plain);
+  train_to_end(checked);
+  EXPECT_EQ(test::results_without_seconds(plain.output),
+            test::results_without_seconds(checked.output));
+
+  TrainOptions o = options("diverges");
+  o.epochs = 6;
+  o.lr = 900;
+  o.optimizer = OptimizerKind::AdamW;
+  o.weight_decay = 100;
+  o.schedule = ScheduleKind::Constant;
+  o.warmup = 0;
+  o.check_finite = true;
+  try {
+    train_to_end(o);
+    FAIL() << "the loss stayed finite";
+  } catch (const Error& e) {
+    EXPECT_TRUE(std::string(e.what()).starts_with("layer ")) << e.what();
   }
 }
 
