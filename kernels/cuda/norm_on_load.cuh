@@ -21,8 +21,20 @@ __device__ __forceinline__ float normalised(float x, float scale, float shift) {
   return fmaf(x, scale, shift);
 }
 
-// The values of the eight channels from `channel` on become what a T would have stored. Four at a
-// time: the kernels that call this have few registers left.
+// Makes of so many neighbouring channels' values what a T would have stored.
+template <int kChannels, class T>
+__device__ __forceinline__ void normalise(const float (&scale)[kChannels],
+                                          const float (&shift)[kChannels], Activation activation,
+                                          T* values) {
+#pragma unroll
+  for (int i = 0; i < kChannels; ++i) {
+    const float v = normalised(to_float(values[i]), scale[i], shift[i]);
+    values[i] = from_float<T>(activate(activation, v));
+  }
+}
+
+// The same of the eight channels from `channel` on. Four at a time: where this is called few
+// registers are left.
 template <class T>
 __device__ __forceinline__ void normalise(const NormOnLoad& norm, Index channel, Packed<T>& x) {
   union {
@@ -35,13 +47,32 @@ __device__ __forceinline__ void normalise(const NormOnLoad& norm, Index channel,
     const float4 shift = *reinterpret_cast<const float4*>(norm.shift + channel + first);
     const float scales[] = {scale.x, scale.y, scale.z, scale.w};
     const float shifts[] = {shift.x, shift.y, shift.z, shift.w};
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const float v = normalised(to_float(u.values[first + i]), scales[i], shifts[i]);
-      u.values[first + i] = from_float<T>(activate(norm.activation, v));
-    }
+    normalise(scales, shifts, norm.activation, u.values + first);
   }
   x = u.packed;
 }
+
+// The norm of eight channels kept in registers, where there is room.
+class LoadedNorm {
+ public:
+  __device__ __forceinline__ LoadedNorm(const NormOnLoad& norm, Index channel)
+      : activation_(norm.activation) {
+    load8(norm.scale + channel, scale_);
+    load8(norm.shift + channel, shift_);
+  }
+  template <class T>
+  __device__ __forceinline__ void apply(Packed<T>& x) const {
+    union {
+      Packed<T> packed;
+      T values[kVector];
+    } u = {x};
+    normalise(scale_, shift_, activation_, u.values);
+    x = u.packed;
+  }
+
+ private:
+  float scale_[kVector], shift_[kVector];
+  Activation activation_;
+};
 
 }  // namespace dfengine::cuda

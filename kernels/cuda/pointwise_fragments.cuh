@@ -36,17 +36,30 @@ __device__ __forceinline__ void copy_tile(const T* matrix, int row, int rows, in
 
 // Applies the norm of the matrix's columns to what copy_tile copied for this same thread: its own
 // copies have landed, and a barrier has still to show them to the others. What lies outside the
-// matrix stays zero.
-template <int kRows, int kColumns, int kThreads, class T>
+// matrix stays zero. Tile: of the results; where its sums leave room, the norm of a thread's
+// columns is loaded once.
+template <int kRows, int kColumns, class Tile, class T>
 __device__ __forceinline__ void normalise_tile(const NormOnLoad& norm, int row, int rows,
                                                int column, int columns, T* tile) {
-  for_each_own_vector<kRows, kColumns, kThreads>([&](int r, int c) {
-    if (row + r >= rows || column + c >= columns) return;
-    T* const at = tile + r * (kColumns + kPad) + c;
-    Packed<T> x = load_packed(at);
-    normalise(norm, column + c, x);
-    store_packed(at, x);
-  });
+  constexpr int kPerRow = kColumns / kVector;
+  constexpr bool kHasRoom = Tile::kFragmentRows * Tile::kFragmentColumns * 4 <= 32;
+  const auto for_each = [&](auto&& apply) {
+    for_each_own_vector<kRows, kColumns, Tile::kThreads>([&](int r, int c) {
+      if (row + r >= rows || column + c >= columns) return;
+      T* const at = tile + r * (kColumns + kPad) + c;
+      Packed<T> x = load_packed(at);
+      apply(column + c, x);
+      store_packed(at, x);
+    });
+  };
+  if constexpr (kHasRoom && Tile::kThreads % kPerRow == 0) {
+    const int own = column + static_cast<int>(threadIdx.x) % kPerRow * kVector;
+    if (own >= columns) return;
+    const LoadedNorm loaded(norm, own);
+    for_each([&](int, Packed<T>& x) { loaded.apply(x); });
+  } else {
+    for_each([&](int channel, Packed<T>& x) { normalise(norm, channel, x); });
+  }
 }
 
 // The matrix's element (i, j) at tile[i * pitch + j]: fragment A of 16 rows i and 16 depths j.

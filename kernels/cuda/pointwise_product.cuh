@@ -193,9 +193,9 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) product_kernel(
     if (now.step == 0) start_sums<Tile>(p, column, lane, sums);
     copy_async_wait<Tile::kStages - 2>();
     if constexpr (kNorm)
-      normalise_tile<Tile::kRows, Tile::kDepth, Tile::kThreads>(p.norm, row - part_row, p.rows,
-                                                                now.step * Tile::kDepth, p.depth,
-                                                                ring + stage * Shared::kStage);
+      normalise_tile<Tile::kRows, Tile::kDepth, Tile>(p.norm, row - part_row, p.rows,
+                                                      now.step * Tile::kDepth, p.depth,
+                                                      ring + stage * Shared::kStage);
     __syncthreads();
     copy_next();
     multiply_stage<Tile, kTransposed>(ring + stage * Shared::kStage, part_row, part_column, lane,

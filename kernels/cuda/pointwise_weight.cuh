@@ -143,7 +143,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) weight_kernel(W
   for (int step = 0; step < steps; ++step) {
     copy_async_wait<Tile::kStages - 2>();
     if constexpr (kNorm)
-      normalise_tile<Tile::kDepth, Tile::kColumns, Tile::kThreads>(
+      normalise_tile<Tile::kDepth, Tile::kColumns, Tile>(
           p.norm, first + step * Tile::kDepth, last, c0, p.c,
           ring + step % Tile::kStages * Shared::kStage + Shared::kDy);
     __syncthreads();
