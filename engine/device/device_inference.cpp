@@ -26,7 +26,8 @@ DeviceInference::Bound& DeviceInference::bound(Index batch) {
   if (!slots_ || slots_->bytes() < 2 * images.bytes())
     slots_ = std::make_unique<InputSlots>(device_, images.bytes());
   Bound& b = bound_[batch];
-  b.plan = Plan::build(graph_, std::span(&images, 1), {Phase::Infer, {}, DeviceKind::Cuda});
+  b.plan = Plan::build(graph_, std::span(&images, 1),
+                       {Phase::Infer, {}, DeviceKind::Cuda, device_.tuner()});
   b.arena = cuda::allocate_device(b.plan.arena_bytes());
   b.executor = std::make_unique<DeviceExecutor>(b.plan, store_, parameters_, b.arena.get());
   b.executor->prepare(store_, device_);

@@ -55,21 +55,21 @@ DeviceTraining::DeviceTraining(const Graph& graph, std::string input, Spec sampl
   if (device.config().precision == Precision::Fp16) first.growth_interval = kGrowthInterval;
   scalars_ = structs_on_device(device, std::vector<StepScalars>{first});
   pending_.reserve(kStepRecords);
-  full_.plan = plan(options.batch);
-  if (options.rest > 0) rest_.plan = plan(options.rest);
+  full_.plan = plan(options.batch, device.tuner());
+  if (options.rest > 0) rest_.plan = plan(options.rest, device.tuner());
   arena_bytes_ = std::max(full_.plan.arena_bytes(), rest_.plan.arena_bytes());
   arena_ = cuda::allocate_device(arena_bytes_);
   bind(full_);
   if (options.rest > 0) bind(rest_);
 }
 
-Plan DeviceTraining::plan(Index n) const {
+Plan DeviceTraining::plan(Index n, cuda::Tuner* tuner) const {
   Spec input = sample_;
   input.shape.n = n;
   const Spec targets{{n, 1, 1, 1}, Element::F32};
   std::vector<Spec> specs;
   for (ValueId v : graph_.inputs()) specs.push_back(v == graph_.input(input_) ? input : targets);
-  return Plan::build(graph_, specs, {Phase::Train, options_.trainable, DeviceKind::Cuda});
+  return Plan::build(graph_, specs, {Phase::Train, options_.trainable, DeviceKind::Cuda, tuner});
 }
 
 void DeviceTraining::bind(Bound& bound) {
@@ -86,7 +86,7 @@ DeviceTraining::Bound& DeviceTraining::bound(Index n) {
   if (n == odd_n_) return odd_;
   cuda::synchronize(device_.compute());  // the odd plan of before may still run
   odd_n_ = 0;
-  odd_ = {plan(n), nullptr, nullptr};
+  odd_ = {plan(n, nullptr), nullptr, nullptr};  // a step or two are not worth timing for
   // Between two steps the arena holds nothing, and a smaller batch's plan may, rarely, be larger.
   if (odd_.plan.arena_bytes() > arena_bytes_)
     throw Error("a batch of " + std::to_string(n) + " needs more memory than one of " +

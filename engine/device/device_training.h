@@ -69,7 +69,7 @@ class DeviceTraining {
     std::unique_ptr<DeviceExecutor> executor;
     cuda::OwnedGraph captured;
   };
-  Plan plan(Index n) const;
+  Plan plan(Index n, cuda::Tuner* tuner) const;
   void bind(Bound& bound);
   Bound& bound(Index n);
   void queue(const Bound& b, Index n);
