@@ -75,6 +75,19 @@ void DeviceInference::run(const std::uint8_t* images, Index n, float* out) {
   cuda::synchronize(device_.compute());
 }
 
+void DeviceInference::queue(const void* images, Index n) {
+  const Index image_bytes = input_size_ * input_size_ * 3;
+  for (Index done = 0; done < n;) {
+    const Index batch = batch_for(n - done), count = std::min(batch, n - done);
+    Bound& b = bound(batch);
+    cuda::copy_on_device(device_.compute(), b.executor->input("images"),
+                         static_cast<const std::byte*>(images) + done * image_bytes,
+                         count * image_bytes);
+    launch(b);
+    done += count;
+  }
+}
+
 Index DeviceInference::bytes() const {
   Index total = parameters_.bytes() + (slots_ ? slots_->bytes() : 0);
   for (const auto& [batch, b] : bound_) total += b.plan.arena_bytes() + b.plan.prepared_bytes();

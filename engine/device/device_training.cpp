@@ -150,12 +150,26 @@ void DeviceTraining::queue(const Bound& b, Index n) {
 
 void DeviceTraining::step(const void* samples, const float* targets, Index n, float learning_rate) {
   Bound& b = bound(n);
-  // Given with the next collection.
-  if (pending_.size() == kStepRecords) sums_ = collect();
   const InputSlots::Part parts[] = {{samples, b.executor->input(input_), n * sample_.bytes()},
                                     {targets, b.executor->input("targets"), n * kFloat},
                                     {&learning_rate, learning_rate_.get(), kFloat}};
   slots_.feed(parts);
+  launch(b, n);
+}
+
+void DeviceTraining::step_resident(const void* samples, const float* targets, Index n,
+                                   const float* learning_rate) {
+  Bound& b = bound(n);
+  const cuda::Stream stream = device_.compute();
+  cuda::copy_on_device(stream, b.executor->input(input_), samples, n * sample_.bytes());
+  cuda::copy_on_device(stream, b.executor->input("targets"), targets, n * kFloat);
+  cuda::copy_on_device(stream, learning_rate_.get(), learning_rate, kFloat);
+  launch(b, n);
+}
+
+void DeviceTraining::launch(Bound& b, Index n) {
+  // Given with the next collection.
+  if (pending_.size() == kStepRecords) sums_ = collect();
   pending_.push_back(n);
   if (b.captured) {
     cuda::run(b.captured, device_.compute());

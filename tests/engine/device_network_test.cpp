@@ -151,6 +151,34 @@ TEST(DeviceNetwork, GraphEagerAndRerunGiveTheSameBits) {
   EXPECT_EQ(graph.scaler().step, 3u);
 }
 
+// Batches in device memory and batches that are copied up are the same work.
+TEST(DeviceNetwork, AResidentStepGivesTheBitsOfAFedOne) {
+  DF_NEEDS_DEVICE();
+  DF_SLOW_UNDER_SANITIZERS();
+  const DeviceConfig config{Precision::Fp16, true};
+  SmallRun fed(config, from_block(kFeatureBlocks)), resident(config, from_block(kFeatureBlocks));
+  const SmallBatch batch;
+  const float rate = 1e-3f;
+  const auto on_device = [](const auto& values) {
+    const auto bytes = static_cast<Index>(values.size() * sizeof values[0]);
+    cuda::DeviceMemory memory = cuda::allocate_device(bytes);
+    cuda::upload(nullptr, memory.get(), values.data(), bytes);
+    cuda::synchronize(nullptr);
+    return memory;
+  };
+  const auto images = on_device(batch.images), targets = on_device(batch.targets),
+             rates = on_device(std::vector<float>{rate});
+  for (int i = 0; i < 2; ++i) {
+    fed.training().step(batch.images.data(), batch.targets.data(), batch.n(), rate);
+    resident.training().step_resident(images.get(), static_cast<const float*>(targets.get()),
+                                      batch.n(), static_cast<const float*>(rates.get()));
+  }
+  const StepSums sums = resident.training().collect();
+  EXPECT_EQ(sums.n, 2 * batch.n());
+  EXPECT_EQ(sums.loss, fed.training().collect().loss);
+  EXPECT_EQ(resident.state(), fed.state());
+}
+
 TEST(DeviceNetwork, APlannedLastBatchGivesTheBitsOfAnUnplannedOne) {
   DF_NEEDS_DEVICE();
   DF_SLOW_UNDER_SANITIZERS();
