@@ -71,6 +71,7 @@ void Binding::bind_steps() {
     io.params = bound.params;
     io.working = bound.working;
     io.dparams = bound.dparams;
+    io.choices = plan_.layer_plan(step.node).choices;
     if (plan_.layer_plan(step.node).prepared > 0)
       io.prepared = prepared_ + plan_.prepared_offset(step.node);
     steps_.push_back({node.layer.get(), step.kind, io});

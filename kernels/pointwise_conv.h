@@ -59,6 +59,7 @@ void pointwise_backward_weight(const Context& ctx, const PointwiseProblem& p, co
 // On the device. T is Half or BFloat16 (tensor cores; C and K multiples of 8, pointers aligned to
 // 16 bytes, else ShapeError) or float (any C and K). Sums in float; x, w, dy, y and dx in T.
 // w [K, C] as it is: nothing is packed. Where a norm is given, it is applied to x as x is loaded.
+// Plans choose the tiles: cuda/pointwise_choice.h.
 namespace cuda {
 
 template <class T>

@@ -20,6 +20,11 @@
 
 namespace dfengine {
 
+namespace cuda {
+struct Choice;
+class Tuner;
+}  // namespace cuda
+
 // Element type of an activation. F64 serves the tests: it is the oracle. F16 and BF16 live on
 // devices only.
 enum class Element { U8, F16, BF16, F32, F64 };
@@ -84,6 +89,12 @@ struct ParamSpec {
 // Train: backward may follow. Infer: forward only, parameters constant between prepare() calls.
 enum class Phase { Train, Infer };
 
+// On a device: which kernel each launch uses, where there are several (kernels/cuda/choice.h).
+// Null: there is one.
+struct KernelChoices {
+  std::shared_ptr<const cuda::Choice> forward, data_gradient, weight_gradient;
+};
+
 // What a layer books for one step, all in bytes.
 struct LayerPlan {
   Index prepared = 0;         // made from the parameters by prepare(); lives as long as the plan
@@ -97,6 +108,7 @@ struct LayerPlan {
   bool dx_overwrites = false;    // backward cannot add to dx: one reader of the input at most
   bool starts_backward = false;  // a loss: backward reads no dy
   bool defers_output = false;    // writes no y: its readers get x[0], and norm_on_load with it
+  KernelChoices choices;
 };
 
 // Where a plan runs.
@@ -107,6 +119,9 @@ struct PlanQuery {
   bool backward = false;  // a backward step will follow
   std::span<const Spec> in;
   Spec out;
+  // On a device: times the kernels to choose from. Null: by the rule.
+  cuda::Tuner* tuner = nullptr;
+  bool norm_on_load = false;  // the first input comes with a LayerIo::norm
 };
 
 // ---- Running ----------------------------------------------------------------------------------
@@ -151,6 +166,7 @@ struct LayerIo {
   std::array<Write, kMaxInputs> dx_write{};
   // On a device a running statistic's entry is where forward puts its next value.
   std::span<void* const> dparams;
+  KernelChoices choices;  // the plan's
 };
 
 // Batch norm's four vectors, folded into the convolution before it.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every test of the CUDA side, on a machine with a GPU: kernels, layers, plans and whole networks, then
 # the same under compute-sanitizer. Works with a build tree carried here (BUILD/tests/test_kernels,
-# BUILD/tests/test_engine) or builds one.
+# test_layers and test_engine) or builds one.
 # Usage: tests/gpu.sh [BUILD]    default build/cuda
 #   SANITIZE=0  leaves compute-sanitizer out
 # Prints passed, failed and skipped; exits 1 when anything failed, 77 where there is no GPU.
@@ -14,9 +14,11 @@ if ! nvidia-smi -L >/dev/null 2>&1; then
   exit 77
 fi
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
-if [ ! -x "$build/tests/test_kernels" ] || [ ! -x "$build/tests/test_engine" ]; then
-  tests/build.sh cuda test_kernels test_engine || exit 1
-fi
+for program in test_kernels test_layers test_engine; do
+  if [ -x "$build/tests/$program" ]; then continue; fi
+  tests/build.sh cuda test_kernels test_layers test_engine || exit 1
+  break
+done
 
 filter='*Device*:CheckFinite*:CudaContext*'
 passed=0 failed=0 skipped=0
@@ -40,6 +42,7 @@ run() {
 }
 
 run kernels "$build/tests/test_kernels" --gtest_filter="$filter"
+run layers "$build/tests/test_layers" --gtest_filter="$filter"
 run networks "$build/tests/test_engine" --gtest_filter="$filter"
 
 if [ "${SANITIZE:-1}" = 1 ]; then

@@ -51,7 +51,10 @@ class PlanBuilder {
       for (ValueId v : n.inputs) in.push_back(plan_.specs_[at(v)]);
       const bool backward = needs_[at(n.output)];
       plan_.backward_.push_back(backward);
-      const PlanQuery query{plan_.phase_, backward, in, plan_.specs_[at(n.output)]};
+      const int maker = plan_.graph_.values()[at(n.inputs[0])].producer;
+      const bool norm_on_load = maker >= 0 && plan_.layers_[at(maker)].defers_output;
+      const PlanQuery query{plan_.phase_,   backward,    in, plan_.specs_[at(n.output)],
+                            options_.tuner, norm_on_load};
       plan_.layers_.push_back(options_.device == DeviceKind::Cpu ? n.layer->plan(query)
                                                                  : n.layer->device_plan(query));
       plan_.prepared_.push_back(plan_.prepared_bytes_);
@@ -227,6 +230,7 @@ Plan Plan::build(const Graph& graph, std::span<const Spec> input_specs,
                  const PlanOptions& options) {
   Plan plan;
   plan.phase_ = options.phase;
+  plan.device_ = options.device;
   if (options.phase == Phase::Infer) {
     plan.graph_ = fold_inference(graph, std::vector<bool>(graph.values().size(), false));
   } else {

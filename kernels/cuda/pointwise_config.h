@@ -2,6 +2,9 @@
 // tests. Every choice gives the same results, up to the order of a sum in float.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "kernels/pointwise_conv.h"
 
 namespace dfengine::cuda {
@@ -37,6 +40,9 @@ struct PointwiseConfig {
   Index blocks = 0;  // at most so many, each taking tiles in turn
 };
 PointwiseConfig choose_config(Index rows, Index columns, Index depth);
+// The rule's choice, then every other tile that computes at most twice the results asked for.
+std::vector<PointwiseConfig> candidate_configs(Index rows, Index columns, Index depth);
+std::string name_of(const PointwiseConfig& config);  // "128x96x16"
 
 // Tiles of the weight gradient, dw[k, c]: k x c.
 enum class PointwiseWeightTile { k32x32, k32x192, k192x32, k64x192, k192x64, k96x192, k192x96 };
@@ -56,6 +62,10 @@ struct PointwiseWeightConfig {
   }
 };
 PointwiseWeightConfig choose_weight_config(const PointwiseProblem& p);
+// The rule's choice, then every other tile that computes at most twice the results asked for, with
+// one, two and four rounds of blocks.
+std::vector<PointwiseWeightConfig> candidate_weight_configs(const PointwiseProblem& p);
+std::string name_of(const PointwiseWeightConfig& config);  // "64x192x32/66": in 66 parts
 
 // The kernels of kernels/pointwise_conv.h for Half and BFloat16, cut as told.
 template <class T>

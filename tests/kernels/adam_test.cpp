@@ -1,81 +1,106 @@
-// Adam and AdamW: five steps of PyTorch, float against double on every instruction set, threads.
+// Adam and AdamW on every target: five steps of PyTorch; float against double, every tail, any
+// schedule.
 #include "kernels/adam.h"
 
 #include <gtest/gtest.h>
 
 #include "tests/kernels/kernel_data.h"
 #include "tests/kernels/kernel_golden.h"
-#include "tests/support/tolerance.h"
 
 namespace dfengine::test {
 namespace {
 
 template <class T>
+void update(const Cpu<T>& on, const AdamProblem& p, Index count, const T* grad, T* w, T* m, T* v) {
+  cpu::adam_update<T>(on.context(), p, count, grad, w, m, v);
+}
+// One block of parameters with one decay; without a loss scale.
+void update(Device<float>, const AdamProblem& p, Index count, const float* grad, float* w, float* m,
+            float* v) {
+  std::vector<cuda::AdamChunk> list;
+  for (Index at = 0; at < count; at += cuda::kAdamChunk)
+    list.push_back({at, static_cast<std::int32_t>(std::min(cuda::kAdamChunk, count - at)),
+                    static_cast<float>(p.weight_decay), false});
+  DeviceStructs<cuda::AdamChunk> chunks(list);
+  DeviceStructs<StepScalars> scalars(
+      std::vector<StepScalars>{{.step = static_cast<std::uint64_t>(p.step - 1)}});
+  DeviceArray<float> rate(Doubles{p.lr});
+  cuda::adam_update<float>(nullptr, p, scalars.data(), rate.data(), chunks.data(),
+                           static_cast<Index>(list.size()), grad, w, m, v, nullptr);
+  cuda::synchronize(nullptr);
+}
+
 struct State {
-  std::vector<T> w, m, v;
+  Doubles w, m, v;
 
-  explicit State(std::vector<T> start) : w(std::move(start)), m(w.size(), 0), v(w.size(), 0) {}
+  explicit State(Doubles start) : w(std::move(start)), m(w.size(), 0), v(w.size(), 0) {}
+  bool operator==(const State&) const = default;
 
-  void step(const AdamProblem& p, const std::vector<T>& gradient, int threads = 1) {
-    cpu::ThreadPool pool(threads);
-    cpu::adam_update<T>({pool}, p, static_cast<Index>(w.size()), gradient.data(), w.data(),
-                        m.data(), v.data());
+  template <class Target>
+  void step(const Target& on, const AdamProblem& p, const Doubles& gradient) {
+    ValuesOn<Target> g(gradient), ws(w), ms(m), vs(v);
+    update(on, p, static_cast<Index>(w.size()), g.data(), ws.data(), ms.data(), vs.data());
+    w = ws.values();
+    m = ms.values();
+    v = vs.values();
   }
 };
 
-template <class T>
-void expect_near(const State<T>& got, const State<double>& want, double steps) {
+template <class Target>
+void expect_near(const State& got, const State& want, double steps) {
   // Every step adds a few roundings of w, m and v, all of them of order 1.
-  const double allowed = tolerance<T>(steps * 4, largest(want.w, 1));
+  const double allowed = tolerance<typename Target::Value>(steps * 4, largest(want.w, 1));
   expect_all_near(got.w, want.w, allowed, "w");
   expect_all_near(got.m, want.m, allowed, "m");
   expect_all_near(got.v, want.v, allowed, "v");
 }
 
-template <class T>
-void expect_golden(const nlohmann::json& golden) {
-  AdamProblem p{.lr = golden.at("lr"),
-                .beta1 = golden.at("betas")[0],
-                .beta2 = golden.at("betas")[1],
-                .eps = golden.at("eps"),
-                .weight_decay = golden.at("weight_decay"),
-                .decoupled = golden.at("decoupled"),
-                .step = 0};
-  State<T> state(golden_values<T>(golden, "w_in"));
-  for (const nlohmann::json& gradient : golden.at("gradients")) {
-    ++p.step;
-    state.step(p, gradient.get<std::vector<T>>());
-  }
-  State<double> want(golden_values<double>(golden, "w"));
-  want.m = golden_values<double>(golden, "m");
-  want.v = golden_values<double>(golden, "v");
-  expect_near(state, want, static_cast<double>(p.step));
+template <class Target>
+class Adam : public OnTarget<Target> {};
+TYPED_TEST_SUITE(Adam, HeadTargets, TargetNames);
+
+TYPED_TEST(Adam, FiveStepsEqualPyTorch) {
+  for (const nlohmann::json& golden : kernel_golden("adam"))
+    for_each_code<TypeParam>([&] {
+      AdamProblem p{.lr = golden.at("lr"),
+                    .beta1 = golden.at("betas")[0],
+                    .beta2 = golden.at("betas")[1],
+                    .eps = golden.at("eps"),
+                    .weight_decay = golden.at("weight_decay"),
+                    .decoupled = golden.at("decoupled"),
+                    .step = 0};
+      State state(golden_values<double>(golden, "w_in"));
+      for (const nlohmann::json& gradient : golden.at("gradients")) {
+        ++p.step;
+        state.step(TypeParam{}, p, gradient.get<Doubles>());
+      }
+      State want(golden_values<double>(golden, "w"));
+      want.m = golden_values<double>(golden, "m");
+      want.v = golden_values<double>(golden, "v");
+      expect_near<TypeParam>(state, want, static_cast<double>(p.step));
+    });
 }
 
-TEST(Adam, FiveStepsEqualPyTorch) {
-  for (const nlohmann::json& golden : kernel_golden("adam")) {
-    expect_golden<double>(golden);
-    for_each_isa([&] { expect_golden<float>(golden); });
-  }
-}
+template <class Target>
+class AdamRounded : public OnTarget<Target> {};
+TYPED_TEST_SUITE(AdamRounded, FloatTargets, TargetNames);
 
-TEST(Adam, FloatEqualsDoubleForEveryTailAndAnyThreads) {
-  for (bool decoupled : {false, true}) {
+TYPED_TEST(AdamRounded, EqualsDoubleForEveryTailAndSchedule) {
+  for (bool decoupled : {false, true})
     for (Index count : {1, 3, 8, 16, 24, 33, 96, 40001}) {
       const AdamProblem p{.weight_decay = 0.01, .decoupled = decoupled, .step = 3};
-      const auto w = random_values<double>(count, 1), g = random_values<double>(count, 2);
-      State<double> want(w);
-      want.step(p, g);
-      for_each_isa([&] {
-        State<float> one({w.begin(), w.end()}), three = one;
-        one.step(p, {g.begin(), g.end()});
-        three.step(p, {g.begin(), g.end()}, 3);
-        expect_near(one, want, 1);
-        EXPECT_EQ(one.w, three.w);
-        EXPECT_EQ(one.v, three.v);
+      const Doubles w = random_uniform<double>(count, 1), g = random_uniform<double>(count, 2);
+      State want(w);
+      want.step(Cpu<double>{}, p, g);
+      for_each_code<TypeParam>([&] {
+        const State got = same_for_every_schedule<TypeParam>([&](const TypeParam& on) {
+          State state(w);
+          state.step(on, p, g);
+          return state;
+        });
+        expect_near<TypeParam>(got, want, 1);
       });
     }
-  }
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// A batch norm problem with data, in float or double, for the tests of kernels/batch_norm.h.
+// A batch norm problem with data and its kernels on any target, for the tests of
+// kernels/batch_norm.h.
 #pragma once
 
 #include <cmath>
@@ -12,44 +13,29 @@ namespace dfengine::test {
 inline constexpr Activation kActivations[] = {Activation::None, Activation::Relu,
                                               Activation::Relu6};
 
-template <class T>
 struct BatchNormCase {
   BatchNormProblem p;
-  std::vector<T> x, dy, gamma, beta, mean_in, var_in;
+  Doubles x, dy, gamma, beta, mean_in, var_in;
 
   static BatchNormCase random(Index m, Index c, Activation act, std::uint64_t seed) {
     return {.p = BatchNormProblem::make(m, c, 1e-3, 0.2, act),
-            .x = random_values<T>(m * c, seed, -2, 3),
-            .dy = random_values<T>(m * c, seed + 1),
-            .gamma = random_values<T>(c, seed + 2, -1, 4),
-            .beta = random_values<T>(c, seed + 3, -1, 5),
-            .mean_in = random_values<T>(c, seed + 4),
-            .var_in = random_values<T>(c, seed + 5, 0.5, 2)};
-  }
-
-  template <class U>
-  BatchNormCase<U> as() const {
-    const auto convert = [](const std::vector<T>& v) { return std::vector<U>(v.begin(), v.end()); };
-    return {p,
-            convert(x),
-            convert(dy),
-            convert(gamma),
-            convert(beta),
-            convert(mean_in),
-            convert(var_in)};
+            .x = random_uniform<double>(m * c, seed, -2, 3),
+            .dy = random_uniform<double>(m * c, seed + 1),
+            .gamma = random_uniform<double>(c, seed + 2, -1, 4),
+            .beta = random_uniform<double>(c, seed + 3, -1, 5),
+            .mean_in = random_uniform<double>(c, seed + 4),
+            .var_in = random_uniform<double>(c, seed + 5, 0.5, 2)};
   }
 
   // gamma * xhat + beta of element i for the given statistics, in double.
-  double before_activation(std::size_t i, const std::vector<double>& mean,
-                           const std::vector<double>& rstd) const {
+  double before_activation(std::size_t i, const Doubles& mean, const Doubles& rstd) const {
     const std::size_t c = i % static_cast<std::size_t>(p.c);
     return gamma[c] * (x[i] - mean[c]) * rstd[c] + beta[c];
   }
 
   // Takes the gradient away wherever the value is so near to a kink that rounding, or a step of a
   // central difference, may cross it.
-  void clear_gradient_near_kinks(const std::vector<double>& mean, const std::vector<double>& rstd,
-                                 double margin) {
+  void clear_gradient_near_kinks(const Doubles& mean, const Doubles& rstd, double margin) {
     for (std::size_t i = 0; i < dy.size(); ++i) {
       const double z = before_activation(i, mean, rstd);
       if (std::abs(z) < margin || std::abs(z - 6) < margin) dy[i] = 0;
@@ -57,67 +43,114 @@ struct BatchNormCase {
   }
 };
 
-template <class T>
-struct BatchNormForward {
-  std::vector<T> y, mean, rstd, running_mean, running_var;
-};
-
-template <class T>
-std::vector<T> batch_norm_scratch_buffer(const BatchNormProblem& p) {
-  // NaN: a kernel that reads what it has not written shows.
-  return std::vector<T>(static_cast<std::size_t>(cpu::batch_norm_scratch(p)),
-                        static_cast<T>(std::nan("")));
-}
-
-template <class T>
-BatchNormForward<T> forward(const BatchNormCase<T>& d, int threads = 1) {
-  cpu::ThreadPool pool(threads);
-  BatchNormForward<T> out{d.x, d.beta, d.beta, d.mean_in, d.var_in};
-  std::vector<T> scratch = batch_norm_scratch_buffer<T>(d.p);
-  cpu::batch_norm_forward({pool}, d.p, d.x.data(), d.gamma.data(), d.beta.data(),
-                          out.running_mean.data(), out.running_var.data(), scratch.data(),
-                          out.mean.data(), out.rstd.data(), out.y.data());
-  return out;
-}
-
-template <class T>
-std::vector<T> frozen_forward(const BatchNormCase<T>& d, int threads = 1) {
-  cpu::ThreadPool pool(threads);
-  std::vector<T> y(d.x.size());
-  cpu::batch_norm_frozen_forward({pool}, d.p, d.x.data(), d.gamma.data(), d.beta.data(),
-                                 d.mean_in.data(), d.var_in.data(), y.data());
-  return y;
-}
-
-template <class T>
-struct BatchNormBackward {
-  std::vector<T> dgamma, dbeta, dx;
-};
-
-// Statistics are saved mean and rstd, or with Frozen the running mean and variance.
+// Statistics are those of the batch, or with Frozen the running mean and variance.
 enum class Form { Batch, Frozen };
 
+// ---- Calling conventions: all that the tests below know of them ------------------------------
+
 template <class T>
-BatchNormBackward<T> backward(const BatchNormCase<T>& d, Form form, const std::vector<T>& mean,
-                              const std::vector<T>& spread, Write write = Write::Overwrite,
-                              int threads = 1, bool want_dx = true) {
-  cpu::ThreadPool pool(threads);
-  // dgamma and dbeta start at 2: Accumulate must add, Overwrite must not.
-  BatchNormBackward<T> out{std::vector<T>(d.gamma.size(), 2), std::vector<T>(d.gamma.size(), 2),
-                           d.dy};
-  std::vector<T> scratch = batch_norm_scratch_buffer<T>(d.p);
-  const auto kernel =
-      form == Form::Batch ? cpu::batch_norm_backward<T> : cpu::batch_norm_frozen_backward<T>;
-  // dx may be dy: out.dx starts as dy and is both.
-  const T* dy = want_dx ? out.dx.data() : d.dy.data();
-  kernel({pool}, d.p, d.x.data(), dy, d.gamma.data(), d.beta.data(), mean.data(), spread.data(),
-         scratch.data(), write, out.dgamma.data(), out.dbeta.data(),
-         want_dx ? out.dx.data() : nullptr);
-  return out;
+Index scratch_count(Cpu<T>, const BatchNormProblem& p) {
+  return cpu::batch_norm_scratch(p);
+}
+template <class T>
+Index scratch_count(Device<T>, const BatchNormProblem& p) {
+  return cuda::batch_norm_scratch(p);
 }
 
-inline std::vector<double> rstd_of(const std::vector<double>& var, double eps) {
-  std::vector<double> rstd;
+// The CPU moves the running statistics in place, a device beside them.
+template <class T>
+void launch_forward(const Cpu<T>& on, const BatchNormProblem& p, const T* x, const T* gamma,
+                    const T* beta, const T* running_mean, const T* running_var, T* next_mean,
+                    T* next_var, T* scratch, T* mean, T* rstd, T* y) {
+  std::copy(running_mean, running_mean + p.c, next_mean);
+  std::copy(running_var, running_var + p.c, next_var);
+  cpu::batch_norm_forward<T>(on.context(), p, x, gamma, beta, next_mean, next_var, scratch, mean,
+                             rstd, y);
+}
+template <class T, class... Rest>
+void launch_forward(Device<T>, const BatchNormProblem& p, Rest... rest) {
+  cuda::batch_norm_forward<T>(nullptr, p, rest...);
+}
+
+template <class T, class... Rest>
+void launch_frozen_forward(const Cpu<T>& on, const BatchNormProblem& p, Rest... rest) {
+  cpu::batch_norm_frozen_forward<T>(on.context(), p, rest...);
+}
+template <class T, class... Rest>
+void launch_frozen_forward(Device<T>, const BatchNormProblem& p, Rest... rest) {
+  cuda::batch_norm_frozen_forward<T>(nullptr, p, rest...);
+}
+
+// statistics: mean and rstd, or with Form::Frozen mean and variance. Devices always overwrite.
+template <class T>
+void launch_backward(const Cpu<T>& on, Form form, const BatchNormProblem& p, const T* x,
+                     const T* dy, const T* gamma, const T* beta, const T* mean, const T* spread,
+                     T* scratch, Write write, T* dgamma, T* dbeta, T* dx) {
+  const auto kernel =
+      form == Form::Batch ? cpu::batch_norm_backward<T> : cpu::batch_norm_frozen_backward<T>;
+  kernel(on.context(), p, x, dy, gamma, beta, mean, spread, scratch, write, dgamma, dbeta, dx);
+}
+template <class T>
+void launch_backward(Device<T>, Form form, const BatchNormProblem& p, const T* x, const T* dy,
+                     const float* gamma, const float* beta, const float* mean, const float* spread,
+                     float* scratch, Write, float* dgamma, float* dbeta, T* dx) {
+  const auto kernel =
+      form == Form::Batch ? cuda::batch_norm_backward<T> : cuda::batch_norm_frozen_backward<T>;
+  kernel(nullptr, p, x, dy, gamma, beta, mean, spread, scratch, dgamma, dbeta, dx);
+}
+
+// ---- Results in double --------------------------------------------------------------------------
+
+struct BatchNormForward {
+  Doubles y, mean, rstd, next_mean, next_var;
+  bool operator==(const BatchNormForward&) const = default;
+};
+
+struct BatchNormBackward {
+  Doubles dgamma, dbeta, dx;
+  bool operator==(const BatchNormBackward&) const = default;
+};
+
+template <class Target>
+BatchNormForward forward(const Target& on, const BatchNormCase& d) {
+  ValuesOn<Target> x(d.x), y(static_cast<Index>(d.x.size()));
+  SumsOn<Target> gamma(d.gamma), beta(d.beta), mean_in(d.mean_in), var_in(d.var_in),
+      next_mean(d.p.c), next_var(d.p.c), scratch(scratch_count(on, d.p)), mean(d.p.c), rstd(d.p.c);
+  launch_forward(on, d.p, x.data(), gamma.data(), beta.data(), mean_in.data(), var_in.data(),
+                 next_mean.data(), next_var.data(), scratch.data(), mean.data(), rstd.data(),
+                 y.data());
+  scratch.values();
+  return {y.values(), mean.values(), rstd.values(), next_mean.values(), next_var.values()};
+}
+
+template <class Target>
+Doubles frozen_forward(const Target& on, const BatchNormCase& d) {
+  ValuesOn<Target> x(d.x), y(static_cast<Index>(d.x.size()));
+  SumsOn<Target> gamma(d.gamma), beta(d.beta), mean(d.mean_in), var(d.var_in);
+  launch_frozen_forward(on, d.p, x.data(), gamma.data(), beta.data(), mean.data(), var.data(),
+                        y.data());
+  return y.values();
+}
+
+// dx lies in dy's memory; without dx it is dy, unchanged. dgamma and dbeta start at 2: Accumulate
+// must add (on the CPU, devices always overwrite), Overwrite must not.
+template <class Target>
+BatchNormBackward backward(const Target& on, const BatchNormCase& d, Form form,
+                           const Doubles& mean_at, const Doubles& spread_at,
+                           Write write = Write::Overwrite, bool want_dx = true) {
+  ValuesOn<Target> x(d.x), dy(d.dy);
+  SumsOn<Target> gamma(d.gamma), beta(d.beta), mean(mean_at), spread(spread_at),
+      scratch(scratch_count(on, d.p)), dgamma(Doubles(d.gamma.size(), 2)),
+      dbeta(Doubles(d.beta.size(), 2));
+  launch_backward(on, form, d.p, x.data(), dy.data(), gamma.data(), beta.data(), mean.data(),
+                  spread.data(), scratch.data(), write, dgamma.data(), dbeta.data(),
+                  want_dx ? dy.data() : nullptr);
+  scratch.values();
+  return {dgamma.values(), dbeta.values(), dy.values()};
+}
+
+inline Doubles rstd_of(const Doubles& var, double eps) {
+  Doubles rstd;
   for (double v : var) rstd.push_back(1 / std::sqrt(v + eps));
   return rstd;
 }
@@ -127,10 +160,9 @@ struct Magnitudes {
   double y = 0, dgamma = 2, dbeta = 2, dx = 0;
 };
 
-inline Magnitudes magnitudes(const BatchNormCase<double>& d, const std::vector<double>& mean,
-                             const std::vector<double>& rstd) {
+inline Magnitudes magnitudes(const BatchNormCase& d, const Doubles& mean, const Doubles& rstd) {
   const auto channels = static_cast<std::size_t>(d.p.c);
-  std::vector<double> g(channels, 0), g_xhat(channels, 0), xhat(channels, 0);
+  Doubles g(channels, 0), g_xhat(channels, 0), xhat(channels, 0);
   Magnitudes out;
   for (std::size_t i = 0; i < d.x.size(); ++i) {
     const std::size_t c = i % channels;

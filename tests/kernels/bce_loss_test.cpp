@@ -1,4 +1,5 @@
-// Binary cross-entropy: PyTorch golden, central differences, logits far out.
+// Binary cross-entropy on every target: PyTorch golden, logits far out, NaN; central differences of
+// the double kernels, which the others are compared with.
 #include "kernels/bce_loss.h"
 
 #include <gtest/gtest.h>
@@ -6,65 +7,99 @@
 #include "kernels/error.h"
 #include "tests/kernels/kernel_data.h"
 #include "tests/kernels/kernel_golden.h"
-#include "tests/support/tolerance.h"
 
 namespace dfengine::test {
 namespace {
 
 template <class T>
-void expect_golden() {
-  const auto golden = kernel_golden("bce");
-  const auto z = golden_values<T>(golden, "logits"), t = golden_values<T>(golden, "targets");
-  const auto n = static_cast<Index>(z.size());
-  cpu::ThreadPool pool(1);
-  T loss = 0;
-  std::vector<T> dz(z.size());
-  cpu::bce_forward<T>({pool}, n, z.data(), t.data(), &loss);
-  cpu::bce_backward<T>({pool}, n, z.data(), t.data(), dz.data());
-  const double want = golden.at("loss");
-  EXPECT_NEAR(loss, want, (tolerance<T>(static_cast<double>(n), want)));
-  expect_all_near(dz, golden_values<double>(golden, "dlogits"),
-                  tolerance<T>(1, 1 / static_cast<double>(n)), "dlogits");
+void forward(const Cpu<T>& on, Index n, const T* z, const T* t, T* loss) {
+  cpu::bce_forward<T>(on.context(), n, z, t, loss);
+}
+template <class T>
+void backward(const Cpu<T>& on, Index n, const T* z, const T* t, T* dz) {
+  cpu::bce_backward<T>(on.context(), n, z, t, dz);
 }
 
-TEST(BceLoss, EqualsPyTorch) {
-  expect_golden<float>();
-  expect_golden<double>();
+void forward(Device<float>, Index n, const float* z, const float* t, float* loss) {
+  cuda::bce_forward(nullptr, n, z, t, loss);
+}
+// With a loss scale of 1.
+void backward(Device<float>, Index n, const float* z, const float* t, float* dz) {
+  DeviceStructs<StepScalars> scalars(std::vector<StepScalars>{{.loss_scale = 1.0f}});
+  cuda::bce_backward(nullptr, n, z, t, scalars.data(), dz);
+  cuda::synchronize(nullptr);
+}
+
+struct Results {
+  double loss;
+  Doubles dz;
+};
+
+template <class Target>
+Results run(const Target& on, const Doubles& logits, const Doubles& targets) {
+  const auto n = static_cast<Index>(logits.size());
+  ValuesOn<Target> z(logits), t(targets), loss(Index{1}), dz(n);
+  forward(on, n, z.data(), t.data(), loss.data());
+  backward(on, n, z.data(), t.data(), dz.data());
+  return {loss.values()[0], dz.values()};
+}
+
+template <class Target>
+class BceLoss : public OnTarget<Target> {};
+TYPED_TEST_SUITE(BceLoss, HeadTargets, TargetNames);
+
+TYPED_TEST(BceLoss, EqualsPyTorch) {
+  using T = typename TypeParam::Value;
+  const auto golden = kernel_golden("bce");
+  const auto z = golden_values<double>(golden, "logits");
+  const Results got = run(TypeParam{}, z, golden_values<double>(golden, "targets"));
+  const double want = golden.at("loss"), n = static_cast<double>(z.size());
+  EXPECT_NEAR(got.loss, want, tolerance<T>(n, want));
+  expect_all_near(got.dz, golden_values<double>(golden, "dlogits"), tolerance<T>(1, 1 / n),
+                  "dlogits");
+}
+
+TYPED_TEST(BceLoss, ShowsNanAndRefusesAnEmptyBatch) {
+  EXPECT_THROW(run(TypeParam{}, {}, {}), ShapeError);
+  ValuesOn<TypeParam> none(Index{1});
+  EXPECT_THROW(backward(TypeParam{}, 0, none.data(), none.data(), none.data()), ShapeError);
+  const Results got = run(TypeParam{}, {1, std::nan(""), 2}, {1, 1, 1});
+  EXPECT_TRUE(std::isnan(got.loss));
+  EXPECT_TRUE(std::isnan(got.dz[1]));
+  EXPECT_FALSE(std::isnan(got.dz[0]));
+}
+
+template <class Target>
+class BceLossRounded : public OnTarget<Target> {};
+TYPED_TEST_SUITE(BceLossRounded, FloatTargets, TargetNames);
+
+TYPED_TEST(BceLossRounded, EqualsDoubleFarOut) {
+  for (Index n : {1, 3, 255, 600}) {
+    const auto z = random_uniform<double>(n, 5, -90, 90);
+    const auto t = random_integers<double>(n, 6, 0, 1);
+    const Results want = run(Cpu<double>{}, z, t);
+    for_each_schedule<TypeParam>([&](const TypeParam& on) {
+      const Results got = run(on, z, t);
+      EXPECT_NEAR(got.loss, want.loss, tolerance<float>(static_cast<double>(n), 91));
+      expect_all_near(got.dz, want.dz, tolerance<float>(4, 2.0 / static_cast<double>(n)), "dz");
+    });
+  }
 }
 
 TEST(BceLoss, GradientsEqualCentralDifferences) {
   constexpr double kStep = 1e-5;
-  constexpr Index kCount = 11;
-  auto z = random_values<double>(kCount, 1, -4, 4);
-  const auto t = random_integers<double>(kCount, 2, 0, 1);
-  cpu::ThreadPool pool(1);
-  std::vector<double> dz(z.size());
-  cpu::bce_backward<double>({pool}, kCount, z.data(), t.data(), dz.data());
-  const auto loss = [&] {
-    double value = 0;
-    cpu::bce_forward<double>({pool}, kCount, z.data(), t.data(), &value);
-    return value;
-  };
+  auto z = random_uniform<double>(11, 1, -4, 4);
+  const auto t = random_integers<double>(11, 2, 0, 1);
+  const Doubles dz = run(Cpu<double>{}, z, t).dz;
   for (std::size_t i = 0; i < z.size(); ++i) {
     const double before = z[i];
     z[i] = before + kStep;
-    const double high = loss();
+    const double high = run(Cpu<double>{}, z, t).loss;
     z[i] = before - kStep;
-    const double low = loss();
+    const double low = run(Cpu<double>{}, z, t).loss;
     z[i] = before;
     EXPECT_NEAR(dz[i], (high - low) / (2 * kStep), gradcheck_tolerance(kStep));
   }
-}
-
-TEST(BceLoss, RefusesAnEmptyBatchAndShowsNan) {
-  cpu::ThreadPool pool(1);
-  float z = std::nanf(""), t = 1, loss = 0, dz = 0;
-  EXPECT_THROW(cpu::bce_forward<float>({pool}, 0, &z, &t, &loss), ShapeError);
-  EXPECT_THROW(cpu::bce_backward<float>({pool}, 0, &z, &t, &dz), ShapeError);
-  cpu::bce_forward<float>({pool}, 1, &z, &t, &loss);
-  cpu::bce_backward<float>({pool}, 1, &z, &t, &dz);
-  EXPECT_TRUE(std::isnan(loss));
-  EXPECT_TRUE(std::isnan(dz));
 }
 
 }  // namespace

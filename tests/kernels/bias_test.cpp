@@ -1,84 +1,65 @@
-// Bias gradient: exact on whole numbers, float near double, any number of threads.
+// Bias gradient on every target: exact on whole numbers, near the plain sum, any schedule.
 #include "kernels/bias.h"
 
 #include <gtest/gtest.h>
 
-#include <vector>
+#include "tests/kernels/kernel_data.h"
 
-#include "tests/support/device.h"
-#include "tests/support/random_data.h"
-#include "tests/support/tolerance.h"
-
-namespace dfengine::cpu {
+namespace dfengine::test {
 namespace {
 
-constexpr Index kRows[] = {1, 2, 49, 300};
-constexpr Index kChannels[] = {1, 3, 16, 63, 64, 65, 130};
-
 template <class T>
-std::vector<T> run(Index m, Index c, const std::vector<T>& dy, std::vector<T> db, Write write,
-                   int threads) {
-  ThreadPool pool(threads);
-  bias_backward<T>({pool}, m, c, dy.data(), write, db.data());
-  return db;
+void backward(const Cpu<T>& on, Index m, Index c, const T* dy, Write write, T* db) {
+  cpu::bias_backward<T>(on.context(), m, c, dy, write, db);
 }
-
-template <class T>
-void check_whole_numbers() {
-  for (Index m : kRows) {
-    for (Index c : kChannels) {
-      const auto dy = test::random_integers<T>(m * c, 1);
-      const auto before = test::random_integers<T>(c, 2);
-      for (Write write : {Write::Overwrite, Write::Accumulate}) {
-        std::vector<T> want(before);
-        for (Index j = 0; j < c; ++j) {
-          T& sum = want[static_cast<std::size_t>(j)];
-          if (write == Write::Overwrite) sum = 0;
-          for (Index i = 0; i < m; ++i) sum += dy[static_cast<std::size_t>(i * c + j)];
-        }
-        for (int threads : {1, 3}) EXPECT_EQ(run(m, c, dy, before, write, threads), want);
-      }
-    }
-  }
-}
-
-TEST(BiasBackward, IsExactOnWholeNumbers) {
-  check_whole_numbers<float>();
-  check_whole_numbers<double>();
-}
-
-TEST(BiasBackward, FloatEqualsDouble) {
-  const Index m = 2000, c = 70;
-  const auto dy = test::random_uniform<float>(m * c, 1);
-  const std::vector<float> zero(static_cast<std::size_t>(c));
-  const auto got = run<float>(m, c, dy, zero, Write::Overwrite, 1);
-  const auto want = run<double>(m, c, test::converted<double>(dy), test::converted<double>(zero),
-                                Write::Overwrite, 1);
-  const double allowed = test::tolerance<float>(m, m);
-  for (std::size_t j = 0; j < got.size(); ++j)
-    EXPECT_NEAR(static_cast<double>(got[j]), want[j], allowed);
-}
-
-std::vector<double> run_on_device(Index m, Index c, const std::vector<double>& dy) {
-  test::DeviceArray<float> from(dy), scratch(cuda::bias_scratch(m, c)), db(c);
-  cuda::bias_backward(nullptr, m, c, from.data(), scratch.data(), db.data());
+// Devices always overwrite.
+void backward(Device<float>, Index m, Index c, const float* dy, Write, float* db) {
+  DeviceArray<float> scratch(cuda::bias_scratch(m, c));
+  cuda::bias_backward(nullptr, m, c, dy, scratch.data(), db);
   scratch.values();
+}
+
+template <class Target>
+Doubles run(const Target& on, Index m, Index c, const Doubles& gradient, Write write,
+            const Doubles& before) {
+  ValuesOn<Target> dy(gradient), db(before);
+  backward(on, m, c, dy.data(), write, db.data());
   return db.values();
 }
 
-TEST(BiasBackward, DeviceIsExactOnWholeNumbers) {
-  DF_NEEDS_DEVICE();
-  test::for_each_thread_order([] {
-    for (Index m : {1, 7, 512, 513}) {
-      for (Index c : {1, 33, 64}) {
-        const auto dy = test::random_integers<double>(m * c, 1);
-        const std::vector<double> nothing(static_cast<std::size_t>(c));
-        EXPECT_EQ(run_on_device(m, c, dy), run(m, c, dy, nothing, Write::Overwrite, 1))
-            << m << " x " << c;
+Doubles formula(Index m, Index c, const Doubles& dy, Write write, const Doubles& before) {
+  Doubles db = write == Write::Accumulate ? before : Doubles(before.size(), 0.0);
+  for (Index i = 0; i < m * c; ++i)
+    db[static_cast<std::size_t>(i % c)] += dy[static_cast<std::size_t>(i)];
+  return db;
+}
+
+template <class Target>
+class BiasBackward : public OnTarget<Target> {};
+TYPED_TEST_SUITE(BiasBackward, HeadTargets, TargetNames);
+
+TYPED_TEST(BiasBackward, IsExactOnWholeNumbers) {
+  for (Index m : {1, 2, 7, 49, 300, 512, 513})
+    for (Index c : {1, 3, 16, 33, 63, 64, 65, 130})
+      for (Write write : {Write::Overwrite, Write::Accumulate}) {
+        if (TypeParam::kOnDevice && write == Write::Accumulate) continue;
+        const Doubles dy = random_integers<double>(m * c, 1),
+                      before = random_integers<double>(c, 2);
+        const Doubles want = formula(m, c, dy, write, before);
+        for_each_schedule<TypeParam>([&](const TypeParam& on) {
+          EXPECT_EQ(run(on, m, c, dy, write, before), want) << m << " x " << c;
+        });
       }
-    }
-  });
+}
+
+TYPED_TEST(BiasBackward, NearTheFormulaWithTheSameBitsForEverySchedule) {
+  const Index m = 2000, c = 70;
+  const Doubles dy = random_uniform<double>(m * c, 1), before(static_cast<std::size_t>(c), 0.0);
+  const Doubles got = same_for_every_schedule<TypeParam>(
+      [&](const TypeParam& on) { return run(on, m, c, dy, Write::Overwrite, before); });
+  expect_close<TypeParam>(got, formula(m, c, dy, Write::Overwrite, before), m,
+                          Doubles(before.size(), m), "db");
 }
 
 }  // namespace
-}  // namespace dfengine::cpu
+}  // namespace dfengine::test

@@ -1,11 +1,11 @@
-// Dropout: each element's draw is the documented one, backward repeats it, threads do not matter.
+// Dropout on every target: each element's draw is the documented one, backward repeats it, whatever
+// the schedule.
 #include "kernels/dropout.h"
 
 #include <gtest/gtest.h>
 
 #include "kernels/error.h"
 #include "tests/kernels/kernel_data.h"
-#include "tests/support/tolerance.h"
 
 namespace dfengine::test {
 namespace {
@@ -13,32 +13,65 @@ namespace {
 constexpr std::uint64_t kSeed = 77, kStep = 5;
 
 template <class T>
-void expect_documented_draws(Index count, double rate, int threads) {
-  cpu::ThreadPool pool(threads);
-  const auto x = random_values<T>(count, 1, 1, 2);
-  std::vector<T> y = x, dx = x, sum(x.size(), 3);
-  cpu::dropout_forward<T>({pool}, count, rate, kSeed, kStep, y.data(), y.data());
-  cpu::dropout_backward<T>({pool}, count, rate, kSeed, kStep, dx.data(), Write::Overwrite,
-                           dx.data());
-  cpu::dropout_backward<T>({pool}, count, rate, kSeed, kStep, x.data(), Write::Accumulate,
-                           sum.data());
-  Random draws(kSeed, RandomStream::Dropout, kStep);
-  const T scale = static_cast<T>(1 / (1 - rate));
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    ASSERT_EQ(y[i], draws.uniform() >= rate ? x[i] * scale : 0) << i;
-    ASSERT_EQ(sum[i], 3 + y[i]) << i;
-  }
-  EXPECT_EQ(dx, y);
+void forward(const Cpu<T>& on, Index count, double rate, const T* x, T* y) {
+  cpu::dropout_forward<T>(on.context(), count, rate, kSeed, kStep, x, y);
+}
+template <class T>
+void backward(const Cpu<T>& on, Index count, double rate, const T* dy, Write write, T* dx) {
+  cpu::dropout_backward<T>(on.context(), count, rate, kSeed, kStep, dy, write, dx);
 }
 
-TEST(Dropout, DrawsAreTheDocumentedOnes) {
-  for (Index count : {0, 1, 3, 4, 5, 4096, 10001}) {
-    for (double rate : {0.0, 0.25, 0.5}) {
-      for (int threads : {1, 2, 3}) {
-        expect_documented_draws<float>(count, rate, threads);
-        expect_documented_draws<double>(count, rate, threads);
-      }
-    }
+const std::vector<StepScalars> kScalars{{.seed = kSeed, .step = kStep}};
+
+void forward(Device<float>, Index count, double rate, const float* x, float* y) {
+  DeviceStructs<StepScalars> scalars(kScalars);
+  cuda::dropout_forward(nullptr, count, rate, scalars.data(), x, y);
+  cuda::synchronize(nullptr);
+}
+void backward(Device<float>, Index count, double rate, const float* dy, Write write, float* dx) {
+  DeviceStructs<StepScalars> scalars(kScalars);
+  cuda::dropout_backward(nullptr, count, rate, scalars.data(), dy, write, dx);
+  cuda::synchronize(nullptr);
+}
+
+template <class Target>
+class Dropout : public OnTarget<Target> {};
+TYPED_TEST_SUITE(Dropout, HeadTargets, TargetNames);
+
+template <class Target>
+void expect_documented_draws(const Target& on, Index count, double rate) {
+  using T = typename Target::Value;
+  const Doubles at = random_uniform<double>(count, 1, 1, 2);
+  ValuesOn<Target> x(at), apart(count), y(at), dx(at), sum(Doubles(at.size(), 3));
+  forward(on, count, rate, x.data(), apart.data());
+  forward(on, count, rate, y.data(), y.data());
+  backward(on, count, rate, dx.data(), Write::Overwrite, dx.data());
+  backward(on, count, rate, x.data(), Write::Accumulate, sum.data());
+  Random draws(kSeed, RandomStream::Dropout, kStep);
+  const T scale = static_cast<T>(1 / (1 - rate));
+  const Doubles ys = y.values(), sums = sum.values();
+  for (std::size_t i = 0; i < ys.size(); ++i) {
+    const T kept = draws.uniform() >= rate ? static_cast<T>(at[i]) * scale : T(0);
+    ASSERT_EQ(ys[i], kept) << i;
+    // A GPU may add without rounding the product first.
+    ASSERT_NEAR(sums[i], T(3) + kept, tolerance<T>(1, 3 + kept)) << i;
+  }
+  EXPECT_EQ(apart.values(), ys) << "y is not x";
+  EXPECT_EQ(dx.values(), ys);
+}
+
+TYPED_TEST(Dropout, DrawsAreTheDocumentedOnes) {
+  for (Index count : {0, 1, 3, 4, 5, 6, 1280 * 3, 4096, 10001})
+    for (double rate : {0.0, 0.2, 0.25, 0.5})
+      for_each_schedule<TypeParam>(
+          [&](const TypeParam& on) { expect_documented_draws(on, count, rate); });
+}
+
+TYPED_TEST(Dropout, RefusesSenselessRates) {
+  ValuesOn<TypeParam> x(Index{1});
+  for (double rate : {-0.1, 1.0, std::nan("")}) {
+    EXPECT_THROW(forward(TypeParam{}, 1, rate, x.data(), x.data()), UsageError);
+    EXPECT_THROW(backward(TypeParam{}, 1, rate, x.data(), Write::Overwrite, x.data()), UsageError);
   }
 }
 
@@ -46,20 +79,13 @@ TEST(Dropout, KeepsTheShareAndTheMean) {
   constexpr Index kCount = 40000;
   constexpr double kRate = 0.3;
   cpu::ThreadPool pool(1);
-  std::vector<double> ones(kCount, 1), y(kCount), next(kCount);
+  Doubles ones(kCount, 1), y(kCount), next(kCount);
   cpu::dropout_forward<double>({pool}, kCount, kRate, kSeed, kStep, ones.data(), y.data());
   cpu::dropout_forward<double>({pool}, kCount, kRate, kSeed, kStep + 1, ones.data(), next.data());
   double mean = 0;
   for (double v : y) mean += v / kCount;
   EXPECT_NEAR(mean, 1, sampling_tolerance(kCount, kRate / (1 - kRate)));
   EXPECT_NE(y, next) << "another step must draw another mask";
-}
-
-TEST(Dropout, RefusesSenselessRates) {
-  cpu::ThreadPool pool(1);
-  float x = 1;
-  for (double rate : {-0.1, 1.0, std::nan("")})
-    EXPECT_THROW(cpu::dropout_forward<float>({pool}, 1, rate, 1, 1, &x, &x), UsageError);
 }
 
 }  // namespace

@@ -1,120 +1,126 @@
-// Global average pool: exact integer sums, gradient, float and the device against double, threads.
+// Global average pool on every target: exact integer sums, gradient, random numbers near the plain
+// sum, schedules.
 #include "kernels/global_average_pool.h"
 
 #include <gtest/gtest.h>
 
 #include "kernels/error.h"
 #include "tests/kernels/kernel_data.h"
-#include "tests/support/device.h"
-#include "tests/support/tolerance.h"
 
 namespace dfengine::test {
 namespace {
 
-// With 4, 16 or 64 pixels the mean of integers is exact: any wrong index shows.
+// x and dx are the target's values, y and dy its sums.
 template <class T>
-void expect_exact(const Shape& shape, int threads) {
-  cpu::ThreadPool pool(threads);
-  const Index pixels = shape.h * shape.w;
-  const auto x = random_integers<T>(shape.count(), 1, -50, 50);
-  const auto dy = random_integers<T>(shape.n * shape.c, 2, -50, 50);
-  std::vector<T> y(dy.size(), 9), dx(x.size(), 9), sum = x;
-  cpu::global_average_pool_forward<T>({pool}, shape, x.data(), y.data());
-  cpu::global_average_pool_backward<T>({pool}, shape, dy.data(), Write::Overwrite, dx.data());
-  cpu::global_average_pool_backward<T>({pool}, shape, dy.data(), Write::Accumulate, sum.data());
-  std::vector<T> want(y.size(), 0);
-  for (Index i = 0; i < shape.count(); ++i) {
+void forward(const Cpu<T>& on, const Shape& shape, const T* x, T* y) {
+  cpu::global_average_pool_forward<T>(on.context(), shape, x, y);
+}
+template <class T>
+void forward(Device<T>, const Shape& shape, const T* x, float* y) {
+  cuda::global_average_pool_forward<T>(nullptr, shape, x, y);
+}
+
+template <class T>
+void backward(const Cpu<T>& on, const Shape& shape, const T* dy, Write write, T* dx) {
+  cpu::global_average_pool_backward<T>(on.context(), shape, dy, write, dx);
+}
+template <class T>
+void backward(Device<T>, const Shape& shape, const float* dy, Write write, T* dx) {
+  cuda::global_average_pool_backward<T>(nullptr, shape, dy, write, dx);
+}
+
+template <class Target>
+class GlobalAveragePool : public OnTarget<Target> {};
+TYPED_TEST_SUITE(GlobalAveragePool, Targets, TargetNames);
+
+struct Case {
+  Shape shape;
+  Doubles x, dy, before;  // before: what the gradient is added to
+};
+
+struct Results {
+  Doubles y, dx, sum;
+  bool operator==(const Results&) const = default;
+};
+
+template <class Target>
+Results run(const Target& on, const Case& d) {
+  ValuesOn<Target> x(d.x), dx(d.shape.count()), sum(d.before);
+  SumsOn<Target> y(d.shape.n * d.shape.c), dy(d.dy);
+  forward(on, d.shape, x.data(), y.data());
+  backward(on, d.shape, dy.data(), Write::Overwrite, dx.data());
+  backward(on, d.shape, dy.data(), Write::Accumulate, sum.data());
+  return {y.values(), dx.values(), sum.values()};
+}
+
+Results formula(const Case& d) {
+  const Index pixels = d.shape.h * d.shape.w;
+  Results out{Doubles(d.dy.size(), 0.0), {}, {}};
+  for (Index i = 0; i < d.shape.count(); ++i) {
     const auto at = static_cast<std::size_t>(i);
-    const auto out = static_cast<std::size_t>(i / (pixels * shape.c) * shape.c + i % shape.c);
-    want[out] += x[at] / static_cast<T>(pixels);
-    ASSERT_EQ(dx[at], dy[out] / static_cast<T>(pixels)) << i;
-    ASSERT_EQ(sum[at], x[at] + dx[at]) << i;
+    const auto mean =
+        static_cast<std::size_t>(i / (pixels * d.shape.c) * d.shape.c + i % d.shape.c);
+    out.y[mean] += d.x[at] / static_cast<double>(pixels);
+    out.dx.push_back(d.dy[mean] / static_cast<double>(pixels));
+    out.sum.push_back(d.before[at] + out.dx.back());
   }
-  EXPECT_EQ(y, want);
+  return out;
 }
 
-TEST(GlobalAveragePool, ExactOnIntegers) {
-  for (Index c : {1, 3, 8, 16, 24, 33, 96}) {
-    for (const Shape& shape : {Shape{1, 1, 1, c}, Shape{3, 2, 2, c}, Shape{2, 8, 2, c}}) {
-      expect_exact<double>(shape, 1);
-      for_each_isa([&] {
-        expect_exact<float>(shape, 1);
-        expect_exact<float>(shape, 2);
+// Calls body(shape) for those that the target takes.
+template <class Target, class Body>
+void for_each_taken(const std::vector<Shape>& shapes, Body&& body) {
+  for (const Shape& s : shapes) {
+    if (Target::kOnDevice && s.c % 8 != 0) continue;
+    SCOPED_TRACE(testing::Message() << s.n << " x " << s.h << " x " << s.w << " x " << s.c);
+    body(s);
+  }
+}
+
+// With 4, 16 or 64 pixels the mean of integers is exact: any wrong index shows.
+TYPED_TEST(GlobalAveragePool, ExactOnIntegers) {
+  using T = typename TypeParam::Value;
+  std::vector<Shape> shapes{{3, 8, 2, 280}, {1, 8, 8, 16}};
+  for (Index c : {1, 3, 8, 16, 24, 33, 96})
+    for (const Shape& s : {Shape{1, 1, 1, c}, Shape{3, 2, 2, c}, Shape{2, 8, 2, c}})
+      shapes.push_back(s);
+  for_each_taken<TypeParam>(shapes, [](const Shape& s) {
+    const Case d{s, random_integers<double>(s.count(), 1, -50, 50),
+                 random_integers<double>(s.n * s.c, 2, -50, 50),
+                 random_integers<double>(s.count(), 3, -50, 50)};
+    const Results want = formula(d);
+    for_each_code<TypeParam>([&] {
+      for_each_schedule<TypeParam>([&](const TypeParam& on) {
+        const Results got = run(on, d);
+        EXPECT_EQ(got.y, want.y);
+        EXPECT_EQ(got.dx, as_stored<T>(want.dx));
+        EXPECT_EQ(got.sum, as_stored<T>(want.sum));
       });
-    }
-  }
-}
-
-TEST(GlobalAveragePool, FloatEqualsDouble) {
-  const Shape shape{2, 7, 7, 40};
-  cpu::ThreadPool pool(1);
-  const auto x = random_values<double>(shape.count(), 3);
-  const std::vector<float> narrow(x.begin(), x.end());
-  std::vector<double> want(80);
-  cpu::global_average_pool_forward<double>({pool}, shape, x.data(), want.data());
-  for_each_isa([&] {
-    std::vector<float> got(80);
-    cpu::global_average_pool_forward<float>({pool}, shape, narrow.data(), got.data());
-    expect_all_near(got, want, tolerance<float>(49, 1), "y");
+    });
   });
 }
 
-template <class T>
-void check_device(const Shape& shape) {
-  cpu::ThreadPool pool(1);
-  const double pixels = static_cast<double>(shape.h * shape.w);
-  const auto x = as_stored<T>(random_values<double>(shape.count(), 4));
-  const auto dy = random_values<double>(shape.n * shape.c, 5);
-  std::vector<double> want(dy.size());
-  cpu::global_average_pool_forward<double>({pool}, shape, x.data(), want.data());
-  DeviceArray<T> in(x), plain(shape.count()), sum(x);
-  DeviceArray<float> y(shape.n * shape.c), gradient(dy);
-  cuda::global_average_pool_forward<T>(nullptr, shape, in.data(), y.data());
-  expect_device_close<float>(y.values(), want, pixels, std::vector<double>(want.size(), 1), "y");
-  for (Write write : {Write::Overwrite, Write::Accumulate}) {
-    std::vector<double> dx = x;
-    cpu::global_average_pool_backward<double>({pool}, shape, dy.data(), write, dx.data());
-    DeviceArray<T>& out = write == Write::Accumulate ? sum : plain;
-    cuda::global_average_pool_backward<T>(nullptr, shape, gradient.data(), write, out.data());
-    expect_device_close<T>(out.values(), dx, 2, std::vector<double>(dx.size(), 2), "dx");
-  }
-}
-
-TEST(GlobalAveragePool, DeviceEqualsDouble) {
-  DF_NEEDS_DEVICE();
-  for_each_thread_order([] {
-    for (const Shape& shape :
-         {Shape{1, 1, 1, 8}, Shape{3, 7, 7, 40}, Shape{2, 9, 8, 264}, Shape{1, 3, 50, 16}}) {
-      SCOPED_TRACE(shape.c);
-      check_device<Half>(shape);
-      check_device<BFloat16>(shape);
-      check_device<float>(shape);
-    }
+TYPED_TEST(GlobalAveragePool, NearTheFormulaWithTheSameBitsForEverySchedule) {
+  using T = typename TypeParam::Value;
+  const std::vector<Shape> shapes{{1, 1, 1, 8},   {2, 7, 7, 40},  {3, 7, 7, 40},
+                                  {2, 9, 8, 264}, {1, 3, 50, 16}, {3, 5, 3, 33}};
+  for_each_taken<TypeParam>(shapes, [](const Shape& s) {
+    const Case d{s, as_stored<T>(random_uniform<double>(s.count(), 4)),
+                 as_stored<typename TypeParam::Sum>(random_uniform<double>(s.n * s.c, 5)),
+                 as_stored<T>(random_uniform<double>(s.count(), 6))};
+    const Results want = formula(d);
+    for_each_code<TypeParam>([&] {
+      const Results got =
+          same_for_every_schedule<TypeParam>([&](const TypeParam& on) { return run(on, d); });
+      expect_close<TypeParam, typename TypeParam::Sum>(
+          got.y, want.y, static_cast<double>(s.h * s.w), Doubles(want.y.size(), 1), "y");
+      expect_close<TypeParam>(got.dx, want.dx, 1, Doubles(want.dx.size(), 1), "dx");
+      expect_close<TypeParam>(got.sum, want.sum, 2, Doubles(want.sum.size(), 2), "dx added");
+    });
   });
 }
 
-// With 16 pixels the mean of integers is exact: any wrong index shows.
-TEST(GlobalAveragePool, DeviceIsExactOnIntegers) {
-  DF_NEEDS_DEVICE();
-  const Shape shape{3, 8, 2, 280};
-  cpu::ThreadPool pool(1);
-  const auto x = random_integers<double>(shape.count(), 6, -50, 50);
-  const auto dy = random_integers<double>(shape.n * shape.c, 7, -50, 50);
-  std::vector<double> want(dy.size()), dx(x.size());
-  cpu::global_average_pool_forward<double>({pool}, shape, x.data(), want.data());
-  cpu::global_average_pool_backward<double>({pool}, shape, dy.data(), Write::Overwrite, dx.data());
-  for_each_thread_order([&] {
-    DeviceArray<Half> in(x), out(shape.count());
-    DeviceArray<float> y(shape.n * shape.c), gradient(dy);
-    cuda::global_average_pool_forward<Half>(nullptr, shape, in.data(), y.data());
-    cuda::global_average_pool_backward<Half>(nullptr, shape, gradient.data(), Write::Overwrite,
-                                             out.data());
-    EXPECT_EQ(y.values(), want);
-    EXPECT_EQ(out.values(), dx);
-  });
-}
-
-TEST(GlobalAveragePool, DeviceRejectsChannelsAndPointersItCannotLoad) {
+TEST(GlobalAveragePoolDevice, RejectsChannelsAndPointersItCannotLoad) {
   DF_NEEDS_DEVICE();
   DeviceArray<Half> x(256);
   DeviceArray<float> y(256);

@@ -1,11 +1,10 @@
-// Image normalisation: the formula for every byte and colour, tails, float against double, threads.
+// Image normalisation: the formula for every byte and colour; every target, tail and schedule
+// against that.
 #include "kernels/image_normalize.h"
 
 #include <gtest/gtest.h>
 
 #include "tests/kernels/kernel_data.h"
-#include "tests/support/device.h"
-#include "tests/support/tolerance.h"
 
 namespace dfengine::test {
 namespace {
@@ -13,60 +12,48 @@ namespace {
 constexpr double kMean[3] = {0.485, 0.456, 0.406}, kStd[3] = {0.229, 0.224, 0.225};
 constexpr double kLargest = (1 + 0.485) / 0.224;
 
-std::vector<std::uint8_t> bytes(Index rows) {
-  std::vector<std::uint8_t> x(static_cast<std::size_t>(rows * 3));
+using Bytes = std::vector<std::uint8_t>;
+
+template <class T>
+void normalize(const Cpu<T>& on, Index rows, const Bytes& x, T* y) {
+  cpu::image_normalize<T>(on.context(), rows, kMean, kStd, x.data(), y);
+}
+template <class T>
+void normalize(Device<T>, Index rows, const Bytes& x, T* y) {
+  DeviceStructs<std::uint8_t> images(x);
+  cuda::image_normalize<T>(nullptr, rows, kMean, kStd, images.data(), y);
+  cuda::synchronize(nullptr);
+}
+
+template <class Target>
+Doubles run(const Target& on, const Bytes& x) {
+  ValuesOn<Target> y(static_cast<Index>(x.size()));
+  normalize(on, static_cast<Index>(x.size()) / 3, x, y.data());
+  return y.values();
+}
+
+Bytes bytes(Index rows) {
+  Bytes x(static_cast<std::size_t>(rows * 3));
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<std::uint8_t>(i * 7 + i / 256);
   return x;
 }
 
-template <class T>
-std::vector<T> normalize(const std::vector<std::uint8_t>& x, int threads = 1) {
-  cpu::ThreadPool pool(threads);
-  std::vector<T> y(x.size());
-  cpu::image_normalize<T>({pool}, static_cast<Index>(x.size()) / 3, kMean, kStd, x.data(),
-                          y.data());
-  return y;
-}
+template <class Target>
+class ImageNormalize : public OnTarget<Target> {};
+TYPED_TEST_SUITE(ImageNormalize, Targets, TargetNames);
 
-TEST(ImageNormalize, DoubleIsTheFormula) {
-  const auto x = bytes(256 * 3);
-  const auto y = normalize<double>(x);
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    const double back = (y[i] * kStd[i % 3] + kMean[i % 3]) * 255;
-    EXPECT_NEAR(back, x[i], tolerance<double>(4, 255 * kLargest));
-  }
-}
-
-TEST(ImageNormalize, FloatEqualsDoubleForEveryTailAndAnyThreads) {
-  for_each_isa([] {
-    for (Index rows : {0, 1, 3, 5, 8, 16, 17, 24, 33, 96, 768, 20001}) {
-      const auto x = bytes(rows);
-      const auto one = normalize<float>(x);
-      expect_all_near(one, normalize<double>(x), tolerance<float>(2, kLargest), "y");
-      EXPECT_EQ(one, normalize<float>(x, 3));
-    }
-  });
-}
-
-template <class T>
-void check_device(Index rows) {
-  const auto x = bytes(rows);
-  cuda::DeviceMemory images = cuda::allocate_device(std::max<Index>(rows * 3, 1));
-  cuda::upload(nullptr, images.get(), x.data(), rows * 3);
-  DeviceArray<T> y(rows * 3);
-  cuda::image_normalize<T>(nullptr, rows, kMean, kStd, static_cast<std::uint8_t*>(images.get()),
-                           y.data());
-  expect_device_close<T>(y.values(), normalize<double>(x), 2,
-                         std::vector<double>(x.size(), kLargest), "y");
-}
-
-TEST(ImageNormalize, DeviceEqualsDoubleForEveryTail) {
-  DF_NEEDS_DEVICE();
-  for (Index rows : {0, 1, 3, 7, 8, 9, 16, 33, 2047, 2048, 20001}) {
+TYPED_TEST(ImageNormalize, IsTheFormulaForEveryTailAndSchedule) {
+  for (Index rows : {0, 1, 3, 5, 7, 8, 9, 16, 17, 24, 33, 96, 768, 2047, 2048, 20001}) {
     SCOPED_TRACE(rows);
-    check_device<Half>(rows);
-    check_device<BFloat16>(rows);
-    check_device<float>(rows);
+    const Bytes x = bytes(rows);
+    Doubles want;
+    for (std::size_t i = 0; i < x.size(); ++i)
+      want.push_back((x[i] / 255.0 - kMean[i % 3]) / kStd[i % 3]);
+    for_each_code<TypeParam>([&] {
+      const Doubles got =
+          same_for_every_schedule<TypeParam>([&](const TypeParam& on) { return run(on, x); });
+      expect_close<TypeParam>(got, want, 2, Doubles(x.size(), kLargest), "y");
+    });
   }
 }
 

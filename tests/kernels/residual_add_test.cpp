@@ -1,4 +1,4 @@
-// Residual addition on integers, where it is exact: in place, tails, several tasks and threads.
+// Residual addition on every target: rounded once, in place, tails, several tasks and schedules.
 #include "kernels/residual_add.h"
 
 #include <gtest/gtest.h>
@@ -9,29 +9,56 @@ namespace dfengine::test {
 namespace {
 
 template <class T>
-void expect_exact(Index count, int threads) {
-  cpu::ThreadPool pool(threads);
-  const auto a = random_integers<T>(count, 1, -50, 50), b = random_integers<T>(count, 2, -50, 50);
-  std::vector<T> y(a.size()), into_a = a, into_b = b, copy(a.size(), 7), sum = b;
-  cpu::residual_add<T>({pool}, count, a.data(), b.data(), y.data());
-  cpu::residual_add<T>({pool}, count, into_a.data(), b.data(), into_a.data());
-  cpu::residual_add<T>({pool}, count, a.data(), into_b.data(), into_b.data());
-  cpu::residual_add_backward<T>({pool}, count, a.data(), Write::Overwrite, copy.data());
-  cpu::residual_add_backward<T>({pool}, count, a.data(), Write::Accumulate, sum.data());
-  for (std::size_t i = 0; i < a.size(); ++i) ASSERT_EQ(y[i], a[i] + b[i]) << i;
-  EXPECT_EQ(into_a, y);
-  EXPECT_EQ(into_b, y);
-  EXPECT_EQ(copy, a);
-  EXPECT_EQ(sum, y);
+void add(const Cpu<T>& on, Index count, const T* a, const T* b, T* y) {
+  cpu::residual_add<T>(on.context(), count, a, b, y);
+}
+template <class T>
+void add(Device<T>, Index count, const T* a, const T* b, T* y) {
+  cuda::residual_add<T>(nullptr, count, a, b, y);
 }
 
-TEST(ResidualAdd, ExactOnIntegers) {
-  for (Index count : {0, 1, 3, 8, 16, 24, 33, 96, 16320, 50001}) {
-    expect_exact<double>(count, 1);
-    for_each_isa([&] {
-      expect_exact<float>(count, 1);
-      expect_exact<float>(count, 3);
-    });
+template <class T>
+void add_backward(const Cpu<T>& on, Index count, const T* dy, Write write, T* dx) {
+  cpu::residual_add_backward<T>(on.context(), count, dy, write, dx);
+}
+template <class T>
+void add_backward(Device<T>, Index count, const T* dy, Write write, T* dx) {
+  cuda::residual_add_backward<T>(nullptr, count, dy, write, dx);
+}
+
+template <class Target>
+class ResidualAdd : public OnTarget<Target> {};
+TYPED_TEST_SUITE(ResidualAdd, Targets, TargetNames);
+
+template <class Target>
+void check(const Target& on, const Doubles& a, const Doubles& b) {
+  using T = typename Target::Value;
+  const auto count = static_cast<Index>(a.size());
+  Doubles want;
+  for (std::size_t i = 0; i < a.size(); ++i) want.push_back(value_of(stored<T>(a[i] + b[i])));
+  ValuesOn<Target> as(a), bs(b), y(count), into_a(a), into_b(b), copy(count), sum(b);
+  add(on, count, as.data(), bs.data(), y.data());
+  add(on, count, into_a.data(), bs.data(), into_a.data());
+  add(on, count, as.data(), into_b.data(), into_b.data());
+  add_backward(on, count, as.data(), Write::Overwrite, copy.data());
+  add_backward(on, count, as.data(), Write::Accumulate, sum.data());
+  EXPECT_EQ(y.values(), want);
+  EXPECT_EQ(into_a.values(), want) << "y is a";
+  EXPECT_EQ(into_b.values(), want) << "y is b";
+  EXPECT_EQ(copy.values(), a) << "gradient";
+  EXPECT_EQ(sum.values(), want) << "gradient added";
+}
+
+TYPED_TEST(ResidualAdd, IsRoundedOnce) {
+  using T = typename TypeParam::Value;
+  std::vector<Index> counts{0, 1, 3, 7, 8, 9, 16, 24, 33, 96, 2048, 2051, 16320};
+  if (!TypeParam::kOnDevice) counts.push_back(50001);
+  for (Index count : counts) {
+    SCOPED_TRACE(count);
+    const Doubles a = as_stored<T>(random_uniform<double>(count, 4, -2, 8)),
+                  b = as_stored<T>(random_uniform<double>(count, 5, -2, 8));
+    for_each_code<TypeParam>(
+        [&] { for_each_schedule<TypeParam>([&](const TypeParam& on) { check(on, a, b); }); });
   }
 }
 

@@ -1,5 +1,5 @@
-// What a training step on the device does beside the layers: loss, overflow check, Adam, loss
-// scale.
+// What only a training step on the device does beside the layers: overflow check, Adam over a whole
+// block, loss scale, record, cast.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -7,11 +7,7 @@
 #include "kernels/adam.h"
 #include "kernels/bce_loss.h"
 #include "kernels/device_step.h"
-#include "kernels/dropout.h"
-#include "kernels/error.h"
-#include "kernels/random.h"
 #include "tests/kernels/kernel_data.h"
-#include "tests/support/device.h"
 
 namespace dfengine::test {
 namespace {
@@ -21,29 +17,6 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 using cuda::AdamChunk;
 using Scalars = std::vector<StepScalars>;
-
-// Structs on the device.
-template <class S>
-class DeviceStructs {
- public:
-  explicit DeviceStructs(const std::vector<S>& values)
-      : count_(values.size()), memory_(cuda::allocate_device(bytes())) {
-    cuda::upload(nullptr, memory_.get(), values.data(), bytes());
-    cuda::synchronize(nullptr);
-  }
-  S* data() { return static_cast<S*>(memory_.get()); }
-  std::vector<S> values() const {
-    std::vector<S> out(count_);
-    cuda::download(nullptr, out.data(), memory_.get(), bytes());
-    cuda::synchronize(nullptr);
-    return out;
-  }
-
- private:
-  Index bytes() const { return static_cast<Index>(count_ * sizeof(S)); }
-  std::size_t count_;
-  cuda::DeviceMemory memory_;
-};
 
 TEST(LossScale, FollowsTheTable) {
   StepScalars s{.loss_scale = 8.0f, .growth_interval = 2};
@@ -79,7 +52,7 @@ TEST(CheckFinite, FindsOneBadValueAnywhere) {
   DF_NEEDS_DEVICE();
   for (Index at : {-1, 0, 4095, 4096, 9000})
     for (double bad : {kNan, kInfinity, -kInfinity}) {
-      auto values = random_values<double>(9001, 1);
+      auto values = random_uniform<double>(9001, 1);
       if (at >= 0) values[static_cast<std::size_t>(at)] = bad;
       DeviceArray<float> on(values);
       DeviceStructs<StepScalars> scalars(Scalars(1));
@@ -96,10 +69,10 @@ struct AdamCase {
   StepScalars scalars{.step = 3, .position = 1, .loss_scale = 128.0f, .growth_interval = 2000};
 
   AdamCase()
-      : w(random_values<double>(500, 1)),
-        grad(random_values<double>(500, 2)),
-        m(random_values<double>(500, 3, 0, 1)),
-        v(random_values<double>(500, 4, 0, 1)) {}
+      : w(random_uniform<double>(500, 1)),
+        grad(random_uniform<double>(500, 2)),
+        m(random_uniform<double>(500, 3, 0, 1)),
+        v(random_uniform<double>(500, 4, 0, 1)) {}
 };
 
 template <class T>
@@ -130,9 +103,9 @@ void check_adam(bool decoupled, bool overflow) {
     for (std::size_t i = 450; i < 500; ++i) want[i] = d.grad[i] * 128.0;
   }
   const std::vector<double> ones(500, 1.0);
-  expect_device_close<float>(w.values(), want, 8, ones, "w");
-  expect_device_close<float>(m.values(), d.m, 8, ones, "m");
-  expect_device_close<float>(v.values(), d.v, 8, ones, "v");
+  expect_close<Device<float>>(w.values(), want, 8, ones, "w");
+  expect_close<Device<float>>(m.values(), d.m, 8, ones, "m");
+  expect_close<Device<float>>(v.values(), d.v, 8, ones, "v");
   const StepScalars after = scalars.values()[0];
   EXPECT_EQ(after.step, overflow ? 3u : 4u);
   EXPECT_EQ(after.loss_scale, overflow ? 64.0f : 128.0f);
@@ -157,62 +130,52 @@ TEST(AdamDevice, EqualsDoubleCommitsStatisticsAndSkipsOverflow) {
     }
 }
 
-TEST(BceDevice, EqualsDoubleAndCountsRightOnes) {
+// The gradient has the loss scale in it; the record counts what is right.
+TEST(BceDevice, ScalesTheGradientAndCountsRightOnes) {
   DF_NEEDS_DEVICE();
   for_each_thread_order([] {
     for (Index n : {1, 3, 255, 600}) {
-      const auto logits = random_values<double>(n, 5, -90, 90);
+      const auto logits = random_uniform<double>(n, 5, -90, 90);
       const auto targets = random_integers<double>(n, 6, 0, 1);
-      DeviceArray<float> z(logits), t(targets), loss_out(1), dz(n);
-      DeviceStructs<StepScalars> scalars(Scalars{{.loss_scale = 1024.0f}});
-      cuda::bce_forward(nullptr, n, z.data(), t.data(), loss_out.data());
-      cuda::bce_backward(nullptr, n, z.data(), t.data(), scalars.data(), dz.data());
-      cpu::ThreadPool pool(1);
-      double loss = 0, right = 0;
-      std::vector<double> want(logits.size());
-      cpu::bce_forward<double>({pool}, n, logits.data(), targets.data(), &loss);
-      cpu::bce_backward<double>({pool}, n, logits.data(), targets.data(), want.data());
+      DeviceArray<float> z(logits), t(targets), loss(1), plain(n), scaled(n);
+      DeviceStructs<StepScalars> one(Scalars{{.loss_scale = 1.0f}}),
+          large(Scalars{{.loss_scale = 1024.0f}});
+      cuda::bce_forward(nullptr, n, z.data(), t.data(), loss.data());
+      cuda::bce_backward(nullptr, n, z.data(), t.data(), one.data(), plain.data());
+      cuda::bce_backward(nullptr, n, z.data(), t.data(), large.data(), scaled.data());
+      double right = 0;
+      Doubles want = plain.values();
       for (double& g : want) g *= 1024.0;
       for (std::size_t i = 0; i < logits.size(); ++i)
         right += (logits[i] >= 0) == (targets[i] > 0.5);
-      EXPECT_NEAR(loss_out.values()[0], loss, tolerance<float>(static_cast<double>(n), 91));
+      expect_close<Device<float>>(scaled.values(), want, 1,
+                                  Doubles(want.size(), 1024.0 / double(n)), "dz");
       DeviceStructs<StepRecord> records{std::vector<StepRecord>(kStepRecords)};
       DeviceStructs<StepScalars> later(Scalars{{.position = kStepRecords + 5}});
-      cuda::record_step(nullptr, n, z.data(), t.data(), loss_out.data(), later.data(),
-                        records.data());
+      cuda::record_step(nullptr, n, z.data(), t.data(), loss.data(), later.data(), records.data());
       EXPECT_EQ(records.values()[5].right, right);
-      EXPECT_EQ(records.values()[5].loss, loss_out.values()[0]);
+      EXPECT_EQ(records.values()[5].loss, loss.values()[0]);
       EXPECT_EQ(records.values()[4].right, 0);
-      expect_device_close<float>(dz.values(), want, 4,
-                                 std::vector<double>(logits.size(), 2048.0 / double(n)), "dz");
     }
   });
-  DeviceArray<float> bad(std::vector<double>{1.0, kNan, 2.0}), t(std::vector<double>{1, 1, 1}),
-      loss(1);
-  cuda::bce_forward(nullptr, 3, bad.data(), t.data(), loss.data());
-  EXPECT_TRUE(std::isnan(loss.values()[0])) << "a NaN must not be hidden";
 }
 
-TEST(DropoutDevice, DropsTheSameElementsAsTheCpu) {
+template <class T>
+void check_cast(Index count) {
+  const auto x = as_stored<float>(random_uniform<double>(count, 6, -70000, 70000));
+  DeviceArray<float> from(x);
+  DeviceArray<T> to(count);
+  cuda::cast<T>(nullptr, count, from.data(), to.data());
+  EXPECT_EQ(to.values(), as_stored<T>(x));
+}
+
+TEST(CastDevice, RoundsOnce) {
   DF_NEEDS_DEVICE();
-  const StepScalars at{.seed = 11, .step = 5};
-  DeviceStructs<StepScalars> scalars(Scalars{at});
-  for (double rate : {0.0, 0.2, 0.5})
-    for (Index count : {1, 6, 1280 * 3}) {
-      const std::vector<float> x = random_values<float>(count, 3);
-      DeviceArray<float> on(widen(x)), y(count), dx(widen(x));
-      std::vector<float> want(x.size());
-      cpu::ThreadPool pool(1);
-      cpu::dropout_forward<float>({pool}, count, rate, at.seed, at.step, x.data(), want.data());
-      cuda::dropout_forward(nullptr, count, rate, scalars.data(), on.data(), y.data());
-      EXPECT_EQ(y.values(), widen(want)) << rate;
-      cuda::dropout_backward(nullptr, count, rate, scalars.data(), on.data(), Write::Accumulate,
-                             dx.data());
-      for (std::size_t i = 0; i < want.size(); ++i) want[i] += x[i];
-      EXPECT_EQ(dx.values(), widen(want)) << rate;
-    }
-  EXPECT_THROW(cuda::dropout_forward(nullptr, 1, 1.0, scalars.data(), nullptr, nullptr),
-               UsageError);
+  for (Index count : {1, 7, 8, 9, 2048, 2051}) {
+    check_cast<Half>(count);
+    check_cast<BFloat16>(count);
+    check_cast<float>(count);
+  }
 }
 
 }  // namespace

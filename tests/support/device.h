@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -62,6 +63,14 @@ constexpr double unit_roundoff<Half>() {
 template <>
 constexpr double unit_roundoff<BFloat16>() {
   return 1.0 / (1 << 8);
+}
+template <>
+constexpr double underflow<Half>() {
+  return 1.0 / (1 << 25);
+}
+template <>
+constexpr double underflow<BFloat16>() {
+  return 0x1p-134;
 }
 
 template <class T>
@@ -122,6 +131,29 @@ class DeviceArray {
   cuda::DeviceMemory memory_;
 };
 
+// Structs on the device.
+template <class S>
+class DeviceStructs {
+ public:
+  explicit DeviceStructs(const std::vector<S>& values)
+      : count_(values.size()), memory_(cuda::allocate_device(std::max<Index>(bytes(), 1))) {
+    cuda::upload(nullptr, memory_.get(), values.data(), bytes());
+    cuda::synchronize(nullptr);
+  }
+  S* data() { return static_cast<S*>(memory_.get()); }
+  std::vector<S> values() const {
+    std::vector<S> out(count_);
+    cuda::download(nullptr, out.data(), memory_.get(), bytes());
+    cuda::synchronize(nullptr);
+    return out;
+  }
+
+ private:
+  Index bytes() const { return static_cast<Index>(count_ * sizeof(S)); }
+  std::size_t count_;
+  cuda::DeviceMemory memory_;
+};
+
 // Runs body with both orders of threads, where the device is the stand-in: a missing barrier gives
 // different results in one of them. Once on a GPU.
 template <class Body>
@@ -136,18 +168,6 @@ void for_each_thread_order(Body&& body) {
     body();
   }
 #endif
-}
-
-// Each value within the tolerance of a sum in float of `terms` terms of the given absolute sums,
-// stored as T.
-template <class T>
-void expect_device_close(const std::vector<double>& actual, const std::vector<double>& expected,
-                         double terms, const std::vector<double>& magnitude,
-                         const std::string& what) {
-  ASSERT_EQ(actual.size(), expected.size()) << what;
-  for (std::size_t i = 0; i < actual.size(); ++i)
-    ASSERT_NEAR(actual[i], expected[i], (tolerance<T, float>(terms, magnitude[i])))
-        << what << "[" << i << "]";
 }
 
 }  // namespace dfengine::test

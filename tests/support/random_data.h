@@ -18,13 +18,14 @@ std::vector<T> random_uniform(std::int64_t count, std::uint64_t seed, double low
   return values;
 }
 
-// Whole numbers in [-bound, bound]: sums of products stay exact in float.
+// Whole numbers in [low, high]: sums of products of small ones stay exact in float.
 template <class T>
-std::vector<T> random_integers(std::int64_t count, std::uint64_t seed, std::uint32_t bound = 3) {
-  Random random(seed, RandomStream::Init, 0);
+std::vector<T> random_integers(std::int64_t count, std::uint64_t seed, int low = -3, int high = 3) {
+  Random random(seed, RandomStream::Init, 1);
   std::vector<T> values(static_cast<std::size_t>(count));
   for (T& value : values)
-    value = static_cast<T>(static_cast<int>(random.below(2 * bound + 1)) - static_cast<int>(bound));
+    value =
+        static_cast<T>(low + static_cast<int>(random.below(static_cast<unsigned>(high - low + 1))));
   return values;
 }
 

@@ -17,12 +17,19 @@ constexpr double unit_roundoff() {
   return std::numeric_limits<T>::epsilon() / 2;
 }
 
+// Largest rounding error of a result below the normal range, where it does not shrink any more.
+template <class T>
+constexpr double underflow() {
+  return std::numeric_limits<T>::denorm_min() / 2;
+}
+
 // Absolute tolerance for a value of type Out, accumulated in Acc over `terms` terms whose absolute
 // values add up to `magnitude`.
 template <class Out, class Acc = Out>
 double tolerance(double terms, double magnitude, double safety = 8.0) {
   return safety * (std::sqrt(terms < 1 ? 1 : terms) * unit_roundoff<Acc>() + unit_roundoff<Out>()) *
-         magnitude;
+             magnitude +
+         underflow<Out>();
 }
 
 // Relative tolerance of a central difference in double with step h on a function whose third
