@@ -2,6 +2,7 @@
 // and that nothing else changes, bit for bit.
 #include <gtest/gtest.h>
 
+#include "engine/bench/step_cost.h"
 #include "engine/device/device_executor.h"
 #include "engine/plan/dump.h"
 #include "tests/engine/device_support.h"
@@ -137,6 +138,21 @@ TEST(NormOnLoadPlan, ReadersNameTheInputAndTheSavedMemory) {
 TEST(NormOnLoadPlan, ABatchOf256TrainsInSixtyPercentOfPyTorchsMemory) {
   const Graph graph = make_mobilenet_v2_training({}, Element::F16);
   EXPECT_LE(device_plan(graph, network_specs(256, 224), everything()).arena_bytes(), 5'940'000'000);
+}
+
+// A deferred result is not written: its batch norm's bytes are those of its input and of vectors.
+TEST(NormOnLoadPlan, CostsNoBytesForADeferredResult) {
+  const Graph graph = make_mobilenet_v2_training({}, Element::F16);
+  const Plan plan = device_plan(graph, network_specs(2, 64), everything());
+  const std::vector<StepCost> costs = step_costs(plan);
+  for (int i = 0; i < plan.forward_steps(); ++i) {
+    const Node& node = plan.graph().nodes()[at(i)];
+    if (node.layer->norm() == nullptr && !plan.layer_plan(i).defers_output) continue;
+    const Spec& out = plan.specs()[at(node.output)];
+    const Index vectors = 4 * out.shape.c * Index{sizeof(float)} + plan.layer_plan(i).saved;
+    EXPECT_EQ(costs[at(i)].bytes,
+              (plan.layer_plan(i).defers_output ? 1 : 2) * out.bytes() + vectors);
+  }
 }
 
 TEST(NormOnLoadPlan, TheDumpTells) {
