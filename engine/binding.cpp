@@ -60,6 +60,10 @@ void Binding::bind_steps() {
       io.dx[k] = buffer(step.dx[k]);
       io.dx_write[k] = step.dx_write[k];
     }
+    if (step.norm != kNone) {
+      const int maker = plan_.graph().values()[at(node.inputs[0])].producer;
+      io.norm = plan_.graph().nodes()[at(maker)].layer->norm_on_load(buffer(step.norm));
+    }
     io.y = buffer(step.y);
     io.dy = buffer(step.dy);
     io.saved = buffer(step.saved);

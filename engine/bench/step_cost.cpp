@@ -24,8 +24,8 @@ class Costs {
 
   StepCost forward(const Step& step, const Node& node) const {
     const LayerPlan& layer = plan_.layer_plan(step.node);
-    StepCost cost{spec(node.output).bytes() + parameter_bytes(node) + layer.saved,
-                  product_flops(node)};
+    StepCost cost{parameter_bytes(node) + layer.saved, product_flops(node)};
+    if (!layer.defers_output) cost.bytes += spec(node.output).bytes();
     for (ValueId v : node.inputs) cost.bytes += spec(v).bytes();
     return cost;
   }

@@ -20,11 +20,22 @@ std::string place(const Plan& plan, int buffer) {
   return fmt::format("@{:x}", plan.buffers()[at(buffer)].offset);
 }
 
+// The layer's kind, and that it applies the batch norm before it.
+std::string kind(const Plan& plan, const Step& step) {
+  const std::string kind = plan.graph().nodes()[at(step.node)].layer->kind();
+  return step.norm == kNone ? kind : kind + " norm-on-load";
+}
+
 std::string inputs(const Plan& plan, const std::array<int, kMaxInputs>& buffers) {
   std::string text;
   for (int b : buffers)
     if (b != kNone) text += (text.empty() ? "" : ",") + place(plan, b);
   return text.empty() ? "-" : text;
+}
+
+// Where a forward step writes.
+std::string target(const Plan& plan, const Step& step) {
+  return plan.layer_plan(step.node).defers_output ? "deferred" : place(plan, step.y);
 }
 
 // "128x96x16, 31.2 us (rule: 128x144x32, 33.0 us)".
@@ -95,10 +106,10 @@ std::string dump_text(const Plan& plan) {
     const Node& node = plan.graph().nodes()[at(s.node)];
     const bool forward = s.kind == StepKind::Forward;
     text += fmt::format("{:4} {:8} {:24} {:28} {:>22} {:>20} {:>12} {:>10} {:>10}{}\n", i,
-                        forward ? "forward" : "backward", node.layer->name(), node.layer->kind(),
+                        forward ? "forward" : "backward", node.layer->name(), kind(plan, s),
                         to_string(plan.specs()[at(node.output)].shape),
                         forward ? inputs(plan, s.x) : place(plan, s.dy),
-                        forward ? place(plan, s.y) : inputs(plan, s.dx), place(plan, s.saved),
+                        forward ? target(plan, s) : inputs(plan, s.dx), place(plan, s.saved),
                         place(plan, s.scratch), on_device ? "  " + kernels_text(plan, s) : "");
   }
   text += left_out(plan);

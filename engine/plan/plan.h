@@ -31,7 +31,10 @@ struct Step {
   StepKind kind = StepKind::Forward;
   int node = 0;
   std::array<int, kMaxInputs> x = {kNone, kNone};
-  int y = kNone;
+  // What the batch norm that made x[0] saved, where it left its result to this layer: x[0] is then
+  // its input, alive as long as its output would have been.
+  int norm = kNone;
+  int y = kNone;  // kNone also where the output is deferred
   int saved = kNone;
   int scratch = kNone;
   // Backward only.

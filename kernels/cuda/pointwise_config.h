@@ -70,7 +70,8 @@ std::string name_of(const PointwiseWeightConfig& config);  // "64x192x32/66": in
 // The kernels of kernels/pointwise_conv.h for Half and BFloat16, cut as told.
 template <class T>
 void pointwise_forward(Stream stream, const PointwiseConfig& config, const PointwiseProblem& p,
-                       const T* x, const T* w, const Epilogue<T, float>& epilogue, T* y);
+                       const T* x, const T* w, const Epilogue<T, float>& epilogue, T* y,
+                       const NormOnLoad& norm = {});
 template <class T>
 void pointwise_backward_data(Stream stream, const PointwiseConfig& config,
                              const PointwiseProblem& p, const T* dy, const T* w, Write write,
@@ -79,6 +80,6 @@ void pointwise_backward_data(Stream stream, const PointwiseConfig& config,
 template <class T>
 void pointwise_backward_weight(Stream stream, const PointwiseWeightConfig& config,
                                const PointwiseProblem& p, const T* x, const T* dy, float* scratch,
-                               float* dw);
+                               float* dw, const NormOnLoad& norm = {});
 
 }  // namespace dfengine::cuda

@@ -80,10 +80,12 @@ LayerPlan PointwiseConv::device_plan(const PlanQuery& query) const {
   Index backward_scratch = 0;
   with_device_element(query.out.element, [&](auto t) {
     using T = decltype(t);
-    choices.forward = cuda::choose_pointwise_forward<T>(query.tuner, p, epilogue_form());
+    choices.forward =
+        cuda::choose_pointwise_forward<T>(query.tuner, p, epilogue_form(), query.norm_on_load);
     if (!query.backward) return;
     choices.data_gradient = cuda::choose_pointwise_backward_data<T>(query.tuner, p);
-    choices.weight_gradient = cuda::choose_pointwise_backward_weight<T>(query.tuner, p);
+    choices.weight_gradient =
+        cuda::choose_pointwise_backward_weight<T>(query.tuner, p, query.norm_on_load);
     // The two gradients take turns in it.
     backward_scratch =
         std::max(scratch_of(choices.data_gradient, 0),
@@ -103,7 +105,7 @@ void PointwiseConv::device_forward(const DeviceContext& ctx, const LayerIo& io) 
     cuda::pointwise_forward<T>(ctx.stream, io.choices.forward.get(), p,
                                static_cast<const T*>(io.x[0]),
                                static_cast<const T*>(device_weights(io)), device_epilogue<T>(io),
-                               io.scratch, static_cast<T*>(io.y));
+                               io.scratch, static_cast<T*>(io.y), io.norm);
   });
 }
 
@@ -115,7 +117,7 @@ void PointwiseConv::device_backward(const DeviceContext& ctx, const LayerIo& io)
     if (io.dparams[0] != nullptr)
       cuda::pointwise_backward_weight<T>(ctx.stream, io.choices.weight_gradient.get(), p,
                                          static_cast<const T*>(io.x[0]), dy, io.scratch,
-                                         static_cast<float*>(io.dparams[0]));
+                                         static_cast<float*>(io.dparams[0]), io.norm);
     if (io.dx[0] != nullptr)
       cuda::pointwise_backward_data<T>(ctx.stream, io.choices.data_gradient.get(), p, dy,
                                        static_cast<const T*>(device_weights(io)), io.dx_write[0],
@@ -136,7 +138,7 @@ void DepthwiseConv::device_forward(const DeviceContext& ctx, const LayerIo& io) 
     using T = decltype(t);
     cuda::depthwise_forward<T>(ctx.stream, p, static_cast<const T*>(io.x[0]),
                                static_cast<const T*>(device_weights(io)), device_epilogue<T>(io),
-                               static_cast<T*>(io.y));
+                               static_cast<T*>(io.y), io.norm);
   });
 }
 
@@ -148,7 +150,7 @@ void DepthwiseConv::device_backward(const DeviceContext& ctx, const LayerIo& io)
     if (io.dparams[0] != nullptr)
       cuda::depthwise_backward_weight<T>(ctx.stream, p, static_cast<const T*>(io.x[0]), dy,
                                          static_cast<float*>(io.scratch),
-                                         static_cast<float*>(io.dparams[0]));
+                                         static_cast<float*>(io.dparams[0]), io.norm);
     if (io.dx[0] != nullptr)
       cuda::depthwise_backward_data<T>(ctx.stream, p, dy, static_cast<const T*>(device_weights(io)),
                                        io.dx_write[0], static_cast<T*>(io.dx[0]));

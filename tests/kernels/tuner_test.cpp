@@ -207,10 +207,12 @@ template <class T>
 void compare_candidates(const PointwiseProblem& p) {
   Comparison<T> comparison;
   Tuner tuner(comparison.start());
-  cuda::choose_pointwise_forward<T>(&tuner, p, {});
-  cuda::choose_pointwise_forward<T>(&tuner, p, {true, Activation::Relu6, true});
+  for (bool norm : {false, true}) {
+    cuda::choose_pointwise_forward<T>(&tuner, p, {}, norm);
+    cuda::choose_pointwise_backward_weight<T>(&tuner, p, norm);
+  }
+  cuda::choose_pointwise_forward<T>(&tuner, p, {true, Activation::Relu6, true}, false);
   cuda::choose_pointwise_backward_data<T>(&tuner, p);
-  cuda::choose_pointwise_backward_weight<T>(&tuner, p);
   EXPECT_GE(comparison.launched(), 12u);
 }
 
@@ -218,6 +220,33 @@ TEST(TunerDevice, EveryPointwiseCandidateComputesTheSame) {
   DF_NEEDS_DEVICE();
   compare_candidates<Half>(PointwiseProblem::make(16 * 49, 96, 24));
   compare_candidates<BFloat16>(PointwiseProblem::make(3 * 49, 40, 240));
+}
+
+// A library's kernel would leave the norm out.
+TEST(PointwiseChoice, NoLibraryNormalisesOnLoad) {
+  struct Library : cuda::LibraryKernel {
+    void run(cuda::Stream, const void*, const void*, Write, void*, void*) const override {}
+  };
+  const cuda::Choice choice{{.name = "library", .variant = std::make_shared<const Library>()}};
+  const auto p = PointwiseProblem::make(2, 8, 8);
+  const float vector[8] = {};
+  for (const NormOnLoad& norm : {NormOnLoad{}, NormOnLoad{vector, vector, Activation::Relu6}}) {
+    const auto forward = [&] {
+      cuda::pointwise_forward<Half>(nullptr, &choice, p, nullptr, nullptr, {}, nullptr, nullptr,
+                                    norm);
+    };
+    const auto weight = [&] {
+      cuda::pointwise_backward_weight<Half>(nullptr, &choice, p, nullptr, nullptr, nullptr, nullptr,
+                                            norm);
+    };
+    if (norm.present()) {
+      EXPECT_THROW(forward(), Error);
+      EXPECT_THROW(weight(), Error);
+    } else {
+      EXPECT_NO_THROW(forward());
+      EXPECT_NO_THROW(weight());
+    }
+  }
 }
 
 TEST(TunerDevice, EveryStemCandidateComputesTheSame) {
