@@ -60,6 +60,10 @@ void Binding::bind_steps() {
       io.dx[k] = buffer(step.dx[k]);
       io.dx_write[k] = step.dx_write[k];
     }
+    if (step.norm != kNone) {
+      const int maker = plan_.graph().values()[at(node.inputs[0])].producer;
+      io.norm = plan_.graph().nodes()[at(maker)].layer->norm_on_load(buffer(step.norm));
+    }
     io.y = buffer(step.y);
     io.dy = buffer(step.dy);
     io.saved = buffer(step.saved);
@@ -67,6 +71,7 @@ void Binding::bind_steps() {
     io.params = bound.params;
     io.working = bound.working;
     io.dparams = bound.dparams;
+    io.choices = plan_.layer_plan(step.node).choices;
     if (plan_.layer_plan(step.node).prepared > 0)
       io.prepared = prepared_ + plan_.prepared_offset(step.node);
     steps_.push_back({node.layer.get(), step.kind, io});

@@ -70,8 +70,9 @@ class Check {
   [[noreturn]] void fail(const std::string& what) const {
     throw Error("layer " + step_.layer->name() + " (" + step_.layer->kind() + "), " +
                 (step_.kind == StepKind::Forward ? "forward" : "backward") + ": " + what +
-                "; all that it read was finite. Try a smaller --lr, or --precision bf16 or fp32 "
-                "where this was fp16");
+                "; all that it read was finite" +
+                (step_.io.norm.present() ? ", before the batch norm that it applied" : "") +
+                ". Try a smaller --lr, or --precision bf16 or fp32 where this was fp16");
   }
 
   const BoundStep& step_;
@@ -84,7 +85,10 @@ void require_finite(const BoundStep& step, bool gradients, const Fetch& fetch) {
   const Check check(step, fetch);
   const LayerIo& io = step.io;
   if (step.kind == StepKind::Forward) {
-    check.tensor(io.y, io.out, "its output");
+    if (io.y != nullptr) return check.tensor(io.y, io.out, "its output");
+    const NormOnLoad deferred = step.layer->norm_on_load(io.saved);
+    check.vector(deferred.scale, Element::F32, io.out.shape.c, "its scale");
+    check.vector(deferred.shift, Element::F32, io.out.shape.c, "its shift");
     return;
   }
   if (!gradients) return;

@@ -50,9 +50,13 @@ Predictor::Bound& Predictor::bound(Index n) {
   return b;
 }
 
+Index Predictor::host_batch(Index n) {
+  return n >= kSlice ? kSlice : 1;
+}
+
 void Predictor::reserve(Index n) {
   if (device_) return device_->reserve(n);
-  bound(n >= kSlice ? kSlice : 1);
+  bound(host_batch(n));
 }
 
 void Predictor::refresh() {
@@ -68,7 +72,7 @@ void Predictor::run(const std::uint8_t* images, Index n, float* out) {
 void Predictor::run_on_cpu(const std::uint8_t* images, Index n, float* out) {
   const Index image_bytes = input_size() * input_size() * 3;
   for (Index done = 0; done < n;) {
-    const Index count = n - done >= kSlice ? kSlice : 1;
+    const Index count = host_batch(n - done);
     const Executor& e = *bound(count).executor;
     std::memcpy(e.input("images"), images + done * image_bytes,
                 static_cast<std::size_t>(count * image_bytes));

@@ -31,6 +31,8 @@ class Predictor {
   Index input_size() const { return model_.config.input_size; }
   // images [n, size, size, 3] uint8 RGB, out [n, width()].
   void run(const std::uint8_t* images, Index n, float* out);
+  // Pictures of a call of n that go through the network together on the CPU.
+  static Index host_batch(Index n);
   // Bytes it holds for its activations and prepared weights.
   Index bytes() const;
 

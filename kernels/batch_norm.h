@@ -79,6 +79,14 @@ void batch_norm_forward(Stream stream, const BatchNormProblem& p, const T* x, co
                         float* next_mean, float* next_var, float* scratch, float* saved_mean,
                         float* saved_rstd, T* y);
 
+// batch_norm_forward without y, which its readers compute as they load x (kernels/norm_on_load.h):
+// y = act(x * scale + shift). scale and shift may both be null, where nobody needs them.
+template <class T>
+void batch_norm_statistics(Stream stream, const BatchNormProblem& p, const T* x, const float* gamma,
+                           const float* beta, const float* running_mean, const float* running_var,
+                           float* next_mean, float* next_var, float* scratch, float* saved_mean,
+                           float* saved_rstd, float* scale, float* shift);
+
 // dgamma and dbeta are always written; dx may be null.
 template <class T>
 void batch_norm_backward(Stream stream, const BatchNormProblem& p, const T* x, const T* dy,
@@ -90,6 +98,11 @@ template <class T>
 void batch_norm_frozen_forward(Stream stream, const BatchNormProblem& p, const T* x,
                                const float* gamma, const float* beta, const float* mean,
                                const float* var, T* y);
+
+// batch_norm_frozen_forward without y: scale and shift for its readers.
+void batch_norm_frozen_statistics(Stream stream, const BatchNormProblem& p, const float* gamma,
+                                  const float* beta, const float* mean, const float* var,
+                                  float* scale, float* shift);
 
 template <class T>
 void batch_norm_frozen_backward(Stream stream, const BatchNormProblem& p, const T* x, const T* dy,

@@ -10,6 +10,7 @@
 #include "kernels/cpu/context.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/epilogue.h"
+#include "kernels/norm_on_load.h"
 #include "kernels/shape.h"
 
 namespace dfengine {
@@ -50,12 +51,12 @@ void depthwise_backward_weight(const Context& ctx, const DepthwiseProblem& p, co
 }  // namespace cpu
 
 // On the device. T is Half, BFloat16 or float; sums in float. C is a multiple of 8 and pointers are
-// aligned to 16 bytes, else ShapeError.
+// aligned to 16 bytes, else ShapeError. Where a norm is given, it is applied to x as x is loaded.
 namespace cuda {
 
 template <class T>
 void depthwise_forward(Stream stream, const DepthwiseProblem& p, const T* x, const T* w,
-                       const Epilogue<T, float>& epilogue, T* y);
+                       const Epilogue<T, float>& epilogue, T* y, const NormOnLoad& norm = {});
 
 template <class T>
 void depthwise_backward_data(Stream stream, const DepthwiseProblem& p, const T* dy, const T* w,
@@ -66,7 +67,7 @@ void depthwise_backward_data(Stream stream, const DepthwiseProblem& p, const T* 
 Index depthwise_weight_scratch(const DepthwiseProblem& p);
 template <class T>
 void depthwise_backward_weight(Stream stream, const DepthwiseProblem& p, const T* x, const T* dy,
-                               float* scratch, float* dw);
+                               float* scratch, float* dw, const NormOnLoad& norm = {});
 
 }  // namespace cuda
 }  // namespace dfengine

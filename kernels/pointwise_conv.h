@@ -9,6 +9,7 @@
 #include "kernels/cpu/context.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/epilogue.h"
+#include "kernels/norm_on_load.h"
 #include "kernels/shape.h"
 
 namespace dfengine {
@@ -57,12 +58,13 @@ void pointwise_backward_weight(const Context& ctx, const PointwiseProblem& p, co
 
 // On the device. T is Half or BFloat16 (tensor cores; C and K multiples of 8, pointers aligned to
 // 16 bytes, else ShapeError) or float (any C and K). Sums in float; x, w, dy, y and dx in T.
-// w [K, C] as it is: nothing is packed.
+// w [K, C] as it is: nothing is packed. Where a norm is given, it is applied to x as x is loaded.
+// Plans choose the tiles: cuda/pointwise_choice.h.
 namespace cuda {
 
 template <class T>
 void pointwise_forward(Stream stream, const PointwiseProblem& p, const T* x, const T* w,
-                       const Epilogue<T, float>& epilogue, T* y);
+                       const Epilogue<T, float>& epilogue, T* y, const NormOnLoad& norm = {});
 
 // dx (+)= dy * w.
 template <class T>
@@ -74,7 +76,7 @@ void pointwise_backward_data(Stream stream, const PointwiseProblem& p, const T* 
 Index pointwise_weight_scratch(const PointwiseProblem& p);
 template <class T>
 void pointwise_backward_weight(Stream stream, const PointwiseProblem& p, const T* x, const T* dy,
-                               float* scratch, float* dw);
+                               float* scratch, float* dw, const NormOnLoad& norm = {});
 
 }  // namespace cuda
 }  // namespace dfengine

@@ -98,6 +98,12 @@ LayerPtr BatchNorm::with_activation(Activation activation) const {
   return std::make_shared<BatchNorm>(name(), c_, fused);
 }
 
+LayerPtr BatchNorm::with_deferred_output() const {
+  BatchNormOptions deferred = options_;
+  deferred.deferred_output = true;
+  return std::make_shared<BatchNorm>(name(), c_, deferred);
+}
+
 LayerPtr BatchNorm::with_frozen_statistics() const {
   BatchNormOptions frozen = options_;
   frozen.frozen_statistics = true;

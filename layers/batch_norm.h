@@ -1,6 +1,6 @@
 // Batch normalisation over N, H, W with an optional activation behind it. Trains on batch
 // statistics unless frozen; as part of an inference plan it is folded into the convolution before
-// it.
+// it. On a device its readers may compute its result (kernels/norm_on_load.h).
 #pragma once
 
 #include "kernels/batch_norm.h"
@@ -13,6 +13,7 @@ struct BatchNormOptions {
   double momentum = 0.1;
   Activation activation = Activation::None;
   bool frozen_statistics = false;
+  bool deferred_output = false;
 };
 
 class BatchNorm final : public Layer {
@@ -31,12 +32,16 @@ class BatchNorm final : public Layer {
   void device_backward(const DeviceContext& ctx, const LayerIo& io) const override;
   LayerPtr with_activation(Activation activation) const override;
   LayerPtr with_frozen_statistics() const override;
+  LayerPtr with_deferred_output() const override;
+  NormOnLoad norm_on_load(const void* saved) const override;
   const FoldedNorm* norm() const override;
 
  private:
   bool batch_statistics(Phase phase) const {
     return phase == Phase::Train && !options_.frozen_statistics;
   }
+  // Where a device's saved memory holds mean and rstd: behind scale and shift, if there are any.
+  Index saved_statistics() const { return options_.deferred_output ? 2 * c_ : 0; }
   BatchNormProblem problem(const Shape& x) const {
     return BatchNormProblem::make(x.rows(), c_, options_.eps, options_.momentum,
                                   options_.activation);

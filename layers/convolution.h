@@ -5,6 +5,7 @@
 
 #include <optional>
 
+#include "kernels/cuda/choice.h"
 #include "kernels/epilogue.h"
 #include "layers/layer.h"
 
@@ -46,7 +47,12 @@ class Convolution : public Layer {
   Index prepared_bytes(Element element) const;
   // On a device: weights in the element, as they lie in the parameter block; float bias behind
   // them.
-  LayerPlan device_plan_for(const PlanQuery& query, Index weight_scratch) const;
+  // backward_scratch: bytes.
+  LayerPlan device_plan_for(const PlanQuery& query, Index backward_scratch) const;
+  // What a launch adds to its result.
+  cuda::EpilogueForm epilogue_form() const {
+    return {fusion_.norm.has_value(), fusion_.activation, fusion_.residual};
+  }
   const void* device_weights(const LayerIo& io) const {
     return io.prepared != nullptr ? io.prepared : io.working[0];
   }

@@ -15,9 +15,15 @@
 #include "kernels/device_step.h"
 #include "kernels/error.h"
 #include "kernels/half.h"
+#include "kernels/norm_on_load.h"
 #include "kernels/shape.h"
 
 namespace dfengine {
+
+namespace cuda {
+struct Choice;
+class Tuner;
+}  // namespace cuda
 
 // Element type of an activation. F64 serves the tests: it is the oracle. F16 and BF16 live on
 // devices only.
@@ -83,6 +89,12 @@ struct ParamSpec {
 // Train: backward may follow. Infer: forward only, parameters constant between prepare() calls.
 enum class Phase { Train, Infer };
 
+// On a device: which kernel each launch uses, where there are several (kernels/cuda/choice.h).
+// Null: there is one.
+struct KernelChoices {
+  std::shared_ptr<const cuda::Choice> forward, data_gradient, weight_gradient;
+};
+
 // What a layer books for one step, all in bytes.
 struct LayerPlan {
   Index prepared = 0;         // made from the parameters by prepare(); lives as long as the plan
@@ -95,6 +107,8 @@ struct LayerPlan {
   bool dx_may_be_dy = false;     // backward's dx[0] may be dy's memory
   bool dx_overwrites = false;    // backward cannot add to dx: one reader of the input at most
   bool starts_backward = false;  // a loss: backward reads no dy
+  bool defers_output = false;    // writes no y: its readers get x[0], and norm_on_load with it
+  KernelChoices choices;
 };
 
 // Where a plan runs.
@@ -105,6 +119,9 @@ struct PlanQuery {
   bool backward = false;  // a backward step will follow
   std::span<const Spec> in;
   Spec out;
+  // On a device: times the kernels to choose from. Null: by the rule.
+  cuda::Tuner* tuner = nullptr;
+  bool norm_on_load = false;  // the first input comes with a LayerIo::norm
 };
 
 // ---- Running ----------------------------------------------------------------------------------
@@ -135,6 +152,7 @@ struct LayerIo {
   std::span<const Spec> in;
   Spec out;
   std::array<const void*, kMaxInputs> x{};
+  NormOnLoad norm;  // on a device: what x[0] has still to go through, in forward and backward
   void* y = nullptr;
   std::span<void* const> params;  // values, in the order of params()
   // On a device: the same in the element of the activations; params are float there.
@@ -148,6 +166,7 @@ struct LayerIo {
   std::array<Write, kMaxInputs> dx_write{};
   // On a device a running statistic's entry is where forward puts its next value.
   std::span<void* const> dparams;
+  KernelChoices choices;  // the plan's
 };
 
 // Batch norm's four vectors, folded into the convolution before it.
@@ -192,6 +211,11 @@ class Layer {
   virtual std::shared_ptr<const Layer> with_residual() const { return nullptr; }
   // Batch norm with its running statistics held fixed.
   virtual std::shared_ptr<const Layer> with_frozen_statistics() const { return nullptr; }
+  // On a device: a batch norm that leaves its result to its readers; what they need of the memory
+  // it saved; and whether a layer can be such a reader, of its first input.
+  virtual std::shared_ptr<const Layer> with_deferred_output() const { return nullptr; }
+  virtual NormOnLoad norm_on_load(const void* /*saved*/) const { return {}; }
+  virtual bool normalises_on_load() const { return false; }
   // What those passes look for.
   virtual Activation activation_only() const { return Activation::None; }
   virtual const FoldedNorm* norm() const { return nullptr; }

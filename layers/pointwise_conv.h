@@ -18,6 +18,7 @@ class PointwiseConv final : public Convolution {
   LayerPlan device_plan(const PlanQuery& query) const override;
   void device_forward(const DeviceContext& ctx, const LayerIo& io) const override;
   void device_backward(const DeviceContext& ctx, const LayerIo& io) const override;
+  bool normalises_on_load() const override { return true; }
 
  protected:
   std::string base_kind() const override { return "pointwise"; }

@@ -26,7 +26,12 @@ void DeviceOptions::add_to(CLI::App& command) {
   command.add_option("--precision", precision, "With cuda: fp16, bf16 or fp32")
       ->check(CLI::IsMember({"fp16", "bf16", "fp32"}))
       ->capture_default_str();
-  command.add_flag("--no-graph", no_graph, "With cuda: launch kernel by kernel, the same bits");
+  command.add_flag("--no-graph", no_graph,
+                   "With cuda: launch kernel by kernel instead of as one graph");
+  command.add_flag(
+      "--deterministic", deterministic,
+      "With cuda: choose kernels by a rule instead of timing them first, so that every "
+      "run gives the same bits");
   command.add_option("--threads", threads, "CPU threads; 0: all this process may use")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

@@ -19,6 +19,7 @@ struct DeviceOptions {
   std::string device = "auto";  // auto, cpu, cuda
   std::string precision = "fp16";
   bool no_graph = false;
+  bool deterministic = false;
   int threads = 0;
 
   void add_to(CLI::App& command);
@@ -28,7 +29,7 @@ struct DeviceOptions {
   void check_cpu() const;
   int thread_count() const;
   DeviceKind kind() const { return device == "cuda" ? DeviceKind::Cuda : DeviceKind::Cpu; }
-  DeviceConfig config() const { return {parse_precision(precision), !no_graph}; }
+  DeviceConfig config() const { return {parse_precision(precision), !no_graph, deterministic}; }
   // The CUDA device where one is asked for.
   std::optional<Device> open() const;
 };

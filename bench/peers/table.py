@@ -1,39 +1,93 @@
-"""The table of bench/compare.sh: dfengine's Google Benchmark JSON beside the peers' JSON lines."""
+"""The table of bench/compare.sh: the JSON of `dfengine bench` beside the peers' JSON lines.
+
+    python bench/peers/table.py OURS.json PEERS.jsonl
+
+Every peer's figure with our ratio to it (above 1: dfengine is faster). On a GPU then the project's bars, each
+against the best of PyTorch's modes. Exits 1 when a peer measured what dfengine did not.
+"""
 
 import json
-import re
-import statistics
 import sys
 
+# Work, batch, what is compared, bound. Ratios are ours to the best peer's.
+BARS = [
+    ("infer", 256, "img/s", "ratio", ">=", 1.2),
+    ("infer", 1, "ms", "ratio", "<=", 0.6),
+    ("train", 256, "img/s", "ratio", ">=", 1.5),
+    ("frozen", 64, "img/s", "ratio", ">=", 1.5),
+    ("frozen", 256, "img/s", "ratio", ">=", 1.5),
+    ("head", 256, "img/s", "value", ">=", 500_000),
+    ("train", 256, "bytes", "ratio", "<=", 0.6),
+]
 
-def ours(path):
-    """{(work, batch): images per second}, the median over the repetitions."""
-    runs = {}
-    for entry in json.load(open(path))["benchmarks"]:
-        name = re.search(r"network/(infer|train)/(\d+)", entry["name"])
-        if name and entry.get("run_type") == "iteration":
-            key = name[1], int(name[2])
-            runs.setdefault(key, []).append(entry["items_per_second"])
-    return {key: statistics.median(values) for key, values in runs.items()}
+
+def our_figures(row):
+    return {"img/s": row["images_per_second"], "ms": row["ms"], "bytes": row["planned_bytes"]}
 
 
-def main():
-    mine = ours(sys.argv[1])
-    peers = [json.loads(line) for line in open(sys.argv[2])]
-    print(f"{'work':<16}{'dfengine img/s':>16}   {'peer':<24}{'img/s':>8}{'ratio':>8}")
+def peer_figures(row):
+    return {"img/s": row["img_per_s"], "ms": row["median_ms"], "bytes": row.get("peak_bytes")}
+
+
+def show(value, unit):
+    if unit == "bytes":
+        return f"{value / 1e9:.2f} GB"
+    return f"{value:.3f} ms" if unit == "ms" else f"{value:.1f}"
+
+
+def comparison(ours, peers):
+    print(f"{'work':<18}{'dfengine img/s':>15}  {'peer':<38}{'img/s':>11}{'ratio':>9}")
     missing = []
     for peer in peers:
         key = peer["work"], peer["batch"]
-        work = f"{key[0]} batch {key[1]}"
-        if key not in mine:
-            missing.append(work)
+        name = f"{key[0]} batch {key[1]}"
+        if key not in ours:
+            missing.append(name)
             continue
-        name = f"{peer['peer']} {peer['version']}"
-        rate = peer["img_per_s"]
-        print(f"{work:<16}{mine[key]:>16.1f}   {name:<24}{rate:>8.1f}{mine[key] / rate:>7.2f}x")
-    print(f"{peers[0]['threads']} threads, float32, 224x224, medians of one run")
+        rate = ours[key]["images_per_second"]
+        who = " ".join(filter(None, [peer["peer"], peer["version"], peer.get("mode")]))
+        print(f"{name:<18}{rate:>15.1f}  {who:<38}{peer['img_per_s']:>11.1f}{rate / peer['img_per_s']:>8.2f}x")
+    return sorted(set(missing))
+
+
+def bar_line(bar, ours, peers):
+    work, batch, unit, kind, sign, bound = bar
+    title = f"{work} batch {batch}, {'memory' if unit == 'bytes' else unit}"
+    row = ours.get((work, batch))
+    rivals = [p for p in peers if (p["work"], p["batch"]) == (work, batch) and peer_figures(p)[unit]]
+    if row is None or (kind == "ratio" and not rivals):
+        return f"{title:<26}not measured"
+    value = our_figures(row)[unit]
+    best = "-"
+    measure = value
+    if kind == "ratio":
+        # A rival's memory is that of its fastest mode: the two bars are about one way to train.
+        rival = max(rivals, key=lambda p: p["img_per_s"])
+        best = f"{show(peer_figures(rival)[unit], unit)} ({rival['mode']})"
+        measure = value / peer_figures(rival)[unit]
+    met = measure >= bound if sign == ">=" else measure <= bound
+    shown = f"{measure:.2f}x" if kind == "ratio" else "-"
+    wanted = f"{sign} {bound}x" if kind == "ratio" else f"{sign} {bound}"
+    return f"{title:<26}{show(value, unit):>13}{best:>26}{shown:>9}{wanted:>12}  {'met' if met else 'MISSED'}"
+
+
+def main():
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    report = json.load(open(sys.argv[1]))
+    peers = [json.loads(line) for line in open(sys.argv[2]) if line.strip()]
+    ours = {(row["work"], row["batch"]): row for row in report["network"]}
+    print(f"dfengine {report['engine_version']}, {report['device_name']}, {report['precision']}, "
+          f"{report['threads']} threads, {report['isa']}; MobileNetV2 {report['width']:g} at {report['img_size']}; "
+          f"a copy moves {report['copy_gigabytes_per_second']:.1f} GB/s; medians")
+    missing = comparison(ours, peers)
+    if report["device"] == "cuda":
+        torch = [p for p in peers if p["peer"] == "torch"]
+        print(f"\n{'bar':<26}{'dfengine':>13}{'best PyTorch':>26}{'ratio':>9}{'wanted':>12}")
+        for bar in BARS:
+            print(bar_line(bar, ours, torch))
     if missing:
-        sys.exit(f"dfengine_bench has no case for: {', '.join(sorted(set(missing)))}")
+        sys.exit(f"dfengine bench did not measure: {', '.join(missing)}")
 
 
 if __name__ == "__main__":

@@ -39,6 +39,9 @@ Device::Device(const DeviceConfig& config) : config_(config) {
   if (!cuda::is_emulated()) cuda::device_summary();  // says what is missing, if anything is
   compute_ = cuda::make_stream();
   copy_ = cuda::make_stream();
+  // The stand-in's times would say nothing about a device.
+  if (!config.deterministic && !cuda::is_emulated())
+    tuner_ = std::make_unique<cuda::Tuner>(cuda::device_timing(compute_.get()));
 }
 
 }  // namespace dfengine

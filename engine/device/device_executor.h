@@ -24,6 +24,9 @@ class DeviceExecutor {
     run(ctx, plan_.forward_steps(), static_cast<int>(binding_.steps().size()), watch);
   }
 
+  // One step of the plan alone, for measurements.
+  void step(const DeviceContext& ctx, int i) const { run(ctx, i, i + 1, {}); }
+
   const Plan& plan() const { return plan_; }
   // Device memory of a graph input or marked output.
   void* input(std::string_view name) const { return binding_.input(name); }

@@ -26,7 +26,8 @@ DeviceInference::Bound& DeviceInference::bound(Index batch) {
   if (!slots_ || slots_->bytes() < 2 * images.bytes())
     slots_ = std::make_unique<InputSlots>(device_, images.bytes());
   Bound& b = bound_[batch];
-  b.plan = Plan::build(graph_, std::span(&images, 1), {Phase::Infer, {}, DeviceKind::Cuda});
+  b.plan = Plan::build(graph_, std::span(&images, 1),
+                       {Phase::Infer, {}, DeviceKind::Cuda, device_.tuner()});
   b.arena = cuda::allocate_device(b.plan.arena_bytes());
   b.executor = std::make_unique<DeviceExecutor>(b.plan, store_, parameters_, b.arena.get());
   b.executor->prepare(store_, device_);
@@ -72,6 +73,19 @@ void DeviceInference::run(const std::uint8_t* images, Index n, float* out) {
     done += count;
   }
   cuda::synchronize(device_.compute());
+}
+
+void DeviceInference::queue(const void* images, Index n) {
+  const Index image_bytes = input_size_ * input_size_ * 3;
+  for (Index done = 0; done < n;) {
+    const Index batch = batch_for(n - done), count = std::min(batch, n - done);
+    Bound& b = bound(batch);
+    cuda::copy_on_device(device_.compute(), b.executor->input("images"),
+                         static_cast<const std::byte*>(images) + done * image_bytes,
+                         count * image_bytes);
+    launch(b);
+    done += count;
+  }
 }
 
 Index DeviceInference::bytes() const {

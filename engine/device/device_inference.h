@@ -24,7 +24,12 @@ class DeviceInference {
   void refresh();
   // images [n, size, size, 3] uint8 RGB, out [n, width] float; waits.
   void run(const std::uint8_t* images, Index n, float* out);
+  // Queues the same on images that lie on the device, and leaves the results there: for
+  // measurements.
+  void queue(const void* images, Index n);
   Index bytes() const;
+  // Pictures of a call of n that go through the network together.
+  static Index batch_for(Index n);
 
  private:
   // Pictures that go through the network together: enough to fill a large GPU. Smaller calls take
@@ -37,7 +42,6 @@ class DeviceInference {
     std::unique_ptr<DeviceExecutor> executor;
     cuda::OwnedGraph captured;
   };
-  static Index batch_for(Index n);
   Bound& bound(Index batch);
   void launch(Bound& b);
 

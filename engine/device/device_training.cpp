@@ -55,21 +55,21 @@ DeviceTraining::DeviceTraining(const Graph& graph, std::string input, Spec sampl
   if (device.config().precision == Precision::Fp16) first.growth_interval = kGrowthInterval;
   scalars_ = structs_on_device(device, std::vector<StepScalars>{first});
   pending_.reserve(kStepRecords);
-  full_.plan = plan(options.batch);
-  if (options.rest > 0) rest_.plan = plan(options.rest);
+  full_.plan = plan(options.batch, device.tuner());
+  if (options.rest > 0) rest_.plan = plan(options.rest, device.tuner());
   arena_bytes_ = std::max(full_.plan.arena_bytes(), rest_.plan.arena_bytes());
   arena_ = cuda::allocate_device(arena_bytes_);
   bind(full_);
   if (options.rest > 0) bind(rest_);
 }
 
-Plan DeviceTraining::plan(Index n) const {
+Plan DeviceTraining::plan(Index n, cuda::Tuner* tuner) const {
   Spec input = sample_;
   input.shape.n = n;
   const Spec targets{{n, 1, 1, 1}, Element::F32};
   std::vector<Spec> specs;
   for (ValueId v : graph_.inputs()) specs.push_back(v == graph_.input(input_) ? input : targets);
-  return Plan::build(graph_, specs, {Phase::Train, options_.trainable, DeviceKind::Cuda});
+  return Plan::build(graph_, specs, {Phase::Train, options_.trainable, DeviceKind::Cuda, tuner});
 }
 
 void DeviceTraining::bind(Bound& bound) {
@@ -86,7 +86,7 @@ DeviceTraining::Bound& DeviceTraining::bound(Index n) {
   if (n == odd_n_) return odd_;
   cuda::synchronize(device_.compute());  // the odd plan of before may still run
   odd_n_ = 0;
-  odd_ = {plan(n), nullptr, nullptr};
+  odd_ = {plan(n, nullptr), nullptr, nullptr};  // a step or two are not worth timing for
   // Between two steps the arena holds nothing, and a smaller batch's plan may, rarely, be larger.
   if (odd_.plan.arena_bytes() > arena_bytes_)
     throw Error("a batch of " + std::to_string(n) + " needs more memory than one of " +
@@ -150,12 +150,26 @@ void DeviceTraining::queue(const Bound& b, Index n) {
 
 void DeviceTraining::step(const void* samples, const float* targets, Index n, float learning_rate) {
   Bound& b = bound(n);
-  // Given with the next collection.
-  if (pending_.size() == kStepRecords) sums_ = collect();
   const InputSlots::Part parts[] = {{samples, b.executor->input(input_), n * sample_.bytes()},
                                     {targets, b.executor->input("targets"), n * kFloat},
                                     {&learning_rate, learning_rate_.get(), kFloat}};
   slots_.feed(parts);
+  launch(b, n);
+}
+
+void DeviceTraining::step_resident(const void* samples, const float* targets, Index n,
+                                   const float* learning_rate) {
+  Bound& b = bound(n);
+  const cuda::Stream stream = device_.compute();
+  cuda::copy_on_device(stream, b.executor->input(input_), samples, n * sample_.bytes());
+  cuda::copy_on_device(stream, b.executor->input("targets"), targets, n * kFloat);
+  cuda::copy_on_device(stream, learning_rate_.get(), learning_rate, kFloat);
+  launch(b, n);
+}
+
+void DeviceTraining::launch(Bound& b, Index n) {
+  // Given with the next collection.
+  if (pending_.size() == kStepRecords) sums_ = collect();
   pending_.push_back(n);
   if (b.captured) {
     cuda::run(b.captured, device_.compute());

@@ -53,6 +53,9 @@ class DeviceTraining {
   // Queues one step on n <= batch samples; reads host memory before it returns. A size that is
   // neither `batch` nor `rest` waits for its plan, which the next such size replaces.
   void step(const void* samples, const float* targets, Index n, float learning_rate);
+  // Queues the same step on what lies on the device already: for measurements.
+  void step_resident(const void* samples, const float* targets, Index n,
+                     const float* learning_rate);
   // Waits for what is queued; sums of the steps since the last call.
   StepSums collect();
 
@@ -69,10 +72,11 @@ class DeviceTraining {
     std::unique_ptr<DeviceExecutor> executor;
     cuda::OwnedGraph captured;
   };
-  Plan plan(Index n) const;
+  Plan plan(Index n, cuda::Tuner* tuner) const;
   void bind(Bound& bound);
   Bound& bound(Index n);
   void queue(const Bound& b, Index n);
+  void launch(Bound& b, Index n);
   StepWatch finite_watch() const;
   StepScalars scalars() const;
   void put(const StepScalars& scalars);

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
+
+#include "kernels/cuda/choice.h"
 
 namespace dfengine {
 namespace {
@@ -17,11 +20,49 @@ std::string place(const Plan& plan, int buffer) {
   return fmt::format("@{:x}", plan.buffers()[at(buffer)].offset);
 }
 
+// The layer's kind, and that it applies the batch norm before it.
+std::string kind(const Plan& plan, const Step& step) {
+  const std::string kind = plan.graph().nodes()[at(step.node)].layer->kind();
+  return step.norm == kNone ? kind : kind + " norm-on-load";
+}
+
 std::string inputs(const Plan& plan, const std::array<int, kMaxInputs>& buffers) {
   std::string text;
   for (int b : buffers)
     if (b != kNone) text += (text.empty() ? "" : ",") + place(plan, b);
   return text.empty() ? "-" : text;
+}
+
+// Where a forward step writes.
+std::string target(const Plan& plan, const Step& step) {
+  return plan.layer_plan(step.node).defers_output ? "deferred" : place(plan, step.y);
+}
+
+// "128x96x16, 31.2 us (rule: 128x144x32, 33.0 us)".
+std::string describe(const cuda::ChoicePtr& choice) {
+  if (choice == nullptr) return "own";
+  const std::string& name = choice->kernel.name;
+  if (!choice->timed) return name + ", by rule";
+  std::string text = fmt::format("{}, {:.1f} us", name, choice->us);
+  if (choice->rule != name)
+    text += fmt::format(" (rule: {}, {:.1f} us)", choice->rule, choice->rule_us);
+  return text;
+}
+
+// A line for each candidate that could not be timed.
+std::string left_out(const Plan& plan) {
+  std::set<cuda::ChoicePtr> seen;
+  std::string text;
+  for (int i = 0; i < plan.forward_steps(); ++i) {
+    const KernelChoices& choices = plan.layer_plan(i).choices;
+    for (const auto& choice : {choices.forward, choices.data_gradient, choices.weight_gradient}) {
+      if (choice == nullptr || !seen.insert(choice).second) continue;
+      for (const std::string& reason : choice->left_out)
+        text +=
+            fmt::format("left out, {}: {}\n", plan.graph().nodes()[at(i)].layer->name(), reason);
+    }
+  }
+  return text;
 }
 
 // The most bytes alive in one step: what no planner can go below.
@@ -47,21 +88,31 @@ std::string dot_escape(const std::string& s) {
 
 }  // namespace
 
+std::string kernels_text(const Plan& plan, const Step& step) {
+  const KernelChoices& choices = plan.layer_plan(step.node).choices;
+  if (step.kind == StepKind::Forward) return describe(choices.forward);
+  if (choices.data_gradient == nullptr && choices.weight_gradient == nullptr) return "own";
+  const std::string weight = "dw " + describe(choices.weight_gradient);
+  return step.dx[0] == kNone ? weight : "dx " + describe(choices.data_gradient) + "; " + weight;
+}
+
 std::string dump_text(const Plan& plan) {
-  std::string text =
-      fmt::format("{:>4} {:8} {:24} {:28} {:>22} {:>20} {:>12} {:>10} {:>10}\n", "step", "pass",
-                  "layer", "kind", "output", "from", "to", "saved", "scratch");
+  const bool on_device = plan.device() == DeviceKind::Cuda;
+  std::string text = fmt::format("{:>4} {:8} {:24} {:28} {:>22} {:>20} {:>12} {:>10} {:>10}{}\n",
+                                 "step", "pass", "layer", "kind", "output", "from", "to", "saved",
+                                 "scratch", on_device ? "  kernels" : "");
   for (std::size_t i = 0; i < plan.steps().size(); ++i) {
     const Step& s = plan.steps()[i];
     const Node& node = plan.graph().nodes()[at(s.node)];
     const bool forward = s.kind == StepKind::Forward;
-    text += fmt::format("{:4} {:8} {:24} {:28} {:>22} {:>20} {:>12} {:>10} {:>10}\n", i,
-                        forward ? "forward" : "backward", node.layer->name(), node.layer->kind(),
+    text += fmt::format("{:4} {:8} {:24} {:28} {:>22} {:>20} {:>12} {:>10} {:>10}{}\n", i,
+                        forward ? "forward" : "backward", node.layer->name(), kind(plan, s),
                         to_string(plan.specs()[at(node.output)].shape),
                         forward ? inputs(plan, s.x) : place(plan, s.dy),
-                        forward ? place(plan, s.y) : inputs(plan, s.dx), place(plan, s.saved),
-                        place(plan, s.scratch));
+                        forward ? target(plan, s) : inputs(plan, s.dx), place(plan, s.saved),
+                        place(plan, s.scratch), on_device ? "  " + kernels_text(plan, s) : "");
   }
+  text += left_out(plan);
   text += fmt::format(
       "{} steps, {} buffers; arena {} bytes ({} alive at once at most), prepared weights {} "
       "bytes\n",

@@ -10,6 +10,9 @@ namespace dfengine {
 // One line per step: layer, kind, output shape, where its buffers lie; then the totals.
 std::string dump_text(const Plan& plan);
 
+// Which kernels a step of a device's plan launches, and why these: "128x96x16, by rule".
+std::string kernels_text(const Plan& plan, const Step& step);
+
 // Graphviz DOT of the graph after fusion: `dot -Tsvg`.
 std::string dump_dot(const Plan& plan);
 

@@ -91,6 +91,19 @@ bool extend(const Graph& graph, const Rewriter& rewriter, Chain& chain) {
   return true;
 }
 
+// Every node that reads the value, at least one, reads it as its first input alone and can
+// normalise on load.
+bool readers_normalise(const Graph& graph, ValueId value) {
+  bool any = false;
+  for (const Node& node : graph.nodes()) {
+    const auto times = std::ranges::count(node.inputs, value);
+    if (times == 0) continue;
+    if (times > 1 || node.inputs[0] != value || !node.layer->normalises_on_load()) return false;
+    any = true;
+  }
+  return any;
+}
+
 bool has_norm(const Chain& chain, const Graph& graph, const Rewriter& rewriter) {
   const int next = rewriter.sole_consumer(chain.output);
   return next >= 0 && graph.nodes()[static_cast<std::size_t>(next)].layer->norm() != nullptr;
@@ -149,6 +162,20 @@ Graph freeze_statistics(const Graph& graph, const Trainable& trainable) {
         params, [&](const ParamSpec& p) { return is_learned(p.role) && trainable(p); });
     if (!moves) {
       if (LayerPtr frozen = layer->with_frozen_statistics()) layer = std::move(frozen);
+    }
+    rewriter.emit(std::move(layer), node.inputs, node.output);
+  }
+  return rewriter.finish();
+}
+
+Graph defer_norms(const Graph& graph, const std::vector<bool>& needs) {
+  Rewriter rewriter(graph);
+  for (const Node& node : graph.nodes()) {
+    LayerPtr layer = node.layer;
+    const bool is_output = std::ranges::any_of(
+        graph.outputs(), [&](const Graph::Output& o) { return o.value == node.output; });
+    if (needs[at(node.output)] && !is_output && readers_normalise(graph, node.output)) {
+      if (LayerPtr deferred = layer->with_deferred_output()) layer = std::move(deferred);
     }
     rewriter.emit(std::move(layer), node.inputs, node.output);
   }

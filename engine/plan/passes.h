@@ -24,4 +24,8 @@ Graph fuse_activations(const Graph& graph);
 // Batch norms without trainable parameters use their running statistics, as a frozen layer must.
 Graph freeze_statistics(const Graph& graph, const Trainable& trainable);
 
+// Batch norms that a gradient passes through leave their result to their readers, where all of
+// these can normalise on load. For devices; needs: of this graph, as needs_gradient tells.
+Graph defer_norms(const Graph& graph, const std::vector<bool>& needs);
+
 }  // namespace dfengine

@@ -51,7 +51,10 @@ class PlanBuilder {
       for (ValueId v : n.inputs) in.push_back(plan_.specs_[at(v)]);
       const bool backward = needs_[at(n.output)];
       plan_.backward_.push_back(backward);
-      const PlanQuery query{plan_.phase_, backward, in, plan_.specs_[at(n.output)]};
+      const int maker = plan_.graph_.values()[at(n.inputs[0])].producer;
+      const bool norm_on_load = maker >= 0 && plan_.layers_[at(maker)].defers_output;
+      const PlanQuery query{plan_.phase_,   backward,    in, plan_.specs_[at(n.output)],
+                            options_.tuner, norm_on_load};
       plan_.layers_.push_back(options_.device == DeviceKind::Cpu ? n.layer->plan(query)
                                                                  : n.layer->device_plan(query));
       plan_.prepared_.push_back(plan_.prepared_bytes_);
@@ -99,6 +102,7 @@ class PlanBuilder {
 
   void add_inputs() {
     plan_.value_buffers_.assign(plan_.graph_.values().size(), kNone);
+    norms_.assign(plan_.graph_.values().size(), kNone);
     gradients_.assign(plan_.graph_.values().size(), kNone);
     for (ValueId v : plan_.graph_.inputs())
       plan_.value_buffers_[at(v)] = add_buffer(BufferKind::Value, plan_.graph_.values()[at(v)].name,
@@ -110,18 +114,29 @@ class PlanBuilder {
     const LayerPlan& layer = plan_.layers_[at(i)];
     const int now = static_cast<int>(plan_.steps_.size());
     Step step{StepKind::Forward, i};
-    for (std::size_t k = 0; k < n.inputs.size(); ++k) {
-      step.x[k] = plan_.value_buffers_[at(n.inputs[k])];
-      touch(step.x[k], now);
-    }
-    step.y = forward_target(n, layer, i, now);
-    plan_.value_buffers_[at(n.output)] = step.y;
+    add_reads(step, n, now);
     if (layer.saved > 0)
       step.saved = add_buffer(BufferKind::Saved, n.layer->name(), layer.saved, now);
+    if (layer.defers_output) {
+      plan_.value_buffers_[at(n.output)] = step.x[0];
+      norms_[at(n.output)] = step.saved;
+    } else {
+      step.y = forward_target(n, layer, i, now);
+      plan_.value_buffers_[at(n.output)] = step.y;
+    }
     if (layer.forward_scratch > 0)
       step.scratch = add_buffer(BufferKind::Scratch, n.layer->name(), layer.forward_scratch, now);
     plan_.steps_.push_back(step);
     saved_.push_back(step.saved);
+  }
+
+  void add_reads(Step& step, const Node& n, int now) {
+    for (std::size_t k = 0; k < n.inputs.size(); ++k) {
+      step.x[k] = plan_.value_buffers_[at(n.inputs[k])];
+      touch(step.x[k], now);
+    }
+    step.norm = norms_[at(n.inputs[0])];
+    touch(step.norm, now);
   }
 
   // The output's buffer: the overwritten input's where the layer allows it and nobody reads that
@@ -152,12 +167,7 @@ class PlanBuilder {
     if (step.dy == kNone && !layer.starts_backward)
       throw UsageError("layer " + n.layer->name() + ": trainable, but no loss depends on it");
     touch(step.dy, now);
-    if (layer.backward_needs_input) {
-      for (std::size_t k = 0; k < n.inputs.size(); ++k) {
-        step.x[k] = plan_.value_buffers_[at(n.inputs[k])];
-        touch(step.x[k], now);
-      }
-    }
+    if (layer.backward_needs_input) add_reads(step, n, now);
     if (layer.backward_needs_output) {
       step.y = plan_.value_buffers_[at(n.output)];
       touch(step.y, now);
@@ -211,6 +221,7 @@ class PlanBuilder {
   const PlanOptions& options_;
   std::vector<bool> needs_;     // per value: has a gradient
   std::vector<int> last_read_;  // per value: last forward node that reads it
+  std::vector<int> norms_;      // per value: what its deferred batch norm saved
   std::vector<int> gradients_;  // per value: buffer of its gradient
   std::vector<int> saved_;      // per node
 };
@@ -219,6 +230,7 @@ Plan Plan::build(const Graph& graph, std::span<const Spec> input_specs,
                  const PlanOptions& options) {
   Plan plan;
   plan.phase_ = options.phase;
+  plan.device_ = options.device;
   if (options.phase == Phase::Infer) {
     plan.graph_ = fold_inference(graph, std::vector<bool>(graph.values().size(), false));
   } else {
@@ -226,6 +238,8 @@ Plan Plan::build(const Graph& graph, std::span<const Spec> input_specs,
     const Graph frozen = freeze_statistics(graph, options.trainable);
     plan.graph_ =
         fuse_activations(fold_inference(frozen, needs_gradient(frozen, options.trainable)));
+    if (options.device == DeviceKind::Cuda)
+      plan.graph_ = defer_norms(plan.graph_, needs_gradient(plan.graph_, options.trainable));
   }
   PlanBuilder(plan, options).build(input_specs);
   return plan;

@@ -31,7 +31,10 @@ struct Step {
   StepKind kind = StepKind::Forward;
   int node = 0;
   std::array<int, kMaxInputs> x = {kNone, kNone};
-  int y = kNone;
+  // What the batch norm that made x[0] saved, where it left its result to this layer: x[0] is then
+  // its input, alive as long as its output would have been.
+  int norm = kNone;
+  int y = kNone;  // kNone also where the output is deferred
   int saved = kNone;
   int scratch = kNone;
   // Backward only.
@@ -46,6 +49,8 @@ struct PlanOptions {
   // what stands below the cut runs in inference form.
   Trainable trainable = {};
   DeviceKind device = DeviceKind::Cpu;
+  // Of a device: times what there is to choose from. Null: by the rule.
+  cuda::Tuner* tuner = nullptr;
 };
 
 class Plan {
@@ -56,6 +61,7 @@ class Plan {
                     const PlanOptions& options);
 
   Phase phase() const { return phase_; }
+  DeviceKind device() const { return device_; }
   const Graph& graph() const { return graph_; }  // after the passes
   const std::vector<Spec>& specs() const { return specs_; }
   const std::vector<Step>& steps() const { return steps_; }
@@ -75,6 +81,7 @@ class Plan {
  private:
   friend class PlanBuilder;
   Phase phase_ = Phase::Infer;
+  DeviceKind device_ = DeviceKind::Cpu;
   Graph graph_;
   std::vector<Spec> specs_;
   std::vector<Step> steps_;

@@ -137,6 +137,7 @@ nlohmann::json to_json(const TrainOptions& o) {
             {"device", name_of(kDevices, o.device)},
             {"precision", name_of(o.device_config.precision)},
             {"graphs", o.device_config.graphs},
+            {"deterministic", o.device_config.deterministic},
             {"threads", o.threads}});
   return j;
 }
@@ -172,6 +173,7 @@ TrainOptions train_options_from_json(const nlohmann::json& j) {
     o.device = parse(kDevices, j.at("device").get<std::string>(), "device");
     o.device_config.precision = parse_precision(j.at("precision").get<std::string>());
     j.at("graphs").get_to(o.device_config.graphs);
+    j.at("deterministic").get_to(o.device_config.deterministic);
     j.at("threads").get_to(o.threads);
     return o;
   } catch (const nlohmann::json::exception& e) {

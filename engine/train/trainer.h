@@ -46,7 +46,8 @@ struct TrainResult {
 // returns. options.output gets args.json, results.csv, best.safetensors, last.ckpt and, where
 // pictures were left out, bad_files.csv; every file is written atomically. With resume, options
 // come from last.ckpt, except data, output, threads and check_finite. Same options, data and
-// instruction set: the same bits, whatever the threads, resumed or not.
+// instruction set: the same bits, whatever the threads, resumed or not; on a device with
+// device_config.deterministic.
 TrainResult train(const TrainOptions& options, bool resume, const TrainObserver& observer,
                   const std::atomic<bool>& interrupt);
 

@@ -1,9 +1,11 @@
-// How the rows and channels of a batch norm are cut into blocks: a function of the shape alone, so
-// that sums are always added in the same order.
+// What batch norm's kernels share: how rows and channels are cut into blocks (a function of the
+// shape alone, so that sums are always added in the same order), the sums of a block, and what
+// statistics and parameters make of a channel.
 #pragma once
 
 #include <algorithm>
 
+#include "kernels/cuda/norm_on_load.cuh"
 #include "kernels/cuda/platform.cuh"
 
 namespace dfengine::cuda {
@@ -33,6 +35,90 @@ struct BatchNormTile {
     tile.rows = divide_up(m, std::min(wanted, most));
     tile.chunks = divide_up(m, tile.rows);
     return tile;
+  }
+};
+
+constexpr int kBatchNormThreads = BatchNormTile::kThreads;
+// Lanes of the merging block that share one channel's chunks.
+constexpr int kBatchNormMergeLanes = 32;
+constexpr int kBatchNormMergeChannels = kBatchNormThreads / kBatchNormMergeLanes;
+
+inline dim3 batch_norm_grid(const BatchNormTile& tile) {
+  return {static_cast<unsigned>(tile.chunks), static_cast<unsigned>(tile.channel_blocks), 1};
+}
+
+// Adds up the lanes of each channel group in a fixed order: v holds `Sums` values per channel.
+// The block's sums go to out[value][channel of the tensor].
+template <int Sums>
+__device__ void write_block_sums(const BatchNormTile& tile, const float (&v)[Sums][kVector],
+                                 Index c, float* out) {
+  __shared__ float shared[kBatchNormThreads * kVector];
+  const int group = static_cast<int>(threadIdx.x) % tile.groups;
+  const int lane = static_cast<int>(threadIdx.x) / tile.groups;
+  const int channels = tile.groups * kVector;
+  const Index first_channel = Index{blockIdx.y} * channels;
+#pragma unroll
+  for (int sum = 0; sum < Sums; ++sum) {
+    __syncthreads();
+    if (lane < tile.lanes) {
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) shared[lane * channels + group * kVector + i] = v[sum][i];
+    }
+    __syncthreads();
+    for (int i = static_cast<int>(threadIdx.x); i < channels; i += kBatchNormThreads) {
+      if (first_channel + i >= c) continue;
+      float total = 0.0f;
+      for (int l = 0; l < tile.lanes; ++l) total += shared[l * channels + i];
+      out[sum * c + first_channel + i] = total;
+    }
+  }
+}
+
+// Rows and channels of this thread.
+struct BatchNormPlace {
+  Index row, end, step, channel;
+  bool active;
+};
+
+__device__ __forceinline__ BatchNormPlace batch_norm_place(const BatchNormTile& tile, Index m,
+                                                           Index c) {
+  const int lane = static_cast<int>(threadIdx.x) / tile.groups;
+  const Index first = Index{blockIdx.x} * tile.rows;
+  const Index end = first + tile.rows < m ? first + tile.rows : m;
+  const Index channel =
+      (Index{blockIdx.y} * tile.groups + static_cast<int>(threadIdx.x) % tile.groups) * kVector;
+  return {first + lane, end, tile.lanes, channel, lane < tile.lanes && channel < c};
+}
+
+// Statistics as saved (second = rstd) or as they run (second = variance).
+enum class Second { Rstd, Variance };
+
+// y = act(x * scale + shift) for this thread's channels; forward and backward compute the very
+// same value, so that they agree on what the activation clipped.
+template <Second second>
+struct Channels {
+  float mean[kVector], rstd[kVector], scale[kVector], shift[kVector];
+
+  __device__ Channels(Index first, float eps, const float* gamma, const float* beta,
+                      const float* means, const float* spreads) {
+    float g[kVector], b[kVector];
+    load8(gamma + first, g);
+    load8(beta + first, b);
+    load8(means + first, mean);
+    load8(spreads + first, rstd);
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) {
+      if constexpr (second == Second::Variance) rstd[i] = 1.0f / sqrtf(rstd[i] + eps);
+      const ScaleShift norm = scale_shift(g[i], b[i], mean[i], rstd[i]);
+      scale[i] = norm.scale;
+      shift[i] = norm.shift;
+    }
+  }
+  __device__ float value(int i, float x) const {
+    return normalised(x, scale[i], shift[i]);
+  }
+  __device__ float xhat(int i, float x) const {
+    return (x - mean[i]) * rstd[i];
   }
 };
 

@@ -11,16 +11,30 @@ if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
 endif()
 find_package(CUDAToolkit REQUIRED)
+if(NOT TARGET CUDA::cublasLt)
+  message(FATAL_ERROR "cuBLASLt was not found in ${CUDAToolkit_LIBRARY_DIR}. Install it with the "
+    "CUDA toolkit (libcublas-dev-*), or use --preset cpu.")
+endif()
+find_path(CUDNN_INCLUDE_DIR cudnn_backend.h HINTS ${CUDAToolkit_INCLUDE_DIRS} ENV CUDNN_PATH
+  PATH_SUFFIXES include DOC "Where cuDNN's headers are")
+find_library(CUDNN_LIBRARY cudnn HINTS ${CUDAToolkit_LIBRARY_DIR} ENV CUDNN_PATH
+  PATH_SUFFIXES lib lib64 DOC "cuDNN")
+if(NOT CUDNN_INCLUDE_DIR OR NOT CUDNN_LIBRARY)
+  message(FATAL_ERROR "cuDNN 9 was not found beside the CUDA toolkit. Install it "
+    "(libcudnn9-dev-cuda-*), set CUDNN_PATH to where it lies, or use --preset cpu.")
+endif()
 
 file(GLOB CUDA_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/cuda/*.cu
   ${PROJECT_SOURCE_DIR}/kernels/cuda/native/*.cu)
 # A target of its own, so that CI can compile the kernels without building everything twice.
 add_library(dfengine_cuda OBJECT ${CUDA_SOURCES})
 target_include_directories(dfengine_cuda PRIVATE ${PROJECT_SOURCE_DIR})
+target_include_directories(dfengine_cuda SYSTEM PRIVATE ${CUDNN_INCLUDE_DIR})
 target_compile_options(dfengine_cuda PRIVATE -lineinfo --expt-relaxed-constexpr
   -Xcompiler=-Wall,-Wextra,-Wshadow,-Wconversion)
 if(DFENGINE_WERROR)
   target_compile_options(dfengine_cuda PRIVATE -Werror=all-warnings -Xcompiler=-Werror)
 endif()
 target_sources(dfengine_lib PRIVATE $<TARGET_OBJECTS:dfengine_cuda>)
-target_link_libraries(dfengine_lib PRIVATE CUDA::cudart_static)
+# What a program needs beside itself: the driver, cuBLASLt and cuDNN 9.
+target_link_libraries(dfengine_lib PRIVATE CUDA::cudart_static CUDA::cublasLt ${CUDNN_LIBRARY})

@@ -1,6 +1,7 @@
 // What the depthwise kernels share: reading rows of an image, and how threads divide channels.
 #pragma once
 
+#include "kernels/cuda/norm_on_load.cuh"
 #include "kernels/cuda/packed.cuh"
 #include "kernels/cuda/stream.h"
 #include "kernels/depthwise_conv.h"
@@ -36,6 +37,16 @@ class RowReader {
     offset_ += pitch_;
   }
 
+  // Applies the norm of the eight channels from `channel` on to a row after which `later` others
+  // were read. What lies outside the image stays zero.
+  __device__ __forceinline__ void normalise_row(const NormOnLoad& norm, int channel, unsigned later,
+                                                Packed<T> (&v)[Columns]) const {
+    if (row_ - 1 - later >= h_) return;
+#pragma unroll
+    for (int j = 0; j < Columns; ++j)
+      if (inside_[j]) normalise(norm, channel, v[j]);
+  }
+
  private:
   const T* x_;
   Index offset_, pitch_;
@@ -60,6 +71,7 @@ struct ChannelTiles {
 // the forward pass, and at stride 1 the data gradient too.
 template <class T>
 void convolve_depthwise(Stream stream, const DepthwiseProblem& p, const T* x, const T* w,
-                        bool reversed, const Epilogue<T, float>& epilogue, T* y);
+                        bool reversed, const Epilogue<T, float>& epilogue, T* y,
+                        const NormOnLoad& norm);
 
 }  // namespace dfengine::cuda

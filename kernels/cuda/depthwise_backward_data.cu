@@ -156,7 +156,7 @@ void depthwise_backward_data(Stream stream, const DepthwiseProblem& p, const T* 
   if (p.stride == 1) {
     const T* const residual = write == Write::Accumulate ? dx : nullptr;
     return convolve_depthwise(stream, transposed(p), dy, w, true,
-                              {nullptr, Activation::None, residual}, dx);
+                              {nullptr, Activation::None, residual}, dx, {});
   }
   require_vectors("depthwise data gradient", p.c, {dy, w, dx});
   const Geometry g = divide(p, write);

@@ -69,13 +69,15 @@ __device__ __forceinline__ void add_packed(const Packed<T>& packed, const float 
 
 // Input row t of a strip meets output t in the window's first row, t - 1 in its second, t - 2 in
 // its last.
-template <class T>
-__device__ __forceinline__ void roll_stride_1(RowReader<T, 3> xs, RowReader<T, 1> dys, int rows,
+template <bool kNorm, class T>
+__device__ __forceinline__ void roll_stride_1(RowReader<T, 3> xs, const NormOnLoad& norm,
+                                              int channel, RowReader<T, 1> dys, int rows,
                                               float (&sums)[3][3][kVector]) {
   Packed<T> x[3], first[1], second = zeros<T>(), last = zeros<T>();
   xs.read(true, x);
   dys.read(true, first);
   for (int t = 0; t < rows + 2; ++t) {
+    if constexpr (kNorm) xs.normalise_row(norm, channel, 0, x);
     float row[3][kVector];
     unpack_row(x, row);
     const Packed<T> now = first[0];
@@ -89,20 +91,24 @@ __device__ __forceinline__ void roll_stride_1(RowReader<T, 3> xs, RowReader<T, 1
   }
 }
 
-template <class T>
-__device__ __forceinline__ void roll_stride_2(RowReader<T, 3> xs, RowReader<T, 1> dys, int rows,
+template <bool kNorm, class T>
+__device__ __forceinline__ void roll_stride_2(RowReader<T, 3> xs, const NormOnLoad& norm,
+                                              int channel, RowReader<T, 1> dys, int rows,
                                               float (&sums)[3][3][kVector]) {
   Packed<T> top[3], middle[3], dy[1];
   float row[3][kVector];
   xs.read(true, top);
+  if constexpr (kNorm) xs.normalise_row(norm, channel, 0, top);
   for (int t = 0; t < rows; ++t) {
     dys.read(true, dy);
     xs.read(true, middle);
     unpack_row(top, row);
     xs.read(true, top);
     add_packed(dy[0], row, sums[0]);
+    if constexpr (kNorm) xs.normalise_row(norm, channel, 1, middle);
     unpack_row(middle, row);
     add_packed(dy[0], row, sums[1]);
+    if constexpr (kNorm) xs.normalise_row(norm, channel, 0, top);
     unpack_row(top, row);
     add_packed(dy[0], row, sums[2]);
   }
@@ -131,10 +137,10 @@ __device__ __forceinline__ void reduce_block(const Geometry& g, int first_channe
 }
 
 // x [n, h, w, c], dy [n, p, q, c], partials [ranges, 3, 3, c].
-template <class T, int Stride>
+template <class T, int Stride, bool kNorm>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
-    depthwise_weight_kernel(Geometry g, const T* __restrict__ x, const T* __restrict__ dy,
-                            float* __restrict__ partials) {
+    depthwise_weight_kernel(Geometry g, const T* __restrict__ x, NormOnLoad norm,
+                            const T* __restrict__ dy, float* __restrict__ partials) {
   DF_DYNAMIC_SHARED(memory);
   const auto tiles = static_cast<unsigned>(g.channels.tiles);
   const int tile = static_cast<int>(blockIdx.x % tiles);
@@ -158,9 +164,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
       const RowReader<T, 1> dys(dy + item.image * g.p * g.q * g.c + channel, g.p, g.q, g.c, item.p,
                                 item.q);
       if constexpr (Stride == 1)
-        roll_stride_1(xs, dys, item.rows, sums);
+        roll_stride_1<kNorm>(xs, norm, channel, dys, item.rows, sums);
       else
-        roll_stride_2(xs, dys, item.rows, sums);
+        roll_stride_2<kNorm>(xs, norm, channel, dys, item.rows, sums);
     }
   reduce_block(g, first_group * kVector, width, sums, reinterpret_cast<float*>(memory),
                partials + Index{range} * 9 * g.c);
@@ -204,19 +210,21 @@ Index depthwise_weight_scratch(const DepthwiseProblem& p) {
 
 template <class T>
 void depthwise_backward_weight(Stream stream, const DepthwiseProblem& p, const T* x, const T* dy,
-                               float* scratch, float* dw) {
-  require_vectors("depthwise weight gradient", p.c, {x, dy});
+                               float* scratch, float* dw, const NormOnLoad& norm) {
+  require_vectors("depthwise weight gradient", p.c, {x, dy, norm.scale, norm.shift});
   const Geometry g = divide(p);
-  launch(stream, "depthwise weight gradient",
-         p.stride == 1 ? depthwise_weight_kernel<T, 1> : depthwise_weight_kernel<T, 2>,
-         blocks(ranges(g) * g.channels.tiles), kThreads, kSums * kPitch * sizeof(float), g, x, dy,
-         scratch);
+  constexpr void (*kKernels[2][2])(Geometry, const T*, NormOnLoad, const T*, float*) = {
+      {depthwise_weight_kernel<T, 1, false>, depthwise_weight_kernel<T, 1, true>},
+      {depthwise_weight_kernel<T, 2, false>, depthwise_weight_kernel<T, 2, true>}};
+  const auto kernel = kKernels[p.stride - 1][norm.present()];
+  launch(stream, "depthwise weight gradient", kernel, blocks(ranges(g) * g.channels.tiles),
+         kThreads, kSums * kPitch * sizeof(float), g, x, norm, dy, scratch);
   ordered_sum(stream, ranges(g), 9 * p.c, ranges(g), scratch, dw);
 }
 
 #define DF_INSTANTIATE(T)                                                                      \
   template void depthwise_backward_weight(Stream, const DepthwiseProblem&, const T*, const T*, \
-                                          float*, float*);
+                                          float*, float*, const NormOnLoad&);
 DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)
 DF_INSTANTIATE(float)

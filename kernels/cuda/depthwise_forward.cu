@@ -104,9 +104,10 @@ __device__ __forceinline__ void finish_row(const Geometry& g, const Epilogue<T, 
 
 // Input row t feeds output t with the window's first row, t - 1 with its second, t - 2 with its
 // last: three sums under way.
-template <class T>
+template <bool kNorm, class T>
 __device__ void roll_stride_1(const Geometry& g, const Place& place, Packed<T> (&taps)[9],
-                              const T* x, const Epilogue<T, float>& epilogue, Index at, T* y) {
+                              const T* x, const NormOnLoad& norm,
+                              const Epilogue<T, float>& epilogue, Index at, T* y) {
   constexpr int kInputs = kColumns + 2;
   RowReader<T, kInputs> reader(x, g.h, g.w, g.c, place.p - g.before_h, place.q - g.before_w);
   Packed<T> next[kInputs];
@@ -119,6 +120,7 @@ __device__ void roll_stride_1(const Geometry& g, const Place& place, Packed<T> (
   for (int t = 0; t < steps; ++t) {
 #pragma unroll
     for (Packed<T>& tap : taps) stay_packed(tap);
+    if constexpr (kNorm) reader.normalise_row(norm, place.channel, 0, next);
     float row[kInputs][kVector];
     unpack_row(next, row);
     reader.read(t + 1 < steps, next);
@@ -135,9 +137,10 @@ __device__ void roll_stride_1(const Geometry& g, const Place& place, Packed<T> (
 }
 
 // Input row 2t + 1 feeds output t alone; row 2t + 2 feeds t and t + 1.
-template <class T>
+template <bool kNorm, class T>
 __device__ void roll_stride_2(const Geometry& g, const Place& place, Packed<T> (&taps)[9],
-                              const T* x, const Epilogue<T, float>& epilogue, Index at, T* y) {
+                              const T* x, const NormOnLoad& norm,
+                              const Epilogue<T, float>& epilogue, Index at, T* y) {
   constexpr int kInputs = 2 * kColumns + 1;
   RowReader<T, kInputs> reader(x, g.h, g.w, g.c, 2 * place.p - g.before_h,
                                2 * place.q - g.before_w);
@@ -145,6 +148,7 @@ __device__ void roll_stride_2(const Geometry& g, const Place& place, Packed<T> (
   float row[kInputs][kVector];
   float sum[kColumns][kVector], next[kColumns][kVector];
   reader.read(true, low);
+  if constexpr (kNorm) reader.normalise_row(norm, place.channel, 0, low);
   unpack_row(low, row);
   clear(sum);
   add_row<T, 2>(taps, row, sum);
@@ -153,8 +157,10 @@ __device__ void roll_stride_2(const Geometry& g, const Place& place, Packed<T> (
     for (Packed<T>& tap : taps) stay_packed(tap);
     reader.read(true, middle);
     reader.read(true, low);
+    if constexpr (kNorm) reader.normalise_row(norm, place.channel, 1, middle);
     unpack_row(middle, row);
     add_row<T, 2>(taps + 3, row, sum);
+    if constexpr (kNorm) reader.normalise_row(norm, place.channel, 0, low);
     unpack_row(low, row);
     add_row<T, 2>(taps + 6, row, sum);
     clear(next);
@@ -166,9 +172,9 @@ __device__ void roll_stride_2(const Geometry& g, const Place& place, Packed<T> (
 }
 
 // x [n, h, w, c], w [3, 3, c], y [n, p, q, c]. The residual may be y, so neither is __restrict__.
-template <class T, int Stride>
+template <class T, int Stride, bool kNorm>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
-    depthwise_kernel(Geometry g, const T* __restrict__ x, const T* __restrict__ w,
+    depthwise_kernel(Geometry g, const T* __restrict__ x, const T* __restrict__ w, NormOnLoad norm,
                      Epilogue<T, float> epilogue, T* y) {
   const unsigned thread = blockIdx.x * kThreads + threadIdx.x;
   if (thread >= g.threads) return;
@@ -181,9 +187,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
   x += place.image * g.h * g.w * g.c + place.channel;
   const Index at = ((place.image * g.p + place.p) * g.q + place.q) * g.c + place.channel;
   if constexpr (Stride == 1)
-    roll_stride_1(g, place, taps, x, epilogue, at, y);
+    roll_stride_1<kNorm>(g, place, taps, x, norm, epilogue, at, y);
   else
-    roll_stride_2(g, place, taps, x, epilogue, at, y);
+    roll_stride_2<kNorm>(g, place, taps, x, norm, epilogue, at, y);
 }
 
 // Long strips load fewer rows twice; short ones give a small batch enough threads.
@@ -214,25 +220,31 @@ Geometry divide(const DepthwiseProblem& p, bool reversed) {
 
 template <class T>
 void convolve_depthwise(Stream stream, const DepthwiseProblem& p, const T* x, const T* w,
-                        bool reversed, const Epilogue<T, float>& epilogue, T* y) {
-  require_vectors("depthwise convolution", p.c, {x, w, y, epilogue.bias, epilogue.residual});
+                        bool reversed, const Epilogue<T, float>& epilogue, T* y,
+                        const NormOnLoad& norm) {
+  require_vectors("depthwise convolution", p.c,
+                  {x, w, y, epilogue.bias, epilogue.residual, norm.scale, norm.shift});
   const Geometry g = divide(p, reversed);
-  launch(stream, "depthwise convolution",
-         p.stride == 1 ? depthwise_kernel<T, 1> : depthwise_kernel<T, 2>,
-         blocks(divide_up(g.threads, kThreads)), kThreads, 0, g, x, w, epilogue, y);
+  constexpr void (*kKernels[2][2])(Geometry, const T*, const T*, NormOnLoad, Epilogue<T, float>,
+                                   T*) = {
+      {depthwise_kernel<T, 1, false>, depthwise_kernel<T, 1, true>},
+      {depthwise_kernel<T, 2, false>, depthwise_kernel<T, 2, true>}};
+  const auto kernel = kKernels[p.stride - 1][norm.present()];
+  launch(stream, "depthwise convolution", kernel, blocks(divide_up(g.threads, kThreads)), kThreads,
+         0, g, x, w, norm, epilogue, y);
 }
 
 template <class T>
 void depthwise_forward(Stream stream, const DepthwiseProblem& p, const T* x, const T* w,
-                       const Epilogue<T, float>& epilogue, T* y) {
-  convolve_depthwise(stream, p, x, w, false, epilogue, y);
+                       const Epilogue<T, float>& epilogue, T* y, const NormOnLoad& norm) {
+  convolve_depthwise(stream, p, x, w, false, epilogue, y, norm);
 }
 
 #define DF_INSTANTIATE(T)                                                                     \
   template void convolve_depthwise(Stream, const DepthwiseProblem&, const T*, const T*, bool, \
-                                   const Epilogue<T, float>&, T*);                            \
+                                   const Epilogue<T, float>&, T*, const NormOnLoad&);         \
   template void depthwise_forward(Stream, const DepthwiseProblem&, const T*, const T*,        \
-                                  const Epilogue<T, float>&, T*);
+                                  const Epilogue<T, float>&, T*, const NormOnLoad&);
 DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)
 DF_INSTANTIATE(float)

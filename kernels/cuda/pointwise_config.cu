@@ -43,6 +43,31 @@ PointwiseWeightTile widest_weight(Index k, Index c) {
   return k < c ? k96x192 : k192x96;
 }
 
+// Whether the tiles that cover the results hold at most twice as many.
+bool wastes_little(const TileSize& size, Index rows, Index columns) {
+  return divide_up(rows, size.rows) * size.rows * divide_up(columns, size.columns) * size.columns <=
+         2 * rows * columns;
+}
+
+// So many blocks for each multiprocessor, unless the parts' dw, written and read, would pass half
+// the bytes of x and dy, or a part would be too short to fill the ring twice.
+PointwiseWeightConfig weight_config(const PointwiseProblem& p, PointwiseWeightTile tile,
+                                    Index blocks) {
+  const TileSize size = size_of(tile);
+  const Index tiles = divide_up(p.k, size.rows) * divide_up(p.c, size.columns);
+  const Index ring = with_tile(tile, [](auto t) { return Index{t.kStages} * t.kDepth; });
+  const Index light = p.m * (p.k + p.c) / (8 * p.k * p.c);
+  const Index wanted =
+      std::max<Index>(1, std::min({blocks * kMultiprocessors / tiles, light, p.m / (2 * ring)}));
+  const Index rows = divide_up(divide_up(p.m, wanted), size.depth) * size.depth;
+  return {tile, divide_up(p.m, rows), rows};
+}
+
+std::string name_of(const TileSize& size) {
+  return std::to_string(size.rows) + "x" + std::to_string(size.columns) + "x" +
+         std::to_string(size.depth);
+}
+
 }  // namespace
 
 TileSize size_of(PointwiseTile tile) {
@@ -60,18 +85,39 @@ PointwiseConfig choose_config(Index rows, Index columns, Index depth) {
   return {tile, places(tile)};
 }
 
-// Two blocks for each multiprocessor, unless the parts' dw, written and read, would pass half the
-// bytes of x and dy, or a part would be too short to fill the ring twice.
 PointwiseWeightConfig choose_weight_config(const PointwiseProblem& p) {
-  const PointwiseWeightTile tile = widest_weight(p.k, p.c);
-  const TileSize size = size_of(tile);
-  const Index tiles = divide_up(p.k, size.rows) * divide_up(p.c, size.columns);
-  const Index ring = with_tile(tile, [](auto t) { return Index{t.kStages} * t.kDepth; });
-  const Index light = p.m * (p.k + p.c) / (8 * p.k * p.c);
-  const Index wanted =
-      std::max<Index>(1, std::min({2 * kMultiprocessors / tiles, light, p.m / (2 * ring)}));
-  const Index rows = divide_up(divide_up(p.m, wanted), size.depth) * size.depth;
-  return {tile, divide_up(p.m, rows), rows};
+  return weight_config(p, widest_weight(p.k, p.c), 2);
+}
+
+std::vector<PointwiseConfig> candidate_configs(Index rows, Index columns, Index depth) {
+  std::vector<PointwiseConfig> all = {choose_config(rows, columns, depth)};
+  for (PointwiseTile tile : kPointwiseTiles)
+    if (tile != all[0].tile && wastes_little(size_of(tile), rows, columns))
+      all.push_back({tile, places(tile)});
+  return all;
+}
+
+std::vector<PointwiseWeightConfig> candidate_weight_configs(const PointwiseProblem& p) {
+  std::vector<PointwiseWeightConfig> all = {choose_weight_config(p)};
+  for (PointwiseWeightTile tile : kPointwiseWeightTiles) {
+    if (tile != all[0].tile && !wastes_little(size_of(tile), p.k, p.c)) continue;
+    for (Index blocks : {1, 2, 4}) {
+      const PointwiseWeightConfig config = weight_config(p, tile, blocks);
+      const auto is_same = [&](const PointwiseWeightConfig& c) {
+        return c.tile == tile && c.parts == config.parts;
+      };
+      if (std::ranges::none_of(all, is_same)) all.push_back(config);
+    }
+  }
+  return all;
+}
+
+std::string name_of(const PointwiseConfig& config) {
+  return name_of(size_of(config.tile));
+}
+
+std::string name_of(const PointwiseWeightConfig& config) {
+  return name_of(size_of(config.tile)) + "/" + std::to_string(config.parts);
 }
 
 }  // namespace dfengine::cuda

@@ -2,6 +2,9 @@
 // tests. Every choice gives the same results, up to the order of a sum in float.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "kernels/pointwise_conv.h"
 
 namespace dfengine::cuda {
@@ -37,6 +40,9 @@ struct PointwiseConfig {
   Index blocks = 0;  // at most so many, each taking tiles in turn
 };
 PointwiseConfig choose_config(Index rows, Index columns, Index depth);
+// The rule's choice, then every other tile that computes at most twice the results asked for.
+std::vector<PointwiseConfig> candidate_configs(Index rows, Index columns, Index depth);
+std::string name_of(const PointwiseConfig& config);  // "128x96x16"
 
 // Tiles of the weight gradient, dw[k, c]: k x c.
 enum class PointwiseWeightTile { k32x32, k32x192, k192x32, k64x192, k192x64, k96x192, k192x96 };
@@ -56,11 +62,16 @@ struct PointwiseWeightConfig {
   }
 };
 PointwiseWeightConfig choose_weight_config(const PointwiseProblem& p);
+// The rule's choice, then every other tile that computes at most twice the results asked for, with
+// one, two and four rounds of blocks.
+std::vector<PointwiseWeightConfig> candidate_weight_configs(const PointwiseProblem& p);
+std::string name_of(const PointwiseWeightConfig& config);  // "64x192x32/66": in 66 parts
 
 // The kernels of kernels/pointwise_conv.h for Half and BFloat16, cut as told.
 template <class T>
 void pointwise_forward(Stream stream, const PointwiseConfig& config, const PointwiseProblem& p,
-                       const T* x, const T* w, const Epilogue<T, float>& epilogue, T* y);
+                       const T* x, const T* w, const Epilogue<T, float>& epilogue, T* y,
+                       const NormOnLoad& norm = {});
 template <class T>
 void pointwise_backward_data(Stream stream, const PointwiseConfig& config,
                              const PointwiseProblem& p, const T* dy, const T* w, Write write,
@@ -69,6 +80,6 @@ void pointwise_backward_data(Stream stream, const PointwiseConfig& config,
 template <class T>
 void pointwise_backward_weight(Stream stream, const PointwiseWeightConfig& config,
                                const PointwiseProblem& p, const T* x, const T* dy, float* scratch,
-                               float* dw);
+                               float* dw, const NormOnLoad& norm = {});
 
 }  // namespace dfengine::cuda

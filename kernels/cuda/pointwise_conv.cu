@@ -35,11 +35,12 @@ void add_parts(Stream stream, const PointwiseWeightConfig& config, const Pointwi
 
 template <class T>
 void pointwise_forward(Stream stream, const PointwiseConfig& config, const PointwiseProblem& p,
-                       const T* x, const T* w, const Epilogue<T, float>& epilogue, T* y) {
-  check_problem(p, {x, w, epilogue.residual, y});
+                       const T* x, const T* w, const Epilogue<T, float>& epilogue, T* y,
+                       const NormOnLoad& norm) {
+  check_problem(p, {x, w, epilogue.residual, y, norm.scale, norm.shift});
   multiply<false, T>(stream, "pointwise_forward", config,
                      {x, w, epilogue, y, static_cast<int>(p.m), static_cast<int>(p.k),
-                      static_cast<int>(p.c), 0, 0, 0});
+                      static_cast<int>(p.c), 0, 0, 0, norm});
 }
 
 template <class T>
@@ -56,20 +57,20 @@ void pointwise_backward_data(Stream stream, const PointwiseConfig& config,
 template <class T>
 void pointwise_backward_weight(Stream stream, const PointwiseWeightConfig& config,
                                const PointwiseProblem& p, const T* x, const T* dy, float* scratch,
-                               float* dw) {
-  check_problem(p, {x, dy});
-  multiply_weight(stream, config, p, x, dy, config.parts == 1 ? dw : scratch);
+                               float* dw, const NormOnLoad& norm) {
+  check_problem(p, {x, dy, norm.scale, norm.shift});
+  multiply_weight(stream, config, p, x, dy, config.parts == 1 ? dw : scratch, norm);
   add_parts(stream, config, p, scratch, dw);
 }
 
 template <class T>
 void pointwise_forward(Stream stream, const PointwiseProblem& p, const T* x, const T* w,
-                       const Epilogue<T, float>& epilogue, T* y) {
+                       const Epilogue<T, float>& epilogue, T* y, const NormOnLoad& norm) {
   if constexpr (std::is_same_v<T, float>) {
     multiply_floats(stream, "pointwise_forward",
-                    {x, p.c, 1, w, 1, p.c, epilogue, y, p.m, p.k, p.c, p.c}, 1);
+                    {x, p.c, 1, w, 1, p.c, epilogue, y, p.m, p.k, p.c, p.c, norm}, 1);
   } else {
-    pointwise_forward(stream, choose_config(p.m, p.k, p.c), p, x, w, epilogue, y);
+    pointwise_forward(stream, choose_config(p.m, p.k, p.c), p, x, w, epilogue, y, norm);
   }
 }
 
@@ -91,26 +92,26 @@ Index pointwise_weight_scratch(const PointwiseProblem& p) {
 
 template <class T>
 void pointwise_backward_weight(Stream stream, const PointwiseProblem& p, const T* x, const T* dy,
-                               float* scratch, float* dw) {
+                               float* scratch, float* dw, const NormOnLoad& norm) {
   const PointwiseWeightConfig config = choose_weight_config(p);
   if constexpr (std::is_same_v<T, float>) {
     float* const to = config.parts == 1 ? dw : scratch;
     multiply_floats(stream, "pointwise_backward_weight",
-                    {dy, 1, p.k, x, p.c, 1, {}, to, p.k, p.c, p.m, config.rows_per_part},
+                    {dy, 1, p.k, x, p.c, 1, {}, to, p.k, p.c, p.m, config.rows_per_part, {}, norm},
                     config.parts);
     add_parts(stream, config, p, scratch, dw);
   } else {
-    pointwise_backward_weight(stream, config, p, x, dy, scratch, dw);
+    pointwise_backward_weight(stream, config, p, x, dy, scratch, dw, norm);
   }
 }
 
 #define DF_INSTANTIATE(T)                                                                      \
   template void pointwise_forward(Stream, const PointwiseProblem&, const T*, const T*,         \
-                                  const Epilogue<T, float>&, T*);                              \
+                                  const Epilogue<T, float>&, T*, const NormOnLoad&);           \
   template void pointwise_backward_data(Stream, const PointwiseProblem&, const T*, const T*,   \
                                         Write, T*);                                            \
   template void pointwise_backward_weight(Stream, const PointwiseProblem&, const T*, const T*, \
-                                          float*, float*);
+                                          float*, float*, const NormOnLoad&);
 DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)
 DF_INSTANTIATE(float)
@@ -118,12 +119,13 @@ DF_INSTANTIATE(float)
 
 #define DF_INSTANTIATE(T)                                                                        \
   template void pointwise_forward(Stream, const PointwiseConfig&, const PointwiseProblem&,       \
-                                  const T*, const T*, const Epilogue<T, float>&, T*);            \
+                                  const T*, const T*, const Epilogue<T, float>&, T*,             \
+                                  const NormOnLoad&);                                            \
   template void pointwise_backward_data(Stream, const PointwiseConfig&, const PointwiseProblem&, \
                                         const T*, const T*, Write, T*);                          \
   template void pointwise_backward_weight(Stream, const PointwiseWeightConfig&,                  \
                                           const PointwiseProblem&, const T*, const T*, float*,   \
-                                          float*);
+                                          float*, const NormOnLoad&);
 DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)
 #undef DF_INSTANTIATE

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/mma.cuh"
+#include "kernels/cuda/norm_on_load.cuh"
 #include "kernels/cuda/pointwise_tiles.cuh"
 
 namespace dfengine::cuda {
@@ -10,20 +11,54 @@ namespace dfengine::cuda {
 // ldmatrix reads lie in different banks.
 constexpr int kPad = 8;
 
+// Calls body(row, column) for each vector of 8 of a tile kRows x kColumns that this thread copies.
+template <int kRows, int kColumns, int kThreads, class Body>
+__device__ __forceinline__ void for_each_own_vector(Body&& body) {
+  constexpr int kPerRow = kColumns / kVector, kVectors = kRows * kPerRow;
+  // Copies run in the background: unrolled, their addresses would only take the registers that the
+  // sums need.
+#pragma unroll 1
+  for (int i = static_cast<int>(threadIdx.x); i < kVectors; i += kThreads)
+    body(i / kPerRow, i % kPerRow * kVector);
+}
+
 // Starts copying kRows x kColumns from (row, column) of a matrix [rows, columns] into shared memory
 // with rows of kColumns + kPad; zeros outside the matrix. columns is a multiple of 8.
 template <int kRows, int kColumns, int kThreads, class T>
 __device__ __forceinline__ void copy_tile(const T* matrix, int row, int rows, int column,
                                           int columns, T* to) {
-  constexpr int kPerRow = kColumns / kVector, kVectors = kRows * kPerRow;
-  // Copies run in the background: unrolled, their addresses would only take the registers that the
-  // sums need.
-#pragma unroll 1
-  for (int i = static_cast<int>(threadIdx.x); i < kVectors; i += kThreads) {
-    const int r = i / kPerRow, c = i % kPerRow * kVector;
+  for_each_own_vector<kRows, kColumns, kThreads>([&](int r, int c) {
     const bool valid = row + r < rows && column + c < columns;
     const Index from = valid ? (Index{row} + r) * columns + column + c : 0;
     copy_async16(to + r * (kColumns + kPad) + c, matrix + from, valid);
+  });
+}
+
+// Applies the norm of the matrix's columns to what copy_tile copied for this same thread: its own
+// copies have landed, and a barrier has still to show them to the others. What lies outside the
+// matrix stays zero. Tile: of the results; where its sums leave room, the norm of a thread's
+// columns is loaded once.
+template <int kRows, int kColumns, class Tile, class T>
+__device__ __forceinline__ void normalise_tile(const NormOnLoad& norm, int row, int rows,
+                                               int column, int columns, T* tile) {
+  constexpr int kPerRow = kColumns / kVector;
+  constexpr bool kHasRoom = Tile::kFragmentRows * Tile::kFragmentColumns * 4 <= 32;
+  const auto for_each = [&](auto&& apply) {
+    for_each_own_vector<kRows, kColumns, Tile::kThreads>([&](int r, int c) {
+      if (row + r >= rows || column + c >= columns) return;
+      T* const at = tile + r * (kColumns + kPad) + c;
+      Packed<T> x = load_packed(at);
+      apply(column + c, x);
+      store_packed(at, x);
+    });
+  };
+  if constexpr (kHasRoom && Tile::kThreads % kPerRow == 0) {
+    const int own = column + static_cast<int>(threadIdx.x) % kPerRow * kVector;
+    if (own >= columns) return;
+    const LoadedNorm loaded(norm, own);
+    for_each([&](int, Packed<T>& x) { loaded.apply(x); });
+  } else {
+    for_each([&](int channel, Packed<T>& x) { normalise(norm, channel, x); });
   }
 }
 

@@ -17,6 +17,7 @@ struct Product {
   T* y;  // [rows, columns]
   int rows, columns, depth;
   int column_tiles, tiles, steps;  // steps of kDepth
+  NormOnLoad norm = {};            // of a
 };
 
 template <class Tile, bool kTransposed>
@@ -158,7 +159,7 @@ __device__ __forceinline__ void store_sums(const Product<T>& p, int row, int col
 
 // Blocks stay and take every gridDim-th tile. The steps of all a block's tiles form one list, so
 // that the next tile's copies are under way while this one's results are stored.
-template <class T, class Tile, bool kTransposed>
+template <class T, class Tile, bool kTransposed, bool kNorm>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) product_kernel(Product<T> p) {
   using Shared = ProductShared<Tile, kTransposed>;
   DF_DYNAMIC_SHARED(shared);
@@ -191,6 +192,10 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) product_kernel(
     const int column = now.tile % p.column_tiles * Tile::kColumns + part_column;
     if (now.step == 0) start_sums<Tile>(p, column, lane, sums);
     copy_async_wait<Tile::kStages - 2>();
+    if constexpr (kNorm)
+      normalise_tile<Tile::kRows, Tile::kDepth, Tile>(p.norm, row - part_row, p.rows,
+                                                      now.step * Tile::kDepth, p.depth,
+                                                      ring + stage * Shared::kStage);
     __syncthreads();
     copy_next();
     multiply_stage<Tile, kTransposed>(ring + stage * Shared::kStage, part_row, part_column, lane,
@@ -209,8 +214,10 @@ void multiply(Stream stream, const char* name, const PointwiseConfig& config, Pr
     const Index tiles = divide_up(p.rows, Tile::kRows) * p.column_tiles;
     p.tiles = static_cast<int>(blocks(tiles).x);
     p.steps = static_cast<int>(divide_up(p.depth, Tile::kDepth));
-    launch(stream, name, product_kernel<T, Tile, kTransposed>,
-           blocks(std::min(tiles, config.blocks)), Tile::kThreads,
+    auto kernel = product_kernel<T, Tile, kTransposed, false>;
+    if constexpr (!kTransposed)
+      if (p.norm.present()) kernel = product_kernel<T, Tile, false, true>;
+    launch(stream, name, kernel, blocks(std::min(tiles, config.blocks)), Tile::kThreads,
            ProductShared<Tile, kTransposed>::kBytes, p);
   });
 }

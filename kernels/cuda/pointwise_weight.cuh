@@ -14,6 +14,7 @@ struct WeightProduct {
   int m, c, k;
   int c_tiles;
   int rows_per_part;
+  NormOnLoad norm;  // of x
 };
 
 template <class Tile>
@@ -113,7 +114,7 @@ __device__ __forceinline__ void store_weight_sums(const WeightProduct<T>& p, int
 }
 
 // A block makes one tile (x) of one part's dw (y).
-template <class T, class Tile>
+template <class T, class Tile, bool kNorm>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) weight_kernel(WeightProduct<T> p) {
   using Shared = WeightShared<Tile>;
   DF_DYNAMIC_SHARED(shared);
@@ -141,6 +142,10 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) weight_kernel(W
   Sums<Tile> sums = {};
   for (int step = 0; step < steps; ++step) {
     copy_async_wait<Tile::kStages - 2>();
+    if constexpr (kNorm)
+      normalise_tile<Tile::kDepth, Tile::kColumns, Tile>(
+          p.norm, first + step * Tile::kDepth, last, c0, p.c,
+          ring + step % Tile::kStages * Shared::kStage + Shared::kDy);
     __syncthreads();
     copy(step + Tile::kStages - 1);
     multiply_weight_stage<Tile>(ring + step % Tile::kStages * Shared::kStage, part, lane, sums);
@@ -154,7 +159,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) weight_kernel(W
 // parts: [config.parts, K, C], one dw per part. Sizes are below 2^31 - 256.
 template <class T>
 void multiply_weight(Stream stream, const PointwiseWeightConfig& config, const PointwiseProblem& p,
-                     const T* x, const T* dy, float* parts) {
+                     const T* x, const T* dy, float* parts, const NormOnLoad& norm) {
   with_tile(config.tile, [&](auto tile) {
     using Tile = decltype(tile);
     const Index c_tiles = divide_up(p.c, Tile::kColumns);
@@ -167,9 +172,11 @@ void multiply_weight(Stream stream, const PointwiseWeightConfig& config, const P
                                       static_cast<int>(p.c),
                                       static_cast<int>(p.k),
                                       static_cast<int>(c_tiles),
-                                      static_cast<int>(config.rows_per_part)};
-    launch(stream, "pointwise_backward_weight", weight_kernel<T, Tile>, grid, Tile::kThreads,
-           WeightShared<Tile>::kBytes, product);
+                                      static_cast<int>(config.rows_per_part),
+                                      norm};
+    launch(stream, "pointwise_backward_weight",
+           norm.present() ? weight_kernel<T, Tile, true> : weight_kernel<T, Tile, false>, grid,
+           Tile::kThreads, WeightShared<Tile>::kBytes, product);
   });
 }
 

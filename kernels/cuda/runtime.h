@@ -32,6 +32,8 @@ struct DestroyGraph {
 // Device memory, zeroed, aligned to 256 bytes; null for 0 bytes.
 using DeviceMemory = std::unique_ptr<void, FreeDevice>;
 DeviceMemory allocate_device(Index bytes);
+// Bytes of the device's memory that all programs together hold; 0 where there is none.
+Index device_memory_in_use();
 // Host memory that the device copies from and to in the background.
 using PinnedMemory = std::unique_ptr<void, FreePinned>;
 PinnedMemory allocate_pinned(Index bytes);

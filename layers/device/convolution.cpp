@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/cuda/pointwise_choice.h"
+#include "kernels/cuda/stem_choice.h"
 #include "kernels/depthwise_conv.h"
 #include "kernels/pointwise_conv.h"
 #include "kernels/stem_conv.h"
@@ -16,8 +18,15 @@ namespace {
 
 constexpr Index kAlignment = 16;  // of what kernels load in vectors
 
+constexpr Index kFloat = sizeof(float);
+
 Index aligned(Index bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+// Bytes; otherwise: of the one kernel there is.
+Index scratch_of(const cuda::ChoicePtr& choice, Index otherwise) {
+  return choice == nullptr ? otherwise : choice->kernel.scratch;
 }
 
 }  // namespace
@@ -26,7 +35,7 @@ Index Convolution::device_bias_offset(Element element) const {
   return aligned(weight_.count() * element_size(element));
 }
 
-LayerPlan Convolution::device_plan_for(const PlanQuery& query, Index weight_scratch) const {
+LayerPlan Convolution::device_plan_for(const PlanQuery& query, Index backward_scratch) const {
   LayerPlan plan;
   if (!query.backward) {
     plan.prepared =
@@ -34,7 +43,7 @@ LayerPlan Convolution::device_plan_for(const PlanQuery& query, Index weight_scra
     return plan;
   }
   plan.backward_needs_input = true;
-  plan.backward_scratch = weight_scratch * static_cast<Index>(sizeof(float));
+  plan.backward_scratch = backward_scratch;
   return plan;
 }
 
@@ -67,7 +76,24 @@ void Convolution::device_prepare(Element element, std::span<void* const> params,
 
 LayerPlan PointwiseConv::device_plan(const PlanQuery& query) const {
   const auto p = PointwiseProblem::make(query.out.shape.rows(), c_, k_);
-  LayerPlan plan = device_plan_for(query, cuda::pointwise_weight_scratch(p));
+  KernelChoices choices;
+  Index backward_scratch = 0;
+  with_device_element(query.out.element, [&](auto t) {
+    using T = decltype(t);
+    choices.forward =
+        cuda::choose_pointwise_forward<T>(query.tuner, p, epilogue_form(), query.norm_on_load);
+    if (!query.backward) return;
+    choices.data_gradient = cuda::choose_pointwise_backward_data<T>(query.tuner, p);
+    choices.weight_gradient =
+        cuda::choose_pointwise_backward_weight<T>(query.tuner, p, query.norm_on_load);
+    // The two gradients take turns in it.
+    backward_scratch =
+        std::max(scratch_of(choices.data_gradient, 0),
+                 scratch_of(choices.weight_gradient, cuda::pointwise_weight_scratch(p) * kFloat));
+  });
+  LayerPlan plan = device_plan_for(query, backward_scratch);
+  plan.forward_scratch = scratch_of(choices.forward, 0);
+  plan.choices = std::move(choices);
   if (!query.backward && fusion().residual) plan.overwrites_input = 1;
   return plan;
 }
@@ -76,9 +102,10 @@ void PointwiseConv::device_forward(const DeviceContext& ctx, const LayerIo& io) 
   const auto p = PointwiseProblem::make(io.out.shape.rows(), c_, k_);
   with_device_element(io.out.element, [&](auto t) {
     using T = decltype(t);
-    cuda::pointwise_forward<T>(ctx.stream, p, static_cast<const T*>(io.x[0]),
+    cuda::pointwise_forward<T>(ctx.stream, io.choices.forward.get(), p,
+                               static_cast<const T*>(io.x[0]),
                                static_cast<const T*>(device_weights(io)), device_epilogue<T>(io),
-                               static_cast<T*>(io.y));
+                               io.scratch, static_cast<T*>(io.y), io.norm);
   });
 }
 
@@ -88,12 +115,13 @@ void PointwiseConv::device_backward(const DeviceContext& ctx, const LayerIo& io)
     using T = decltype(t);
     const auto* dy = static_cast<const T*>(io.dy);
     if (io.dparams[0] != nullptr)
-      cuda::pointwise_backward_weight<T>(ctx.stream, p, static_cast<const T*>(io.x[0]), dy,
-                                         static_cast<float*>(io.scratch),
-                                         static_cast<float*>(io.dparams[0]));
+      cuda::pointwise_backward_weight<T>(ctx.stream, io.choices.weight_gradient.get(), p,
+                                         static_cast<const T*>(io.x[0]), dy, io.scratch,
+                                         static_cast<float*>(io.dparams[0]), io.norm);
     if (io.dx[0] != nullptr)
-      cuda::pointwise_backward_data<T>(ctx.stream, p, dy, static_cast<const T*>(device_weights(io)),
-                                       io.dx_write[0], static_cast<T*>(io.dx[0]));
+      cuda::pointwise_backward_data<T>(ctx.stream, io.choices.data_gradient.get(), p, dy,
+                                       static_cast<const T*>(device_weights(io)), io.dx_write[0],
+                                       io.scratch, static_cast<T*>(io.dx[0]));
   });
 }
 
@@ -101,7 +129,7 @@ void PointwiseConv::device_backward(const DeviceContext& ctx, const LayerIo& io)
 
 LayerPlan DepthwiseConv::device_plan(const PlanQuery& query) const {
   const auto p = DepthwiseProblem::make(query.in[0].shape, stride_, padding_);
-  return device_plan_for(query, cuda::depthwise_weight_scratch(p));
+  return device_plan_for(query, cuda::depthwise_weight_scratch(p) * kFloat);
 }
 
 void DepthwiseConv::device_forward(const DeviceContext& ctx, const LayerIo& io) const {
@@ -110,7 +138,7 @@ void DepthwiseConv::device_forward(const DeviceContext& ctx, const LayerIo& io) 
     using T = decltype(t);
     cuda::depthwise_forward<T>(ctx.stream, p, static_cast<const T*>(io.x[0]),
                                static_cast<const T*>(device_weights(io)), device_epilogue<T>(io),
-                               static_cast<T*>(io.y));
+                               static_cast<T*>(io.y), io.norm);
   });
 }
 
@@ -122,7 +150,7 @@ void DepthwiseConv::device_backward(const DeviceContext& ctx, const LayerIo& io)
     if (io.dparams[0] != nullptr)
       cuda::depthwise_backward_weight<T>(ctx.stream, p, static_cast<const T*>(io.x[0]), dy,
                                          static_cast<float*>(io.scratch),
-                                         static_cast<float*>(io.dparams[0]));
+                                         static_cast<float*>(io.dparams[0]), io.norm);
     if (io.dx[0] != nullptr)
       cuda::depthwise_backward_data<T>(ctx.stream, p, dy, static_cast<const T*>(device_weights(io)),
                                        io.dx_write[0], static_cast<T*>(io.dx[0]));
@@ -133,16 +161,21 @@ void DepthwiseConv::device_backward(const DeviceContext& ctx, const LayerIo& io)
 
 LayerPlan StemConv::device_plan(const PlanQuery& query) const {
   const auto p = StemProblem::make(query.in[0].shape, k_, padding_);
-  return device_plan_for(query, cuda::stem_weight_scratch(p));
+  LayerPlan plan = device_plan_for(query, cuda::stem_weight_scratch(p) * kFloat);
+  with_device_element(query.out.element, [&](auto t) {
+    plan.choices.forward = cuda::choose_stem_forward<decltype(t)>(query.tuner, p, epilogue_form());
+  });
+  plan.forward_scratch = scratch_of(plan.choices.forward, 0);
+  return plan;
 }
 
 void StemConv::device_forward(const DeviceContext& ctx, const LayerIo& io) const {
   const auto p = StemProblem::make(io.in[0].shape, k_, padding_);
   with_device_element(io.out.element, [&](auto t) {
     using T = decltype(t);
-    cuda::stem_forward<T>(ctx.stream, p, static_cast<const T*>(io.x[0]),
+    cuda::stem_forward<T>(ctx.stream, io.choices.forward.get(), p, static_cast<const T*>(io.x[0]),
                           static_cast<const T*>(device_weights(io)), device_epilogue<T>(io),
-                          static_cast<T*>(io.y));
+                          io.scratch, static_cast<T*>(io.y));
   });
 }
 

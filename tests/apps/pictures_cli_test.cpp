@@ -1,4 +1,4 @@
-// dfengine pack, augment and bench, and packed files as data of train and eval.
+// dfengine pack and augment, and packed files as data of train and eval.
 #include <gtest/gtest.h>
 
 #include "engine/train/run_files.h"
@@ -59,17 +59,6 @@ TEST(AugmentCommand, WritesAContactSheet) {
               2)
         << bad;
   }
-}
-
-TEST(BenchCommand, PrintsAndWritesRates) {
-  const ScratchFolder scratch;
-  const Outcome o = run_program({"bench", "--data", picture_set(), "--count", "4", "--rounds", "1",
-                                 "--threads", "1", "--json", in(scratch, "bench.json")});
-  EXPECT_EQ(o.code, 0) << o.err;
-  EXPECT_TRUE(contains(o.out, "decode and resize")) << o.out;
-  const auto json = nlohmann::json::parse(slurp(scratch.path() / "bench.json"));
-  EXPECT_EQ(json.at("feed").at("pictures"), 4);
-  EXPECT_GT(json.at("feed").at("decode").get<double>(), 0);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "engine/data/image.h"
 #include "engine/data/resize.h"
 #include "engine/predictor.h"
+#include "kernels/cuda/context.h"
 #include "tests/apps/cli_support.h"
 #include "tests/support/tolerance.h"
 #include "weights/safetensors.h"
@@ -260,6 +261,20 @@ TEST(InfoCommand, ThePlanAsTextForInferenceAndTraining) {
   EXPECT_GT(backward_steps(all.out), backward_steps(cut.out));
   EXPECT_GT(backward_steps(cut.out), 0U);
   EXPECT_TRUE(contains(all.out, "[3, "));
+}
+
+TEST(InfoCommand, ThePlanOfADeviceNamesItsKernels) {
+  const std::vector<std::string> plan = {"info", model_file(), "--plan", "--device", "cuda"};
+  const Outcome here = run_program(plan);
+  ASSERT_EQ(here.code, 0) << here.err;
+  EXPECT_TRUE(contains(here.out, cuda::available() ? "kernels timed on" : "no device here"))
+      << here.out;
+  std::vector<std::string> by_rule = plan;
+  by_rule.push_back("--deterministic");
+  const Outcome rule = run_program(by_rule);
+  ASSERT_EQ(rule.code, 0) << rule.err;
+  EXPECT_TRUE(contains(rule.out, "x64, by rule\n")) << rule.out;
+  EXPECT_TRUE(contains(rule.out, "kernels chosen by rule\n")) << rule.out;
 }
 
 TEST(InfoCommand, ThePlanAsAGraph) {

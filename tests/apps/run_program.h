@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include "tests/support/places.h"
+
 extern char** environ;
 
 namespace dfengine::test {
@@ -46,7 +48,7 @@ struct Pipe {
 
 inline pid_t spawn(const std::vector<std::string>& arguments, int out, int err) {
   std::vector<char*> argv;
-  std::string program = DFENGINE_PROGRAM;
+  std::string program = test::program();
   argv.push_back(program.data());
   for (const std::string& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
   argv.push_back(nullptr);

@@ -96,7 +96,7 @@ TEST(Separation, ChanceStaysChance) {
 
 TEST(FileProperties, ByTheFirstBytesNotTheName) {
   const TempDir dir;
-  const auto images = test::golden_dir() / "images";
+  const auto images = test::golden_folder() / "images";
   const FileProperties jpeg = read_file_properties(images / "420.jpg");
   EXPECT_EQ(jpeg.format, "JPEG");
   EXPECT_EQ(jpeg.w, 23);
@@ -147,7 +147,7 @@ TEST(Audit, CountsCopiesAcrossSplitsAndLabels) {
 }
 
 TEST(Audit, TheRealSetsLeaks) {
-  const auto faces = test::data_dir() / "faces140k";
+  const auto faces = test::data_folder() / "faces140k";
   if (!std::filesystem::is_directory(faces)) GTEST_SKIP() << "no faces140k in DFENGINE_DATA";
   DataOptions o;
   o.data = faces;

@@ -14,25 +14,13 @@
 #include <vector>
 
 #include "engine/data/image.h"
+#include "tests/support/places.h"
 
 namespace dfengine::test {
 
-inline std::filesystem::path golden_dir() {
-  return std::filesystem::path(DFENGINE_SOURCE_DIR) / "tests/golden";
-}
-
 inline nlohmann::json golden(const std::string& name) {
-  std::ifstream stream(golden_dir() / name);
+  std::ifstream stream(golden_folder() / name);
   return nlohmann::json::parse(stream);
-}
-
-// Third-party data, or an empty path where there is none.
-inline std::filesystem::path data_dir() {
-  const char* variable = std::getenv("DFENGINE_DATA");
-  const std::filesystem::path dir =
-      variable ? std::filesystem::path(variable)
-               : std::filesystem::path(DFENGINE_SOURCE_DIR) / "../shared/data";
-  return std::filesystem::is_directory(dir) ? dir : std::filesystem::path();
 }
 
 inline std::vector<std::uint8_t> from_hex(const std::string& hex) {

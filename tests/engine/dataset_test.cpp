@@ -118,7 +118,7 @@ TEST(FlipSample, IsAFairCoinPerSampleAndEpoch) {
 }
 
 TEST(ScanSplit, RealFaces) {
-  const auto faces = test::data_dir() / "faces140k";
+  const auto faces = test::data_folder() / "faces140k";
   if (!std::filesystem::is_directory(faces)) GTEST_SKIP() << "no faces140k in DFENGINE_DATA";
   const Dataset data = scan_split(faces, "test");
   EXPECT_GT(data.count(0), 0);

@@ -17,7 +17,7 @@ using test::thrown_text;
 
 TEST(ImageDecoder, KeepsItsBuffersFromPictureToPicture) {
   ImageDecoder decoder;
-  const auto images = golden_dir() / "images";
+  const auto images = golden_folder() / "images";
   for (const char* name : {"rgb.png", "420.jpg", "turned_6.jpg"}) {
     SCOPED_TRACE(name);
     decoder.decode(images / name);
@@ -33,7 +33,7 @@ TEST(ImageDecoder, KeepsItsBuffersFromPictureToPicture) {
 }
 
 TEST(ImageDecoder, LimitsPixels) {
-  const auto images = golden_dir() / "images";
+  const auto images = golden_folder() / "images";
   for (const char* name : {"rgb.png", "420.jpg", "rgb.bmp"}) {
     SCOPED_TRACE(name);
     const Image image = decode_image(images / name);
@@ -64,7 +64,7 @@ TEST(ImageDecoder, RefusesWhatIsNoFile) {
 }
 
 TEST(Exif, DamageMeansNoOrientation) {
-  const auto file = golden_dir() / "images/turned_6.jpg";
+  const auto file = golden_folder() / "images/turned_6.jpg";
   std::ifstream stream(file, std::ios::binary);
   std::string text((std::istreambuf_iterator<char>(stream)), {});
   const auto orientation = [](const std::string& bytes) {

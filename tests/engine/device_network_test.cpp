@@ -5,8 +5,10 @@
 namespace dfengine::test {
 namespace {
 
+constexpr DeviceConfig kDeterministic = {Precision::Fp16, true, true};
+
 Doubles device_logits(Precision precision, const SmallBatch& batch) {
-  const Device device({precision, true});
+  const Device device({precision, true, true});
   const Graph graph = make_mobilenet_v2(small_config(), device.element());
   const auto store = trained_like(graph, Element::F32);
   DeviceInference network(graph, "logits", kSide, *store, device);
@@ -52,14 +54,15 @@ TEST(DeviceNetwork, InferenceEqualsDouble) {
 
 // Gradients of one step, as the device's blocks hold them.
 std::map<std::string, Doubles> device_gradients(Precision precision, const SmallBatch& batch,
-                                                const Trainable& trainable, float loss_scale) {
-  const Device device({precision, false});
+                                                const Trainable& trainable, float loss_scale,
+                                                cuda::Tuner* tuner = nullptr) {
+  const Device device({precision, false, true});
   const Graph graph = make_mobilenet_v2_training(small_config(), element_of(precision));
   const auto store = trained_like(graph, Element::F32);
   const DeviceParameters parameters(*store, device, true);
   const Spec specs[] = {{{batch.n(), kSide, kSide, 3}, Element::U8},
                         {{batch.n(), 1, 1, 1}, Element::F32}};
-  const Plan plan = Plan::build(graph, specs, {Phase::Train, trainable, DeviceKind::Cuda});
+  const Plan plan = Plan::build(graph, specs, {Phase::Train, trainable, DeviceKind::Cuda, tuner});
   const cuda::DeviceMemory arena = cuda::allocate_device(plan.arena_bytes());
   DeviceExecutor e(plan, *store, parameters, arena.get());
   e.prepare(*store, device);
@@ -85,12 +88,8 @@ std::map<std::string, Doubles> device_gradients(Precision precision, const Small
 }
 
 template <class T>
-void check_step(Precision precision, const Trainable& trainable, float loss_scale) {
-  SCOPED_TRACE(name_of(precision));
-  const SmallBatch batch;
-  const Oracle want(batch, trainable);
-  const Condition allowed = Condition::of<T>(want, batch, trainable);
-  const auto got = device_gradients(precision, batch, trainable, loss_scale);
+void expect_gradients(const std::map<std::string, Doubles>& got, const Oracle& want,
+                      const Condition& allowed) {
   ASSERT_EQ(got.size(), want.gradients.size());
   for (const auto& [name, v] : want.gradients) {
     double bound = allowed.gradient(name);
@@ -100,7 +99,16 @@ void check_step(Precision precision, const Trainable& trainable, float loss_scal
     }
     EXPECT_LE(Condition::distance(v, got.at(name)), bound) << name;
   }
-  SmallRun run({precision, true}, trainable, 0);
+}
+
+template <class T>
+void check_step(Precision precision, const Trainable& trainable, float loss_scale) {
+  SCOPED_TRACE(name_of(precision));
+  const SmallBatch batch;
+  const Oracle want(batch, trainable);
+  const Condition allowed = Condition::of<T>(want, batch, trainable);
+  expect_gradients<T>(device_gradients(precision, batch, trainable, loss_scale), want, allowed);
+  SmallRun run({precision, true, true}, trainable, 0);
   EXPECT_NEAR(run.steps(2)[0], want.loss, allowed.loss());
 }
 
@@ -112,11 +120,27 @@ TEST(DeviceNetwork, StepEqualsDouble) {
   check_step<BFloat16>(Precision::Bf16, from_block(17), 1.0f);
 }
 
+// Times that choose the last candidate of each problem.
+TEST(DeviceNetwork, AStepWithOtherKernelsEqualsDouble) {
+  DF_NEEDS_DEVICE();
+  DF_SLOW_UNDER_SANITIZERS();
+  std::size_t problems = 0;
+  cuda::Tuner tuner([&](const cuda::TunerProblem&) -> cuda::Measure {
+    ++problems;
+    return [us = 1000.0](const cuda::Candidate&, const cuda::Launch&) mutable { return --us; };
+  });
+  const SmallBatch batch;
+  const Oracle want(batch, everything());
+  const Condition allowed = Condition::of<Half>(want, batch, everything());
+  const auto got = device_gradients(Precision::Fp16, batch, everything(), 1024.0f, &tuner);
+  expect_gradients<Half>(got, want, allowed);
+  EXPECT_GT(problems, 10u);
+}
+
 TEST(DeviceNetwork, GraphEagerAndRerunGiveTheSameBits) {
   DF_NEEDS_DEVICE();
   DF_SLOW_UNDER_SANITIZERS();
-  SmallRun graph({Precision::Fp16, true}), eager({Precision::Fp16, false}),
-      again({Precision::Fp16, true});
+  SmallRun graph(kDeterministic), eager({Precision::Fp16, false, true}), again(kDeterministic);
   const auto losses = graph.steps(3);
   EXPECT_EQ(losses, eager.steps(3));
   EXPECT_EQ(losses, again.steps(3));
@@ -127,11 +151,39 @@ TEST(DeviceNetwork, GraphEagerAndRerunGiveTheSameBits) {
   EXPECT_EQ(graph.scaler().step, 3u);
 }
 
+// Batches in device memory and batches that are copied up are the same work.
+TEST(DeviceNetwork, AResidentStepGivesTheBitsOfAFedOne) {
+  DF_NEEDS_DEVICE();
+  DF_SLOW_UNDER_SANITIZERS();
+  SmallRun fed(kDeterministic, from_block(kFeatureBlocks)),
+      resident(kDeterministic, from_block(kFeatureBlocks));
+  const SmallBatch batch;
+  const float rate = 1e-3f;
+  const auto on_device = [](const auto& values) {
+    const auto bytes = static_cast<Index>(values.size() * sizeof values[0]);
+    cuda::DeviceMemory memory = cuda::allocate_device(bytes);
+    cuda::upload(nullptr, memory.get(), values.data(), bytes);
+    cuda::synchronize(nullptr);
+    return memory;
+  };
+  const auto images = on_device(batch.images), targets = on_device(batch.targets),
+             rates = on_device(std::vector<float>{rate});
+  for (int i = 0; i < 2; ++i) {
+    fed.training().step(batch.images.data(), batch.targets.data(), batch.n(), rate);
+    resident.training().step_resident(images.get(), static_cast<const float*>(targets.get()),
+                                      batch.n(), static_cast<const float*>(rates.get()));
+  }
+  const StepSums sums = resident.training().collect();
+  EXPECT_EQ(sums.n, 2 * batch.n());
+  EXPECT_EQ(sums.loss, fed.training().collect().loss);
+  EXPECT_EQ(resident.state(), fed.state());
+}
+
 TEST(DeviceNetwork, APlannedLastBatchGivesTheBitsOfAnUnplannedOne) {
   DF_NEEDS_DEVICE();
   DF_SLOW_UNDER_SANITIZERS();
-  SmallRun unplanned({Precision::Fp16, true}),
-      planned({Precision::Fp16, true}, everything(), 0.2, [](auto&o) { o.rest = kImages - 1; });
+  SmallRun unplanned(kDeterministic),
+      planned(kDeterministic, everything(), 0.2, [](auto&o) { o.rest = kImages - 1; });
   EXPECT_EQ(planned.steps(2), unplanned.steps(2));
   EXPECT_EQ(planned.state(), unplanned.state());
 }
@@ -139,8 +191,7 @@ TEST(DeviceNetwork, APlannedLastBatchGivesTheBitsOfAnUnplannedOne) {
 TEST(DeviceNetwork, ResumedEqualsUninterrupted) {
   DF_NEEDS_DEVICE();
   DF_SLOW_UNDER_SANITIZERS();
-  SmallRun whole({Precision::Fp16, true}), first({Precision::Fp16, true}),
-      second({Precision::Fp16, true});
+  SmallRun whole(kDeterministic), first(kDeterministic), second(kDeterministic);
   whole.steps(2);
   const auto rest = whole.steps(2);
   first.steps(2);
@@ -152,7 +203,7 @@ TEST(DeviceNetwork, ResumedEqualsUninterrupted) {
 // A step whose gradients overflow changes nothing but the loss scale.
 TEST(DeviceNetwork, OverflowSkipsTheStepAndItsStatistics) {
   DF_NEEDS_DEVICE();
-  SmallRun run({Precision::Fp16, true});
+  SmallRun run(kDeterministic);
   run.steps(1);
   const auto before = run.state();
   ScalerState huge = run.scaler();
@@ -214,7 +265,7 @@ TEST(DeviceNetwork, RefusesANetworkOfAnotherElement) {
 
 TEST(DeviceNetwork, RefusesAWeightThatHalfCannotHold) {
   DF_NEEDS_DEVICE();
-  const Device device({Precision::Fp16, true});
+  const Device device(kDeterministic);
   const Graph graph = make_mobilenet_v2(small_config(), device.element());
   const auto store = trained_like(graph, Element::F32);
   const int i = store->find("features.0.1.weight");

@@ -39,7 +39,7 @@ TEST(DeviceTrain, ARunEqualsTheCpusAndAResumedOneItself) {
 
   TrainOptions whole = few_options(scratch.path(), "whole");
   whole.device = DeviceKind::Cuda;
-  whole.device_config.precision = Precision::Fp32;
+  whole.device_config = {Precision::Fp32, true, true};
   const TrainResult result = test::train_to_end(whole);
   ASSERT_EQ(result.state.rows.size(), 2u);
   // The head's epoch: features of the whole network, then two steps of the head.

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "layers/batch_norm.h"
 #include "layers/pointwise_conv.h"
 #include "tests/engine/device_support.h"
 
@@ -62,6 +63,28 @@ TEST(FiniteCheck, NamesLayerTensorAndPlace) {
       << complaint(s.step);
   s.y[30] = 0;
   EXPECT_EQ(complaint(s.step), "");
+}
+
+// A batch norm that leaves its result to its readers, and one of these.
+TEST(FiniteCheck, LooksAtWhatADeferredBatchNormTellsItsReaders) {
+  const LayerPtr norm = BatchNorm("bn", 8, {}).with_deferred_output();
+  std::vector<float> saved(32);
+  BoundStep step{norm.get(), StepKind::Forward, {}};
+  step.io.out = {{2, 1, 3, 8}, Element::F16};
+  step.io.saved = saved.data();
+  EXPECT_EQ(complaint(step), "");
+  saved[15] = INFINITY;
+  EXPECT_NE(complaint(step).find("its shift is not finite at value 7"), std::string::npos);
+  saved[2] = kNan;
+  EXPECT_NE(complaint(step).find("its scale is not finite at value 2"), std::string::npos);
+
+  PointwiseStep s;
+  s.step.kind = StepKind::Forward;
+  s.y[0] = kNan;
+  EXPECT_NE(complaint(s.step).find("all that it read was finite. "), std::string::npos);
+  s.step.io.norm = norm->norm_on_load(saved.data());
+  EXPECT_NE(complaint(s.step).find("finite, before the batch norm that it applied. "),
+            std::string::npos);
 }
 
 TEST(FiniteCheck, KnowsTheElementsOfDevices) {

@@ -22,7 +22,7 @@ Model formula_model() {
   config.width = 0.1;
   config.input_size = kSide;
   Model model = make_model(config, 0);
-  const auto file = test::golden_dir() / "mobilenet_v2_010_torch.safetensors";
+  const auto file = test::golden_folder() / "mobilenet_v2_010_torch.safetensors";
   test::set_formula_parameters(model.parameters,
                                weights::read_safetensors(file).metadata.at("parameter_order"));
   return model;

@@ -49,7 +49,7 @@ class HostileFolder : public testing::Test {
   }
 
   static std::string golden(const std::string& name) {
-    return test::slurp(test::golden_dir() / "images" / name);
+    return test::slurp(test::golden_folder() / "images" / name);
   }
   fs::path add(const std::string& name) {
     expected_bad_.insert("train/fake/" + name);

@@ -36,7 +36,7 @@ TEST(Image, DecodesLikePillow) {
   for (const auto& c : cases) {
     const std::string file = c["file"];
     SCOPED_TRACE(file);
-    const Image image = decode_image(golden_dir() / "images" / file);
+    const Image image = decode_image(golden_folder() / "images" / file);
     const auto expected = test::from_hex(c["rgb"]);
     EXPECT_EQ(image.h, c["h"].get<Index>());
     EXPECT_EQ(image.w, c["w"].get<Index>());
@@ -48,7 +48,7 @@ TEST(Image, DecodesLikePillow) {
 }
 
 TEST(Image, FileAndMemoryAgree) {
-  const auto file = golden_dir() / "images/rgb.png";
+  const auto file = golden_folder() / "images/rgb.png";
   EXPECT_EQ(decode_image(file).rgb, decode_image(read_bytes(file), "memory").rgb);
 }
 
@@ -58,7 +58,7 @@ TEST(Image, EveryTruncationIsAnError) {
        {"rgb.png", "interlaced.png", "palette.png", "rgb16.png", "gray.JPEG", "rgb.jpg",
         "progressive.jpg", "420_progressive.jpg", "cmyk.jpg", "palette.bmp", "top_down.bmp"}) {
     SCOPED_TRACE(name);
-    const auto bytes = read_bytes(golden_dir() / "images" / name);
+    const auto bytes = read_bytes(golden_folder() / "images" / name);
     // The last row of a BMP ends with bytes that fill it up to four: no pixel depends on them.
     const std::size_t padding = std::string(name).ends_with("bmp") ? 3 : 0;
     for (std::size_t n = 0; n + padding < bytes.size(); ++n) {
@@ -78,7 +78,7 @@ TEST(Image, DamagedBytesNeverCrash) {
   int errors = 0;
   const auto cases = golden("data_images.json")["cases"];
   for (const auto& c : cases) {
-    const auto bytes = read_bytes(golden_dir() / "images" / std::string(c["file"]));
+    const auto bytes = read_bytes(golden_folder() / "images" / std::string(c["file"]));
     Random random(7, RandomStream::Synth, 0);
     for (int trial = 0; trial < 300; ++trial) {
       auto damaged = bytes;
@@ -139,7 +139,7 @@ TEST(Image, RefusesHugeClaims) {
 
 // A table of more than 256 codes, wherever in the file it stands.
 TEST(Jpeg, RefusesOversizedHuffmanTables) {
-  const auto good = read_bytes(golden_dir() / "images/progressive.jpg");
+  const auto good = read_bytes(golden_folder() / "images/progressive.jpg");
   const auto is_table = [&](std::size_t i) {
     return good[i] == std::byte{0xFF} && good[i + 1] == std::byte{0xC4};
   };
@@ -207,7 +207,7 @@ TEST(Jpeg, RefusesHugeClaims) {
 
 // Pixels that libjpeg would fill in by itself after a warning, and print the warning.
 TEST(Jpeg, LostPixelsAreAnErrorAndNothingIsPrinted) {
-  auto bytes = read_bytes(golden_dir() / "images/420.jpg");
+  auto bytes = read_bytes(golden_folder() / "images/420.jpg");
   bytes.erase(bytes.end() - 12, bytes.end() - 2);  // the end marker stays
   testing::internal::CaptureStderr();
   EXPECT_NE(
@@ -218,7 +218,7 @@ TEST(Jpeg, LostPixelsAreAnErrorAndNothingIsPrinted) {
 
 // Bytes that no pixel needs are no damage: cameras and servers leave some.
 TEST(Jpeg, IgnoresExtraneousBytes) {
-  const auto good = read_bytes(golden_dir() / "images/420.jpg");
+  const auto good = read_bytes(golden_folder() / "images/420.jpg");
   auto padded = good;
   padded.insert(padded.end() - 2, 3, std::byte{0});
   padded.insert(padded.end(), 5, std::byte{7});

@@ -11,7 +11,7 @@ namespace dfengine {
 namespace {
 
 std::vector<std::byte> picture(const std::string& name) {
-  return test::bytes_of(test::slurp(test::golden_dir() / "images" / name));
+  return test::bytes_of(test::slurp(test::golden_folder() / "images" / name));
 }
 
 TEST(JpegHeader, EqualsPillows) {

@@ -250,7 +250,7 @@ TEST(MetadataLeaks, LeakingColumnsAreFoundAndNamed) {
 }
 
 TEST(MetadataLeaks, OfTheRealTableNothingIsLeft) {
-  const auto dir = test::data_dir();
+  const auto dir = test::data_folder();
   if (dir.empty()) GTEST_SKIP() << "no DFENGINE_DATA: third-party tables are not in the repository";
   auto verdicts = judge_columns(read_labelled_csv(dir / "faces140k/train.csv", ""));
   EXPECT_EQ(verdicts.size(), 5u);

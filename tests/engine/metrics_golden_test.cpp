@@ -22,7 +22,7 @@ class MetricsGolden : public ::testing::Test {
  protected:
   void SetUp() override {
     const char* named = std::getenv("DFENGINE_METRICS_CASES");
-    const std::filesystem::path path = named ? named : test::golden_dir() / "metrics.json";
+    const std::filesystem::path path = named ? named : test::golden_folder() / "metrics.json";
     std::ifstream stream(path);
     cases_ = json::parse(stream).at("cases");
     ASSERT_GT(cases_.size(), 10u);

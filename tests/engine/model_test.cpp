@@ -362,7 +362,7 @@ TEST(WithHead, WidthsMustAgree) {
 }
 
 TEST(ModelFile, TorchvisionsImageNetWeights) {
-  const auto path = test::data_dir() / "weights/mobilenet_v2_100_torchvision.safetensors";
+  const auto path = test::data_folder() / "weights/mobilenet_v2_100_torchvision.safetensors";
   if (!std::filesystem::exists(path)) GTEST_SKIP() << "no ImageNet weights at DFENGINE_DATA";
   const Model model = load_model(path);
   EXPECT_EQ(model.config.width, 1.0);

@@ -92,6 +92,8 @@ TrainOptions unusual() {
   o.pixels = PixelScale::ZeroOne;
   o.seed = std::numeric_limits<std::uint64_t>::max();
   o.threads = 3;
+  o.device = DeviceKind::Cuda;
+  o.device_config = {Precision::Bf16, false, true};
   return o;
 }
 
@@ -123,6 +125,8 @@ TEST(OptionsJson, RoundTripKeepsEveryField) {
   EXPECT_EQ(r.pixels, o.pixels);
   EXPECT_EQ(r.seed, o.seed);
   EXPECT_EQ(r.threads, o.threads);
+  EXPECT_EQ(r.device, o.device);
+  EXPECT_EQ(r.device_config, o.device_config);
   EXPECT_EQ(to_json(r), to_json(o));
 }
 

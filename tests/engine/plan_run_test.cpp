@@ -6,13 +6,12 @@
 #include <cmath>
 
 #include "kernels/error.h"
-#include "kernels/random.h"
 #include "layers/batch_norm.h"
 #include "layers/depthwise_conv.h"
 #include "layers/elementwise.h"
 #include "layers/head.h"
 #include "layers/pointwise_conv.h"
-#include "tests/engine/plan_support.h"
+#include "tests/engine/random_graph.h"
 
 namespace dfengine {
 namespace {
@@ -244,57 +243,8 @@ TEST(PlanGradient, InvertedResidualBlockStride2) {
 
 constexpr Index kChannels = 4;
 
-// Layers drawn at random over values of one shape; loose ends are added up into a loss.
 Graph random_graph(std::uint64_t seed) {
-  Random random(seed, RandomStream::Synth, 0);
-  Graph g;
-  const ValueId x = g.add_input("x"), targets = g.add_input("targets");
-  std::vector<ValueId> values = {
-      g.add(std::make_shared<PointwiseConv>("first", "first.weight", kChannels, kChannels), {x})};
-  const auto any = [&] { return values[random.below(static_cast<std::uint32_t>(values.size()))]; };
-  for (int i = 0; i < 8; ++i) {
-    const std::string name = "l" + std::to_string(i);
-    const auto conv = [&](ValueId v) {
-      return g.add(std::make_shared<PointwiseConv>(name, name + ".weight", kChannels, kChannels),
-                   {v});
-    };
-    ValueId v = any();
-    switch (random.below(5)) {
-      case 0:
-        v = conv(v);
-        break;
-      case 1:
-        v = g.add(std::make_shared<ActivationLayer>(name, Activation::Relu6), {v});
-        break;
-      case 2:
-        v = g.add(std::make_shared<ResidualAdd>(name), {v, any()});  // v + v too
-        break;
-      case 3:
-        v = g.add(
-            std::make_shared<DepthwiseConv>(name, name + ".weight", kChannels, 1, Padding::Torch),
-            {v});
-        break;
-      default: {  // conv, batch norm, sometimes with the convolution's own input behind it
-        const ValueId input = v;
-        v = g.add(std::make_shared<BatchNorm>(name + ".bn", kChannels, BatchNormOptions{}),
-                  {conv(v)});
-        if (random.below(2) == 0)
-          v = g.add(std::make_shared<ResidualAdd>(name + ".add"), {v, input});
-      }
-    }
-    values.push_back(v);
-  }
-  const std::vector<int> readers = g.consumer_counts();
-  ValueId sum = values.back();
-  for (ValueId v : values)
-    if (readers[at(v)] == 0 && v != values.back())
-      sum = g.add(std::make_shared<ResidualAdd>("end" + std::to_string(v)), {sum, v});
-  g.mark_output(sum, "sum");
-  const ValueId pooled = g.add(std::make_shared<GlobalAveragePool>("pool"), {sum});
-  const ValueId logits =
-      g.add(std::make_shared<Dense>("fc", kChannels, 1, Activation::None), {pooled});
-  g.mark_output(g.add(std::make_shared<BceLoss>("loss"), {logits, targets}), "loss");
-  return g;
+  return test::random_graph(seed, kChannels);
 }
 
 const std::vector<Spec> kRandomSpecs = {{{2, 3, 3, kChannels}, Element::F64},

@@ -39,6 +39,12 @@ Plan training_plan(const Trainable& trainable, Index batch = 2, Index side = 64)
                      {Phase::Train, trainable});
 }
 
+Plan device_training_plan(const Trainable& trainable) {
+  const Graph graph = make_mobilenet_v2_training(tiny_config(), Element::F16);
+  return Plan::build(graph, batch_specs(2, 64, Element::F32, true),
+                     {Phase::Train, trainable, DeviceKind::Cuda});
+}
+
 std::vector<int> freezes() {
   return {0, 1, 4, 9, 18, kFeatureBlocks};
 }
@@ -152,8 +158,8 @@ void expect_sound_memory(const Plan& plan) {
   };
   for (int s = 0; s < static_cast<int>(plan.steps().size()); ++s) {
     const Step& step = plan.steps()[at(s)];
-    for (int b :
-         {step.x[0], step.x[1], step.y, step.saved, step.scratch, step.dy, step.dx[0], step.dx[1]})
+    for (int b : {step.x[0], step.x[1], step.norm, step.y, step.saved, step.scratch, step.dy,
+                  step.dx[0], step.dx[1]})
       EXPECT_TRUE(alive(b, s)) << "step " << s << " names a buffer that is not alive";
   }
   for (const Graph::Output& o : plan.graph().outputs())
@@ -172,6 +178,7 @@ void expect_sound_memory(const Plan& plan) {
 TEST(PlanMemory, BuffersAreAliveWhereUsedAndApart) {
   expect_sound_memory(inference_plan());
   for (int k : freezes()) expect_sound_memory(training_plan(test::from_block(k)));
+  for (int k : freezes()) expect_sound_memory(device_training_plan(test::from_block(k)));
 }
 
 // A pointwise convolution may add its second input in place, but not if it convolves it too.

@@ -13,6 +13,7 @@
 #include "engine/executor.h"
 #include "engine/train/optimizer.h"
 #include "tests/engine/formula_parameters.h"
+#include "tests/support/places.h"
 #include "tests/support/tolerance.h"
 #include "weights/safetensors.h"
 
@@ -29,8 +30,7 @@ double network_tolerance(double magnitude) {
 }
 
 weights::TensorFile golden(const std::string& name) {
-  return weights::read_safetensors(std::filesystem::path(DFENGINE_SOURCE_DIR) / "tests/golden" /
-                                   (name + ".safetensors"));
+  return weights::read_safetensors(test::golden_folder() / (name + ".safetensors"));
 }
 
 std::vector<double> doubles(const weights::TensorFile& file, const std::string& name) {

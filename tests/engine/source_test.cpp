@@ -225,7 +225,7 @@ TEST(DataOptionsJson, RoundTripOfBytesThatAreNoText) {
 }
 
 TEST(FolderSource, TheRealSetByFoldersAndByTables) {
-  const auto faces = test::data_dir() / "faces140k";
+  const auto faces = test::data_folder() / "faces140k";
   if (!std::filesystem::is_directory(faces)) GTEST_SKIP() << "no faces140k in DFENGINE_DATA";
   DataOptions tables;
   tables.csv = faces / "train.csv";

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/places.h"
+
 namespace {
 
 // Lines that `nm` prints for all objects in a folder of the build; empty when it cannot run.
@@ -36,7 +38,7 @@ TEST_P(IsaSymbols, WeakSymbolsStayInTheirNamespace) {
 #endif
   const std::string isa = GetParam();
   const auto lines =
-      symbols(std::string(DFENGINE_BUILD_DIR) + "/CMakeFiles/dfengine_simd_" + isa + ".dir");
+      symbols((test::build_folder() / "CMakeFiles" / ("dfengine_simd_" + isa + ".dir")).string());
   if (lines.empty()) GTEST_SKIP() << "no objects for " << isa << " here, or no nm";
   int tables = 0;
   for (const std::string& line : lines) {

@@ -6,10 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/places.h"
+
 namespace dfengine::test {
 
 inline nlohmann::json kernel_golden(const std::string& key) {
-  std::ifstream file(DFENGINE_SOURCE_DIR "/tests/golden/kernels.json");
+  std::ifstream file(golden_folder() / "kernels.json");
   return nlohmann::json::parse(file).at(key);
 }
 

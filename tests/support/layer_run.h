@@ -179,6 +179,7 @@ class LayerRun {
       io_.params = param_pointers_;
       io_.working = working_pointers_;
       io_.saved = saved_.data();
+      io_.choices = booked_.choices;
       if (booked_.prepared > 0) prepare();
       if constexpr (Target::kOnDevice)
         scalars_.emplace(std::vector<StepScalars>{{.seed = run.step.seed, .step = run.step.step}});

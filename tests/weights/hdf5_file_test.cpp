@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "kernels/error.h"
+#include "tests/support/places.h"
 #include "tests/weights/scratch_folder.h"
 #include "weights/keras_zip.h"
 #include "weights/read_file.h"
@@ -15,7 +16,7 @@ namespace {
 
 using test::message_of;
 
-const std::filesystem::path kGoldens = std::filesystem::path(DFENGINE_SOURCE_DIR) / "tests/golden";
+const std::filesystem::path kGoldens = test::golden_folder();
 
 // (0 ... 5) - 3) / 4, the values of make_keras_goldens.py: exact in every type.
 std::vector<float> sample_values(std::size_t rows) {

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "kernels/error.h"
+#include "tests/support/places.h"
 #include "tests/weights/scratch_folder.h"
 #include "weights/onnx_file.h"
 #include "weights/onnx_writer.h"
@@ -19,7 +20,7 @@ namespace {
 using test::message_of;
 
 std::filesystem::path golden(const char* name) {
-  return std::filesystem::path(DFENGINE_SOURCE_DIR) / "tests/golden" / name;
+  return test::golden_folder() / name;
 }
 
 class Onnx : public testing::Test {

@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "kernels/error.h"
+#include "tests/support/places.h"
 #include "tests/weights/scratch_folder.h"
 #include "weights/safetensors.h"
 
@@ -88,10 +89,7 @@ TEST(ReadFile, RefusesAHugeSparseFileWithoutAllocatingIt) {
 class RealFiles : public testing::Test {
  protected:
   void SetUp() override {
-    const char* data = std::getenv("DFENGINE_DATA");
-    const std::filesystem::path root =
-        data ? data : std::filesystem::path(DFENGINE_SOURCE_DIR) / "../shared/data";
-    folder_ = root / "weights";
+    folder_ = test::data_folder() / "weights";
     if (!std::filesystem::exists(folder_)) {
       GTEST_SKIP() << "no weights folder in the test data; set DFENGINE_DATA";
     }

@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "kernels/error.h"
+#include "tests/support/places.h"
 #include "tests/weights/scratch_folder.h"
 
 namespace dfengine::weights {
@@ -22,7 +23,7 @@ using test::bytes_of;
 using test::message_of;
 using test::slurp;
 
-const std::filesystem::path kGolden = std::filesystem::path(DFENGINE_SOURCE_DIR) / "tests/golden";
+const std::filesystem::path kGolden = test::golden_folder();
 
 template <class T>
 Tensor tensor_of(std::string name, DType dtype, std::vector<std::int64_t> shape,

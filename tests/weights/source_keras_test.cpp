@@ -10,6 +10,7 @@
 
 #include "engine/model.h"
 #include "kernels/error.h"
+#include "tests/support/places.h"
 #include "tests/weights/scratch_folder.h"
 #include "weights/read_file.h"
 #include "weights/source.h"
@@ -19,7 +20,7 @@ namespace {
 
 using test::message_of;
 
-const std::filesystem::path kGoldens = std::filesystem::path(DFENGINE_SOURCE_DIR) / "tests/golden";
+const std::filesystem::path kGoldens = test::golden_folder();
 constexpr std::int64_t kPlain = 2, kExpanded = 4, kClasses = 3;  // the tiny network's channels
 
 // Shapes in Keras' layouts, in Keras' order of a layer's weights.
@@ -270,12 +271,8 @@ TEST(RecogniseKeras, NotTorchvision) {
 }
 
 TEST(KerasStockFile, Loads) {
-  const char* given = std::getenv("DFENGINE_DATA");
-  const std::filesystem::path data =
-      given != nullptr ? std::filesystem::path(given)
-                       : std::filesystem::path(DFENGINE_SOURCE_DIR) / "../shared/data";
-  const auto path =
-      data / "weights/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5";
+  const auto path = test::data_folder() /
+                    "weights/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5";
   if (!std::filesystem::exists(path)) GTEST_SKIP() << "no " << path;
   EXPECT_EQ(read_tensor_file(path).tensors.size(), 260u);
   const Model model = load_model(path);

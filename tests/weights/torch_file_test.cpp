@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "kernels/error.h"
+#include "tests/support/places.h"
 #include "tests/weights/scratch_folder.h"
 #include "weights/read_file.h"
 #include "weights/safetensors.h"
@@ -20,7 +21,7 @@ using test::bytes_of;
 using test::message_of;
 using test::slurp;
 
-const std::filesystem::path kGolden = std::filesystem::path(DFENGINE_SOURCE_DIR) / "tests/golden";
+const std::filesystem::path kGolden = test::golden_folder();
 
 TensorFile parse(std::string_view file) {
   const auto bytes = bytes_of(file);
@@ -323,10 +324,7 @@ TEST(TorchLegacy, BytesAfterTheStoragesAreRefused) {
 }
 
 TEST(TorchLegacy, RealFileEqualsSafetensors) {
-  const char* data = std::getenv("DFENGINE_DATA");
-  const std::filesystem::path root =
-      data ? data : std::filesystem::path(DFENGINE_SOURCE_DIR) / "../shared/data";
-  const auto stem = root / "weights/mobilenet_v2_100_torchvision";
+  const auto stem = test::data_folder() / "weights/mobilenet_v2_100_torchvision";
   if (!std::filesystem::exists(stem.string() + "_legacy.pth")) {
     GTEST_SKIP() << "no weights folder in the test data; set DFENGINE_DATA";
   }

@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include <source_location>
+#include <string>
 
 namespace dfengine::cuda {
 
@@ -11,6 +12,11 @@ namespace dfengine::cuda {
 // and runtime's versions, unless status is cudaSuccess.
 void check(cudaError_t status, const char* call,
            std::source_location place = std::source_location::current());
+
+// Throws DeviceError: the reason, the place, the versions, the advice. Forgets the runtime's own
+// last error, which the next launch check would report again.
+[[noreturn]] void fail(const std::string& reason, std::source_location place,
+                       const char* advice = "");
 
 // Behind every kernel launch: check(cudaGetLastError()) under the kernel's name. Does not wait for
 // the kernel to run.

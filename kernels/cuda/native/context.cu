@@ -50,10 +50,15 @@ const char* advice(cudaError_t status) {
 
 void check(cudaError_t status, const char* call, std::source_location place) {
   if (status == cudaSuccess) return;
-  cudaGetLastError();  // or the next launch check would report this failure again
-  throw DeviceError(std::string(call) + " failed: " + cudaGetErrorString(status) + " (" +
-                    cudaGetErrorName(status) + ") at " + place.file_name() + ":" +
-                    std::to_string(place.line()) + "; " + versions() + advice(status));
+  fail(std::string(call) + " failed: " + cudaGetErrorString(status) + " (" +
+           cudaGetErrorName(status) + ")",
+       place, advice(status));
+}
+
+void fail(const std::string& reason, std::source_location place, const char* advice) {
+  cudaGetLastError();
+  throw DeviceError(reason + " at " + place.file_name() + ":" + std::to_string(place.line()) +
+                    "; " + versions() + advice);
 }
 
 void check_launch(const char* kernel, std::source_location place) {

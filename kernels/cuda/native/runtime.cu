@@ -45,6 +45,12 @@ DeviceMemory allocate_device(Index bytes) {
   return memory;
 }
 
+Index device_memory_in_use() {
+  std::size_t free = 0, total = 0;
+  check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+  return static_cast<Index>(total - free);
+}
+
 PinnedMemory allocate_pinned(Index bytes) {
   if (bytes == 0) return nullptr;
   void* p = nullptr;

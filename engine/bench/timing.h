@@ -1,0 +1,42 @@
+// How long a piece of work takes: warmed up, repeated, the median over rounds.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "engine/device/device.h"
+
+namespace dfengine {
+
+struct TimingOptions {
+  int rounds = 5;
+  // Least length of a round, in milliseconds: shorter work is repeated within it.
+  double round_ms = 20;
+};
+
+// Milliseconds of the work done once.
+struct Timing {
+  double median_ms = 0, fastest_ms = 0;  // over the rounds
+  int rounds = 0;
+  Index repeats = 0;  // of the work in each round
+};
+
+// Of at least one value; of an even number the mean of the middle two.
+double median(std::vector<double> values);
+
+// Does the work so many times.
+using RepeatedWork = std::function<void(Index repeats)>;
+
+// Both do the work at least three times before the rounds that count, so that memory is touched,
+// kernels are loaded and captured, and clocks are up. Throw UsageError for no rounds.
+// By the host's clock: work waits for what it starts.
+Timing time_on_host(const TimingOptions& options, const RepeatedWork& work);
+// By events on device.compute(): work only queues.
+Timing time_on_device(const Device& device, const TimingOptions& options, const RepeatedWork& work);
+
+// GB/s (1e9 bytes) that a plain copy moves, reads and writes counted: what all that is bound by
+// memory is held against. bytes: of the array, larger than the caches.
+double copy_rate(cpu::ThreadPool& pool, Index bytes, int rounds);
+double copy_rate(const Device& device, Index bytes, int rounds);
+
+}  // namespace dfengine

@@ -1,0 +1,76 @@
+// The kinds of work a network is timed at, and random data for them.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/device/device.h"
+#include "engine/model.h"
+#include "engine/plan/plan.h"
+#include "engine/train/schedule.h"
+
+namespace dfengine {
+
+// Infer   pictures -> logits, batch norm folded
+// Train   a whole training step: forward, loss, backward, Adam, of all parameters
+// Frozen  the same with the base frozen, in inference form: the first epoch of a frozen base
+// Head    a training step of the head on known features: the later epochs
+enum class Work { Infer, Train, Frozen, Head };
+
+// "infer", "train", "frozen", "head".
+const char* name_of(Work work);
+
+// What is timed, and where.
+struct BenchTarget {
+  MobileNetV2Config config;  // with a detector's head
+  cpu::ThreadPool& pool;
+  const Device* device = nullptr;  // without one the network computes in the pool
+  int rounds = 5;
+
+  Element element() const { return device != nullptr ? device->element() : Element::F32; }
+  DeviceKind kind() const { return device != nullptr ? DeviceKind::Cuda : DeviceKind::Cpu; }
+};
+
+// A network as one kind of work runs it.
+struct Workload {
+  Workload(const BenchTarget& target, Work work);
+
+  Plan plan(Index batch) const;
+  // Learned parameters that its steps move.
+  std::vector<ParamSpec> trained() const;
+  bool trains() const { return phase == Phase::Train; }
+
+  Phase phase;
+  DeviceKind device;
+  cuda::Tuner* tuner;
+  TrainPhase training;  // what is frozen
+  Graph graph;
+  std::string input;  // of the graph, beside the targets
+  Spec sample;        // of the input, n = 1
+};
+
+// Random weights, and the running statistics of a random batch: with those of a new model the
+// activations of inference fade away layer by layer, below what fp16 can hold.
+Model random_model(const BenchTarget& target);
+
+// Several batches of random pictures or features, and targets 0 and 1 in turn. Together larger than
+// most caches, so that a small batch is not always read from them.
+class RandomBatches {
+ public:
+  RandomBatches(const Spec& sample, Index n);
+
+  // The batches one after the other, again and again.
+  const std::byte* next();
+  const std::vector<float>& targets() const { return targets_; }
+  const std::vector<std::byte>& all() const { return samples_; }
+  // Where the next batch begins in all().
+  Index next_offset();
+
+ private:
+  Index batch_bytes_, count_, next_ = 0;
+  std::vector<std::byte> samples_;
+  std::vector<float> targets_;
+};
+
+}  // namespace dfengine

@@ -1,0 +1,18 @@
+// kernels/cuda/libraries.h for builds without CUDA: no libraries.
+#include "kernels/cuda/libraries.h"
+
+namespace dfengine::cuda {
+
+struct Libraries::Handles {};
+Libraries::Libraries() = default;
+Libraries::~Libraries() = default;
+
+std::vector<Candidate> Libraries::pointwise(Product, StorageType, const PointwiseProblem&) {
+  return {};
+}
+
+std::vector<Candidate> Libraries::stem(StorageType, const StemProblem&) {
+  return {};
+}
+
+}  // namespace dfengine::cuda

@@ -1,0 +1,184 @@
+#include "kernels/cuda/native/cublaslt.cuh"
+
+#include <array>
+#include <cstdint>
+
+#include "kernels/cuda/native/check.cuh"
+#include "kernels/cuda/native/workspace.cuh"
+
+namespace dfengine::cuda {
+namespace {
+
+constexpr int kProposals = 6;
+constexpr std::uint64_t kWorkspace = 32 << 20;  // what NVIDIA advises for Hopper
+constexpr std::uint32_t kAlignment = 16;        // of tensors in a plan
+
+void check_lt(cublasStatus_t status, const char* call, const std::string& problem,
+              std::source_location place = std::source_location::current()) {
+  if (status == CUBLAS_STATUS_SUCCESS) return;
+  fail(std::string(call) + " failed: " + cublasLtGetStatusString(status) + " (" + problem + ")",
+       place);
+}
+
+struct Destroy {
+  void operator()(cublasLtMatmulDesc_t p) const { cublasLtMatmulDescDestroy(p); }
+  void operator()(cublasLtMatrixLayout_t p) const { cublasLtMatrixLayoutDestroy(p); }
+  void operator()(cublasLtMatmulPreference_t p) const { cublasLtMatmulPreferenceDestroy(p); }
+};
+using Operation = std::unique_ptr<cublasLtMatmulDescOpaque_t, Destroy>;
+using Layout = std::unique_ptr<cublasLtMatrixLayoutOpaque_t, Destroy>;
+using Preference = std::unique_ptr<cublasLtMatmulPreferenceOpaque_t, Destroy>;
+
+cudaDataType_t data_type(StorageType type) {
+  switch (type) {
+    case StorageType::F16:
+      return CUDA_R_16F;
+    case StorageType::BF16:
+      return CUDA_R_16BF;
+    case StorageType::F32:
+      break;
+  }
+  return CUDA_R_32F;
+}
+
+// d[rows, columns] = op(a) op(b) in cuBLAS's order, column by column: a row-major matrix of ours is
+// its transpose there, so that each product is asked for transposed, with the operands swapped.
+struct Geometry {
+  cublasOperation_t a_operation, b_operation;
+  Index a_rows, a_columns, b_rows, b_columns, d_rows, d_columns;
+  StorageType d_type;
+  bool swapped;  // a is the launcher's second operand
+};
+
+Geometry geometry(Product product, StorageType type, const PointwiseProblem& p) {
+  switch (product) {
+    case Product::Forward:  // y^T = w x^T
+      return {CUBLAS_OP_T, CUBLAS_OP_N, p.c, p.k, p.c, p.m, p.k, p.m, type, true};
+    case Product::DataGradient:  // dx^T = w^T dy^T
+      return {CUBLAS_OP_N, CUBLAS_OP_N, p.c, p.k, p.k, p.m, p.c, p.m, type, true};
+    case Product::WeightGradient:  // dw^T = x^T dy
+      break;
+  }
+  return {CUBLAS_OP_N, CUBLAS_OP_T, p.c, p.m, p.k, p.m, p.c, p.k, StorageType::F32, false};
+}
+
+struct Proposal {
+  cublasLtMatmulAlgo_t algorithm;
+  std::size_t workspace;  // bytes
+};
+
+// A product's descriptors, shared by all algorithms for it.
+class Problem {
+ public:
+  Problem(LtHandle handle, Product product, StorageType type, const PointwiseProblem& p)
+      : handle_(std::move(handle)),
+        text_(std::string("pointwise ") + name_of(type) + ", " + std::to_string(p.m) + " rows, " +
+              std::to_string(p.c) + " to " + std::to_string(p.k) + " channels") {
+    const Geometry g = geometry(product, type, p);
+    swapped_ = g.swapped;
+    cublasLtMatmulDesc_t operation = nullptr;
+    check_lt(cublasLtMatmulDescCreate(&operation, CUBLAS_COMPUTE_32F, CUDA_R_32F),
+             "cublasLtMatmulDescCreate", text_);
+    operation_.reset(operation);
+    set(CUBLASLT_MATMUL_DESC_TRANSA, g.a_operation);
+    set(CUBLASLT_MATMUL_DESC_TRANSB, g.b_operation);
+    a_ = layout(type, g.a_rows, g.a_columns);
+    b_ = layout(type, g.b_rows, g.b_columns);
+    d_ = layout(g.d_type, g.d_rows, g.d_columns);
+  }
+
+  std::vector<Proposal> proposals() const {
+    cublasLtMatmulPreference_t made = nullptr;
+    check_lt(cublasLtMatmulPreferenceCreate(&made), "cublasLtMatmulPreferenceCreate", text_);
+    const Preference preference(made);
+    const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto& value) {
+      check_lt(cublasLtMatmulPreferenceSetAttribute(made, attribute, &value, sizeof value),
+               "cublasLtMatmulPreferenceSetAttribute", text_);
+    };
+    prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kWorkspace);
+    // Sums of split depths in float and in a fixed order, or none: run-to-run identical.
+    prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+           std::uint32_t{CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE});
+    for (const auto attribute :
+         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+          CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
+      prefer(attribute, kAlignment);
+    cublasLtMatmulHeuristicResult_t results[kProposals] = {};
+    int found = 0;
+    check_lt(cublasLtMatmulAlgoGetHeuristic(handle_.get(), operation_.get(), a_.get(), b_.get(),
+                                            d_.get(), d_.get(), made, kProposals, results, &found),
+             "cublasLtMatmulAlgoGetHeuristic", text_);
+    std::vector<Proposal> all;
+    for (int i = 0; i < found; ++i)
+      if (results[i].state == CUBLAS_STATUS_SUCCESS)
+        all.push_back({results[i].algo, results[i].workspaceSize});
+    return all;
+  }
+
+  void run(Stream stream, const Proposal& proposal, const void* first, const void* second,
+           Write write, void* d, void* scratch) const {
+    const float one = 1.0f, beta = write == Write::Accumulate ? 1.0f : 0.0f;
+    const void* const a = swapped_ ? second : first;
+    const void* const b = swapped_ ? first : second;
+    check_lt(cublasLtMatmul(handle_.get(), operation_.get(), &one, a, a_.get(), b, b_.get(), &beta,
+                            d, d_.get(), d, d_.get(), &proposal.algorithm, workspace_in(scratch),
+                            proposal.workspace, stream),
+             "cublasLtMatmul", text_);
+  }
+
+ private:
+  template <class V>
+  void set(cublasLtMatmulDescAttributes_t attribute, const V& value) {
+    check_lt(cublasLtMatmulDescSetAttribute(operation_.get(), attribute, &value, sizeof value),
+             "cublasLtMatmulDescSetAttribute", text_);
+  }
+  Layout layout(StorageType type, Index rows, Index columns) const {
+    cublasLtMatrixLayout_t made = nullptr;
+    check_lt(cublasLtMatrixLayoutCreate(&made, data_type(type), static_cast<std::uint64_t>(rows),
+                                        static_cast<std::uint64_t>(columns), rows),
+             "cublasLtMatrixLayoutCreate", text_);
+    return Layout(made);
+  }
+
+  LtHandle handle_;
+  std::string text_;
+  bool swapped_ = false;
+  Operation operation_;
+  Layout a_, b_, d_;
+};
+
+class LtProduct final : public LibraryKernel {
+ public:
+  LtProduct(std::shared_ptr<const Problem> problem, const Proposal& proposal)
+      : problem_(std::move(problem)), proposal_(proposal) {}
+
+  void run(Stream stream, const void* a, const void* b, Write write, void* out,
+           void* scratch) const override {
+    problem_->run(stream, proposal_, a, b, write, out, scratch);
+  }
+
+ private:
+  std::shared_ptr<const Problem> problem_;
+  Proposal proposal_;
+};
+
+}  // namespace
+
+LtHandle open_lt() {
+  cublasLtHandle_t handle = nullptr;
+  check_lt(cublasLtCreate(&handle), "cublasLtCreate", "opening the library");
+  return LtHandle(handle, [](cublasLtHandle_t h) { cublasLtDestroy(h); });
+}
+
+std::vector<Candidate> lt_products(const LtHandle& handle, Product product, StorageType type,
+                                   const PointwiseProblem& p) {
+  const auto problem = std::make_shared<const Problem>(handle, product, type, p);
+  std::vector<Candidate> all;
+  for (const Proposal& proposal : problem->proposals())
+    all.push_back({"cublaslt#" + std::to_string(all.size()),
+                   std::make_shared<const LtProduct>(problem, proposal),
+                   workspace_room(static_cast<Index>(proposal.workspace))});
+  return all;
+}
+
+}  // namespace dfengine::cuda

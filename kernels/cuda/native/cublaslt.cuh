@@ -1,0 +1,17 @@
+// Pointwise convolutions through cuBLASLt.
+#pragma once
+
+#include <cublasLt.h>
+
+#include "kernels/cuda/libraries.h"
+
+namespace dfengine::cuda {
+
+using LtHandle = std::shared_ptr<cublasLtContext>;
+LtHandle open_lt();
+
+// What its heuristics propose, best guess first: "cublaslt#0", "cublaslt#1"...
+std::vector<Candidate> lt_products(const LtHandle& handle, Product product, StorageType type,
+                                   const PointwiseProblem& p);
+
+}  // namespace dfengine::cuda

@@ -1,0 +1,17 @@
+// The stem through cuDNN's graph interface.
+#pragma once
+
+#include <cudnn_backend.h>
+
+#include "kernels/cuda/libraries.h"
+
+namespace dfengine::cuda {
+
+using DnnHandle = std::shared_ptr<cudnnContext>;
+DnnHandle open_dnn();
+
+// What its heuristics propose and can run, best guess first: "cudnn#0", "cudnn#1"... None where the
+// padding differs between the two sides (tf_same at even sizes), which its engines do not promise.
+std::vector<Candidate> dnn_stem(const DnnHandle& handle, StorageType type, const StemProblem& p);
+
+}  // namespace dfengine::cuda

@@ -1,0 +1,28 @@
+// kernels/cuda/libraries.h on CUDA: each library is opened when it is first asked.
+#include "kernels/cuda/libraries.h"
+
+#include "kernels/cuda/native/cublaslt.cuh"
+#include "kernels/cuda/native/cudnn.cuh"
+
+namespace dfengine::cuda {
+
+struct Libraries::Handles {
+  LtHandle lt;
+  DnnHandle dnn;
+};
+
+Libraries::Libraries() : handles_(std::make_unique<Handles>()) {}
+Libraries::~Libraries() = default;
+
+std::vector<Candidate> Libraries::pointwise(Product product, StorageType type,
+                                            const PointwiseProblem& p) {
+  if (!handles_->lt) handles_->lt = open_lt();
+  return lt_products(handles_->lt, product, type, p);
+}
+
+std::vector<Candidate> Libraries::stem(StorageType type, const StemProblem& p) {
+  if (!handles_->dnn) handles_->dnn = open_dnn();
+  return dnn_stem(handles_->dnn, type, p);
+}
+
+}  // namespace dfengine::cuda

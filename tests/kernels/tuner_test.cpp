@@ -1,0 +1,263 @@
+// Choosing kernels by time: with made-up times, and that every candidate computes the same.
+#include "kernels/cuda/tuner.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "kernels/cuda/pointwise_choice.h"
+#include "kernels/cuda/stem_choice.h"
+#include "kernels/error.h"
+#include "tests/support/device.h"
+#include "tests/support/random_data.h"
+
+namespace dfengine::test {
+namespace {
+
+using cuda::Candidate;
+using cuda::Choice;
+using cuda::ChoicePtr;
+using cuda::Tuner;
+
+// What each round of a candidate "takes"; the last number stands for all later rounds.
+constexpr double kFails = -1;
+using Times = std::map<std::string, std::vector<double>>;
+
+struct Clock {
+  Times times;
+  std::map<std::string, int> rounds = {};
+  std::vector<std::string> problems = {};
+
+  cuda::StartMeasuring start() {
+    return [this](const cuda::TunerProblem& problem) -> cuda::Measure {
+      problems.push_back(problem.key);
+      return [this](const Candidate& c, const cuda::Launch&) {
+        const std::vector<double>& t = times.at(c.name);
+        const auto round = static_cast<std::size_t>(rounds[c.name]++);
+        const double us = t[std::min(round, t.size() - 1)];
+        if (us == kFails) throw DeviceError("no room for " + c.name);
+        return us;
+      };
+    };
+  }
+};
+
+std::vector<Candidate> named(std::initializer_list<const char*> names) {
+  std::vector<Candidate> all;
+  for (const char* name : names) all.push_back({.name = name});
+  return all;
+}
+
+ChoicePtr choose(Tuner& tuner, std::initializer_list<const char*> own,
+                 const Tuner::Offer& offer = nullptr, const char* key = "problem") {
+  return tuner.choose({key, {{cuda::StorageType::F32, 8}}}, named(own), offer,
+                      [](const Candidate&) -> cuda::Launch { return nullptr; });
+}
+
+TEST(Tuner, TheBestMedianWins) {
+  // The first round warms up: b's would win, and each has one round that was disturbed.
+  Clock clock{{{"a", {9, 9, 4, 9}}, {"b", {7, 30, 8, 8}}, {"c", {8, 8.5, 1, 8.5}}}};
+  Tuner tuner(clock.start());
+  const ChoicePtr choice = choose(tuner, {"a", "b", "c"});
+  EXPECT_TRUE(choice->timed);
+  EXPECT_EQ(choice->kernel.name, "b");
+  EXPECT_EQ(choice->us, 8);
+  EXPECT_EQ(choice->rule, "a");
+  EXPECT_EQ(choice->rule_us, 9);
+  EXPECT_TRUE(choice->left_out.empty());
+}
+
+TEST(Tuner, TiesGoToTheEarlier) {
+  Clock clock{{{"a", {5}}, {"b", {5}}, {"slow", {6}}}};
+  Tuner tuner(clock.start());
+  EXPECT_EQ(choose(tuner, {"a", "b"})->kernel.name, "a");
+  EXPECT_EQ(choose(tuner, {"slow", "b", "a"}, nullptr, "another")->kernel.name, "b");
+}
+
+TEST(Tuner, WhatIsFarBehindIsTimedOnceUnlessItIsTheRules) {
+  Clock clock{{{"rule", {50}}, {"near", {14}}, {"far", {16}}, {"best", {10}}}};
+  Tuner tuner(clock.start());
+  const ChoicePtr choice = choose(tuner, {"rule", "near", "far", "best"});
+  EXPECT_EQ(choice->kernel.name, "best");
+  EXPECT_EQ(choice->rule_us, 50);
+  EXPECT_EQ(clock.rounds.at("far"), 1);
+  EXPECT_GT(clock.rounds.at("near"), 1);
+  EXPECT_EQ(clock.rounds.at("near"), clock.rounds.at("rule"));
+}
+
+TEST(Tuner, AProblemIsTimedOnce) {
+  Clock clock{{{"a", {2}}, {"b", {1}}}};
+  Tuner tuner(clock.start());
+  const ChoicePtr first = choose(tuner, {"a", "b"});
+  EXPECT_EQ(choose(tuner, {"a", "b"}), first);
+  EXPECT_NE(choose(tuner, {"a", "b"}, nullptr, "another"), first);
+  EXPECT_EQ(clock.problems, (std::vector<std::string>{"problem", "another"}));
+}
+
+TEST(Tuner, WhatFailsIsLeftOutAndSaidSo) {
+  // b fails at once, c later.
+  Clock clock{{{"a", {3}}, {"b", {kFails}}, {"c", {2, 2, kFails}}}};
+  Tuner tuner(clock.start());
+  const ChoicePtr choice = choose(tuner, {"b", "a", "c"});
+  EXPECT_EQ(choice->kernel.name, "a");
+  EXPECT_EQ(choice->rule, "b");
+  EXPECT_EQ(choice->rule_us, 0);
+  EXPECT_EQ(choice->left_out, (std::vector<std::string>{"b: no room for b", "c: no room for c"}));
+}
+
+TEST(Tuner, FailsWhenEverythingDoes) {
+  Clock clock{{{"a", {kFails}}, {"b", {kFails}}}};
+  Tuner tuner(clock.start());
+  try {
+    choose(tuner, {"a", "b"});
+    FAIL() << "nothing was thrown";
+  } catch (const DeviceError& e) {
+    for (const char* part : {"problem", "a: no room for a", "b: no room for b"})
+      EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << e.what();
+  }
+}
+
+TEST(Tuner, LibrariesAreAskedAndMayFail) {
+  Clock clock{{{"own", {3}}, {"library", {2}}}};
+  Tuner tuner(clock.start());
+  const auto offer = [](cuda::Libraries&) { return named({"library"}); };
+  EXPECT_EQ(choose(tuner, {"own"}, offer)->kernel.name, "library");
+  const auto fail = [](cuda::Libraries&) -> std::vector<Candidate> {
+    throw DeviceError("not installed");
+  };
+  // One candidate is left: nothing to time.
+  const ChoicePtr alone = choose(tuner, {"own"}, fail, "another");
+  EXPECT_EQ(alone->kernel.name, "own");
+  EXPECT_FALSE(alone->timed);
+  EXPECT_EQ(alone->left_out, std::vector<std::string>{"library: not installed"});
+  EXPECT_EQ(clock.problems, std::vector<std::string>{"problem"});
+}
+
+TEST(Tuner, WithoutRoomForTheBuffersTheRuleDecides) {
+  Tuner tuner([](const cuda::TunerProblem&) -> cuda::Measure { throw DeviceError("no memory"); });
+  const ChoicePtr choice = choose(tuner, {"a", "b"});
+  EXPECT_EQ(choice->kernel.name, "a");
+  EXPECT_FALSE(choice->timed);
+  EXPECT_EQ(choice->left_out, std::vector<std::string>{"not timed: no memory"});
+}
+
+TEST(Tuner, ScratchIsTheLargestOfAny) {
+  std::vector<cuda::Operand> operands;
+  Tuner tuner([&](const cuda::TunerProblem& problem) -> cuda::Measure {
+    operands = problem.operands;
+    return [](const Candidate&, const cuda::Launch&) { return 1.0; };
+  });
+  tuner.choose({"problem", {{cuda::StorageType::F16, 8}}},
+               {{.name = "a", .scratch = 6}, {.name = "b", .scratch = 13}}, nullptr,
+               [](const Candidate&) -> cuda::Launch { return nullptr; });
+  ASSERT_EQ(operands.size(), 2u);
+  EXPECT_EQ(operands[0].bytes(), 16);
+  EXPECT_GE(operands[1].bytes(), 13);
+}
+
+// Runs each candidate on the problem's operands, filled with whole numbers, so that sums in float
+// are exact whatever their order: what it leaves there must be the same for all.
+template <class T>
+class Comparison {
+ public:
+  cuda::StartMeasuring start() {
+    return [this](const cuda::TunerProblem& problem) -> cuda::Measure {
+      return [this, problem](const Candidate& c, const cuda::Launch& launch) {
+        if (!names_.insert(problem.key + ": " + c.name).second) return 1.0;  // a later round
+        const auto got = after(problem, launch);
+        const auto [first, is_first] = results_.try_emplace(problem.key, got);
+        EXPECT_TRUE(is_first || got == first->second) << problem.key << ": " << c.name;
+        return 1.0;
+      };
+    };
+  }
+  std::size_t launched() const { return names_.size(); }
+
+ private:
+  using Values = std::vector<std::vector<double>>;
+
+  // The operands after one launch, but for the last, which is scratch.
+  static Values after(const cuda::TunerProblem& problem, const cuda::Launch& launch) {
+    std::vector<std::unique_ptr<DeviceArray<T>>> stored;
+    std::vector<std::unique_ptr<DeviceArray<float>>> floats;
+    std::vector<void*> places;
+    for (const auto& [type, count] : problem.operands) {
+      const auto numbers = random_integers<double>(count, places.size() + 1);
+      if (type == cuda::StorageType::F32) {
+        places.push_back(
+            floats.emplace_back(std::make_unique<DeviceArray<float>>(numbers))->data());
+      } else {
+        places.push_back(stored.emplace_back(std::make_unique<DeviceArray<T>>(numbers))->data());
+      }
+    }
+    launch(nullptr, places);
+    Values values;
+    for (const auto& array : stored) values.push_back(array->values());
+    for (const auto& array : floats) values.push_back(array->values());
+    values.pop_back();
+    return values;
+  }
+
+  std::map<std::string, Values> results_;
+  std::set<std::string> names_;
+};
+
+template <class T>
+void compare_candidates(const PointwiseProblem& p) {
+  Comparison<T> comparison;
+  Tuner tuner(comparison.start());
+  for (bool norm : {false, true}) {
+    cuda::choose_pointwise_forward<T>(&tuner, p, {}, norm);
+    cuda::choose_pointwise_backward_weight<T>(&tuner, p, norm);
+  }
+  cuda::choose_pointwise_forward<T>(&tuner, p, {true, Activation::Relu6, true}, false);
+  cuda::choose_pointwise_backward_data<T>(&tuner, p);
+  EXPECT_GE(comparison.launched(), 12u);
+}
+
+TEST(TunerDevice, EveryPointwiseCandidateComputesTheSame) {
+  DF_NEEDS_DEVICE();
+  compare_candidates<Half>(PointwiseProblem::make(16 * 49, 96, 24));
+  compare_candidates<BFloat16>(PointwiseProblem::make(3 * 49, 40, 240));
+}
+
+// A library's kernel would leave the norm out.
+TEST(PointwiseChoice, NoLibraryNormalisesOnLoad) {
+  struct Library : cuda::LibraryKernel {
+    void run(cuda::Stream, const void*, const void*, Write, void*, void*) const override {}
+  };
+  const cuda::Choice choice{{.name = "library", .variant = std::make_shared<const Library>()}};
+  const auto p = PointwiseProblem::make(2, 8, 8);
+  const float vector[8] = {};
+  for (const NormOnLoad& norm : {NormOnLoad{}, NormOnLoad{vector, vector, Activation::Relu6}}) {
+    const auto forward = [&] {
+      cuda::pointwise_forward<Half>(nullptr, &choice, p, nullptr, nullptr, {}, nullptr, nullptr,
+                                    norm);
+    };
+    const auto weight = [&] {
+      cuda::pointwise_backward_weight<Half>(nullptr, &choice, p, nullptr, nullptr, nullptr, nullptr,
+                                            norm);
+    };
+    if (norm.present()) {
+      EXPECT_THROW(forward(), Error);
+      EXPECT_THROW(weight(), Error);
+    } else {
+      EXPECT_NO_THROW(forward());
+      EXPECT_NO_THROW(weight());
+    }
+  }
+}
+
+TEST(TunerDevice, EveryStemCandidateComputesTheSame) {
+  DF_NEEDS_DEVICE();
+  Comparison<Half> comparison;
+  Tuner tuner(comparison.start());
+  for (Padding padding : {Padding::Torch, Padding::TfSame}) {
+    const auto p = StemProblem::make({2, 20, 18, 3}, 16, padding);
+    EXPECT_EQ(cuda::choose_stem_forward<Half>(&tuner, p, {})->kernel.name, "own");
+  }
+}
+
+}  // namespace
+}  // namespace dfengine::test
