@@ -37,8 +37,8 @@ TEST_P(IsaSymbols, WeakSymbolsStayInTheirNamespace) {
   GTEST_SKIP() << "sanitizers add symbols of their own";
 #endif
   const std::string isa = GetParam();
-  const auto lines =
-      symbols((test::build_folder() / "CMakeFiles" / ("dfengine_simd_" + isa + ".dir")).string());
+  const auto lines = symbols(
+      (dfengine::test::build_folder() / "CMakeFiles" / ("dfengine_simd_" + isa + ".dir")).string());
   if (lines.empty()) GTEST_SKIP() << "no objects for " << isa << " here, or no nm";
   int tables = 0;
   for (const std::string& line : lines) {
