@@ -12,7 +12,7 @@
 namespace dfengine {
 namespace {
 
-using test::golden_dir;
+using test::golden_folder;
 using test::thrown_text;
 
 TEST(ImageDecoder, KeepsItsBuffersFromPictureToPicture) {

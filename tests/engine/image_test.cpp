@@ -15,7 +15,7 @@ namespace dfengine {
 namespace {
 
 using test::golden;
-using test::golden_dir;
+using test::golden_folder;
 using test::thrown_text;
 
 std::vector<std::byte> read_bytes(const std::filesystem::path& file) {
