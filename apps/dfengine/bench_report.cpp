@@ -44,7 +44,7 @@ nlohmann::json to_json(const LayerTiming& s, double copy_rate) {
 // Columns behind the name of a layer, or of the sum.
 std::string layer_columns(double ms, const StepCost& cost, double copy_rate, double all_ms) {
   const double rate = giga_rate(cost.bytes, ms);
-  return fmt::format("{:10.1f} {:5.1f} % {:9.3f} {:8.1f} {:6.1f} % {:>10}\n", ms * 1e3,
+  return fmt::format("{:10.1f} {:5.1f} % {:9.3f} {:8.1f} {:6.1f} % {:>10}", ms * 1e3,
                      100 * ms / all_ms, static_cast<double>(cost.bytes) / 1e6, rate,
                      100 * rate / copy_rate,
                      cost.flops > 0 ? fmt::format("{:.1f}", giga_rate(cost.flops, ms)) : "-");

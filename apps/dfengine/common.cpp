@@ -16,25 +16,28 @@
 
 namespace dfengine {
 
-void DeviceOptions::add_to(CLI::App& command) {
-  command
-      .add_option(
-          "--device", device,
-          "cpu, cuda, or auto: the CPU, until the CUDA engine has passed its tests on a GPU")
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
-      ->capture_default_str();
-  command.add_option("--precision", precision, "With cuda: fp16, bf16 or fp32")
-      ->check(CLI::IsMember({"fp16", "bf16", "fp32"}))
-      ->capture_default_str();
-  command.add_flag("--no-graph", no_graph,
-                   "With cuda: launch kernel by kernel instead of as one graph");
-  command.add_flag(
+std::vector<CLI::Option*> DeviceOptions::add_to(CLI::App& command) {
+  std::vector<CLI::Option*> all;
+  all.push_back(
+      command
+          .add_option(
+              "--device", device,
+              "cpu, cuda, or auto: the CPU, until the CUDA engine has passed its tests on a GPU")
+          ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+          ->capture_default_str());
+  all.push_back(command.add_option("--precision", precision, "With cuda: fp16, bf16 or fp32")
+                    ->check(CLI::IsMember({"fp16", "bf16", "fp32"}))
+                    ->capture_default_str());
+  all.push_back(command.add_flag("--no-graph", no_graph,
+                                 "With cuda: launch kernel by kernel instead of as one graph"));
+  all.push_back(command.add_flag(
       "--deterministic", deterministic,
       "With cuda: choose kernels by a rule instead of timing them first, so that every "
-      "run gives the same bits");
+      "run gives the same bits"));
   command.add_option("--threads", threads, "CPU threads; 0: all this process may use")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  return all;
 }
 
 void DeviceOptions::check() const {

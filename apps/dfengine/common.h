@@ -22,7 +22,8 @@ struct DeviceOptions {
   bool deterministic = false;
   int threads = 0;
 
-  void add_to(CLI::App& command);
+  // Returns those that the result depends on: all but --threads.
+  std::vector<CLI::Option*> add_to(CLI::App& command);
   // Throws DeviceError where `device` cannot be had.
   void check() const;
   // The same for commands that compute on the CPU alone.

@@ -103,10 +103,10 @@ void print_json(const std::vector<Result>& results, const Model& model) {
 void run_predict(const Arguments& a) {
   if (a.paths.empty() && a.csv.empty())
     throw Exit{ExitCode::Usage, "name pictures, folders of them, or a table with --csv"};
-  a.device.check();
   Model model = load_detector(a.model);
   model.threshold = a.threshold.value_or(model.threshold);
   if (!a.csv.empty()) return predict_table(model, a.model, a.csv, a.data, a.format, a.device);
+  a.device.check();
   const std::vector<Result> results = predict(a, model);
   if (a.format == "csv") {
     print_csv(results, model);
@@ -140,7 +140,7 @@ void add_predict(CLI::App& program) {
       "Columns of csv and keys of json: path; prob_fake, the calibrated probability of being fake, "
       "0 to 1;\nverdict, the class it means at the threshold; error, why a picture could not be "
       "read (prob_fake and verdict\nare then empty). json also has the threshold and the positive "
-      "class.");
+      "class.\nWith --csv also decided_by: metadata, image or hybrid.");
   command->add_option("--model", a->model, "Model file, as train writes it")->required();
   command->add_option("--format", a->format, "table, csv or json")
       ->check(CLI::IsMember({"table", "csv", "json"}))
@@ -154,7 +154,8 @@ void add_predict(CLI::App& program) {
   add_tta(*command, a->tta);
   add_threshold(*command, a->threshold);
   add_max_pixels(*command, a->max_pixels);
-  csv->excludes(command->get_option("--tta"))->excludes(command->get_option("--threshold"));
+  for (const char* name : {"--tta", "--threshold", "--max-pixels"})
+    csv->excludes(command->get_option(name));
   a->device.add_to(*command);
   command->callback([a] { run_predict(*a); });
 }

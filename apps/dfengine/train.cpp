@@ -230,7 +230,7 @@ void add_train(CLI::App& program) {
                     "Look at what every layer computes and stop at the first number that is not "
                     "finite, naming the layer; slow");
   command->add_flag("--no-progress", a->no_progress, "One line per epoch only");
-  a->device.add_to(*command);
+  for (CLI::Option* option : a->device.add_to(*command)) settings.push_back(option);
   command->callback([command, a, settings] { run_train(*command, *a, settings); });
 }
 

@@ -21,6 +21,29 @@ CsvTable part_of(const CsvTable& table, const std::vector<std::size_t>& rows) {
   return part;
 }
 
+// Logits as image_logits gives them; with OnBad::Skip of the pictures that can be read.
+Predictions run_image_model(Model& model, cpu::ThreadPool& pool, const Dataset& pictures,
+                            OnBad on_bad, const std::function<void(Index)>& done) {
+  if (pictures.samples.empty()) return {};
+  Predictor predictor(model, pool, Predictor::Output::Logits);
+  LoaderOptions options;
+  static_cast<Preparation&>(options) = model.preparation();
+  options.threads = pool.size();
+  options.cache_bytes = 0;
+  options.on_bad = on_bad;
+  Loader loader(pictures, options);
+  Predictions p = predict_split(predictor, pictures, loader, [&](Index seen) {
+    if (done) done(seen);
+    return true;
+  });
+  for (double& z : p.logit) {
+    if (std::isnan(z))
+      throw ModelFileError("the image model's output is not a number: its weights are damaged");
+    z /= model.temperature;
+  }
+  return p;
+}
+
 }  // namespace
 
 Dataset table_pictures(const CsvTable& table, const std::filesystem::path& root,
@@ -36,23 +59,7 @@ Dataset table_pictures(const CsvTable& table, const std::filesystem::path& root,
 
 std::vector<double> image_logits(Model& model, cpu::ThreadPool& pool, const Dataset& pictures,
                                  const std::function<void(Index)>& done) {
-  if (pictures.samples.empty()) return {};
-  Predictor predictor(model, pool, Predictor::Output::Logits);
-  LoaderOptions options;
-  static_cast<Preparation&>(options) = model.preparation();
-  options.threads = pool.size();
-  options.cache_bytes = 0;
-  Loader loader(pictures, options);
-  std::vector<double> logits = predict_split(predictor, pictures, loader, [&](Index seen) {
-                                 if (done) done(seen);
-                                 return true;
-                               }).logit;
-  for (double& z : logits) {
-    if (std::isnan(z))
-      throw ModelFileError("the image model's output is not a number: its weights are damaged");
-    z /= model.temperature;
-  }
-  return logits;
+  return run_image_model(model, pool, pictures, OnBad::Fail, done).logit;
 }
 
 std::vector<double> to_probabilities(const std::vector<double>& logits) {
@@ -68,9 +75,15 @@ std::vector<double> PictureDetector::probabilities(cpu::ThreadPool& pool, const 
                                                    const std::filesystem::path& root,
                                                    const std::string& name,
                                                    const std::function<void(Index)>& done) const {
-  std::vector<double> logits = image_logits(model, pool, table_pictures(table, root, name), done);
-  if (hybrid != nullptr) logits = hybrid->logits(logits, table, name);
-  return to_probabilities(logits);
+  return probabilities(image_logits(model, pool, table_pictures(table, root, name), done), table,
+                       name);
+}
+
+std::vector<double> PictureDetector::probabilities(std::vector<double> image_logits,
+                                                   const CsvTable& table,
+                                                   const std::string& name) const {
+  if (hybrid == nullptr) return to_probabilities(image_logits);
+  return to_probabilities(hybrid->logits(image_logits, table, name));
 }
 
 std::vector<double> around_half(const std::vector<double>& prob, double threshold) {
@@ -104,10 +117,16 @@ std::vector<TableScore> score_table(Model& model, const TableModels& detectors,
     if (verdict < 0) open.push_back(i);
   }
   const PictureDetector detector(model, detectors.hybrid);
-  const auto prob = detector.probabilities(pool, part_of(table, open), root, name, done);
-  for (std::size_t k = 0; k < open.size(); ++k)
-    scores[open[k]] = {prob[k], prob[k] >= detector.threshold() ? 1 : 0,
-                       detector.hybrid != nullptr ? Source::Hybrid : Source::Image};
+  const Predictions pictures = run_image_model(
+      model, pool, table_pictures(part_of(table, open), root, name), OnBad::Skip, done);
+  const Source source = detector.hybrid != nullptr ? Source::Hybrid : Source::Image;
+  std::vector<std::size_t> read;
+  for (std::uint32_t k : pictures.index) read.push_back(open[k]);
+  const auto prob = detector.probabilities(pictures.logit, part_of(table, read), name);
+  for (std::size_t k = 0; k < read.size(); ++k)
+    scores[read[k]] = {prob[k], prob[k] >= detector.threshold() ? 1 : 0, source};
+  for (const LeftOut& bad : pictures.left_out)
+    scores[open[bad.index]] = {0, -1, source, bad.reason};
   return scores;
 }
 

@@ -34,8 +34,11 @@ struct PictureDetector {
   const HybridModel* hybrid = nullptr;  // null: the image model
 
   PictureDetector(Model& model, const std::optional<HybridModel>& hybrid);
-  // Probabilities of fake for a table's rows, whose pictures lie under root. Throws as image_logits
-  // and HybridModel::logits.
+  // Probabilities of fake for a table's rows with these image logits. Throws as
+  // HybridModel::logits.
+  std::vector<double> probabilities(std::vector<double> image_logits, const CsvTable& table,
+                                    const std::string& name) const;
+  // The same of rows whose pictures lie under root. Throws as image_logits, too.
   std::vector<double> probabilities(cpu::ThreadPool& pool, const CsvTable& table,
                                     const std::filesystem::path& root, const std::string& name,
                                     const std::function<void(Index)>& done = {}) const;
@@ -47,18 +50,21 @@ struct PictureDetector {
 // logit(threshold)).
 std::vector<double> around_half(const std::vector<double>& prob, double threshold);
 
-// One row's answer: probability of fake, 0 or 1, and what gave it.
+// One row's answer: probability of fake, 0 or 1, and what gave it; or why there is none, where the
+// row's picture was asked for and cannot be read.
 struct TableScore {
   enum class Source { Metadata, Image, Hybrid };
 
   double prob = 0;
   int verdict = 0;
   Source source = Source::Image;
+  std::string error = {};  // "": answered
 };
 const char* to_string(TableScore::Source source);
 
 // Each row of a table by a model file's detectors: the cascade's metadata where it decides, else,
-// for those rows' pictures alone, the PictureDetector. Throws what these throw.
+// for those rows' pictures alone, the PictureDetector. Throws what these throw, but for pictures
+// that cannot be read.
 std::vector<TableScore> score_table(Model& model, const TableModels& detectors,
                                     cpu::ThreadPool& pool, const CsvTable& table,
                                     const std::filesystem::path& root, const std::string& name,

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "kernels/cuda/pointwise_choice.h"
 #include "kernels/cuda/stem_choice.h"
@@ -68,8 +67,9 @@ void Convolution::device_prepare(Element element, std::span<void* const> params,
       }
     }
   });
-  std::memcpy(static_cast<std::byte*>(prepared) + device_bias_offset(element), folded.bias.data(),
-              folded.bias.size() * sizeof(float));
+  // Empty where nothing is folded.
+  auto* bias = static_cast<std::byte*>(prepared) + device_bias_offset(element);
+  std::ranges::copy(folded.bias, reinterpret_cast<float*>(bias));
 }
 
 // ---- Pointwise ----------------------------------------------------------------------------------

@@ -113,7 +113,8 @@ TEST_F(MetadataCli, HybridAndCascadeShareOneFileThatPredictReads) {
   ASSERT_EQ(p.code, 0) << p.err;
   const auto rows = parse_csv(p.out);
   ASSERT_EQ(rows.size(), 161u);
-  EXPECT_EQ(rows[0], (std::vector<std::string>{"path", "prob_fake", "verdict", "decided_by"}));
+  EXPECT_EQ(rows[0],
+            (std::vector<std::string>{"path", "prob_fake", "verdict", "decided_by", "error"}));
   std::map<std::string, int> sources;
   for (std::size_t i = 1; i < rows.size(); ++i) ++sources[rows[i][3]];
   EXPECT_GT(sources["metadata"], 20) << c.out;
@@ -125,6 +126,17 @@ TEST_F(MetadataCli, HybridAndCascadeShareOneFileThatPredictReads) {
   const json all = json::parse(j.out);
   ASSERT_EQ(all["results"].size(), 160u);
   EXPECT_EQ(all["results"][0]["decided_by"], "hybrid");
+  // A picture that is not there: its row says so, the others are answered.
+  std::string table = slurp(file("test.csv"));
+  table.replace(table.find(rows[1][0]), rows[1][0].size(), "none.jpg");
+  spill(file("missing.csv"), table);
+  const Outcome m = run({"predict", "--model", file("h.safetensors"), "--csv", file("missing.csv"),
+                         "--format", "csv"});
+  EXPECT_EQ(m.code, 3) << m.err;
+  const auto answers = parse_csv(m.out);
+  ASSERT_EQ(answers.size(), 161u);
+  EXPECT_TRUE(answers[1][1].empty() && contains(answers[1][4], "none.jpg")) << m.out;
+  for (std::size_t i = 2; i < answers.size(); ++i) EXPECT_EQ(answers[i][4], "");
   // Pictures alone still go through the image model.
   EXPECT_EQ(run_program({"predict", "--model", file("c.safetensors"), "--threads", "1",
                          pictures_[0].string()})

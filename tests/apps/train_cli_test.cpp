@@ -113,10 +113,14 @@ TEST(TrainCommand, CtrlCLeavesACheckpointFromWhichTheRunGoesOnBitForBit) {
   const Checkpoint c = load_checkpoint(run / kCheckpoint);
   EXPECT_FALSE(c.state.finished);
 
-  const Outcome changed =
-      run_program({"train", "--resume", "--output", run.string(), "--lr", "0.1"});
-  EXPECT_EQ(changed.code, 2);
-  EXPECT_TRUE(contains(changed.err, "--lr")) << changed.err;
+  using Words = std::vector<std::string>;
+  for (const Words& setting : {Words{"--lr", "0.1"}, {"--device", "cpu"}, {"--deterministic"}}) {
+    Words words = {"train", "--resume", "--output", run.string()};
+    words.insert(words.end(), setting.begin(), setting.end());
+    const Outcome changed = run_program(words);
+    EXPECT_EQ(changed.code, 2);
+    EXPECT_TRUE(contains(changed.err, setting[0])) << changed.err;
+  }
 
   const Outcome rest = run_program({"train", "--resume", "--output", run.string()});
   EXPECT_EQ(rest.code, 0) << rest.err;

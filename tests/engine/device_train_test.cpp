@@ -1,4 +1,6 @@
 // A whole training run on a device: head first, then everything, with checkpoints.
+#include <cmath>
+
 #include "tests/engine/train_support.h"
 #include "tests/support/device.h"
 
@@ -30,17 +32,23 @@ TrainOptions few_options(const std::filesystem::path& folder, const char* run) {
   return o;
 }
 
-TEST(DeviceTrain, ARunEqualsTheCpusAndAResumedOneItself) {
+TrainOptions device_options(const std::filesystem::path& folder, const char* run,
+                            Precision precision) {
+  TrainOptions o = few_options(folder, run);
+  o.device = DeviceKind::Cuda;
+  o.device_config = {precision, true, true};
+  return o;
+}
+
+TEST(DeviceTrain, ARunEqualsTheCpus) {
   DF_NEEDS_DEVICE();
   DF_SLOW_UNDER_SANITIZERS();
   const ScratchFolder scratch;
   copy_few(scratch.path() / "set");
   const TrainResult on_cpu = test::train_to_end(few_options(scratch.path(), "cpu"));
 
-  TrainOptions whole = few_options(scratch.path(), "whole");
-  whole.device = DeviceKind::Cuda;
-  whole.device_config = {Precision::Fp32, true, true};
-  const TrainResult result = test::train_to_end(whole);
+  const TrainResult result =
+      test::train_to_end(device_options(scratch.path(), "device", Precision::Fp32));
   ASSERT_EQ(result.state.rows.size(), 2u);
   // The head's epoch: features of the whole network, then two steps of the head.
   EXPECT_NEAR(result.state.rows[0].train_loss, on_cpu.state.rows[0].train_loss,
@@ -48,9 +56,25 @@ TEST(DeviceTrain, ARunEqualsTheCpusAndAResumedOneItself) {
   EXPECT_NEAR(result.state.rows[0].valid_loss, on_cpu.state.rows[0].valid_loss,
               test::network_tolerance<float>(54, 1280, 1));
   EXPECT_EQ(result.state.scaler.step, 2u);
+  EXPECT_EQ(result.state.rows[1].loss_scale, 1);
+}
 
-  TrainOptions parts = whole;
-  parts.output = scratch.path() / "parts";
+TEST(DeviceTrain, AResumedRunInHalfEqualsTheUninterruptedOne) {
+  DF_NEEDS_DEVICE();
+  DF_SLOW_UNDER_SANITIZERS();
+  const ScratchFolder scratch;
+  copy_few(scratch.path() / "set");
+  const TrainOptions whole = device_options(scratch.path(), "whole", Precision::Fp16);
+  const TrainResult result = test::train_to_end(whole);
+  ASSERT_EQ(result.state.rows.size(), 2u);
+  for (const EpochRow& row : result.state.rows) EXPECT_TRUE(std::isfinite(row.train_loss));
+  // Two steps an epoch, and the scale halves with each that is left out.
+  const EpochRow& last = result.state.rows[1];
+  const auto skipped = result.state.rows[0].skipped + last.skipped;
+  EXPECT_EQ(last.loss_scale, kInitialLossScale / std::exp2(skipped));
+  EXPECT_EQ(result.state.scaler.step, static_cast<std::uint64_t>(2 - last.skipped));
+
+  TrainOptions parts = device_options(scratch.path(), "parts", Precision::Fp16);
   ASSERT_EQ(test::train_steps(parts, 3).end, TrainEnd::Interrupted);
   ASSERT_EQ(test::train_to_end(parts, true).end, TrainEnd::Finished);
   test::expect_same_run(whole.output, parts.output);

@@ -5,8 +5,10 @@
 namespace dfengine::test {
 namespace {
 
+// Programs that were carried to another machine run in the root of its checkout (tests/gpu.sh).
 std::filesystem::path source_folder() {
-  return DFENGINE_SOURCE_DIR;
+  const std::filesystem::path built_from = DFENGINE_SOURCE_DIR;
+  return std::filesystem::exists(built_from) ? built_from : std::filesystem::current_path();
 }
 
 }  // namespace

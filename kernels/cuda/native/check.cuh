@@ -8,13 +8,13 @@
 
 namespace dfengine::cuda {
 
-// Throws DeviceError with the call's text, the place it stands at, CUDA's reason, and the driver's
-// and runtime's versions, unless status is cudaSuccess.
+// Throws DeviceError with the call's text, the place it stands at, CUDA's reason, the driver's and
+// runtime's versions and the device's name, unless status is cudaSuccess.
 void check(cudaError_t status, const char* call,
            std::source_location place = std::source_location::current());
 
-// Throws DeviceError: the reason, the place, the versions, the advice. Forgets the runtime's own
-// last error, which the next launch check would report again.
+// Throws DeviceError: the reason, the place, versions and device, the advice. Forgets the runtime's
+// own last error, which the next launch check would report again.
 [[noreturn]] void fail(const std::string& reason, std::source_location place,
                        const char* advice = "");
 

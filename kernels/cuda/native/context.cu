@@ -24,6 +24,16 @@ std::string versions() {
   return "driver " + version_text(driver) + ", runtime " + version_text(runtime);
 }
 
+// ", NVIDIA H100", or "" where it cannot be told any more.
+std::string device_name() {
+  int device = 0;
+  cudaDeviceProp properties{};
+  if (cudaGetDevice(&device) != cudaSuccess ||
+      cudaGetDeviceProperties(&properties, device) != cudaSuccess)
+    return "";
+  return std::string(", ") + properties.name;
+}
+
 std::string gibibytes(std::size_t bytes) {
   char text[32];
   std::snprintf(text, sizeof text, "%.1f GiB", static_cast<double>(bytes) / (1 << 30));
@@ -56,9 +66,10 @@ void check(cudaError_t status, const char* call, std::source_location place) {
 }
 
 void fail(const std::string& reason, std::source_location place, const char* advice) {
-  cudaGetLastError();
+  const std::string device = device_name();
+  cudaGetLastError();  // or the next launch check would report this failure again
   throw DeviceError(reason + " at " + place.file_name() + ":" + std::to_string(place.line()) +
-                    "; " + versions() + advice);
+                    "; " + versions() + device + advice);
 }
 
 void check_launch(const char* kernel, std::source_location place) {
