@@ -8,8 +8,9 @@
 namespace dfengine {
 namespace {
 
-TrainOptions options_of(const LoaderOptions& how) {
+TrainOptions options_of(const LoaderOptions& how, DeviceKind device) {
   TrainOptions o;
+  o.device = device;
   o.batch_size = how.batch;
   o.augment = how.augment;
   o.max_pixels = how.max_pixels;
@@ -23,7 +24,7 @@ class FilesRun {
   FilesRun(const BenchTarget& target, const Dataset& dataset, const LoaderOptions& how)
       : target_(target),
         dataset_(dataset),
-        options_(options_of(how)),
+        options_(options_of(how, target.kind())),
         model_(random_model(target)) {
     model_.resize = how.resize;
     model_.crop = how.crop;

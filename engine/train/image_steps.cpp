@@ -89,8 +89,9 @@ LoaderOptions loader_options(const TrainOptions& options, const Model& model, in
   loader.seed = options.seed;
   loader.cache_bytes = memory_cache_bytes(options.cache);
   loader.on_bad = options.on_bad;
-  // One decoder keeps about eight training threads busy (bench/NOTES.md, "decoding").
-  loader.threads = (pool_size + 7) / 8;
+  // One decoder keeps about eight training threads busy (bench/NOTES.md, "decoding"). A device
+  // leaves them all to decoding, and wants more pictures than they give.
+  loader.threads = options.device == DeviceKind::Cpu ? (pool_size + 7) / 8 : pool_size;
   return loader;
 }
 

@@ -126,6 +126,15 @@ TEST_F(Train, TheModelKeptIsThatOfTheEpochWithTheBestValidationAuc) {
   EXPECT_EQ(model.threshold, choose_threshold(calibrated, p.label, o.threshold_rule));
 }
 
+// The CPU trains with the threads that it does not decode with; a device needs none of them.
+TEST(TrainRule, ADeviceLeavesEveryThreadToDecoding) {
+  TrainOptions o;
+  const Model model = make_model(test::tiny_config(), 1);
+  EXPECT_EQ(loader_options(o, model, 16).threads, 2);
+  o.device = DeviceKind::Cuda;
+  EXPECT_EQ(loader_options(o, model, 16).threads, 16);
+}
+
 TEST(TrainRule, BetterIsByAucThenByLoss) {
   EXPECT_TRUE(is_better(0.6, 9, 0.5, 1));
   EXPECT_FALSE(is_better(0.5, 0, 0.6, 1));
