@@ -203,6 +203,7 @@ TEST(DeviceNetwork, ResumedEqualsUninterrupted) {
 // A step whose gradients overflow changes nothing but the loss scale.
 TEST(DeviceNetwork, OverflowSkipsTheStepAndItsStatistics) {
   DF_NEEDS_DEVICE();
+  DF_SLOW_UNDER_SANITIZERS();
   SmallRun run(kDeterministic);
   run.steps(1);
   const auto before = run.state();

@@ -246,6 +246,7 @@ TEST(NormOnLoadRun, FrozenBatchNormsTrainToTheSameBits) {
 
 TEST(NormOnLoadRun, RandomGraphsTrainToTheSameBits) {
   DF_NEEDS_DEVICE();
+  DF_SLOW_UNDER_SANITIZERS();
   constexpr Index kChannels = 8;
   const std::vector<Spec> in = {{{2, 3, 3, kChannels}, Element::F32}, {{2, 1, 1, 1}, Element::F32}};
   int deferred = 0;
