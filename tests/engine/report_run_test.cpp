@@ -25,7 +25,7 @@ std::vector<EpochRow> rows(int epochs, double auc) {
   std::vector<EpochRow> all;
   for (int i = 1; i <= epochs; ++i)
     all.push_back({i, 0.7 / i, 0.5 + 0.05 * i, 0.6 / i, 0.5 + 0.04 * i, auc + 0.01 * (i % 3), 1e-4,
-                   65536.0 / (1 << i), i, 30, 0.25});
+                   std::ldexp(65536.0, -i), i, 30, 0.25});
   return all;
 }
 
