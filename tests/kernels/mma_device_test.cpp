@@ -12,29 +12,6 @@ namespace {
 
 constexpr int kLanes = 32;
 
-// Plain bytes on the device.
-template <class V>
-class Buffer {
- public:
-  explicit Buffer(const std::vector<V>& values) : count_(values.size()) {
-    memory_ = cuda::allocate_device(bytes());
-    cuda::upload(nullptr, memory_.get(), values.data(), bytes());
-  }
-  explicit Buffer(int count) : Buffer(std::vector<V>(static_cast<std::size_t>(count))) {}
-  V* data() { return static_cast<V*>(memory_.get()); }
-  std::vector<V> values() const {
-    std::vector<V> out(count_);
-    cuda::download(nullptr, out.data(), memory_.get(), bytes());
-    cuda::synchronize(nullptr);
-    return out;
-  }
-
- private:
-  Index bytes() const { return static_cast<Index>(count_ * sizeof(V)); }
-  std::size_t count_;
-  cuda::DeviceMemory memory_;
-};
-
 // PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating point type": lane's element number i of
 // a fragment is this row and column of the matrix.
 struct At {
@@ -85,8 +62,8 @@ void check_mma() {
       want.push_back(static_cast<float>(sum));
     }
   }
-  Buffer<std::uint32_t> device_a(a), device_b(b);
-  Buffer<float> device_c(c);
+  DeviceStructs device_a(a), device_b(b);
+  DeviceStructs device_c(c);
   probe_mma<T>(nullptr, device_a.data(), device_b.data(), device_c.data());
   EXPECT_EQ(device_c.values(), want);
 }
@@ -108,8 +85,8 @@ TEST(MmaDevice, LoadsTheDocumentedElements) {
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<std::uint16_t>(i * 151);
   std::vector<int> row_of;
   for (int lane = 0; lane < kLanes; ++lane) row_of.push_back(lane * 13 % kLanes);
-  Buffer<std::uint16_t> device_values(values);
-  Buffer<int> device_rows(row_of);
+  DeviceStructs device_values(values);
+  DeviceStructs device_rows(row_of);
   for_each_thread_order([&] {
     for (bool transposed : {false, true}) {
       std::vector<std::uint32_t> want;
@@ -124,7 +101,7 @@ TEST(MmaDevice, LoadsTheDocumentedElements) {
           want.push_back(element(lane / 4, column) | element(lane / 4, column + 1) << 16);
         }
       }
-      Buffer<std::uint32_t> registers(kLanes * 4);
+      DeviceStructs registers(std::vector<std::uint32_t>(kLanes * 4));
       probe_load_matrices(nullptr, transposed, device_values.data(), device_rows.data(),
                           registers.data());
       EXPECT_EQ(registers.values(), want) << (transposed ? "transposed" : "as stored");
@@ -142,7 +119,8 @@ TEST(MmaDevice, CopiesArriveGroupByGroupAndZerosWhereInvalid) {
     want_first.push_back(values[static_cast<std::size_t>((i + 8) % kHalf)]);
   for (int i = kValid * 8; i < kHalf; ++i) want_both[static_cast<std::size_t>(kHalf + i)] = 0;
   for_each_thread_order([&] {
-    Buffer<std::uint16_t> from(values), first(kHalf), both(2 * kHalf);
+    const std::vector<std::uint16_t> none(2 * kHalf), half(kHalf);
+    DeviceStructs from(values), first(half), both(none);
     probe_copy_async(nullptr, kValid, from.data(), first.data(), both.data());
     EXPECT_EQ(first.values(), want_first);
     EXPECT_EQ(both.values(), want_both);
