@@ -14,7 +14,7 @@ namespace {
 using dfengine::Activation;
 using dfengine::BatchNormProblem;
 using dfengine::Index;
-using dfengine::cpu::ThreadPool;
+using dfengine::ThreadPool;
 
 constexpr Index kBatch = 32;
 
@@ -91,7 +91,7 @@ void batch_norm_copy(benchmark::State& state) {
   Data data(state);
   const Index row = data.p.m / kBatch * data.p.c;
   for (auto _ : state) {
-    dfengine::cpu::parallel_for(data.pool, kBatch, [&](Index image, int) {
+    dfengine::parallel_for(data.pool, kBatch, [&](Index image, int) {
       std::memcpy(data.y.data() + image * row, data.x.data() + image * row, Data::size(row) * 4);
     });
     benchmark::ClobberMemory();

@@ -17,7 +17,7 @@ struct Setup {
         y(ones(p.output().count())),
         scratch(ones(cpu::depthwise_weight_scratch(p))) {}
   DepthwiseProblem p;
-  cpu::ThreadPool pool;
+  ThreadPool pool;
   cpu::Context ctx;
   Buffer x, w, y, scratch;
 };

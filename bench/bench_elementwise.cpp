@@ -16,11 +16,11 @@ using namespace dfengine;
 
 struct Data {
   explicit Data(const benchmark::State& state)
-      : count(state.range(0)), pool(cpu::ThreadPool::available()) {
+      : count(state.range(0)), pool(ThreadPool::available()) {
     for (auto* v : {&a, &b, &c, &d}) v->assign(static_cast<std::size_t>(count), 0.5f);
   }
   Index count;
-  cpu::ThreadPool pool;
+  ThreadPool pool;
   std::vector<float> a, b, c, d;
 };
 

@@ -15,7 +15,7 @@ struct Setup {
         y(ones(p.output().count())),
         scratch(ones(cpu::stem_weight_scratch(p))) {}
   StemProblem p;
-  cpu::ThreadPool pool;
+  ThreadPool pool;
   cpu::Context ctx;
   Buffer x, w, y, scratch;
 };

@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <memory>
 
-#include "kernels/shape.h"
+#include "kernels/base/shape.h"
 
 namespace dfengine::bench {
 

@@ -2,9 +2,9 @@
 // Aliasing: y may be x, dx may be dy.
 #pragma once
 
+#include "kernels/base/shape.h"
 #include "kernels/cpu/context.h"
 #include "kernels/cuda/stream.h"
-#include "kernels/shape.h"
 
 namespace dfengine {
 namespace cpu {

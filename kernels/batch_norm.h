@@ -15,9 +15,9 @@
 // Determinism: bit-identical run to run and for any number of threads.
 #pragma once
 
+#include "kernels/base/shape.h"
 #include "kernels/cpu/context.h"
 #include "kernels/cuda/stream.h"
-#include "kernels/shape.h"
 
 namespace dfengine {
 

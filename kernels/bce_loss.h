@@ -2,10 +2,10 @@
 // loss = mean_i( max(z,0) - z t + log(1 + exp(-|z|)) ), dz = (sigmoid(z) - t) / N.
 #pragma once
 
+#include "kernels/base/shape.h"
 #include "kernels/cpu/context.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/device_step.h"
-#include "kernels/shape.h"
 
 namespace dfengine {
 namespace cpu {

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace dfengine {
 
@@ -14,8 +14,8 @@ DepthwiseProblem DepthwiseProblem::make(const Shape& x, Index stride, Padding pa
                      "] with stride " + std::to_string(stride) +
                      ": every size must be at least 1 and the stride 1 or 2");
   }
-  const WindowAxis rows = window_axis(x.h, stride, padding);
-  const WindowAxis columns = window_axis(x.w, stride, padding);
+  const Window window{.size = kWindow, .stride = stride, .padding = padding};
+  const WindowAxis rows = window_axis(x.h, window), columns = window_axis(x.w, window);
   return {x.n, x.h, x.w, x.c, stride, padding, rows.out, columns.out, rows.before, columns.before};
 }
 

@@ -7,15 +7,16 @@
 // Aliasing y must not overlap x or w. Determinism: bit-identical run to run, for any thread count.
 #pragma once
 
+#include "kernels/base/shape.h"
 #include "kernels/cpu/context.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/epilogue.h"
 #include "kernels/norm_on_load.h"
-#include "kernels/shape.h"
 
 namespace dfengine {
 
 struct DepthwiseProblem {
+  static constexpr Index kWindow = 3;
   Index n = 0, h = 0, w = 0, c = 0;
   Index stride = 1;
   Padding padding = Padding::Torch;

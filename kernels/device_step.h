@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
+#include "kernels/base/shape.h"
 #include "kernels/cuda/stream.h"
-#include "kernels/shape.h"
 
 namespace dfengine {
 

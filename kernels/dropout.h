@@ -5,10 +5,10 @@
 
 #include <cstdint>
 
+#include "kernels/base/shape.h"
 #include "kernels/cpu/context.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/device_step.h"
-#include "kernels/shape.h"
 
 namespace dfengine {
 namespace cpu {

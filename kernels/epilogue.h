@@ -1,7 +1,7 @@
 // What an inference convolution applies to its result before storing it.
 #pragma once
 
-#include "kernels/shape.h"
+#include "kernels/base/shape.h"
 
 namespace dfengine {
 

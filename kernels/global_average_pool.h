@@ -1,9 +1,9 @@
 // Global average pool: y[n][c] = mean over h, w of x[n][h][w][c]; dx = dy / (H * W).
 #pragma once
 
+#include "kernels/base/shape.h"
 #include "kernels/cpu/context.h"
 #include "kernels/cuda/stream.h"
-#include "kernels/shape.h"
 
 namespace dfengine {
 namespace cpu {

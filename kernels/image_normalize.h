@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
+#include "kernels/base/shape.h"
 #include "kernels/cpu/context.h"
 #include "kernels/cuda/stream.h"
-#include "kernels/shape.h"
 
 namespace dfengine {
 namespace cpu {

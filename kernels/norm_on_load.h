@@ -4,7 +4,7 @@
 // window sees outside the image stay zeros: they stand for y.
 #pragma once
 
-#include "kernels/shape.h"
+#include "kernels/base/shape.h"
 
 namespace dfengine {
 

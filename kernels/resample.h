@@ -8,7 +8,7 @@
 
 #include <cstdint>
 
-#include "kernels/shape.h"
+#include "kernels/base/shape.h"
 
 namespace dfengine {
 

@@ -1,9 +1,9 @@
 // y = a + b, and its gradient: da (+)= dy, db (+)= dy. Aliasing: y may be a or b.
 #pragma once
 
+#include "kernels/base/shape.h"
 #include "kernels/cpu/context.h"
 #include "kernels/cuda/stream.h"
-#include "kernels/shape.h"
 
 namespace dfengine {
 namespace cpu {

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace dfengine {
 
@@ -14,8 +14,8 @@ StemProblem StemProblem::make(const Shape& x, Index k, Padding padding) {
                      std::to_string(k) +
                      " channels: every size must be at least 1 and x must have 3 channels (RGB)");
   }
-  const WindowAxis rows = window_axis(x.h, kStride, padding);
-  const WindowAxis columns = window_axis(x.w, kStride, padding);
+  const Window window{.size = kWindow, .stride = kStride, .padding = padding};
+  const WindowAxis rows = window_axis(x.h, window), columns = window_axis(x.w, window);
   return {x.n, x.h, x.w, k, padding, rows.out, columns.out, rows.before, columns.before};
 }
 

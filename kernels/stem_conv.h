@@ -6,15 +6,16 @@
 // overlap x or w. Determinism: bit-identical run to run, for any thread count.
 #pragma once
 
+#include "kernels/base/shape.h"
 #include "kernels/cpu/context.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/epilogue.h"
-#include "kernels/shape.h"
 
 namespace dfengine {
 
 struct StemProblem {
   static constexpr Index kChannels = 3;
+  static constexpr Index kWindow = 3;
   static constexpr Index kStride = 2;
   Index n = 0, h = 0, w = 0, k = 0;
   Padding padding = Padding::Torch;

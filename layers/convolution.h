@@ -5,7 +5,7 @@
 
 #include <optional>
 
-#include "kernels/cuda/choice.h"
+#include "kernels/cuda/tuning/choice.h"
 #include "kernels/epilogue.h"
 #include "layers/layer.h"
 

@@ -5,8 +5,8 @@
 #include <cstring>
 
 #include "kernels/activation.h"
+#include "kernels/base/error.h"
 #include "kernels/dropout.h"
-#include "kernels/error.h"
 #include "kernels/image_normalize.h"
 #include "kernels/residual_add.h"
 

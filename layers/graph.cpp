@@ -2,7 +2,7 @@
 
 #include <unordered_set>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace dfengine {
 

@@ -10,13 +10,13 @@
 #include <string>
 #include <vector>
 
+#include "kernels/base/error.h"
+#include "kernels/base/half.h"
+#include "kernels/base/shape.h"
 #include "kernels/cpu/context.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/device_step.h"
-#include "kernels/error.h"
-#include "kernels/half.h"
 #include "kernels/norm_on_load.h"
-#include "kernels/shape.h"
 
 namespace dfengine {
 
@@ -89,7 +89,7 @@ struct ParamSpec {
 // Train: backward may follow. Infer: forward only, parameters constant between prepare() calls.
 enum class Phase { Train, Infer };
 
-// On a device: which kernel each launch uses, where there are several (kernels/cuda/choice.h).
+// On a device: which kernel each launch uses, where there are several (kernels/cuda/tuning/choice.h).
 // Null: there is one.
 struct KernelChoices {
   std::shared_ptr<const cuda::Choice> forward, data_gradient, weight_gradient;

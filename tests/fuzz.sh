@@ -19,10 +19,10 @@ flags="-std=c++20 -g -O1 -fno-sanitize-recover=all -fsanitize=fuzzer-no-link,add
 flags="$flags -I$root -I$work -DDFENGINE_ZIP=1 -DDFENGINE_ONNX=1 $(pkg-config --cflags zlib libzip)"
 libraries="-lfmt -lprotobuf-lite $(pkg-config --libs zlib libzip)"
 
-protoc --proto_path="$root" --cpp_out="$work" "$root/weights/onnx.proto"
+protoc --proto_path="$root" --cpp_out="$work" "$root/weights/onnx/onnx.proto"
 rm -rf objects
 mkdir objects
-printf '%s\n' "$root"/weights/*.cpp "$root/kernels/half.cpp" weights/onnx.pb.cc |
+{ find "$root/weights" "$root/kernels/base" -name "*.cpp"; echo weights/onnx/onnx.pb.cc; } |
   xargs -P "$(nproc)" -I FILE sh -c "$compiler $flags -c FILE -o objects/\$(basename FILE).o"
 
 for target in "$root"/tests/fuzz/fuzz_*.cpp; do

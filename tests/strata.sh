@@ -23,25 +23,49 @@ if [ "${#sources[@]}" -eq 0 ]; then
   exit 1
 fi
 
-# Patterns of what each stratum may include of ours.
-declare -A allowed=(
-  [kernels]='^kernels/'
+# The rooms in the order in which they may use each other: each its own files and those of rooms
+# before it, unless `only` says less.
+rooms=(kernels/base kernels layers weights engine/plan engine/runtime engine/data engine/model
+  engine/evaluate engine/train engine/report engine/synth engine/tables engine/bench apps tests bench)
+declare -A only=(
+  [kernels/base]='^kernels/base/'
   [layers]='^(kernels|layers)/'
-  [weights]='^(weights/|kernels/(error|half|shape)\.h$)'
-  [engine]='^(kernels|layers|weights|engine)/'
-  [apps]='^(kernels|layers|weights|engine|apps)/'
-  [bench]='.'
-  [tests]='.'
+  [weights]='^(weights|kernels/base)/'
+  [engine/data]='^(engine/data|kernels)/'
+  [engine/synth]='^(engine/(synth|data)|kernels)/'
 )
 ours='^(kernels|layers|weights|engine|apps|bench|tests)/'
 
+room_of() {  # the longest room that a path begins with
+  local path=$1
+  while [[ $path == */* ]]; do
+    path=${path%/*}
+    if [[ " ${rooms[*]} " == *" $path "* ]]; then
+      room=$path
+      return
+    fi
+  done
+  room=
+}
+
+declare -A floor
+for i in "${!rooms[@]}"; do floor[${rooms[i]}]=$i; done
+
 check_include() {  # file, line number, included path
-  local file=$1 line=$2 path=$3 stratum=${1%%/*}
+  local file=$1 line=$2 path=$3 room from
   if [[ $path == ../* || $path == ./* || ( ! $path =~ $ours && -e ${file%/*}/$path ) ]]; then
     fault "$file:$line: includes $path: write the path from the repository's root"
-  elif [[ $path =~ $ours && ! $path =~ ${allowed[$stratum]} ]]; then
-    fault "$file:$line: $stratum must not include $path"
-  elif [[ $path =~ ^(Eigen|unsupported/Eigen)/ && $file == *.cu* ]]; then
+  elif [[ $path =~ $ours ]]; then
+    room_of "$file"
+    from=$room
+    room_of "$path"
+    if [[ -z $from ]]; then
+      fault "$file:$line: lies in no room; rooms: ${rooms[*]}"
+    elif [[ -z $room || ${floor[$room]} -gt ${floor[$from]} || ! $path =~ ${only[$from]:-.} ]]; then
+      fault "$file:$line: $from must not include $path"
+    fi
+  fi
+  if [[ $path =~ ^(Eigen|unsupported/Eigen)/ && $file == *.cu* ]]; then
     fault "$file:$line: Eigen stays out of CUDA files"
   fi
 }

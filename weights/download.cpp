@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 #if DFENGINE_DOWNLOAD
 #include <curl/curl.h>
@@ -14,7 +14,7 @@
 #include <cstring>
 #include <memory>
 
-#include "weights/unique_fd.h"
+#include "kernels/base/unique_fd.h"
 
 namespace dfengine::weights {
 namespace {

@@ -12,13 +12,13 @@
 #include <system_error>
 #include <vector>
 
-#include "kernels/error.h"
-#include "weights/atomic_file.h"
+#include "kernels/base/atomic_file.h"
+#include "kernels/base/error.h"
+#include "kernels/base/sha256.h"
+#include "kernels/base/unique_fd.h"
 #include "weights/download.h"
 #include "weights/read_file.h"
-#include "weights/sha256.h"
 #include "weights/tensor_file.h"
-#include "weights/unique_fd.h"
 
 namespace dfengine::weights {
 namespace {

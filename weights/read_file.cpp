@@ -10,13 +10,13 @@
 #include <cstring>
 #include <string_view>
 
-#include "kernels/error.h"
-#include "weights/hdf5_file.h"
-#include "weights/keras_zip.h"
-#include "weights/onnx_file.h"
+#include "kernels/base/error.h"
+#include "kernels/base/unique_fd.h"
+#include "weights/hdf5/hdf5_file.h"
+#include "weights/keras/keras_zip.h"
+#include "weights/onnx/onnx_file.h"
 #include "weights/safetensors.h"
-#include "weights/torch_file.h"
-#include "weights/unique_fd.h"
+#include "weights/torch/torch_file.h"
 #include "weights/zip_archive.h"
 
 namespace dfengine::weights {

@@ -10,8 +10,8 @@
 #include <tuple>
 #include <utility>
 
-#include "kernels/error.h"
-#include "weights/atomic_file.h"
+#include "kernels/base/atomic_file.h"
+#include "kernels/base/error.h"
 #include "weights/read_file.h"
 #include "weights/safetensors_header.h"
 

@@ -10,7 +10,7 @@
 #include <optional>
 #include <utility>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace dfengine::weights {
 namespace {

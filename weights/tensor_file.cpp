@@ -11,8 +11,8 @@
 #include <limits>
 #include <utility>
 
-#include "kernels/error.h"
-#include "kernels/half.h"
+#include "kernels/base/error.h"
+#include "kernels/base/half.h"
 
 namespace dfengine::weights {
 namespace {

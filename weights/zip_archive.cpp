@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "weights/tensor_file.h"
 
 #if DFENGINE_ZIP

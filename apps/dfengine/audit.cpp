@@ -1,5 +1,5 @@
 // dfengine audit: what a labelled set gives away before anything is trained on it.
-#include "engine/audit/audit.h"
+#include "engine/tables/audit/audit.h"
 
 #include <fmt/format.h>
 
@@ -9,9 +9,9 @@
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "apps/dfengine/data_arguments.h"
-#include "engine/train/run_files.h"
-#include "kernels/cpu/thread_pool.h"
-#include "kernels/error.h"
+#include "kernels/base/atomic_file.h"
+#include "kernels/base/error.h"
+#include "kernels/base/thread_pool.h"
 
 namespace dfengine {
 namespace {
@@ -24,7 +24,7 @@ struct Arguments {
 
 void run_audit(const Arguments& a) {
   const audit::Audit found =
-      audit::audit(a.data, a.threads > 0 ? a.threads : cpu::ThreadPool::available());
+      audit::audit(a.data, a.threads > 0 ? a.threads : ThreadPool::available());
   fmt::print("{}", audit::to_text(found));
   if (a.output.empty()) return;
   std::error_code error;

@@ -6,9 +6,9 @@
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "apps/dfengine/picture_arguments.h"
-#include "engine/data/contact_sheet.h"
-#include "engine/data/png_encode.h"
-#include "weights/atomic_file.h"
+#include "engine/data/pictures/contact_sheet.h"
+#include "engine/data/pictures/png_encode.h"
+#include "kernels/base/atomic_file.h"
 
 namespace dfengine {
 namespace {
@@ -33,7 +33,7 @@ void run_augment(Arguments& a) {
   for (std::size_t i = 0; i < rows; ++i)
     dataset.samples.push_back({files[i * files.size() / rows].string()});
   const Image sheet = contact_sheet(dataset, a.how, a.variants);
-  weights::write_file_atomic(a.preview, encode_png(sheet));
+  write_file_atomic(a.preview, encode_png(sheet));
   fmt::print("{}: {} pictures, each as it is and {} times augmented ({})\n", a.preview.string(),
              rows, a.variants, describe(a.how.augment));
 }

@@ -11,7 +11,7 @@
 #include "apps/dfengine/picture_arguments.h"
 #include "engine/bench/timing.h"
 #include "engine/report/environment.h"
-#include "engine/train/run_files.h"
+#include "kernels/base/atomic_file.h"
 #include "kernels/cpu/isa.h"
 
 namespace dfengine {
@@ -105,7 +105,7 @@ void run_bench(Arguments& a) {
   config.width = a.width;
   config.input_size = a.how.size;
   config.validate();
-  cpu::ThreadPool pool(a.device.thread_count());
+  ThreadPool pool(a.device.thread_count());
   const std::optional<Device> device = a.device.open();
   const BenchTarget target{config, pool, device ? &*device : nullptr, a.rounds};
   const double copy = measure_copy(target);

@@ -6,10 +6,10 @@
 
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/tables.h"
-#include "engine/metadata/cascade.h"
-#include "engine/metadata/comparison.h"
-#include "engine/metadata/training_pictures.h"
-#include "kernels/error.h"
+#include "engine/tables/metadata/cascade.h"
+#include "engine/tables/metadata/comparison.h"
+#include "engine/tables/metadata/training_pictures.h"
+#include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {
@@ -52,7 +52,7 @@ void print_report(const CascadeReport& r) {
 }
 
 void test_cascade(const Arguments& a, Model& model, const Cascade& cascade) {
-  cpu::ThreadPool pool(a.tables.device.thread_count());
+  ThreadPool pool(a.tables.device.thread_count());
   const Stopwatch reading;
   TableModels detectors = read_table_models(model.notes, a.model.string());
   detectors.cascade = cascade;

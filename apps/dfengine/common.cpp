@@ -9,10 +9,10 @@
 #include <cstdio>
 #include <fstream>
 
-#include "engine/data/dataset.h"
-#include "kernels/cpu/thread_pool.h"
+#include "engine/data/sets/dataset.h"
+#include "kernels/base/error.h"
+#include "kernels/base/thread_pool.h"
 #include "kernels/cuda/context.h"
-#include "kernels/error.h"
 
 namespace dfengine {
 
@@ -60,7 +60,7 @@ std::optional<Device> DeviceOptions::open() const {
 }
 
 int DeviceOptions::thread_count() const {
-  return threads > 0 ? threads : cpu::ThreadPool::available();
+  return threads > 0 ? threads : ThreadPool::available();
 }
 
 const std::atomic<bool>& catch_ctrl_c() {

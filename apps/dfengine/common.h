@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/data/prepare.h"
-#include "engine/device/device.h"
+#include "engine/data/pictures/prepare.h"
+#include "engine/runtime/device.h"
 
 namespace dfengine {
 

@@ -5,13 +5,13 @@
 
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
-#include "engine/model.h"
-#include "engine/onnx_export.h"
-#include "engine/unfold.h"
-#include "kernels/error.h"
+#include "engine/model/model.h"
+#include "engine/model/onnx_export.h"
+#include "engine/model/unfold.h"
+#include "kernels/base/error.h"
+#include "kernels/base/sha256.h"
 #include "weights/pretrained.h"
 #include "weights/read_file.h"
-#include "weights/sha256.h"
 
 namespace dfengine {
 namespace {
@@ -40,7 +40,7 @@ void unfold(Model& model, const Arguments& a) {
     throw ModelFileError(a.in.string() +
                          ": its batch norms are not folded, so --unfold-bn has nothing to do");
   }
-  cpu::ThreadPool pool(a.threads > 0 ? a.threads : cpu::ThreadPool::available());
+  ThreadPool pool(a.threads > 0 ? a.threads : ThreadPool::available());
   BatchNormUnfolder unfolder(model, pool);
   const auto pictures = sample(list_pictures(a.calibrate));
   const auto bad =
@@ -66,7 +66,7 @@ void run_convert(const Arguments& a, bool normalize_given) {
   if (!model.notes.contains("source_file")) {
     const std::filesystem::path file = weights::find_weights(a.in);
     model.notes["source_file"] = file.filename().string();
-    model.notes["source_sha256"] = weights::sha256_hex(weights::read_file(file));
+    model.notes["source_sha256"] = sha256_hex(weights::read_file(file));
   }
   if (a.unfold_bn) unfold(model, a);
   if (onnx) {

@@ -4,7 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <vector>
 
-#include "engine/data/source.h"
+#include "engine/data/sets/source.h"
 
 namespace dfengine {
 

@@ -6,9 +6,9 @@
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "apps/dfengine/picture_arguments.h"
-#include "engine/json_bytes.h"
-#include "engine/predictor.h"
-#include "kernels/error.h"
+#include "engine/model/predictor.h"
+#include "kernels/base/error.h"
+#include "kernels/base/json_bytes.h"
 #include "weights/safetensors.h"
 
 namespace dfengine {
@@ -26,7 +26,7 @@ void run_embed(const Arguments& a) {
   a.device.check();
   Model model = load_model(a.model);
   const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
-  cpu::ThreadPool pool(a.device.thread_count());
+  ThreadPool pool(a.device.thread_count());
   const std::optional<Device> device = a.device.open();
   Predictor predictor(model, pool,
                       a.layer == "pooled" ? Predictor::Output::Pooled : Predictor::Output::Logits,

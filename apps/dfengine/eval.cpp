@@ -9,13 +9,15 @@
 #include "apps/dfengine/common.h"
 #include "apps/dfengine/data_arguments.h"
 #include "apps/dfengine/picture_arguments.h"
-#include "engine/data/bad_files.h"
-#include "engine/data/csv.h"
-#include "engine/evaluate.h"
+#include "engine/data/sets/bad_files.h"
+#include "engine/data/sets/csv.h"
+#include "engine/evaluate/evaluate.h"
+#include "engine/evaluate/robustness.h"
 #include "engine/report/report.h"
-#include "engine/robustness.h"
+#include "engine/report/robustness_table.h"
 #include "engine/train/run_files.h"
-#include "kernels/error.h"
+#include "kernels/base/atomic_file.h"
+#include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {
@@ -100,7 +102,7 @@ void run_eval(const Arguments& a) {
   model.threshold = a.threshold.value_or(model.threshold);
   const DataSource source = open_data(a.data, {a.split});
   const Dataset& dataset = source.splits.front();
-  cpu::ThreadPool pool(a.device.thread_count());
+  ThreadPool pool(a.device.thread_count());
   const std::optional<Device> device = a.device.open();
   Predictor predictor(model, pool, Predictor::Output::Logits, device ? &*device : nullptr);
   LoaderOptions options;

@@ -5,12 +5,12 @@
 
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
-#include "engine/data/png_encode.h"
-#include "engine/explain/explain_files.h"
-#include "engine/explain/grad_cam.h"
-#include "engine/metrics/calibration.h"
-#include "kernels/error.h"
-#include "weights/atomic_file.h"
+#include "engine/data/pictures/png_encode.h"
+#include "engine/evaluate/explain_files.h"
+#include "engine/evaluate/grad_cam.h"
+#include "engine/evaluate/metrics/calibration.h"
+#include "kernels/base/atomic_file.h"
+#include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {
@@ -30,7 +30,7 @@ void run_explain(const Arguments& a) {
   std::error_code error;
   std::filesystem::create_directories(a.output, error);
   if (error) throw Error("cannot make folder " + a.output.string() + ": " + error.message());
-  cpu::ThreadPool pool(a.device.thread_count());
+  ThreadPool pool(a.device.thread_count());
   const GradCam cam(model, pool);
   const Index size = model.config.input_size;
   fmt::print("prob_fake  evidence  overlay  path (threshold {:g})\n", model.threshold);
@@ -44,8 +44,7 @@ void run_explain(const Arguments& a) {
           const bool fake = a.evidence == "called" ? prob >= model.threshold : a.evidence == "fake";
           const EvidenceMap map = cam.map(fake ? Evidence::Fake : Evidence::Real);
           const std::filesystem::path& file = files[which[k]];
-          weights::write_file_atomic(file,
-                                     encode_png(overlay(ImageView(picture, size, size), map)));
+          write_file_atomic(file, encode_png(overlay(ImageView(picture, size, size), map)));
           fmt::print("{:9.4f}  {:8}  {}  {}\n", prob, model.classes[fake ? 1 : 0], file.string(),
                      paths[which[k]].string());
         }

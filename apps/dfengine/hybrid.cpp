@@ -5,10 +5,10 @@
 
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/tables.h"
-#include "engine/metadata/comparison.h"
-#include "engine/metadata/hybrid.h"
-#include "engine/metadata/training_pictures.h"
-#include "kernels/error.h"
+#include "engine/tables/metadata/comparison.h"
+#include "engine/tables/metadata/hybrid.h"
+#include "engine/tables/metadata/training_pictures.h"
+#include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {
@@ -18,7 +18,7 @@ struct Arguments {
   TableArguments tables;
 };
 
-void print_comparison(const Arguments& a, Model& model, cpu::ThreadPool& pool,
+void print_comparison(const Arguments& a, Model& model, ThreadPool& pool,
                       const HybridModel& hybrid) {
   const LabelledTable test = a.tables.read(a.test_csv, a.tables.file_properties);
   const std::filesystem::path root = a.tables.root(a.test_csv);
@@ -35,7 +35,7 @@ void print_comparison(const Arguments& a, Model& model, cpu::ThreadPool& pool,
 void run_train(const Arguments& a) {
   a.tables.device.check_cpu();
   Model model = load_detector(a.model);
-  cpu::ThreadPool pool(a.tables.device.thread_count());
+  ThreadPool pool(a.tables.device.thread_count());
   const LabelledTable valid = a.tables.read(a.csv, a.tables.file_properties);
   const std::filesystem::path root = a.tables.root(a.csv);
   refuse_training_pictures(model, picture_paths(valid, root), valid.name);

@@ -5,16 +5,16 @@
 #include <optional>
 
 #include "apps/dfengine/commands.h"
-#include "engine/device/device.h"
-#include "engine/model_fit.h"
+#include "engine/model/model_fit.h"
 #include "engine/plan/dump.h"
+#include "engine/runtime/device.h"
 #include "engine/train/options.h"
 #include "engine/train/schedule.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cuda/context.h"
+#include "weights/families/source.h"
 #include "weights/pretrained.h"
 #include "weights/read_file.h"
-#include "weights/source.h"
 
 namespace dfengine {
 namespace {

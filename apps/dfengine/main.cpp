@@ -3,7 +3,7 @@
 #include <exception>
 
 #include "apps/dfengine/commands.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace {
 

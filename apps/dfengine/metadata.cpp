@@ -6,11 +6,11 @@
 
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/tables.h"
-#include "engine/metadata/comparison.h"
-#include "engine/metadata/hybrid.h"
-#include "engine/metadata/training_pictures.h"
-#include "engine/train/run_files.h"
-#include "kernels/error.h"
+#include "engine/tables/metadata/comparison.h"
+#include "engine/tables/metadata/hybrid.h"
+#include "engine/tables/metadata/training_pictures.h"
+#include "kernels/base/atomic_file.h"
+#include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {
@@ -32,7 +32,7 @@ struct ImageScores {
 ImageScores score_images(const TrainArguments& a, const LabelledTable& valid,
                          const LabelledTable& test) {
   Model model = load_detector(a.image_model);
-  cpu::ThreadPool pool(a.tables.device.thread_count());
+  ThreadPool pool(a.tables.device.thread_count());
   refuse_training_pictures(model, picture_paths(valid, a.tables.root(a.valid_csv)), valid.name);
   refuse_training_pictures(model, picture_paths(test, a.tables.root(a.test_csv)), test.name);
   return {model.threshold, table_image_logits(model, pool, valid, a.tables.root(a.valid_csv)),

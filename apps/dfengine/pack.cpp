@@ -11,7 +11,7 @@
 #include "apps/dfengine/common.h"
 #include "apps/dfengine/data_arguments.h"
 #include "apps/dfengine/picture_arguments.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {
@@ -59,7 +59,7 @@ void run_pack(Arguments& a) {
   fmt::print("{}: {} MiB to write\n", a.output.string(),
              pack_file_bytes(source.splits, a.how) >> 20);
   std::fflush(stdout);
-  cpu::ThreadPool pool(a.threads > 0 ? a.threads : cpu::ThreadPool::available());
+  ThreadPool pool(a.threads > 0 ? a.threads : ThreadPool::available());
   ProgressLine line(!a.no_progress);
   std::signal(SIGINT, on_interrupt);
   const PackResult result =

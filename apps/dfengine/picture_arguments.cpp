@@ -4,7 +4,7 @@
 
 #include <charconv>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {

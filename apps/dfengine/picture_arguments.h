@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "engine/data/augment.h"
-#include "engine/data/prepare.h"
+#include "engine/data/augment/augment.h"
+#include "engine/data/pictures/prepare.h"
 
 namespace dfengine {
 

@@ -9,9 +9,9 @@
 #include "apps/dfengine/common.h"
 #include "apps/dfengine/picture_arguments.h"
 #include "apps/dfengine/predict_table.h"
-#include "engine/data/csv.h"
-#include "engine/evaluate.h"
-#include "kernels/error.h"
+#include "engine/data/sets/csv.h"
+#include "engine/evaluate/evaluate.h"
+#include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {
@@ -34,7 +34,7 @@ struct Result {
 
 std::vector<Result> predict(const Arguments& a, Model& model) {
   const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
-  cpu::ThreadPool pool(a.device.thread_count());
+  ThreadPool pool(a.device.thread_count());
   const std::optional<Device> device = a.device.open();
   Predictor predictor(model, pool, Predictor::Output::Logits, device ? &*device : nullptr);
   std::vector<Result> results(paths.size());

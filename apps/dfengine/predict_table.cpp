@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/dfengine/commands.h"
-#include "engine/metadata/property_columns.h"
-#include "engine/metadata/table_scores.h"
+#include "engine/tables/metadata/property_columns.h"
+#include "engine/tables/metadata/table_scores.h"
 
 namespace dfengine {
 namespace {
@@ -80,7 +80,7 @@ void predict_table(Model& model, const std::filesystem::path& model_file,
   const std::filesystem::path root = data.empty() ? csv.parent_path() : data;
   CsvTable table = read_csv(csv);
   if (detectors.file_properties()) append_file_properties(table, root, csv.string());
-  cpu::ThreadPool pool(device.thread_count());
+  ThreadPool pool(device.thread_count());
   const auto scores = score_table(model, detectors, pool, table, root, csv.string());
   const Paths paths = column_values(table, table.find("path"));
   if (format == "json") {

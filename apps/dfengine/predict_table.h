@@ -5,7 +5,7 @@
 #include <string>
 
 #include "apps/dfengine/common.h"
-#include "engine/model.h"
+#include "engine/model/model.h"
 
 namespace dfengine {
 

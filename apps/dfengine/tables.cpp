@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "engine/metadata/property_columns.h"
+#include "engine/tables/metadata/property_columns.h"
 
 namespace dfengine {
 
@@ -35,8 +35,7 @@ LabelledTable TableArguments::read(const std::filesystem::path& csv, bool proper
   return table;
 }
 
-std::vector<double> table_image_logits(Model& model, cpu::ThreadPool& pool,
-                                       const LabelledTable& table,
+std::vector<double> table_image_logits(Model& model, ThreadPool& pool, const LabelledTable& table,
                                        const std::filesystem::path& root) {
   ProgressLine line(true);
   const auto total = static_cast<double>(table.label.size());

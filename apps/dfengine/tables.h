@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "apps/dfengine/common.h"
-#include "engine/metadata/labelled_table.h"
-#include "engine/metadata/table_scores.h"
+#include "engine/tables/metadata/labelled_table.h"
+#include "engine/tables/metadata/table_scores.h"
 
 namespace dfengine {
 
@@ -31,8 +31,7 @@ struct TableArguments {
 };
 
 // image_logits of a table's pictures with a progress line.
-std::vector<double> table_image_logits(Model& model, cpu::ThreadPool& pool,
-                                       const LabelledTable& table,
+std::vector<double> table_image_logits(Model& model, ThreadPool& pool, const LabelledTable& table,
                                        const std::filesystem::path& root);
 
 // Full paths of a table's pictures.

@@ -9,10 +9,10 @@
 #include "apps/dfengine/common.h"
 #include "apps/dfengine/data_arguments.h"
 #include "apps/dfengine/picture_arguments.h"
-#include "engine/memory.h"
-#include "engine/model.h"
+#include "engine/model/model.h"
 #include "engine/report/report.h"
 #include "engine/train/run_files.h"
+#include "kernels/base/memory.h"
 
 namespace dfengine {
 namespace {

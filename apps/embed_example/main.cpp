@@ -4,9 +4,9 @@
 #include <cstdio>
 #include <vector>
 
-#include "engine/data/prepare.h"
-#include "engine/predictor.h"
-#include "kernels/error.h"
+#include "engine/data/pictures/prepare.h"
+#include "engine/model/predictor.h"
+#include "kernels/base/error.h"
 
 int main(int argc, char** argv) {
   if (argc < 3) {
@@ -15,7 +15,7 @@ int main(int argc, char** argv) {
   }
   try {
     dfengine::Model model = dfengine::load_detector(argv[1]);
-    dfengine::cpu::ThreadPool pool(dfengine::cpu::ThreadPool::available());
+    dfengine::ThreadPool pool(dfengine::ThreadPool::available());
     dfengine::Predictor predictor(model, pool, dfengine::Predictor::Output::Logits);
     dfengine::Preparer preparer(model.preparation());
     const dfengine::Index size = predictor.input_size();

@@ -4,8 +4,8 @@
 #include <cstring>
 
 #include "engine/bench/timing.h"
+#include "engine/model/predictor.h"
 #include "engine/plan/dump.h"
-#include "engine/predictor.h"
 #include "engine/train/optimizer.h"
 
 namespace dfengine {
@@ -71,11 +71,7 @@ double time_step(const Device& device, const DeviceExecutor& executor, const Dev
   };
   executor.step(ctx, i);  // in its order; and loads its kernels, which a capture must not do
   cuda::OwnedGraph captured;
-  if (device.config().graphs) {
-    cuda::begin_capture(ctx.stream);
-    several();
-    captured = cuda::end_capture(ctx.stream);
-  }
+  if (device.config().graphs) captured = cuda::capture(ctx.stream, several);
   const Timing t = time_on_device(device, {rounds, 1.0}, [&](Index repeats) {
     while (repeats-- > 0) captured ? cuda::run(captured, ctx.stream) : several();
   });

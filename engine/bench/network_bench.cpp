@@ -2,9 +2,9 @@
 
 #include <atomic>
 
-#include "engine/predictor.h"
+#include "engine/model/predictor.h"
 #include "engine/train/batch_runner.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {

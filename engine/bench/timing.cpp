@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "engine/memory.h"
+#include "kernels/base/memory.h"
 
 namespace dfengine {
 namespace {
@@ -63,14 +63,14 @@ Timing time_on_device(const Device& device, const TimingOptions& options,
   });
 }
 
-double copy_rate(cpu::ThreadPool& pool, Index bytes, int rounds) {
+double copy_rate(ThreadPool& pool, Index bytes, int rounds) {
   const Memory from(bytes), to(bytes);
   // Fresh pages that were never written share one page of zeros.
   std::memset(from.data(), 1, static_cast<std::size_t>(bytes));
   const Index part = (bytes + pool.size() - 1) / pool.size();
   const auto copy = [&](Index repeats) {
     while (repeats-- > 0)
-      cpu::parallel_for(pool, pool.size(), [&](Index i, int) {
+      parallel_for(pool, pool.size(), [&](Index i, int) {
         const Index first = i * part, count = std::min(part, bytes - first);
         if (count > 0)
           std::memcpy(to.data() + first, from.data() + first, static_cast<std::size_t>(count));

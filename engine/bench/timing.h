@@ -4,7 +4,7 @@
 #include <functional>
 #include <vector>
 
-#include "engine/device/device.h"
+#include "engine/runtime/device.h"
 
 namespace dfengine {
 
@@ -36,7 +36,7 @@ Timing time_on_device(const Device& device, const TimingOptions& options, const 
 
 // GB/s (1e9 bytes) that a plain copy moves, reads and writes counted: what all that is bound by
 // memory is held against. bytes: of the array, larger than the caches.
-double copy_rate(cpu::ThreadPool& pool, Index bytes, int rounds);
+double copy_rate(ThreadPool& pool, Index bytes, int rounds);
 double copy_rate(const Device& device, Index bytes, int rounds);
 
 }  // namespace dfengine

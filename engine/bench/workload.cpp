@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "engine/executor.h"
+#include "engine/runtime/executor.h"
 #include "engine/train/optimizer.h"
-#include "kernels/random.h"
+#include "kernels/base/random.h"
 
 namespace dfengine {
 namespace {

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "engine/device/device.h"
-#include "engine/model.h"
+#include "engine/model/model.h"
 #include "engine/plan/plan.h"
+#include "engine/runtime/device.h"
 #include "engine/train/schedule.h"
 
 namespace dfengine {
@@ -24,7 +24,7 @@ const char* name_of(Work work);
 // What is timed, and where.
 struct BenchTarget {
   MobileNetV2Config config;  // with a detector's head
-  cpu::ThreadPool& pool;
+  ThreadPool& pool;
   const Device* device = nullptr;  // without one the network computes in the pool
   int rounds = 5;
 

@@ -6,8 +6,8 @@
 #include <limits>
 
 #include "engine/data/pack.h"
-#include "kernels/cpu/thread_pool.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
+#include "kernels/base/thread_pool.h"
 
 namespace dfengine {
 namespace {
@@ -88,13 +88,13 @@ void measure_augment(const LoaderOptions& how, int rounds, std::uint8_t* out, Fe
 
 // Every sample once, all threads at the same time.
 double measure_all_threads(const Dataset& dataset, const LoaderOptions& how, int rounds) {
-  cpu::ThreadPool pool(how.threads);
+  ThreadPool pool(how.threads);
   const auto bytes = static_cast<std::size_t>(how.size * how.size * 3);
   std::vector<Preparer> preparers(static_cast<std::size_t>(how.threads), Preparer(how));
   std::vector<std::uint8_t> out(bytes * preparers.size());
   const Index n = std::ssize(dataset.samples);
   return rate(rounds, n, [&] {
-    cpu::parallel_for(pool, n, [&](Index i, int worker) {
+    parallel_for(pool, n, [&](Index i, int worker) {
       const auto w = static_cast<std::size_t>(worker);
       prepare_sample(dataset, dataset.samples[static_cast<std::size_t>(i)], preparers[w],
                      out.data() + w * bytes);

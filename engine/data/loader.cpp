@@ -7,7 +7,7 @@
 #include <system_error>
 
 #include "engine/data/pack.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {

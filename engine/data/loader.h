@@ -11,11 +11,11 @@
 #include <thread>
 #include <vector>
 
-#include "engine/data/augment.h"
-#include "engine/data/dataset.h"
-#include "engine/data/prepare.h"
-#include "engine/data/views.h"
-#include "kernels/shape.h"
+#include "engine/data/augment/augment.h"
+#include "engine/data/pictures/prepare.h"
+#include "engine/data/pictures/views.h"
+#include "engine/data/sets/dataset.h"
+#include "kernels/base/shape.h"
 
 namespace dfengine {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/data/pack_format.h"
-#include "kernels/cpu/thread_pool.h"
+#include "kernels/base/thread_pool.h"
 
 namespace dfengine {
 
@@ -75,7 +75,7 @@ std::uintmax_t pack_file_bytes(const std::vector<Dataset>& splits, const Prepara
 // UsageError when a split is itself packed, Error when the disk is too small or another process
 // writes it.
 PackResult write_pack(const std::filesystem::path& file, const std::vector<Dataset>& splits,
-                      const Preparation& how, cpu::ThreadPool& pool,
+                      const Preparation& how, ThreadPool& pool,
                       const std::function<bool(Index done, Index total)>& go_on);
 
 }  // namespace dfengine

@@ -8,8 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
-#include "kernels/error.h"
-#include "weights/sha256.h"
+#include "kernels/base/error.h"
+#include "kernels/base/sha256.h"
 
 namespace dfengine {
 namespace {
@@ -133,7 +133,7 @@ std::string source_digest(const std::vector<Dataset>& splits) {
                           status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
     }
   }
-  return weights::sha256_hex(std::as_bytes(std::span(text)));
+  return sha256_hex(std::as_bytes(std::span(text)));
 }
 
 }  // namespace dfengine

@@ -17,8 +17,8 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/data/dataset.h"
-#include "engine/data/prepare.h"
+#include "engine/data/pictures/prepare.h"
+#include "engine/data/sets/dataset.h"
 
 namespace dfengine {
 

@@ -13,7 +13,7 @@
 #include <system_error>
 
 #include "engine/data/pack.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {
@@ -157,7 +157,7 @@ std::uintmax_t pack_file_bytes(const std::vector<Dataset>& splits, const Prepara
 }
 
 PackResult write_pack(const std::filesystem::path& file, const std::vector<Dataset>& splits,
-                      const Preparation& how, cpu::ThreadPool& pool,
+                      const Preparation& how, ThreadPool& pool,
                       const std::function<bool(Index done, Index total)>& go_on) {
   for (const Dataset& split : splits) {
     if (split.pack) throw UsageError(split.root.string() + " is packed already");
@@ -188,7 +188,7 @@ PackResult write_pack(const std::filesystem::path& file, const std::vector<Datas
   std::vector<Preparer> preparers(static_cast<std::size_t>(pool.size()), Preparer(how));
   for (Index done = result.resumed; done < result.records;) {
     const Index n = std::min(kBlock, result.records - done);
-    cpu::parallel_for(pool, n, [&](Index i, int worker) {
+    parallel_for(pool, n, [&](Index i, int worker) {
       const auto& [split, sample] = pictures[static_cast<std::size_t>(done + i)];
       const auto at = static_cast<std::size_t>(i);
       make_record(preparers[static_cast<std::size_t>(worker)], split->path(*sample),

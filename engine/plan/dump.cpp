@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <set>
 
-#include "kernels/cuda/choice.h"
+#include "kernels/cuda/tuning/choice.h"
 
 namespace dfengine {
 namespace {

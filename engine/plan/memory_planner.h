@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "kernels/shape.h"
+#include "kernels/base/shape.h"
 
 namespace dfengine {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "engine/plan/memory_planner.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {

@@ -7,7 +7,8 @@
 
 #include "engine/report/training_charts.h"
 #include "engine/train/run_files.h"
-#include "kernels/error.h"
+#include "kernels/base/atomic_file.h"
+#include "kernels/base/error.h"
 
 namespace dfengine::report {
 namespace {

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/metrics/calibration.h"
-#include "engine/metrics/curves.h"
+#include "engine/evaluate/metrics/calibration.h"
+#include "engine/evaluate/metrics/curves.h"
 
 namespace dfengine::report {
 namespace {

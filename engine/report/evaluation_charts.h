@@ -1,7 +1,7 @@
 // A split's scores as charts and tables.
 #pragma once
 
-#include "engine/metrics/bootstrap.h"
+#include "engine/evaluate/metrics/bootstrap.h"
 #include "engine/report/html.h"
 #include "engine/report/training_charts.h"
 

@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
-#include "engine/data/jpeg_encode.h"
 #include "engine/data/pack.h"
-#include "engine/data/resize.h"
+#include "engine/data/pictures/jpeg_encode.h"
+#include "engine/data/pictures/resize.h"
 #include "engine/report/text.h"
 
 namespace dfengine::report {

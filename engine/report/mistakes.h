@@ -1,8 +1,8 @@
 // The pictures a model was most sure about and wrong.
 #pragma once
 
-#include "engine/data/dataset.h"
-#include "engine/explain/grad_cam.h"
+#include "engine/data/sets/dataset.h"
+#include "engine/evaluate/grad_cam.h"
 #include "engine/report/html.h"
 
 namespace dfengine::report {

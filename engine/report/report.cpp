@@ -9,7 +9,8 @@
 #include "engine/report/evaluation_charts.h"
 #include "engine/report/mistakes.h"
 #include "engine/train/run_files.h"
-#include "kernels/error.h"
+#include "kernels/base/atomic_file.h"
+#include "kernels/base/error.h"
 #include "weights/read_file.h"
 
 namespace dfengine::report {
@@ -108,7 +109,7 @@ TrainOptions read_options(const std::filesystem::path& file) {
   return train_options_from_json(nlohmann::json::parse(text, text + bytes.size(), nullptr, false));
 }
 
-Predictions predict(Model& model, cpu::ThreadPool& pool, const Dataset& dataset, Index max_pixels) {
+Predictions predict(Model& model, ThreadPool& pool, const Dataset& dataset, Index max_pixels) {
   Predictor predictor(model, pool, Predictor::Output::Logits);
   LoaderOptions options;
   static_cast<Preparation&>(options) = model.preparation(max_pixels);
@@ -138,7 +139,7 @@ void write_run_report(const std::filesystem::path& folder, const TrainState& sta
   const RunHistory run = read_run(folder);
   const TrainOptions options = read_options(folder / kArguments);
   Model model = load_detector(folder / kBestModel);
-  cpu::ThreadPool pool(threads);
+  ThreadPool pool(threads);
   const DataSource source = open_data(options, {"train", "valid"});
   const Dataset &train = source.splits[0], &valid = source.splits[1];
   const Predictions predictions = predict(model, pool, valid, options.max_pixels);

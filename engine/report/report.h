@@ -1,8 +1,8 @@
 // The pages that eval and train leave behind: report.html, and its charts as charts/*.svg.
 #pragma once
 
-#include "engine/evaluate.h"
-#include "engine/metrics/bootstrap.h"
+#include "engine/evaluate/evaluate.h"
+#include "engine/evaluate/metrics/bootstrap.h"
 #include "engine/report/html.h"
 #include "engine/train/checkpoint.h"
 
@@ -14,7 +14,7 @@ inline constexpr const char* kCharts = "charts";
 // A model's predictions on a labelled split, and all that is said about them.
 struct Evaluation {
   Model& model;
-  cpu::ThreadPool& pool;
+  ThreadPool& pool;
   const Dataset& dataset;
   const Predictions& predictions;          // of the dataset's samples, in its order
   const std::vector<Interval>& intervals;  // of metric_fields() at the model's threshold

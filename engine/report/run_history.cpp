@@ -6,9 +6,9 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "engine/data/csv.h"
+#include "engine/data/sets/csv.h"
 #include "engine/train/run_files.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "weights/read_file.h"
 
 namespace dfengine::report {

@@ -7,7 +7,7 @@
 
 #include "engine/report/drawing.h"
 #include "engine/report/text.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace dfengine::report {
 namespace {

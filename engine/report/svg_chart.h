@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "engine/report/axis.h"
-#include "kernels/shape.h"
+#include "kernels/base/shape.h"
 
 namespace dfengine::report {
 

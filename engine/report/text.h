@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "kernels/shape.h"
+#include "kernels/base/shape.h"
 
 namespace dfengine::report {
 

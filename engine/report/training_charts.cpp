@@ -5,7 +5,8 @@
 
 #include "engine/train/run_files.h"
 #include "engine/train/schedule.h"
-#include "kernels/error.h"
+#include "kernels/base/atomic_file.h"
+#include "kernels/base/error.h"
 
 namespace dfengine::report {
 namespace {

@@ -11,8 +11,8 @@
 #include <cstddef>
 #include <vector>
 
-#include "kernels/random.h"
-#include "kernels/shape.h"
+#include "kernels/base/random.h"
+#include "kernels/base/shape.h"
 
 namespace dfengine {
 

@@ -10,7 +10,7 @@
 #include "engine/synth/canvas.h"
 #include "engine/synth/face.h"
 #include "engine/synth/upsample.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {

@@ -22,7 +22,7 @@
 #include <functional>
 #include <vector>
 
-#include "kernels/shape.h"
+#include "kernels/base/shape.h"
 
 namespace dfengine {
 

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/train/run_files.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {
@@ -31,7 +31,7 @@ bool has_run(const TrainOptions& options) {
 }
 
 AblationRun measure(const Rung& rung, const TrainOptions& options, const TrainState& state,
-                    cpu::ThreadPool& pool) {
+                    ThreadPool& pool) {
   Model model = load_detector(options.output / kBestModel);
   Predictor predictor(model, pool, Predictor::Output::Logits);
   const DataSource source = open_data(options, {"test"});
@@ -93,7 +93,7 @@ std::vector<AblationRun> ablate(const AblationOptions& options, const AblationOb
   data.data = options.data;
   open_data(data, {"test"});  // better missed now than after the first run
   const std::vector<Rung> ladder = ablation_ladder(options);
-  cpu::ThreadPool pool(options.threads > 0 ? options.threads : cpu::ThreadPool::available());
+  ThreadPool pool(options.threads > 0 ? options.threads : ThreadPool::available());
   std::vector<AblationRun> runs;
   for (int seed = 0; seed < options.seeds; ++seed) {
     for (const Rung& rung : ladder) {

@@ -2,7 +2,7 @@
 // each with several seeds, measured on the test pictures.
 #pragma once
 
-#include "engine/metrics/classification.h"
+#include "engine/evaluate/metrics/classification.h"
 #include "engine/train/trainer.h"
 
 namespace dfengine {

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "engine/finite_check.h"
+#include "engine/runtime/finite_check.h"
 #include "engine/train/device_batches.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace dfengine {
 

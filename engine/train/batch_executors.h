@@ -2,7 +2,7 @@
 // and those of batches that bad files made smaller.
 #pragma once
 
-#include "engine/executor.h"
+#include "engine/runtime/executor.h"
 #include "engine/train/batch_runner.h"
 
 namespace dfengine {

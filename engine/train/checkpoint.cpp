@@ -6,11 +6,11 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/data/pack.h"
-#include "engine/json_bytes.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
+#include "kernels/base/json_bytes.h"
+#include "kernels/base/sha256.h"
 #include "weights/read_file.h"
 #include "weights/safetensors.h"
-#include "weights/sha256.h"
 
 namespace dfengine {
 namespace {
@@ -197,7 +197,7 @@ std::string digest(const Dataset& train, const Dataset& valid) {
       all += ' ' + (error ? "none" : std::to_string(size)) + '\n';
     }
   }
-  return weights::sha256_hex(std::as_bytes(std::span(all)));
+  return sha256_hex(std::as_bytes(std::span(all)));
 }
 
 }  // namespace dfengine

@@ -1,9 +1,9 @@
 // Everything a run needs to go on as if it had never stopped: last.ckpt, a safetensors file.
 #pragma once
 
-#include "engine/data/dataset.h"
-#include "engine/device/device_training.h"
-#include "engine/model.h"
+#include "engine/data/sets/dataset.h"
+#include "engine/model/model.h"
+#include "engine/runtime/device_training.h"
 #include "engine/train/optimizer.h"
 #include "engine/train/schedule.h"
 

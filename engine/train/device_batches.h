@@ -1,7 +1,7 @@
 // Training batches on a CUDA device: steps are queued, and their sums are read every few.
 #pragma once
 
-#include "engine/device/device_training.h"
+#include "engine/runtime/device_training.h"
 #include "engine/train/batch_runner.h"
 
 namespace dfengine {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "engine/executor.h"
+#include "engine/runtime/executor.h"
 #include "engine/train/batch_runner.h"
 #include "engine/train/steps.h"
 

@@ -3,11 +3,11 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "engine/json_bytes.h"
-#include "engine/unfold.h"
+#include "engine/model/unfold.h"
+#include "kernels/base/json_bytes.h"
+#include "kernels/base/sha256.h"
 #include "weights/pretrained.h"
 #include "weights/read_file.h"
-#include "weights/sha256.h"
 
 namespace dfengine {
 
@@ -40,7 +40,7 @@ Model initial_model(const TrainOptions& o) {
     for (const char* key : {"source_family", kBnFolded})
       if (base->notes.contains(key)) model.notes[key] = base->notes.at(key);
     model.notes["source_file"] = readable(file.filename().string());
-    model.notes["source_sha256"] = weights::sha256_hex(weights::read_file(file));
+    model.notes["source_sha256"] = sha256_hex(weights::read_file(file));
   }
   return model;
 }

@@ -1,7 +1,7 @@
 // The model a training run begins with, and what it says of its making.
 #pragma once
 
-#include "engine/model.h"
+#include "engine/model/model.h"
 #include "engine/train/options.h"
 
 namespace dfengine {

@@ -1,9 +1,9 @@
 // Adam or AdamW over the learned parameters of a store, with its moments and the gradients' memory.
 #pragma once
 
-#include "engine/memory.h"
-#include "engine/parameters.h"
+#include "engine/runtime/parameters.h"
 #include "engine/train/options.h"
+#include "kernels/base/memory.h"
 
 namespace dfengine {
 

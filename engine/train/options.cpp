@@ -6,8 +6,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "engine/json_bytes.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
+#include "kernels/base/json_bytes.h"
 
 namespace dfengine {
 namespace {

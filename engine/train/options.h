@@ -7,11 +7,11 @@
 #include <optional>
 #include <string>
 
-#include "engine/data/augment.h"
-#include "engine/data/source.h"
-#include "engine/device/device.h"
-#include "engine/metrics/threshold.h"
-#include "kernels/shape.h"
+#include "engine/data/augment/augment.h"
+#include "engine/data/sets/source.h"
+#include "engine/evaluate/metrics/threshold.h"
+#include "engine/runtime/device.h"
+#include "kernels/base/shape.h"
 #include "layers/models/mobilenet_v2.h"
 
 namespace dfengine {

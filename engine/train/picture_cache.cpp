@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <limits>
 
-#include "engine/memory.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
+#include "kernels/base/memory.h"
 
 namespace dfengine {
 namespace {
@@ -60,7 +60,7 @@ std::string describe_cache(const TrainOptions& options, const std::vector<Datase
 }
 
 bool cache_on_disk(const std::filesystem::path& folder, std::vector<Dataset>& splits,
-                   const Preparation& how, cpu::ThreadPool& pool,
+                   const Preparation& how, ThreadPool& pool,
                    const std::function<bool(Index done, Index total)>& go_on) {
   if (is_packed(splits)) return true;
   const std::filesystem::path file = folder / kCacheFile;

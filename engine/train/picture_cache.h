@@ -21,7 +21,7 @@ std::string describe_cache(const TrainOptions& options, const std::vector<Datase
 // earlier try is used when its source has not changed, gone on with when it is not complete, made
 // anew otherwise. Splits that are packed already stay as they are. False when `go_on` stopped it.
 bool cache_on_disk(const std::filesystem::path& folder, std::vector<Dataset>& splits,
-                   const Preparation& how, cpu::ThreadPool& pool,
+                   const Preparation& how, ThreadPool& pool,
                    const std::function<bool(Index done, Index total)>& go_on);
 
 }  // namespace dfengine

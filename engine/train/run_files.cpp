@@ -4,8 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "kernels/error.h"
-#include "weights/atomic_file.h"
+#include "kernels/base/atomic_file.h"
+#include "kernels/base/error.h"
 
 namespace dfengine {
 
@@ -20,7 +20,7 @@ void create_run_folder(const std::filesystem::path& folder) {
 
 void remove_leftovers(const std::filesystem::path& folder) {
   for (const char* name : {kBestModel, kCheckpoint, kResults, kArguments, kBadFiles})
-    weights::remove_temporaries(folder / name);
+    remove_temporaries(folder / name);
 }
 
 void write_args(const TrainOptions& options) {
@@ -38,10 +38,6 @@ void write_results(const std::filesystem::path& folder, const std::vector<EpochR
                         r.epoch, r.train_loss, r.train_accuracy, r.valid_loss, r.valid_accuracy,
                         r.valid_auc, r.lr, r.loss_scale, r.skipped, r.seconds, r.data_wait);
   write_text(folder / kResults, text);
-}
-
-void write_text(const std::filesystem::path& path, const std::string& text) {
-  weights::write_file_atomic(path, std::as_bytes(std::span(text)));
 }
 
 }  // namespace dfengine

@@ -21,7 +21,4 @@ void remove_leftovers(const std::filesystem::path& folder);
 void write_args(const TrainOptions& options);
 void write_results(const std::filesystem::path& folder, const std::vector<EpochRow>& rows);
 
-// Atomic text file; throws Error naming the path.
-void write_text(const std::filesystem::path& path, const std::string& text);
-
 }  // namespace dfengine

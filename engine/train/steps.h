@@ -8,10 +8,10 @@
 #include <memory>
 #include <optional>
 
-#include "engine/data/bad_files.h"
-#include "engine/device/device_training.h"
-#include "engine/evaluate.h"
-#include "engine/model.h"
+#include "engine/data/sets/bad_files.h"
+#include "engine/evaluate/evaluate.h"
+#include "engine/model/model.h"
+#include "engine/runtime/device_training.h"
 #include "engine/train/optimizer.h"
 #include "engine/train/schedule.h"
 
@@ -31,7 +31,7 @@ struct StepsInput {
   const Dataset& valid;
   const TrainOptions& options;
   TrainPhase phase;
-  cpu::ThreadPool& pool;
+  ThreadPool& pool;
   std::byte* gradients;  // laid out like the learned parameters
   const std::atomic<bool>& interrupt;
   BadFiles& bad_files;  // gets the pictures that are left out

@@ -4,12 +4,13 @@
 #include <chrono>
 #include <cmath>
 
+#include "engine/model/unfold.h"
 #include "engine/train/batch_runner.h"
 #include "engine/train/initial_model.h"
 #include "engine/train/picture_cache.h"
 #include "engine/train/run_files.h"
-#include "engine/unfold.h"
-#include "kernels/error.h"
+#include "kernels/base/atomic_file.h"
+#include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {
@@ -47,7 +48,7 @@ class Run {
       : options_(std::move(options)),
         observer_(observer),
         interrupt_(interrupt),
-        pool_(options_.threads > 0 ? options_.threads : cpu::ThreadPool::available()),
+        pool_(options_.threads > 0 ? options_.threads : ThreadPool::available()),
         device_(open_device(options_)),
         source_(open_data(options_, {"train", "valid"})),
         digest_(digest(train_, valid_)),
@@ -324,7 +325,7 @@ class Run {
   TrainOptions options_;
   const TrainObserver& observer_;
   const std::atomic<bool>& interrupt_;
-  cpu::ThreadPool pool_;
+  ThreadPool pool_;
   std::optional<Device> device_;
   DataSource source_;
   const Dataset& train_ = source_.splits[0];

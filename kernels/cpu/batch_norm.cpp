@@ -5,8 +5,8 @@
 #include <string>
 #include <type_traits>
 
+#include "kernels/base/error.h"
 #include "kernels/cpu/simd/batch_norm.h"
-#include "kernels/error.h"
 
 namespace dfengine::cpu {
 namespace {

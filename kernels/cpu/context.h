@@ -1,7 +1,7 @@
 // What every CPU kernel is handed besides its data.
 #pragma once
 
-#include "kernels/cpu/thread_pool.h"
+#include "kernels/base/thread_pool.h"
 
 namespace dfengine::cpu {
 

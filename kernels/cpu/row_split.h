@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
+#include "kernels/base/shape.h"
 #include "kernels/cpu/context.h"
-#include "kernels/shape.h"
 
 namespace dfengine::cpu {
 

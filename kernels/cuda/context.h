@@ -9,8 +9,8 @@ namespace dfengine::cuda {
 // True when this build has CUDA and at least one device answers. Never throws.
 bool available();
 
-// True for builds without CUDA, whose device kernels run in a stand-in on the CPU: good for tests
-// of their arithmetic and indexing, thousands of times too slow for work.
+// True in the tests of builds without CUDA, where device kernels run in a stand-in on the CPU: good
+// for their arithmetic and indexing, thousands of times too slow for work.
 bool is_emulated();
 
 // One line about the current device: name, compute capability, memory, driver and runtime version.

@@ -24,8 +24,7 @@ if(NOT CUDNN_INCLUDE_DIR OR NOT CUDNN_LIBRARY)
     "(libcudnn9-dev-cuda-*), set CUDNN_PATH to where it lies, or use --preset cpu.")
 endif()
 
-file(GLOB CUDA_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/cuda/*.cu
-  ${PROJECT_SOURCE_DIR}/kernels/cuda/native/*.cu)
+file(GLOB_RECURSE CUDA_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/cuda/*.cu)
 # A target of its own, so that CI can compile the kernels without building everything twice.
 add_library(dfengine_cuda OBJECT ${CUDA_SOURCES})
 target_include_directories(dfengine_cuda PRIVATE ${PROJECT_SOURCE_DIR})

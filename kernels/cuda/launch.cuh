@@ -4,9 +4,9 @@
 #include <cstddef>
 #include <utility>
 
+#include "kernels/base/error.h"
 #include "kernels/cuda/platform.cuh"
 #include "kernels/cuda/stream.h"
-#include "kernels/error.h"
 
 #if defined(__CUDACC__)
 #include "kernels/cuda/native/check.cuh"

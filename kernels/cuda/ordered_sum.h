@@ -1,8 +1,8 @@
 // Column sums in a fixed order: the second stage of reductions, and the bias gradient.
 #pragma once
 
+#include "kernels/base/shape.h"
 #include "kernels/cuda/stream.h"
-#include "kernels/shape.h"
 
 namespace dfengine::cuda {
 

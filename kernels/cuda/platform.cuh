@@ -9,8 +9,8 @@
 #include "kernels/cuda/emulated/emulator.h"
 #endif
 
-#include "kernels/half.h"
-#include "kernels/shape.h"
+#include "kernels/base/half.h"
+#include "kernels/base/shape.h"
 
 namespace dfengine::cuda {
 

@@ -5,8 +5,8 @@
 #include <initializer_list>
 #include <string>
 
+#include "kernels/base/error.h"
 #include "kernels/cuda/platform.cuh"
-#include "kernels/error.h"
 
 namespace dfengine::cuda {
 

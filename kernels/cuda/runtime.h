@@ -3,10 +3,11 @@
 // CUDA side is tested on machines without a GPU. All throw DeviceError.
 #pragma once
 
+#include <functional>
 #include <memory>
 
+#include "kernels/base/shape.h"
 #include "kernels/cuda/stream.h"
-#include "kernels/shape.h"
 
 struct CUevent_st;
 struct CUgraphExec_st;
@@ -59,9 +60,9 @@ float elapsed_ms(const OwnedEvent& from, const OwnedEvent& to);
 
 // A recorded list of launches and copies that runs as one.
 using OwnedGraph = std::unique_ptr<CUgraphExec_st, DestroyGraph>;
-// Everything queued on the stream between the two calls is recorded and not run.
-void begin_capture(Stream stream);
-OwnedGraph end_capture(Stream stream);
+// What body queues on the stream is recorded and not run. When body throws, the stream is as before
+// and what was recorded is gone.
+OwnedGraph capture(Stream stream, const std::function<void()>& body);
 void run(const OwnedGraph& graph, Stream stream);
 
 }  // namespace dfengine::cuda

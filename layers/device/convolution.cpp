@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/cuda/pointwise_choice.h"
-#include "kernels/cuda/stem_choice.h"
+#include "kernels/cuda/pointwise/pointwise_choice.h"
+#include "kernels/cuda/stem/stem_choice.h"
 #include "kernels/depthwise_conv.h"
 #include "kernels/pointwise_conv.h"
 #include "kernels/stem_conv.h"

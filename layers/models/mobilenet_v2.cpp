@@ -5,7 +5,7 @@
 #include <charconv>
 #include <cmath>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "layers/batch_norm.h"
 #include "layers/depthwise_conv.h"
 #include "layers/elementwise.h"

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/model.h"
+#include "engine/model/model.h"
 #include "engine/synth/synth.h"
 #include "tests/apps/run_program.h"
 #include "tests/weights/scratch_folder.h"

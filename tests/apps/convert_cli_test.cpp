@@ -1,7 +1,7 @@
 // dfengine convert --unfold-bn, and train's warning that names it.
 #include <gtest/gtest.h>
 
-#include "engine/unfold.h"
+#include "engine/model/unfold.h"
 #include "tests/apps/cli_support.h"
 
 namespace dfengine::test {

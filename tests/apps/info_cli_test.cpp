@@ -1,7 +1,7 @@
 // dfengine info on files that lack something, and "imagenet" wherever weights are taken.
 #include <gtest/gtest.h>
 
-#include "engine/unfold.h"
+#include "engine/model/unfold.h"
 #include "tests/apps/cli_support.h"
 #include "weights/safetensors.h"
 

@@ -4,7 +4,7 @@
 
 #include <map>
 
-#include "kernels/random.h"
+#include "kernels/base/random.h"
 #include "tests/apps/cli_support.h"
 
 namespace dfengine {

@@ -1,7 +1,6 @@
 // dfengine pack and augment, and packed files as data of train and eval.
 #include <gtest/gtest.h>
 
-#include "engine/train/run_files.h"
 #include "tests/apps/cli_support.h"
 
 namespace dfengine {

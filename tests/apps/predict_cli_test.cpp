@@ -4,9 +4,10 @@
 #include <algorithm>
 #include <set>
 
-#include "engine/data/image.h"
-#include "engine/data/resize.h"
-#include "engine/predictor.h"
+#include "engine/data/pictures/image.h"
+#include "engine/data/pictures/resize.h"
+#include "engine/model/predictor.h"
+#include "kernels/base/sigmoid.h"
 #include "kernels/cuda/context.h"
 #include "tests/apps/cli_support.h"
 #include "tests/support/tolerance.h"
@@ -48,7 +49,7 @@ class Pictures : public testing::Test {
   // Outputs of the model for each good picture, alone.
   std::vector<std::vector<float>> from_library(Predictor::Output output) const {
     Model model = load_model(model_file());
-    cpu::ThreadPool pool(1);
+    ThreadPool pool(1);
     Predictor predictor(model, pool, output);
     std::vector<std::vector<float>> rows;
     std::vector<std::uint8_t> pixels(96 * 96 * 3);

@@ -1,11 +1,10 @@
 // What people look at: reports of train and eval, compare, explain.
 #include <gtest/gtest.h>
 
-#include "engine/data/image.h"
+#include "engine/data/pictures/image.h"
 #include "engine/report/report.h"
-#include "engine/train/run_files.h"
 #include "tests/apps/cli_support.h"
-#include "tests/engine/report_support.h"
+#include "tests/engine/report/report_support.h"
 
 namespace dfengine {
 namespace {

@@ -5,8 +5,8 @@
 #include <cmath>
 #include <set>
 
-#include "engine/metrics/classification.h"
-#include "engine/model.h"
+#include "engine/evaluate/metrics/classification.h"
+#include "engine/model/model.h"
 #include "engine/report/report.h"
 #include "engine/train/checkpoint.h"
 #include "engine/train/run_files.h"

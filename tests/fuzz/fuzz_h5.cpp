@@ -2,9 +2,9 @@
 #include <cstdint>
 #include <span>
 
-#include "kernels/error.h"
-#include "weights/hdf5_file.h"
-#include "weights/source_keras.h"
+#include "kernels/base/error.h"
+#include "weights/hdf5/hdf5_file.h"
+#include "weights/keras/source_keras.h"
 
 // Any file gives a TensorFile or an Error.
 extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {

@@ -2,8 +2,8 @@
 #include <cstdint>
 #include <span>
 
-#include "kernels/error.h"
-#include "weights/keras_zip.h"
+#include "kernels/base/error.h"
+#include "weights/keras/keras_zip.h"
 
 // Any file gives a TensorFile or an Error.
 extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {

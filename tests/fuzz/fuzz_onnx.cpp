@@ -1,9 +1,9 @@
 // libFuzzer target for the ONNX reader and its family; tests/fuzz.sh builds and runs it.
 #include <span>
 
-#include "kernels/error.h"
-#include "weights/onnx_file.h"
-#include "weights/source.h"
+#include "kernels/base/error.h"
+#include "weights/families/source.h"
+#include "weights/onnx/onnx_file.h"
 
 // Any file gives tensors under torchvision's names or an Error.
 extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {

@@ -3,9 +3,9 @@
 #include <cstdlib>
 #include <span>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "weights/tensor_file.h"
-#include "weights/torch_file.h"
+#include "weights/torch/torch_file.h"
 #include "weights/zip_archive.h"
 
 namespace {

@@ -23,7 +23,7 @@ MADE_WITH = f"Pillow {PIL.__version__}, torchvision {torchvision.__version__}"
 
 
 def pattern(h, w):
-    """Integer formula that tests/engine/resize_test.cpp repeats: sharp, coloured, full range."""
+    """Integer formula that tests/engine/data/resize_test.cpp repeats: sharp, coloured, full range."""
     y, x, c = np.meshgrid(np.arange(h), np.arange(w), np.arange(3), indexing="ij")
     return ((((x * 37 + y * 101 + c * 53) ^ (x * y)) + 2 * x + 3 * y) & 255).astype(np.uint8)
 

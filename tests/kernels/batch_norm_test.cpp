@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "tests/kernels/batch_norm_case.h"
 #include "tests/kernels/kernel_golden.h"
 
@@ -289,7 +289,7 @@ TEST(BatchNorm, SameBitsForLargeResultsOnAnyAddress) {
   const auto p = BatchNormProblem::make(kRows, 16, 1e-3, 0.1, Activation::Relu6);
   std::vector<float> x(kRows * 16), storage(x.size() + 2 * kLine), scratch(x.size());
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(d.x[i * 7 % d.x.size()]);
-  cpu::ThreadPool pool(2);
+  ThreadPool pool(2);
   const auto results = [&](Index offset) {
     const auto address = reinterpret_cast<std::uintptr_t>(storage.data());
     float* y = storage.data() + (kLine - static_cast<Index>(address / 4) % kLine) + offset;

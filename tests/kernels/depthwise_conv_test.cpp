@@ -2,7 +2,7 @@
 // convolution_test.cpp.
 #include <tuple>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "tests/kernels/convolutions.h"
 
 namespace dfengine::test {

@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "tests/kernels/kernel_data.h"
 
 namespace dfengine::test {
@@ -78,7 +78,7 @@ TYPED_TEST(Dropout, RefusesSenselessRates) {
 TEST(Dropout, KeepsTheShareAndTheMean) {
   constexpr Index kCount = 40000;
   constexpr double kRate = 0.3;
-  cpu::ThreadPool pool(1);
+  ThreadPool pool(1);
   Doubles ones(kCount, 1), y(kCount), next(kCount);
   cpu::dropout_forward<double>({pool}, kCount, kRate, kSeed, kStep, ones.data(), y.data());
   cpu::dropout_forward<double>({pool}, kCount, kRate, kSeed, kStep + 1, ones.data(), next.data());

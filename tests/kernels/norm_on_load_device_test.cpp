@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "kernels/batch_norm.h"
-#include "kernels/cuda/pointwise_config.h"
+#include "kernels/cuda/pointwise/pointwise_config.h"
 #include "kernels/depthwise_conv.h"
 #include "tests/support/device.h"
 #include "tests/support/random_data.h"

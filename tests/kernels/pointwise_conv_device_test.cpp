@@ -1,7 +1,7 @@
 // Pointwise convolution on the device: every tile with its tails, exact on whole numbers, and how
 // tiles are chosen. All else: convolution_test.cpp.
-#include "kernels/cuda/pointwise_config.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
+#include "kernels/cuda/pointwise/pointwise_config.h"
 #include "tests/kernels/convolutions.h"
 
 namespace dfengine::test {

@@ -1,5 +1,5 @@
 // Pointwise convolution: sizes and packed weights on the CPU. Its numbers: convolution_test.cpp.
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "tests/kernels/convolutions.h"
 
 namespace dfengine::test {

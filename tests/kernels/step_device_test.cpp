@@ -93,7 +93,7 @@ void check_adam(bool decoupled, bool overflow) {
     p.lr = static_cast<float>(d.rate);
     p.step = 4;
     for (double& g : d.grad) g /= 128.0;
-    cpu::ThreadPool pool(1);
+    ThreadPool pool(1);
     for (int i = 0; i < 2; ++i) {
       p.weight_decay = d.chunks[size_t(i)].weight_decay;
       const Index at = d.chunks[size_t(i)].offset;

@@ -1,14 +1,14 @@
 // Choosing kernels by time: with made-up times, and that every candidate computes the same.
-#include "kernels/cuda/tuner.h"
+#include "kernels/cuda/tuning/tuner.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <set>
 
-#include "kernels/cuda/pointwise_choice.h"
-#include "kernels/cuda/stem_choice.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
+#include "kernels/cuda/pointwise/pointwise_choice.h"
+#include "kernels/cuda/stem/stem_choice.h"
 #include "tests/support/device.h"
 #include "tests/support/random_data.h"
 

@@ -368,7 +368,7 @@ TYPED_TEST(HeadLayers, BceLoss) {
 
 TEST(LayerGradient, LayersWithoutAGradientThrow) {
   const ImageNormalize layer("normalize", {0, 0, 0}, {1, 1, 1}, Element::F64);
-  cpu::ThreadPool pool(1);
+  ThreadPool pool(1);
   EXPECT_THROW(layer.backward({{pool}}, {}), Error);
 }
 

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <memory>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "layers/batch_norm.h"
 #include "layers/depthwise_conv.h"
 #include "layers/elementwise.h"

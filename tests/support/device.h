@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "kernels/base/half.h"
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/runtime.h"
-#include "kernels/half.h"
 #include "tests/support/tolerance.h"
 
 #if !DFENGINE_CUDA

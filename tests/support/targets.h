@@ -58,7 +58,7 @@ struct Cpu {
   int threads = 1;
 
   cpu::Context context() const {
-    static cpu::ThreadPool one(1), two(2), three(3);
+    static ThreadPool one(1), two(2), three(3);
     return {threads == 1 ? one : threads == 2 ? two : three};
   }
 };

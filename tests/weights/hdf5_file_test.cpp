@@ -1,14 +1,14 @@
 // The HDF5 reader and the .keras archive around it, on files of h5py; damaged files.
-#include "weights/hdf5_file.h"
+#include "weights/hdf5/hdf5_file.h"
 
 #include <gtest/gtest.h>
 
 #include <cstring>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "tests/support/places.h"
 #include "tests/weights/scratch_folder.h"
-#include "weights/keras_zip.h"
+#include "weights/keras/keras_zip.h"
 #include "weights/read_file.h"
 
 namespace dfengine::weights {

@@ -5,14 +5,14 @@
 #include <array>
 #include <cmath>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "tests/support/places.h"
 #include "tests/weights/scratch_folder.h"
-#include "weights/onnx_file.h"
-#include "weights/onnx_writer.h"
+#include "weights/families/source.h"
+#include "weights/onnx/onnx_file.h"
+#include "weights/onnx/onnx_writer.h"
+#include "weights/onnx/source_onnx.h"
 #include "weights/read_file.h"
-#include "weights/source.h"
-#include "weights/source_onnx.h"
 
 namespace dfengine::weights {
 namespace {

@@ -5,10 +5,10 @@
 
 #include <optional>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
+#include "kernels/base/sha256.h"
 #include "tests/weights/scratch_folder.h"
 #include "tests/weights/web_server.h"
-#include "weights/sha256.h"
 
 namespace dfengine::weights {
 namespace {

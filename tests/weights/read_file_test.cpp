@@ -6,7 +6,7 @@
 
 #include <cstdlib>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "tests/support/places.h"
 #include "tests/weights/scratch_folder.h"
 #include "weights/safetensors.h"

@@ -10,7 +10,7 @@
 #include <cstring>
 #include <limits>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "tests/support/places.h"
 #include "tests/weights/scratch_folder.h"
 

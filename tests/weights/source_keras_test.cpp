@@ -1,6 +1,6 @@
 // Keras' names, order and layouts -> torchvision's. The oracles of the names: Keras itself
 // (keras_layers.json), torchvision itself (parameter_order of the model's golden).
-#include "weights/source_keras.h"
+#include "weights/keras/source_keras.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -8,12 +8,12 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "engine/model.h"
-#include "kernels/error.h"
+#include "engine/model/model.h"
+#include "kernels/base/error.h"
 #include "tests/support/places.h"
 #include "tests/weights/scratch_folder.h"
+#include "weights/families/source.h"
 #include "weights/read_file.h"
-#include "weights/source.h"
 
 namespace dfengine::weights {
 namespace {

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "tests/weights/scratch_folder.h"
-#include "weights/source.h"
+#include "weights/families/source.h"
 
 namespace dfengine::weights {
 namespace {

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <limits>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "tests/weights/scratch_folder.h"
 
 namespace dfengine::weights {

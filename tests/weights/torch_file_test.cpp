@@ -1,13 +1,13 @@
 // PyTorch files: goldens of torch.save, every cut and changed byte, what must be refused by name.
 // The goldens come from tests/golden/make_torch_goldens.py.
-#include "weights/torch_file.h"
+#include "weights/torch/torch_file.h"
 
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 #include <cstring>
 
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 #include "tests/support/places.h"
 #include "tests/weights/scratch_folder.h"
 #include "weights/read_file.h"

@@ -1,8 +1,8 @@
 // The matrix product behind the float pointwise convolution, one per instruction set.
 #pragma once
 
+#include "kernels/base/shape.h"
 #include "kernels/cpu/isa.h"
-#include "kernels/shape.h"
 
 namespace dfengine::cpu {
 

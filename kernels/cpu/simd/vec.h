@@ -6,7 +6,7 @@
 // So: raw pointers and loops, no standard containers, no std algorithms.
 #pragma once
 
-#include "kernels/shape.h"
+#include "kernels/base/shape.h"
 
 namespace dfengine::cpu::DF_ISA {
 

@@ -1,6 +1,6 @@
-// kernels/cuda/context.h for builds without CUDA.
+// kernels/cuda/context.h for tests of builds without CUDA.
 #include "kernels/cuda/context.h"
-#include "kernels/error.h"
+#include "kernels/base/error.h"
 
 namespace dfengine::cuda {
 

@@ -10,8 +10,8 @@
 #include <mutex>
 #include <vector>
 
+#include "kernels/base/error.h"
 #include "kernels/cuda/emulated/order.h"
-#include "kernels/error.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>

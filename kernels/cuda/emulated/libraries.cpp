@@ -1,5 +1,5 @@
-// kernels/cuda/libraries.h for builds without CUDA: no libraries.
-#include "kernels/cuda/libraries.h"
+// kernels/cuda/tuning/libraries.h for builds without CUDA: no libraries.
+#include "kernels/cuda/tuning/libraries.h"
 
 namespace dfengine::cuda {
 

@@ -17,7 +17,8 @@ using Clock = std::chrono::steady_clock;
 constexpr std::align_val_t kAlignment{256};
 
 // The graph that is being captured, or null. Captures of several threads do not mix.
-thread_local std::vector<std::function<void()>>* capture = nullptr;
+using Work = std::vector<std::function<void()>>;
+thread_local Work* recording = nullptr;
 
 void* allocate(Index bytes) {
   if (bytes == 0) return nullptr;
@@ -38,8 +39,8 @@ void copy(void* to, const void* from, Index bytes) {
 }  // namespace
 
 void emulated::submit(std::function<void()> work) {
-  if (capture != nullptr) {
-    capture->push_back(std::move(work));
+  if (recording != nullptr) {
+    recording->push_back(std::move(work));
   } else {
     work();
   }
@@ -59,7 +60,7 @@ void DestroyEvent::operator()(CUevent_st* e) const {
   delete time_of(e);
 }
 void DestroyGraph::operator()(CUgraphExec_st* g) const {
-  delete reinterpret_cast<std::vector<std::function<void()>>*>(g);
+  delete reinterpret_cast<Work*>(g);
 }
 
 DeviceMemory allocate_device(Index bytes) {
@@ -99,19 +100,21 @@ void copy_on_device(Stream, void* to, const void* from, Index bytes) {
   copy(to, from, bytes);
 }
 
-void begin_capture(Stream) {
-  capture = new std::vector<std::function<void()>>;
-}
-
-OwnedGraph end_capture(Stream) {
-  OwnedGraph graph(reinterpret_cast<CUgraphExec_st*>(capture));
-  capture = nullptr;
-  return graph;
+OwnedGraph capture(Stream, const std::function<void()>& body) {
+  auto work = std::make_unique<Work>();
+  recording = work.get();
+  try {
+    body();
+  } catch (...) {
+    recording = nullptr;
+    throw;
+  }
+  recording = nullptr;
+  return OwnedGraph(reinterpret_cast<CUgraphExec_st*>(work.release()));
 }
 
 void run(const OwnedGraph& graph, Stream) {
-  for (const auto& work : *reinterpret_cast<std::vector<std::function<void()>>*>(graph.get()))
-    work();
+  for (const auto& work : *reinterpret_cast<Work*>(graph.get())) work();
 }
 
 }  // namespace dfengine::cuda

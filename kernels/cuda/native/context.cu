@@ -3,8 +3,8 @@
 
 #include <cstdio>
 
+#include "kernels/base/error.h"
 #include "kernels/cuda/native/check.cuh"
-#include "kernels/error.h"
 
 namespace dfengine::cuda {
 namespace {

@@ -4,10 +4,10 @@
 #include <array>
 #include <cstdint>
 
+#include "kernels/base/error.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/native/check.cuh"
 #include "kernels/cuda/native/workspace.cuh"
-#include "kernels/error.h"
 
 static_assert(CUDNN_MAJOR >= 9, "dfengine needs cuDNN 9");
 

@@ -3,7 +3,7 @@
 
 #include <cudnn_backend.h>
 
-#include "kernels/cuda/libraries.h"
+#include "kernels/cuda/tuning/libraries.h"
 
 namespace dfengine::cuda {
 

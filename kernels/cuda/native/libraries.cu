@@ -1,5 +1,5 @@
-// kernels/cuda/libraries.h on CUDA: each library is opened when it is first asked.
-#include "kernels/cuda/libraries.h"
+// kernels/cuda/tuning/libraries.h on CUDA: each library is opened when it is first asked.
+#include "kernels/cuda/tuning/libraries.h"
 
 #include "kernels/cuda/native/cublaslt.cuh"
 #include "kernels/cuda/native/cudnn.cuh"

@@ -107,12 +107,16 @@ float elapsed_ms(const OwnedEvent& from, const OwnedEvent& to) {
   return ms;
 }
 
-void begin_capture(Stream stream) {
+OwnedGraph capture(Stream stream, const std::function<void()>& body) {
   check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
-}
-
-OwnedGraph end_capture(Stream stream) {
   cudaGraph_t graph = nullptr;
+  try {
+    body();
+  } catch (...) {  // the body's own error says more than that of ending here
+    if (cudaStreamEndCapture(stream, &graph) == cudaSuccess) cudaGraphDestroy(graph);
+    cudaGetLastError();
+    throw;
+  }
   check(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture");
   cudaGraphExec_t executable = nullptr;
   const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/shape.h"
+#include "kernels/base/shape.h"
 
 namespace dfengine::cuda {
 

@@ -1,0 +1,83 @@
+// Random changes of training pictures: drawn from (seed, epoch, index) alone, whatever the threads.
+#pragma once
+
+#include <array>
+#include <nlohmann/json_fwd.hpp>
+
+#include "engine/data/augment/perturb.h"
+#include "engine/data/pictures/resize.h"
+
+namespace dfengine {
+
+struct Range {
+  double low = 0;
+  double high = 0;
+  bool operator==(const Range&) const = default;
+};
+
+// Everything is off until asked for. Every operation works on the prepared square picture, so that
+// a picture from a cache and one from its file give the same bits.
+struct AugmentOptions {
+  bool hflip = false;                       // mirror half of the pictures
+  Range scale = {1, 1};                     // random resized crop: part of the area kept; 1, 1: off
+  Range ratio = {3.0 / 4, 4.0 / 3};         // and its width to height
+  std::array<double, 4> color_jitter = {};  // brightness, contrast, saturation, hue
+  double downscale_prob = 0;
+  Range downscale = {0.5, 1};  // factor of a resize there and back
+  double blur_prob = 0;
+  Range blur_sigma = {0, 3};  // in pixels
+  double jpeg_prob = 0;
+  Range jpeg_quality = {30, 100};
+  double erase_prob = 0;             // random erasing (cutout)
+  Range erase_scale = {0.02, 0.33};  // part of the area
+  Range erase_ratio = {0.3, 3.3};
+
+  // Whether any picture may change in another way than by mirroring.
+  bool beyond_mirror() const;
+  // Throws UsageError naming the option and its range.
+  void validate() const;
+  bool operator==(const AugmentOptions&) const = default;
+};
+
+// Round trip; the second throws nlohmann::json::exception when a field is absent or of another
+// type.
+nlohmann::json to_json(const AugmentOptions& options);
+AugmentOptions augment_options_from_json(const nlohmann::json& json);
+
+// "hflip, color jitter 0.4 0.4 0.4 0, JPEG 30-100 (p 0.5)", for people; "none".
+std::string describe(const AugmentOptions& options);
+
+// What happens to one picture.
+struct Augmentation {
+  CropWindow crop;  // resized to the whole; h = 0: none
+  bool mirrored = false;
+  // Brightness, contrast, saturation, hue: 1, 1, 1, 0 change nothing; applied in `order`.
+  std::array<double, 4> color = {1, 1, 1, 0};
+  std::array<int, 4> order = {0, 1, 2, 3};
+  double downscale = 1;
+  double blur_sigma = 0;
+  int jpeg_quality = 0;  // 0: none
+  CropWindow erased;     // h = 0: none
+};
+
+// Crop and erased part as torchvision's RandomResizedCrop and RandomErasing draw them, colours as
+// its ColorJitter, blur and JPEG as CNNDetection. Each kind has its own random numbers: switching
+// one on does not change what another draws.
+Augmentation draw_augmentation(const AugmentOptions& options, Index size, std::uint64_t seed,
+                               std::uint64_t epoch, std::uint32_t index);
+
+// Applies drawn changes, in the order of Augmentation's fields, with buffers of its own. The erased
+// part becomes ImageNet's mean colour. One per thread.
+class Augmenter {
+ public:
+  explicit Augmenter(ResizeRule rule = ResizeRule::Bilinear) : resizer_(rule) {}
+  // image [size, size, 3], in place.
+  void apply(const Augmentation& what, std::uint8_t* image, Index size);
+
+ private:
+  Resizer resizer_;
+  PerturbScratch scratch_;
+  std::vector<std::uint8_t> square_;
+};
+
+}  // namespace dfengine

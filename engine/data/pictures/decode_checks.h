@@ -1,0 +1,30 @@
+// What the decoders of all formats share: their error, and the limit on a picture's size.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <string>
+
+#include "engine/data/pictures/image.h"
+#include "kernels/base/error.h"
+
+namespace dfengine {
+
+[[noreturn]] inline void fail_decoding(const std::string& name, const std::string& cause) {
+  throw DataError(fmt::format("cannot decode image {}: {}", name, cause));
+}
+
+// Throws DataError when a header claims no pixels, or more than max_pixels or image.h allow. To be
+// called before anything of that size is allocated.
+inline void check_image_size(Index h, Index w, Index max_pixels, const std::string& name) {
+  if (h < 1 || w < 1) fail_decoding(name, fmt::format("the header says {} x {} pixels", w, h));
+  if (h > kMaxImageSide || w > kMaxImageSide || h * w > max_pixels) {
+    fail_decoding(
+        name,
+        fmt::format("{} x {} pixels pass the limit of {} a side and {} in all (--max-pixels); "
+                    "scale it down",
+                    w, h, kMaxImageSide, max_pixels));
+  }
+}
+
+}  // namespace dfengine

@@ -1,0 +1,88 @@
+#include "engine/data/pictures/decoder.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+#include "engine/data/pictures/decode_checks.h"
+#include "engine/data/pictures/exif.h"
+#include "engine/data/pictures/jpeg.h"
+#include "engine/data/pictures/stb_decode.h"
+
+namespace dfengine {
+namespace {
+
+// Closes the file whatever happens.
+struct OpenFile {
+  int descriptor;
+  ~OpenFile() {
+    if (descriptor >= 0) ::close(descriptor);
+  }
+};
+
+void check_file_size(std::uintmax_t bytes, const std::string& name) {
+  if (bytes <= kMaxImageFileBytes) return;
+  fail_decoding(name, fmt::format("{} bytes pass the limit of {}", bytes, kMaxImageFileBytes));
+}
+
+void read_picture_file(const std::string& name, std::vector<std::byte>& bytes) {
+  // Without O_NONBLOCK, opening a pipe would wait for its writer.
+  const OpenFile file{::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  if (file.descriptor < 0 && errno == EACCES) {
+    fail_decoding(name, "the file cannot be opened; check its permissions");
+  }
+  if (file.descriptor < 0 && errno == ENOENT) fail_decoding(name, "no such file");
+  struct stat status = {};
+  if (file.descriptor < 0 || ::fstat(file.descriptor, &status) != 0) {
+    fail_decoding(name, std::generic_category().message(errno));
+  }
+  if (!S_ISREG(status.st_mode)) fail_decoding(name, "not a file");
+  check_file_size(static_cast<std::uintmax_t>(status.st_size), name);
+  bytes.resize(static_cast<std::size_t>(status.st_size));
+  for (std::size_t done = 0; done < bytes.size();) {
+    const ssize_t n = ::read(file.descriptor, bytes.data() + done, bytes.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) fail_decoding(name, "the file cannot be read");
+    done += static_cast<std::size_t>(n);
+  }
+}
+
+}  // namespace
+
+ImageDecoder::ImageDecoder(Index max_pixels) : max_pixels_(max_pixels) {
+  constexpr Index kMost = Index{1} << 30;
+  if (max_pixels < 1 || max_pixels > kMost) {
+    throw UsageError(fmt::format("--max-pixels {}: from 1 to {}", max_pixels, kMost));
+  }
+}
+
+Image& ImageDecoder::decode(const std::filesystem::path& file) {
+  read_picture_file(file.native(), file_);
+  return decode(file_, file.native());
+}
+
+Image& ImageDecoder::decode(std::span<const std::byte> bytes, const std::string& name) {
+  if (bytes.empty()) fail_decoding(name, "the file is empty");
+  check_file_size(bytes.size(), name);
+  if (is_jpeg(bytes)) {
+    decode_jpeg(bytes, name, max_pixels_, image_);
+  } else {
+    decode_with_stb(bytes, name, max_pixels_, image_);
+  }
+  apply_orientation(exif_orientation(bytes), image_, spare_);
+  return image_;
+}
+
+Image decode_image(std::span<const std::byte> bytes, const std::string& name) {
+  return std::move(ImageDecoder().decode(bytes, name));
+}
+
+Image decode_image(const std::filesystem::path& file) {
+  return std::move(ImageDecoder().decode(file));
+}
+
+}  // namespace dfengine

@@ -1,0 +1,32 @@
+// Picture files to pixels, one after the other, without new memory for each.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/data/pictures/image.h"
+
+namespace dfengine {
+
+// Keeps the buffers of file and pixels from picture to picture (the format libraries' own
+// workspace comes and goes). One per thread.
+class ImageDecoder {
+ public:
+  // Pictures of more pixels are refused before any memory is taken. Throws UsageError for a limit
+  // below 1 or above 2^30.
+  explicit ImageDecoder(Index max_pixels = kMaxImagePixels);
+
+  // As decode_image (image.h). The picture stands until the next call, and may be changed.
+  Image& decode(const std::filesystem::path& file);
+  Image& decode(std::span<const std::byte> bytes, const std::string& name);
+
+ private:
+  Index max_pixels_;
+  std::vector<std::byte> file_;
+  Image image_, spare_;
+};
+
+}  // namespace dfengine

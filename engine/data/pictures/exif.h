@@ -1,0 +1,19 @@
+// The orientation that a camera wrote into a picture file.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "engine/data/pictures/image.h"
+
+namespace dfengine {
+
+// Of a whole JPEG (APP1 segment) or PNG (eXIf chunk): the Exif tag Orientation, 1 to 8; 1 where
+// there is none or it makes no sense (Exif 2.3, section 4.6.4). Damaged data is no error.
+int exif_orientation(std::span<const std::byte> file);
+
+// Turns and mirrors the picture so that it stands as it was seen: Pillow's ImageOps.exif_transpose.
+// orientation 1 to 8; `spare` is a buffer whose pixels are lost.
+void apply_orientation(int orientation, Image& image, Image& spare);
+
+}  // namespace dfengine

@@ -1,0 +1,86 @@
+#include "engine/data/pictures/file_properties.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "kernels/base/unique_fd.h"
+
+namespace dfengine {
+namespace {
+
+Index number_at(std::span<const std::byte> bytes, std::size_t at, std::size_t size, bool big) {
+  Index value = 0;
+  for (std::size_t i = 0; i < size; ++i) {
+    const std::size_t k = big ? i : size - 1 - i;
+    value = value << 8 | std::to_integer<Index>(bytes[at + k]);
+  }
+  return value;
+}
+
+void read_header(std::span<const std::byte> bytes, FileProperties& p) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (text.starts_with("\xFF\xD8")) {
+    p.format = "JPEG";
+    p.jpeg = read_jpeg_header(bytes);
+    if (p.jpeg) p.h = p.jpeg->h, p.w = p.jpeg->w;
+  } else if (text.starts_with("\x89PNG\r\n\x1A\n") && bytes.size() >= 24) {
+    p.format = "PNG";
+    p.w = number_at(bytes, 16, 4, true);
+    p.h = number_at(bytes, 20, 4, true);
+  } else if (text.starts_with("BM") && bytes.size() >= 26) {
+    p.format = "BMP";
+    p.w = number_at(bytes, 18, 4, false);
+    p.h = std::abs(static_cast<Index>(static_cast<std::int32_t>(number_at(bytes, 22, 4, false))));
+  }
+}
+
+// Empty with errno set where it cannot be read.
+std::optional<std::vector<std::byte>> first_bytes(int fd) {
+  std::vector<std::byte> bytes(kJpegHeaderBytes);
+  std::size_t got = 0;
+  while (got < bytes.size()) {
+    const ssize_t n = read(fd, bytes.data() + got, bytes.size() - got);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return std::nullopt;
+    if (n == 0) break;
+    got += static_cast<std::size_t>(n);
+  }
+  bytes.resize(got);
+  return bytes;
+}
+
+}  // namespace
+
+FileProperties read_file_properties(const std::filesystem::path& file) {
+  FileProperties p;
+  // O_NONBLOCK: opening a pipe must not wait for a writer.
+  const UniqueFd fd(open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct stat info;
+  if (!fd || fstat(fd.get(), &info) != 0) {
+    p.error = std::strerror(errno);
+    return p;
+  }
+  if (!S_ISREG(info.st_mode)) {
+    p.error = "is no regular file";
+    return p;
+  }
+  p.bytes = static_cast<std::uintmax_t>(info.st_size);
+  const auto bytes = first_bytes(fd.get());
+  if (!bytes) {
+    p.error = std::strerror(errno);
+  } else if (bytes->empty()) {
+    p.error = "the file is empty";
+  } else {
+    read_header(*bytes, p);
+  }
+  return p;
+}
+
+}  // namespace dfengine

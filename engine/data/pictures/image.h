@@ -1,0 +1,89 @@
+// Pictures in memory, and how they become the square input of a network.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/base/shape.h"
+
+namespace dfengine {
+
+class Resizer;
+
+// Eight bits a channel, RGB, rows from the top. rgb.size() == h * w * 3.
+struct Image {
+  Index h = 0;
+  Index w = 0;
+  std::vector<std::uint8_t> rgb;
+};
+
+// A picture that someone else owns, to be changed in place; rgb [h, w, 3].
+struct Pixels {
+  std::uint8_t* rgb = nullptr;
+  Index h = 0;
+  Index w = 0;
+
+  std::size_t bytes() const { return static_cast<std::size_t>(h * w * 3); }
+};
+
+// The same to be read only.
+struct ImageView {
+  const std::uint8_t* rgb = nullptr;
+  Index h = 0;
+  Index w = 0;
+
+  ImageView(const std::uint8_t* pixels, Index height, Index width)
+      : rgb(pixels), h(height), w(width) {}
+  ImageView(const Image& image) : rgb(image.rgb.data()), h(image.h), w(image.w) {}
+  ImageView(const Pixels& pixels) : rgb(pixels.rgb), h(pixels.h), w(pixels.w) {}
+};
+
+// What a picture file may claim. A longer side would let a thin picture ask for gigabytes of
+// resize rows; JPEG itself ends at 65535.
+constexpr Index kMaxImageSide = 65535;
+constexpr Index kMaxImagePixels = 100'000'000;  // unless said otherwise (--max-pixels)
+constexpr std::uintmax_t kMaxImageFileBytes = std::uintmax_t{256} << 20;
+
+// Decodes a JPEG, PNG or BMP. Gray becomes RGB, 16-bit samples keep their high byte, and alpha is
+// dropped without blending, as Pillow's convert("RGB") does; then the orientation that the file's
+// Exif data asks for is applied, as ImageOps.exif_transpose does. Throws DataError (file name and
+// cause) for what cannot be read, is cut short or passes a limit. For many pictures: decoder.h.
+Image decode_image(const std::filesystem::path& file);
+// The same from bytes already in memory; `name` stands in the errors.
+Image decode_image(std::span<const std::byte> bytes, const std::string& name);
+
+// How a picture's size is changed (resize.h).
+enum class ResizeRule { Bilinear, Bicubic, Nearest };
+
+// None: straight resize to size x size. Center: the short side becomes round(size * 256 / 224),
+// then size x size is cut from the middle, both with torchvision's rounding.
+enum class Crop { None, Center };
+
+// Names on the command line and in files: bilinear bicubic nearest, none center. Parsing throws
+// UsageError for another name.
+ResizeRule parse_resize(const std::string& name);
+Crop parse_crop(const std::string& name);
+const char* resize_name(ResizeRule rule);
+const char* crop_name(Crop crop);
+
+// out [size, size, 3]. Throws ShapeError for an empty image or size < 1.
+void prepare_image(ImageView image, Crop crop, Index size, Resizer& resizer, std::uint8_t* out);
+
+// What a picture is resized to before size x size is cut from it: round(size * 256 / 224) on the
+// short side (Crop::Center) or on both (Crop::None).
+struct Sides {
+  Index h = 0;
+  Index w = 0;
+};
+Sides enlarged(ImageView image, Crop crop, Index size);
+// Where a cut from the middle begins: torchvision's round((in - out) / 2), halves to even.
+Index crop_start(Index in, Index out);
+
+// image [size, size, 3], mirrored left to right in place.
+void mirror(std::uint8_t* image, Index size);
+
+}  // namespace dfengine

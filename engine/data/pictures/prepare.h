@@ -1,0 +1,44 @@
+// From a picture file to the square input of a network.
+#pragma once
+
+#include <filesystem>
+
+#include "engine/data/pictures/decoder.h"
+#include "engine/data/pictures/image.h"
+#include "engine/data/pictures/views.h"
+
+namespace dfengine {
+
+// How pictures become size x size pixels, and how large they may be.
+struct Preparation {
+  Index size = 224;
+  Crop crop = Crop::None;
+  ResizeRule resize = ResizeRule::Bilinear;
+  Index max_pixels = kMaxImagePixels;
+};
+
+// Decodes and resizes with buffers of its own. One per thread.
+class Preparer {
+ public:
+  explicit Preparer(const Preparation& how)
+      : how_(how), decoder_(how.max_pixels), resizer_(how.resize) {}
+
+  // The file's picture, which stands until the next call and may be changed. Throws DataError as
+  // decode_image does.
+  Image& decode(const std::filesystem::path& file) { return decoder_.decode(file); }
+  // out [view_count(views), size, size, 3].
+  void resize(ImageView image, Crop crop, Views views, std::uint8_t* out) {
+    prepare_views(image, crop, how_.size, views, resizer_, out);
+  }
+  // Both.
+  void prepare(const std::filesystem::path& file, std::uint8_t* out, Views views = Views::One) {
+    resize(decode(file), how_.crop, views, out);
+  }
+
+ private:
+  Preparation how_;
+  ImageDecoder decoder_;
+  Resizer resizer_;
+};
+
+}  // namespace dfengine

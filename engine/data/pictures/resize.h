@@ -1,0 +1,70 @@
+// Resizing pictures, bit for bit as Pillow's Image.resize does on RGB.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/data/pictures/image.h"
+#include "kernels/base/shape.h"
+#include "kernels/resample.h"
+
+namespace dfengine {
+
+// A part of the resized picture.
+struct CropWindow {
+  Index top = 0;
+  Index left = 0;
+  Index h = 0;
+  Index w = 0;
+};
+
+// Bilinear and bicubic are antialiased: each output pixel is a weighted mean (a triangle; Keys'
+// cubic of 1981 with a = -0.5) of the inputs within `support` of its centre, and the support grows
+// with the factor when shrinking. Weights are fixed-point numbers with 22 fraction bits; columns
+// are made first, rounded to 8 bits, then rows. (Pillow 13 and later make rows first where a
+// picture loses over twice as many rows as columns: a level of difference.) Nearest takes the input
+// pixel below each output's centre. Holds weight tables and buffers: no allocation once sizes
+// repeat. One thread at a time.
+class Resizer {
+ public:
+  explicit Resizer(ResizeRule rule = ResizeRule::Bilinear) : rule_(rule) {}
+
+  // out [h, w, 3], which must not overlap the picture. Throws ShapeError for an empty image or
+  // target.
+  void resize(ImageView in, Index h, Index w, std::uint8_t* out);
+  // The window of the same result, out [window.h, window.w, 3], without computing the rest.
+  // Throws ShapeError when the window does not lie in h x w.
+  void resize_window(ImageView in, Index h, Index w, const CropWindow& window, std::uint8_t* out);
+  // A part of the input alone resized, as Pillow's resize(..., box=part) with whole numbers does:
+  // pixels outside `part` are as if they were not there. Throws ShapeError when `part` is empty or
+  // does not lie in the picture.
+  void resize_part(ImageView in, const CropWindow& part, Index h, Index w, std::uint8_t* out);
+
+ private:
+  // How the outputs first .. first+count-1 of one axis follow from its inputs.
+  struct Axis {
+    Index in = 0, out = 0, first = 0, count = 0;
+    Index taps = 0;                     // of every output; shorter spans have weights of 0
+    std::vector<std::int32_t> start;    // [count]
+    std::vector<std::int32_t> weights;  // [count, taps]
+
+    void prepare(ResizeRule rule, Index in_size, Index out_size, Index first_output, Index outputs);
+    void weigh(ResizeRule rule);
+    void pick();
+  };
+
+  // A picture whose rows lie `stride` bytes apart.
+  struct Source {
+    const std::uint8_t* rgb;
+    Index h, w, stride;
+  };
+
+  void make(const Source& in, Index h, Index w, const CropWindow& window, std::uint8_t* out);
+  void pick_pixels(const Source& in, std::uint8_t* out) const;
+
+  ResizeRule rule_;
+  Axis x_, y_;
+  std::vector<std::uint8_t> rows_;  // columns done: [needed input rows, window.w, 3]
+};
+
+}  // namespace dfengine

@@ -1,0 +1,95 @@
+#include "engine/data/pictures/stb_decode.h"
+
+#include <fmt/format.h>
+#include <stb_image.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "engine/data/pictures/decode_checks.h"
+#include "engine/data/pictures/stb_limit.h"
+
+namespace dfengine {
+namespace {
+
+// stb's name for a file that is none of its formats helps nobody.
+std::string stb_cause() {
+  const char* reason = stbi_failure_reason();
+  if (!reason) return "damaged file";
+  if (std::strcmp(reason, "unknown image type") == 0) return "not a JPEG, PNG or BMP picture";
+  return fmt::format("damaged or unsupported file ({})", reason);
+}
+
+// Feeds stb and remembers whether it asked for more than there is: stb itself reads zeros past the
+// end, and would return a cut BMP with a black rest as if all were well.
+struct Reader {
+  std::span<const std::byte> left;
+  bool overrun = false;
+
+  static int read(void* self, char* out, int size) {
+    auto& r = *static_cast<Reader*>(self);
+    const std::size_t n = std::min(r.left.size(), static_cast<std::size_t>(std::max(size, 0)));
+    std::memcpy(out, r.left.data(), n);
+    r.left = r.left.subspan(n);
+    r.overrun |= n == 0;
+    return static_cast<int>(n);
+  }
+  static void skip(void* self, int size) {
+    auto& r = *static_cast<Reader*>(self);
+    const std::size_t n = static_cast<std::size_t>(std::max(size, 0));
+    r.overrun |= n > r.left.size();
+    r.left = r.left.subspan(std::min(n, r.left.size()));
+  }
+  static int at_end(void* self) { return static_cast<Reader*>(self)->left.empty(); }
+};
+
+struct StbFree {
+  void operator()(stbi_uc* pixels) const { stbi_image_free(pixels); }
+};
+
+// Most that a valid picture needs at once: 16-bit RGBA with PNG's filter byte before each row,
+// twice for stb's doubling buffers, or the compressed bytes, also doubled.
+std::size_t largest_allocation(int h, int w, std::size_t file_bytes) {
+  const auto pixels = static_cast<std::size_t>(h) * (static_cast<std::size_t>(w) + 1);
+  return pixels * 16 + file_bytes * 2 + 65536;
+}
+
+// Size from the header, before anything of that size is allocated.
+void read_header(std::span<const std::byte> bytes, const std::string& name, Index max_pixels,
+                 int* h, int* w) {
+  constexpr std::size_t kHeaderBytes = std::size_t{1} << 20;
+  const StbAllocationLimit limit(kHeaderBytes);
+  int channels = 0;
+  if (!stbi_info_from_memory(reinterpret_cast<const stbi_uc*>(bytes.data()),
+                             static_cast<int>(bytes.size()), w, h, &channels)) {
+    fail_decoding(name, stb_cause());
+  }
+  // A BMP stored from the top down says so by a negative height.
+  if (*h < 0 && *h >= -kMaxImageSide) *h = -*h;
+  check_image_size(*h, *w, max_pixels, name);
+}
+
+}  // namespace
+
+void decode_with_stb(std::span<const std::byte> bytes, const std::string& name, Index max_pixels,
+                     Image& out) {
+  int h = 0, w = 0, channels = 0;
+  read_header(bytes, name, max_pixels, &h, &w);
+
+  const StbAllocationLimit limit(largest_allocation(h, w, bytes.size()));
+  const stbi_io_callbacks callbacks = {Reader::read, Reader::skip, Reader::at_end};
+  Reader reader{bytes};
+  const std::unique_ptr<stbi_uc, StbFree> pixels(
+      stbi_load_from_callbacks(&callbacks, &reader, &w, &h, &channels, 3));
+  if (reader.overrun) {
+    fail_decoding(name, fmt::format("the file is cut short at byte {}", bytes.size()));
+  }
+  if (!pixels) fail_decoding(name, stb_cause());
+
+  out.h = h;
+  out.w = w;
+  out.rgb.assign(pixels.get(), pixels.get() + out.h * out.w * 3);
+}
+
+}  // namespace dfengine

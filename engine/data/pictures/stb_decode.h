@@ -1,0 +1,17 @@
+// PNG and BMP pictures, decoded by stb_image.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+#include "engine/data/pictures/image.h"
+
+namespace dfengine {
+
+// As decode_image (image.h), orientation left as stored, into `out`, whose memory is used again.
+// Throws DataError, also for a file of another format or of more than max_pixels.
+void decode_with_stb(std::span<const std::byte> bytes, const std::string& name, Index max_pixels,
+                     Image& out);
+
+}  // namespace dfengine

@@ -1,0 +1,150 @@
+#include "engine/data/sets/csv.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "kernels/base/error.h"
+
+namespace dfengine {
+namespace {
+
+class Parser {
+ public:
+  Parser(std::string_view text, const std::string& name) : text_(text), name_(name) {
+    constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+    if (text_.starts_with(kByteOrderMark)) text_.remove_prefix(kByteOrderMark.size());
+  }
+
+  CsvTable table() {
+    CsvTable table;
+    check_no_nul();
+    std::vector<std::string> row;
+    if (!next_row(row)) fail(1, "is empty; the first line must name the columns");
+    table.columns = std::move(row);
+    while (next_row(row)) {
+      if (row.size() != table.columns.size()) {
+        fail(row_line_,
+             fmt::format("{} fields, but {} columns have names", row.size(), table.columns.size()));
+      }
+      table.rows.push_back(std::move(row));
+      table.lines.push_back(row_line_);
+    }
+    return table;
+  }
+
+ private:
+  [[noreturn]] void fail(Index line, const std::string& what) const {
+    throw DataError(fmt::format("{}, line {}: {}", name_, line, what));
+  }
+
+  void check_no_nul() const {
+    const std::size_t at = text_.find('\0');
+    if (at == std::string_view::npos) return;
+    const auto line = 1 + std::count(text_.begin(), text_.begin() + static_cast<Index>(at), '\n');
+    fail(line, "a NUL byte: no CSV text, or UTF-16; save it as UTF-8");
+  }
+
+  bool at_break() const { return text_[at_] == '\n' || text_[at_] == '\r'; }
+
+  void take_break() {
+    if (text_[at_] == '\r' && at_ + 1 < text_.size() && text_[at_ + 1] == '\n') ++at_;
+    ++at_;
+    ++line_;
+  }
+
+  // False at the end of the text.
+  bool next_row(std::vector<std::string>& row) {
+    row.clear();
+    while (at_ < text_.size() && at_break()) take_break();
+    if (at_ == text_.size()) return false;
+    row_line_ = line_;
+    while (true) {
+      if (row.size() == kMaxCsvColumns) {
+        fail(line_, fmt::format("more than {} fields in a row", kMaxCsvColumns));
+      }
+      const bool quoted = at_ < text_.size() && text_[at_] == '"';
+      row.push_back(quoted ? quoted_field() : plain_field());
+      if (at_ == text_.size()) return true;
+      if (at_break()) {
+        take_break();
+        return true;
+      }
+      ++at_;  // the comma
+    }
+  }
+
+  std::string plain_field() {
+    const std::size_t end = std::min(text_.find_first_of(",\r\n", at_), text_.size());
+    std::string field(text_.substr(at_, end - at_));
+    at_ = end;
+    return field;
+  }
+
+  std::string quoted_field() {
+    const Index first_line = line_;
+    std::string field;
+    ++at_;
+    while (true) {
+      const std::size_t end = text_.find_first_of("\"\r\n", at_);
+      if (end == std::string_view::npos) fail(first_line, "a quoted field that does not end");
+      field += text_.substr(at_, end - at_);
+      at_ = end;
+      if (at_break()) {
+        take_break();
+        field += text_.substr(end, at_ - end);
+        continue;
+      }
+      ++at_;
+      if (at_ == text_.size() || text_[at_] == ',' || at_break()) return field;
+      if (text_[at_] != '"') fail(line_, "text after the closing quote of a field");
+      field += '"';
+      ++at_;
+    }
+  }
+
+  std::string_view text_;
+  const std::string& name_;
+  std::size_t at_ = 0;
+  Index line_ = 1, row_line_ = 1;
+};
+
+}  // namespace
+
+Index CsvTable::find(std::string_view column) const {
+  const auto found = std::find(columns.begin(), columns.end(), column);
+  return found == columns.end() ? -1 : found - columns.begin();
+}
+
+CsvTable parse_csv(std::string_view text, const std::string& name) {
+  return Parser(text, name).table();
+}
+
+CsvTable read_csv(const std::filesystem::path& file) {
+  const std::string name = file.string();
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(file, error)) throw DataError(name + ": no such file");
+  const std::uintmax_t size = std::filesystem::file_size(file, error);
+  if (error) throw DataError(name + ": " + error.message());
+  if (size > kMaxCsvBytes) {
+    throw DataError(
+        fmt::format("{}: {} bytes pass the limit of {} for a table", name, size, kMaxCsvBytes));
+  }
+  std::string text(size, '\0');
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream) throw DataError(name + ": cannot be opened; check its permissions");
+  if (!stream.read(text.data(), static_cast<std::streamsize>(size))) {
+    throw DataError(name + ": cannot be read");
+  }
+  return parse_csv(text, name);
+}
+
+std::string csv_field(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return quoted + "\"";
+}
+
+}  // namespace dfengine

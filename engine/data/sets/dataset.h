@@ -1,0 +1,56 @@
+// Labelled pictures, and the order in which an epoch visits them.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/base/shape.h"
+
+namespace dfengine {
+
+// label 1 = fake (the positive class), 0 = real.
+struct Sample {
+  std::string relative;  // to Dataset::root, with '/'; or absolute
+  int label = 0;
+  Index record = -1;  // its place in Dataset::pack
+};
+
+class Pack;
+
+// What becomes of a picture that cannot be read: left out and reported, or the end of the work.
+enum class OnBad { Skip, Fail };
+
+// A picture that cannot be used.
+struct BadFile {
+  std::string split;
+  std::string relative;  // as in Sample
+  std::string reason;
+};
+
+struct Dataset {
+  std::filesystem::path root;
+  std::string split;
+  std::vector<Sample> samples;
+  // What was met beside the samples and could not be listed.
+  std::vector<BadFile> unlisted = {};
+  std::shared_ptr<const Pack> pack = nullptr;  // prepared pictures instead of files (pack.h)
+
+  std::filesystem::path path(const Sample& sample) const { return root / sample.relative; }
+  Index count(int label) const;
+};
+
+// By its extension: jpg, jpeg, png or bmp in any case.
+bool is_picture(const std::filesystem::path& file);
+
+// The visiting order of n samples: 0 .. n-1, or a Fisher-Yates shuffle that depends on seed and
+// epoch alone. Throws UsageError for n < 0 or n > 2^32 - 1.
+std::vector<std::uint32_t> epoch_order(Index n, std::uint64_t seed, std::uint64_t epoch,
+                                       bool shuffle);
+
+// Whether sample `index` is mirrored in this epoch: a fair coin of these three numbers alone.
+bool flip_sample(std::uint64_t seed, std::uint64_t epoch, std::uint32_t index);
+
+}  // namespace dfengine

@@ -1,0 +1,152 @@
+#include "engine/data/sets/split.h"
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <limits>
+#include <new>
+#include <numeric>
+#include <unordered_map>
+
+#include "engine/data/pictures/image.h"
+#include "kernels/base/random.h"
+#include "kernels/base/sha256.h"
+#include "kernels/base/thread_pool.h"
+
+namespace dfengine {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Empty where the file cannot be read or has not that size.
+std::string content_hash(const fs::path& file, std::uintmax_t size) try {
+  if (size > kMaxImageFileBytes) return "";
+  std::ifstream stream(file, std::ios::binary);
+  std::vector<std::byte> bytes(size);
+  stream.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size));
+  return stream ? sha256_hex(bytes) : "";
+} catch (const std::bad_alloc&) {
+  return "";
+}
+
+// Sets of samples that must stay together (union-find with path halving).
+class Together {
+ public:
+  explicit Together(std::size_t n) : parent_(n) { std::iota(parent_.begin(), parent_.end(), 0u); }
+  std::uint32_t find(std::uint32_t i) {
+    while (parent_[i] != i) i = parent_[i] = parent_[parent_[i]];
+    return i;
+  }
+  void join(std::uint32_t a, std::uint32_t b) { parent_[find(a)] = find(b); }
+
+ private:
+  std::vector<std::uint32_t> parent_;
+};
+
+struct Cluster {
+  std::vector<std::uint32_t> members;
+  std::array<Index, 2> count{};  // by label
+  std::uint64_t key = 0;         // random, from the seed and the first path
+};
+
+// FNV-1a, 64 bits: a number for a path that is the same on every machine.
+std::uint64_t path_number(std::string_view path) {
+  std::uint64_t hash = 14695981039346656037u;
+  for (char c : path) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
+  return hash;
+}
+
+std::vector<Cluster> clusters_of(std::span<const Sample> samples, Together& together,
+                                 std::uint64_t seed) {
+  std::vector<Cluster> clusters;
+  std::unordered_map<std::uint32_t, std::size_t> place;
+  for (std::uint32_t i = 0; i < samples.size(); ++i) {
+    const auto [at, is_new] = place.try_emplace(together.find(i), clusters.size());
+    if (is_new) clusters.emplace_back();
+    Cluster& c = clusters[at->second];
+    c.members.push_back(i);
+    ++c.count[samples[i].label == 1];
+  }
+  for (Cluster& c : clusters) {
+    const auto first = std::ranges::min_element(
+        c.members, [&](auto a, auto b) { return samples[a].relative < samples[b].relative; });
+    const auto words = philox(seed, RandomStream::Split, path_number(samples[*first].relative), 0);
+    c.key = std::uint64_t{words[0]} << 32 | words[1];
+  }
+  // Large ones first, while there is room for them everywhere.
+  std::ranges::sort(clusters, [&](const Cluster& a, const Cluster& b) {
+    if (a.members.size() != b.members.size()) return a.members.size() > b.members.size();
+    if (a.key != b.key) return a.key < b.key;
+    return samples[a.members[0]].relative < samples[b.members[0]].relative;
+  });
+  return clusters;
+}
+
+}  // namespace
+
+std::vector<std::uint32_t> first_copies(std::size_t n,
+                                        const std::function<fs::path(std::size_t)>& path,
+                                        int threads) {
+  std::vector<std::uint32_t> first(n);
+  std::iota(first.begin(), first.end(), 0u);
+  std::vector<std::uintmax_t> sizes(n);
+  std::unordered_map<std::uintmax_t, std::uint32_t> of_size;
+  for (std::size_t i = 0; i < n; ++i) {
+    std::error_code error;
+    sizes[i] = fs::is_regular_file(path(i), error) ? fs::file_size(path(i), error) : 0;
+    if (error) sizes[i] = 0;
+    if (sizes[i] > 0) ++of_size[sizes[i]];
+  }
+  std::vector<std::string> hashes(n);
+  ThreadPool pool(threads);
+  parallel_for(pool, static_cast<std::int64_t>(n), [&](std::int64_t index, int) {
+    const auto i = static_cast<std::size_t>(index);
+    if (sizes[i] > 0 && of_size.at(sizes[i]) > 1) hashes[i] = content_hash(path(i), sizes[i]);
+  });
+  std::unordered_map<std::string_view, std::uint32_t> seen;
+  for (std::uint32_t i = 0; i < n; ++i) {
+    if (!hashes[i].empty()) first[i] = seen.try_emplace(hashes[i], i).first->second;
+  }
+  return first;
+}
+
+std::vector<std::uint8_t> split_samples(std::span<const Sample> samples,
+                                        std::span<const std::string> groups,
+                                        std::span<const std::uint32_t> copies,
+                                        std::span<const double> fractions, std::uint64_t seed) {
+  Together together(samples.size());
+  std::unordered_map<std::string_view, std::uint32_t> first_of_group;
+  std::array<double, 2> total{};
+  for (std::uint32_t i = 0; i < samples.size(); ++i) {
+    ++total[samples[i].label == 1];
+    together.join(i, copies[i]);
+    if (groups.empty() || groups[i].empty()) continue;
+    together.join(i, first_of_group.try_emplace(groups[i], i).first->second);
+  }
+  const double whole = std::accumulate(fractions.begin(), fractions.end(), 0.0);
+  // What each part still lacks, by label.
+  std::vector<std::array<double, 2>> lack;
+  for (double f : fractions) lack.push_back({f / whole * total[0], f / whole * total[1]});
+  std::vector<std::uint8_t> part(samples.size());
+  for (const Cluster& c : clusters_of(samples, together, seed)) {
+    std::size_t best = 0;
+    double most = -std::numeric_limits<double>::infinity();
+    for (std::size_t p = 0; p < lack.size(); ++p) {
+      // Relative to the class, so that a rare class counts as much as a common one.
+      double need = 0;
+      for (std::size_t label : {0u, 1u}) {
+        const auto n = static_cast<double>(c.count[label]);
+        if (n > 0) need += n * lack[p][label] / total[label];
+      }
+      if (fractions[p] > 0 && need > most) {
+        most = need;
+        best = p;
+      }
+    }
+    for (std::size_t label : {0u, 1u}) lack[best][label] -= static_cast<double>(c.count[label]);
+    for (std::uint32_t i : c.members) part[i] = static_cast<std::uint8_t>(best);
+  }
+  return part;
+}
+
+}  // namespace dfengine

@@ -1,0 +1,36 @@
+// A model against a labelled split.
+#pragma once
+
+#include <functional>
+
+#include "engine/data/loader.h"
+#include "engine/evaluate/metrics/classification.h"
+#include "engine/evaluate/metrics/threshold.h"
+#include "engine/model/predictor.h"
+
+namespace dfengine {
+
+// In the order of the data set, without the pictures that cannot be read.
+struct Predictions {
+  std::vector<double> logit;
+  std::vector<double> prob;            // of fake, calibrated by the model's temperature
+  std::vector<int> label;              // 1 = fake
+  std::vector<std::uint32_t> index;    // position in the data set
+  std::vector<LeftOut> left_out = {};  // the others
+};
+
+// Logits of n pictures, each the mean over its forms (engine/data/pictures/views.h). images
+// [n, views, size, size, 3], out [n].
+void run_views(Predictor& predictor, const std::uint8_t* images, Index n, Index views, float* out);
+
+// Runs every sample once. done(pictures so far) is called after each batch; false ends the run
+// early, with the pictures until then; may be empty. A picture that cannot be read is left out, or
+// throws, as the loader's options say.
+Predictions predict_split(Predictor& predictor, const Dataset& dataset, Loader& loader,
+                          const std::function<bool(Index)>& done = {});
+
+// Gives the model the temperature that fits these predictions of it best, and the threshold that
+// the rule then chooses (engine/metrics). Throws as fit_temperature does.
+void calibrate(Model& model, const Predictions& predictions, const ThresholdRule& rule);
+
+}  // namespace dfengine

@@ -1,0 +1,68 @@
+// How well probabilities agree with labels at a threshold, by scikit-learn's definitions.
+#pragma once
+
+#include <array>
+#include <span>
+
+#include "engine/evaluate/metrics/curves.h"
+
+namespace dfengine {
+
+// Positive = 1 = fake.
+struct Confusion {
+  Index tn = 0;
+  Index fp = 0;
+  Index fn = 0;
+  Index tp = 0;
+};
+
+struct Metrics {
+  Index n = 0;
+  double threshold = 0;
+  Confusion confusion;
+  // At the threshold. A ratio with a zero denominator is 0.
+  double accuracy = 0;
+  double balanced_accuracy = 0;  // mean recall of the classes that are there
+  double precision = 0;
+  double recall = 0;
+  double specificity = 0;  // recall of the reals
+  double f1 = 0;
+  double mcc = 0;  // Matthews' correlation coefficient
+  // Over all thresholds (engine/evaluate/metrics/curves.h).
+  double roc_auc = 0;
+  double pr_auc = 0;  // average precision
+  double eer = 0;
+  double tpr_at_fpr_10 = 0;  // at 10 % of the reals called fake
+  double tpr_at_fpr_1 = 0;   // at 1 %
+  // Of the probabilities (engine/evaluate/metrics/calibration.h).
+  double log_loss = 0;  // nats, probabilities kept 2^-52 away from 0 and 1
+  double brier = 0;
+  double ece = 0;
+};
+
+// prob [n] = probability of fake; prob >= threshold is called fake. Throws as rank_scores does, and
+// DataError for a probability outside [0, 1].
+Metrics compute_metrics(std::span<const double> prob, std::span<const int> label, double threshold);
+
+// One of the figures of Metrics, for tables and files.
+struct MetricField {
+  const char* key;    // in files
+  const char* title;  // for people
+  double Metrics::*value;
+  bool at_threshold;
+};
+// All of them, in the order in which they are shown.
+std::span<const MetricField> metric_fields();
+
+// scikit-learn's classification_report.
+struct ClassReport {
+  struct Row {
+    double precision = 0, recall = 0, f1 = 0;
+    Index support = 0;
+  };
+  std::array<Row, 2> by_label;  // real, fake
+  Row macro, weighted;          // means over the classes, plain and by support
+};
+ClassReport class_report(const Confusion& confusion);
+
+}  // namespace dfengine

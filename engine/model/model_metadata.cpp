@@ -1,0 +1,185 @@
+#include "engine/model/model_metadata.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <charconv>
+
+#include "engine/data/sets/csv.h"
+#include "kernels/base/error.h"
+
+namespace dfengine {
+namespace {
+
+constexpr const char* kArchitecture = "mobilenet_v2";
+
+// Reads entries one by one and reports the first that makes no sense.
+class Reader {
+ public:
+  Reader(const std::map<std::string, std::string>& entries, const std::string& file)
+      : rest_(entries), file_(file) {}
+
+  [[noreturn]] void fail(const std::string& key, const std::string& value,
+                         const std::string& wanted) const {
+    throw ModelFileError(fmt::format("{}: metadata '{}' is '{}', not {}", file_, key,
+                                     weights::printable(value), wanted));
+  }
+
+  bool text(const std::string& key, std::string& out) {
+    const auto found = rest_.find(key);
+    if (found == rest_.end()) return false;
+    out = found->second;
+    rest_.erase(found);
+    return true;
+  }
+
+  template <class Number>
+  bool number(const std::string& key, Number& out) {
+    std::string value;
+    if (!text(key, value)) return false;
+    if (!parse(value, out)) fail(key, value, "a number");
+    return true;
+  }
+
+  void numbers(const std::string& key, std::array<double, 3>& out) {
+    std::string value;
+    if (!text(key, value)) return;
+    const std::vector<std::string> parts = split(value);
+    if (parts.size() != out.size()) fail(key, value, "three numbers separated by commas");
+    for (std::size_t i = 0; i < out.size(); ++i)
+      if (!parse(parts[i], out[i])) fail(key, value, "three numbers separated by commas");
+  }
+
+  // One of a list of names; its position.
+  template <class Enum>
+  bool choice(const std::string& key, std::initializer_list<std::pair<const char*, Enum>> names,
+              Enum& out) {
+    std::string value;
+    if (!text(key, value)) return false;
+    std::string wanted = "one of";
+    for (const auto& [name, result] : names) {
+      if (value == name) {
+        out = result;
+        return true;
+      }
+      wanted += std::string(" ") + name;
+    }
+    fail(key, value, wanted);
+  }
+
+  void list(const std::string& key, std::vector<std::string>& out) {
+    std::string value;
+    if (!text(key, value) || value.empty()) return;
+    try {
+      out = parse_csv(value, key).columns;  // one line of it
+    } catch (const DataError&) {
+      fail(key, value, "names separated by commas, quoted as in CSV where they hold one");
+    }
+  }
+
+  std::map<std::string, std::string> rest() { return std::move(rest_); }
+
+ private:
+  template <class Number>
+  static bool parse(std::string_view s, Number& out) {
+    const auto [end, error] = std::from_chars(s.data(), s.data() + s.size(), out);
+    return error == std::errc() && end == s.data() + s.size();
+  }
+
+  static std::vector<std::string> split(const std::string& s) {
+    std::vector<std::string> parts;
+    std::size_t begin = 0;
+    while (begin <= s.size() && !s.empty()) {
+      const std::size_t end = std::min(s.find(',', begin), s.size());
+      parts.push_back(s.substr(begin, end - begin));
+      begin = end + 1;
+    }
+    return parts;
+  }
+
+  std::map<std::string, std::string> rest_;
+  const std::string& file_;
+};
+
+constexpr std::initializer_list<std::pair<const char*, Padding>> kPaddings = {
+    {"torch", Padding::Torch}, {"tf_same", Padding::TfSame}};
+constexpr std::initializer_list<std::pair<const char*, Head>> kHeads = {
+    {"none", Head::None}, {"detector", Head::Detector}, {"classifier", Head::Classifier}};
+constexpr std::initializer_list<std::pair<const char*, Crop>> kCrops = {{"none", Crop::None},
+                                                                        {"center", Crop::Center}};
+
+constexpr std::initializer_list<std::pair<const char*, ResizeRule>> kResizeRules = {
+    {"bilinear_antialias", ResizeRule::Bilinear},
+    {"bicubic_antialias", ResizeRule::Bicubic},
+    {"nearest", ResizeRule::Nearest}};
+
+template <class Enum>
+std::string name_of(std::initializer_list<std::pair<const char*, Enum>> names, Enum value) {
+  for (const auto& [name, result] : names)
+    if (result == value) return name;
+  return "";
+}
+
+}  // namespace
+
+ModelMetadata read_metadata(const std::map<std::string, std::string>& entries,
+                            const std::string& name_for_errors) {
+  Reader read(entries, name_for_errors);
+  ModelMetadata m;
+  std::string arch;
+  if (read.text("arch", arch) && arch != kArchitecture) read.fail("arch", arch, kArchitecture);
+  m.has_width = read.number("width_mult", m.config.width);
+  read.number("input_size", m.config.input_size);
+  read.number("bn_eps", m.config.bn_eps);
+  read.number("bn_momentum", m.config.bn_momentum);
+  read.choice("pad_mode", kPaddings, m.config.padding);
+  read.numbers("mean", m.config.mean);
+  read.numbers("std", m.config.std_dev);
+  m.has_head = read.choice("head", kHeads, m.config.head);
+  read.number("dropout", m.config.dropout);
+  read.choice("crop", kCrops, m.crop);
+  read.list("classes", m.classes);
+  read.text("positive_class", m.positive_class);
+  read.number("temperature", m.temperature);
+  read.number("threshold", m.threshold);
+  read.choice("resize", kResizeRules, m.resize);
+  std::string format;
+  read.text("format", format);
+  m.notes = read.rest();
+  try {
+    m.config.validate();
+  } catch (const UsageError& e) {
+    throw ModelFileError(name_for_errors + ": " + e.what());
+  }
+  return m;
+}
+
+std::map<std::string, std::string> write_metadata(const Model& model) {
+  const MobileNetV2Config& c = model.config;
+  std::map<std::string, std::string> m = model.notes;
+  m["format"] = "pt";  // tensors are in PyTorch's layout
+  m["engine_version"] = DFENGINE_VERSION;
+  m["arch"] = kArchitecture;
+  m["width_mult"] = fmt::format("{}", c.width);
+  m["input_size"] = fmt::format("{}", c.input_size);
+  m["bn_eps"] = fmt::format("{}", c.bn_eps);
+  m["bn_momentum"] = fmt::format("{}", c.bn_momentum);
+  m["pad_mode"] = name_of(kPaddings, c.padding);
+  m["mean"] = fmt::format("{}", fmt::join(c.mean, ","));
+  m["std"] = fmt::format("{}", fmt::join(c.std_dev, ","));
+  m["head"] = name_of(kHeads, c.head);
+  m["dropout"] = fmt::format("{}", c.dropout);
+  m["resize"] = name_of(kResizeRules, model.resize);
+  m["crop"] = name_of(kCrops, model.crop);
+  if (!model.classes.empty()) {
+    std::vector<std::string> names;
+    for (const std::string& name : model.classes) names.push_back(csv_field(name));
+    m["classes"] = fmt::format("{}", fmt::join(names, ","));
+    m["positive_class"] = model.positive_class;
+    m["temperature"] = fmt::format("{}", model.temperature);
+    m["threshold"] = fmt::format("{}", model.threshold);
+  }
+  return m;
+}
+
+}  // namespace dfengine

@@ -1,0 +1,105 @@
+#include "engine/runtime/finite_check.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "kernels/base/error.h"
+
+namespace dfengine {
+namespace {
+
+template <class T>
+float value_at(const std::byte* bytes, Index i) {
+  T value;
+  std::memcpy(&value, bytes + i * Index{sizeof(T)}, sizeof(T));
+  if constexpr (std::is_same_v<T, Half>) {
+    return f16_to_float(value.bits);
+  } else if constexpr (std::is_same_v<T, BFloat16>) {
+    return bf16_to_float(value.bits);
+  } else {
+    return static_cast<float>(value);
+  }
+}
+
+// Position of the first value that is not finite, -1: there is none.
+template <class T>
+Index first_bad(std::span<const std::byte> bytes) {
+  const Index count = std::ssize(bytes) / Index{sizeof(T)};
+  for (Index i = 0; i < count; ++i)
+    if (!std::isfinite(value_at<T>(bytes.data(), i))) return i;
+  return -1;
+}
+
+Index first_bad(Element element, std::span<const std::byte> bytes) {
+  switch (element) {
+    case Element::U8:
+      return -1;
+    case Element::F16:
+      return first_bad<Half>(bytes);
+    case Element::BF16:
+      return first_bad<BFloat16>(bytes);
+    case Element::F32:
+      return first_bad<float>(bytes);
+    case Element::F64:
+      break;
+  }
+  return first_bad<double>(bytes);
+}
+
+class Check {
+ public:
+  Check(const BoundStep& step, const Fetch& fetch) : step_(step), fetch_(fetch) {}
+
+  void tensor(const void* memory, const Spec& spec, const std::string& what) const {
+    if (memory == nullptr) return;
+    const Index bad = first_bad(spec.element, fetch_(memory, spec.bytes()));
+    if (bad < 0) return;
+    const Shape& s = spec.shape;
+    fail(what + " " + to_string(s) + " is not finite at [" +
+         std::to_string(bad / (s.h * s.w * s.c)) + ", " + std::to_string(bad / (s.w * s.c) % s.h) +
+         ", " + std::to_string(bad / s.c % s.w) + ", " + std::to_string(bad % s.c) + "]");
+  }
+
+  void vector(const void* memory, Element element, Index count, const std::string& what) const {
+    if (memory == nullptr) return;
+    const Index bad = first_bad(element, fetch_(memory, count * element_size(element)));
+    if (bad >= 0) fail(what + " is not finite at value " + std::to_string(bad));
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& what) const {
+    throw Error("layer " + step_.layer->name() + " (" + step_.layer->kind() + "), " +
+                (step_.kind == StepKind::Forward ? "forward" : "backward") + ": " + what +
+                "; all that it read was finite" +
+                (step_.io.norm.present() ? ", before the batch norm that it applied" : "") +
+                ". Try a smaller --lr, or --precision bf16 or fp32 where this was fp16");
+  }
+
+  const BoundStep& step_;
+  const Fetch& fetch_;
+};
+
+}  // namespace
+
+void require_finite(const BoundStep& step, bool gradients, const Fetch& fetch) {
+  const Check check(step, fetch);
+  const LayerIo& io = step.io;
+  if (step.kind == StepKind::Forward) {
+    if (io.y != nullptr) return check.tensor(io.y, io.out, "its output");
+    const NormOnLoad deferred = step.layer->norm_on_load(io.saved);
+    check.vector(deferred.scale, Element::F32, io.out.shape.c, "its scale");
+    check.vector(deferred.shift, Element::F32, io.out.shape.c, "its shift");
+    return;
+  }
+  if (!gradients) return;
+  for (std::size_t k = 0; k < io.in.size(); ++k)
+    check.tensor(io.dx[k], io.in[k], "the gradient of input " + std::to_string(k));
+  const std::vector<ParamSpec> params = step.layer->params();
+  // Parameters are float on devices.
+  const Element element = io.out.element == Element::F64 ? Element::F64 : Element::F32;
+  for (std::size_t k = 0; k < params.size() && k < io.dparams.size(); ++k)
+    if (is_learned(params[k].role))
+      check.vector(io.dparams[k], element, params[k].count(), "the gradient of " + params[k].name);
+}
+
+}  // namespace dfengine

@@ -1,0 +1,24 @@
+// Several detectors on the same rows, side by side.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/evaluate/metrics/classification.h"
+
+namespace dfengine {
+
+struct ComparisonRow {
+  std::string name;
+  Metrics metrics;
+};
+
+// A row with its figures from probabilities [n] of fake and labels [n].
+ComparisonRow compare(const std::string& name, const std::vector<double>& prob,
+                      const std::vector<int>& label, double threshold);
+
+// accuracy, precision, recall, F1 and ROC-AUC of each, for people and for files.
+std::string comparison_text(const std::vector<ComparisonRow>& rows);
+std::string comparison_csv(const std::vector<ComparisonRow>& rows);
+
+}  // namespace dfengine

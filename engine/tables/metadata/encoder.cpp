@@ -1,0 +1,239 @@
+#include "engine/tables/metadata/encoder.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <map>
+#include <numbers>
+#include <set>
+
+#include "engine/tables/metadata/values.h"
+#include "kernels/base/error.h"
+
+namespace dfengine {
+namespace {
+
+constexpr const char* kTypeNames[] = {"constant", "numeric", "timestamp", "categorical", "text"};
+constexpr std::array<const char*, 7> kTimeParts = {
+    "year", "month sin", "month cos", "weekday sin", "weekday cos", "hour sin", "hour cos"};
+constexpr std::array<const char*, 2> kTextParts = {"length", "digits"};
+constexpr double kFarthest = 10;        // standard deviations
+constexpr double kFrequentWord = 0.05;  // share of the rows
+constexpr std::size_t kFewLevels = 20;
+
+std::vector<double> time_parts(const Timestamp& t) {
+  std::vector<double> parts = {static_cast<double>(t.year)};
+  const auto circle = [&](double turn) {
+    parts.push_back(std::sin(2 * std::numbers::pi * turn));
+    parts.push_back(std::cos(2 * std::numbers::pi * turn));
+  };
+  circle((t.month - 1) / 12.0);
+  circle(t.weekday() / 7.0);
+  circle((t.hour + t.minute / 60.0) / 24.0);
+  return parts;
+}
+
+std::vector<double> text_parts(std::string_view text) {
+  const auto digits = std::ranges::count_if(text, [](char c) { return c >= '0' && c <= '9'; });
+  return {static_cast<double>(text.size()),
+          text.empty() ? 0.0 : static_cast<double>(digits) / static_cast<double>(text.size())};
+}
+
+// The numbers to standardise that a value stands for; empty where it is missing or not of the type.
+std::vector<double> parts_of(ColumnType type, std::string_view value) {
+  if (is_missing(value)) return {};
+  switch (type) {
+    case ColumnType::Numeric: {
+      const auto number = parse_number(value);
+      return number ? std::vector{*number} : std::vector<double>{};
+    }
+    case ColumnType::Timestamp: {
+      const auto time = parse_timestamp(value);
+      return time ? time_parts(*time) : std::vector<double>{};
+    }
+    case ColumnType::Text:
+      return text_parts(value);
+    default:
+      return {};
+  }
+}
+
+std::vector<std::string> part_names(ColumnType type) {
+  if (type == ColumnType::Timestamp) return {kTimeParts.begin(), kTimeParts.end()};
+  if (type == ColumnType::Text) return {kTextParts.begin(), kTextParts.end()};
+  if (type == ColumnType::Numeric) return {""};
+  return {};
+}
+
+ColumnType infer_type(const std::vector<std::string_view>& values) {
+  std::set<std::string_view> distinct;
+  std::size_t present = 0, numbers = 0, times = 0;
+  for (std::string_view raw : values) {
+    const std::string_view value = trimmed(raw);
+    if (is_missing(value)) {
+      distinct.insert("");
+      continue;
+    }
+    ++present;
+    distinct.insert(value);
+    numbers += parse_number(value).has_value();
+    times += parse_timestamp(value).has_value();
+  }
+  if (distinct.size() < 2) return ColumnType::Constant;
+  if (numbers == present) return ColumnType::Numeric;
+  if (times == present) return ColumnType::Timestamp;
+  const bool few = distinct.size() <= kFewLevels || distinct.size() * 2 <= values.size();
+  return few ? ColumnType::Categorical : ColumnType::Text;
+}
+
+void fit_parts(ColumnEncoding& c, const std::vector<std::string_view>& values) {
+  const std::size_t width = part_names(c.type).size();
+  if (width == 0) return;
+  std::vector<std::vector<double>> rows;
+  for (std::string_view raw : values) {
+    rows.push_back(parts_of(c.type, trimmed(raw)));
+    if (rows.back().empty()) {
+      c.missing = true;
+      rows.pop_back();
+    }
+  }
+  const auto n = static_cast<double>(rows.size());
+  c.mean.assign(width, 0);
+  c.std_dev.assign(width, 0);
+  // Divided before they are added: the sum of the greatest numbers stays finite.
+  for (const auto& row : rows)
+    for (std::size_t j = 0; j < width; ++j) c.mean[j] += row[j] / n;
+  for (const auto& row : rows)
+    for (std::size_t j = 0; j < width; ++j)
+      c.std_dev[j] = std::hypot(c.std_dev[j], (row[j] - c.mean[j]) / std::sqrt(n));
+  for (double& s : c.std_dev)
+    if (!(s > 0 && std::isfinite(s))) s = 1;
+}
+
+// Those that enough rows have, most frequent first; ties by name, so that order never varies.
+std::vector<std::string> frequent(const std::map<std::string, Index>& counts, double least,
+                                  bool& others) {
+  std::vector<std::pair<std::string, Index>> all(counts.begin(), counts.end());
+  std::ranges::stable_sort(all, [](const auto& a, const auto& b) { return a.second > b.second; });
+  std::vector<std::string> kept;
+  for (const auto& [text, count] : all)
+    if (static_cast<double>(count) >= least && kept.size() < kMaxLevels) kept.push_back(text);
+  others = kept.size() < all.size();
+  return kept;
+}
+
+std::string level_of(std::string_view raw) {
+  const std::string_view value = trimmed(raw);
+  return is_missing(value) ? std::string() : std::string(value);
+}
+
+void fit_levels(ColumnEncoding& c, const std::vector<std::string_view>& values) {
+  const auto rows = static_cast<double>(values.size());
+  std::map<std::string, Index> counts;
+  bool others = false;
+  if (c.type == ColumnType::Categorical) {
+    for (std::string_view raw : values) ++counts[level_of(raw)];
+    c.levels = frequent(counts, std::max(2.0, kRareShare * rows), c.rare);
+  } else if (c.type == ColumnType::Text) {
+    for (std::string_view raw : values) {
+      const auto all = words(raw);
+      for (const std::string& word : std::set<std::string>(all.begin(), all.end())) ++counts[word];
+    }
+    std::erase_if(counts, [&](const auto& word) { return word.second == std::ssize(values); });
+    c.levels = frequent(counts, std::max(2.0, kFrequentWord * rows), others);
+  }
+}
+
+void encode_value(const ColumnEncoding& c, std::string_view raw, std::vector<double>& out) {
+  const std::string_view value = trimmed(raw);
+  const std::vector<double> parts = parts_of(c.type, value);
+  for (std::size_t j = 0; j < c.mean.size(); ++j)
+    out.push_back(parts.empty()
+                      ? 0.0
+                      : std::clamp((parts[j] - c.mean[j]) / c.std_dev[j], -kFarthest, kFarthest));
+  if (c.type == ColumnType::Categorical) {
+    const auto found = std::ranges::find(c.levels, level_of(raw));
+    for (auto level = c.levels.begin(); level != c.levels.end(); ++level)
+      out.push_back(level == found ? 1.0 : 0.0);
+    if (c.rare) out.push_back(found == c.levels.end() ? 1.0 : 0.0);
+  } else if (c.type == ColumnType::Text) {
+    const auto all = words(value);
+    for (const std::string& word : c.levels)
+      out.push_back(std::ranges::find(all, word) != all.end() ? 1.0 : 0.0);
+  }
+  if (c.missing) out.push_back(parts.empty() ? 1.0 : 0.0);
+}
+
+Index find_column(const CsvTable& table, const std::string& column, const std::string& name) {
+  const Index found = table.find(column);
+  if (found < 0) throw DataError(fmt::format("{}: there is no column '{}'", name, column));
+  return found;
+}
+
+}  // namespace
+
+const char* to_string(ColumnType type) {
+  return kTypeNames[static_cast<std::size_t>(type)];
+}
+
+Index ColumnEncoding::features() const {
+  return std::ssize(mean) + std::ssize(levels) + (rare ? 1 : 0) + (missing ? 1 : 0);
+}
+
+ColumnEncoding fit_column(const std::string& name, const std::vector<std::string_view>& values) {
+  ColumnEncoding c;
+  c.name = name;
+  c.type = infer_type(values);
+  fit_parts(c, values);
+  fit_levels(c, values);
+  return c;
+}
+
+std::vector<std::string_view> column_values(const CsvTable& table, Index column) {
+  std::vector<std::string_view> values;
+  for (const auto& row : table.rows) values.push_back(row[static_cast<std::size_t>(column)]);
+  return values;
+}
+
+Index Encoder::features() const {
+  Index sum = 0;
+  for (const ColumnEncoding& c : columns) sum += c.features();
+  return sum;
+}
+
+std::vector<std::string> Encoder::feature_names() const {
+  std::vector<std::string> names;
+  for (const ColumnEncoding& c : columns) {
+    for (const std::string& part : part_names(c.type))
+      names.push_back(part.empty() ? c.name : c.name + ":" + part);
+    for (const std::string& level : c.levels)
+      names.push_back(c.name + (c.type == ColumnType::Text ? "~" : "=") + level);
+    if (c.rare) names.push_back(c.name + "=(rare)");
+    if (c.missing) names.push_back(c.name + ":missing");
+  }
+  return names;
+}
+
+Matrix Encoder::encode(const CsvTable& table, const std::string& name) const {
+  std::vector<std::size_t> from;
+  for (const ColumnEncoding& c : columns)
+    from.push_back(static_cast<std::size_t>(find_column(table, c.name, name)));
+  Matrix x{std::ssize(table.rows), features(), {}};
+  x.values.reserve(static_cast<std::size_t>(x.rows * x.cols));
+  for (const auto& row : table.rows)
+    for (std::size_t k = 0; k < columns.size(); ++k)
+      encode_value(columns[k], row[from[k]], x.values);
+  return x;
+}
+
+Encoder fit_encoder(const CsvTable& table, const std::vector<std::string>& columns,
+                    const std::string& name) {
+  Encoder e;
+  for (const std::string& column : columns)
+    e.columns.push_back(fit_column(column, column_values(table, find_column(table, column, name))));
+  return e;
+}
+
+}  // namespace dfengine

@@ -1,0 +1,58 @@
+// A table whose rows are pictures with known labels, and the columns of it that give the label
+// away.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "engine/data/sets/csv.h"
+#include "engine/tables/metadata/encoder.h"
+
+namespace dfengine {
+
+struct LabelledTable {
+  std::string name;  // for errors
+  CsvTable table;
+  std::vector<int> label;  // [rows] 1 = fake
+};
+
+// Reads the labels of a table as table_labels does (engine/data/sets/csv_source.h), and throws what it
+// throws; DataError also for a table without rows.
+LabelledTable read_labelled_csv(const std::filesystem::path& file,
+                                const std::string& label_positive);
+LabelledTable label_table(CsvTable table, const std::string& label_positive,
+                          const std::string& name);
+
+// A lone column that ranks the classes this well tells how the set was put together rather than how
+// a picture was made.
+inline constexpr double kLeakAuc = 0.95;
+
+// The column that holds the answer: never a feature.
+inline constexpr const char* kLabelColumn = "label";
+
+struct ColumnVerdict {
+  enum class Kind { Used, Constant, Leak, Excluded };
+
+  std::string name;
+  ColumnType type = ColumnType::Constant;
+  // ROC-AUC of a logistic regression on this column alone, each row scored by a fit on the other
+  // four fifths. NaN for a column of one value.
+  double auc = 0;
+  Kind kind = Kind::Used;
+  std::string reason;  // for people, unless used
+};
+
+// Judges every column but "label". A leak is a column named like a label, one that counts the rows,
+// one that reaches kLeakAuc, or a text that differs in nearly every row (an id, a path). Numbers
+// are judged with their tenths as well, so that a class in the middle shows. Of more than 20,000
+// rows every k-th is looked at. Repeatable. Throws as fit_logistic.
+std::vector<ColumnVerdict> judge_columns(const LabelledTable& data);
+
+// The names of the columns to use: all that `verdicts` call used, with leaks too where
+// `keep_leaks`; never those in `exclude`, whose verdicts become Excluded. Throws UsageError for a
+// name in `exclude` that is no column.
+std::vector<std::string> choose_columns(std::vector<ColumnVerdict>& verdicts,
+                                        const std::vector<std::string>& exclude, bool keep_leaks);
+
+}  // namespace dfengine

@@ -1,0 +1,79 @@
+// Detectors that read a table: from its columns alone, together with the image model's score, or in
+// front of the image model.
+#pragma once
+
+#include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+
+#include "engine/tables/metadata/encoder.h"
+#include "engine/tables/metadata/logistic.h"
+
+namespace dfengine {
+
+// Logistic regression on the columns of a table.
+struct MetadataModel {
+  Encoder encoder;
+  LogisticRegression regression;
+  bool file_properties = false;  // the table needs append_file_properties
+  std::string trained_on;        // digest() of the table it was fitted on
+
+  // Logit of fake for each row. Throws DataError for a table without a column it needs.
+  std::vector<double> logits(const CsvTable& table, const std::string& name) const;
+};
+
+MetadataModel fit_metadata(const CsvTable& table, const std::vector<int>& label,
+                           const std::vector<std::string>& columns, const std::string& name);
+
+// SHA-256 over a table's fields: tells whether two commands saw the same rows.
+std::string digest(const CsvTable& table);
+
+// The image model's calibrated logit and the columns, added: image_weight * image + metadata.
+struct HybridModel {
+  double image_weight = 1;
+  MetadataModel metadata;
+
+  // Without: the image's score, unchanged.
+  bool uses_metadata() const { return !metadata.encoder.columns.empty(); }
+  // image_logit [rows]. Throws ShapeError when the sizes differ, else as MetadataModel::logits.
+  std::vector<double> logits(const std::vector<double>& image_logit, const CsvTable& table,
+                             const std::string& name) const;
+};
+
+// What metadata decides before the image model is asked: at or below `real_below` (probability of
+// fake) a row is called real, at or above `fake_above` fake. Absent: that side decides nothing.
+struct Cascade {
+  MetadataModel metadata;
+  std::optional<double> real_below, fake_above;
+  double max_error = 0;   // the budget the thresholds were chosen for
+  double confidence = 0;  // with which it holds
+
+  // 0 real, 1 fake, -1 undecided.
+  int decide(double prob) const;
+};
+
+// The two as they travel among a model file's entries, "metadata.hybrid" and "metadata.cascade".
+struct TableModels {
+  std::optional<HybridModel> hybrid;
+  std::optional<Cascade> cascade;
+
+  // Whether the table needs append_file_properties.
+  bool file_properties() const {
+    return (hybrid && hybrid->metadata.file_properties) ||
+           (cascade && cascade->metadata.file_properties);
+  }
+};
+inline constexpr const char* kHybridEntry = "metadata.hybrid";
+inline constexpr const char* kCascadeEntry = "metadata.cascade";
+// Throws ModelFileError naming file and entry for one that dfengine did not write.
+TableModels read_table_models(const std::map<std::string, std::string>& notes,
+                              const std::string& name_for_errors);
+std::string to_note(const HybridModel& hybrid);
+std::string to_note(const Cascade& cascade);
+
+// A file of a metadata model alone (JSON). Atomic; the reader throws ModelFileError.
+void save_metadata_model(const std::filesystem::path& file, const MetadataModel& model);
+MetadataModel load_metadata_model(const std::filesystem::path& file);
+
+}  // namespace dfengine

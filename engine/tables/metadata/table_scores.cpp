@@ -1,0 +1,134 @@
+#include "engine/tables/metadata/table_scores.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/evaluate/evaluate.h"
+#include "kernels/base/error.h"
+#include "kernels/base/sigmoid.h"
+
+namespace dfengine {
+namespace {
+
+constexpr const char* kPathColumn = "path";
+
+// Some rows of a table.
+CsvTable part_of(const CsvTable& table, const std::vector<std::size_t>& rows) {
+  CsvTable part{table.columns, {}, {}};
+  for (std::size_t i : rows) {
+    part.rows.push_back(table.rows[i]);
+    part.lines.push_back(table.lines[i]);
+  }
+  return part;
+}
+
+// Logits as image_logits gives them; with OnBad::Skip of the pictures that can be read.
+Predictions run_image_model(Model& model, ThreadPool& pool, const Dataset& pictures, OnBad on_bad,
+                            const std::function<void(Index)>& done) {
+  if (pictures.samples.empty()) return {};
+  Predictor predictor(model, pool, Predictor::Output::Logits);
+  LoaderOptions options;
+  static_cast<Preparation&>(options) = model.preparation();
+  options.threads = pool.size();
+  options.cache_bytes = 0;
+  options.on_bad = on_bad;
+  Loader loader(pictures, options);
+  Predictions p = predict_split(predictor, pictures, loader, [&](Index seen) {
+    if (done) done(seen);
+    return true;
+  });
+  for (double& z : p.logit) {
+    if (std::isnan(z))
+      throw ModelFileError("the image model's output is not a number: its weights are damaged");
+    z /= model.temperature;
+  }
+  return p;
+}
+
+}  // namespace
+
+Dataset table_pictures(const CsvTable& table, const std::filesystem::path& root,
+                       const std::string& name) {
+  const Index column = table.find(kPathColumn);
+  if (column < 0) throw DataError(name + ": no column 'path' says where the pictures are");
+  Dataset pictures;
+  pictures.root = root;
+  for (std::string_view path : column_values(table, column))
+    pictures.samples.push_back({std::string(path), 0});
+  return pictures;
+}
+
+std::vector<double> image_logits(Model& model, ThreadPool& pool, const Dataset& pictures,
+                                 const std::function<void(Index)>& done) {
+  return run_image_model(model, pool, pictures, OnBad::Fail, done).logit;
+}
+
+std::vector<double> to_probabilities(const std::vector<double>& logits) {
+  std::vector<double> prob;
+  for (double z : logits) prob.push_back(sigmoid(z));
+  return prob;
+}
+
+PictureDetector::PictureDetector(Model& image_model, const std::optional<HybridModel>& stacked)
+    : model(image_model), hybrid(stacked && stacked->uses_metadata() ? &*stacked : nullptr) {}
+
+std::vector<double> PictureDetector::probabilities(ThreadPool& pool, const CsvTable& table,
+                                                   const std::filesystem::path& root,
+                                                   const std::string& name,
+                                                   const std::function<void(Index)>& done) const {
+  return probabilities(image_logits(model, pool, table_pictures(table, root, name), done), table,
+                       name);
+}
+
+std::vector<double> PictureDetector::probabilities(std::vector<double> image_logits,
+                                                   const CsvTable& table,
+                                                   const std::string& name) const {
+  if (hybrid == nullptr) return to_probabilities(image_logits);
+  return to_probabilities(hybrid->logits(image_logits, table, name));
+}
+
+std::vector<double> around_half(const std::vector<double>& prob, double threshold) {
+  const auto logit = [](double p) {
+    constexpr double kNearest = 1e-12;  // to 0 and 1: the difference below stays a number
+    p = std::clamp(p, kNearest, 1 - kNearest);
+    return std::log(p) - std::log1p(-p);
+  };
+  std::vector<double> moved;
+  for (double p : prob) moved.push_back(sigmoid(logit(p) - logit(threshold)));
+  return moved;
+}
+
+const char* to_string(TableScore::Source source) {
+  constexpr const char* kNames[] = {"metadata", "image", "hybrid"};
+  return kNames[static_cast<std::size_t>(source)];
+}
+
+std::vector<TableScore> score_table(Model& model, const TableModels& detectors, ThreadPool& pool,
+                                    const CsvTable& table, const std::filesystem::path& root,
+                                    const std::string& name,
+                                    const std::function<void(Index)>& done) {
+  using Source = TableScore::Source;
+  std::vector<TableScore> scores(table.rows.size());
+  std::vector<std::size_t> open;
+  std::vector<double> first(scores.size());
+  if (detectors.cascade) first = to_probabilities(detectors.cascade->metadata.logits(table, name));
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    const int verdict = detectors.cascade ? detectors.cascade->decide(first[i]) : -1;
+    scores[i] = {first[i], verdict, Source::Metadata};
+    if (verdict < 0) open.push_back(i);
+  }
+  const PictureDetector detector(model, detectors.hybrid);
+  const Predictions pictures = run_image_model(
+      model, pool, table_pictures(part_of(table, open), root, name), OnBad::Skip, done);
+  const Source source = detector.hybrid != nullptr ? Source::Hybrid : Source::Image;
+  std::vector<std::size_t> read;
+  for (std::uint32_t k : pictures.index) read.push_back(open[k]);
+  const auto prob = detector.probabilities(pictures.logit, part_of(table, read), name);
+  for (std::size_t k = 0; k < read.size(); ++k)
+    scores[read[k]] = {prob[k], prob[k] >= detector.threshold() ? 1 : 0, source};
+  for (const LeftOut& bad : pictures.left_out)
+    scores[open[bad.index]] = {0, -1, source, bad.reason};
+  return scores;
+}
+
+}  // namespace dfengine

@@ -1,0 +1,73 @@
+// What the detectors of a model file say about the pictures of a table.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/data/sets/dataset.h"
+#include "engine/model/model.h"
+#include "engine/tables/metadata/metadata_model.h"
+#include "kernels/base/thread_pool.h"
+
+namespace dfengine {
+
+// Column "path" as samples under root, in the table's order; their labels are 0. Throws DataError
+// naming `name` where the column is absent.
+Dataset table_pictures(const CsvTable& table, const std::filesystem::path& root,
+                       const std::string& name);
+
+// The image model's logits [samples], divided by its temperature, in the data set's order.
+// done(pictures so far) is called after each batch; may be empty. Throws DataError naming a picture
+// that cannot be read, ModelFileError for an output that is not a number.
+std::vector<double> image_logits(Model& model, ThreadPool& pool, const Dataset& pictures,
+                                 const std::function<void(Index)>& done = {});
+
+// sigmoid of each.
+std::vector<double> to_probabilities(const std::vector<double>& logits);
+
+// What is asked where metadata does not decide: the hybrid where there is one that uses metadata,
+// else the image model.
+struct PictureDetector {
+  Model& model;
+  const HybridModel* hybrid = nullptr;  // null: the image model
+
+  PictureDetector(Model& model, const std::optional<HybridModel>& hybrid);
+  // Probabilities of fake for a table's rows with these image logits. Throws as
+  // HybridModel::logits.
+  std::vector<double> probabilities(std::vector<double> image_logits, const CsvTable& table,
+                                    const std::string& name) const;
+  // The same of rows whose pictures lie under root. Throws as image_logits, too.
+  std::vector<double> probabilities(ThreadPool& pool, const CsvTable& table,
+                                    const std::filesystem::path& root, const std::string& name,
+                                    const std::function<void(Index)>& done = {}) const;
+  // From which a row is called fake: .5 for the hybrid, else the model's own.
+  double threshold() const { return hybrid != nullptr ? 0.5 : model.threshold; }
+};
+
+// Probabilities moved so that .5 means what `threshold` meant: sigmoid(logit(p) -
+// logit(threshold)).
+std::vector<double> around_half(const std::vector<double>& prob, double threshold);
+
+// One row's answer: probability of fake, 0 or 1, and what gave it; or why there is none, where the
+// row's picture was asked for and cannot be read.
+struct TableScore {
+  enum class Source { Metadata, Image, Hybrid };
+
+  double prob = 0;
+  int verdict = 0;
+  Source source = Source::Image;
+  std::string error = {};  // "": answered
+};
+const char* to_string(TableScore::Source source);
+
+// Each row of a table by a model file's detectors: the cascade's metadata where it decides, else,
+// for those rows' pictures alone, the PictureDetector. Throws what these throw, but for pictures
+// that cannot be read.
+std::vector<TableScore> score_table(Model& model, const TableModels& detectors, ThreadPool& pool,
+                                    const CsvTable& table, const std::filesystem::path& root,
+                                    const std::string& name,
+                                    const std::function<void(Index)>& done = {});
+
+}  // namespace dfengine

@@ -1,0 +1,77 @@
+#include "engine/tables/metadata/training_pictures.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "engine/tables/metadata/table_scores.h"
+#include "kernels/base/error.h"
+
+namespace dfengine {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path resolved(const fs::path& path) {
+  std::error_code error;
+  const fs::path out = fs::weakly_canonical(path, error);
+  return error ? path.lexically_normal() : out;
+}
+
+// One of the first three folders below `root` is "train".
+bool in_training_folder(const fs::path& file, const fs::path& root) {
+  constexpr int kDeepest = 3;
+  int depth = 0;
+  for (const fs::path& part : resolved(file).lexically_relative(root)) {
+    if (part == ".." || ++depth > kDeepest) return false;
+    if (part == "train") return true;
+  }
+  return false;
+}
+
+std::string text_at(const nlohmann::json& args, const char* key) {
+  const auto found = args.find(key);
+  return found != args.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+// The pictures of a training table; empty where it is gone.
+std::set<fs::path> table_paths(const fs::path& csv, const fs::path& root) {
+  std::set<fs::path> paths;
+  try {
+    const Dataset pictures = table_pictures(read_csv(csv), root, csv.string());
+    for (const Sample& s : pictures.samples) paths.insert(resolved(pictures.path(s)));
+  } catch (const DataError&) {
+  }
+  return paths;
+}
+
+}  // namespace
+
+void refuse_training_pictures(const Model& model, const std::vector<fs::path>& pictures,
+                              const std::string& name) {
+  const auto note = model.notes.find("train_args");
+  if (note == model.notes.end()) return;
+  const nlohmann::json args = nlohmann::json::parse(note->second, nullptr, false);
+  if (!args.is_object()) return;
+  const fs::path data = text_at(args, "data"), csv = text_at(args, "csv");
+  if (data.empty() && csv.empty()) return;
+  std::function<bool(const fs::path&)> seen = [root = resolved(data)](const fs::path& p) {
+    return in_training_folder(p, root);
+  };
+  if (!csv.empty())
+    seen = [all = table_paths(csv, data.empty() ? csv.parent_path() : data)](const fs::path& p) {
+      return all.contains(resolved(p));
+    };
+  const auto count = std::ranges::count_if(pictures, seen);
+  if (count > 0)
+    throw UsageError(
+        fmt::format("{}: the image model was trained on {} of its {} pictures ({}): its scores "
+                    "there are better "
+                    "than on new ones. Use validation data",
+                    name, count, pictures.size(), csv.empty() ? data.string() : csv.string()));
+}
+
+}  // namespace dfengine

@@ -1,0 +1,24 @@
+// Sizes and positions.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace dfengine {
+
+// Signed, so that differences are safe.
+using Index = std::int64_t;
+
+// A position as the standard containers count.
+constexpr std::size_t at(Index i) {
+  return static_cast<std::size_t>(i);
+}
+
+// The least multiple that is not smaller than n.
+constexpr Index round_up(Index n, Index multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
+
+inline constexpr Index kFloatBytes = sizeof(float);
+
+}  // namespace dfengine

@@ -1,0 +1,37 @@
+// Owned, zeroed, cache-line aligned bytes.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "kernels/base/shape.h"
+
+namespace dfengine {
+
+// Gives a mapping back to the system.
+struct Unmap {
+  Index bytes = 0;
+  void operator()(std::byte* p) const;
+};
+
+class Memory {
+ public:
+  Memory() = default;
+  // Throws Error naming the size when the system has not that much.
+  explicit Memory(Index bytes);
+  std::byte* data() const { return data_.get(); }
+  Index bytes() const { return bytes_; }
+
+ private:
+  std::unique_ptr<std::byte, Unmap> data_;
+  Index bytes_ = 0;
+};
+
+// Most memory this process ever held, in bytes (VmHWM); 0 where the system does not say.
+Index peak_resident_bytes();
+// What the system could still give without swapping (MemAvailable); 0 where it does not say.
+Index available_bytes();
+// What it holds now (VmRSS).
+Index resident_bytes();
+
+}  // namespace dfengine

@@ -1,0 +1,64 @@
+// A fixed set of threads that run index ranges together.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace dfengine {
+
+// run() splits [0, count) over the pool; the calling thread takes part. Indices are handed out one
+// at a time, so a task must be large enough to pay for an atomic add (microseconds, not
+// nanoseconds), and results must not depend on which worker runs which index. One caller at a time;
+// tasks must not throw and must not call run() on the same pool.
+class ThreadPool {
+ public:
+  // task(context, index, worker) with 0 <= worker < size().
+  using Task = void (*)(void* context, std::int64_t index, int worker);
+
+  // threads counts the caller: 1 means no extra threads. 0 or less throws UsageError, more than the
+  // system gives Error.
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int size() const { return static_cast<int>(workers_.size()) + 1; }
+  void run(std::int64_t count, Task task, void* context);
+
+  // Number of hardware threads this process may use (at least 1).
+  static int available();
+
+ private:
+  void stop();
+  void work(int worker);
+  void drain(int worker);
+
+  std::vector<std::thread> workers_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::atomic<std::uint64_t> generation_{0};
+  std::atomic<bool> stop_{false};
+  std::atomic<int> busy_{0};
+  std::atomic<std::int64_t> next_{0};
+  std::int64_t count_ = 0;
+  Task task_ = nullptr;
+  void* context_ = nullptr;
+};
+
+// Calls body(index, worker) for every index in [0, count).
+template <class Body>
+void parallel_for(ThreadPool& pool, std::int64_t count, Body&& body) {
+  using Plain = std::remove_reference_t<Body>;
+  pool.run(
+      count,
+      [](void* context, std::int64_t index, int worker) {
+        (*static_cast<Plain*>(context))(index, worker);
+      },
+      const_cast<void*>(static_cast<const void*>(&body)));
+}
+
+}  // namespace dfengine

@@ -1,0 +1,233 @@
+// Weight gradient of the depthwise convolution on the GPU. Stage 1: a block sums a fixed range of
+// columns of pixels, each thread its eight channels' 9 x 8 sums in registers while it rolls down,
+// then the block's threads of the same channels in order. Stage 2 (ordered_sum.h) sums blocks.
+#include <algorithm>
+
+#include "kernels/cuda/depthwise/depthwise.cuh"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/ordered_sum.h"
+#include "kernels/cuda/requirements.cuh"
+
+namespace dfengine::cuda {
+namespace {
+
+constexpr int kThreads = 192;
+template <class T>
+constexpr int kBlocksPerSm = sizeof(T) == 4 ? 1 : 2;
+// What fills the largest GPU that we know. A constant: sums must not depend on the device.
+constexpr Index kBlocks = 264;
+constexpr int kLongestStrip = 14;
+// Floats from the sums of one thread to the next in shared memory: 4 more than the threads, so
+// that eight channels times four threads are 32 different banks both in writing and in reading.
+constexpr int kPitch = kThreads + 4;
+constexpr int kSums = 3 * kVector;  // per row of the window
+
+struct Geometry {
+  int h, w, c, p, q, before_h, before_w;
+  ChannelTiles channels;
+  int lanes;  // threads of a block that share a group of channels
+  int rows;   // output rows per strip
+  unsigned strips;
+  unsigned items;  // strips of one output column, in all images
+  unsigned items_per_block;
+};
+
+struct Item {
+  Index image;
+  int p, q, rows;
+};
+
+__device__ __forceinline__ Item item_of(const Geometry& g, unsigned item) {
+  const unsigned columns = static_cast<unsigned>(g.q), strip = item / columns;
+  const int p = static_cast<int>(strip % g.strips) * g.rows;
+  return {Index{strip / g.strips}, p, static_cast<int>(item % columns),
+          g.p - p < g.rows ? g.p - p : g.rows};
+}
+
+// sums += dy times one row of x.
+__device__ __forceinline__ void add_row(const float (&dy)[kVector], const float (&x)[3][kVector],
+                                        float (&sums)[3][kVector]) {
+#pragma unroll
+  for (int s = 0; s < 3; ++s)
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) sums[s][i] = fmaf(dy[i], x[s][i], sums[s][i]);
+}
+
+template <class T>
+__device__ __forceinline__ void unpack_row(const Packed<T> (&packed)[3], float (&x)[3][kVector]) {
+#pragma unroll
+  for (int s = 0; s < 3; ++s) unpack(packed[s], x[s]);
+}
+
+template <class T>
+__device__ __forceinline__ void add_packed(const Packed<T>& packed, const float (&x)[3][kVector],
+                                           float (&sums)[3][kVector]) {
+  float dy[kVector];
+  unpack(packed, dy);
+  add_row(dy, x, sums);
+}
+
+// Input row t of a strip meets output t in the window's first row, t - 1 in its second, t - 2 in
+// its last.
+template <bool kNorm, class T>
+__device__ __forceinline__ void roll_stride_1(RowReader<T, 3> xs, const NormOnLoad& norm,
+                                              int channel, RowReader<T, 1> dys, int rows,
+                                              float (&sums)[3][3][kVector]) {
+  Packed<T> x[3], first[1], second = zeros<T>(), last = zeros<T>();
+  xs.read(true, x);
+  dys.read(true, first);
+  for (int t = 0; t < rows + 2; ++t) {
+    if constexpr (kNorm) xs.normalise_row(norm, channel, 0, x);
+    float row[3][kVector];
+    unpack_row(x, row);
+    const Packed<T> now = first[0];
+    xs.read(t < rows + 1, x);
+    dys.read(t + 1 < rows, first);
+    add_packed(last, row, sums[2]);
+    add_packed(second, row, sums[1]);
+    add_packed(now, row, sums[0]);
+    last = second;
+    second = now;
+  }
+}
+
+template <bool kNorm, class T>
+__device__ __forceinline__ void roll_stride_2(RowReader<T, 3> xs, const NormOnLoad& norm,
+                                              int channel, RowReader<T, 1> dys, int rows,
+                                              float (&sums)[3][3][kVector]) {
+  Packed<T> top[3], middle[3], dy[1];
+  float row[3][kVector];
+  xs.read(true, top);
+  if constexpr (kNorm) xs.normalise_row(norm, channel, 0, top);
+  for (int t = 0; t < rows; ++t) {
+    dys.read(true, dy);
+    xs.read(true, middle);
+    unpack_row(top, row);
+    xs.read(true, top);
+    add_packed(dy[0], row, sums[0]);
+    if constexpr (kNorm) xs.normalise_row(norm, channel, 1, middle);
+    unpack_row(middle, row);
+    add_packed(dy[0], row, sums[1]);
+    if constexpr (kNorm) xs.normalise_row(norm, channel, 0, top);
+    unpack_row(top, row);
+    add_packed(dy[0], row, sums[2]);
+  }
+}
+
+// Adds the block's sums of each channel over its lanes and writes them to partials [3, 3, c].
+// buffer: [kSums, kPitch], one row of the window at a time.
+__device__ __forceinline__ void reduce_block(const Geometry& g, int first_channel, int width,
+                                             const float (&sums)[3][3][kVector], float* buffer,
+                                             float* partials) {
+  const int thread = static_cast<int>(threadIdx.x);
+#pragma unroll
+  for (int r = 0; r < 3; ++r) {
+#pragma unroll
+    for (int i = 0; i < kSums; ++i) buffer[i * kPitch + thread] = sums[r][i / kVector][i % kVector];
+    __syncthreads();
+    for (int out = thread; out < width * kSums; out += kThreads) {
+      const int i = out % kVector, group = out / kVector % width, s = out / kVector / width;
+      const float* from = buffer + (s * kVector + i) * kPitch + group;
+      float sum = 0.0f;
+      for (int lane = 0; lane < g.lanes; ++lane) sum += from[lane * g.channels.width];
+      partials[(r * 3 + s) * g.c + first_channel + group * kVector + i] = sum;
+    }
+    __syncthreads();
+  }
+}
+
+// x [n, h, w, c], dy [n, p, q, c], partials [ranges, 3, 3, c].
+template <class T, int Stride, bool kNorm>
+__global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
+    depthwise_weight_kernel(Geometry g, const T* __restrict__ x, NormOnLoad norm,
+                            const T* __restrict__ dy, float* __restrict__ partials) {
+  DF_DYNAMIC_SHARED(memory);
+  const auto tiles = static_cast<unsigned>(g.channels.tiles);
+  const int tile = static_cast<int>(blockIdx.x % tiles);
+  const unsigned range = blockIdx.x / tiles;
+  const int first_group = tile * g.channels.width;
+  const int width = g.channels.groups - first_group < g.channels.width
+                        ? g.channels.groups - first_group
+                        : g.channels.width;
+  const int group = static_cast<int>(threadIdx.x) % g.channels.width;
+  const int lane = static_cast<int>(threadIdx.x) / g.channels.width;
+  const int channel = (first_group + group) * kVector;
+  float sums[3][3][kVector] = {};
+  const unsigned end =
+      (range + 1) * g.items_per_block < g.items ? (range + 1) * g.items_per_block : g.items;
+  if (lane < g.lanes && group < width)
+    for (unsigned i = range * g.items_per_block + static_cast<unsigned>(lane); i < end;
+         i += static_cast<unsigned>(g.lanes)) {
+      const Item item = item_of(g, i);
+      const RowReader<T, 3> xs(x + item.image * g.h * g.w * g.c + channel, g.h, g.w, g.c,
+                               item.p * Stride - g.before_h, item.q * Stride - g.before_w);
+      const RowReader<T, 1> dys(dy + item.image * g.p * g.q * g.c + channel, g.p, g.q, g.c, item.p,
+                                item.q);
+      if constexpr (Stride == 1)
+        roll_stride_1<kNorm>(xs, norm, channel, dys, item.rows, sums);
+      else
+        roll_stride_2<kNorm>(xs, norm, channel, dys, item.rows, sums);
+    }
+  reduce_block(g, first_group * kVector, width, sums, reinterpret_cast<float*>(memory),
+               partials + Index{range} * 9 * g.c);
+}
+
+Geometry divide(const DepthwiseProblem& p) {
+  const auto small = [](Index v) { return static_cast<int>(v); };
+  Geometry g{small(p.h),
+             small(p.w),
+             small(p.c),
+             small(p.p),
+             small(p.q),
+             small(p.before_h),
+             small(p.before_w),
+             ChannelTiles::of(p.c),
+             0,
+             0,
+             0,
+             0,
+             0};
+  g.lanes = kThreads / g.channels.width;
+  g.rows = std::min(g.p, kLongestStrip);
+  g.strips = static_cast<unsigned>(divide_up(p.p, g.rows));
+  g.items = narrow_count("depthwise weight gradient", p.n, p.n * g.strips * p.q);
+  const Index ranges = divide_up(kBlocks, g.channels.tiles);
+  // Whole rounds of the lanes.
+  g.items_per_block =
+      static_cast<unsigned>(divide_up(divide_up(g.items, ranges), g.lanes) * g.lanes);
+  return g;
+}
+
+Index ranges(const Geometry& g) {
+  return divide_up(g.items, g.items_per_block);
+}
+
+}  // namespace
+
+Index depthwise_weight_scratch(const DepthwiseProblem& p) {
+  return ranges(divide(p)) * 9 * p.c;
+}
+
+template <class T>
+void depthwise_backward_weight(Stream stream, const DepthwiseProblem& p, const T* x, const T* dy,
+                               float* scratch, float* dw, const NormOnLoad& norm) {
+  require_vectors("depthwise weight gradient", p.c, {x, dy, norm.scale, norm.shift});
+  const Geometry g = divide(p);
+  constexpr void (*kKernels[2][2])(Geometry, const T*, NormOnLoad, const T*, float*) = {
+      {depthwise_weight_kernel<T, 1, false>, depthwise_weight_kernel<T, 1, true>},
+      {depthwise_weight_kernel<T, 2, false>, depthwise_weight_kernel<T, 2, true>}};
+  const auto kernel = kKernels[p.stride - 1][norm.present()];
+  launch(stream, "depthwise weight gradient", kernel, blocks(ranges(g) * g.channels.tiles),
+         kThreads, kSums * kPitch * sizeof(float), g, x, norm, dy, scratch);
+  ordered_sum(stream, ranges(g), 9 * p.c, ranges(g), scratch, dw);
+}
+
+#define DF_INSTANTIATE(T)                                                                      \
+  template void depthwise_backward_weight(Stream, const DepthwiseProblem&, const T*, const T*, \
+                                          float*, float*, const NormOnLoad&);
+DF_INSTANTIATE(Half)
+DF_INSTANTIATE(BFloat16)
+DF_INSTANTIATE(float)
+#undef DF_INSTANTIATE
+
+}  // namespace dfengine::cuda

@@ -1,0 +1,56 @@
+// Inverted dropout on the device: four elements share one philox call, as on the CPU.
+#include "kernels/dropout.h"
+
+#include <string>
+
+#include "kernels/base/random.h"
+#include "kernels/cuda/launch.cuh"
+
+namespace dfengine::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kWords = 4;  // numbers one philox call gives
+
+__global__ void __launch_bounds__(kThreads)
+    dropout_kernel(Index count, std::uint32_t drop_below, float scale,
+                   const StepScalars* __restrict__ scalars, const float* x, bool accumulate,
+                   float* y) {
+  const Index call = Index{blockIdx.x} * kThreads + threadIdx.x;
+  if (call * kWords >= count) return;
+  const auto words =
+      philox(scalars->seed, RandomStream::Dropout, scalars->step, static_cast<std::uint32_t>(call));
+  for (int word = 0; word < kWords; ++word) {
+    const Index i = call * kWords + word;
+    if (i >= count) return;
+    const bool keep = (words[static_cast<std::size_t>(word)] >> 8) >= drop_below;
+    const float v = keep ? x[i] * scale : 0.0f;
+    y[i] = accumulate ? y[i] + v : v;
+  }
+}
+
+void dropout(Stream stream, Index count, double rate, const StepScalars* scalars, const float* x,
+             bool accumulate, float* y) {
+  if (!(rate >= 0.0 && rate < 1.0))
+    throw UsageError("dropout rate " + std::to_string(rate) + ": must be in [0, 1)");
+  if (count == 0) return;
+  // The CPU keeps where word * 2^-24 >= rate: the same as word >= ceil(rate * 2^24).
+  const auto drop_below = static_cast<std::uint32_t>(std::ceil(rate * 0x1p24));
+  launch(stream, "dropout", dropout_kernel, blocks(divide_up(count, Index{kThreads} * kWords)),
+         kThreads, 0, count, drop_below, static_cast<float>(1.0 / (1.0 - rate)), scalars, x,
+         accumulate, y);
+}
+
+}  // namespace
+
+void dropout_forward(Stream stream, Index count, double rate, const StepScalars* scalars,
+                     const float* x, float* y) {
+  dropout(stream, count, rate, scalars, x, false, y);
+}
+
+void dropout_backward(Stream stream, Index count, double rate, const StepScalars* scalars,
+                      const float* dy, Write write, float* dx) {
+  dropout(stream, count, rate, scalars, dy, write == Write::Accumulate, dx);
+}
+
+}  // namespace dfengine::cuda

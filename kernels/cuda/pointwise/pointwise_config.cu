@@ -1,0 +1,123 @@
+// Which pointwise problem gets which tile.
+// Nearly all of MobileNetV2's pointwise layers are bound by the bytes they stream, so a tile covers
+// all columns where it can: the long operand is then read once.
+#include "kernels/cuda/pointwise/pointwise_config.h"
+
+#include <algorithm>
+
+#include "kernels/cuda/pointwise/pointwise_tiles.cuh"
+
+namespace dfengine::cuda {
+namespace {
+
+// An H100's. Elsewhere it only makes the last round of blocks less even.
+constexpr Index kMultiprocessors = 132;
+
+Index places(PointwiseTile tile) {
+  return with_tile(tile, [](auto t) { return kMultiprocessors * t.kBlocks; });
+}
+
+// Whether of the last round's places at least 7 of 10 are taken.
+bool fills(PointwiseTile tile, Index rows, Index columns) {
+  const TileSize size = size_of(tile);
+  const Index tiles = divide_up(rows, size.rows) * divide_up(columns, size.columns);
+  return 10 * tiles >= 7 * places(tile) * divide_up(tiles, places(tile));
+}
+
+PointwiseTile widest(Index columns, Index depth) {
+  if (columns <= 16) return PointwiseTile::k256x16x32;
+  if (columns <= 32) return depth <= 32 ? PointwiseTile::k256x32x32 : PointwiseTile::k128x32x64;
+  if (columns <= 64) return PointwiseTile::k128x64x64;
+  if (columns <= 96) return depth <= 32 ? PointwiseTile::k128x96x16 : PointwiseTile::k128x96x64;
+  if (columns <= 144) return PointwiseTile::k128x144x32;
+  if (columns <= 192 || columns % 192 == 0) return PointwiseTile::k128x192x32;
+  return PointwiseTile::k128x128x32;
+}
+
+PointwiseWeightTile widest_weight(Index k, Index c) {
+  using enum PointwiseWeightTile;
+  const Index narrow = std::min(k, c);
+  if (std::max(k, c) <= 32) return k32x32;
+  if (narrow <= 32) return k < c ? k32x192 : k192x32;
+  if (narrow <= 64) return k < c ? k64x192 : k192x64;
+  return k < c ? k96x192 : k192x96;
+}
+
+// Whether the tiles that cover the results hold at most twice as many.
+bool wastes_little(const TileSize& size, Index rows, Index columns) {
+  return divide_up(rows, size.rows) * size.rows * divide_up(columns, size.columns) * size.columns <=
+         2 * rows * columns;
+}
+
+// So many blocks for each multiprocessor, unless the parts' dw, written and read, would pass half
+// the bytes of x and dy, or a part would be too short to fill the ring twice.
+PointwiseWeightConfig weight_config(const PointwiseProblem& p, PointwiseWeightTile tile,
+                                    Index blocks) {
+  const TileSize size = size_of(tile);
+  const Index tiles = divide_up(p.k, size.rows) * divide_up(p.c, size.columns);
+  const Index ring = with_tile(tile, [](auto t) { return Index{t.kStages} * t.kDepth; });
+  const Index light = p.m * (p.k + p.c) / (8 * p.k * p.c);
+  const Index wanted =
+      std::max<Index>(1, std::min({blocks * kMultiprocessors / tiles, light, p.m / (2 * ring)}));
+  const Index rows = divide_up(divide_up(p.m, wanted), size.depth) * size.depth;
+  return {tile, divide_up(p.m, rows), rows};
+}
+
+std::string name_of(const TileSize& size) {
+  return std::to_string(size.rows) + "x" + std::to_string(size.columns) + "x" +
+         std::to_string(size.depth);
+}
+
+}  // namespace
+
+TileSize size_of(PointwiseTile tile) {
+  return with_tile(tile, [](auto t) { return TileSize{t.kRows, t.kColumns, t.kDepth}; });
+}
+
+TileSize size_of(PointwiseWeightTile tile) {
+  return with_tile(tile, [](auto t) { return TileSize{t.kRows, t.kColumns, t.kDepth}; });
+}
+
+PointwiseConfig choose_config(Index rows, Index columns, Index depth) {
+  PointwiseTile tile = widest(columns, depth);
+  if (!fills(tile, rows, columns)) tile = PointwiseTile::k64x64x64;
+  if (!fills(tile, rows, columns)) tile = PointwiseTile::k32x32x64;
+  return {tile, places(tile)};
+}
+
+PointwiseWeightConfig choose_weight_config(const PointwiseProblem& p) {
+  return weight_config(p, widest_weight(p.k, p.c), 2);
+}
+
+std::vector<PointwiseConfig> candidate_configs(Index rows, Index columns, Index depth) {
+  std::vector<PointwiseConfig> all = {choose_config(rows, columns, depth)};
+  for (PointwiseTile tile : kPointwiseTiles)
+    if (tile != all[0].tile && wastes_little(size_of(tile), rows, columns))
+      all.push_back({tile, places(tile)});
+  return all;
+}
+
+std::vector<PointwiseWeightConfig> candidate_weight_configs(const PointwiseProblem& p) {
+  std::vector<PointwiseWeightConfig> all = {choose_weight_config(p)};
+  for (PointwiseWeightTile tile : kPointwiseWeightTiles) {
+    if (tile != all[0].tile && !wastes_little(size_of(tile), p.k, p.c)) continue;
+    for (Index blocks : {1, 2, 4}) {
+      const PointwiseWeightConfig config = weight_config(p, tile, blocks);
+      const auto is_same = [&](const PointwiseWeightConfig& c) {
+        return c.tile == tile && c.parts == config.parts;
+      };
+      if (std::ranges::none_of(all, is_same)) all.push_back(config);
+    }
+  }
+  return all;
+}
+
+std::string name_of(const PointwiseConfig& config) {
+  return name_of(size_of(config.tile));
+}
+
+std::string name_of(const PointwiseWeightConfig& config) {
+  return name_of(size_of(config.tile)) + "/" + std::to_string(config.parts);
+}
+
+}  // namespace dfengine::cuda

@@ -1,0 +1,133 @@
+// Pointwise convolution on the GPU: tensor cores for 16-bit types, plain tiles for float.
+#include "kernels/pointwise_conv.h"
+
+#include <initializer_list>
+
+#include "kernels/base/error.h"
+#include "kernels/cuda/ordered_sum.h"
+#include "kernels/cuda/pointwise/pointwise_config.h"
+#include "kernels/cuda/pointwise/pointwise_float.cuh"
+#include "kernels/cuda/pointwise/pointwise_product.cuh"
+#include "kernels/cuda/pointwise/pointwise_weight.cuh"
+#include "kernels/cuda/requirements.cuh"
+
+namespace dfengine::cuda {
+namespace {
+
+// What 16-bit kernels need.
+void check_problem(const PointwiseProblem& p, std::initializer_list<const void*> pointers) {
+  constexpr const char* kName = "pointwise convolution";
+  constexpr Index kLargest = 0x7FFFFFFF - 256;
+  require_vectors(kName, p.c, pointers);
+  require_vectors(kName, p.k, {});
+  if (p.m > kLargest || p.c > kLargest || p.k > kLargest)
+    throw ShapeError("pointwise convolution on the device: " + std::to_string(p.m) + " rows, " +
+                     std::to_string(p.c) + " to " + std::to_string(p.k) +
+                     " channels: use a smaller batch");
+}
+
+void add_parts(Stream stream, const PointwiseWeightConfig& config, const PointwiseProblem& p,
+               const float* scratch, float* dw) {
+  if (config.parts > 1) ordered_sum(stream, config.parts, p.k * p.c, config.parts, scratch, dw);
+}
+
+}  // namespace
+
+template <class T>
+void pointwise_forward(Stream stream, const PointwiseConfig& config, const PointwiseProblem& p,
+                       const T* x, const T* w, const Epilogue<T, float>& epilogue, T* y,
+                       const NormOnLoad& norm) {
+  check_problem(p, {x, w, epilogue.residual, y, norm.scale, norm.shift});
+  multiply<false, T>(stream, "pointwise_forward", config,
+                     {x, w, epilogue, y, static_cast<int>(p.m), static_cast<int>(p.k),
+                      static_cast<int>(p.c), 0, 0, 0, norm});
+}
+
+template <class T>
+void pointwise_backward_data(Stream stream, const PointwiseConfig& config,
+                             const PointwiseProblem& p, const T* dy, const T* w, Write write,
+                             T* dx) {
+  check_problem(p, {dy, w, dx});
+  const Epilogue<T, float> epilogue = {.residual = write == Write::Accumulate ? dx : nullptr};
+  multiply<true, T>(stream, "pointwise_backward_data", config,
+                    {dy, w, epilogue, dx, static_cast<int>(p.m), static_cast<int>(p.c),
+                     static_cast<int>(p.k), 0, 0, 0});
+}
+
+template <class T>
+void pointwise_backward_weight(Stream stream, const PointwiseWeightConfig& config,
+                               const PointwiseProblem& p, const T* x, const T* dy, float* scratch,
+                               float* dw, const NormOnLoad& norm) {
+  check_problem(p, {x, dy, norm.scale, norm.shift});
+  multiply_weight(stream, config, p, x, dy, config.parts == 1 ? dw : scratch, norm);
+  add_parts(stream, config, p, scratch, dw);
+}
+
+template <class T>
+void pointwise_forward(Stream stream, const PointwiseProblem& p, const T* x, const T* w,
+                       const Epilogue<T, float>& epilogue, T* y, const NormOnLoad& norm) {
+  if constexpr (std::is_same_v<T, float>) {
+    multiply_floats(stream, "pointwise_forward",
+                    {x, p.c, 1, w, 1, p.c, epilogue, y, p.m, p.k, p.c, p.c, norm}, 1);
+  } else {
+    pointwise_forward(stream, choose_config(p.m, p.k, p.c), p, x, w, epilogue, y, norm);
+  }
+}
+
+template <class T>
+void pointwise_backward_data(Stream stream, const PointwiseProblem& p, const T* dy, const T* w,
+                             Write write, T* dx) {
+  if constexpr (std::is_same_v<T, float>) {
+    const Epilogue<T, float> epilogue = {.residual = write == Write::Accumulate ? dx : nullptr};
+    multiply_floats(stream, "pointwise_backward_data",
+                    {dy, p.k, 1, w, p.c, 1, epilogue, dx, p.m, p.c, p.k, p.k}, 1);
+  } else {
+    pointwise_backward_data(stream, choose_config(p.m, p.c, p.k), p, dy, w, write, dx);
+  }
+}
+
+Index pointwise_weight_scratch(const PointwiseProblem& p) {
+  return choose_weight_config(p).scratch(p);
+}
+
+template <class T>
+void pointwise_backward_weight(Stream stream, const PointwiseProblem& p, const T* x, const T* dy,
+                               float* scratch, float* dw, const NormOnLoad& norm) {
+  const PointwiseWeightConfig config = choose_weight_config(p);
+  if constexpr (std::is_same_v<T, float>) {
+    float* const to = config.parts == 1 ? dw : scratch;
+    multiply_floats(stream, "pointwise_backward_weight",
+                    {dy, 1, p.k, x, p.c, 1, {}, to, p.k, p.c, p.m, config.rows_per_part, {}, norm},
+                    config.parts);
+    add_parts(stream, config, p, scratch, dw);
+  } else {
+    pointwise_backward_weight(stream, config, p, x, dy, scratch, dw, norm);
+  }
+}
+
+#define DF_INSTANTIATE(T)                                                                      \
+  template void pointwise_forward(Stream, const PointwiseProblem&, const T*, const T*,         \
+                                  const Epilogue<T, float>&, T*, const NormOnLoad&);           \
+  template void pointwise_backward_data(Stream, const PointwiseProblem&, const T*, const T*,   \
+                                        Write, T*);                                            \
+  template void pointwise_backward_weight(Stream, const PointwiseProblem&, const T*, const T*, \
+                                          float*, float*, const NormOnLoad&);
+DF_INSTANTIATE(Half)
+DF_INSTANTIATE(BFloat16)
+DF_INSTANTIATE(float)
+#undef DF_INSTANTIATE
+
+#define DF_INSTANTIATE(T)                                                                        \
+  template void pointwise_forward(Stream, const PointwiseConfig&, const PointwiseProblem&,       \
+                                  const T*, const T*, const Epilogue<T, float>&, T*,             \
+                                  const NormOnLoad&);                                            \
+  template void pointwise_backward_data(Stream, const PointwiseConfig&, const PointwiseProblem&, \
+                                        const T*, const T*, Write, T*);                          \
+  template void pointwise_backward_weight(Stream, const PointwiseWeightConfig&,                  \
+                                          const PointwiseProblem&, const T*, const T*, float*,   \
+                                          float*, const NormOnLoad&);
+DF_INSTANTIATE(Half)
+DF_INSTANTIATE(BFloat16)
+#undef DF_INSTANTIATE
+
+}  // namespace dfengine::cuda

@@ -1,0 +1,117 @@
+// Tiles of 16-bit matrices in shared memory: their copies in, and their fragments for mma.
+#pragma once
+
+#include "kernels/cuda/mma.cuh"
+#include "kernels/cuda/norm_on_load.cuh"
+#include "kernels/cuda/pointwise/pointwise_tiles.cuh"
+
+namespace dfengine::cuda {
+
+// Shared rows are padded by 16 bytes: an odd multiple of 16 apart, the eight rows of a matrix that
+// ldmatrix reads lie in different banks.
+constexpr int kPad = 8;
+
+// Calls body(row, column) for each vector of 8 of a tile kRows x kColumns that this thread copies.
+template <int kRows, int kColumns, int kThreads, class Body>
+__device__ __forceinline__ void for_each_own_vector(Body&& body) {
+  constexpr int kPerRow = kColumns / kVector, kVectors = kRows * kPerRow;
+  // Copies run in the background: unrolled, their addresses would only take the registers that the
+  // sums need.
+#pragma unroll 1
+  for (int i = static_cast<int>(threadIdx.x); i < kVectors; i += kThreads)
+    body(i / kPerRow, i % kPerRow * kVector);
+}
+
+// Starts copying kRows x kColumns from (row, column) of a matrix [rows, columns] into shared memory
+// with rows of kColumns + kPad; zeros outside the matrix. columns is a multiple of 8.
+template <int kRows, int kColumns, int kThreads, class T>
+__device__ __forceinline__ void copy_tile(const T* matrix, int row, int rows, int column,
+                                          int columns, T* to) {
+  for_each_own_vector<kRows, kColumns, kThreads>([&](int r, int c) {
+    const bool valid = row + r < rows && column + c < columns;
+    const Index from = valid ? (Index{row} + r) * columns + column + c : 0;
+    copy_async16(to + r * (kColumns + kPad) + c, matrix + from, valid);
+  });
+}
+
+// Applies the norm of the matrix's columns to what copy_tile copied for this same thread: its own
+// copies have landed, and a barrier has still to show them to the others. What lies outside the
+// matrix stays zero. Tile: of the results; where its sums leave room, the norm of a thread's
+// columns is loaded once.
+template <int kRows, int kColumns, class Tile, class T>
+__device__ __forceinline__ void normalise_tile(const NormOnLoad& norm, int row, int rows,
+                                               int column, int columns, T* tile) {
+  constexpr int kPerRow = kColumns / kVector;
+  constexpr bool kHasRoom = Tile::kFragmentRows * Tile::kFragmentColumns * 4 <= 32;
+  const auto for_each = [&](auto&& apply) {
+    for_each_own_vector<kRows, kColumns, Tile::kThreads>([&](int r, int c) {
+      if (row + r >= rows || column + c >= columns) return;
+      T* const at = tile + r * (kColumns + kPad) + c;
+      Packed<T> x = load_packed(at);
+      apply(column + c, x);
+      store_packed(at, x);
+    });
+  };
+  if constexpr (kHasRoom && Tile::kThreads % kPerRow == 0) {
+    const int own = column + static_cast<int>(threadIdx.x) % kPerRow * kVector;
+    if (own >= columns) return;
+    const LoadedNorm loaded(norm, own);
+    for_each([&](int, Packed<T>& x) { loaded.apply(x); });
+  } else {
+    for_each([&](int channel, Packed<T>& x) { normalise(norm, channel, x); });
+  }
+}
+
+// The matrix's element (i, j) at tile[i * pitch + j]: fragment A of 16 rows i and 16 depths j.
+template <class T>
+__device__ __forceinline__ void load_a(std::uint32_t (&a)[4], const T* tile, int pitch, int lane) {
+  load_matrices(a, tile + lane % 16 * pitch + lane / 16 * 8);
+}
+
+// The same where the depth is the storage's row: 16 depths i, 16 rows j.
+template <class T>
+__device__ __forceinline__ void load_a_transposed(std::uint32_t (&a)[4], const T* tile, int pitch,
+                                                  int lane) {
+  load_matrices_transposed(a, tile + (lane / 16 * 8 + lane % 8) * pitch + lane / 8 % 2 * 8);
+}
+
+// Two fragments B side by side, 16 depths x 8 columns each; b[0..1] and b[2..3]. The storage's
+// rows are 16 columns, 16 depths long.
+template <class T>
+__device__ __forceinline__ void load_b(std::uint32_t (&b)[4], const T* tile, int pitch, int lane) {
+  load_matrices(b, tile + (lane / 16 * 8 + lane % 8) * pitch + lane / 8 % 2 * 8);
+}
+
+// The same where the storage's rows are 16 depths, 16 columns long.
+template <class T>
+__device__ __forceinline__ void load_b_transposed(std::uint32_t (&b)[4], const T* tile, int pitch,
+                                                  int lane) {
+  load_matrices_transposed(b, tile + lane % 16 * pitch + lane / 16 * 8);
+}
+
+// The results that one warp holds, in fragments.
+template <class Tile>
+using Sums = float[Tile::kFragmentRows][Tile::kFragmentColumns][4];
+
+// sums += a b over one depth of 16; load_a_at(i, a) and load_b_at(j, b) fetch the i-th 16 rows and
+// the j-th 16 columns.
+template <class T, class Tile, class LoadA, class LoadB>
+__device__ __forceinline__ void multiply_step(Sums<Tile>& sums, LoadA&& load_a_at,
+                                              LoadB&& load_b_at) {
+  std::uint32_t a[Tile::kFragmentRows][4];
+#pragma unroll
+  for (int i = 0; i < Tile::kFragmentRows; ++i) load_a_at(i, a[i]);
+#pragma unroll
+  for (int j = 0; j < Tile::kFragmentColumns / 2; ++j) {
+    std::uint32_t b[4];
+    load_b_at(j, b);
+    const std::uint32_t left[2] = {b[0], b[1]}, right[2] = {b[2], b[3]};
+#pragma unroll
+    for (int i = 0; i < Tile::kFragmentRows; ++i) {
+      mma_16x8x16<T>(sums[i][2 * j], a[i], left);
+      mma_16x8x16<T>(sums[i][2 * j + 1], a[i], right);
+    }
+  }
+}
+
+}  // namespace dfengine::cuda

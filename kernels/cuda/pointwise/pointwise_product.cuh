@@ -1,0 +1,225 @@
+// y[rows, columns] = epilogue(a[rows, depth] b) on tensor cores: the pointwise forward
+// (b = w[columns, depth] transposed) and data gradient (b = w[depth, columns]).
+#pragma once
+
+#include <algorithm>
+
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/pointwise/pointwise_fragments.cuh"
+
+namespace dfengine::cuda {
+
+template <class T>
+struct Product {
+  const T* a;  // [rows, depth]
+  const T* b;  // [columns, depth]; transposed: [depth, columns]
+  Epilogue<T, float> epilogue;
+  T* y;  // [rows, columns]
+  int rows, columns, depth;
+  int column_tiles, tiles, steps;  // steps of kDepth
+  NormOnLoad norm = {};            // of a
+};
+
+template <class Tile, bool kTransposed>
+struct ProductShared {
+  static constexpr int kAPitch = Tile::kDepth + kPad;
+  static constexpr int kBPitch = (kTransposed ? Tile::kColumns : Tile::kDepth) + kPad;
+  static constexpr int kA = Tile::kRows * kAPitch;
+  static constexpr int kStage = kA + (kTransposed ? Tile::kDepth : Tile::kColumns) * kBPitch;
+  // Where each warp turns 16 rows of fragments into whole rows.
+  static constexpr int kOutPitch = Tile::kPartColumns + kPad, kOut = 16 * kOutPitch;
+  static constexpr std::size_t kBytes =
+      2 * (Tile::kStages * kStage + Tile::kThreads / kWarpSize * kOut);
+};
+
+// Where in a block's list of steps a copy or a multiplication stands.
+struct Place {
+  int tile, step;
+};
+
+template <class T>
+__device__ __forceinline__ void advance(const Product<T>& p, Place& place) {
+  if (++place.step < p.steps) return;
+  place.step = 0;
+  place.tile += static_cast<int>(gridDim.x);
+}
+
+template <class Tile, bool kTransposed, class T>
+__device__ __forceinline__ void copy_step(const Product<T>& p, Place place, bool with_b, T* stage) {
+  using Shared = ProductShared<Tile, kTransposed>;
+  const int row = place.tile / p.column_tiles * Tile::kRows;
+  const int column = place.tile % p.column_tiles * Tile::kColumns;
+  const int depth = place.step * Tile::kDepth;
+  copy_tile<Tile::kRows, Tile::kDepth, Tile::kThreads>(p.a, row, p.rows, depth, p.depth, stage);
+  if (!with_b) return;
+  T* const b = stage + Shared::kA;
+  if constexpr (kTransposed) {
+    copy_tile<Tile::kDepth, Tile::kColumns, Tile::kThreads>(p.b, depth, p.depth, column, p.columns,
+                                                            b);
+  } else {
+    copy_tile<Tile::kColumns, Tile::kDepth, Tile::kThreads>(p.b, column, p.columns, depth, p.depth,
+                                                            b);
+  }
+}
+
+// Sums start as the bias. column: the warp's first.
+template <class Tile, class T>
+__device__ __forceinline__ void start_sums(const Product<T>& p, int column, int lane,
+                                           Sums<Tile>& sums) {
+#pragma unroll
+  for (int j = 0; j < Tile::kFragmentColumns; ++j) {
+    const int at = column + 8 * j + lane % 4 * 2;
+    const bool used = p.epilogue.bias != nullptr && at < p.columns;
+    const float left = used ? p.epilogue.bias[at] : 0.0f;
+    const float right = used ? p.epilogue.bias[at + 1] : 0.0f;
+#pragma unroll
+    for (int i = 0; i < Tile::kFragmentRows; ++i) {
+      sums[i][j][0] = sums[i][j][2] = left;
+      sums[i][j][1] = sums[i][j][3] = right;
+    }
+  }
+}
+
+template <class Tile, bool kTransposed, class T>
+__device__ __forceinline__ void multiply_stage(const T* stage, int row, int column, int lane,
+                                               Sums<Tile>& sums) {
+  using Shared = ProductShared<Tile, kTransposed>;
+  const T* const a = stage + row * Shared::kAPitch;
+  const T* const b = stage + Shared::kA;
+#pragma unroll
+  for (int d = 0; d < Tile::kDepth; d += 16) {
+    multiply_step<T, Tile>(
+        sums,
+        [&](int i, std::uint32_t(&to)[4]) {
+          load_a(to, a + 16 * i * Shared::kAPitch + d, Shared::kAPitch, lane);
+        },
+        [&](int j, std::uint32_t(&to)[4]) {
+          if constexpr (kTransposed) {
+            load_b_transposed(to, b + d * Shared::kBPitch + column + 16 * j, Shared::kBPitch, lane);
+          } else {
+            load_b(to, b + (column + 16 * j) * Shared::kBPitch + d, Shared::kBPitch, lane);
+          }
+        });
+  }
+}
+
+// Calls body(row, column, shared) for each vector of 8 that is inside y, of the warp's 16 rows.
+template <int kPartColumns, class T, class Body>
+__device__ __forceinline__ void for_each_vector(const Product<T>& p, int row, int column, int lane,
+                                                T* out, Body&& body) {
+  constexpr int kPerRow = kPartColumns / kVector;
+#pragma unroll 2
+  for (int i = lane; i < 16 * kPerRow; i += kWarpSize) {
+    const int r = i / kPerRow, c = i % kPerRow * kVector;
+    if (row + r < p.rows && column + c < p.columns)
+      body(Index{row + r} * p.columns + column + c, out + r * (kPartColumns + kPad) + c);
+  }
+}
+
+template <class T>
+__device__ __forceinline__ void finish_pair(const Epilogue<T, float>& epilogue, float left,
+                                            float right, T* at) {
+  left = activate(epilogue.activation, left);
+  right = activate(epilogue.activation, right);
+  if (epilogue.residual != nullptr) {
+    left += to_float(at[0]);
+    right += to_float(at[1]);
+  }
+  *reinterpret_cast<std::uint32_t*>(at) = static_cast<std::uint32_t>(from_float<T>(left).bits) |
+                                          static_cast<std::uint32_t>(from_float<T>(right).bits)
+                                              << 16;
+}
+
+// Through shared memory, so that global memory sees 16 bytes a lane, whole rows of the part.
+template <class Tile, class T>
+__device__ __forceinline__ void store_sums(const Product<T>& p, int row, int column, int lane,
+                                           const Sums<Tile>& sums, T* out) {
+  constexpr int kColumns = Tile::kPartColumns, kPitch = kColumns + kPad;
+#pragma unroll
+  for (int i = 0; i < Tile::kFragmentRows; ++i, row += 16) {
+    if (p.epilogue.residual != nullptr) {
+      for_each_vector<kColumns>(p, row, column, lane, out, [&](Index at, T* to) {
+        *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(p.epilogue.residual + at);
+      });
+      __syncwarp();
+    }
+#pragma unroll
+    for (int j = 0; j < Tile::kFragmentColumns; ++j) {
+      T* const at = out + lane / 4 * kPitch + 8 * j + lane % 4 * 2;
+      finish_pair(p.epilogue, sums[i][j][0], sums[i][j][1], at);
+      finish_pair(p.epilogue, sums[i][j][2], sums[i][j][3], at + 8 * kPitch);
+    }
+    __syncwarp();
+    for_each_vector<kColumns>(p, row, column, lane, out, [&](Index at, const T* from) {
+      *reinterpret_cast<uint4*>(p.y + at) = *reinterpret_cast<const uint4*>(from);
+    });
+    __syncwarp();
+  }
+}
+
+// Blocks stay and take every gridDim-th tile. The steps of all a block's tiles form one list, so
+// that the next tile's copies are under way while this one's results are stored.
+template <class T, class Tile, bool kTransposed, bool kNorm>
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) product_kernel(Product<T> p) {
+  using Shared = ProductShared<Tile, kTransposed>;
+  DF_DYNAMIC_SHARED(shared);
+  T* const ring = reinterpret_cast<T*>(shared);
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
+  T* const out = ring + Tile::kStages * Shared::kStage + warp * Shared::kOut;
+  const int part_row = warp / Tile::kWarpColumns * Tile::kPartRows;
+  const int part_column = warp % Tile::kWarpColumns * Tile::kPartColumns;
+  // Where the ring holds whole tiles of one column tile, b stays in it from the first round on.
+  const bool b_stays = p.column_tiles == 1 && Tile::kStages % p.steps == 0;
+
+  Place next{static_cast<int>(blockIdx.x), 0}, now = next;
+  int fill = 0, copied = 0;  // the stage to fill, the stages filled in the first round
+  const auto copy_next = [&] {
+    if (next.tile < p.tiles) {
+      copy_step<Tile, kTransposed>(p, next, !b_stays || copied < Tile::kStages,
+                                   ring + fill * Shared::kStage);
+      advance(p, next);
+      copied += copied < Tile::kStages ? 1 : 0;
+    }
+    fill = fill + 1 == Tile::kStages ? 0 : fill + 1;
+    copy_async_commit();
+  };
+  for (int i = 0; i < Tile::kStages - 1; ++i) copy_next();
+
+  Sums<Tile> sums;
+  for (int stage = 0; now.tile < p.tiles; stage = stage + 1 == Tile::kStages ? 0 : stage + 1) {
+    const int row = now.tile / p.column_tiles * Tile::kRows + part_row;
+    const int column = now.tile % p.column_tiles * Tile::kColumns + part_column;
+    if (now.step == 0) start_sums<Tile>(p, column, lane, sums);
+    copy_async_wait<Tile::kStages - 2>();
+    if constexpr (kNorm)
+      normalise_tile<Tile::kRows, Tile::kDepth, Tile>(p.norm, row - part_row, p.rows,
+                                                      now.step * Tile::kDepth, p.depth,
+                                                      ring + stage * Shared::kStage);
+    __syncthreads();
+    copy_next();
+    multiply_stage<Tile, kTransposed>(ring + stage * Shared::kStage, part_row, part_column, lane,
+                                      sums);
+    if (now.step == p.steps - 1) store_sums<Tile>(p, row, column, lane, sums, out);
+    advance(p, now);
+  }
+}
+
+// Sizes are below 2^31 - 256.
+template <bool kTransposed, class T>
+void multiply(Stream stream, const char* name, const PointwiseConfig& config, Product<T> p) {
+  with_tile(config.tile, [&](auto tile) {
+    using Tile = decltype(tile);
+    p.column_tiles = static_cast<int>(divide_up(p.columns, Tile::kColumns));
+    const Index tiles = divide_up(p.rows, Tile::kRows) * p.column_tiles;
+    p.tiles = static_cast<int>(blocks(tiles).x);
+    p.steps = static_cast<int>(divide_up(p.depth, Tile::kDepth));
+    auto kernel = product_kernel<T, Tile, kTransposed, false>;
+    if constexpr (!kTransposed)
+      if (p.norm.present()) kernel = product_kernel<T, Tile, false, true>;
+    launch(stream, name, kernel, blocks(std::min(tiles, config.blocks)), Tile::kThreads,
+           ProductShared<Tile, kTransposed>::kBytes, p);
+  });
+}
+
+}  // namespace dfengine::cuda

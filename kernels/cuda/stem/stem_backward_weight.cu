@@ -1,0 +1,166 @@
+// Weight gradient of the stem on the GPU. Stage 1: a block sums a fixed range of tiles; a thread
+// owns one row of the window times eight channels, 9 x 8 sums in registers, and one output row of
+// each tile. Stage 2 (ordered_sum.h) sums blocks.
+#include <algorithm>
+
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/mma.cuh"
+#include "kernels/cuda/ordered_sum.h"
+#include "kernels/cuda/requirements.cuh"
+#include "kernels/cuda/stem/stem.cuh"
+
+namespace dfengine::cuda {
+namespace {
+
+using namespace stem;
+
+constexpr int kOwners = 3 * kTileGroups;  // threads that share an output row: window row x group
+constexpr int kThreads = kTile * kOwners;
+constexpr int kBlocksPerSm = 2;
+// What fills the largest GPU that we know. A constant: sums must not depend on the device.
+constexpr Index kBlocks = 264;
+// Pixels from one row of dy to the next in shared memory: rows begin at different banks.
+constexpr int kGradientPitch = kTile + 1;
+constexpr int kGradientCount = kTile * kGradientPitch * kTileChannels;
+// Floats from one sum to the next: eight channels times four groups are 32 different banks.
+constexpr int kSumPitch = kThreads + 4;
+constexpr int kSums = 3 * kVector;  // per column of the window
+
+template <class T>
+constexpr std::size_t shared_bytes() {
+  return std::max(kInputCount * sizeof(float) + kGradientCount * sizeof(T),
+                  kSums * kSumPitch * sizeof(float));
+}
+
+// gradient [kTile, kGradientPitch, kTileChannels] = dy on the tile, zeros outside the image, once
+// the copies are waited for.
+template <class T>
+__device__ __forceinline__ void load_gradient(const Geometry& g, const Tile& tile,
+                                              int first_channel, int groups, const T* dy,
+                                              T* gradient) {
+  dy += tile.image * g.p * g.q * g.k + first_channel;
+  for (int i = static_cast<int>(threadIdx.x); i < kTile * kTile * groups; i += kThreads) {
+    const int channel = i % groups * kVector, pixel = i / groups;
+    const int row = pixel / kTile, column = pixel % kTile;
+    const int p = tile.p + row, q = tile.q + column;
+    const bool inside = p < g.p && q < g.q;
+    const T* const from = inside ? dy + (Index{p} * g.q + q) * g.k + channel : dy;
+    T* const to = gradient + (row * kGradientPitch + column) * kTileChannels + channel;
+    constexpr int kPerCopy = 16 / sizeof(T);
+#pragma unroll
+    for (int j = 0; j < kVector; j += kPerCopy) copy_async16(to + j, from + j, inside);
+  }
+}
+
+// sums [s * 3 + c] += one row of the tile's dy times the input under it. input and gradient begin
+// at the row; two outputs at a time read input at multiples of 16 bytes.
+template <class T>
+__device__ __forceinline__ void add_row(const float* input, const T* gradient,
+                                        float (&sums)[9][kVector]) {
+#pragma unroll 1
+  for (int q = 0; q < kTile; q += 2) {
+    float x[16];
+    load_values(input + 6 * q, x);
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      float dy[kVector];
+      load8(gradient + (q + j) * kTileChannels, dy);
+#pragma unroll
+      for (int tap = 0; tap < 9; ++tap)
+#pragma unroll
+        for (int i = 0; i < kVector; ++i) sums[tap][i] = fmaf(x[6 * j + tap], dy[i], sums[tap][i]);
+    }
+  }
+}
+
+// Adds the block's sums over its output rows and writes them to partials [3, 3, 3, k].
+// buffer: [kSums, kSumPitch], one column of the window at a time.
+__device__ __forceinline__ void reduce_block(const Geometry& g, int first_channel, int groups,
+                                             const float (&sums)[9][kVector], float* buffer,
+                                             float* partials) {
+  const int thread = static_cast<int>(threadIdx.x);
+#pragma unroll
+  for (int s = 0; s < 3; ++s) {
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < kSums; ++i)
+      buffer[i * kSumPitch + thread] = sums[s * 3 + i / kVector][i % kVector];
+    __syncthreads();
+    for (int out = thread; out < kSums * kOwners; out += kThreads) {
+      const int i = out % kVector, owner = out / kVector % kOwners, c = out / kVector / kOwners;
+      const int group = owner % kTileGroups, r = owner / kTileGroups;
+      if (group >= groups) continue;
+      const float* from = buffer + (c * kVector + i) * kSumPitch + owner;
+      float sum = 0.0f;
+#pragma unroll
+      for (int row = 0; row < kTile; ++row) sum += from[row * kOwners];
+      partials[((r * 3 + s) * 3 + c) * g.k + first_channel + group * kVector + i] = sum;
+    }
+  }
+}
+
+// x [n, h, w, 3], dy [n, p, q, k], partials [ranges, 3, 3, 3, k].
+template <class T>
+__global__ void __launch_bounds__(kThreads, kBlocksPerSm)
+    stem_weight_kernel(Geometry g, unsigned tiles_per_block, const T* __restrict__ x,
+                       const T* __restrict__ dy, float* __restrict__ partials) {
+  DF_DYNAMIC_SHARED(memory);
+  auto* const input = reinterpret_cast<float*>(memory);
+  auto* const gradient = reinterpret_cast<T*>(input + kInputCount);
+  const unsigned range = blockIdx.x / g.channel_tiles;
+  const int first_channel = static_cast<int>(blockIdx.x % g.channel_tiles) * kTileChannels;
+  const int groups = groups_in(g, first_channel);
+  const int row = static_cast<int>(threadIdx.x) / kOwners;
+  const int r = static_cast<int>(threadIdx.x) % kOwners / kTileGroups;
+  const int group = static_cast<int>(threadIdx.x) % kTileGroups;
+  float sums[9][kVector] = {};
+  const unsigned end =
+      (range + 1) * tiles_per_block < g.tiles ? (range + 1) * tiles_per_block : g.tiles;
+  for (unsigned i = range * tiles_per_block; i < end; ++i) {
+    const Tile tile = tile_of(g, i);
+    __syncthreads();
+    load_gradient(g, tile, first_channel, groups, dy, gradient);
+    copy_async_commit();
+    load_input<kThreads>(g, tile, x, input);
+    copy_async_wait<0>();
+    __syncthreads();
+    if (group < groups)
+      add_row(input + (2 * row + r) * kInputPitch,
+              gradient + row * kGradientPitch * kTileChannels + group * kVector, sums);
+  }
+  reduce_block(g, first_channel, groups, sums, input, partials + Index{range} * 27 * g.k);
+}
+
+unsigned tiles_per_block(const Geometry& g) {
+  return static_cast<unsigned>(divide_up(g.tiles, divide_up(kBlocks, g.channel_tiles)));
+}
+
+Index ranges(const Geometry& g) {
+  return divide_up(g.tiles, tiles_per_block(g));
+}
+
+}  // namespace
+
+Index stem_weight_scratch(const StemProblem& p) {
+  return ranges(Geometry::of(p)) * 27 * p.k;
+}
+
+template <class T>
+void stem_backward_weight(Stream stream, const StemProblem& p, const T* x, const T* dy,
+                          float* scratch, float* dw) {
+  require_vectors("stem weight gradient", p.k, {dy});
+  const Geometry g = Geometry::of(p);
+  launch(stream, "stem weight gradient", stem_weight_kernel<T>, blocks(ranges(g) * g.channel_tiles),
+         kThreads, shared_bytes<T>(), g, tiles_per_block(g), x, dy, scratch);
+  ordered_sum(stream, ranges(g), 27 * p.k, ranges(g), scratch, dw);
+}
+
+#define DF_INSTANTIATE(T)                                                                    \
+  template void stem_backward_weight(Stream, const StemProblem&, const T*, const T*, float*, \
+                                     float*);
+DF_INSTANTIATE(Half)
+DF_INSTANTIATE(BFloat16)
+DF_INSTANTIATE(float)
+#undef DF_INSTANTIATE
+
+}  // namespace dfengine::cuda

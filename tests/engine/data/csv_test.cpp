@@ -1,0 +1,89 @@
+// CSV tables: RFC 4180, what spreadsheets do beside it, and hostile files.
+#include "engine/data/sets/csv.h"
+
+#include <gtest/gtest.h>
+
+#include "kernels/base/error.h"
+#include "tests/engine/data/data_support.h"
+
+namespace dfengine {
+namespace {
+
+using test::TempDir;
+using test::thrown_text;
+using Row = std::vector<std::string>;
+
+// Expected values are those of Python's csv.reader on the same text.
+TEST(Csv, QuotesCommasAndLineBreaks) {
+  const CsvTable t = parse_csv(
+      "a,\"b,c\",\"say \"\"x\"\"\"\n"
+      "1,\"two\nlines\r\nthree\",\"\"\n"
+      ",a\"b,\"\"\"\"\n",
+      "t");
+  EXPECT_EQ(t.columns, (Row{"a", "b,c", "say \"x\""}));
+  ASSERT_EQ(t.rows.size(), 2u);
+  EXPECT_EQ(t.rows[0], (Row{"1", "two\nlines\r\nthree", ""}));
+  EXPECT_EQ(t.rows[1], (Row{"", "a\"b", "\""}));
+  EXPECT_EQ(t.lines, (std::vector<Index>{2, 5}));
+}
+
+TEST(Csv, ByteOrderMarkLineEndsAndEmptyNames) {
+  const CsvTable t = parse_csv("\xEF\xBB\xBF,id,label\r\n0,007,1\r\r\n\n1,\xFF,0", "t");
+  EXPECT_EQ(t.columns, (Row{"", "id", "label"}));
+  ASSERT_EQ(t.rows.size(), 2u);
+  EXPECT_EQ(t.rows[0], (Row{"0", "007", "1"}));
+  EXPECT_EQ(t.rows[1], (Row{"1", "\xFF", "0"}));
+  EXPECT_EQ(t.lines, (std::vector<Index>{2, 5}));
+  EXPECT_EQ(t.find(""), 0);
+  EXPECT_EQ(t.find("label"), 2);
+  EXPECT_EQ(t.find("path"), -1);
+  EXPECT_TRUE(parse_csv("only,names", "t").rows.empty());
+}
+
+TEST(Csv, ErrorsNameFileAndLine) {
+  const auto expect = [](std::string_view text, std::initializer_list<const char*> parts) {
+    EXPECT_THROW(parse_csv(text, "my.csv"), DataError);
+    const std::string what = thrown_text([&] { parse_csv(text, "my.csv"); });
+    for (const char* part : parts) EXPECT_NE(what.find(part), std::string::npos) << what;
+  };
+  expect("", {"my.csv", "line 1", "empty"});
+  expect("\n\n", {"line 1", "empty"});
+  expect("a,b\n1,2\n\"x\ny\",1,2\n", {"line 3", "3 fields", "2 columns"});
+  expect("a,b\n1\n", {"line 2", "1 fields"});
+  expect("a\n1\n\"never\nends\n", {"line 3", "does not end"});
+  expect("a\n\"x\"y\n", {"line 2", "after the closing quote"});
+  expect(std::string_view("a\nb\n\0c\n", 7), {"line 3", "NUL", "UTF-8"});
+  expect(std::string(kMaxCsvColumns, ','), {"line 1", "more than 4096"});
+}
+
+TEST(Csv, FilesThatCannotBeTables) {
+  const TempDir dir;
+  EXPECT_THROW(read_csv(dir.path() / "absent.csv"), DataError);
+  EXPECT_THROW(read_csv(dir.path()), DataError);
+  // A sparse file past the limit is refused before it is read.
+  const auto huge = dir.write("huge.csv", "a\n");
+  std::filesystem::resize_file(huge, kMaxCsvBytes + 1);
+  EXPECT_NE(thrown_text([&] { read_csv(huge); }).find("limit"), std::string::npos);
+  EXPECT_EQ(read_csv(dir.write("good.csv", "a\r\n1\r\n")).rows, std::vector<Row>{{"1"}});
+}
+
+TEST(Csv, AMillionRows) {
+  constexpr std::size_t kRows = 1'000'000;
+  std::string text = "path,label\n";
+  for (std::size_t i = 0; i < kRows; ++i) text += i % 2 == 0 ? "train/a.jpg,0\n" : "\"b,c\",1\n";
+  const CsvTable t = parse_csv(text, "t");
+  ASSERT_EQ(t.rows.size(), kRows);
+  EXPECT_EQ(t.rows.back(), (Row{"b,c", "1"}));
+  EXPECT_EQ(t.lines.back(), static_cast<Index>(kRows) + 1);
+}
+
+TEST(Csv, FieldsComeBack) {
+  for (const std::string field : {"", "plain", "a,b", "\"", "line\nbreak", "\r", "caf\xC3\xA9"}) {
+    const CsvTable t = parse_csv("x,y\n" + csv_field(field) + ",end\n", "t");
+    ASSERT_EQ(t.rows.size(), 1u);
+    EXPECT_EQ(t.rows[0][0], field);
+  }
+}
+
+}  // namespace
+}  // namespace dfengine

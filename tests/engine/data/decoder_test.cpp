@@ -1,0 +1,84 @@
+// Decoding picture after picture: buffers kept, limits, files that are none.
+#include "engine/data/pictures/decoder.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/data/pictures/exif.h"
+#include "kernels/base/error.h"
+#include "tests/engine/data/data_support.h"
+
+namespace dfengine {
+namespace {
+
+using test::golden_folder;
+using test::thrown_text;
+
+TEST(ImageDecoder, KeepsItsBuffersFromPictureToPicture) {
+  ImageDecoder decoder;
+  const auto images = golden_folder() / "images";
+  for (const char* name : {"rgb.png", "420.jpg", "turned_6.jpg"}) {
+    SCOPED_TRACE(name);
+    decoder.decode(images / name);
+    decoder.decode(images / name);  // a turned picture changes places with its spare
+    const std::uint8_t* before = decoder.decode(images / name).rgb.data();
+    decoder.decode(images / name);
+    const Image& again = decoder.decode(images / name);
+    EXPECT_EQ(again.rgb.data(), before);
+    EXPECT_EQ(again.rgb, decode_image(images / name).rgb);
+  }
+  // A smaller picture after a larger one has its own size.
+  EXPECT_EQ(decoder.decode(images / "turned_1.jpg").rgb.size(), 5u * 9 * 3);
+}
+
+TEST(ImageDecoder, LimitsPixels) {
+  const auto images = golden_folder() / "images";
+  for (const char* name : {"rgb.png", "420.jpg", "rgb.bmp"}) {
+    SCOPED_TRACE(name);
+    const Image image = decode_image(images / name);
+    ImageDecoder exact(image.h * image.w), tight(image.h * image.w - 1);
+    EXPECT_EQ(exact.decode(images / name).rgb, image.rgb);
+    const std::string text = thrown_text([&] { tight.decode(images / name); });
+    EXPECT_NE(text.find("--max-pixels"), std::string::npos) << text;
+  }
+  EXPECT_THROW(ImageDecoder(0), UsageError);
+  EXPECT_THROW(ImageDecoder((Index{1} << 30) + 1), UsageError);
+}
+
+TEST(ImageDecoder, RefusesWhatIsNoFile) {
+  const test::TempDir dir;
+  const auto text_of = [](const std::filesystem::path& file) {
+    return thrown_text([&] { ImageDecoder().decode(file); });
+  };
+  const auto pipe = dir.path() / "pipe.jpg";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_NE(text_of(pipe).find("pipe.jpg: not a file"), std::string::npos);  // and does not wait
+  EXPECT_NE(text_of(dir.path()).find("not a file"), std::string::npos);
+  std::filesystem::create_symlink("loop.jpg", dir.path() / "loop.jpg");
+  EXPECT_NE(text_of(dir.path() / "loop.jpg").find("symbolic links"), std::string::npos);
+  if (geteuid() == 0) GTEST_SKIP() << "root may read every file";
+  const auto locked = dir.write("locked.jpg", "x");
+  ASSERT_EQ(chmod(locked.c_str(), 0), 0);
+  EXPECT_NE(text_of(locked).find("check its permissions"), std::string::npos);
+}
+
+TEST(Exif, DamageMeansNoOrientation) {
+  const auto file = golden_folder() / "images/turned_6.jpg";
+  std::ifstream stream(file, std::ios::binary);
+  std::string text((std::istreambuf_iterator<char>(stream)), {});
+  const auto orientation = [](const std::string& bytes) {
+    return exif_orientation(std::as_bytes(std::span(bytes)));
+  };
+  EXPECT_EQ(orientation(text), 6);
+  const std::size_t tiff = text.find("Exif") + 6;
+  for (std::size_t n = 0; n < tiff + 8; ++n) EXPECT_EQ(orientation(text.substr(0, n)), 1);
+  for (const char* far : {"\xFF\xFF\xFF\xFF", "\xFF\xFF\xFF\x7F"}) {  // the directory's place
+    std::string damaged = text;
+    damaged.replace(tiff + 4, 4, far, 4);
+    EXPECT_EQ(orientation(damaged), 1);
+  }
+}
+
+}  // namespace
+}  // namespace dfengine

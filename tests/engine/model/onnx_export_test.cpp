@@ -1,0 +1,143 @@
+// A model written as ONNX and read back computes the same bits: folding is undone and done again
+// without loss. Against ONNX Runtime: tests/onnx_export.py.
+#include "engine/model/onnx_export.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "engine/model/predictor.h"
+#include "kernels/base/error.h"
+#include "weights/families/source.h"
+#include "weights/onnx/onnx_file.h"
+
+namespace dfengine {
+namespace {
+
+MobileNetV2Config small_config() {
+  MobileNetV2Config config;
+  config.width = 0.1;
+  config.input_size = 96;
+  config.hidden = 24;
+  config.classes = 5;
+  return config;
+}
+
+// Batch norms as training leaves them: no vector is 0 or 1.
+Model random_model(const MobileNetV2Config& config) {
+  Model model = make_model(config, 1);
+  std::mt19937 random(2);
+  std::uniform_real_distribution<float> uniform(0.5f, 1.5f);
+  for (std::size_t i = 0; i < model.parameters.specs().size(); ++i) {
+    const ParamSpec& p = model.parameters.specs()[i];
+    if (p.role == Role::Weight) continue;
+    std::vector<float> values(static_cast<std::size_t>(p.count()));
+    const float shift = p.role == Role::NormShift || p.role == Role::RunningMean ? 1.0f : 0.0f;
+    for (float& v : values) v = uniform(random) - shift;
+    model.parameters.set(static_cast<int>(i), std::span<const float>(values));
+  }
+  return model;
+}
+
+Model read_back(const std::vector<std::byte>& bytes) {
+  return model_from_tensors(weights::to_torchvision(weights::parse_onnx(bytes, "onnx"), "onnx"),
+                            "onnx");
+}
+
+std::vector<float> output_of(Model& model) {
+  const auto size = static_cast<std::size_t>(model.config.input_size);
+  std::vector<std::uint8_t> pixels(size * size * 3);
+  std::mt19937 random(3);
+  for (std::uint8_t& p : pixels) p = static_cast<std::uint8_t>(random());
+  ThreadPool pool(1);
+  Predictor predictor(
+      model, pool,
+      model.config.head == Head::None ? Predictor::Output::Pooled : Predictor::Output::Logits);
+  std::vector<float> out(static_cast<std::size_t>(predictor.width()));
+  predictor.run(pixels.data(), 1, out.data());
+  return out;
+}
+
+class OnnxExport : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!weights::onnx_supported()) GTEST_SKIP() << "built without DFENGINE_ONNX";
+  }
+};
+
+TEST_F(OnnxExport, RoundTripKeepsEveryBit) {
+  for (const Head head : {Head::Detector, Head::Classifier, Head::None}) {
+    for (const Padding padding : {Padding::Torch, Padding::TfSame}) {
+      for (const OnnxPixels pixels : {OnnxPixels::Raw, OnnxPixels::Normalized}) {
+        MobileNetV2Config config = small_config();
+        config.head = head;
+        config.padding = padding;
+        config.bn_eps = padding == Padding::Torch ? 1e-5 : 1e-3;
+        config.mean = {0.5, 0.25, 0.1};
+        Model model = random_model(config);
+        Model again = read_back(model_to_onnx(model, pixels));
+        EXPECT_EQ(again.config.padding, padding);
+        EXPECT_EQ(again.config.bn_eps, config.bn_eps);
+        EXPECT_EQ(again.config.mean, config.mean);
+        EXPECT_EQ(again.config.input_size, config.input_size);
+        EXPECT_EQ(again.config.head, head);
+        const std::vector<float> expected = output_of(model);
+        EXPECT_NE(expected.front(), 0.0f);
+        EXPECT_EQ(output_of(again), expected);
+      }
+    }
+  }
+}
+
+TEST_F(OnnxExport, MetadataTravels) {
+  Model model = random_model(small_config());
+  model.classes = {"genuine", "made"};
+  model.positive_class = "made";
+  model.threshold = 0.625;
+  model.temperature = 1.0 / 3.0;
+  model.crop = Crop::Center;
+  model.notes["source_family"] = "keras";
+  const std::vector<std::byte> bytes = model_to_onnx(model, OnnxPixels::Normalized);
+  EXPECT_EQ(weights::parse_onnx(bytes, "onnx").metadata.at("normalization"), "outside");
+  const Model again = read_back(bytes);
+  EXPECT_EQ(again.classes, model.classes);
+  EXPECT_EQ(again.positive_class, "made");
+  EXPECT_EQ(again.threshold, 0.625);
+  EXPECT_EQ(again.temperature, 1.0 / 3.0);
+  EXPECT_EQ(again.crop, Crop::Center);
+  EXPECT_EQ(again.notes.at("source_family"), "keras");
+  EXPECT_EQ(again.notes.at("bn_folded"), "yes");
+  EXPECT_FALSE(again.notes.contains("normalization"));
+}
+
+// A file whose graph scales pixels in another way than its metadata says would be misread.
+TEST_F(OnnxExport, ScalingMustAgreeWithTheMetadata) {
+  const Model model = random_model(small_config());
+  weights::TensorFile file = weights::parse_onnx(model_to_onnx(model, OnnxPixels::Raw), "onnx");
+  file.metadata["mean"] = "0.5,0.5,0.5";
+  EXPECT_THROW(weights::to_torchvision(file, "onnx"), ModelFileError);
+}
+
+TEST_F(OnnxExport, TheLogitIsDividedByTheMetadatasTemperature) {
+  Model model = random_model(small_config());
+  model.temperature = 1.7;
+  for (const OnnxPixels pixels : {OnnxPixels::Raw, OnnxPixels::Normalized}) {
+    const std::vector<std::byte> bytes = model_to_onnx(model, pixels);
+    weights::TensorFile file = weights::parse_onnx(bytes, "onnx");
+    const char* scale = pixels == OnnxPixels::Raw ? "mul1.value" : "mul0.value";
+    EXPECT_EQ(weights::to_float(*file.find(scale)),
+              std::vector<float>{static_cast<float>(1 / 1.7)});
+    Model again = read_back(bytes);
+    EXPECT_EQ(output_of(again), output_of(model));
+    for (const char* other : {"1.8", "0", "x", "1.7,1.7"}) {
+      weights::TensorFile changed = file;
+      changed.metadata["temperature"] = other;
+      EXPECT_THROW(weights::to_torchvision(changed, "onnx"), ModelFileError) << other;
+    }
+    file.metadata.erase("temperature");
+    EXPECT_THROW(weights::to_torchvision(file, "onnx"), ModelFileError);
+  }
+}
+
+}  // namespace
+}  // namespace dfengine

@@ -1,0 +1,177 @@
+// Run histories, comparisons, an evaluation's charts and tables, the choice of mistakes.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "engine/report/comparison.h"
+#include "engine/report/evaluation_charts.h"
+#include "engine/report/mistakes.h"
+#include "engine/report/training_charts.h"
+#include "engine/train/run_files.h"
+#include "engine/train/schedule.h"
+#include "kernels/base/atomic_file.h"
+#include "kernels/base/error.h"
+#include "tests/engine/report/report_support.h"
+#include "tests/support/tolerance.h"
+#include "tests/weights/scratch_folder.h"
+#include "weights/read_file.h"
+
+namespace dfengine::report {
+namespace {
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+std::vector<EpochRow> rows(int epochs, double auc) {
+  std::vector<EpochRow> all;
+  for (int i = 1; i <= epochs; ++i)
+    all.push_back({i, 0.7 / i, 0.5 + 0.05 * i, 0.6 / i, 0.5 + 0.04 * i, auc + 0.01 * (i % 3), 1e-4,
+                   std::ldexp(65536.0, -i), i, 30, 0.25});
+  return all;
+}
+
+std::filesystem::path make_run(const std::filesystem::path& folder, double lr, int epochs,
+                               double auc) {
+  std::filesystem::create_directories(folder);
+  TrainOptions options;
+  options.output = folder;
+  options.data = "faces";
+  options.lr = lr;
+  write_args(options);
+  write_results(folder, rows(epochs, auc));
+  return folder;
+}
+
+TEST(RunHistory, ReadsBackWhatARunWrites) {
+  const test::ScratchFolder scratch;
+  const RunHistory run = read_run(make_run(scratch.path() / "one", 1e-3, 4, 0.8));
+  EXPECT_EQ(run.name, "one");
+  EXPECT_EQ(argument(run, "lr"), "0.001");
+  EXPECT_EQ(argument(run, "data"), "faces");
+  EXPECT_EQ(argument(run, "no such"), "");
+  ASSERT_EQ(run.rows.size(), 4U);
+  EXPECT_EQ(run.rows[3].epoch, 4);
+  EXPECT_NEAR(run.rows[1].valid_auc, 0.82, test::decimal_tolerance(6, 1));
+  EXPECT_EQ(run.rows[2].loss_scale, 8192);
+  EXPECT_EQ(run.rows[2].skipped, 3);
+  EXPECT_EQ(run.rows[2].seconds, 30);
+  EXPECT_EQ(run.rows[2].data_wait, 0.25);
+  EXPECT_EQ(run.best()->epoch, 2);  // .82, the first of the best
+}
+
+TEST(RunHistory, DamagedFilesAreNamed) {
+  const test::ScratchFolder scratch;
+  const auto folder = make_run(scratch.path() / "one", 1e-3, 2, 0.8);
+  const auto expect_refused = [&](const std::string& file, const std::string& text,
+                                  const std::string& named) {
+    write_text(folder / file, text);
+    try {
+      read_run(folder);
+      ADD_FAILURE() << text;
+    } catch (const DataError& e) {
+      EXPECT_NE(std::string(e.what()).find(named), std::string::npos) << e.what();
+    }
+  };
+  const std::string head =
+      "epoch,train_loss,train_accuracy,val_loss,val_accuracy,val_auc,lr,loss_scale,skipped,"
+      "seconds,data_wait\n";
+  expect_refused(kResults, head + "1,2,3,4,five,6,7,8,9,10,11\n", "results.csv:2");
+  expect_refused(kResults, head + "-1,2,3,4,5,6,7,8,9,10,11\n", "results.csv:2");
+  expect_refused(kResults, "epoch,train_loss\n1,2\n", "train_accuracy");
+  write_results(folder, rows(1, 0.5));
+  expect_refused(kArguments, "{", "args.json");
+  expect_refused(kArguments, "[1]", "args.json");
+}
+
+TEST(Comparison, TablesHaveTheKeptEpochAndOnlyWhatDiffers) {
+  const test::ScratchFolder scratch;
+  const std::vector<RunHistory> runs = read_runs({make_run(scratch.path() / "a/run", 1e-3, 4, 0.8),
+                                                  make_run(scratch.path() / "b/run", 1e-4, 2, 0.7),
+                                                  make_run(scratch.path() / "c", 1e-4, 0, 0)});
+  const Table table = comparison_table(runs);
+  ASSERT_EQ(table.rows.size(), 3U);
+  EXPECT_EQ(table.rows[0][0], "run");
+  EXPECT_EQ(table.rows[1][0], "run (2)");
+  EXPECT_EQ(table.rows[0][1], "0.8200");
+  EXPECT_EQ(table.rows[0][5], "2");
+  EXPECT_EQ(table.rows[0][7], "2.0");  // minutes
+  EXPECT_EQ(table.rows[2][1], "n/a");  // no epoch yet
+  EXPECT_EQ(settings_table(runs).columns, (std::vector<std::string>{"run", "lr"}));
+  const std::string text = plain_text(table);
+  EXPECT_NE(text.find("run (2)   0.7200"), text.npos) << text;
+
+  write_comparison(scratch.path() / "out", runs);
+  const auto html = weights::read_file(scratch.path() / "out/compare.html");
+  EXPECT_EQ(MarkupCheck({reinterpret_cast<const char*>(html.data()), html.size()}).run(), "");
+  for (const char* file : {"loss", "accuracy", "auc"})
+    EXPECT_TRUE(
+        std::filesystem::exists(scratch.path() / "out/charts" / (std::string(file) + ".svg")));
+}
+
+TEST(TrainingCharts, AreSoundAndTheRateIsTheSchedules) {
+  RunHistory run;
+  for (int epochs : {0, 1, 40}) {
+    run.rows = rows(epochs, kNan);
+    for (const NamedChart& chart : training_charts(run)) expect_sound_svg(chart.svg);
+  }
+  EXPECT_EQ(training_charts(run).back().file, "loss_scale");
+  for (EpochRow& row : run.rows) row.loss_scale = 1;  // as on the CPU
+  EXPECT_EQ(training_charts(run).back().file, "auc");
+  TrainOptions options;
+  options.epochs = 4;
+  options.head_epochs = 0;
+  run.rows = rows(4, 0.5);
+  for (EpochRow& row : run.rows) row.lr = learning_rate(options, 10, row.epoch - 1, 9) / 2;
+  const std::string element = learning_rate_chart(options, 10, run.rows).svg;
+  expect_sound_svg(element);
+  // Halved by a plateau: the top of the axis is half the rate.
+  EXPECT_NE(element.find(">5e-5<"), element.npos) << element;
+  EXPECT_EQ(element.find(">1e-4<"), element.npos) << element;
+}
+
+TEST(EvaluationCharts, AreSoundForScoresOfEveryKind) {
+  const std::vector<int> label = {0, 1, 0, 1, 1, 0};
+  for (const std::vector<double>& prob : {std::vector<double>{0.1, 0.9, 0.6, 0.4, 0.8, 0.2},
+                                          {0.5, 0.5, 0.5, 0.5, 0.5, 0.5},
+                                          {0, 1, 0, 1, 1, 0},
+                                          {1, 0, 1, 0, 0, 1}}) {
+    const std::vector<NamedChart> charts = evaluation_charts(prob, label, 0.47);
+    ASSERT_EQ(charts.size(), 8U);  // matrices at .47 and at .5
+    for (const NamedChart& chart : charts) expect_sound_svg(chart.svg);
+  }
+  const std::vector<double> prob = {0.1, 0.9};
+  // One threshold, as it is read.
+  for (double threshold : {0.5, 0.50001})
+    EXPECT_EQ(evaluation_charts(prob, std::vector<int>{0, 1}, threshold).size(), 6U);
+  for (int only : {0, 1})  // a missing class: rates that do not exist
+    for (const NamedChart& chart : evaluation_charts(prob, std::vector<int>{only, only}, 0.5))
+      expect_sound_svg(chart.svg);
+}
+
+TEST(EvaluationCharts, TablesHoldEveryMetric) {
+  const std::vector<double> prob = {0.1, 0.9, 0.48, 0.4};
+  const std::vector<int> label = {0, 1, 0, 1};
+  const Metrics at = compute_metrics(prob, label, 0.3), half = compute_metrics(prob, label, 0.5);
+  const std::vector<Interval> intervals(metric_fields().size(), {0.25, kNan});
+  const Table table = metric_table(at, half, intervals);
+  ASSERT_EQ(table.rows.size(), metric_fields().size());
+  EXPECT_EQ(table.columns.size(), 4U);
+  EXPECT_EQ(table.rows[0], (std::vector<std::string>{metric_fields()[0].title, "0.7500",
+                                                     "0.250 to n/a", "0.7500"}));
+  EXPECT_EQ(metric_table(half, half, intervals).columns.size(), 3U);
+  const Table classes = class_table(at.confusion, {"real", "fake"});
+  EXPECT_EQ(classes.rows[1], (std::vector<std::string>{"fake", "0.6667", "1.0000", "0.8000", "2"}));
+}
+
+TEST(Mistakes, AreTheSurestOfEachClass) {
+  const std::vector<double> prob = {0.9, 0.2, 0.95, 0.6, 0.1, 0.7, 0.9};
+  const std::vector<int> label = {0, 1, 0, 0, 1, 1, 0};
+  std::vector<std::size_t> samples;
+  for (const Mistake& m : surest_mistakes(prob, label, 0.5, 3)) samples.push_back(m.sample);
+  EXPECT_EQ(samples, (std::vector<std::size_t>{2, 0, 6, 4, 1}));
+  EXPECT_EQ(surest_mistakes(prob, label, 0.05, 9).size(), 4U);  // everything is called fake
+  EXPECT_TRUE(surest_mistakes({}, {}, 0.5, 3).empty());
+}
+
+}  // namespace
+}  // namespace dfengine::report

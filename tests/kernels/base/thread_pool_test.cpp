@@ -1,0 +1,56 @@
+// The thread pool runs every index exactly once, again and again, and refuses a senseless size.
+#include "kernels/base/thread_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <utility>
+#include <vector>
+
+#include "kernels/base/error.h"
+
+namespace dfengine {
+namespace {
+
+TEST(ThreadPool, EveryIndexRunsOnceOnAValidWorker) {
+  for (int threads : {1, 2, 3, 8}) {
+    ThreadPool pool(threads);
+    ASSERT_EQ(pool.size(), threads);
+    for (std::int64_t count : {0, 1, 2, 3, 7, 1000}) {
+      std::vector<std::atomic<int>> runs(static_cast<std::size_t>(count));
+      std::atomic<int> bad_workers{0};
+      parallel_for(pool, count, [&](std::int64_t i, int worker) {
+        ++runs[static_cast<std::size_t>(i)];
+        if (worker < 0 || worker >= threads) ++bad_workers;
+      });
+      for (const auto& r : runs) EXPECT_EQ(r.load(), 1);
+      EXPECT_EQ(bad_workers.load(), 0);
+    }
+  }
+}
+
+// Plain (not atomic) writes of one run must be seen by the next: what layers rely on.
+TEST(ThreadPool, RunsFollowEachOther) {
+  ThreadPool pool(3);
+  constexpr std::size_t kCount = 64;
+  std::vector<int> a(kCount, 0), b(kCount, 0);
+  constexpr int kRuns = 100;
+  for (int run = 0; run < kRuns; ++run) {
+    // Each reads what most likely another worker wrote in the run before.
+    parallel_for(pool, kCount, [&](std::int64_t i, int) {
+      const auto at = static_cast<std::size_t>(i);
+      b[at] = a[kCount - 1 - at] + 1;
+    });
+    std::swap(a, b);
+  }
+  for (int value : a) EXPECT_EQ(value, kRuns);
+}
+
+TEST(ThreadPool, RefusesNoThreads) {
+  EXPECT_THROW(ThreadPool(0), UsageError);
+  EXPECT_THROW(ThreadPool(-1), UsageError);
+  EXPECT_GE(ThreadPool::available(), 1);
+}
+
+}  // namespace
+}  // namespace dfengine

@@ -1,0 +1,90 @@
+// The structure of MobileNetV2 as a list of places, and renaming by it.
+#include "weights/families/mobilenet_v2_names.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "kernels/base/error.h"
+
+namespace dfengine::weights {
+namespace {
+
+// Column n of Table 2 of the MobileNetV2 paper.
+constexpr std::array<int, 7> kBlocksOfStage = {1, 2, 3, 4, 3, 3, 1};
+
+std::vector<ConvPlace> places() {
+  std::vector<ConvPlace> list = {{ConvRole::Stem}};
+  int block = 0;
+  for (int stage = 0; stage < static_cast<int>(kBlocksOfStage.size()); ++stage) {
+    const int blocks = kBlocksOfStage[static_cast<std::size_t>(stage)];
+    for (int in_stage = 0; in_stage < blocks; ++in_stage, ++block) {
+      for (const ConvRole role : {ConvRole::Expand, ConvRole::Depthwise, ConvRole::Project}) {
+        if (role == ConvRole::Expand && block == 0) continue;
+        list.push_back({role, block, stage, in_stage});
+      }
+    }
+  }
+  list.push_back({ConvRole::Head});
+  return list;
+}
+
+}  // namespace
+
+// A convolution with an activation is a group of two (conv, norm); the projection stands alone.
+ConvNames torchvision_names(const ConvPlace& place) {
+  const int depthwise = place.block == 0 ? 0 : 1;  // behind the expansion, where there is one
+  const std::string block = fmt::format("features.{}.conv", place.block + 1);
+  switch (place.role) {
+    case ConvRole::Stem:
+      return {"features.0.0", "features.0.1"};
+    case ConvRole::Expand:
+      return {block + ".0.0", block + ".0.1"};
+    case ConvRole::Depthwise:
+      return {fmt::format("{}.{}.0", block, depthwise), fmt::format("{}.{}.1", block, depthwise)};
+    case ConvRole::Project:
+      return {fmt::format("{}.{}", block, depthwise + 1),
+              fmt::format("{}.{}", block, depthwise + 2)};
+    case ConvRole::Head:
+      break;
+  }
+  return {"features.18.0", "features.18.1"};
+}
+
+NameMap names_to_torchvision(ConvNames (*names)(const ConvPlace& place), const std::string& prefix,
+                             const std::string& classifier) {
+  constexpr std::array kNormTensors = {"weight", "bias", "running_mean", "running_var",
+                                       "num_batches_tracked"};
+  NameMap map;
+  for (const ConvPlace& place : places()) {
+    const ConvNames from = names(place);
+    const ConvNames to = torchvision_names(place);
+    map[prefix + from.conv + ".weight"] = to.conv + ".weight";
+    for (const char* tensor : kNormTensors) {
+      map[fmt::format("{}{}.{}", prefix, from.norm, tensor)] =
+          fmt::format("{}.{}", to.norm, tensor);
+    }
+  }
+  map[classifier + ".weight"] = "classifier.1.weight";
+  map[classifier + ".bias"] = "classifier.1.bias";
+  return map;
+}
+
+TensorFile rename_tensors(TensorFile file, const NameMap& names,
+                          const std::string& name_for_errors) {
+  std::set<std::string_view> seen;
+  for (Tensor& tensor : file.tensors) {
+    const auto found = names.find(tensor.name);
+    if (found != names.end()) tensor.name = found->second;
+    if (!seen.insert(tensor.name).second) {
+      throw ModelFileError(fmt::format("{}: two tensors are torchvision's \"{}\"", name_for_errors,
+                                       printable(tensor.name)));
+    }
+  }
+  return file;
+}
+
+}  // namespace dfengine::weights

@@ -1,0 +1,51 @@
+// timm's names, from timm/models/efficientnet.py and _efficientnet_blocks.py.
+#include "weights/families/source_timm.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "weights/families/mobilenet_v2_names.h"
+
+namespace dfengine::weights {
+namespace {
+
+// Block 0 (DepthwiseSeparableConv) has no expansion: its projection is conv_pw and the norms count
+// from the depthwise convolution. In the others conv_pw is the expansion.
+ConvNames timm_names(const ConvPlace& place) {
+  const std::string block = fmt::format("blocks.{}.{}", place.stage, place.in_stage);
+  switch (place.role) {
+    case ConvRole::Stem:
+      return {"conv_stem", "bn1"};
+    case ConvRole::Expand:
+      return {block + ".conv_pw", block + ".bn1"};
+    case ConvRole::Depthwise:
+      return {block + ".conv_dw", block + (place.block == 0 ? ".bn1" : ".bn2")};
+    case ConvRole::Project:
+      if (place.block == 0) return {block + ".conv_pw", block + ".bn2"};
+      return {block + ".conv_pwl", block + ".bn3"};
+    case ConvRole::Head:
+      break;
+  }
+  return {"conv_head", "bn2"};
+}
+
+}  // namespace
+
+bool is_timm(const TensorFile& file) {
+  return file.find("conv_stem.weight") != nullptr &&
+         file.find("blocks.0.0.conv_dw.weight") != nullptr;
+}
+
+TensorFile timm_to_torchvision(TensorFile file, const std::string& name_for_errors) {
+  TensorFile out = rename_tensors(
+      std::move(file), names_to_torchvision(timm_names, "", "classifier"), name_for_errors);
+  out.metadata.insert({{"bn_eps", "1e-05"},
+                       {"bn_momentum", "0.1"},
+                       {"pad_mode", "torch"},
+                       {"mean", "0.485,0.456,0.406"},
+                       {"std", "0.229,0.224,0.225"}});
+  return out;
+}
+
+}  // namespace dfengine::weights

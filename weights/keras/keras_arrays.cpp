@@ -1,0 +1,178 @@
+#include "weights/keras/keras_arrays.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <utility>
+
+namespace dfengine::weights {
+namespace {
+
+struct RoleRow {
+  KerasRole role;
+  const char* name;
+};
+constexpr RoleRow kNames[] = {{KerasRole::ConvKernel, "kernel"},
+                              {KerasRole::DepthwiseKernel, "depthwise kernel"},
+                              {KerasRole::DenseKernel, "dense kernel"},
+                              {KerasRole::DenseBias, "bias"},
+                              {KerasRole::Gamma, "gamma"},
+                              {KerasRole::Beta, "beta"},
+                              {KerasRole::Mean, "moving_mean"},
+                              {KerasRole::Variance, "moving_variance"}};
+// A batch norm's variables in the order Keras 3 numbers them.
+constexpr std::array kNormRoles = {KerasRole::Gamma, KerasRole::Beta, KerasRole::Mean,
+                                   KerasRole::Variance};
+constexpr std::string_view kOptimizers[] = {"optimizer/", "optimizer_weights/"};
+
+// The path up to its last slash, and what follows it.
+std::pair<std::string_view, std::string_view> split_last(std::string_view path) {
+  const std::size_t slash = path.rfind('/');
+  if (slash == std::string_view::npos) return {"", path};
+  return {path.substr(0, slash), path.substr(slash + 1)};
+}
+
+// A kernel's layer by its shape: only a depthwise kernel has a window and one output per channel.
+KerasRole kernel_role(const std::vector<std::int64_t>& shape) {
+  if (shape.size() == 2) return KerasRole::DenseKernel;
+  if (shape.size() != 4) return KerasRole::Other;
+  return shape[0] > 1 && shape[3] == 1 ? KerasRole::DepthwiseKernel : KerasRole::ConvKernel;
+}
+
+// "LAYER/vars/NUMBER", as Keras 3 names variables.
+bool numbered(std::string_view path) {
+  const auto [folder, leaf] = split_last(path);
+  return split_last(folder).second == "vars" && leaf.size() == 1 && leaf[0] >= '0' &&
+         leaf[0] <= '9';
+}
+
+KerasRole role_of_number(const Tensor& tensor,
+                         const std::map<std::string_view, std::size_t>& rank) {
+  const auto [folder, leaf] = split_last(tensor.name);
+  const auto number = static_cast<std::size_t>(leaf[0] - '0');
+  if (number == 0 && tensor.shape.size() != 1) return kernel_role(tensor.shape);
+  if (tensor.shape.size() != 1) return KerasRole::Other;
+  const std::string first = std::string(folder) + "/0";
+  const auto found = rank.find(first);
+  const std::size_t first_rank = found == rank.end() ? 0 : found->second;
+  if (first_rank == 2 && number == 1) return KerasRole::DenseBias;
+  return first_rank == 1 && number < kNormRoles.size() ? kNormRoles[number] : KerasRole::Other;
+}
+
+std::string_view without_suffix(std::string_view leaf) {
+  return leaf.substr(0, leaf.find(':'));  // ":0" is TensorFlow's number of the output
+}
+
+KerasRole role_of_name(const Tensor& tensor) {
+  const std::string_view leaf = without_suffix(split_last(tensor.name).second);
+  if (leaf == "kernel") return kernel_role(tensor.shape);
+  if (leaf == "depthwise_kernel") return KerasRole::DepthwiseKernel;
+  for (const RoleRow& row : kNames)
+    if (leaf == row.name) return row.role;
+  return KerasRole::Other;
+}
+
+std::vector<std::string_view> lines(std::string_view text) {
+  std::vector<std::string_view> out;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    out.push_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return out;
+}
+
+// Paths in the order that Keras' attributes list them.
+std::vector<std::string> listed_paths(const TensorFile& file) {
+  std::vector<std::string> paths;
+  for (const std::string root : {"", "model_weights"}) {
+    const auto layers = file.metadata.find(root + "@layer_names");
+    if (layers == file.metadata.end()) continue;
+    const std::string prefix = root.empty() ? "" : root + "/";
+    for (const std::string_view layer : lines(layers->second)) {
+      const std::string group = prefix + std::string(layer);
+      const auto weights = file.metadata.find(group + "@weight_names");
+      if (weights == file.metadata.end()) continue;
+      for (const std::string_view weight : lines(weights->second))
+        paths.push_back(group + "/" + std::string(weight));
+    }
+  }
+  return paths;
+}
+
+// Whether a comes before b when runs of digits count as numbers.
+bool natural_less(std::string_view a, std::string_view b) {
+  const auto digits = [](std::string_view s) {
+    return std::min(s.find_first_not_of("0123456789"), s.size());
+  };
+  while (!a.empty() && !b.empty()) {
+    const std::size_t in_a = digits(a), in_b = digits(b);
+    if (in_a > 0 && in_b > 0) {
+      if (in_a != in_b) return in_a < in_b;  // Keras writes no leading zeros
+      const int order = a.substr(0, in_a).compare(b.substr(0, in_b));
+      if (order != 0) return order < 0;
+    } else if (a[0] != b[0]) {
+      return a[0] < b[0];
+    }
+    a.remove_prefix(std::max<std::size_t>(in_b > 0 ? in_a : 0, 1));
+    b.remove_prefix(std::max<std::size_t>(in_a > 0 ? in_b : 0, 1));
+  }
+  return a.empty() && !b.empty();
+}
+
+// Indices of tensors: the listed ones first.
+std::vector<std::size_t> ordered(const TensorFile& file) {
+  std::map<std::string_view, std::size_t> place;
+  const std::vector<std::string> paths = listed_paths(file);
+  for (const std::string& path : paths) place.emplace(path, place.size());
+  std::vector<std::pair<std::size_t, std::size_t>> order;  // place, tensor
+  for (std::size_t i = 0; i < file.tensors.size(); ++i) {
+    const auto found = place.find(file.tensors[i].name);
+    order.emplace_back(found == place.end() ? place.size() : found->second, i);
+  }
+  std::ranges::sort(order, [&](const auto& a, const auto& b) {
+    if (a.first != b.first) return a.first < b.first;
+    return natural_less(file.tensors[a.second].name, file.tensors[b.second].name);
+  });
+  std::vector<std::size_t> out;
+  for (const auto& entry : order) out.push_back(entry.second);
+  return out;
+}
+
+bool is_optimizers(std::string_view path) {
+  return std::ranges::any_of(kOptimizers, [&](std::string_view o) { return path.starts_with(o); });
+}
+
+}  // namespace
+
+const char* role_name(KerasRole role) {
+  const auto row = std::ranges::find(kNames, role, &RoleRow::role);
+  return row == std::end(kNames) ? "other" : row->name;
+}
+
+bool is_keras_path(std::string_view path) {
+  if (numbered(path)) return true;
+  constexpr std::string_view kLeaves[] = {"kernel", "depthwise_kernel", "gamma", "moving_mean",
+                                          "moving_variance"};
+  const auto [folder, leaf] = split_last(path);
+  return !folder.empty() && std::ranges::find(kLeaves, without_suffix(leaf)) != std::end(kLeaves);
+}
+
+std::vector<KerasArray> keras_arrays(const TensorFile& file) {
+  std::map<std::string_view, std::size_t> rank;
+  for (const Tensor& t : file.tensors) rank.emplace(t.name, t.shape.size());
+  std::vector<KerasArray> arrays;
+  for (const std::size_t i : ordered(file)) {
+    const Tensor& tensor = file.tensors[i];
+    if (is_optimizers(tensor.name)) continue;
+    const std::string_view folder = split_last(tensor.name).first;
+    const bool is_numbered = numbered(tensor.name);
+    const std::string_view layer =
+        split_last(is_numbered ? split_last(folder).first : folder).second;
+    arrays.push_back(
+        {i, std::string(layer), is_numbered ? role_of_number(tensor, rank) : role_of_name(tensor)});
+  }
+  return arrays;
+}
+
+}  // namespace dfengine::weights

@@ -1,0 +1,52 @@
+#include "weights/keras/keras_zip.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "weights/hdf5/hdf5_file.h"
+
+namespace dfengine::weights {
+namespace {
+
+constexpr const char* kWeights = "model.weights.h5";
+constexpr const char* kConfig = "config.json";
+constexpr const char* kMetadata = "metadata.json";
+
+// The text of a member, empty if the archive has none.
+std::string read_text(ZipArchive& archive, const char* member) {
+  if (!archive.holds(member)) return "";
+  const auto bytes = archive.read(member);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+std::string version_in(const std::string& metadata) {
+  // No entry of Keras' is nested, so a depth of two is all that is kept.
+  const auto shallow = [](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
+    return depth < 2;
+  };
+  const auto json = nlohmann::json::parse(metadata, shallow, false);
+  const auto found = json.is_object() ? json.find("keras_version") : json.end();
+  if (found == json.end() || !found->is_string()) return "";
+  return printable(found->get<std::string>());
+}
+
+}  // namespace
+
+bool is_keras_zip(const ZipArchive& archive) {
+  return archive.holds(kWeights);
+}
+
+TensorFile parse_keras_zip(ZipArchive& archive) {
+  const auto weights = archive.read(kWeights);
+  TensorFile out = parse_hdf5(weights, fmt::format("{}: {}", archive.file_name(), kWeights));
+  const auto add = [&](const char* key, std::string text) {
+    if (!text.empty()) out.metadata[key] = std::move(text);
+  };
+  add("@model_config", read_text(archive, kConfig));
+  add("@keras_version", version_in(read_text(archive, kMetadata)));
+  return out;
+}
+
+}  // namespace dfengine::weights

@@ -1,0 +1,311 @@
+// Names, layouts and conventions of Keras' MobileNetV2 (keras/applications/mobilenet_v2.py).
+#include "weights/keras/source_keras.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <optional>
+#include <utility>
+
+#include "kernels/base/error.h"
+#include "weights/keras/keras_arrays.h"
+
+namespace dfengine::weights {
+namespace {
+
+struct RowPattern {
+  KerasLayer kind;
+  const char *torch, *keras, *stock;  // {i}: the block, {f}: torchvision's feature of it
+};
+
+constexpr RowPattern kStem[] = {
+    {KerasLayer::Conv, "features.0.0", "Conv1", "Conv1"},
+    {KerasLayer::Norm, "features.0.1", "bn_Conv1", "bn_Conv1"},
+    {KerasLayer::Depthwise, "features.1.conv.0.0", "expanded_conv_depthwise",
+     "mobl0_conv_0_depthwise"},
+    {KerasLayer::Norm, "features.1.conv.0.1", "expanded_conv_depthwise_BN",
+     "bn0_conv_0_bn_depthwise"},
+    {KerasLayer::Conv, "features.1.conv.1", "expanded_conv_project", "mobl0_conv_0_project"},
+    {KerasLayer::Norm, "features.1.conv.2", "expanded_conv_project_BN", "bn0_conv_0_bn_project"},
+};
+constexpr RowPattern kBlock[] = {
+    {KerasLayer::Conv, "features.{f}.conv.0.0", "block_{i}_expand", "mobl{i}_conv_{i}_expand"},
+    {KerasLayer::Norm, "features.{f}.conv.0.1", "block_{i}_expand_BN", "bn{i}_conv_{i}_bn_expand"},
+    {KerasLayer::Depthwise, "features.{f}.conv.1.0", "block_{i}_depthwise",
+     "mobl{i}_conv_{i}_depthwise"},
+    {KerasLayer::Norm, "features.{f}.conv.1.1", "block_{i}_depthwise_BN",
+     "bn{i}_conv_{i}_bn_depthwise"},
+    {KerasLayer::Conv, "features.{f}.conv.2", "block_{i}_project", "mobl{i}_conv_{i}_project"},
+    {KerasLayer::Norm, "features.{f}.conv.3", "block_{i}_project_BN", "bn{i}_conv_{i}_bn_project"},
+};
+constexpr int kBlocks = 16;
+constexpr RowPattern kTail[] = {
+    {KerasLayer::Conv, "features.18.0", "Conv_1", "Conv_1"},
+    {KerasLayer::Norm, "features.18.1", "Conv_1_bn", "Conv_1_bn"},
+    {KerasLayer::Dense, "classifier.1", "predictions", "Logits"},
+};
+
+// What a kind of array is in torchvision: its layer, its suffix, its axes in torch's order.
+struct RolePattern {
+  KerasRole role;
+  KerasLayer kind;
+  const char* suffix;
+  std::size_t rank;
+  std::array<std::size_t, 4> axes;
+};
+constexpr RolePattern kRoles[] = {
+    {KerasRole::ConvKernel, KerasLayer::Conv, ".weight", 4, {3, 2, 0, 1}},
+    {KerasRole::DepthwiseKernel, KerasLayer::Depthwise, ".weight", 4, {2, 3, 0, 1}},
+    {KerasRole::DenseKernel, KerasLayer::Dense, ".weight", 2, {1, 0, 0, 0}},
+    {KerasRole::DenseBias, KerasLayer::Dense, ".bias", 1, {0, 0, 0, 0}},
+    {KerasRole::Gamma, KerasLayer::Norm, ".weight", 1, {0, 0, 0, 0}},
+    {KerasRole::Beta, KerasLayer::Norm, ".bias", 1, {0, 0, 0, 0}},
+    {KerasRole::Mean, KerasLayer::Norm, ".running_mean", 1, {0, 0, 0, 0}},
+    {KerasRole::Variance, KerasLayer::Norm, ".running_var", 1, {0, 0, 0, 0}},
+};
+
+struct Convention {
+  const char *entry, *value;
+};
+// x / 127.5 - 1 is (x / 255 - 0.5) / 0.5.
+constexpr Convention kConventions[] = {
+    {"bn_eps", "0.001"}, {"pad_mode", "tf_same"}, {"mean", "0.5,0.5,0.5"}, {"std", "0.5,0.5,0.5"}};
+
+const RolePattern& pattern_of(KerasRole role) {
+  return *std::ranges::find(kRoles, role, &RolePattern::role);
+}
+
+std::vector<KerasRow> make_rows() {
+  std::vector<KerasRow> rows;
+  const auto add = [&](std::span<const RowPattern> patterns, int block) {
+    const auto fill = [&](const char* text) {
+      return fmt::format(fmt::runtime(text), fmt::arg("i", block), fmt::arg("f", block + 1));
+    };
+    for (const RowPattern& p : patterns)
+      rows.push_back({p.kind, fill(p.torch), fill(p.keras), fill(p.stock)});
+  };
+  add(kStem, 0);
+  for (int block = 1; block <= kBlocks; ++block) add(kBlock, block);
+  add(kTail, 0);
+  return rows;
+}
+
+const KerasRow* row_named(std::string_view layer, KerasLayer kind) {
+  const auto rows = keras_rows();
+  const auto found = std::ranges::find_if(rows, [&](const KerasRow& row) {
+    return row.kind == kind && (row.keras == layer || row.stock == layer);
+  });
+  return found == rows.end() ? nullptr : &*found;
+}
+
+// Row of each array, null for those that stay as they are.
+using Matches = std::vector<const KerasRow*>;
+
+Matches match_by_name(const std::vector<KerasArray>& arrays) {
+  Matches matches;
+  for (const KerasArray& a : arrays)
+    matches.push_back(a.role == KerasRole::Other ? nullptr
+                                                 : row_named(a.layer, pattern_of(a.role).kind));
+  return matches;
+}
+
+// The n-th array of a role belongs to the n-th row of its kind.
+Matches match_by_order(const std::vector<KerasArray>& arrays, const std::string& file) {
+  Matches matches(arrays.size());
+  for (const RolePattern& pattern : kRoles) {
+    std::vector<const KerasRow*> rows;
+    for (const KerasRow& row : keras_rows())
+      if (row.kind == pattern.kind) rows.push_back(&row);
+    std::vector<std::size_t> members;
+    for (std::size_t i = 0; i < arrays.size(); ++i)
+      if (arrays[i].role == pattern.role) members.push_back(i);
+    // Whose dense layers they are nobody can tell, unless there is one.
+    if (pattern.kind == KerasLayer::Dense && members.size() != 1) continue;
+    if (members.size() != rows.size()) {
+      throw ModelFileError(
+          fmt::format("{}: Keras: no layer has a name of MobileNetV2's, and by order {} arrays "
+                      "cannot be its {} \"{}\"",
+                      file, members.size(), rows.size(), role_name(pattern.role)));
+    }
+    for (std::size_t i = 0; i < rows.size(); ++i) matches[members[i]] = rows[i];
+  }
+  return matches;
+}
+
+Matches match(const std::vector<KerasArray>& arrays, const std::string& file) {
+  Matches by_name = match_by_name(arrays);
+  const auto is_base = [](const KerasRow* row) { return row && row->kind != KerasLayer::Dense; };
+  return std::ranges::any_of(by_name, is_base) ? by_name : match_by_order(arrays, file);
+}
+
+// The tensor with axes[i] as its i-th axis.
+Tensor transposed(const Tensor& in, std::span<const std::size_t> axes) {
+  const std::size_t rank = axes.size();
+  const std::size_t each = dtype_size(in.dtype);
+  std::vector<std::size_t> strides(rank, each);
+  for (std::size_t i = rank; i-- > 1;)
+    strides[i - 1] = strides[i] * static_cast<std::size_t>(in.shape[i]);
+  Tensor out{in.name, in.dtype, {}, {}};
+  for (const std::size_t axis : axes) out.shape.push_back(in.shape[axis]);
+  out.bytes.reserve(in.bytes.size());
+  std::vector<std::int64_t> at(rank, 0);
+  std::size_t from = 0;
+  while (out.bytes.size() < in.bytes.size()) {
+    const auto element = in.bytes.begin() + static_cast<std::ptrdiff_t>(from);
+    out.bytes.insert(out.bytes.end(), element, element + static_cast<std::ptrdiff_t>(each));
+    for (std::size_t i = rank; i-- > 0;) {
+      from += strides[axes[i]];
+      if (++at[i] < out.shape[i]) break;
+      from -= static_cast<std::size_t>(out.shape[i]) * strides[axes[i]];
+      at[i] = 0;
+    }
+  }
+  return out;
+}
+
+Tensor to_torch(Tensor tensor, const KerasRow& row, KerasRole role, const std::string& file) {
+  const RolePattern& p = pattern_of(role);
+  const auto count = checked_count(tensor.shape);
+  if (tensor.shape.size() != p.rank || !count ||
+      tensor.bytes.size() != static_cast<std::size_t>(*count) * dtype_size(tensor.dtype)) {
+    throw ModelFileError(fmt::format("{}: Keras: \"{}\" has shape [{}], {} needs {} axes", file,
+                                     printable(tensor.name), fmt::join(tensor.shape, ", "),
+                                     role_name(role), p.rank));
+  }
+  if (p.rank > 1) tensor = transposed(tensor, std::span(p.axes).first(p.rank));
+  tensor.name = row.torch + p.suffix;
+  return tensor;
+}
+
+// Channels of each layer are those that the one before it gives; windows are the paper's.
+void check_chain(const TensorFile& file, const std::string& name) {
+  std::int64_t channels = 3;
+  const auto check = [&](const std::string& tensor, const std::vector<std::int64_t>& wanted) {
+    const Tensor* t = file.find(tensor);
+    if (t == nullptr || t->shape == wanted) return;  // the model loader lists what is missing
+    throw ModelFileError(fmt::format(
+        "{}: Keras: {} has shape [{}], the layers before it call for [{}]; not MobileNetV2 as "
+        "published",
+        name, tensor, fmt::join(t->shape, ", "), fmt::join(wanted, ", ")));
+  };
+  for (const KerasRow& row : keras_rows()) {
+    const Tensor* weight = file.find(row.torch + ".weight");
+    const std::int64_t out = weight == nullptr ? channels : weight->shape[0];
+    const std::int64_t window = row.keras == "Conv1" ? 3 : 1;
+    switch (row.kind) {
+      case KerasLayer::Conv:
+        check(row.torch + ".weight", {out, channels, window, window});
+        if (weight == nullptr) return;
+        channels = out;
+        break;
+      case KerasLayer::Depthwise:
+        check(row.torch + ".weight", {channels, 1, 3, 3});
+        break;
+      case KerasLayer::Norm:
+        for (const char* suffix : {".weight", ".bias", ".running_mean", ".running_var"})
+          check(row.torch + suffix, {channels});
+        break;
+      case KerasLayer::Dense:
+        check(row.torch + ".weight", {out, channels});
+        check(row.torch + ".bias", {out});
+        break;
+    }
+  }
+}
+
+void check_names_differ(const TensorFile& file, const std::string& name) {
+  std::vector<std::string_view> names;
+  for (const Tensor& t : file.tensors) names.push_back(t.name);
+  std::ranges::sort(names);
+  const auto twice = std::ranges::adjacent_find(names);
+  if (twice != names.end())
+    throw ModelFileError(fmt::format("{}: Keras: two arrays are {}", name, printable(*twice)));
+}
+
+// Side of the square input that follows `key` in text, as "KEY[null, 224, 224, 3]".
+std::optional<int> side_after(std::string_view text, std::string_view key) {
+  const std::size_t at = text.find(key);
+  if (at == std::string_view::npos) return std::nullopt;
+  const char* end = text.data() + text.size();
+  int height = 0, width = 0;
+  const auto first = std::from_chars(text.data() + at + key.size(), end, height);
+  constexpr std::string_view kBetween = ", ";
+  if (first.ec != std::errc() || !std::string_view(first.ptr, end).starts_with(kBetween))
+    return std::nullopt;
+  const auto second = std::from_chars(first.ptr + kBetween.size(), end, width);
+  if (second.ec != std::errc() || height != width) return std::nullopt;
+  return height;
+}
+
+// From Keras' configuration, as Python writes JSON, of version 3 or 2.
+std::optional<int> input_size(const std::map<std::string, std::string>& metadata) {
+  const auto config = metadata.find("@model_config");
+  if (config == metadata.end()) return std::nullopt;
+  const auto side = side_after(config->second, "\"batch_shape\": [null, ");
+  return side ? side : side_after(config->second, "\"batch_input_shape\": [null, ");
+}
+
+// From the name Keras gives the network where it is one layer of another: mobilenetv2_1.00_160.
+std::optional<int> input_size(const std::vector<Tensor>& tensors) {
+  constexpr std::string_view kName = "mobilenetv2_";
+  for (const Tensor& t : tensors) {
+    const std::size_t name = t.name.find(kName);
+    if (name == std::string::npos) continue;
+    const std::size_t size = t.name.find('_', name + kName.size());
+    if (size == std::string::npos) continue;
+    int side = 0;
+    const char* end = t.name.data() + t.name.size();
+    const auto parsed = std::from_chars(t.name.data() + size + 1, end, side);
+    if (parsed.ec == std::errc() && parsed.ptr != end && *parsed.ptr == '/') return side;
+  }
+  return std::nullopt;
+}
+
+// Keras' raw entries out, the conventions in.
+void set_conventions(std::map<std::string, std::string>& metadata, std::optional<int> side) {
+  if (side) metadata.emplace("input_size", fmt::to_string(*side));
+  for (const char* key : {"@keras_version", "model_weights@keras_version"}) {
+    const auto version = metadata.find(key);
+    if (version != metadata.end() && !version->second.empty())
+      metadata.emplace("keras_version", version->second);
+  }
+  std::erase_if(metadata, [](const auto& e) { return e.first.find('@') != std::string::npos; });
+  for (const Convention& c : kConventions) metadata.emplace(c.entry, c.value);
+}
+
+}  // namespace
+
+std::span<const KerasRow> keras_rows() {
+  static const std::vector<KerasRow> rows = make_rows();
+  return rows;
+}
+
+bool recognise_keras(const TensorFile& file) {
+  if (file.metadata.contains("@layer_names") || file.metadata.contains("model_weights@layer_names"))
+    return true;
+  return std::ranges::any_of(file.tensors, [](const Tensor& t) { return is_keras_path(t.name); });
+}
+
+TensorFile translate_keras(TensorFile file, const std::string& name_for_errors) {
+  const std::vector<KerasArray> arrays = keras_arrays(file);
+  const Matches matches = match(arrays, name_for_errors);
+  const auto configured = input_size(file.metadata);
+  const auto side = configured ? configured : input_size(file.tensors);
+  TensorFile out;
+  out.metadata = std::move(file.metadata);
+  for (std::size_t i = 0; i < arrays.size(); ++i) {
+    Tensor& tensor = file.tensors[arrays[i].tensor];
+    out.tensors.push_back(matches[i] == nullptr ? std::move(tensor)
+                                                : to_torch(std::move(tensor), *matches[i],
+                                                           arrays[i].role, name_for_errors));
+  }
+  check_names_differ(out, name_for_errors);
+  check_chain(out, name_for_errors);
+  set_conventions(out.metadata, side);
+  return out;
+}
+
+}  // namespace dfengine::weights

@@ -1,0 +1,369 @@
+#include "weights/onnx/source_onnx.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+#include <map>
+
+#include "kernels/base/error.h"
+#include "weights/onnx/onnx_file.h"
+
+namespace dfengine::weights {
+namespace {
+
+// A convolution of the network, in order.
+struct Place {
+  std::string conv, norm;  // torchvision's names
+  int kernel, stride;
+  bool depthwise, relu6;
+  int skip_from;  // the block's first convolution if it has stride 1 and ends here, else -1
+};
+
+// Table 2 of the paper: expansion, repeats, stride of the first.
+struct Stage {
+  int expand, repeats, stride;
+};
+constexpr Stage kStages[] = {{1, 1, 1}, {6, 2, 2}, {6, 3, 2}, {6, 4, 2},
+                             {6, 3, 1}, {6, 3, 2}, {6, 1, 1}};
+
+void add_block(std::vector<Place>& places, int block, int expand, int stride) {
+  const std::string prefix = fmt::format("features.{}.conv.", block);
+  const int first = static_cast<int>(places.size());
+  int part = 0;
+  if (expand != 1) {
+    places.push_back({prefix + "0.0", prefix + "0.1", 1, 1, false, true, -1});
+    ++part;
+  }
+  const std::string depthwise = fmt::format("{}{}.", prefix, part);
+  places.push_back({depthwise + "0", depthwise + "1", 3, stride, true, true, -1});
+  places.push_back({fmt::format("{}{}", prefix, part + 1), fmt::format("{}{}", prefix, part + 2), 1,
+                    1, false, false, stride == 1 ? first : -1});
+}
+
+std::vector<Place> mobilenet_v2() {
+  std::vector<Place> places = {{"features.0.0", "features.0.1", 3, 2, false, true, -1}};
+  int block = 1;
+  for (const Stage& stage : kStages)
+    for (int i = 0; i < stage.repeats; ++i)
+      add_block(places, block++, stage.expand, i == 0 ? stage.stride : 1);
+  const std::string last = fmt::format("features.{}.", block);
+  places.push_back({last + "0", last + "1", 1, 1, false, true, -1});
+  return places;
+}
+
+std::vector<std::string> split_lines(const std::string& text) {
+  std::vector<std::string> lines;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    lines.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return lines;
+}
+
+std::string first_word(const std::string& line) {
+  return line.substr(0, line.find(' '));
+}
+
+// "kernel 3,3 strides 2,2" of a Conv line.
+std::string window_of(const std::string& line) {
+  const std::size_t begin = std::min(line.find("kernel "), line.size());
+  return line.substr(begin, line.find(" dilations") - begin);
+}
+
+std::string window_of(const Place& p) {
+  return fmt::format("kernel {0},{0} strides {1},{1}", p.kernel, p.stride);
+}
+
+std::string kernel_of(const std::string& window) {
+  return window.substr(0, window.find(" strides"));
+}
+
+class Translation {
+ public:
+  Translation(TensorFile file, const std::string& name)
+      : file_(std::move(file)),
+        name_(name),
+        places_(mobilenet_v2()),
+        lines_(split_lines(file_.metadata.at(kOnnxNodes))) {}
+
+  TensorFile run() {
+    refuse_other_strides();
+    refuse_other_operators();
+    std::string x = normalization();
+    for (int i = 0; i < static_cast<int>(places_.size()); ++i) x = convolution(i, x);
+    x = expect("GlobalAveragePool " + x);
+    head(x);
+    if (at_ < lines_.size()) mismatch("nothing more");
+    conventions();
+    return std::move(out_);
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& cause) const {
+    throw ModelFileError(name_ + ": ONNX model: " + cause);
+  }
+
+  [[noreturn]] void mismatch(const std::string& wanted) const {
+    const std::string found = at_ < lines_.size() ? "is \"" + printable(lines_[at_]) + '"'
+                                                  : std::string("does not exist");
+    fail(fmt::format("is not MobileNetV2: node {} {}, expected \"{}\"", at_, found, wanted));
+  }
+
+  // Takes the next line if it is as expected. Returns the operand that names its result.
+  std::string expect(const std::string& line) {
+    if (at_ >= lines_.size() || lines_[at_] != line) mismatch(line);
+    return fmt::format("%{}", at_++);
+  }
+
+  bool next_is(const std::string& op) const {
+    return at_ < lines_.size() && first_word(lines_[at_]) == op;
+  }
+
+  // The zoo's mobilenetv2-7 has the published shapes and other strides: it would load and be wrong.
+  void refuse_other_strides() const {
+    std::size_t i = 0;
+    for (const std::string& line : lines_) {
+      if (first_word(line) != "Conv" || i == places_.size()) continue;
+      const std::string found = window_of(line), wanted = window_of(places_[i]);
+      if (kernel_of(found) != kernel_of(wanted)) return;  // another network altogether
+      if (found != wanted)
+        fail(
+            fmt::format("its strides are not MobileNetV2's: {} has \"{}\", expected \"{}\". The "
+                        "model zoo's mobilenetv2-7 is such a network; take mobilenetv2-12",
+                        places_[i].conv, printable(found), wanted));
+      ++i;
+    }
+  }
+
+  void refuse_other_operators() const {
+    constexpr std::string_view kKnown[] = {
+        "Conv", "Clip", "Add", "GlobalAveragePool", "Gemm", "Relu", "Sub", "Sigmoid", "Mul"};
+    std::map<std::string, int> others;
+    for (const std::string& line : lines_) {
+      const std::string op = first_word(line);
+      if (std::ranges::find(kKnown, op) == std::end(kKnown)) ++others[printable(op)];
+    }
+    if (others.empty()) return;
+    std::string list;
+    for (const auto& [op, count] : others)
+      list += fmt::format("{}{} ({}x)", list.empty() ? "" : ", ", op, count);
+    fail(fmt::format("has operators that a folded MobileNetV2 has not: {}{}", list,
+                     others.contains("BatchNormalization")
+                         ? "; export it in inference mode with constant folding, or convert the "
+                           "weights it was exported from"
+                         : ""));
+  }
+
+  // Our own models may scale the pixels themselves: (x - 255 mean) * 1 / (255 std).
+  std::string normalization() {
+    const auto entry = file_.metadata.find("normalization");
+    const bool inside = entry != file_.metadata.end() && entry->second == "inside";
+    if (entry != file_.metadata.end()) file_.metadata.erase(entry);
+    if (!inside) return "input";
+    for (const char* key : {"mean", "std"})
+      if (!file_.metadata.contains(key))
+        fail(fmt::format("scales pixels itself, but its metadata has no \"{}\"", key));
+    check_constants();
+    return expect("Mul " + expect("Sub input"));
+  }
+
+  // That the graph scales as the metadata says: bit by bit, as onnx_export.cpp computed it.
+  void check_constants() const {
+    const std::vector<double> mean = numbers("mean"), std_dev = numbers("std");
+    const std::vector<float> shift = to_float(tensor("sub0.value"));
+    const std::vector<float> scale = to_float(tensor("mul0.value"));
+    bool same = mean.size() == 3 && std_dev.size() == 3 && shift.size() == 3 && scale.size() == 3;
+    for (std::size_t i = 0; same && i < 3; ++i)
+      same = shift[i] == static_cast<float>(255 * mean[i]) &&
+             scale[i] == static_cast<float>(1 / (255 * std_dev[i]));
+    if (!same) fail("its pixel scaling is not what its metadata 'mean' and 'std' say");
+  }
+
+  // A metadata entry of numbers separated by commas; empty if it is not.
+  std::vector<double> numbers(const char* key) const {
+    const std::string& text = file_.metadata.at(key);
+    std::vector<double> values;
+    const char *at = text.data(), *end = text.data() + text.size();
+    while (at < end && values.size() < 4) {
+      const auto [next, error] = std::from_chars(at, end, values.emplace_back());
+      if (error != std::errc() || (next < end && *next != ',')) return {};
+      at = next + 1;
+    }
+    return values;
+  }
+
+  std::string convolution(int i, const std::string& x) {
+    const Place& p = places_[static_cast<std::size_t>(i)];
+    inputs_.push_back(x);
+    const Tensor& weight = tensor(fmt::format("conv{}.weight", i));
+    if (weight.shape.size() != 4) fail(p.conv + ": weight has not 4 dimensions");
+    const std::int64_t group = p.depthwise ? weight.shape[0] : 1;
+    std::string line =
+        fmt::format("Conv {} {} dilations 1,1 group {} pads ", x, window_of(p), group);
+    line += pads(p, line);
+    std::string y = expect(line);
+    if (p.relu6) y = expect(fmt::format("Clip {} 0 6", y));
+    add_norm(p, i);
+    if (!is_residual(p, weight)) return y;
+    return expect(fmt::format("Add {} {}", inputs_[static_cast<std::size_t>(p.skip_from)], y));
+  }
+
+  bool is_residual(const Place& p, const Tensor& projection) const {
+    if (p.skip_from < 0) return false;
+    const Tensor& first = tensor(fmt::format("conv{}.weight", p.skip_from));
+    // A block without expansion begins with its depthwise convolution: [C, 1, 3, 3].
+    const bool depthwise = places_[static_cast<std::size_t>(p.skip_from)].depthwise;
+    return first.shape[depthwise ? 0 : 1] == projection.shape[0];
+  }
+
+  // The pads this convolution may have. Stride 2 decides which rule the network follows.
+  std::string pads(const Place& p, const std::string& line_before) {
+    const std::string& found = at_ < lines_.size() ? lines_[at_] : line_before;
+    const bool automatic = found.ends_with(" pads SAME_UPPER");
+    if (p.stride == 2) {
+      const bool tf = automatic || found.ends_with(" pads 0,0,1,1");
+      if (!pad_mode_.empty() && pad_mode_ != (tf ? "tf_same" : "torch"))
+        fail(fmt::format("{} is padded by another rule than those before", p.conv));
+      pad_mode_ = tf ? "tf_same" : "torch";
+      if (tf && !automatic) return "0,0,1,1";
+    }
+    if (automatic) return "SAME_UPPER";
+    return p.kernel == 3 ? "1,1,1,1" : "0,0,0,0";
+  }
+
+  const Tensor& tensor(const std::string& name) const {
+    const Tensor* t = file_.find(name);
+    if (t == nullptr) fail(fmt::format("is not a folded MobileNetV2: no {}", name));
+    return *t;
+  }
+
+  // Moves node.weight and node.bias to their names. Exporters drop a bias of zeros.
+  void move_weights(const std::string& node, const std::string& weight_name,
+                    const std::string& bias_name) {
+    Tensor weight = tensor(node + ".weight");
+    if (weight.shape.empty() || weight.bytes.empty()) fail(node + ": its weight is empty");
+    const std::vector<std::int64_t> channels = {weight.shape[0]};
+    const Tensor* bias = file_.find(node + ".bias");
+    if (bias != nullptr && bias->shape != channels)
+      fail(fmt::format("{}: bias [{}] does not fit weight [{}]", weight_name,
+                       fmt::join(bias->shape, ", "), fmt::join(weight.shape, ", ")));
+    weight.name = weight_name;
+    out_.tensors.push_back(std::move(weight));
+    out_.tensors.push_back(bias ? *bias : filled(bias_name, channels[0], 0));
+    out_.tensors.back().name = bias_name;
+  }
+
+  static Tensor filled(const std::string& name, std::int64_t count, double value) {
+    const std::vector<float> values(static_cast<std::size_t>(count), static_cast<float>(value));
+    return make_tensor(name, {count}, values);
+  }
+
+  void add_norm(const Place& p, int i) {
+    move_weights(fmt::format("conv{}", i), p.conv + ".weight", p.norm + ".bias");
+    const std::int64_t channels = out_.tensors.back().shape[0];
+    out_.tensors.push_back(filled(p.norm + ".weight", channels, 1));
+    out_.tensors.push_back(filled(p.norm + ".running_mean", channels, 0));
+    out_.tensors.push_back(filled(p.norm + ".running_var", channels, 1 - eps()));
+  }
+
+  double eps() const {
+    const auto entry = file_.metadata.find("bn_eps");
+    if (entry == file_.metadata.end()) return 1e-5;
+    const std::string& text = entry->second;
+    double value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size() || !(value > 0 && value < 1))
+      fail(fmt::format("metadata 'bn_eps' is '{}', not a number between 0 and 1", printable(text)));
+    return value;
+  }
+
+  // Nothing, one dense layer (ImageNet), or the detector's two with or without the sigmoid.
+  void head(const std::string& pooled) {
+    if (!next_is("Gemm")) return;
+    const std::string x = dense(pooled, 0);
+    if (at_ == lines_.size()) return rename_dense({"classifier.1"});
+    const std::string logits = calibrated(dense(expect("Relu " + x), 1));
+    if (next_is("Sigmoid")) expect("Sigmoid " + logits);
+    rename_dense({"head.fc1", "head.fc2"});
+  }
+
+  // Our own calibrated models divide the logit by the metadata's temperature.
+  std::string calibrated(const std::string& logits) {
+    if (!next_is("Mul")) return logits;
+    const auto before = lines_.begin() + static_cast<std::ptrdiff_t>(at_);
+    const auto muls = std::ranges::count(lines_.begin(), before, "Mul", first_word);
+    const std::vector<float> scale = to_float(tensor(fmt::format("mul{}.value", muls)));
+    const std::vector<double> temperature =
+        file_.metadata.contains("temperature") ? numbers("temperature") : std::vector<double>();
+    if (scale.size() != 1 || temperature.size() != 1 ||
+        scale[0] != static_cast<float>(1 / temperature[0]))
+      fail("scales its logit in another way than its metadata's 'temperature' says");
+    return expect("Mul " + logits);
+  }
+
+  std::string dense(const std::string& x, int i) {
+    const char* kLine = "Gemm {} transA 0 transB {} alpha 1 beta 1";
+    const bool plain = next_is("Gemm") && lines_[at_] == fmt::format(fmt::runtime(kLine), x, 0);
+    if (plain) transpose(fmt::format("gemm{}.weight", i));
+    return expect(fmt::format(fmt::runtime(kLine), x, plain ? 0 : 1));
+  }
+
+  // [C, K] -> [K, C].
+  void transpose(const std::string& name) {
+    const Tensor& from = tensor(name);
+    if (from.shape.size() != 2 || from.bytes.empty()) fail(name + " is not a matrix");
+    const auto rows = static_cast<std::size_t>(from.shape[0]);
+    const auto columns = static_cast<std::size_t>(from.shape[1]);
+    const std::size_t size = dtype_size(from.dtype);
+    Tensor to{name, from.dtype, {from.shape[1], from.shape[0]}, from.bytes};
+    for (std::size_t r = 0; r < rows; ++r)
+      for (std::size_t c = 0; c < columns; ++c)
+        std::memcpy(&to.bytes[(c * rows + r) * size], &from.bytes[(r * columns + c) * size], size);
+    *std::ranges::find(file_.tensors, name, &Tensor::name) = std::move(to);
+  }
+
+  void rename_dense(const std::vector<std::string>& names) {
+    for (std::size_t i = 0; i < names.size(); ++i)
+      move_weights(fmt::format("gemm{}", i), names[i] + ".weight", names[i] + ".bias");
+  }
+
+  void conventions() {
+    out_.metadata = std::move(file_.metadata);
+    out_.metadata.erase(kOnnxNodes);
+    auto size = out_.metadata.extract(kOnnxInputSize);
+    if (!size.empty()) out_.metadata.emplace("input_size", size.mapped());
+    out_.metadata.emplace("pad_mode", pad_mode_);
+    out_.metadata.emplace("bn_eps", "1e-05");
+    out_.metadata.emplace("mean", "0.485,0.456,0.406");
+    out_.metadata.emplace("std", "0.229,0.224,0.225");
+    out_.metadata["bn_folded"] = "yes";
+    if (out_.metadata["pad_mode"] != pad_mode_)
+      fail(fmt::format("metadata 'pad_mode' is '{}', the graph pads as {}",
+                       printable(out_.metadata["pad_mode"]), pad_mode_));
+  }
+
+  TensorFile file_, out_;
+  const std::string& name_;
+  std::vector<Place> places_;
+  std::vector<std::string> lines_;
+  std::vector<std::string> inputs_;  // of each convolution so far
+  std::string pad_mode_;
+  std::size_t at_ = 0;
+};
+
+}  // namespace
+
+bool is_onnx(const TensorFile& file) {
+  return file.metadata.contains(kOnnxNodes);
+}
+
+TensorFile onnx_to_torchvision(TensorFile file, const std::string& name_for_errors) {
+  return Translation(std::move(file), name_for_errors).run();
+}
+
+}  // namespace dfengine::weights

@@ -1,0 +1,313 @@
+// The pickle machine: a stack of references to values, marks, and a memo.
+#include "weights/torch/pickle.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <unordered_map>
+#include <utility>
+
+#include "kernels/base/error.h"
+#include "weights/tensor_file.h"
+
+namespace dfengine::weights {
+namespace {
+
+// Bounds time, stack, memo and values together. A state dict of MobileNetV2 takes about 10,000.
+constexpr std::size_t kMaxOperations = 1'000'000;
+constexpr unsigned char kProtocol = 2;
+
+enum Opcode : unsigned char {
+  kMark = '(',
+  kStop = '.',
+  kBinFloat = 'G',
+  kBinInt = 'J',
+  kBinInt1 = 'K',
+  kBinInt2 = 'M',
+  kNone = 'N',
+  kBinPersId = 'Q',
+  kReduce = 'R',
+  kBinString = 'T',
+  kShortBinString = 'U',
+  kBinUnicode = 'X',
+  kEmptyList = ']',
+  kAppend = 'a',
+  kBuild = 'b',
+  kGlobal = 'c',
+  kAppends = 'e',
+  kBinGet = 'h',
+  kLongBinGet = 'j',
+  kBinPut = 'q',
+  kLongBinPut = 'r',
+  kSetItem = 's',
+  kTuple = 't',
+  kSetItems = 'u',
+  kEmptyDict = '}',
+  kEmptyTuple = ')',
+  kProto = 0x80,
+  kNewObj = 0x81,
+  kTuple1 = 0x85,
+  kTuple2 = 0x86,
+  kTuple3 = 0x87,
+  kNewTrue = 0x88,
+  kNewFalse = 0x89,
+  kLong1 = 0x8a
+};
+
+class Machine {
+ public:
+  Machine(std::span<const std::byte> file, std::size_t begin,
+          std::span<const std::string_view> globals, const std::string& name)
+      : file_(reinterpret_cast<const char*>(file.data()), file.size()),
+        at_(begin),
+        start_(begin),
+        globals_(globals),
+        name_(name) {}
+
+  Pickle run() {
+    if (take<std::uint8_t>() != kProto) fail("is no pickle of protocol 2");
+    const auto protocol = take<std::uint8_t>();
+    if (protocol != kProtocol) {
+      fail(fmt::format("has pickle protocol {}; torch.save writes 2 unless told otherwise",
+                       protocol));
+    }
+    for (std::size_t operations = 0; operations < kMaxOperations; ++operations) {
+      start_ = at_;
+      const auto opcode = take<std::uint8_t>();
+      if (opcode == kStop) return finish();
+      step(opcode);
+    }
+    fail(fmt::format("takes more than {} operations", kMaxOperations));
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& cause) const {
+    throw ModelFileError(fmt::format("{}: pickle: {}, at byte {}", name_, cause, start_));
+  }
+
+  std::string_view take_bytes(std::size_t count) {
+    if (count > file_.size() - at_) fail("the file ends inside an operation; it is cut or damaged");
+    const std::string_view bytes = file_.substr(at_, count);
+    at_ += count;
+    return bytes;
+  }
+
+  template <class T>
+  T take() {
+    T value;
+    std::memcpy(&value, take_bytes(sizeof(T)).data(), sizeof(T));
+    return value;
+  }
+
+  std::string_view take_line() {
+    const std::size_t end = file_.find('\n', at_);
+    if (end == std::string_view::npos) fail("the file ends inside a name; it is cut or damaged");
+    const std::string_view line = take_bytes(end - at_);
+    ++at_;
+    return line;
+  }
+
+  // Stack -----------------------------------------------------------------------------------------
+  std::size_t floor() const { return marks_.empty() ? 0 : marks_.back(); }
+
+  PickleRef top() const {
+    if (stack_.size() <= floor()) fail("takes a value from an empty stack");
+    return stack_.back();
+  }
+
+  PickleRef pop() {
+    const PickleRef ref = top();
+    stack_.pop_back();
+    return ref;
+  }
+
+  std::vector<PickleRef> pop_last(std::size_t count) {
+    if (stack_.size() - floor() < count) fail("takes a value from an empty stack");
+    std::vector<PickleRef> items(stack_.end() - static_cast<std::ptrdiff_t>(count), stack_.end());
+    stack_.resize(stack_.size() - count);
+    return items;
+  }
+
+  std::vector<PickleRef> pop_to_mark() {
+    if (marks_.empty()) fail("has no mark to go back to");
+    std::vector<PickleRef> items = pop_last(stack_.size() - marks_.back());
+    marks_.pop_back();
+    return items;
+  }
+
+  PickleValue& push(PickleKind kind) {
+    stack_.push_back(static_cast<PickleRef>(values_.size()));
+    PickleValue& value = values_.emplace_back();
+    value.kind = kind;
+    value.offset = start_;
+    return value;
+  }
+
+  void push_number(PickleKind kind, std::int64_t number) { push(kind).number = number; }
+  void push_text(std::size_t size) { push(PickleKind::Text).text = take_bytes(size); }
+  void push_items(PickleKind kind, std::vector<PickleRef> items) {
+    push(kind).items = std::move(items);
+  }
+
+  // Operations ------------------------------------------------------------------------------------
+  Pickle finish() {
+    if (stack_.size() != 1 || !marks_.empty()) {
+      fail(fmt::format("stops with {} values and {} marks on the stack", stack_.size(),
+                       marks_.size()));
+    }
+    return {std::move(values_), stack_[0], at_};
+  }
+
+  void push_long() {
+    const std::string_view bytes = take_bytes(take<std::uint8_t>());
+    if (bytes.size() > sizeof(std::int64_t)) {
+      push(PickleKind::BigInt).text = bytes;
+      return;
+    }
+    const bool negative = !bytes.empty() && (bytes.back() & 0x80) != 0;
+    std::int64_t number = negative ? -1 : 0;
+    std::memcpy(&number, bytes.data(), bytes.size());
+    push_number(PickleKind::Int, number);
+  }
+
+  void push_global() {
+    const std::string_view module = take_line();
+    const std::string_view name = take_line();
+    const auto known = std::ranges::find_if(globals_, [&](std::string_view allowed) {
+      return allowed.size() == module.size() + 1 + name.size() && allowed.starts_with(module) &&
+             allowed[module.size()] == '.' && allowed.ends_with(name);
+    });
+    if (known == globals_.end()) {
+      fail(fmt::format(
+          "wants the Python object {}.{}, which is no part of a state dict and is never "
+          "run here; save model.state_dict() alone",
+          printable(module), printable(name)));
+    }
+    push(PickleKind::Global).text = *known;
+  }
+
+  void call() {
+    const PickleRef arguments = pop();
+    const PickleRef function = pop();
+    if (values_[function].kind != PickleKind::Global) fail("calls what is no name");
+    if (values_[arguments].kind != PickleKind::Tuple) fail("calls with what is no tuple");
+    push_items(PickleKind::Object, {function, arguments});
+  }
+
+  void add(std::vector<PickleRef> items, bool pairs) {
+    PickleValue& target = values_[top()];
+    const bool fits = pairs ? target.kind == PickleKind::Dict || target.kind == PickleKind::Object
+                            : target.kind == PickleKind::List;
+    if (!fits) fail(pairs ? "sets items of what is no dict" : "appends to what is no list");
+    if (pairs && items.size() % 2 != 0) fail("has a key without a value");
+    target.items.insert(target.items.end(), items.begin(), items.end());
+  }
+
+  void get(std::uint32_t index) {
+    const auto found = memo_.find(index);
+    if (found == memo_.end())
+      fail(fmt::format("takes number {} from the memo, which is not there", index));
+    stack_.push_back(found->second);
+  }
+
+  void step(unsigned char opcode) {
+    if (!step_value(opcode) && !step_stack(opcode)) {
+      fail(fmt::format("opcode 0x{:02x} is none that torch.save needs", opcode));
+    }
+  }
+
+  // Operations that push what follows in the file.
+  bool step_value(unsigned char opcode) {
+    switch (opcode) {
+      case kNone:
+        return push(PickleKind::None), true;
+      case kNewTrue:
+      case kNewFalse:
+        return push_number(PickleKind::Bool, opcode == kNewTrue), true;
+      case kBinInt:
+        return push_number(PickleKind::Int, take<std::int32_t>()), true;
+      case kBinInt1:
+        return push_number(PickleKind::Int, take<std::uint8_t>()), true;
+      case kBinInt2:
+        return push_number(PickleKind::Int, take<std::uint16_t>()), true;
+      case kLong1:
+        return push_long(), true;
+      case kBinFloat:
+        return take<double>(), push(PickleKind::Float), true;
+      case kShortBinString:
+        return push_text(take<std::uint8_t>()), true;
+      case kBinString:
+      case kBinUnicode:
+        return push_text(take<std::uint32_t>()), true;
+      case kEmptyTuple:
+        return push(PickleKind::Tuple), true;
+      case kEmptyList:
+        return push(PickleKind::List), true;
+      case kEmptyDict:
+        return push(PickleKind::Dict), true;
+      case kGlobal:
+        return push_global(), true;
+      case kBinGet:
+        return get(take<std::uint8_t>()), true;
+      case kLongBinGet:
+        return get(take<std::uint32_t>()), true;
+      default:
+        return false;
+    }
+  }
+
+  // Operations on what the stack holds.
+  bool step_stack(unsigned char opcode) {
+    switch (opcode) {
+      case kMark:
+        return marks_.push_back(stack_.size()), true;
+      case kTuple:
+        return push_items(PickleKind::Tuple, pop_to_mark()), true;
+      case kTuple1:
+      case kTuple2:
+      case kTuple3:
+        return push_items(PickleKind::Tuple, pop_last(opcode - kTuple1 + 1u)), true;
+      case kAppend:
+        return add(pop_last(1), false), true;
+      case kAppends:
+        return add(pop_to_mark(), false), true;
+      case kSetItem:
+        return add(pop_last(2), true), true;
+      case kSetItems:
+        return add(pop_to_mark(), true), true;
+      case kReduce:
+      case kNewObj:
+        return call(), true;
+      case kBuild:  // attributes of an object carry no tensors of ours
+        return pop(), top(), true;
+      case kBinPersId:
+        return push_items(PickleKind::Persistent, pop_last(1)), true;
+      case kBinPut:
+        return memo_[take<std::uint8_t>()] = top(), true;
+      case kLongBinPut:
+        return memo_[take<std::uint32_t>()] = top(), true;
+      default:
+        return false;
+    }
+  }
+
+  std::string_view file_;
+  std::size_t at_;
+  std::size_t start_;  // of the current operation
+  std::span<const std::string_view> globals_;
+  const std::string& name_;
+  std::vector<PickleValue> values_;
+  std::vector<PickleRef> stack_;
+  std::vector<std::size_t> marks_;
+  std::unordered_map<std::uint32_t, PickleRef> memo_;
+};
+
+}  // namespace
+
+Pickle parse_pickle(std::span<const std::byte> file, std::size_t begin,
+                    std::span<const std::string_view> globals, const std::string& name_for_errors) {
+  return Machine(file, begin, globals, name_for_errors).run();
+}
+
+}  // namespace dfengine::weights

@@ -1,0 +1,26 @@
+// Files of torch.save: zip archives (PyTorch 1.6 and later) and the older stream of pickles.
+// Formats: torch/serialization.py, functions _save and _legacy_save.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+#include "weights/tensor_file.h"
+#include "weights/zip_archive.h"
+
+namespace dfengine::weights {
+
+// Five pickles (magic number, protocol, system, object, storage keys), then for each key its
+// element count (8 bytes) and its elements. Throws ModelFileError with file, place and cause.
+// What is taken from the object: read_state_dict in weights/torch/torch_state_dict.h.
+TensorFile parse_torch_legacy(std::span<const std::byte> file, const std::string& name_for_errors);
+
+// NAME/data.pkl and a storage in each NAME/data/KEY; NAME/byteorder, if there, must say little.
+// Throws as above.
+TensorFile parse_torch_zip(ZipArchive& archive);
+
+// Whether parse_torch_zip is the reader for this archive.
+bool is_torch_zip(const ZipArchive& archive);
+
+}  // namespace dfengine::weights
