@@ -23,7 +23,7 @@ LoaderOptions checked(const LoaderOptions& options) {
 
 }  // namespace
 
-Loader::Loader(const Dataset& dataset, LoaderOptions options)
+Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
     : dataset_(dataset),
       options_(checked(options)),
       sample_bytes_(view_count(options.views) * options.size * options.size * 3),

@@ -54,7 +54,7 @@ struct Batch {
 class Loader {
  public:
   // `dataset` must outlive the loader. Throws UsageError for batch, size or threads below 1.
-  Loader(const Dataset& dataset, LoaderOptions options);
+  Loader(const Dataset& dataset, const LoaderOptions& options);
   ~Loader();
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;

@@ -164,7 +164,8 @@ void contrast(Pixels image, double factor) {
   Index sum = 0;
   const std::size_t bytes = image.bytes();
   for (std::size_t i = 0; i < bytes; i += 3) sum += gray_of(image.rgb + i);
-  const int mean = static_cast<int>(static_cast<double>(sum) / static_cast<double>(bytes / 3) + .5);
+  const std::size_t pixels = bytes / 3;
+  const int mean = static_cast<int>(static_cast<double>(sum) / static_cast<double>(pixels) + .5);
   for (std::uint8_t& v : std::span(image.rgb, bytes))
     v = blend(mean, v, static_cast<float>(factor));
 }

@@ -95,7 +95,7 @@ void Resizer::pick_pixels(const Source& in, std::uint8_t* out) const {
   for (Index y = 0; y < y_.count; ++y) {
     const std::uint8_t* row = in.rgb + y_.start[static_cast<std::size_t>(y)] * in.stride;
     for (Index x = 0; x < x_.count; ++x, out += 3) {
-      const std::uint8_t* p = row + 3 * x_.start[static_cast<std::size_t>(x)];
+      const std::uint8_t* p = row + Index{3} * x_.start[static_cast<std::size_t>(x)];
       out[0] = p[0], out[1] = p[1], out[2] = p[2];
     }
   }
