@@ -28,7 +28,7 @@ std::string device_summary() {
 struct Libraries::Handles {};
 Libraries::Libraries() = default;
 Libraries::~Libraries() = default;
-std::vector<Candidate> Libraries::pointwise(Product, StorageType, const PointwiseProblem&) {
+std::vector<Candidate> Libraries::pointwise(PointwisePass, StorageType, const PointwiseProblem&) {
   return {};
 }
 std::vector<Candidate> Libraries::stem(StorageType, const StemProblem&) {

@@ -7,7 +7,7 @@ struct Libraries::Handles {};
 Libraries::Libraries() = default;
 Libraries::~Libraries() = default;
 
-std::vector<Candidate> Libraries::pointwise(Product, StorageType, const PointwiseProblem&) {
+std::vector<Candidate> Libraries::pointwise(PointwisePass, StorageType, const PointwiseProblem&) {
   return {};
 }
 

@@ -50,13 +50,13 @@ struct Geometry {
   bool swapped;  // a is the launcher's second operand
 };
 
-Geometry geometry(Product product, StorageType type, const PointwiseProblem& p) {
-  switch (product) {
-    case Product::Forward:  // y^T = w x^T
+Geometry geometry(PointwisePass pass, StorageType type, const PointwiseProblem& p) {
+  switch (pass) {
+    case PointwisePass::Forward:  // y^T = w x^T
       return {CUBLAS_OP_T, CUBLAS_OP_N, p.c, p.k, p.c, p.m, p.k, p.m, type, true};
-    case Product::DataGradient:  // dx^T = w^T dy^T
+    case PointwisePass::DataGradient:  // dx^T = w^T dy^T
       return {CUBLAS_OP_N, CUBLAS_OP_N, p.c, p.k, p.k, p.m, p.c, p.m, type, true};
-    case Product::WeightGradient:  // dw^T = x^T dy
+    case PointwisePass::WeightGradient:  // dw^T = x^T dy
       break;
   }
   return {CUBLAS_OP_N, CUBLAS_OP_T, p.c, p.m, p.k, p.m, p.c, p.k, StorageType::F32, false};
@@ -70,11 +70,11 @@ struct Proposal {
 // A product's descriptors, shared by all algorithms for it.
 class Problem {
  public:
-  Problem(LtHandle handle, Product product, StorageType type, const PointwiseProblem& p)
+  Problem(LtHandle handle, PointwisePass pass, StorageType type, const PointwiseProblem& p)
       : handle_(std::move(handle)),
         text_(std::string("pointwise ") + name_of(type) + ", " + std::to_string(p.m) + " rows, " +
               std::to_string(p.c) + " to " + std::to_string(p.k) + " channels") {
-    const Geometry g = geometry(product, type, p);
+    const Geometry g = geometry(pass, type, p);
     swapped_ = g.swapped;
     cublasLtMatmulDesc_t operation = nullptr;
     check_lt(cublasLtMatmulDescCreate(&operation, CUBLAS_COMPUTE_32F, CUDA_R_32F),
@@ -170,9 +170,9 @@ LtHandle open_lt() {
   return LtHandle(handle, [](cublasLtHandle_t h) { cublasLtDestroy(h); });
 }
 
-std::vector<Candidate> lt_products(const LtHandle& handle, Product product, StorageType type,
+std::vector<Candidate> lt_products(const LtHandle& handle, PointwisePass pass, StorageType type,
                                    const PointwiseProblem& p) {
-  const auto problem = std::make_shared<const Problem>(handle, product, type, p);
+  const auto problem = std::make_shared<const Problem>(handle, pass, type, p);
   std::vector<Candidate> all;
   for (const Proposal& proposal : problem->proposals())
     all.push_back({"cublaslt#" + std::to_string(all.size()),

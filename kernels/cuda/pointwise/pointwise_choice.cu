@@ -30,8 +30,8 @@ std::vector<Candidate> weight_tiles(const PointwiseProblem& p) {
 }
 
 // What cuBLASLt offers for a product without an epilogue.
-Tuner::Offer offer(Product product, StorageType type, const PointwiseProblem& p) {
-  return [=](Libraries& libraries) { return libraries.pointwise(product, type, p); };
+Tuner::Offer offer(PointwisePass pass, StorageType type, const PointwiseProblem& p) {
+  return [=](Libraries& libraries) { return libraries.pointwise(pass, type, p); };
 }
 
 // What is timed where a norm will be: its numbers do not matter.
@@ -61,7 +61,7 @@ ChoicePtr choose_pointwise_forward(Tuner* tuner, const PointwiseProblem& p,
     if (tuner == nullptr) return choose_by_rule(own);
     constexpr StorageType kType = storage_type<T>();
     // cuBLASLt's bias has the type of y, ours is float: with a bias there are own tiles alone.
-    const auto library = form.plain() && !norm ? offer(Product::Forward, kType, p) : nullptr;
+    const auto library = form.plain() && !norm ? offer(PointwisePass::Forward, kType, p) : nullptr;
     const auto start = [&](const Candidate& kernel) -> Launch {
       return [=, choice = Choice{kernel}](Stream stream, std::span<void* const> o) {
         auto* const y = static_cast<T*>(o[2]);
@@ -98,7 +98,7 @@ ChoicePtr choose_pointwise_backward_data(Tuner* tuner, const PointwiseProblem& p
     };
     return tuner->choose({key<T>("pointwise data gradient", p),
                           {{kType, p.m * p.k}, {kType, p.k * p.c}, {kType, p.m * p.c}}},
-                         own, offer(Product::DataGradient, kType, p), start);
+                         own, offer(PointwisePass::DataGradient, kType, p), start);
   }
 }
 
@@ -117,7 +117,7 @@ ChoicePtr choose_pointwise_backward_weight(Tuner* tuner, const PointwiseProblem&
                                   timed_norm(norm, o[3]));
       };
     };
-    const auto library = norm ? nullptr : offer(Product::WeightGradient, kType, p);
+    const auto library = norm ? nullptr : offer(PointwisePass::WeightGradient, kType, p);
     return tuner->choose({key<T>("pointwise weight gradient", p) + (norm ? "+norm" : ""),
                           {{kType, p.m * p.c},
                            {kType, p.m * p.k},

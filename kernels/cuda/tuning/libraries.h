@@ -10,8 +10,8 @@
 
 namespace dfengine::cuda {
 
-// The three products of a pointwise convolution.
-enum class Product { Forward, DataGradient, WeightGradient };
+// The three passes of a pointwise convolution. Each is one matrix product.
+enum class PointwisePass { Forward, DataGradient, WeightGradient };
 
 // The libraries of one device. What they offer keeps the library it needs alive.
 class Libraries {
@@ -20,7 +20,7 @@ class Libraries {
   ~Libraries();
 
   // 16-bit operands, sums in float, no epilogue; dw in float. All throw DeviceError.
-  std::vector<Candidate> pointwise(Product product, StorageType type, const PointwiseProblem& p);
+  std::vector<Candidate> pointwise(PointwisePass pass, StorageType type, const PointwiseProblem& p);
   // Forward, 16-bit, without an epilogue.
   std::vector<Candidate> stem(StorageType type, const StemProblem& p);
 
