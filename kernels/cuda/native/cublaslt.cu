@@ -147,21 +147,6 @@ class Problem {
   Layout a_, b_, d_;
 };
 
-class LtProduct final : public LibraryKernel {
- public:
-  LtProduct(std::shared_ptr<const Problem> problem, const Proposal& proposal)
-      : problem_(std::move(problem)), proposal_(proposal) {}
-
-  void run(Stream stream, const void* a, const void* b, Write write, void* out,
-           void* scratch) const override {
-    problem_->run(stream, proposal_, a, b, write, out, scratch);
-  }
-
- private:
-  std::shared_ptr<const Problem> problem_;
-  Proposal proposal_;
-};
-
 }  // namespace
 
 LtHandle open_lt() {
@@ -170,14 +155,17 @@ LtHandle open_lt() {
   return LtHandle(handle, [](cublasLtHandle_t h) { cublasLtDestroy(h); });
 }
 
-std::vector<Candidate> lt_products(const LtHandle& handle, PointwisePass pass, StorageType type,
-                                   const PointwiseProblem& p) {
+std::vector<LibraryKernel> lt_products(const LtHandle& handle, PointwisePass pass, StorageType type,
+                                       const PointwiseProblem& p) {
   const auto problem = std::make_shared<const Problem>(handle, pass, type, p);
-  std::vector<Candidate> all;
+  std::vector<LibraryKernel> all;
   for (const Proposal& proposal : problem->proposals())
-    all.push_back({"cublaslt#" + std::to_string(all.size()),
-                   std::make_shared<const LtProduct>(problem, proposal),
-                   workspace_room(static_cast<Index>(proposal.workspace))});
+    all.push_back({.name = "cublaslt#" + std::to_string(all.size()),
+                   .scratch = workspace_room(static_cast<Index>(proposal.workspace)),
+                   .launch = [=](Stream stream, const void* a, const void* b, Write write,
+                                 void* out, void* scratch) {
+                     problem->run(stream, proposal, a, b, write, out, scratch);
+                   }});
   return all;
 }
 

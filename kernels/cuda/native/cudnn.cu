@@ -172,7 +172,7 @@ __global__ void reorder_kernel(int k, const std::uint16_t* from, std::uint16_t* 
   if (i < 27 * k) to[i] = from[i % 27 * k + i / 27];
 }
 
-class DnnStem final : public LibraryKernel {
+class DnnStem {
  public:
   // Throws DeviceError where the device cannot run this engine on this problem.
   DnnStem(DnnHandle handle, std::shared_ptr<const Graph> graph, const StemProblem& p,
@@ -196,8 +196,7 @@ class DnnStem final : public LibraryKernel {
         .at(0);
   }
 
-  void run(Stream stream, const void* x, const void* w, Write, void* y,
-           void* scratch) const override {
+  void run(Stream stream, const void* x, const void* w, void* y, void* scratch) const {
     constexpr int kThreads = 128;
     std::byte* const weights = workspace_in(scratch);
     launch(stream, "reorder_kernel", reorder_kernel, blocks(divide_up(27 * k_, kThreads)), kThreads,
@@ -234,11 +233,12 @@ DnnHandle open_dnn() {
   return DnnHandle(handle, [](cudnnHandle_t h) { cudnnDestroy(h); });
 }
 
-std::vector<Candidate> dnn_stem(const DnnHandle& handle, StorageType type, const StemProblem& p) {
+std::vector<LibraryKernel> dnn_stem(const DnnHandle& handle, StorageType type,
+                                    const StemProblem& p) {
   const auto behind = [](Index in, Index out, Index before) {
     return (out - 1) * StemProblem::kStride + 3 - in - before;
   };
-  std::vector<Candidate> all;
+  std::vector<LibraryKernel> all;
   // At even sizes torch's zeros behind the picture are never read.
   if (behind(p.h, p.p, p.before_h) > p.before_h || behind(p.w, p.q, p.before_w) > p.before_w)
     return all;
@@ -256,8 +256,10 @@ std::vector<Candidate> dnn_stem(const DnnHandle& handle, StorageType type, const
     }
     // A workspace larger than the result would raise the plan's peak of memory.
     if (kernel->workspace() > p.output().count() * bytes_of(type)) continue;
-    const Index scratch = kernel->scratch();
-    all.push_back({"cudnn#" + std::to_string(all.size()), std::move(kernel), scratch});
+    all.push_back({.name = "cudnn#" + std::to_string(all.size()),
+                   .scratch = kernel->scratch(),
+                   .launch = [kernel](Stream stream, const void* x, const void* w, Write, void* y,
+                                      void* scratch) { kernel->run(stream, x, w, y, scratch); }});
   }
   if (all.empty() && !refusal.empty()) throw DeviceError(refusal);
   return all;

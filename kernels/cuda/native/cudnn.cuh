@@ -12,6 +12,7 @@ DnnHandle open_dnn();
 
 // What its heuristics propose and can run, best guess first: "cudnn#0", "cudnn#1"... None where the
 // padding differs between the two sides (tf_same at even sizes), which its engines do not promise.
-std::vector<Candidate> dnn_stem(const DnnHandle& handle, StorageType type, const StemProblem& p);
+std::vector<LibraryKernel> dnn_stem(const DnnHandle& handle, StorageType type,
+                                    const StemProblem& p);
 
 }  // namespace dfengine::cuda
