@@ -60,7 +60,7 @@ void pointwise_backward_weight(benchmark::State& state) {
   std::vector<float> dw(static_cast<std::size_t>(p.k * p.c));
   for (auto _ : state)
     cpu::pointwise_backward_weight<float>({pool()}, p, x.data(), dy.data(), scratch.data(),
-                                          Write::Overwrite, dw.data());
+                                          dw.data());
   report(state, p);
 }
 

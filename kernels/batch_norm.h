@@ -48,7 +48,7 @@ void batch_norm_forward(const Context& ctx, const BatchNormProblem& p, const T* 
 template <class T>
 void batch_norm_backward(const Context& ctx, const BatchNormProblem& p, const T* x, const T* dy,
                          const T* gamma, const T* beta, const T* saved_mean, const T* saved_rstd,
-                         T* scratch, Write write_params, T* dgamma, T* dbeta, T* dx);
+                         T* scratch, T* dgamma, T* dbeta, T* dx);
 
 // Forward with frozen statistics.
 template <class T>
@@ -59,8 +59,7 @@ void batch_norm_frozen_forward(const Context& ctx, const BatchNormProblem& p, co
 template <class T>
 void batch_norm_frozen_backward(const Context& ctx, const BatchNormProblem& p, const T* x,
                                 const T* dy, const T* gamma, const T* beta, const T* mean,
-                                const T* var, T* scratch, Write write_params, T* dgamma, T* dbeta,
-                                T* dx);
+                                const T* var, T* scratch, T* dgamma, T* dbeta, T* dx);
 
 }  // namespace cpu
 

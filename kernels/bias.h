@@ -1,4 +1,4 @@
-// Gradient of a bias: db[c] (+)= sum_m dy[m][c].
+// Gradient of a bias: db[c] = sum_m dy[m][c].
 // Determinism: bit-identical run to run and for any number of threads.
 #pragma once
 
@@ -11,7 +11,7 @@ namespace cpu {
 
 // dy [M, C], db [C].
 template <class T>
-void bias_backward(const Context& ctx, Index m, Index c, const T* dy, Write write, T* db);
+void bias_backward(const Context& ctx, Index m, Index c, const T* dy, T* db);
 
 }  // namespace cpu
 

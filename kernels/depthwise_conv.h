@@ -43,11 +43,11 @@ template <class T>
 void depthwise_backward_data(const Context& ctx, const DepthwiseProblem& p, const T* dy, const T* w,
                              Write write, T* dx);
 
-// dw[r][s][c] (+)= sum over n, p, q of dy * x. scratch: depthwise_weight_scratch(p) elements.
+// dw[r][s][c] = sum over n, p, q of dy * x. scratch: depthwise_weight_scratch(p) elements.
 Index depthwise_weight_scratch(const DepthwiseProblem& p);
 template <class T>
 void depthwise_backward_weight(const Context& ctx, const DepthwiseProblem& p, const T* x,
-                               const T* dy, T* scratch, Write write, T* dw);
+                               const T* dy, T* scratch, T* dw);
 
 }  // namespace cpu
 

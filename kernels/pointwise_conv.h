@@ -48,11 +48,11 @@ template <class T>
 void pointwise_backward_data(const Context& ctx, const PointwiseProblem& p, const T* dy,
                              const T* packed, Write write, T* dx);
 
-// dw (+)= dy^T * x. scratch: pointwise_weight_scratch(p) elements.
+// dw = dy^T * x. scratch: pointwise_weight_scratch(p) elements.
 Index pointwise_weight_scratch(const PointwiseProblem& p);
 template <class T>
 void pointwise_backward_weight(const Context& ctx, const PointwiseProblem& p, const T* x,
-                               const T* dy, T* scratch, Write write, T* dw);
+                               const T* dy, T* scratch, T* dw);
 
 }  // namespace cpu
 

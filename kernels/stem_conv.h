@@ -35,11 +35,11 @@ template <class T>
 void stem_forward(const Context& ctx, const StemProblem& p, const T* x, const T* w,
                   const Epilogue<T>& epilogue, T* y);
 
-// dw (+)= correlation of x and dy. scratch: stem_weight_scratch(p) elements.
+// dw = correlation of x and dy. scratch: stem_weight_scratch(p) elements.
 Index stem_weight_scratch(const StemProblem& p);
 template <class T>
 void stem_backward_weight(const Context& ctx, const StemProblem& p, const T* x, const T* dy,
-                          T* scratch, Write write, T* dw);
+                          T* scratch, T* dw);
 
 }  // namespace cpu
 

@@ -108,9 +108,9 @@ Index depthwise_weight_scratch(const DepthwiseProblem& p) {
 
 template <class T>
 void depthwise_backward_weight(const Context& ctx, const DepthwiseProblem& p, const T* x,
-                               const T* dy, T* scratch, Write write, T* dw) {
+                               const T* dy, T* scratch, T* dw) {
   const Index rows = p.n * p.p;
-  sum_slices(ctx, rows, slice_count(rows, p.q), kTaps * p.c, scratch, write, dw,
+  sum_slices(ctx, rows, slice_count(rows, p.q), kTaps * p.c, scratch, dw,
              [&](Index begin, Index end, T* partial) {
                backward_weight_rows(p, x, dy, begin, end, partial);
              });
@@ -121,8 +121,8 @@ template void depthwise_forward(const Context&, const DepthwiseProblem&, const f
 template void depthwise_forward(const Context&, const DepthwiseProblem&, const double*,
                                 const double*, const Epilogue<double>&, double*);
 template void depthwise_backward_weight(const Context&, const DepthwiseProblem&, const float*,
-                                        const float*, float*, Write, float*);
+                                        const float*, float*, float*);
 template void depthwise_backward_weight(const Context&, const DepthwiseProblem&, const double*,
-                                        const double*, double*, Write, double*);
+                                        const double*, double*, double*);
 
 }  // namespace dfengine::cpu

@@ -163,7 +163,7 @@ WeightCut cut_weight(const PointwiseProblem& p) {
 
 // One rectangle of dw over one slice of rows. target has rows of p.c.
 void weight_task(const PointwiseProblem& p, const WeightCut& cut, Index task, const float* x,
-                 const float* dy, Write write, float* target) {
+                 const float* dy, float* target) {
   const Index i = task / cut.c_blocks % cut.k_blocks * cut.k_block;
   const Index j = task % cut.c_blocks * cut.c_block;
   const Index first = task / (cut.c_blocks * cut.k_blocks) * cut.slice;
@@ -176,7 +176,6 @@ void weight_task(const PointwiseProblem& p, const WeightCut& cut, Index task, co
   block.packed = packed;
   block.y = target + i * p.c + j;
   block.y_stride = p.c;
-  block.residual = write == Write::Accumulate ? block.y : nullptr;
   for (Index row = first; row < last; row += kGradientRows) {
     block.depth = std::min(kGradientRows, last - row);
     block.a = dy + row * p.k + i;
@@ -188,13 +187,12 @@ void weight_task(const PointwiseProblem& p, const WeightCut& cut, Index task, co
   }
 }
 
-// dw (+)= the sum of the slices' dw, in order.
-void add_slices(const Context& ctx, Index count, Index slices, const float* partial, Write write,
-                float* dw) {
+// dw = the sum of the slices' dw, in order.
+void add_slices(const Context& ctx, Index count, Index slices, const float* partial, float* dw) {
   constexpr Index kBlock = 16384;
   parallel_for(ctx.pool, ceil_div(count, kBlock), [&](Index task, int) {
     const Index first = task * kBlock, last = std::min(count, first + kBlock);
-    if (write == Write::Overwrite) std::fill(dw + first, dw + last, 0.0f);
+    std::fill(dw + first, dw + last, 0.0f);
     for (Index s = 0; s < slices; ++s) {
       const float* from = partial + s * count;
       for (Index i = first; i < last; ++i) dw[i] += from[i];
@@ -284,24 +282,20 @@ void pointwise_backward_data(const Context& ctx, const PointwiseProblem& p, cons
 
 template <class T>
 void pointwise_backward_weight(const Context& ctx, const PointwiseProblem& p, const T* x,
-                               const T* dy, T* scratch, Write write, T* dw) {
+                               const T* dy, T* scratch, T* dw) {
   if constexpr (std::is_same_v<T, float>) {
     const WeightCut cut = cut_weight(p);
     const Index count = p.k * p.c;
     parallel_for(ctx.pool, cut.tasks(), [&](Index task, int) {
-      if (cut.slices == 1) {
-        weight_task(p, cut, task, x, dy, write, dw);
-      } else {
-        const Index slice = task / (cut.k_blocks * cut.c_blocks);
-        weight_task(p, cut, task, x, dy, Write::Overwrite, scratch + slice * count);
-      }
+      const Index slice = task / (cut.k_blocks * cut.c_blocks);
+      weight_task(p, cut, task, x, dy, cut.slices == 1 ? dw : scratch + slice * count);
     });
-    if (cut.slices > 1) add_slices(ctx, count, cut.slices, scratch, write, dw);
+    if (cut.slices > 1) add_slices(ctx, count, cut.slices, scratch, dw);
   } else {
     const MapIn<T> in(x, p.m, p.c), out(dy, p.m, p.k);
     for_row_blocks(ctx, p.k, [&](Index first, Index rows) {
       MapOut<T> to(dw + first * p.c, rows, p.c);
-      if (write == Write::Overwrite) to.setZero();
+      to.setZero();
       to.noalias() += out.middleCols(first, rows).transpose() * in;
     });
   }
@@ -315,7 +309,7 @@ void pointwise_backward_weight(const Context& ctx, const PointwiseProblem& p, co
   template void pointwise_backward_data<T>(const Context&, const PointwiseProblem&, const T*,     \
                                            const T*, Write, T*);                                  \
   template void pointwise_backward_weight<T>(const Context&, const PointwiseProblem&, const T*,   \
-                                             const T*, T*, Write, T*);
+                                             const T*, T*, T*);
 DF_INSTANTIATE(float)
 DF_INSTANTIATE(double)
 #undef DF_INSTANTIATE

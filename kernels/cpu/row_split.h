@@ -30,11 +30,11 @@ inline Index slice_count(Index rows, Index row_pixels) {
   return std::clamp<Index>(rows * row_pixels / kSlicePixels, 1, std::min(rows, kSlices));
 }
 
-// sum[count] (+)= the sum over rows of what body(begin, end, partial) adds to its zeroed
+// sum[count] = the sum over rows of what body(begin, end, partial) adds to its zeroed
 // partial[count]. Slices are added in their order. scratch: slices * count elements.
 template <class T, class Body>
-void sum_slices(const Context& ctx, Index rows, Index slices, Index count, T* scratch, Write write,
-                T* sum, Body&& body) {
+void sum_slices(const Context& ctx, Index rows, Index slices, Index count, T* scratch, T* sum,
+                Body&& body) {
   parallel_for(ctx.pool, slices, [&](Index i, int) {
     T* partial = scratch + i * count;
     std::fill(partial, partial + count, T(0));
@@ -43,7 +43,7 @@ void sum_slices(const Context& ctx, Index rows, Index slices, Index count, T* sc
   constexpr Index kBlock = 1024;
   parallel_for(ctx.pool, (count + kBlock - 1) / kBlock, [&](Index block, int) {
     const Index begin = block * kBlock, end = std::min(count, begin + kBlock);
-    if (write == Write::Overwrite) std::fill(sum + begin, sum + end, T(0));
+    std::fill(sum + begin, sum + end, T(0));
     for (Index slice = 0; slice < slices; ++slice) {
       const T* partial = scratch + slice * count;
       for (Index i = begin; i < end; ++i) sum[i] += partial[i];

@@ -79,9 +79,9 @@ Index stem_weight_scratch(const StemProblem& p) {
 
 template <class T>
 void stem_backward_weight(const Context& ctx, const StemProblem& p, const T* x, const T* dy,
-                          T* scratch, Write write, T* dw) {
+                          T* scratch, T* dw) {
   const Index rows = p.n * p.p;
-  sum_slices(ctx, rows, slice_count(rows, p.q), kTaps * p.k, scratch, write, dw,
+  sum_slices(ctx, rows, slice_count(rows, p.q), kTaps * p.k, scratch, dw,
              [&](Index begin, Index end, T* partial) {
                backward_weight_rows(p, x, dy, begin, end, partial);
              });
@@ -92,8 +92,8 @@ template void stem_forward(const Context&, const StemProblem&, const float*, con
 template void stem_forward(const Context&, const StemProblem&, const double*, const double*,
                            const Epilogue<double>&, double*);
 template void stem_backward_weight(const Context&, const StemProblem&, const float*, const float*,
-                                   float*, Write, float*);
+                                   float*, float*);
 template void stem_backward_weight(const Context&, const StemProblem&, const double*, const double*,
-                                   double*, Write, double*);
+                                   double*, double*);
 
 }  // namespace dfengine::cpu

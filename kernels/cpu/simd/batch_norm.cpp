@@ -245,10 +245,6 @@ void merge_sums(const BatchNormProblem& p, const Scratch& s, Index begin, Index 
   }
 }
 
-DF_INLINE void write_gradient(Write write, double value, float* out) {
-  *out = static_cast<float>(write == Write::Accumulate ? *out + value : value);
-}
-
 // dx = scale * g + slope * (x - mean) + offset, with g = dy through the activation.
 template <Activation A, bool Stream>
 void backward_rows(const float* x, const float* dy, Index rows, const Scratch& s, const float* mean,
@@ -273,8 +269,7 @@ void backward_rows(const float* x, const float* dy, Index rows, const Scratch& s
 
 void backward(const Context& ctx, const BatchNormProblem& p, const float* x, const float* dy,
               const float* gamma, const float* beta, const float* saved_mean,
-              const float* saved_rstd, float* scratch, Write write_params, float* dgamma,
-              float* dbeta, float* dx) {
+              const float* saved_rstd, float* scratch, float* dgamma, float* dbeta, float* dx) {
   const Scratch s(p, scratch);
   for (Index c = 0; c < p.c; ++c)
     scale_shift(gamma[c], beta[c], saved_mean[c], saved_rstd[c], s.scale + c, s.shift + c);
@@ -285,8 +280,8 @@ void backward(const Context& ctx, const BatchNormProblem& p, const float* x, con
     for (Index i = 0; i < width; ++i) {
       const Index c = begin + i;
       const double rstd = saved_rstd[c], m = static_cast<double>(p.m);
-      write_gradient(write_params, sum_gd[i] * rstd, dgamma + c);
-      write_gradient(write_params, sum_g[i], dbeta + c);
+      dgamma[c] = static_cast<float>(sum_gd[i] * rstd);
+      dbeta[c] = static_cast<float>(sum_g[i]);
       s.slope[c] = static_cast<float>(-gamma[c] * rstd * rstd * rstd * sum_gd[i] / m);
       s.offset[c] = static_cast<float>(-gamma[c] * rstd * sum_g[i] / m);
     }
@@ -336,7 +331,7 @@ void frozen_forward(const Context& ctx, const BatchNormProblem& p, const float* 
 
 void frozen_backward(const Context& ctx, const BatchNormProblem& p, const float* x, const float* dy,
                      const float* gamma, const float* beta, const float* mean, const float* var,
-                     float* scratch, Write write_params, float* dgamma, float* dbeta, float* dx) {
+                     float* scratch, float* dgamma, float* dbeta, float* dx) {
   const Scratch s(p, scratch);
   for (Index c = 0; c < p.c; ++c)
     scale_shift(gamma[c], beta[c], mean[c], frozen_rstd(var[c], p.eps), s.scale + c, s.shift + c);
@@ -349,8 +344,8 @@ void frozen_backward(const Context& ctx, const BatchNormProblem& p, const float*
     merge_sums(p, s, begin, width, sum_g, sum_gd);
     for (Index i = 0; i < width; ++i) {
       const Index c = begin + i;
-      write_gradient(write_params, sum_gd[i] * frozen_rstd(var[c], p.eps), dgamma + c);
-      write_gradient(write_params, sum_g[i], dbeta + c);
+      dgamma[c] = static_cast<float>(sum_gd[i] * frozen_rstd(var[c], p.eps));
+      dbeta[c] = static_cast<float>(sum_g[i]);
     }
   });
 }
