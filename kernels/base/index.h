@@ -14,9 +14,14 @@ constexpr std::size_t at(Index i) {
   return static_cast<std::size_t>(i);
 }
 
+// The quotient, rounded up: how many parts of this size n takes.
+constexpr Index divide_up(Index n, Index size) {
+  return (n + size - 1) / size;
+}
+
 // The least multiple that is not smaller than n.
 constexpr Index round_up(Index n, Index multiple) {
-  return (n + multiple - 1) / multiple * multiple;
+  return divide_up(n, multiple) * multiple;
 }
 
 inline constexpr Index kFloatBytes = sizeof(float);

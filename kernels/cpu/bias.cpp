@@ -8,7 +8,7 @@ namespace dfengine::cpu {
 template <class T>
 void bias_backward(const Context& ctx, Index m, Index c, const T* dy, T* db) {
   constexpr Index kBlock = 64;
-  parallel_for(ctx.pool, (c + kBlock - 1) / kBlock, [&](Index task, int) {
+  parallel_for(ctx.pool, divide_up(c, kBlock), [&](Index task, int) {
     const Index first = task * kBlock, count = std::min(kBlock, c - first);
     T sum[kBlock] = {};
     for (Index i = 0; i < m; ++i) {

@@ -39,17 +39,17 @@ void forward_rows(const DepthwiseProblem& p, const double* x, const double* w,
                   const Epilogue<double>& epilogue, Index begin, Index end, double* y) {
   const Index row_elements = p.q * p.c;
   // The residual may be y itself, so a row of sums is kept apart until it is complete.
-  std::vector<double> sums(static_cast<std::size_t>(row_elements));
+  std::vector<double> sums(at(row_elements));
   for (Index row = begin; row < end; ++row) {
     for (Index i = 0; i < row_elements; ++i)
-      sums[static_cast<std::size_t>(i)] = epilogue.bias ? epilogue.bias[i % p.c] : 0;
+      sums[at(i)] = epilogue.bias ? epilogue.bias[i % p.c] : 0;
     const Index base = row * row_elements;
     for_products(p, row, row + 1, [&](Index xi, Index yi, Index wi) {
       double* sum = sums.data() + (yi - base);
       for (Index c = 0; c < p.c; ++c) sum[c] += x[xi + c] * w[wi + c];
     });
     for (Index i = 0; i < row_elements; ++i) {
-      const double v = activated(epilogue.activation, sums[static_cast<std::size_t>(i)]);
+      const double v = activate(epilogue.activation, sums[at(i)]);
       y[base + i] = epilogue.residual ? v + epilogue.residual[base + i] : v;
     }
   }

@@ -33,7 +33,7 @@ constexpr Index kOracleRows = 128;
 // body(first, rows) for blocks of kOracleRows rows.
 template <class Body>
 void for_row_blocks(const Context& ctx, Index m, const Body& body) {
-  parallel_for(ctx.pool, ceil_div(m, kOracleRows), [&](Index block, int) {
+  parallel_for(ctx.pool, divide_up(m, kOracleRows), [&](Index block, int) {
     const Index first = block * kOracleRows;
     body(first, std::min(kOracleRows, m - first));
   });
@@ -45,8 +45,7 @@ void finish(const Epilogue<T>& epilogue, Index first, Index k, Matrix<T>& y) {
     for (Index j = 0; j < k; ++j) {
       T value = y(i, j);
       if (epilogue.bias != nullptr) value += epilogue.bias[j];
-      if (epilogue.activation != Activation::None && value < T(0)) value = T(0);
-      if (epilogue.activation == Activation::Relu6 && value > T(6)) value = T(6);
+      value = activate(epilogue.activation, value);
       if (epilogue.residual != nullptr) value += epilogue.residual[(first + i) * k + j];
       y(i, j) = value;
     }
@@ -150,14 +149,14 @@ constexpr Index kGradientTasks = 16;
 
 WeightCut cut_weight(const PointwiseProblem& p) {
   WeightCut cut;
-  cut.k_block = ceil_div(p.k, ceil_div(p.k, kGradientK));
-  cut.c_block = round_up(ceil_div(p.c, ceil_div(p.c, kGradientC)), kPanelWidth);
-  cut.k_blocks = ceil_div(p.k, cut.k_block);
-  cut.c_blocks = ceil_div(p.c, cut.c_block);
-  const Index wanted = ceil_div(kGradientTasks, cut.k_blocks * cut.c_blocks);
+  cut.k_block = divide_up(p.k, divide_up(p.k, kGradientK));
+  cut.c_block = round_up(divide_up(p.c, divide_up(p.c, kGradientC)), kPanelWidth);
+  cut.k_blocks = divide_up(p.k, cut.k_block);
+  cut.c_blocks = divide_up(p.c, cut.c_block);
+  const Index wanted = divide_up(kGradientTasks, cut.k_blocks * cut.c_blocks);
   const Index slices = std::clamp<Index>(p.m / kSliceRows, 1, wanted);
-  cut.slice = ceil_div(p.m, slices);
-  cut.slices = ceil_div(p.m, cut.slice);
+  cut.slice = divide_up(p.m, slices);
+  cut.slices = divide_up(p.m, cut.slice);
   return cut;
 }
 
@@ -190,7 +189,7 @@ void weight_task(const PointwiseProblem& p, const WeightCut& cut, Index task, co
 // dw = the sum of the slices' dw, in order.
 void add_slices(const Context& ctx, Index count, Index slices, const float* partial, float* dw) {
   constexpr Index kBlock = 16384;
-  parallel_for(ctx.pool, ceil_div(count, kBlock), [&](Index task, int) {
+  parallel_for(ctx.pool, divide_up(count, kBlock), [&](Index task, int) {
     const Index first = task * kBlock, last = std::min(count, first + kBlock);
     std::fill(dw + first, dw + last, 0.0f);
     for (Index s = 0; s < slices; ++s) {

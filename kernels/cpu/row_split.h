@@ -18,7 +18,7 @@ void for_bands(const Context& ctx, Index rows, Index row_elements, Body&& body) 
   constexpr Index kBands = 128;
   const Index least = std::max(kBandElements / row_elements, rows / kBands);
   const Index band = least / 2 * 2 + 2;
-  parallel_for(ctx.pool, (rows + band - 1) / band,
+  parallel_for(ctx.pool, divide_up(rows, band),
                [&](Index i, int) { body(i * band, std::min(rows, (i + 1) * band)); });
 }
 
@@ -41,7 +41,7 @@ void sum_slices(const Context& ctx, Index rows, Index slices, Index count, T* sc
     body(rows * i / slices, rows * (i + 1) / slices, partial);
   });
   constexpr Index kBlock = 1024;
-  parallel_for(ctx.pool, (count + kBlock - 1) / kBlock, [&](Index block, int) {
+  parallel_for(ctx.pool, divide_up(count, kBlock), [&](Index block, int) {
     const Index begin = block * kBlock, end = std::min(count, begin + kBlock);
     std::fill(sum + begin, sum + end, T(0));
     for (Index slice = 0; slice < slices; ++slice) {

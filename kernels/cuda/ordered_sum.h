@@ -7,7 +7,7 @@
 namespace dfengine::cuda {
 
 // sums[r][i] = sum of in[row][i] over the r-th rows_per_range rows, the last range being what is
-// left. in [rows, count], sums [ceil(rows / rows_per_range), count]. Bit-identical run to run.
+// left. in [rows, count], sums [divide_up(rows, rows_per_range), count]. Bit-identical run to run.
 void ordered_sum(Stream stream, Index rows, Index count, Index rows_per_range, const float* in,
                  float* sums);
 

@@ -143,10 +143,6 @@ __device__ float block_sum(float x) {
   return sum;
 }
 
-constexpr Index divide_up(Index a, Index b) {
-  return (a + b - 1) / b;
-}
-
 }  // namespace dfengine::cuda
 
 // Dynamic shared memory, aligned to 16 bytes.

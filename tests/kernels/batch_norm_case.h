@@ -29,7 +29,7 @@ struct BatchNormCase {
 
   // gamma * xhat + beta of element i for the given statistics, in double.
   double before_activation(std::size_t i, const Doubles& mean, const Doubles& rstd) const {
-    const std::size_t c = i % static_cast<std::size_t>(p.c);
+    const std::size_t c = i % at(p.c);
     return gamma[c] * (x[i] - mean[c]) * rstd[c] + beta[c];
   }
 
@@ -158,7 +158,7 @@ struct Magnitudes {
 };
 
 inline Magnitudes magnitudes(const BatchNormCase& d, const Doubles& mean, const Doubles& rstd) {
-  const auto channels = static_cast<std::size_t>(d.p.c);
+  const auto channels = at(d.p.c);
   Doubles g(channels, 0), g_xhat(channels, 0), xhat(channels, 0);
   Magnitudes out;
   for (std::size_t i = 0; i < d.x.size(); ++i) {

@@ -79,8 +79,7 @@ ConvResults formula(const Op& op, const ConvData& d, const ConvOptions& o) {
                   Doubles(d.w.size(), 0.0)};
   if (!Op::kHasDataGradient) out.dx.clear();
   op.for_each_product([&](Index y_at, Index x_at, Index w_at) {
-    const auto y = static_cast<std::size_t>(y_at), x = static_cast<std::size_t>(x_at),
-               w = static_cast<std::size_t>(w_at);
+    const auto y = at(y_at), x = at(x_at), w = at(w_at);
     out.y[y] += d.x[x] * d.w[w];
     if (Op::kHasDataGradient) out.dx[x] += d.dy[y] * d.w[w];
     out.dw[w] += d.dy[y] * d.x[x];

@@ -33,7 +33,7 @@ struct Clock {
       problems.push_back(problem.key);
       return [this](const Candidate& c) {
         const std::vector<double>& t = times.at(c.name);
-        const auto round = static_cast<std::size_t>(rounds[c.name]++);
+        const auto round = at(rounds[c.name]++);
         const double us = t[std::min(round, t.size() - 1)];
         if (us == kFails) throw DeviceError("no room for " + c.name);
         return us;

@@ -215,9 +215,7 @@ class DnnStem {
   }
 
  private:
-  Index weights_bytes() const {
-    return divide_up(27 * k_ * Index{2}, kWorkspaceAlignment) * kWorkspaceAlignment;
-  }
+  Index weights_bytes() const { return round_up(27 * k_ * Index{2}, kWorkspaceAlignment); }
 
   DnnHandle handle_;
   std::shared_ptr<const Graph> graph_;

@@ -80,7 +80,7 @@ Choice Tuner::time(TunerProblem problem, const std::vector<Candidate>& candidate
   if (candidates.size() == 1) return by_rule;
   Index scratch = 0;
   for (const Candidate& c : candidates) scratch = std::max(scratch, c.scratch);
-  problem.operands.push_back({StorageType::F32, (scratch + 3) / 4});
+  problem.operands.push_back({StorageType::F32, divide_up(scratch, kFloatBytes)});
   Measure measure;
   try {
     measure = start_measuring_(problem);
