@@ -5,6 +5,7 @@
 #include <string>
 #include <type_traits>
 
+#include "kernels/activation_function.h"
 #include "kernels/base/error.h"
 #include "kernels/cpu/simd/batch_norm.h"
 
@@ -16,18 +17,6 @@ void check_batch(const BatchNormProblem& p) {
     throw ShapeError("batch norm over [" + std::to_string(p.m) + ", " + std::to_string(p.c) +
                      "]: batch statistics need more than one value per channel; use a larger "
                      "batch or freeze this layer's statistics");
-}
-
-template <class T>
-T activate(Activation act, T x) {
-  if (act != Activation::None && x < 0) return 0;
-  if (act == Activation::Relu6 && x > 6) return 6;
-  return x;
-}
-
-template <class T>
-bool passes_gradient(Activation act, T x) {
-  return !((act != Activation::None && x <= 0) || (act == Activation::Relu6 && x >= 6));
 }
 
 // One channel of [M, C].

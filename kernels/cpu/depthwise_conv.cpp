@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "kernels/activation_function.h"
 #include "kernels/cpu/row_split.h"
 #include "kernels/cpu/simd/depthwise_conv.h"
 
@@ -11,11 +12,6 @@ namespace dfengine::cpu {
 namespace {
 
 constexpr Index kTaps = 9;
-
-double activated(Activation activation, double v) {
-  if (activation != Activation::None && v < 0) return 0;
-  return activation == Activation::Relu6 && v > 6 ? 6 : v;
-}
 
 // Calls body(x offset, y offset, w offset) for every product of output rows [begin, end), counted
 // over the batch. Offsets are those of channel 0.

@@ -7,17 +7,11 @@
 #include <cstring>
 #include <type_traits>
 
+#include "kernels/activation_function.h"
 #include "kernels/cpu/simd/pointwise_conv.h"
 
 namespace dfengine::cpu {
 namespace {
-
-constexpr Index ceil_div(Index a, Index b) {
-  return (a + b - 1) / b;
-}
-constexpr Index round_up(Index a, Index b) {
-  return ceil_div(a, b) * b;
-}
 
 // ---- double ----
 
@@ -70,17 +64,16 @@ Cut cut_product(Index threads, Index rows, Index columns, Index depth) {
   const Index flops = 2 * rows * columns * depth;
   Index wanted = 1;
   if (threads > 1) wanted = std::clamp<Index>(flops / kTaskFlops, 1, kTasksPerThread * threads);
-  const Index fit =
-      std::max<Index>(kSmallestRows, kCacheBytes / (Index{sizeof(float)} * (depth + columns)));
-  Index row_blocks = ceil_div(rows, fit);
+  const Index fit = std::max<Index>(kSmallestRows, kCacheBytes / (kFloatBytes * (depth + columns)));
+  Index row_blocks = divide_up(rows, fit);
   row_blocks = std::max(row_blocks, std::min(wanted, rows / kSmallestRows));
-  const Index strips = ceil_div(columns, kPanelWidth);
-  const Index column_blocks = std::min(strips, ceil_div(wanted, row_blocks));
+  const Index strips = divide_up(columns, kPanelWidth);
+  const Index column_blocks = std::min(strips, divide_up(wanted, row_blocks));
   Cut cut;
-  cut.row_block = ceil_div(rows, row_blocks);
-  cut.row_blocks = ceil_div(rows, cut.row_block);
-  cut.column_block = ceil_div(strips, column_blocks) * kPanelWidth;
-  cut.column_blocks = ceil_div(columns, cut.column_block);
+  cut.row_block = divide_up(rows, row_blocks);
+  cut.row_blocks = divide_up(rows, cut.row_block);
+  cut.column_block = divide_up(strips, column_blocks) * kPanelWidth;
+  cut.column_blocks = divide_up(columns, cut.column_block);
   return cut;
 }
 

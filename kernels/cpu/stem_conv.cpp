@@ -2,6 +2,7 @@
 // kernels/cpu/simd/ in float, and the split over threads shared by both.
 #include "kernels/stem_conv.h"
 
+#include "kernels/activation_function.h"
 #include "kernels/cpu/row_split.h"
 #include "kernels/cpu/simd/stem_conv.h"
 
@@ -9,11 +10,6 @@ namespace dfengine::cpu {
 namespace {
 
 constexpr Index kTaps = 27;
-
-double activated(Activation activation, double v) {
-  if (activation != Activation::None && v < 0) return 0;
-  return activation == Activation::Relu6 && v > 6 ? 6 : v;
-}
 
 // Calls body(x offset, tap) for every input inside the window of output pixel (row, q); rows are
 // counted over the batch.
@@ -35,7 +31,7 @@ void forward_rows(const StemProblem& p, const double* x, const double* w,
         double sum = epilogue.bias ? epilogue.bias[k] : 0;
         for_taps(p, row, q, [&](Index xi, Index tap) { sum += x[xi] * w[tap * p.k + k]; });
         const Index at = (row * p.q + q) * p.k + k;
-        const double v = activated(epilogue.activation, sum);
+        const double v = activate(epilogue.activation, sum);
         y[at] = epilogue.residual ? v + epilogue.residual[at] : v;
       }
     }

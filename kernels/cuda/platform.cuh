@@ -9,6 +9,7 @@
 #include "kernels/cuda/emulated/emulator.h"
 #endif
 
+#include "kernels/activation_function.h"
 #include "kernels/base/half.h"
 #include "kernels/base/shape.h"
 
@@ -110,18 +111,6 @@ __device__ __forceinline__ void store8(T* p, const float (&v)[kVector]) {
 
 // ---- Small things every kernel needs
 // -------------------------------------------------------------
-
-__device__ __forceinline__ float activate(Activation act, float x) {
-  // A NaN passes through, so that it is found and not hidden.
-  if (act != Activation::None && x < 0.0f) return 0.0f;
-  if (act == Activation::Relu6 && x > 6.0f) return 6.0f;
-  return x;
-}
-
-// The activation's gradient is 1 strictly between its bounds and 0 elsewhere.
-__device__ __forceinline__ bool passes_gradient(Activation act, float x) {
-  return !((act != Activation::None && x <= 0.0f) || (act == Activation::Relu6 && x >= 6.0f));
-}
 
 // Sum over the warp, the same bits in every lane.
 __device__ __forceinline__ float warp_sum(float x) {
