@@ -39,14 +39,14 @@ DF_INLINE void prefetch(const float* p) {
 
 // A window sliding over one image.
 struct Slide {
-  const float* x;  // [H, W, C]
+  const float* x = nullptr;  // [H, W, C]
   Index h, w, c;
   Index q;  // output columns
   Index before_h, before_w;
-  const float* taps;          // tap (0, 0), [C]
-  Index tap_row, tap_column;  // from tap to tap; negative for the flipped window
-  const float* bias;          // [C] or null
-  Activation activation;
+  const float* taps;            // tap (0, 0), [C]
+  Index tap_row, tap_column;    // from tap to tap; negative for the flipped window
+  const float* bias = nullptr;  // [C] or null
+  Activation activation = Activation::None;
 };
 
 // Sums of a tile: kTile output pixels of each of Rows output rows.
@@ -186,8 +186,17 @@ void slide_batch(Slide slide, const float* x, Index rows_per_image, Index begin,
 
 void forward(const DepthwiseProblem& p, const float* x, const float* w,
              const Epilogue<float>& epilogue, Index begin, Index end, float* y) {
-  const Slide slide{nullptr,    p.h, p.w,     p.c, p.q,           p.before_h,
-                    p.before_w, w,   3 * p.c, p.c, epilogue.bias, epilogue.activation};
+  const Slide slide{.h = p.h,
+                    .w = p.w,
+                    .c = p.c,
+                    .q = p.q,
+                    .before_h = p.before_h,
+                    .before_w = p.before_w,
+                    .taps = w,
+                    .tap_row = 3 * p.c,
+                    .tap_column = p.c,
+                    .bias = epilogue.bias,
+                    .activation = epilogue.activation};
   const auto run = p.stride == 1 ? slide_batch<1> : slide_batch<2>;
   run(slide, x, p.p, begin, end, epilogue.residual, y);
 }
@@ -195,17 +204,24 @@ void forward(const DepthwiseProblem& p, const float* x, const float* w,
 // Stride 1: dx is the correlation of dy with the flipped window.
 void backward_data_stride1(const DepthwiseProblem& p, const float* dy, const float* w, Write write,
                            Index begin, Index end, float* dx) {
-  const Slide slide{nullptr,        p.p,         p.q,      p.c,  p.w,     2 - p.before_h,
-                    2 - p.before_w, w + 8 * p.c, -3 * p.c, -p.c, nullptr, Activation::None};
+  const Slide slide{.h = p.p,
+                    .w = p.q,
+                    .c = p.c,
+                    .q = p.w,
+                    .before_h = 2 - p.before_h,
+                    .before_w = 2 - p.before_w,
+                    .taps = w + 8 * p.c,
+                    .tap_row = -3 * p.c,
+                    .tap_column = -p.c};
   slide_batch<1>(slide, dy, p.h, begin, end, write == Write::Accumulate ? dx : nullptr, dx);
 }
 
 // Stride 2, one dx row: padded column u = j + before_w is even (2m: taps 0 of dy column m and 2 of
 // m - 1) or odd (2m + 1: tap 1 of m). Rows likewise.
 struct Gather {
-  const float* dy[2];    // the one or two dy rows that reach this dx row, [Q, C]
-  const float* taps[2];  // their window rows, [3, C]
-  int rows;
+  const float* dy[2] = {};    // the one or two dy rows that reach this dx row, [Q, C]
+  const float* taps[2] = {};  // their window rows, [3, C]
+  int rows = 0;
   const float* next;  // the dy row that the next dx rows add
   Index w, c, q, before_w;
   Write write;
@@ -262,8 +278,12 @@ void backward_data_stride2(const DepthwiseProblem& p, const float* dy, const flo
   for (Index row = begin; row < end; ++row) {
     const float* image = dy + row / p.h * p.p * p.q * p.c;
     const Index padded = row % p.h + p.before_h;
-    Gather gather{{},  {},         0,    image + (padded + 1) / 2 * p.q * p.c, p.w, p.c,
-                  p.q, p.before_w, write};
+    Gather gather{.next = image + (padded + 1) / 2 * p.q * p.c,
+                  .w = p.w,
+                  .c = p.c,
+                  .q = p.q,
+                  .before_w = p.before_w,
+                  .write = write};
     for (Index r = padded % 2; r < 3; r += 2) {
       const Index source = (padded - r) / 2;
       if (padded < r || source >= p.p) continue;
@@ -356,7 +376,7 @@ void weight_rows(const DepthwiseProblem& p, const float* x, const float* dy, Ind
   constexpr Index kPassElements = 32 * 1024;
   const Index length = kPassElements / ((p.q + Stride * p.w) * p.c) + 1;
   for (Index first = begin; first < end; first += length) {
-    const Pass pass{first, least(end, first + length)};
+    const Pass pass{.begin = first, .end = least(end, first + length)};
     for_lanes(p.c, [&](auto lanes, Index channel) {
       weight_channels<decltype(lanes)::value, Stride>(p, x, dy, pass, channel, partial);
     });

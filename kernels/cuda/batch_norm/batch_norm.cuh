@@ -87,7 +87,11 @@ __device__ __forceinline__ BatchNormPlace batch_norm_place(const BatchNormTile& 
   const Index end = first + tile.rows < m ? first + tile.rows : m;
   const Index channel =
       (Index{blockIdx.y} * tile.groups + static_cast<int>(threadIdx.x) % tile.groups) * kVector;
-  return {first + lane, end, tile.lanes, channel, lane < tile.lanes && channel < c};
+  return {.row = first + lane,
+          .end = end,
+          .step = tile.lanes,
+          .channel = channel,
+          .active = lane < tile.lanes && channel < c};
 }
 
 // Statistics as saved (second = rstd) or as they run (second = variance).

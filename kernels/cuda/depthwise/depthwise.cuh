@@ -62,8 +62,25 @@ struct ChannelTiles {
   int groups, tiles, width;  // width: groups per tile; the last tile may have fewer
   static ChannelTiles of(Index c) {
     const Index groups = c / kVector, tiles = divide_up(groups, kWarpSize);
-    return {static_cast<int>(groups), static_cast<int>(tiles),
-            static_cast<int>(divide_up(groups, tiles))};
+    return {.groups = static_cast<int>(groups),
+            .tiles = static_cast<int>(tiles),
+            .width = static_cast<int>(divide_up(groups, tiles))};
+  }
+};
+
+// The sizes of a problem as kernels take them. Each kernel adds how it divides the work.
+struct DepthwiseSizes {
+  int h, w, c, p, q, before_h, before_w;
+  ChannelTiles channels;
+  static DepthwiseSizes of(const DepthwiseProblem& problem) {
+    return {.h = static_cast<int>(problem.h),
+            .w = static_cast<int>(problem.w),
+            .c = static_cast<int>(problem.c),
+            .p = static_cast<int>(problem.p),
+            .q = static_cast<int>(problem.q),
+            .before_h = static_cast<int>(problem.before_h),
+            .before_w = static_cast<int>(problem.before_w),
+            .channels = ChannelTiles::of(problem.c)};
   }
 };
 

@@ -43,23 +43,50 @@ cudaDataType_t data_type(StorageType type) {
 
 // d[rows, columns] = op(a) op(b) in cuBLAS's order, column by column: a row-major matrix of ours is
 // its transpose there, so that each product is asked for transposed, with the operands swapped.
-struct Geometry {
+struct LtMatrices {
   cublasOperation_t a_operation, b_operation;
   Index a_rows, a_columns, b_rows, b_columns, d_rows, d_columns;
   StorageType d_type;
   bool swapped;  // a is the launcher's second operand
 };
 
-Geometry geometry(PointwisePass pass, StorageType type, const PointwiseProblem& p) {
+LtMatrices matrices_of(PointwisePass pass, StorageType type, const PointwiseProblem& p) {
   switch (pass) {
     case PointwisePass::Forward:  // y^T = w x^T
-      return {CUBLAS_OP_T, CUBLAS_OP_N, p.c, p.k, p.c, p.m, p.k, p.m, type, true};
+      return {.a_operation = CUBLAS_OP_T,
+              .b_operation = CUBLAS_OP_N,
+              .a_rows = p.c,
+              .a_columns = p.k,
+              .b_rows = p.c,
+              .b_columns = p.m,
+              .d_rows = p.k,
+              .d_columns = p.m,
+              .d_type = type,
+              .swapped = true};
     case PointwisePass::DataGradient:  // dx^T = w^T dy^T
-      return {CUBLAS_OP_N, CUBLAS_OP_N, p.c, p.k, p.k, p.m, p.c, p.m, type, true};
+      return {.a_operation = CUBLAS_OP_N,
+              .b_operation = CUBLAS_OP_N,
+              .a_rows = p.c,
+              .a_columns = p.k,
+              .b_rows = p.k,
+              .b_columns = p.m,
+              .d_rows = p.c,
+              .d_columns = p.m,
+              .d_type = type,
+              .swapped = true};
     case PointwisePass::WeightGradient:  // dw^T = x^T dy
       break;
   }
-  return {CUBLAS_OP_N, CUBLAS_OP_T, p.c, p.m, p.k, p.m, p.c, p.k, StorageType::F32, false};
+  return {.a_operation = CUBLAS_OP_N,
+          .b_operation = CUBLAS_OP_T,
+          .a_rows = p.c,
+          .a_columns = p.m,
+          .b_rows = p.k,
+          .b_columns = p.m,
+          .d_rows = p.c,
+          .d_columns = p.k,
+          .d_type = StorageType::F32,
+          .swapped = false};
 }
 
 struct Proposal {
@@ -74,7 +101,7 @@ class Problem {
       : handle_(std::move(handle)),
         text_(std::string("pointwise ") + name_of(type) + ", " + std::to_string(p.m) + " rows, " +
               std::to_string(p.c) + " to " + std::to_string(p.k) + " channels") {
-    const Geometry g = geometry(pass, type, p);
+    const LtMatrices g = matrices_of(pass, type, p);
     swapped_ = g.swapped;
     cublasLtMatmulDesc_t operation = nullptr;
     check_lt(cublasLtMatmulDescCreate(&operation, CUBLAS_COMPUTE_32F, CUDA_R_32F),

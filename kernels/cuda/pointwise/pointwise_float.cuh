@@ -13,7 +13,7 @@ struct FloatProduct {
   Index a_row, a_depth;
   const float* b;  // (d, column) at d * b_depth + column * b_column
   Index b_depth, b_column;
-  Epilogue<float, float> epilogue;
+  Epilogue<float, float> epilogue = {};
   float* y;  // [parts, rows, columns]: one sum per part of the depth
   Index rows, columns, depth;
   Index depth_per_part;

@@ -16,8 +16,9 @@ struct Product {
   Epilogue<T, float> epilogue;
   T* y;  // [rows, columns]
   int rows, columns, depth;
-  int column_tiles, tiles, steps;  // steps of kDepth
-  NormOnLoad norm = {};            // of a
+  NormOnLoad norm = {};  // of a
+  // What multiply() adds; steps are of kDepth.
+  int column_tiles = 0, tiles = 0, steps = 0;
 };
 
 template <class Tile, bool kTransposed>

@@ -34,9 +34,9 @@ struct Part {
 
 template <class Tile>
 __device__ __forceinline__ Part part_of(int warp) {
-  return {warp / Tile::kWarpColumns % Tile::kWarpRows * Tile::kPartRows,
-          warp % Tile::kWarpColumns * Tile::kPartColumns,
-          warp / (Tile::kWarpColumns * Tile::kWarpRows) * 16};
+  return {.row = warp / Tile::kWarpColumns % Tile::kWarpRows * Tile::kPartRows,
+          .column = warp % Tile::kWarpColumns * Tile::kPartColumns,
+          .depth = warp / (Tile::kWarpColumns * Tile::kWarpRows) * 16};
 }
 
 template <class Tile, class T>
@@ -165,15 +165,15 @@ void multiply_weight(Stream stream, const PointwiseWeightConfig& config, const P
     const Index c_tiles = divide_up(p.c, Tile::kColumns);
     dim3 grid = blocks(divide_up(p.k, Tile::kRows) * c_tiles);
     grid.y = static_cast<unsigned>(config.parts);
-    const WeightProduct<T> product = {x,
-                                      dy,
-                                      parts,
-                                      static_cast<int>(p.m),
-                                      static_cast<int>(p.c),
-                                      static_cast<int>(p.k),
-                                      static_cast<int>(c_tiles),
-                                      static_cast<int>(config.rows_per_part),
-                                      norm};
+    const WeightProduct<T> product = {.x = x,
+                                      .dy = dy,
+                                      .dw = parts,
+                                      .m = static_cast<int>(p.m),
+                                      .c = static_cast<int>(p.c),
+                                      .k = static_cast<int>(p.k),
+                                      .c_tiles = static_cast<int>(c_tiles),
+                                      .rows_per_part = static_cast<int>(config.rows_per_part),
+                                      .norm = norm};
     launch(stream, "pointwise_backward_weight",
            norm.present() ? weight_kernel<T, Tile, true> : weight_kernel<T, Tile, false>, grid,
            Tile::kThreads, WeightShared<Tile>::kBytes, product);

@@ -35,16 +35,16 @@ constexpr std::size_t shared_bytes() {
 // gradient [kTile, kGradientPitch, kTileChannels] = dy on the tile, zeros outside the image, once
 // the copies are waited for.
 template <class T>
-__device__ __forceinline__ void load_gradient(const Geometry& g, const Tile& tile,
+__device__ __forceinline__ void load_gradient(const StemWork& work, const Tile& tile,
                                               int first_channel, int groups, const T* dy,
                                               T* gradient) {
-  dy += tile.image * g.p * g.q * g.k + first_channel;
+  dy += tile.image * work.p * work.q * work.k + first_channel;
   for (int i = static_cast<int>(threadIdx.x); i < kTile * kTile * groups; i += kThreads) {
     const int channel = i % groups * kVector, pixel = i / groups;
     const int row = pixel / kTile, column = pixel % kTile;
     const int p = tile.p + row, q = tile.q + column;
-    const bool inside = p < g.p && q < g.q;
-    const T* const from = inside ? dy + (Index{p} * g.q + q) * g.k + channel : dy;
+    const bool inside = p < work.p && q < work.q;
+    const T* const from = inside ? dy + (Index{p} * work.q + q) * work.k + channel : dy;
     T* const to = gradient + (row * kGradientPitch + column) * kTileChannels + channel;
     constexpr int kPerCopy = 16 / sizeof(T);
 #pragma unroll
@@ -75,7 +75,7 @@ __device__ __forceinline__ void add_row(const float* input, const T* gradient,
 
 // Adds the block's sums over its output rows and writes them to partials [3, 3, 3, k].
 // buffer: [kSums, kSumPitch], one column of the window at a time.
-__device__ __forceinline__ void reduce_block(const Geometry& g, int first_channel, int groups,
+__device__ __forceinline__ void reduce_block(const StemWork& work, int first_channel, int groups,
                                              const float (&sums)[9][kVector], float* buffer,
                                              float* partials) {
   const int thread = static_cast<int>(threadIdx.x);
@@ -94,7 +94,7 @@ __device__ __forceinline__ void reduce_block(const Geometry& g, int first_channe
       float sum = 0.0f;
 #pragma unroll
       for (int row = 0; row < kTile; ++row) sum += from[row * kOwners];
-      partials[((r * 3 + s) * 3 + c) * g.k + first_channel + group * kVector + i] = sum;
+      partials[((r * 3 + s) * 3 + c) * work.k + first_channel + group * kVector + i] = sum;
     }
   }
 }
@@ -102,57 +102,58 @@ __device__ __forceinline__ void reduce_block(const Geometry& g, int first_channe
 // x [n, h, w, 3], dy [n, p, q, k], partials [ranges, 3, 3, 3, k].
 template <class T>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
-    stem_weight_kernel(Geometry g, unsigned tiles_per_block, const T* __restrict__ x,
+    stem_weight_kernel(StemWork work, unsigned tiles_per_block, const T* __restrict__ x,
                        const T* __restrict__ dy, float* __restrict__ partials) {
   DF_DYNAMIC_SHARED(memory);
   auto* const input = reinterpret_cast<float*>(memory);
   auto* const gradient = reinterpret_cast<T*>(input + kInputCount);
-  const unsigned range = blockIdx.x / g.channel_tiles;
-  const int first_channel = static_cast<int>(blockIdx.x % g.channel_tiles) * kTileChannels;
-  const int groups = groups_in(g, first_channel);
+  const unsigned range = blockIdx.x / work.channel_tiles;
+  const int first_channel = static_cast<int>(blockIdx.x % work.channel_tiles) * kTileChannels;
+  const int groups = groups_in(work, first_channel);
   const int row = static_cast<int>(threadIdx.x) / kOwners;
   const int r = static_cast<int>(threadIdx.x) % kOwners / kTileGroups;
   const int group = static_cast<int>(threadIdx.x) % kTileGroups;
   float sums[9][kVector] = {};
   const unsigned end =
-      (range + 1) * tiles_per_block < g.tiles ? (range + 1) * tiles_per_block : g.tiles;
+      (range + 1) * tiles_per_block < work.tiles ? (range + 1) * tiles_per_block : work.tiles;
   for (unsigned i = range * tiles_per_block; i < end; ++i) {
-    const Tile tile = tile_of(g, i);
+    const Tile tile = tile_of(work, i);
     __syncthreads();
-    load_gradient(g, tile, first_channel, groups, dy, gradient);
+    load_gradient(work, tile, first_channel, groups, dy, gradient);
     copy_async_commit();
-    load_input<kThreads>(g, tile, x, input);
+    load_input<kThreads>(work, tile, x, input);
     copy_async_wait<0>();
     __syncthreads();
     if (group < groups)
       add_row(input + (2 * row + r) * kInputPitch,
               gradient + row * kGradientPitch * kTileChannels + group * kVector, sums);
   }
-  reduce_block(g, first_channel, groups, sums, input, partials + Index{range} * 27 * g.k);
+  reduce_block(work, first_channel, groups, sums, input, partials + Index{range} * 27 * work.k);
 }
 
-unsigned tiles_per_block(const Geometry& g) {
-  return static_cast<unsigned>(divide_up(g.tiles, divide_up(kBlocks, g.channel_tiles)));
+unsigned tiles_per_block(const StemWork& work) {
+  return static_cast<unsigned>(divide_up(work.tiles, divide_up(kBlocks, work.channel_tiles)));
 }
 
-Index ranges(const Geometry& g) {
-  return divide_up(g.tiles, tiles_per_block(g));
+Index ranges(const StemWork& work) {
+  return divide_up(work.tiles, tiles_per_block(work));
 }
 
 }  // namespace
 
 Index stem_weight_scratch(const StemProblem& p) {
-  return ranges(Geometry::of(p)) * 27 * p.k;
+  return ranges(StemWork::of(p)) * 27 * p.k;
 }
 
 template <class T>
 void stem_backward_weight(Stream stream, const StemProblem& p, const T* x, const T* dy,
                           float* scratch, float* dw) {
   require_vectors("stem weight gradient", p.k, {dy});
-  const Geometry g = Geometry::of(p);
-  launch(stream, "stem weight gradient", stem_weight_kernel<T>, blocks(ranges(g) * g.channel_tiles),
-         kThreads, shared_bytes<T>(), g, tiles_per_block(g), x, dy, scratch);
-  ordered_sum(stream, ranges(g), 27 * p.k, ranges(g), scratch, dw);
+  const StemWork work = StemWork::of(p);
+  launch(stream, "stem weight gradient", stem_weight_kernel<T>,
+         blocks(ranges(work) * work.channel_tiles), kThreads, shared_bytes<T>(), work,
+         tiles_per_block(work), x, dy, scratch);
+  ordered_sum(stream, ranges(work), 27 * p.k, ranges(work), scratch, dw);
 }
 
 #define DF_INSTANTIATE(T)                                                                    \
