@@ -1,5 +1,5 @@
 // Gradient of a bias: db[c] = sum_m dy[m][c].
-// Determinism: bit-identical run to run and for any number of threads.
+// The bits are the same in every run and for any number of threads.
 #pragma once
 
 #include "kernels/base/shape.h"
@@ -17,7 +17,7 @@ void bias_backward(const Context& ctx, Index m, Index c, const T* dy, T* db);
 
 namespace cuda {
 
-// db = column sums of dy, in float as the dense head is. scratch: bias_scratch(m, c) floats.
+// On the device all is in float, as the dense head is. scratch has bias_scratch(m, c) floats.
 Index bias_scratch(Index m, Index c);
 void bias_backward(Stream stream, Index m, Index c, const float* dy, float* scratch, float* db);
 

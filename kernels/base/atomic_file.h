@@ -17,8 +17,8 @@ void write_file_atomic(const std::filesystem::path& path, std::span<const std::b
 // The same for text.
 void write_text(const std::filesystem::path& path, const std::string& text);
 
-// Removes the temporary files that killed processes left beside `path`. Only for one that no other
-// process writes. What cannot be removed stays.
+// Removes the temporary files that killed processes left beside `path`. No other process may be
+// writing that file meanwhile. What cannot be removed stays.
 void remove_temporaries(const std::filesystem::path& path);
 
 }  // namespace dfengine

@@ -9,7 +9,7 @@ namespace dfengine {
 // Signed, so that differences are safe.
 using Index = std::int64_t;
 
-// A position as the standard containers count.
+// A position as the standard containers count it.
 constexpr std::size_t at(Index i) {
   return static_cast<std::size_t>(i);
 }

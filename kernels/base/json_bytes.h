@@ -1,4 +1,5 @@
-// Bytes that need not be UTF-8, such as file names, in JSON, whose strings must be.
+// How bytes that may not be UTF-8, such as file names, are kept in JSON, whose strings must be
+// UTF-8.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -6,9 +7,9 @@
 
 namespace dfengine {
 
-// A string where the bytes are UTF-8, else {"hex": "..."}.
+// A string where the bytes are UTF-8, otherwise {"hex": "..."}.
 nlohmann::json bytes_to_json(const std::string& bytes);
-// The bytes again; throws nlohmann::json::exception for other JSON.
+// The bytes again. Throws nlohmann::json::exception for other JSON.
 std::string bytes_from_json(const nlohmann::json& json);
 
 // For people: what is not UTF-8 becomes U+FFFD.

@@ -1,4 +1,4 @@
-// Owned, zeroed, cache-line aligned bytes.
+// Bytes that are owned, zeroed and aligned to cache lines.
 #pragma once
 
 #include <cstddef>
@@ -27,11 +27,11 @@ class Memory {
   Index bytes_ = 0;
 };
 
-// Most memory this process ever held, in bytes (VmHWM); 0 where the system does not say.
+// The most memory that this process ever held, in bytes (VmHWM); 0 where the system does not say.
 Index peak_resident_bytes();
 // What the system could still give without swapping (MemAvailable); 0 where it does not say.
 Index available_bytes();
-// What it holds now (VmRSS).
+// What this process holds now (VmRSS), likewise.
 Index resident_bytes();
 
 }  // namespace dfengine

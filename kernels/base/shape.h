@@ -1,5 +1,5 @@
 // Shapes and window geometry shared by every kernel. All activations are NHWC.
-// House letters: N H W C in, P Q K out, R S window; x, y, w values; dx, dy, dw gradients.
+// The letters: N H W C in, P Q K out, R S window, x y w for values and dx dy dw for gradients.
 #pragma once
 
 #include "kernels/base/index.h"
@@ -20,9 +20,10 @@ struct Shape {
 };
 
 // How a window of odd size is padded.
-// Torch:  (size - 1) / 2 rows and columns of zeros on every side.
-// TfSame: as TensorFlow's "same": ceil(in / stride) outputs, the odd zero at the bottom/right, so
-//         an even input at stride 2 under a 3x3 window is padded 0 before and 1 after.
+//   Torch   (size - 1) / 2 rows and columns of zeros on every side.
+//   TfSame  TensorFlow's "same": there are ceil(in / stride) outputs, and an odd zero stands at the
+//           bottom or right. An even input at stride 2 under a 3x3 window is padded 0 before and 1
+//           after.
 enum class Padding { Torch, TfSame };
 
 // The square window of a convolution.

@@ -1,4 +1,4 @@
-// Gradient of a bias: column sums, each task a block of columns over all rows.
+// Gradient of a bias: each task sums a block of columns over all rows.
 #include "kernels/bias.h"
 
 #include <algorithm>

@@ -24,7 +24,7 @@ using MapOut = Eigen::Map<Matrix<T>>;
 
 constexpr Index kOracleRows = 128;
 
-// body(first, rows) for blocks of kOracleRows rows.
+// Calls body(first, rows) for blocks of kOracleRows rows.
 template <class Body>
 void for_row_blocks(const Context& ctx, Index m, const Body& body) {
   parallel_for(ctx.pool, divide_up(m, kOracleRows), [&](Index block, int) {
@@ -127,9 +127,9 @@ void pack_matrix(Index depth, Index columns, const float* b, Index b_row, Index 
   }
 }
 
-// Weight gradient: dw is cut into rectangles small enough to stay in the second-level cache, the
-// rows into slices, each with a dw of its own, where rectangles alone are too few tasks. All of it
-// follows from the shape alone: the sums must not depend on the thread count.
+// How the weight gradient is cut. dw is cut into rectangles that stay in the second-level cache.
+// Where those are too few tasks, the rows are cut into slices, each with a dw of its own. All of it
+// follows from the shape alone, because the sums must not depend on the number of threads.
 struct WeightCut {
   Index k_block, k_blocks, c_block, c_blocks, slice, slices;
   Index tasks() const { return k_blocks * c_blocks * slices; }

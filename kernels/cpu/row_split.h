@@ -22,8 +22,8 @@ void for_bands(const Context& ctx, Index rows, Index row_elements, Body&& body) 
                [&](Index i, int) { body(i * band, std::min(rows, (i + 1) * band)); });
 }
 
-// Number of partial sums for a reduction over rows: at least kSlicePixels pixels each, so that
-// writing and adding up the partial sums stays small beside the sums themselves.
+// How many partial sums a reduction over rows has. Each is over at least kSlicePixels pixels, so
+// that writing and adding up the partial sums stays small beside the sums themselves.
 inline Index slice_count(Index rows, Index row_pixels) {
   constexpr Index kSlicePixels = 64;
   constexpr Index kSlices = 64;
@@ -31,7 +31,7 @@ inline Index slice_count(Index rows, Index row_pixels) {
 }
 
 // sum[count] = the sum over rows of what body(begin, end, partial) adds to its zeroed
-// partial[count]. Slices are added in their order. scratch: slices * count elements.
+// partial[count]. Slices are added in their order. scratch has slices * count elements.
 template <class T, class Body>
 void sum_slices(const Context& ctx, Index rows, Index slices, Index count, T* scratch, T* sum,
                 Body&& body) {

@@ -18,8 +18,7 @@ namespace dfengine::cuda {
 constexpr int kWarpSize = 32;
 constexpr unsigned kAllLanes = 0xFFFFFFFFu;
 
-// ---- Storage types to and from float, rounding to nearest even
-// -----------------------------------
+// ---- Storage types to and from float, rounding to nearest even ----------------------------------
 
 __device__ __forceinline__ float to_float(float x) {
   return x;
@@ -69,8 +68,7 @@ inline BFloat16 from_float<BFloat16>(float x) {
 
 #endif
 
-// ---- Sixteen-byte accesses
-// -----------------------------------------------------------------------
+// ---- Sixteen-byte accesses ----------------------------------------------------------------------
 
 // Channels that one thread handles together: a multiple of 8 channels is what CUDA kernels take.
 constexpr int kVector = 8;
@@ -109,17 +107,16 @@ __device__ __forceinline__ void store8(T* p, const float (&v)[kVector]) {
   }
 }
 
-// ---- Small things every kernel needs
-// -------------------------------------------------------------
+// ---- Small things every kernel needs ------------------------------------------------------------
 
-// Sum over the warp, the same bits in every lane.
+// The sum over the warp, with the same bits in every lane.
 __device__ __forceinline__ float warp_sum(float x) {
 #pragma unroll
   for (int mask = kWarpSize / 2; mask > 0; mask /= 2) x += __shfl_xor_sync(kAllLanes, x, mask);
   return x;
 }
 
-// Sum over a block of `Threads` threads in a fixed order; thread 0 has it. Called once per kernel.
+// The sum over a block of `Threads` threads in a fixed order, in thread 0. A kernel calls it once.
 template <int Threads>
 __device__ float block_sum(float x) {
   __shared__ float warps[Threads / kWarpSize];

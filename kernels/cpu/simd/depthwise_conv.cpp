@@ -28,8 +28,8 @@ DF_INLINE bool inside(Index i, Index size) {
   return i >= 0 && i < size;
 }
 
-// Asks for floats [0, Count) to be brought into L2. They may lie past the end of a buffer: nothing
-// is read.
+// Asks for floats [0, Count) to be brought into the second-level cache. They may lie past the end
+// of a buffer, because nothing is read.
 template <int Count>
 DF_INLINE void prefetch(const float* p) {
   constexpr int kLine = 16;
@@ -54,7 +54,7 @@ template <int N, int Rows>
 using Sums = Vec<N>[Rows][kTile];
 
 // Adds image row I of the tile's patch, whose first column is `column`, to the sums of the one or
-// two output rows that see it. x (the image row), taps: at the channel.
+// two output rows that see it. x, which is the image row, and taps point at the channel.
 template <int N, int Stride, bool Edge, int Rows, int I>
 DF_INLINE void add_image_row(const Slide& slide, const float* x, Index column, const float* taps,
                              Sums<N, Rows>& sums) {
@@ -116,8 +116,8 @@ DF_INLINE void prefetch_next(const Slide& slide, Index row, Index place, const f
   prefetch<kShare>(y + Rows * (slide.q * slide.c + place));
 }
 
-// Output pixels [q, q + kTile) of output rows [p, p + Rows), of which only those inside the row are
-// stored. residual and y: output row p at the channel.
+// Makes output pixels [q, q + kTile) of output rows [p, p + Rows) and stores those inside the row.
+// residual and y point at output row p at the channel.
 template <int N, int Stride, bool Edge, int Rows>
 DF_INLINE void slide_tile(const Slide& slide, Index p, Index q, Index channel,
                           const float* residual, float* y) {
@@ -146,8 +146,8 @@ DF_INLINE void slide_tile(const Slide& slide, Index p, Index q, Index channel,
   }
 }
 
-// Output rows [p, p + Rows). residual (or null) and y: row p, [Q, C]. Channels innermost, so that
-// memory is read in its order.
+// Makes output rows [p, p + Rows). y and residual, which may be null, are row p, [Q, C]. Channels
+// are innermost, so that memory is read in its order.
 template <int Stride, int Rows>
 void slide_rows(const Slide& slide, Index p, const float* residual, float* y) {
   for (Index q = 0; q < slide.q; q += kTile) {
@@ -165,8 +165,8 @@ void slide_rows(const Slide& slide, Index p, const float* residual, float* y) {
   }
 }
 
-// Output rows [begin, end), counted over a batch of x [N, H, W, C] and y [N, P, Q, C].
-// residual: null or y's shape.
+// Makes output rows [begin, end), counted over a batch of x [N, H, W, C] and y [N, P, Q, C].
+// residual is null or has y's shape.
 template <int Stride>
 void slide_batch(Slide slide, const float* x, Index rows_per_image, Index begin, Index end,
                  const float* residual, float* y) {
@@ -201,7 +201,7 @@ void forward(const DepthwiseProblem& p, const float* x, const float* w,
   run(slide, x, p.p, begin, end, epilogue.residual, y);
 }
 
-// Stride 1: dx is the correlation of dy with the flipped window.
+// At stride 1 dx is the correlation of dy with the flipped window.
 void backward_data_stride1(const DepthwiseProblem& p, const float* dy, const float* w, Write write,
                            Index begin, Index end, float* dx) {
   const Slide slide{.h = p.p,
@@ -216,8 +216,8 @@ void backward_data_stride1(const DepthwiseProblem& p, const float* dy, const flo
   slide_batch<1>(slide, dy, p.h, begin, end, write == Write::Accumulate ? dx : nullptr, dx);
 }
 
-// Stride 2, one dx row: padded column u = j + before_w is even (2m: taps 0 of dy column m and 2 of
-// m - 1) or odd (2m + 1: tap 1 of m). Rows likewise.
+// One row of dx at stride 2. An even padded column j + before_w = 2m gets tap 0 of dy's column m
+// and tap 2 of column m - 1; an odd one, 2m + 1, gets tap 1 of column m. The same holds for rows.
 struct Gather {
   const float* dy[2] = {};    // the one or two dy rows that reach this dx row, [Q, C]
   const float* taps[2] = {};  // their window rows, [3, C]
@@ -227,7 +227,7 @@ struct Gather {
   Write write;
 };
 
-// Column pairs [m, m + kPairs), of which only columns inside the row are stored. dx: the row at the
+// Makes column pairs [m, m + kPairs) and stores the columns inside the row. dx is the row at the
 // channel.
 template <int N, bool Edge>
 DF_INLINE void gather_tile(const Gather& gather, Index m, Index channel, float* dx) {
@@ -301,8 +301,8 @@ void backward_data(const DepthwiseProblem& p, const float* dy, const float* w, W
   rows(p, dy, w, write, begin, end, dx);
 }
 
-// sums[r * 3 + s] += dy pixels [q, q + kWeightTile) times the x they saw. x (the image) and dy (the
-// row): at the channel.
+// sums[r * 3 + s] += dy pixels [q, q + kWeightTile) times the x that they saw. x, which is the
+// image, and dy, which is the row, point at the channel.
 template <int N, int Stride, bool Edge>
 DF_INLINE void weight_tile(const DepthwiseProblem& p, const float* x, const float* dy, Index top,
                            Index q, Vec<N>* sums) {
@@ -372,7 +372,7 @@ DF_INLINE void weight_channels(const DepthwiseProblem& p, const float* x, const 
 template <int Stride>
 void weight_rows(const DepthwiseProblem& p, const float* x, const float* dy, Index begin, Index end,
                  float* partial) {
-  // Two passes, the current and the one asked for, should stay in L2.
+  // Two passes, the current one and the one asked for, should stay in the second-level cache.
   constexpr Index kPassElements = 32 * 1024;
   const Index length = kPassElements / ((p.q + Stride * p.w) * p.c) + 1;
   for (Index first = begin; first < end; first += length) {

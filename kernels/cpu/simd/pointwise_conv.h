@@ -6,10 +6,10 @@
 
 namespace dfengine::cpu {
 
-// Layout of a packed right-hand side B [depth, columns]: panels of 32 columns, each [depth][width],
-// one after the other; what is left over takes a panel of 32, or 16, or 16 and 8, or 8, filled up
-// with zeros. The same for every instruction set. The panel that starts at column j lies at
-// j * depth.
+// The layout of a packed right-hand side B [depth, columns], which is the same for every
+// instruction set. Panels of 32 columns, each [depth][width], lie one after the other. What is left
+// over takes a panel of 32, or 16, or 16 and 8, or 8, filled up with zeros. The panel that starts
+// at column j lies at j * depth.
 inline constexpr Index kPanelWidth = 32;
 inline constexpr Index kPanelRounding = 8;
 
@@ -31,8 +31,8 @@ struct MatrixBlock {
   Index y_stride = 0;               // between rows, of residual too
   const float* bias = nullptr;      // [columns] or null
   const float* residual = nullptr;  // [rows, columns] or null; may be y
-  // Optional: the unpacked B [depth, columns] of a product that follows, fetched into the cache
-  // meanwhile. Only read ahead of time: it may lie outside the buffer.
+  // The unpacked B [depth, columns] of a product that follows, or null. It is fetched into the
+  // cache meanwhile and never read, so that it may lie outside the buffer.
   const float* next = nullptr;
   Index next_stride = 0;
   float low = -__builtin_inff();

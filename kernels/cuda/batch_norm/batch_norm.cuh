@@ -47,8 +47,8 @@ inline dim3 batch_norm_grid(const BatchNormTile& tile) {
   return {static_cast<unsigned>(tile.chunks), static_cast<unsigned>(tile.channel_blocks), 1};
 }
 
-// Adds up the lanes of each channel group in a fixed order: v holds `Sums` values per channel.
-// The block's sums go to out[value][channel of the tensor].
+// Adds up the lanes of each channel group in a fixed order. v holds `Sums` values per channel, and
+// the sums of the block go to out[value][channel of the tensor].
 template <int Sums>
 __device__ void write_block_sums(const BatchNormTile& tile, const float (&v)[Sums][kVector],
                                  Index c, float* out) {
@@ -94,7 +94,7 @@ __device__ __forceinline__ BatchNormPlace batch_norm_place(const BatchNormTile& 
           .active = lane < tile.lanes && channel < c};
 }
 
-// Statistics as saved (second = rstd) or as they run (second = variance).
+// What stands beside the mean: the rstd that was saved, or the running variance.
 enum class Second { Rstd, Variance };
 
 // y = act(x * scale + shift) for this thread's channels; forward and backward compute the very

@@ -1,6 +1,7 @@
-// Weight gradient of the depthwise convolution on the GPU. Stage 1: a block sums a fixed range of
-// columns of pixels, each thread its eight channels' 9 x 8 sums in registers while it rolls down,
-// then the block's threads of the same channels in order. Stage 2 (ordered_sum.h) sums blocks.
+// Weight gradient of the depthwise convolution on the GPU. First each block sums a fixed range of
+// columns of pixels: a thread keeps the 9 x 8 sums of its eight channels in registers while it
+// rolls down, then the threads of the same channels are added in order. Then ordered_sum adds the
+// blocks.
 #include <algorithm>
 
 #include "kernels/cuda/depthwise/depthwise.cuh"
@@ -14,11 +15,12 @@ namespace {
 constexpr int kThreads = 192;
 template <class T>
 constexpr int kBlocksPerSm = sizeof(T) == 4 ? 1 : 2;
-// What fills the largest GPU that we know. A constant: sums must not depend on the device.
+// This fills the largest GPU that we know. It is a constant because sums must not depend on the
+// device.
 constexpr Index kBlocks = 264;
 constexpr int kLongestStrip = 14;
-// Floats from the sums of one thread to the next in shared memory: 4 more than the threads, so
-// that eight channels times four threads are 32 different banks both in writing and in reading.
+// The floats from one sum to the next in shared memory. They are 4 more than the threads, so that
+// eight channels times four threads are 32 different banks both in writing and in reading.
 constexpr int kPitch = kThreads + 4;
 constexpr int kSums = 3 * kVector;  // per row of the window
 
@@ -114,8 +116,8 @@ __device__ __forceinline__ void roll_stride_2(RowReader<T, 3> xs, const NormOnLo
   }
 }
 
-// Adds the block's sums of each channel over its lanes and writes them to partials [3, 3, c].
-// buffer: [kSums, kPitch], one row of the window at a time.
+// Adds the sums of each channel over the lanes of the block and writes them to partials [3, 3, c].
+// buffer [kSums, kPitch] holds one row of the window at a time.
 __device__ __forceinline__ void reduce_block(const WeightGradientWork& work, int first_channel,
                                              int width, const float (&sums)[3][3][kVector],
                                              float* buffer, float* partials) {
@@ -181,7 +183,7 @@ WeightGradientWork divide(const DepthwiseProblem& p) {
   work.strips = static_cast<unsigned>(divide_up(p.p, work.rows));
   work.items = narrow_count("depthwise weight gradient", p.n, p.n * work.strips * p.q);
   const Index ranges = divide_up(kBlocks, work.channels.tiles);
-  // Whole rounds of the lanes.
+  // The items of a block are whole rounds of its lanes.
   work.items_per_block = static_cast<unsigned>(round_up(divide_up(work.items, ranges), work.lanes));
   return work;
 }

@@ -102,8 +102,8 @@ __device__ __forceinline__ void finish_row(const ForwardWork& work,
     if (q + j < work.q) store_output(epilogue, bias, at + j * work.c, sum[j], y);
 }
 
-// Input row t feeds output t with the window's first row, t - 1 with its second, t - 2 with its
-// last: three sums under way.
+// Input row t feeds output t with the first row of the window, output t - 1 with its second and
+// output t - 2 with its last, so that three sums are under way.
 template <bool kNorm, class T>
 __device__ void roll_stride_1(const ForwardWork& work, const Place& place, Packed<T> (&taps)[9],
                               const T* x, const NormOnLoad& norm,
@@ -137,7 +137,7 @@ __device__ void roll_stride_1(const ForwardWork& work, const Place& place, Packe
   }
 }
 
-// Input row 2t + 1 feeds output t alone; row 2t + 2 feeds t and t + 1.
+// Input row 2t + 1 feeds output t alone, and row 2t + 2 feeds outputs t and t + 1.
 template <bool kNorm, class T>
 __device__ void roll_stride_2(const ForwardWork& work, const Place& place, Packed<T> (&taps)[9],
                               const T* x, const NormOnLoad& norm,

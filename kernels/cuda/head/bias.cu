@@ -8,7 +8,7 @@
 namespace dfengine::cuda {
 namespace {
 
-// At most kRanges ranges, none but the last shorter than kRows.
+// There are at most kRanges ranges, and only the last may be shorter than kRows.
 constexpr Index kRows = 512, kRanges = 264;
 
 Index rows_per_range(Index m) {

@@ -41,13 +41,14 @@ cudaDataType_t data_type(StorageType type) {
   return CUDA_R_32F;
 }
 
-// d[rows, columns] = op(a) op(b) in cuBLAS's order, column by column: a row-major matrix of ours is
-// its transpose there, so that each product is asked for transposed, with the operands swapped.
+// d[rows, columns] = op(a) op(b). cuBLAS stores matrices column by column, where a row-major matrix
+// of ours is its own transpose. Each product is therefore asked for transposed, which swaps the
+// operands of all but the weight gradient.
 struct LtMatrices {
   cublasOperation_t a_operation, b_operation;
   Index a_rows, a_columns, b_rows, b_columns, d_rows, d_columns;
   StorageType d_type;
-  bool swapped;  // a is the launcher's second operand
+  bool swapped;  // a is the second operand of the launch
 };
 
 LtMatrices matrices_of(PointwisePass pass, StorageType type, const PointwiseProblem& p) {
@@ -123,7 +124,8 @@ class Problem {
                "cublasLtMatmulPreferenceSetAttribute", text_);
     };
     prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kWorkspace);
-    // Sums of split depths in float and in a fixed order, or none: run-to-run identical.
+    // Where a depth is split, the sums are in float and in a fixed order, so that every run gives
+    // the same bits.
     prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
            std::uint32_t{CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE});
     for (const auto attribute :

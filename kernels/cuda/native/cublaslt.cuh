@@ -10,7 +10,7 @@ namespace dfengine::cuda {
 using LtHandle = std::shared_ptr<cublasLtContext>;
 LtHandle open_lt();
 
-// What its heuristics propose, best guess first: "cublaslt#0", "cublaslt#1"...
+// What the heuristics of cuBLASLt propose, the best guess first: "cublaslt#0", "cublaslt#1"...
 std::vector<LibraryKernel> lt_products(const LtHandle& handle, PointwisePass pass, StorageType type,
                                        const PointwiseProblem& p);
 

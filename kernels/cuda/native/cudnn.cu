@@ -29,7 +29,7 @@ void check_dnn(cudnnStatus_t status, const char* call, const std::string& proble
        place);
 }
 
-// One of cuDNN's objects. Attributes are set, then it is finished and fixed.
+// One of cuDNN's objects. Its attributes are set, then it is finished and does not change any more.
 class Descriptor {
  public:
   Descriptor(cudnnBackendDescriptorType_t type, const std::string& problem) : problem_(problem) {
@@ -82,8 +82,8 @@ std::string text_of(StorageType type, const StemProblem& p) {
          " channels";
 }
 
-// cuDNN's order of dimensions is N C H W whatever their order in memory, which the strides say:
-// channels last.
+// cuDNN's order of dimensions is N C H W whatever their order in memory. The strides say that
+// channels are last.
 Descriptor tensor(const std::string& problem, std::int64_t name, StorageType type, Index n, Index c,
                   Index h, Index w) {
   Descriptor d(CUDNN_BACKEND_TENSOR_DESCRIPTOR, problem);
@@ -111,7 +111,7 @@ Descriptor convolution(const std::string& problem, const StemProblem& p) {
   return d;
 }
 
-// The one operation as a graph. The parts are kept for as long as plans made from it.
+// The one operation as a graph. Its parts live as long as the plans that are made from it.
 struct Graph {
   std::string problem;
   Descriptor x, w, y, padding_and_strides, operation, graph;
@@ -154,7 +154,7 @@ std::vector<Descriptor> engine_configs(const Graph& graph) {
   return configs;
 }
 
-// The same bits in every run.
+// Whether every run gives the same bits.
 bool is_deterministic(const Descriptor& config, const std::string& problem) {
   Descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR, problem);
   config.get(CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR,
@@ -166,7 +166,7 @@ bool is_deterministic(const Descriptor& config, const std::string& problem) {
 }
 
 // Weights [3, 3, 3, K] as R S C K into K R S C: cuDNN's channels-last engines take no other order.
-// 27 K numbers, which a training step changes each time.
+// There are 27 K numbers, which a training step changes each time.
 __global__ void reorder_kernel(int k, const std::uint16_t* from, std::uint16_t* to) {
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (i < 27 * k) to[i] = from[i % 27 * k + i / 27];
@@ -202,7 +202,7 @@ class DnnStem {
     launch(stream, "reorder_kernel", reorder_kernel, blocks(divide_up(27 * k_, kThreads)), kThreads,
            0, k_, static_cast<const std::uint16_t*>(w), reinterpret_cast<std::uint16_t*>(weights));
     check_dnn(cudnnSetStream(handle_.get(), stream), "cudnnSetStream", graph_->problem);
-    // A few words on the host, and with captured graphs once.
+    // This costs a few words on the host, and with captured graphs only once.
     Descriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, graph_->problem);
     pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, {kX, kW, kY})
         .set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR,

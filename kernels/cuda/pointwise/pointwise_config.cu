@@ -10,14 +10,14 @@
 namespace dfengine::cuda {
 namespace {
 
-// An H100's. Elsewhere it only makes the last round of blocks less even.
+// An H100 has so many. Elsewhere the number only makes the last round of blocks less even.
 constexpr Index kMultiprocessors = 132;
 
 Index places(PointwiseTile tile) {
   return with_tile(tile, [](auto t) { return kMultiprocessors * t.kBlocks; });
 }
 
-// Whether of the last round's places at least 7 of 10 are taken.
+// Whether the blocks of all rounds take at least 7 of 10 places.
 bool fills(PointwiseTile tile, Index rows, Index columns) {
   const TileSize size = size_of(tile);
   const Index tiles = divide_up(rows, size.rows) * divide_up(columns, size.columns);
@@ -48,8 +48,9 @@ bool wastes_little(const TileSize& size, Index rows, Index columns) {
   return round_up(rows, size.rows) * round_up(columns, size.columns) <= 2 * rows * columns;
 }
 
-// So many blocks for each multiprocessor, unless the parts' dw, written and read, would pass half
-// the bytes of x and dy, or a part would be too short to fill the ring twice.
+// Gives each multiprocessor so many blocks. There are fewer where the dw of all parts, written and
+// read, would pass half the bytes of x and dy, or where a part would be too short to fill the ring
+// twice.
 PointwiseWeightConfig weight_config(const PointwiseProblem& p, PointwiseWeightTile tile,
                                     Index blocks) {
   const TileSize size = size_of(tile);

@@ -7,13 +7,13 @@
 
 namespace dfengine::cuda::stem {
 
-// Outputs per side of a tile: 112 and 80 are multiples.
+// The outputs on each side of a tile. 112 and 80 are multiples of it.
 constexpr int kTile = 16;
 // Output channels of a block.
 constexpr int kTileChannels = 32;
 constexpr int kTileGroups = kTileChannels / kVector;
 constexpr int kInputRows = 2 * kTile + 1;
-// Values of one input row in shared memory: 33 pixels of 3, and one so that rows are aligned.
+// The values of one input row in shared memory: 33 pixels of 3, and one so that rows are aligned.
 constexpr int kInputPitch = kInputRows * 3 + 1;
 constexpr int kInputCount = kInputRows * kInputPitch;
 
@@ -53,13 +53,13 @@ __device__ __forceinline__ Tile tile_of(const StemWork& work, unsigned tile) {
           .q = static_cast<int>(tile % work.tile_columns) * kTile};
 }
 
-// Groups of eight channels in the block's channel tile: fewer in the last.
+// The groups of eight channels in the channel tile of the block. The last tile has fewer.
 __device__ __forceinline__ int groups_in(const StemWork& work, int first_channel) {
   const int left = (work.k - first_channel) / kVector;
   return left < kTileGroups ? left : kTileGroups;
 }
 
-// input [kInputRows, kInputPitch] = the input under the tile, zeros outside the image.
+// input [kInputRows, kInputPitch] = the input under the tile, with zeros outside the image.
 template <int Threads, class T>
 __device__ __forceinline__ void load_input(const StemWork& work, const Tile& tile, const T* x,
                                            float* input) {
@@ -96,7 +96,7 @@ __device__ __forceinline__ void load_input(const StemWork& work, const Tile& til
     }
 }
 
-// Count values, a multiple of 4, from 16-byte aligned shared memory.
+// Loads Count values, a multiple of 4, from shared memory that is aligned to 16 bytes.
 template <int Count>
 __device__ __forceinline__ void load_values(const float* from, float (&values)[Count]) {
 #pragma unroll

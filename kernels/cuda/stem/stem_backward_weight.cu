@@ -1,6 +1,6 @@
-// Weight gradient of the stem on the GPU. Stage 1: a block sums a fixed range of tiles; a thread
-// owns one row of the window times eight channels, 9 x 8 sums in registers, and one output row of
-// each tile. Stage 2 (ordered_sum.h) sums blocks.
+// Weight gradient of the stem on the GPU. First each block sums a fixed range of tiles, where a
+// thread owns one row of the window times eight channels, 9 x 8 sums in registers, and one output
+// row of each tile. Then ordered_sum adds the blocks.
 #include <algorithm>
 
 #include "kernels/cuda/launch.cuh"
@@ -17,12 +17,15 @@ using namespace stem;
 constexpr int kOwners = 3 * kTileGroups;  // threads that share an output row: window row x group
 constexpr int kThreads = kTile * kOwners;
 constexpr int kBlocksPerSm = 2;
-// What fills the largest GPU that we know. A constant: sums must not depend on the device.
+// This fills the largest GPU that we know. It is a constant because sums must not depend on the
+// device.
 constexpr Index kBlocks = 264;
-// Pixels from one row of dy to the next in shared memory: rows begin at different banks.
+// The pixels from one row of dy to the next in shared memory, so that rows begin at different
+// banks.
 constexpr int kGradientPitch = kTile + 1;
 constexpr int kGradientCount = kTile * kGradientPitch * kTileChannels;
-// Floats from one sum to the next: eight channels times four groups are 32 different banks.
+// The floats from one sum to the next, so that eight channels times four groups are 32 different
+// banks.
 constexpr int kSumPitch = kThreads + 4;
 constexpr int kSums = 3 * kVector;  // per column of the window
 
@@ -32,8 +35,8 @@ constexpr std::size_t shared_bytes() {
                   kSums * kSumPitch * sizeof(float));
 }
 
-// gradient [kTile, kGradientPitch, kTileChannels] = dy on the tile, zeros outside the image, once
-// the copies are waited for.
+// gradient [kTile, kGradientPitch, kTileChannels] = dy on the tile, with zeros outside the image,
+// once the copies are waited for.
 template <class T>
 __device__ __forceinline__ void load_gradient(const StemWork& work, const Tile& tile,
                                               int first_channel, int groups, const T* dy,
@@ -53,7 +56,7 @@ __device__ __forceinline__ void load_gradient(const StemWork& work, const Tile& 
 }
 
 // sums [s * 3 + c] += one row of the tile's dy times the input under it. input and gradient begin
-// at the row; two outputs at a time read input at multiples of 16 bytes.
+// at the row. Two outputs at a time read the input at multiples of 16 bytes.
 template <class T>
 __device__ __forceinline__ void add_row(const float* input, const T* gradient,
                                         float (&sums)[9][kVector]) {
@@ -73,8 +76,8 @@ __device__ __forceinline__ void add_row(const float* input, const T* gradient,
   }
 }
 
-// Adds the block's sums over its output rows and writes them to partials [3, 3, 3, k].
-// buffer: [kSums, kSumPitch], one column of the window at a time.
+// Adds the sums of the block over its output rows and writes them to partials [3, 3, 3, k]. buffer
+// [kSums, kSumPitch] holds one column of the window at a time.
 __device__ __forceinline__ void reduce_block(const StemWork& work, int first_channel, int groups,
                                              const float (&sums)[9][kVector], float* buffer,
                                              float* partials) {

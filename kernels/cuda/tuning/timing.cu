@@ -10,7 +10,7 @@
 namespace dfengine::cuda {
 namespace {
 
-// Twice the second-level cache of any GPU so far (H100: 50 MB, B200: 126 MB).
+// Twice the second-level cache of the largest GPU so far: an H100 has 50 MB, a B200 126 MB.
 constexpr Index kFarApart = Index{256} << 20;
 constexpr Index kLaunches = 8;
 constexpr Index kAlignment = 256;
@@ -26,7 +26,7 @@ T stored(float x) {
   }
 }
 
-// The random numbers over and over.
+// Fills with the random numbers, over and over.
 template <class T>
 void fill_as(Stream stream, const std::vector<float>& random, Index count, void* to) {
   std::vector<T> values;
@@ -94,11 +94,12 @@ class Session {
     if (half != nullptr) copy_on_device(stream_, half + kFarApart / 2, half, kFarApart / 2);
   }
 
-  // A graph: the host takes longer to launch a small kernel than the device to run it.
+  // The launches are a graph, because the host takes longer to launch a small kernel than the
+  // device takes to run it.
   const OwnedGraph& recorded(const Candidate& candidate) {
     OwnedGraph& graph = graphs_[candidate.name];
     if (graph) return graph;
-    candidate.launch(stream_, sets_[0]);  // loads the kernel, which a capture must not do
+    candidate.launch(stream_, sets_[0]);  // this loads the kernel, which a capture must not do
     synchronize(stream_);
     OwnedGraph made = capture(stream_, [&] {
       for (Index i = 0; i < kLaunches; ++i) candidate.launch(stream_, sets_[at(i) % sets_.size()]);

@@ -6,7 +6,7 @@ namespace dfengine::cuda {
 namespace {
 
 constexpr int kRounds = 3;
-// After the warm-up, what takes so many times the best candidate's time is out of the race.
+// What takes so many times as long as the best candidate in the first round is out of the race.
 constexpr double kHopeless = 1.5;
 
 struct Contestant {
@@ -30,8 +30,8 @@ struct Contestant {
   }
 };
 
-// The first round warms up, and spares the others what is far behind. The rule's candidate, the
-// first, stays: its time is reported.
+// The first round warms up and leaves out what is far behind. The candidate of the rule, which is
+// the first, stays in the race because its time is reported.
 void race(std::vector<Contestant>& all, const Measure& measure) {
   std::optional<double> best;
   for (Contestant& c : all) {
@@ -42,13 +42,13 @@ void race(std::vector<Contestant>& all, const Measure& measure) {
     if (c.races && &c != &all[0] && c.us[0] > kHopeless * *best) c.races = false;
     c.us.clear();
   }
-  // In turns, so that a clock that changes meanwhile changes for all.
+  // All take turns, so that a clock that changes meanwhile changes for all.
   for (int round = 0; round < kRounds; ++round)
     for (Contestant& c : all)
       if (c.races) c.run(measure);
 }
 
-// left_out: what failed before the race.
+// left_out holds what failed before the race.
 Choice winner(const std::string& problem, const std::vector<Contestant>& all,
               std::vector<std::string> left_out) {
   const Contestant* best = nullptr;

@@ -21,7 +21,7 @@ struct Operand {
 };
 
 struct TunerProblem {
-  // Operation, sizes, types, epilogue: equal keys have equal answers.
+  // Names operation, sizes, types and epilogue. Problems of one key have one answer.
   std::string key;
   std::vector<Operand> operands;
 };
@@ -46,14 +46,14 @@ class Tuner {
   using OnOperands = std::function<std::function<void(Stream, std::span<void* const> operands)>(
       const std::function<Launch>&)>;
 
-  // start: device_timing, or made-up times in tests.
+  // start is device_timing, or in tests made-up times.
   explicit Tuner(StartMeasuring start) : start_measuring_(std::move(start)) {}
 
-  // The fastest of the kernels by the median of a few rounds; ties go to the earlier one. The first
-  // is the rule's. Names differ. offer: the kernels of a library; empty where there are none.
-  // A kernel that throws DeviceError is left out, and the reason is kept; when none is left, throws
-  // DeviceError with all reasons. Where the buffers do not fit into the device's memory, the rule
-  // chooses.
+  // Chooses the fastest kernel by the median of a few rounds, and of equal ones the first. The
+  // first kernel is the rule's. All names differ. offer asks a library for more kernels; it is
+  // empty where no library has any. A kernel that throws DeviceError is left out, and the reason is
+  // kept. Throws DeviceError with all reasons when no kernel is left. Where the buffers do not fit
+  // into the memory of the device, the rule chooses.
   template <class Launch>
   Chosen<Launch> choose(const TunerProblem& problem, std::vector<Kernel<Launch>> kernels,
                         const Offer<Launch>& offer, const OnOperands<Launch>& on_operands) {
@@ -76,7 +76,7 @@ class Tuner {
   }
 
  private:
-  // left_out: what failed already.
+  // left_out holds what failed already.
   Choice time(TunerProblem problem, const std::vector<Candidate>& candidates,
               std::vector<std::string> left_out);
 
