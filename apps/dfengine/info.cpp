@@ -5,16 +5,14 @@
 #include <optional>
 
 #include "apps/dfengine/commands.h"
-#include "engine/model/model_fit.h"
+#include "engine/model/model.h"
 #include "engine/plan/dump.h"
 #include "engine/runtime/device.h"
 #include "engine/train/options.h"
 #include "engine/train/schedule.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cuda/context.h"
-#include "weights/families/source.h"
 #include "weights/pretrained.h"
-#include "weights/read_file.h"
 
 namespace dfengine {
 namespace {
@@ -62,16 +60,16 @@ Plan make_plan(const Model& model, const Arguments& a, cuda::Tuner* tuner) {
 void run_info(const Arguments& a) {
   const std::filesystem::path path = weights::find_weights(a.file);
   const std::string name = path.string();
-  const auto file = weights::to_torchvision(weights::read_tensor_file(path), name);
+  const weights::TensorFile file = read_weights(path);
+  const ModelFit fit = fit_model(file, name);
   if (!a.plan) {
-    const ModelFit fit = fit_model(file, name);
-    fmt::print("{}\n{}", name,
-               fit.complete() ? describe_model(model_from_tensors(file, name))
-                              : describe_misfit(file, fit));
+    fmt::print(
+        "{}\n{}", name,
+        fit.complete() ? describe_model(fill_model(fit, file, name)) : describe_misfit(file, fit));
     if (!fit.complete()) throw Exit{ExitCode::BadModel, name + ": does not fit MobileNetV2"};
     return;
   }
-  const Model model = model_from_tensors(file, name);
+  const Model model = fill_model(fit, file, name);
   const std::optional<Device> device = timing_device(a);
   const Plan plan = make_plan(model, a, device ? device->tuner() : nullptr);
   if (a.format == "dot") {

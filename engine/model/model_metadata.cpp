@@ -7,13 +7,14 @@
 
 #include "engine/data/sets/csv.h"
 #include "kernels/base/error.h"
+#include "weights/tensor_file.h"
 
 namespace dfengine {
 namespace {
 
 constexpr const char* kArchitecture = "mobilenet_v2";
 
-// Reads entries one by one and reports the first that makes no sense.
+// Takes entries one by one and reports the first that makes no sense.
 class Reader {
  public:
   Reader(const std::map<std::string, std::string>& entries, const std::string& file)
@@ -34,11 +35,9 @@ class Reader {
   }
 
   template <class Number>
-  bool number(const std::string& key, Number& out) {
+  void number(const std::string& key, Number& out) {
     std::string value;
-    if (!text(key, value)) return false;
-    if (!parse(value, out)) fail(key, value, "a number");
-    return true;
+    if (text(key, value) && !parse(value, out)) fail(key, value, "a number");
   }
 
   void numbers(const std::string& key, std::array<double, 3>& out) {
@@ -50,28 +49,29 @@ class Reader {
       if (!parse(parts[i], out[i])) fail(key, value, "three numbers separated by commas");
   }
 
-  // One of a list of names; its position.
+  // The value of one of a list of names.
   template <class Enum>
-  bool choice(const std::string& key, std::initializer_list<std::pair<const char*, Enum>> names,
+  void choice(const std::string& key, std::initializer_list<std::pair<const char*, Enum>> names,
               Enum& out) {
     std::string value;
-    if (!text(key, value)) return false;
+    if (!text(key, value)) return;
     std::string wanted = "one of";
     for (const auto& [name, result] : names) {
       if (value == name) {
         out = result;
-        return true;
+        return;
       }
       wanted += std::string(" ") + name;
     }
     fail(key, value, wanted);
   }
 
-  void list(const std::string& key, std::vector<std::string>& out) {
+  // The names of a list; empty where there is no entry.
+  std::vector<std::string> list(const std::string& key) {
     std::string value;
-    if (!text(key, value) || value.empty()) return;
+    if (!text(key, value) || value.empty()) return {};
     try {
-      out = parse_csv(value, key).columns;  // one line of it
+      return parse_csv(value, key).columns;  // the entry is written like a table's first line
     } catch (const DataError&) {
       fail(key, value, "names separated by commas, quoted as in CSV where they hold one");
     }
@@ -122,24 +122,33 @@ std::string name_of(std::initializer_list<std::pair<const char*, Enum>> names, E
 
 }  // namespace
 
+bool is_bn_folded(const ModelMetadata& model) {
+  const auto note = model.notes.find(kBnFolded);
+  return note != model.notes.end() && note->second == "yes";
+}
+
 ModelMetadata read_metadata(const std::map<std::string, std::string>& entries,
+                            const MobileNetV2Config& of_tensors,
                             const std::string& name_for_errors) {
   Reader read(entries, name_for_errors);
-  ModelMetadata m;
+  ModelMetadata m{.config = of_tensors};
   std::string arch;
   if (read.text("arch", arch) && arch != kArchitecture) read.fail("arch", arch, kArchitecture);
-  m.has_width = read.number("width_mult", m.config.width);
+  read.number("width_mult", m.config.width);
   read.number("input_size", m.config.input_size);
   read.number("bn_eps", m.config.bn_eps);
   read.number("bn_momentum", m.config.bn_momentum);
   read.choice("pad_mode", kPaddings, m.config.padding);
   read.numbers("mean", m.config.mean);
   read.numbers("std", m.config.std_dev);
-  m.has_head = read.choice("head", kHeads, m.config.head);
+  read.choice("head", kHeads, m.config.head);
   read.number("dropout", m.config.dropout);
   read.choice("crop", kCrops, m.crop);
-  read.list("classes", m.classes);
-  read.text("positive_class", m.positive_class);
+  const std::vector<std::string> classes = read.list("classes");
+  if (!classes.empty() || m.config.head != Head::Detector) m.classes = classes;
+  std::string positive_class;
+  if (read.text("positive_class", positive_class) && !positive_class.empty())
+    m.positive_class = positive_class;
   read.number("temperature", m.temperature);
   read.number("threshold", m.threshold);
   read.choice("resize", kResizeRules, m.resize);
@@ -154,7 +163,7 @@ ModelMetadata read_metadata(const std::map<std::string, std::string>& entries,
   return m;
 }
 
-std::map<std::string, std::string> write_metadata(const Model& model) {
+std::map<std::string, std::string> write_metadata(const ModelMetadata& model) {
   const MobileNetV2Config& c = model.config;
   std::map<std::string, std::string> m = model.notes;
   m["format"] = "pt";  // tensors are in PyTorch's layout
