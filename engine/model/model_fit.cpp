@@ -95,7 +95,12 @@ void compare(const weights::TensorFile& file, const ByName& tensors, ModelFit& f
 
 weights::TensorFile translate_weights(weights::TensorFile file,
                                       const std::string& name_for_errors) {
-  return weights::to_torchvision(std::move(file), name_for_errors);
+  std::vector<weights::Stage> stages;
+  for (const MobileNetV2Stage& stage : kMobileNetV2Stages)
+    stages.push_back({.expand = static_cast<int>(stage.expand),
+                      .repeats = static_cast<int>(stage.repeats),
+                      .stride = static_cast<int>(stage.stride)});
+  return weights::to_torchvision(std::move(file), stages, name_for_errors);
 }
 
 weights::TensorFile read_weights(const std::filesystem::path& file) {
