@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "engine/data/sets/csv.h"
+#include "kernels/base/enum_names.h"
 #include "kernels/base/error.h"
 #include "weights/tensor_file.h"
 
@@ -49,21 +50,13 @@ class Reader {
       if (!parse(parts[i], out[i])) fail(key, value, "three numbers separated by commas");
   }
 
-  // The value of one of a list of names.
-  template <class Enum>
-  void choice(const std::string& key, std::initializer_list<std::pair<const char*, Enum>> names,
-              Enum& out) {
+  template <class Enum, std::size_t N>
+  void choice(const std::string& key, const EnumNames<Enum, N>& names, Enum& out) {
     std::string value;
     if (!text(key, value)) return;
-    std::string wanted = "one of";
-    for (const auto& [name, result] : names) {
-      if (value == name) {
-        out = result;
-        return;
-      }
-      wanted += std::string(" ") + name;
-    }
-    fail(key, value, wanted);
+    const std::optional<Enum> found = names.find(value);
+    if (!found) fail(key, value, "one of " + names.known());
+    out = *found;
   }
 
   // The names of a list; empty where there is no entry.
@@ -101,24 +94,13 @@ class Reader {
   const std::string& file_;
 };
 
-constexpr std::initializer_list<std::pair<const char*, Padding>> kPaddings = {
-    {"torch", Padding::Torch}, {"tf_same", Padding::TfSame}};
-constexpr std::initializer_list<std::pair<const char*, Head>> kHeads = {
-    {"none", Head::None}, {"detector", Head::Detector}, {"classifier", Head::Classifier}};
-constexpr std::initializer_list<std::pair<const char*, Crop>> kCrops = {{"none", Crop::None},
-                                                                        {"center", Crop::Center}};
-
-constexpr std::initializer_list<std::pair<const char*, ResizeRule>> kResizeRules = {
-    {"bilinear_antialias", ResizeRule::Bilinear},
-    {"bicubic_antialias", ResizeRule::Bicubic},
-    {"nearest", ResizeRule::Nearest}};
-
-template <class Enum>
-std::string name_of(std::initializer_list<std::pair<const char*, Enum>> names, Enum value) {
-  for (const auto& [name, result] : names)
-    if (result == value) return name;
-  return "";
-}
+constexpr auto kPaddingNames =
+    names_for<Padding>("padding", {{"torch", Padding::Torch}, {"tf_same", Padding::TfSame}});
+// More exact than the names on the command line.
+constexpr auto kResizeNames =
+    names_for<ResizeRule>("resize", {{"bilinear_antialias", ResizeRule::Bilinear},
+                                     {"bicubic_antialias", ResizeRule::Bicubic},
+                                     {"nearest", ResizeRule::Nearest}});
 
 }  // namespace
 
@@ -138,12 +120,12 @@ ModelMetadata read_metadata(const std::map<std::string, std::string>& entries,
   read.number("input_size", m.config.input_size);
   read.number("bn_eps", m.config.bn_eps);
   read.number("bn_momentum", m.config.bn_momentum);
-  read.choice("pad_mode", kPaddings, m.config.padding);
+  read.choice("pad_mode", kPaddingNames, m.config.padding);
   read.numbers("mean", m.config.mean);
   read.numbers("std", m.config.std_dev);
-  read.choice("head", kHeads, m.config.head);
+  read.choice("head", enum_names<Head>, m.config.head);
   read.number("dropout", m.config.dropout);
-  read.choice("crop", kCrops, m.crop);
+  read.choice("crop", enum_names<Crop>, m.crop);
   const std::vector<std::string> classes = read.list("classes");
   if (!classes.empty() || m.config.head != Head::Detector) m.classes = classes;
   std::string positive_class;
@@ -151,7 +133,7 @@ ModelMetadata read_metadata(const std::map<std::string, std::string>& entries,
     m.positive_class = positive_class;
   read.number("temperature", m.temperature);
   read.number("threshold", m.threshold);
-  read.choice("resize", kResizeRules, m.resize);
+  read.choice("resize", kResizeNames, m.resize);
   std::string format;
   read.text("format", format);
   m.notes = read.rest();
@@ -173,13 +155,13 @@ std::map<std::string, std::string> write_metadata(const ModelMetadata& model) {
   m["input_size"] = fmt::format("{}", c.input_size);
   m["bn_eps"] = fmt::format("{}", c.bn_eps);
   m["bn_momentum"] = fmt::format("{}", c.bn_momentum);
-  m["pad_mode"] = name_of(kPaddings, c.padding);
+  m["pad_mode"] = kPaddingNames.name_of(c.padding);
   m["mean"] = fmt::format("{}", fmt::join(c.mean, ","));
   m["std"] = fmt::format("{}", fmt::join(c.std_dev, ","));
-  m["head"] = name_of(kHeads, c.head);
+  m["head"] = name_of(c.head);
   m["dropout"] = fmt::format("{}", c.dropout);
-  m["resize"] = name_of(kResizeRules, model.resize);
-  m["crop"] = name_of(kCrops, model.crop);
+  m["resize"] = kResizeNames.name_of(model.resize);
+  m["crop"] = name_of(model.crop);
   if (!model.classes.empty()) {
     std::vector<std::string> names;
     for (const std::string& name : model.classes) names.push_back(csv_field(name));

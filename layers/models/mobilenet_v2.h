@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/base/enum_names.h"
 #include "layers/graph.h"
 
 namespace dfengine {
@@ -13,6 +14,9 @@ namespace dfengine {
 // Classifier: torchvision's ImageNet head, one dense layer.
 // None: features only.
 enum class Head { None, Detector, Classifier };
+template <>
+inline constexpr auto enum_names<Head> = names_for<Head>(
+    "head", {{"none", Head::None}, {"detector", Head::Detector}, {"classifier", Head::Classifier}});
 
 struct MobileNetV2Config {
   double width = 1.0;      // width multiplier
