@@ -33,7 +33,7 @@ std::string_view text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-// A length below 2^32 and then the header's first brace: none of the other formats begins so.
+// The file begins with a length below 2^32 and the header's first brace; no other format does.
 bool looks_like_safetensors(std::string_view text) {
   constexpr std::string_view kUpperLength("\0\0\0\0", 4);
   return text.size() > 8 && text.substr(4, 4) == kUpperLength && text[8] == '{';

@@ -16,12 +16,11 @@ std::vector<std::byte> read_file(const std::filesystem::path& path);
 
 enum class FileFormat { Unknown, Safetensors, TorchPickle, Zip, Hdf5, Onnx };
 
-// The format by the first bytes of the file, never by its name. The bytes after them may still be
+// Decides by the first bytes of the file, never by its name. The bytes after them may still be
 // damaged.
 FileFormat sniff_format(std::span<const std::byte> file);
 
-// Reads a file of any format we know. Throws ModelFileError: for a format that has no reader yet it
-// names the format and how to convert the file.
+// Reads a file of any of these formats. Throws ModelFileError with the path and the cause.
 TensorFile read_tensor_file(const std::filesystem::path& path);
 
 }  // namespace dfengine::weights

@@ -55,8 +55,8 @@ std::string layer_columns(double ms, const StepCost& cost, double copy_rate, dou
 std::string feed_text(const FeedRates& r, const LoaderOptions& how) {
   std::string text =
       fmt::format("{} pictures to {}x{} ({}, crop {}); augmentation: {}; {} kernels\n", r.pictures,
-                  how.size, how.size, resize_name(how.resize), crop_name(how.crop),
-                  describe(how.augment), cpu::isa_name(cpu::current_isa()));
+                  how.size, how.size, name_of(how.resize), name_of(how.crop), describe(how.augment),
+                  cpu::isa_name(cpu::current_isa()));
   const auto line = [&](const char* what, double rate) {
     if (rate > 0) text += fmt::format("  {:34} {:10.0f}\n", what, rate);
   };

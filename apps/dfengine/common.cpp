@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <fstream>
 
+#include "apps/dfengine/choice.h"
 #include "engine/data/sets/dataset.h"
 #include "kernels/base/error.h"
 #include "kernels/base/thread_pool.h"
@@ -18,16 +19,10 @@ namespace dfengine {
 
 std::vector<CLI::Option*> DeviceOptions::add_to(CLI::App& command) {
   std::vector<CLI::Option*> all;
-  all.push_back(
-      command
-          .add_option(
-              "--device", device,
-              "cpu, cuda, or auto: the CPU, until the CUDA engine has passed its tests on a GPU")
-          ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
-          ->capture_default_str());
-  all.push_back(command.add_option("--precision", precision, "With cuda: fp16, bf16 or fp32")
-                    ->check(CLI::IsMember({"fp16", "bf16", "fp32"}))
-                    ->capture_default_str());
+  all.push_back(add_choice(
+      command, "--device", device,
+      "cpu, cuda, or auto: the CPU, until the CUDA engine has passed its tests on a GPU"));
+  all.push_back(add_choice(command, "--precision", precision, "With cuda: fp16, bf16 or fp32"));
   all.push_back(command.add_flag("--no-graph", no_graph,
                                  "With cuda: launch kernel by kernel instead of as one graph"));
   all.push_back(command.add_flag(
@@ -41,7 +36,7 @@ std::vector<CLI::Option*> DeviceOptions::add_to(CLI::App& command) {
 }
 
 void DeviceOptions::check() const {
-  if (device != "cuda") return;
+  if (device != DeviceChoice::Cuda) return;
   cuda::device_summary();  // throws where there is none
   fmt::print(
       stderr,
@@ -72,15 +67,11 @@ const std::atomic<bool>& catch_ctrl_c() {
   return interrupted;
 }
 
-void add_tta(CLI::App& command, std::string& tta) {
-  command
-      .add_option(
-          "--tta", tta,
-          "Test-time augmentation, the mean logit of: flip, the picture and its mirror "
-          "image; crops, the four corners and the middle of a picture 256/224 as large, and "
-          "their mirror images")
-      ->check(CLI::IsMember({"none", "flip", "crops"}))
-      ->capture_default_str();
+void add_tta(CLI::App& command, Views& views) {
+  add_choice(command, "--tta", views,
+             "Test-time augmentation, the mean logit of: flip, the picture and its mirror image; "
+             "crops, the four corners and the middle of a picture 256/224 as large, and their "
+             "mirror images");
 }
 
 void add_threshold(CLI::App& command, std::optional<double>& threshold) {

@@ -10,14 +10,21 @@
 #include <vector>
 
 #include "engine/data/pictures/prepare.h"
-#include "engine/runtime/device.h"
+#include "engine/runtime/device_names.h"
 
 namespace dfengine {
 
+// auto is the CPU until the CUDA engine has passed its tests on a GPU.
+enum class DeviceChoice { Auto, Cpu, Cuda };
+template <>
+inline constexpr auto enum_names<DeviceChoice> = names_for<DeviceChoice>(
+    "device",
+    {{"auto", DeviceChoice::Auto}, {"cpu", DeviceChoice::Cpu}, {"cuda", DeviceChoice::Cuda}});
+
 // Where to compute.
 struct DeviceOptions {
-  std::string device = "auto";  // auto, cpu, cuda
-  std::string precision = "fp16";
+  DeviceChoice device = DeviceChoice::Auto;
+  Precision precision = Precision::Fp16;
   bool no_graph = false;
   bool deterministic = false;
   int threads = 0;
@@ -29,8 +36,12 @@ struct DeviceOptions {
   // The same for commands that compute on the CPU alone.
   void check_cpu() const;
   int thread_count() const;
-  DeviceKind kind() const { return device == "cuda" ? DeviceKind::Cuda : DeviceKind::Cpu; }
-  DeviceConfig config() const { return {parse_precision(precision), !no_graph, deterministic}; }
+  DeviceKind kind() const {
+    return device == DeviceChoice::Cuda ? DeviceKind::Cuda : DeviceKind::Cpu;
+  }
+  DeviceConfig config() const {
+    return {.precision = precision, .graphs = !no_graph, .deterministic = deterministic};
+  }
   // The CUDA device where one is asked for.
   std::optional<Device> open() const;
 };
@@ -44,8 +55,8 @@ std::vector<std::filesystem::path> list_pictures(const std::vector<std::filesyst
 // last.ckpt on disk is whole at any moment.
 const std::atomic<bool>& catch_ctrl_c();
 
-// --tta, as a name for parse_views.
-void add_tta(CLI::App& command, std::string& tta);
+// --tta.
+void add_tta(CLI::App& command, Views& views);
 
 // --threshold: what is called fake instead of the model's own.
 void add_threshold(CLI::App& command, std::optional<double>& threshold);

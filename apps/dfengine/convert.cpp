@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "apps/dfengine/choice.h"
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "engine/model/model.h"
@@ -16,9 +17,12 @@
 namespace dfengine {
 namespace {
 
+constexpr auto kPixels = names_for<OnnxPixels>(
+    "normalize", {{"inside", OnnxPixels::Raw}, {"outside", OnnxPixels::Normalized}});
+
 struct Arguments {
   std::filesystem::path in, out;
-  std::string normalize = "inside";
+  OnnxPixels pixels = OnnxPixels::Raw;
   bool unfold_bn = false;
   std::vector<std::filesystem::path> calibrate;
   int threads = 0;
@@ -70,7 +74,7 @@ void run_convert(const Arguments& a, bool normalize_given) {
   }
   if (a.unfold_bn) unfold(model, a);
   if (onnx) {
-    save_onnx(a.out, model, a.normalize == "inside" ? OnnxPixels::Raw : OnnxPixels::Normalized);
+    save_onnx(a.out, model, a.pixels);
   } else {
     save_model(a.out, model);
   }
@@ -93,13 +97,9 @@ void add_convert(CLI::App& program) {
       ->required();
   command->add_option("OUT", a->out, "File to write: .safetensors or .onnx")->required();
   CLI::Option* normalize =
-      command
-          ->add_option(
-              "--normalize", a->normalize,
-              "Of .onnx. inside: takes pixels 0 to 255; outside: takes what the metadata's "
-              "mean and std make of pixel / 255")
-          ->check(CLI::IsMember({"inside", "outside"}))
-          ->capture_default_str();
+      add_choice(*command, "--normalize", a->pixels, kPixels,
+                 "Of .onnx. inside: takes pixels 0 to 255; outside: takes what the metadata's "
+                 "mean and std make of pixel / 255");
   CLI::Option* unfold_flag = command->add_flag(
       "--unfold-bn", a->unfold_bn,
       "Of weights whose batch norms are folded (ONNX): estimate their statistics on --calibrate's "

@@ -25,7 +25,8 @@ namespace {
 struct Arguments {
   std::filesystem::path model, output;
   DataOptions data;
-  std::string split = "test", tta = "none";
+  std::string split = "test";
+  Views views = Views::One;
   std::optional<double> threshold;
   Index max_pixels = kMaxImagePixels;
   DeviceOptions device;
@@ -55,7 +56,7 @@ nlohmann::json to_json(const Result& r, const Model& model, const Arguments& a) 
   j["at_half"] = to_json(r.half, r.classes);
   j["temperature"] = model.temperature;
   j["positive_class"] = model.positive_class;
-  j["tta"] = a.tta;
+  j["tta"] = name_of(a.views);
   j["split"] = a.split;
   j["model"] = a.model.string();
   j["data"] = to_json(a.data);
@@ -110,7 +111,7 @@ void run_eval(const Arguments& a) {
   options.threads = pool.size();
   options.on_bad = a.data.on_bad;
   options.cache_bytes = 0;
-  options.views = parse_views(a.tta);
+  options.views = a.views;
   Loader loader(dataset, options);
   ProgressLine line(!a.no_progress);
   const auto total = static_cast<Index>(dataset.samples.size());
@@ -160,7 +161,7 @@ void add_eval(CLI::App& program) {
       ->add_option("--split", a->split,
                    "train, valid, test, another folder of --data, or all of a set without splits")
       ->capture_default_str();
-  add_tta(*command, a->tta);
+  add_tta(*command, a->views);
   command->add_flag(
       "--perturb", a->perturb,
       "Also under JPEG compression, blur, rescaling, noise and brightness, of several "

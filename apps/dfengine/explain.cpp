@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "apps/dfengine/choice.h"
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "engine/data/pictures/png_encode.h"
@@ -15,10 +16,15 @@
 namespace dfengine {
 namespace {
 
+// Whose evidence is drawn: of the class that the model calls, or of one class.
+enum class Question { Called, Fake, Real };
+constexpr auto kQuestions = names_for<Question>(
+    "class", {{"called", Question::Called}, {"fake", Question::Fake}, {"real", Question::Real}});
+
 struct Arguments {
   std::filesystem::path model, output;
   std::vector<std::filesystem::path> paths;
-  std::string evidence = "called";
+  Question evidence = Question::Called;
   DeviceOptions device;
 };
 
@@ -41,7 +47,8 @@ void run_explain(const Arguments& a) {
           const std::uint8_t* picture = pixels + static_cast<Index>(k) * size * size * 3;
           const double prob = model.probability(cam.run(picture));
           require_number(a.model, prob);
-          const bool fake = a.evidence == "called" ? prob >= model.threshold : a.evidence == "fake";
+          const bool fake = a.evidence == Question::Called ? prob >= model.threshold
+                                                           : a.evidence == Question::Fake;
           const EvidenceMap map = cam.map(fake ? Evidence::Fake : Evidence::Real);
           const std::filesystem::path& file = files[which[k]];
           write_file_atomic(file, encode_png(overlay(ImageView(picture, size, size), map)));
@@ -64,11 +71,8 @@ void add_explain(CLI::App& program) {
       "explain", "Heat maps of the evidence in each picture (Grad-CAM), red where it is strongest");
   command->add_option("--model", a->model, "Model file, as train writes it")->required();
   command->add_option("--output", a->output, "Folder for the overlays, PNG")->required();
-  command
-      ->add_option("--class", a->evidence,
-                   "Evidence for which class: called (what the model says), fake or real")
-      ->check(CLI::IsMember({"called", "fake", "real"}))
-      ->capture_default_str();
+  add_choice(*command, "--class", a->evidence, kQuestions,
+             "Evidence for which class: called (what the model says), fake or real");
   command->add_option("PATH", a->paths, "Pictures, or folders of them")->required();
   a->device.add_to(*command);
   command->callback([a] { run_explain(*a); });

@@ -28,7 +28,6 @@ struct Arguments {
   std::vector<std::filesystem::path> places;  // [DATA] OUT
   std::filesystem::path output;
   Preparation how;
-  std::string resize = "bilinear", crop = "none";
   int threads = 0;
   bool no_progress = false;
 };
@@ -48,8 +47,6 @@ void run_pack(Arguments& a) {
   if (a.places.size() == 2) a.data.data = a.places.front();
   if (!is_pack(a.output))
     throw UsageError(fmt::format("the output's name ends in {}", kPackExtension));
-  a.how.resize = parse_resize(a.resize);
-  a.how.crop = parse_crop(a.crop);
   const DataSource source = open_data(a.data, {});
   fmt::print("{}\n", source.describe());
   if (is_done(a, source.splits)) {
@@ -97,7 +94,7 @@ void add_pack(CLI::App& program) {
   command->add_option("--img-size", a->how.size, "Side in pixels: that of the model")
       ->check(CLI::Range(Index{8}, Index{4096}))
       ->capture_default_str();
-  add_resize(*command, a->resize, a->crop);
+  add_resize(*command, a->how.resize, a->how.crop);
   add_max_pixels(*command, a->how.max_pixels);
   command->add_option("--threads", a->threads, "0: all this process may use")
       ->check(CLI::NonNegativeNumber)

@@ -51,18 +51,6 @@ CLI::Option* add_max_pixels(CLI::App& command, Index& max_pixels) {
       ->capture_default_str();
 }
 
-std::vector<CLI::Option*> add_resize(CLI::App& command, std::string& resize, std::string& crop) {
-  return {
-      command
-          .add_option("--resize", resize,
-                      "bilinear, bicubic (both antialiased) or nearest, as Pillow has them")
-          ->check(CLI::IsMember({"bilinear", "bicubic", "nearest"})),
-      command
-          .add_option("--crop", crop,
-                      "none: resize to the square; center: resize by 256/224 and cut the middle")
-          ->check(CLI::IsMember({"none", "center"}))};
-}
-
 std::vector<CLI::Option*> AugmentArguments::add_to(CLI::App& c) {
   const std::string on_square = " (all changes act on the prepared square picture)";
   add(c.add_flag("--hflip,!--no-hflip", hflip_, "Mirror half of the pictures at random"),

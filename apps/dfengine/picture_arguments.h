@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "apps/dfengine/choice.h"
 #include "engine/data/augment/augment.h"
 #include "engine/data/pictures/prepare.h"
 
@@ -15,8 +16,14 @@ namespace dfengine {
 
 // --max-pixels.
 CLI::Option* add_max_pixels(CLI::App& command, Index& max_pixels);
-// --resize and --crop, as names.
-std::vector<CLI::Option*> add_resize(CLI::App& command, std::string& resize, std::string& crop);
+// --resize and --crop; `ResizeRule` and `Crop`, or std::optional of these.
+template <class Resize, class Cut>
+std::vector<CLI::Option*> add_resize(CLI::App& command, Resize& resize, Cut& crop) {
+  return {add_choice(command, "--resize", resize,
+                     "bilinear, bicubic (both antialiased) or nearest, as Pillow has them"),
+          add_choice(command, "--crop", crop,
+                     "none: resize to the square; center: resize by 256/224 and cut the middle")};
+}
 
 // The options of augmentation: only what was named changes what a recipe says.
 class AugmentArguments {

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "apps/dfengine/choice.h"
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "apps/dfengine/picture_arguments.h"
@@ -20,7 +21,8 @@ struct Arguments {
   std::filesystem::path model;
   std::vector<std::filesystem::path> paths;
   std::filesystem::path csv, data;
-  std::string format = "table", tta = "none";
+  AnswerFormat format = AnswerFormat::Table;
+  Views views = Views::One;
   std::optional<double> threshold;
   Index max_pixels = kMaxImagePixels;
   DeviceOptions device;
@@ -39,20 +41,19 @@ std::vector<Result> predict(const Arguments& a, Model& model) {
   Predictor predictor(model, pool, Predictor::Output::Logits, device ? &*device : nullptr);
   std::vector<Result> results(paths.size());
   for (std::size_t i = 0; i < paths.size(); ++i) results[i].path = paths[i];
-  const Views views = parse_views(a.tta);
   std::vector<float> logits;
   const auto bad = for_each_batch(
       paths, model.preparation(a.max_pixels),
       [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
         logits.resize(which.size());
-        run_views(predictor, pixels, static_cast<Index>(which.size()), view_count(views),
+        run_views(predictor, pixels, static_cast<Index>(which.size()), view_count(a.views),
                   logits.data());
         for (std::size_t k = 0; k < which.size(); ++k) {
           results[which[k]].prob = model.probability(logits[k]);
           require_number(a.model, *results[which[k]].prob);
         }
       },
-      views);
+      a.views);
   for (const BadPicture& b : bad)
     for (Result& r : results)
       if (r.path == b.path) r.error = b.reason;
@@ -108,9 +109,9 @@ void run_predict(const Arguments& a) {
   if (!a.csv.empty()) return predict_table(model, a.model, a.csv, a.data, a.format, a.device);
   a.device.check();
   const std::vector<Result> results = predict(a, model);
-  if (a.format == "csv") {
+  if (a.format == AnswerFormat::Csv) {
     print_csv(results, model);
-  } else if (a.format == "json") {
+  } else if (a.format == AnswerFormat::Json) {
     print_json(results, model);
   } else {
     print_table(results, model);
@@ -142,16 +143,14 @@ void add_predict(CLI::App& program) {
       "read (prob_fake and verdict\nare then empty). json also has the threshold and the positive "
       "class.\nWith --csv also decided_by: metadata, image or hybrid.");
   command->add_option("--model", a->model, "Model file, as train writes it")->required();
-  command->add_option("--format", a->format, "table, csv or json")
-      ->check(CLI::IsMember({"table", "csv", "json"}))
-      ->capture_default_str();
+  add_choice(*command, "--format", a->format, "table, csv or json");
   CLI::Option* paths = command->add_option("PATH", a->paths, "Pictures, or folders of them");
   CLI::Option* csv = command->add_option(
       "--csv", a->csv, "Table with a column path and the columns that a hybrid or cascade needs");
   command->add_option("--data", a->data, "Folder that the paths start from; default the table's")
       ->needs(csv);
   paths->excludes(csv);
-  add_tta(*command, a->tta);
+  add_tta(*command, a->views);
   add_threshold(*command, a->threshold);
   add_max_pixels(*command, a->max_pixels);
   for (const char* name : {"--tta", "--threshold", "--max-pixels"})

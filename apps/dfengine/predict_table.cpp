@@ -21,7 +21,7 @@ void print_json(const Model& model, const Paths& paths, const std::vector<TableS
     if (s.error.empty()) {
       one["prob_fake"] = s.prob;
       one["verdict"] = model.classes[static_cast<std::size_t>(s.verdict)];
-      one["decided_by"] = to_string(s.source);
+      one["decided_by"] = name_of(s.source);
     } else {
       one["error"] = s.error;
     }
@@ -39,7 +39,7 @@ void print_csv(const Model& model, const Paths& paths, const std::vector<TableSc
     const std::string path = csv_field(std::string(paths[i]));
     if (s.error.empty()) {
       fmt::print("{},{:.8f},{},{},\n", path, s.prob,
-                 model.classes[static_cast<std::size_t>(s.verdict)], to_string(s.source));
+                 model.classes[static_cast<std::size_t>(s.verdict)], name_of(s.source));
     } else {
       fmt::print("{},,,,{}\n", path, csv_field(s.error));
     }
@@ -52,7 +52,7 @@ void print_lines(const Model& model, const Paths& paths, const std::vector<Table
     const TableScore& s = scores[i];
     if (s.error.empty())
       fmt::print("{:9.4f}  {:7}  {:10}  {}\n", s.prob,
-                 model.classes[static_cast<std::size_t>(s.verdict)], to_string(s.source), paths[i]);
+                 model.classes[static_cast<std::size_t>(s.verdict)], name_of(s.source), paths[i]);
   }
 }
 
@@ -74,7 +74,7 @@ void report_errors(const std::vector<TableScore>& scores) {
 
 void predict_table(Model& model, const std::filesystem::path& model_file,
                    const std::filesystem::path& csv, const std::filesystem::path& data,
-                   const std::string& format, const DeviceOptions& device) {
+                   AnswerFormat format, const DeviceOptions& device) {
   device.check_cpu();
   const TableModels detectors = read_table_models(model.notes, model_file.string());
   const std::filesystem::path root = data.empty() ? csv.parent_path() : data;
@@ -83,9 +83,9 @@ void predict_table(Model& model, const std::filesystem::path& model_file,
   ThreadPool pool(device.thread_count());
   const auto scores = score_table(model, detectors, pool, table, root, csv.string());
   const Paths paths = column_values(table, table.find("path"));
-  if (format == "json") {
+  if (format == AnswerFormat::Json) {
     print_json(model, paths, scores);
-  } else if (format == "csv") {
+  } else if (format == AnswerFormat::Csv) {
     print_csv(model, paths, scores);
   } else {
     print_lines(model, paths, scores);

@@ -9,10 +9,17 @@
 
 namespace dfengine {
 
-// Prints probability, verdict and what decided for every row of csv; format: table, csv or json.
+// How answers are printed.
+enum class AnswerFormat { Table, Csv, Json };
+template <>
+inline constexpr auto enum_names<AnswerFormat> = names_for<AnswerFormat>(
+    "format",
+    {{"table", AnswerFormat::Table}, {"csv", AnswerFormat::Csv}, {"json", AnswerFormat::Json}});
+
+// Prints probability, verdict and what decided for every row of csv.
 // data: where the paths start; empty: the table's folder.
 void predict_table(Model& model, const std::filesystem::path& model_file,
                    const std::filesystem::path& csv, const std::filesystem::path& data,
-                   const std::string& format, const DeviceOptions& device);
+                   AnswerFormat format, const DeviceOptions& device);
 
 }  // namespace dfengine

@@ -51,8 +51,8 @@ void Loader::check_pack() const {
   if (has.size == options_.size && has.crop == options_.crop && has.resize == options_.resize)
     return;
   const auto text = [](const Preparation& p) {
-    return fmt::format("--img-size {} --resize {} --crop {}", p.size, resize_name(p.resize),
-                       crop_name(p.crop));
+    return fmt::format("--img-size {} --resize {} --crop {}", p.size, name_of(p.resize),
+                       name_of(p.crop));
   };
   throw DataError(fmt::format("{} was packed with {}, and {} is wanted: pack it again",
                               dataset_.pack->file().string(), text(has), text(options_)));

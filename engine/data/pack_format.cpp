@@ -45,8 +45,8 @@ Index PackIndex::records() const {
 
 std::string write_index(const PackIndex& index) {
   const nlohmann::json about = {{"size", index.how.size},
-                                {"crop", crop_name(index.how.crop)},
-                                {"resize", resize_name(index.how.resize)},
+                                {"crop", name_of(index.how.crop)},
+                                {"resize", name_of(index.how.resize)},
                                 {"max_pixels", index.how.max_pixels},
                                 {"digest", index.digest},
                                 {"splits", index.splits.size()}};
@@ -65,8 +65,8 @@ PackIndex read_index(std::string_view text, const std::string& file) try {
   const auto about = nlohmann::json::parse(take(text, file));
   PackIndex index;
   about.at("size").get_to(index.how.size);
-  index.how.crop = parse_crop(about.at("crop"));
-  index.how.resize = parse_resize(about.at("resize"));
+  index.how.crop = parse_name<Crop>(about.at("crop").get<std::string>());
+  index.how.resize = parse_name<ResizeRule>(about.at("resize").get<std::string>());
   about.at("max_pixels").get_to(index.how.max_pixels);
   about.at("digest").get_to(index.digest);
   constexpr Index kMostSide = 4096;

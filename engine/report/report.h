@@ -27,8 +27,9 @@ struct Evaluation {
 // picture to be shown can no longer be read.
 void write_evaluation_report(const std::filesystem::path& output, const Evaluation& evaluation);
 
-// The same for a run folder whose training is done, on its validation pictures and with the course
-// of training. `state` is the run's last; `command` as it was typed.
+// The same for a run folder whose training is done, on the kept model's predictions of the
+// validation pictures and with the course of training. `state` is the run's last; `command` is as
+// it was typed.
 void write_run_report(const std::filesystem::path& folder, const TrainState& state, int threads,
                       const std::string& command);
 

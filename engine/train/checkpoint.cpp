@@ -106,7 +106,7 @@ weights::Tensor moment(const char* name, const std::byte* data, Index bytes) {
   return weights::make_tensor(name, {static_cast<std::int64_t>(values.size())}, values);
 }
 
-// Takes a tensor out of the file; what stays is the model.
+// Takes a tensor out of the file, so that the model is left in it.
 std::vector<float> take(weights::TensorFile& file, const char* name) {
   for (auto it = file.tensors.begin(); it != file.tensors.end(); ++it) {
     if (it->name != name) continue;

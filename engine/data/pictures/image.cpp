@@ -8,34 +8,6 @@
 #include "kernels/base/error.h"
 
 namespace dfengine {
-ResizeRule parse_resize(const std::string& name) {
-  for (ResizeRule rule : {ResizeRule::Bilinear, ResizeRule::Bicubic, ResizeRule::Nearest})
-    if (name == resize_name(rule)) return rule;
-  throw UsageError("resize '" + name + "' is unknown; known: bilinear bicubic nearest");
-}
-
-Crop parse_crop(const std::string& name) {
-  for (Crop crop : {Crop::None, Crop::Center})
-    if (name == crop_name(crop)) return crop;
-  throw UsageError("crop '" + name + "' is unknown; known: none center");
-}
-
-const char* resize_name(ResizeRule rule) {
-  switch (rule) {
-    case ResizeRule::Bilinear:
-      return "bilinear";
-    case ResizeRule::Bicubic:
-      return "bicubic";
-    case ResizeRule::Nearest:
-      break;
-  }
-  return "nearest";
-}
-
-const char* crop_name(Crop crop) {
-  return crop == Crop::Center ? "center" : "none";
-}
-
 Index crop_start(Index in, Index out) {
   const Index d = in - out;
   return d / 2 + (d % 2 != 0 && d / 2 % 2 != 0 ? 1 : 0);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/base/enum_names.h"
 #include "kernels/base/shape.h"
 
 namespace dfengine {
@@ -58,17 +59,18 @@ Image decode_image(std::span<const std::byte> bytes, const std::string& name);
 
 // How a picture's size is changed (resize.h).
 enum class ResizeRule { Bilinear, Bicubic, Nearest };
+template <>
+inline constexpr auto enum_names<ResizeRule> =
+    names_for<ResizeRule>("resize", {{"bilinear", ResizeRule::Bilinear},
+                                     {"bicubic", ResizeRule::Bicubic},
+                                     {"nearest", ResizeRule::Nearest}});
 
 // None: straight resize to size x size. Center: the short side becomes round(size * 256 / 224),
 // then size x size is cut from the middle, both with torchvision's rounding.
 enum class Crop { None, Center };
-
-// Names on the command line and in files: bilinear bicubic nearest, none center. Parsing throws
-// UsageError for another name.
-ResizeRule parse_resize(const std::string& name);
-Crop parse_crop(const std::string& name);
-const char* resize_name(ResizeRule rule);
-const char* crop_name(Crop crop);
+template <>
+inline constexpr auto enum_names<Crop> = names_for<Crop>("crop", {{"none", Crop::None},
+                                                                  {"center", Crop::Center}});
 
 // out [size, size, 3]. Throws ShapeError for an empty image or size < 1.
 void prepare_image(ImageView image, Crop crop, Index size, Resizer& resizer, std::uint8_t* out);

@@ -1,9 +1,8 @@
 // Test-time augmentation: the forms of one picture whose logits are averaged.
 #pragma once
 
-#include <string>
-
 #include "engine/data/pictures/resize.h"
+#include "kernels/base/enum_names.h"
 
 namespace dfengine {
 
@@ -13,9 +12,11 @@ namespace dfengine {
 //        short one), then size x size cut from the four corners and the middle, and the five mirror
 //        images: torchvision's TenCrop.
 enum class Views { One, Flip, Crops };
+template <>
+inline constexpr auto enum_names<Views> =
+    names_for<Views>("test-time augmentation",
+                     {{"none", Views::One}, {"flip", Views::Flip}, {"crops", Views::Crops}});
 
-// "none", "flip" or "crops"; UsageError otherwise.
-Views parse_views(const std::string& name);
 Index view_count(Views views);
 
 // out [view_count(views), size, size, 3]. Throws as prepare_image does.

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/base/enum_names.h"
 #include "kernels/base/shape.h"
 
 namespace dfengine {
@@ -22,6 +23,9 @@ class Pack;
 
 // What becomes of a picture that cannot be read: left out and reported, or the end of the work.
 enum class OnBad { Skip, Fail };
+template <>
+inline constexpr auto enum_names<OnBad> = names_for<OnBad>("--on-bad", {{"skip", OnBad::Skip},
+                                                                        {"fail", OnBad::Fail}});
 
 // A picture that cannot be used.
 struct BadFile {

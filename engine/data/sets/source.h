@@ -43,9 +43,6 @@ struct DataSource {
 // what to try.
 DataSource open_data(const DataOptions& options, const std::vector<std::string>& wanted);
 
-// Throws UsageError for another name.
-OnBad parse_on_bad(const std::string& name);
-
 // Round trip; the second throws nlohmann::json::exception or UsageError.
 nlohmann::json to_json(const DataOptions& options);
 DataOptions data_options_from_json(const nlohmann::json& json);

@@ -4,6 +4,8 @@
 #include <span>
 #include <string>
 
+#include "kernels/base/enum_names.h"
+
 namespace dfengine {
 
 // What a threshold is chosen for.
@@ -18,6 +20,12 @@ struct ThresholdRule {
   double max_fpr = 0;  // of Fpr
   bool operator==(const ThresholdRule&) const = default;
 };
+// Fpr has no name of its own: "fpr@x" says x too.
+template <>
+inline constexpr auto enum_names<ThresholdRule::Goal> = names_for<ThresholdRule::Goal>(
+    "threshold metric", {{"balanced-accuracy", ThresholdRule::Goal::BalancedAccuracy},
+                         {"f1", ThresholdRule::Goal::F1},
+                         {"eer", ThresholdRule::Goal::Eer}});
 
 // "balanced-accuracy", "f1", "eer" or "fpr@x" with x in [0, 1); UsageError otherwise.
 ThresholdRule parse_threshold_rule(const std::string& text);

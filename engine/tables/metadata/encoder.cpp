@@ -15,7 +15,6 @@
 namespace dfengine {
 namespace {
 
-constexpr const char* kTypeNames[] = {"constant", "numeric", "timestamp", "categorical", "text"};
 constexpr std::array<const char*, 7> kTimeParts = {
     "year", "month sin", "month cos", "weekday sin", "weekday cos", "hour sin", "hour cos"};
 constexpr std::array<const char*, 2> kTextParts = {"length", "digits"};
@@ -173,10 +172,6 @@ Index find_column(const CsvTable& table, const std::string& column, const std::s
 }
 
 }  // namespace
-
-const char* to_string(ColumnType type) {
-  return kTypeNames[static_cast<std::size_t>(type)];
-}
 
 Index ColumnEncoding::features() const {
   return std::ssize(mean) + std::ssize(levels) + (rare ? 1 : 0) + (missing ? 1 : 0);

@@ -23,11 +23,18 @@
 
 #include "engine/data/sets/csv.h"
 #include "engine/tables/metadata/logistic.h"
+#include "kernels/base/enum_names.h"
 
 namespace dfengine {
 
 enum class ColumnType { Constant, Numeric, Timestamp, Categorical, Text };
-const char* to_string(ColumnType type);
+template <>
+inline constexpr auto enum_names<ColumnType> =
+    names_for<ColumnType>("column type", {{"constant", ColumnType::Constant},
+                                          {"numeric", ColumnType::Numeric},
+                                          {"timestamp", ColumnType::Timestamp},
+                                          {"categorical", ColumnType::Categorical},
+                                          {"text", ColumnType::Text}});
 
 struct ColumnEncoding {
   std::string name;

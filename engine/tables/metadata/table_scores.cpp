@@ -98,11 +98,6 @@ std::vector<double> around_half(const std::vector<double>& prob, double threshol
   return moved;
 }
 
-const char* to_string(TableScore::Source source) {
-  constexpr const char* kNames[] = {"metadata", "image", "hybrid"};
-  return kNames[static_cast<std::size_t>(source)];
-}
-
 std::vector<TableScore> score_table(Model& model, const TableModels& detectors, ThreadPool& pool,
                                     const CsvTable& table, const std::filesystem::path& root,
                                     const std::string& name,

@@ -9,6 +9,7 @@
 #include "engine/data/sets/dataset.h"
 #include "engine/model/model.h"
 #include "engine/tables/metadata/metadata_model.h"
+#include "kernels/base/enum_names.h"
 #include "kernels/base/thread_pool.h"
 
 namespace dfengine {
@@ -60,7 +61,11 @@ struct TableScore {
   Source source = Source::Image;
   std::string error = {};  // "": answered
 };
-const char* to_string(TableScore::Source source);
+template <>
+inline constexpr auto enum_names<TableScore::Source> =
+    names_for<TableScore::Source>("source", {{"metadata", TableScore::Source::Metadata},
+                                             {"image", TableScore::Source::Image},
+                                             {"hybrid", TableScore::Source::Hybrid}});
 
 // Each row of a table by a model file's detectors: the cascade's metadata where it decides, else,
 // for those rows' pictures alone, the PictureDetector. Throws what these throw, but for pictures

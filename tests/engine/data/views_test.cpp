@@ -90,10 +90,10 @@ TEST(Views, CropsAreCutFromTheEnlargedPicture) {
 }
 
 TEST(Views, HaveNamesAndRefuseNothingness) {
-  EXPECT_EQ(parse_views("none"), Views::One);
-  EXPECT_EQ(parse_views("flip"), Views::Flip);
-  EXPECT_EQ(parse_views("crops"), Views::Crops);
-  EXPECT_THROW(parse_views("five"), UsageError);
+  EXPECT_EQ(parse_name<Views>("none"), Views::One);
+  EXPECT_EQ(parse_name<Views>("flip"), Views::Flip);
+  EXPECT_EQ(parse_name<Views>("crops"), Views::Crops);
+  EXPECT_THROW(parse_name<Views>("five"), UsageError);
   for (const Views views : {Views::One, Views::Flip, Views::Crops})
     EXPECT_THROW(views_of(Image{}, Crop::None, 32, views), ShapeError);
 }
