@@ -3,8 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <atomic>
-#include <csignal>
 #include <memory>
 
 #include "apps/dfengine/commands.h"
@@ -15,13 +13,6 @@
 
 namespace dfengine {
 namespace {
-
-std::atomic<bool> interrupted{false};
-
-void on_interrupt(int) {
-  interrupted = true;
-  std::signal(SIGINT, SIG_DFL);
-}
 
 struct Arguments {
   DataOptions data;
@@ -61,13 +52,12 @@ void run_pack(Arguments& a) {
   std::fflush(stdout);
   ThreadPool pool(a.threads > 0 ? a.threads : ThreadPool::available());
   ProgressLine line(!a.no_progress);
-  std::signal(SIGINT, on_interrupt);
+  const std::atomic<bool>& interrupted = catch_ctrl_c();
   const PackResult result =
       write_pack(a.output, source.splits, a.how, pool, [&](Index done, Index total) {
         line.show(fmt::format("{} {}/{}", bar(double(done) / double(total)), done, total));
         return !interrupted;
       });
-  std::signal(SIGINT, SIG_DFL);
   line.clear();
   if (!result.finished)
     throw Exit{ExitCode::Interrupted, "interrupted; the same command goes on where it stopped"};
