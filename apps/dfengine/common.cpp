@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <fstream>
 
+#include "apps/dfengine/commands.h"
 #include "engine/data/sets/dataset.h"
 #include "kernels/base/error.h"
 #include "kernels/base/thread_pool.h"
@@ -34,9 +35,7 @@ std::vector<CLI::Option*> DeviceOptions::add_to(CLI::App& command) {
       "--deterministic", deterministic,
       "With cuda: choose kernels by a rule instead of timing them first, so that every "
       "run gives the same bits"));
-  command.add_option("--threads", threads, "CPU threads; 0: all this process may use")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  add_threads(command, threads);
   return all;
 }
 
@@ -60,7 +59,7 @@ std::optional<Device> DeviceOptions::open() const {
 }
 
 int DeviceOptions::thread_count() const {
-  return threads > 0 ? threads : ThreadPool::available();
+  return ThreadPool::count_for(threads);
 }
 
 const std::atomic<bool>& catch_ctrl_c() {
@@ -70,6 +69,12 @@ const std::atomic<bool>& catch_ctrl_c() {
     std::signal(SIGINT, SIG_DFL);
   });
   return interrupted;
+}
+
+void add_threads(CLI::App& command, int& threads, const std::string& of_what) {
+  command.add_option("--threads", threads, of_what + "; 0: all this process may use")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
 }
 
 void add_tta(CLI::App& command, std::string& tta) {
@@ -133,6 +138,14 @@ std::vector<BadPicture> for_each_batch(
     }
   }
   return bad;
+}
+
+void end_if_unreadable(const std::vector<std::string>& errors, std::size_t total,
+                       const char* what) {
+  std::fflush(stdout);
+  for (const std::string& error : errors) fmt::print(stderr, "dfengine: {}\n", error);
+  if (!errors.empty())
+    throw Exit{ExitCode::BadData, fmt::format("{} of {} {}", errors.size(), total, what)};
 }
 
 ProgressLine::ProgressLine(bool wanted) : on_terminal_(wanted && isatty(STDERR_FILENO) == 1) {}

@@ -44,6 +44,9 @@ std::vector<std::filesystem::path> list_pictures(const std::vector<std::filesyst
 // last.ckpt on disk is whole at any moment.
 const std::atomic<bool>& catch_ctrl_c();
 
+// --threads, of which 0 stands for all (ThreadPool::count_for). `of_what` begins its help.
+void add_threads(CLI::App& command, int& threads, const std::string& of_what = "CPU threads");
+
 // --tta, as a name for parse_views.
 void add_tta(CLI::App& command, std::string& tta);
 
@@ -63,6 +66,11 @@ std::vector<BadPicture> for_each_batch(
     const std::function<void(const std::uint8_t* pixels, const std::vector<std::size_t>& which)>&
         use,
     Views views = Views::One);
+
+// Prints each error. If there is one, the command then ends with the exit code for bad data, with a
+// message such as "2 of 9 pictures could not be read".
+void end_if_unreadable(const std::vector<std::string>& errors, std::size_t total,
+                       const char* what = "pictures could not be read");
 
 // A line that is drawn over itself on a terminal; does nothing elsewhere.
 class ProgressLine {

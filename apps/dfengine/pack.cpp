@@ -50,7 +50,7 @@ void run_pack(Arguments& a) {
   fmt::print("{}: {} MiB to write\n", a.output.string(),
              pack_file_bytes(source.splits, a.how) >> 20);
   std::fflush(stdout);
-  ThreadPool pool(a.threads > 0 ? a.threads : ThreadPool::available());
+  ThreadPool pool(ThreadPool::count_for(a.threads));
   ProgressLine line(!a.no_progress);
   const std::atomic<bool>& interrupted = catch_ctrl_c();
   const PackResult result =
@@ -89,9 +89,7 @@ void add_pack(CLI::App& program) {
       ->capture_default_str();
   add_resize(*command, a->resize, a->crop);
   add_max_pixels(*command, a->how.max_pixels);
-  command->add_option("--threads", a->threads, "0: all this process may use")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  add_threads(*command, a->threads);
   command->add_flag("--no-progress", a->no_progress, "No progress line");
   command->callback([a] { run_pack(*a); });
 }

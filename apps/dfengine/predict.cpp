@@ -2,16 +2,14 @@
 #include <fmt/format.h>
 
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 
+#include "apps/dfengine/answers.h"
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "apps/dfengine/picture_arguments.h"
 #include "apps/dfengine/predict_table.h"
-#include "engine/data/sets/csv.h"
 #include "engine/evaluate/evaluate.h"
-#include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {
@@ -26,19 +24,13 @@ struct Arguments {
   DeviceOptions device;
 };
 
-struct Result {
-  std::filesystem::path path;
-  std::optional<double> prob;  // none: unreadable
-  std::string error;
-};
-
-std::vector<Result> predict(const Arguments& a, Model& model) {
+std::vector<Answer> predict(const Arguments& a, Model& model) {
   const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
   ThreadPool pool(a.device.thread_count());
   const std::optional<Device> device = a.device.open();
   Predictor predictor(model, pool, Predictor::Output::Logits, device ? &*device : nullptr);
-  std::vector<Result> results(paths.size());
-  for (std::size_t i = 0; i < paths.size(); ++i) results[i].path = paths[i];
+  std::vector<Answer> answers;
+  for (const std::filesystem::path& path : paths) answers.push_back({path.string()});
   const Views views = parse_views(a.tta);
   std::vector<float> logits;
   const auto bad = for_each_batch(
@@ -48,56 +40,17 @@ std::vector<Result> predict(const Arguments& a, Model& model) {
         run_views(predictor, pixels, static_cast<Index>(which.size()), view_count(views),
                   logits.data());
         for (std::size_t k = 0; k < which.size(); ++k) {
-          results[which[k]].prob = model.probability(logits[k]);
-          require_number(a.model, *results[which[k]].prob);
+          const double prob = model.probability(logits[k]);
+          require_number(a.model, prob);
+          answers[which[k]].prob = prob;
+          answers[which[k]].verdict = model.classes[prob >= model.threshold ? 1 : 0];
         }
       },
       views);
   for (const BadPicture& b : bad)
-    for (Result& r : results)
-      if (r.path == b.path) r.error = b.reason;
-  return results;
-}
-
-std::string verdict(const Model& model, double prob) {
-  return model.classes[prob >= model.threshold ? 1 : 0];
-}
-
-void print_table(const std::vector<Result>& results, const Model& model) {
-  fmt::print("prob_fake  verdict  path (threshold {:g})\n", model.threshold);
-  for (const Result& r : results)
-    if (r.prob)
-      fmt::print("{:9.4f}  {:7}  {}\n", *r.prob, verdict(model, *r.prob), r.path.string());
-}
-
-void print_csv(const std::vector<Result>& results, const Model& model) {
-  fmt::print("path,prob_fake,verdict,error\n");
-  for (const Result& r : results) {
-    if (r.prob) {
-      fmt::print("{},{:.8f},{},\n", csv_field(r.path.string()), *r.prob, verdict(model, *r.prob));
-    } else {
-      fmt::print("{},,,{}\n", csv_field(r.path.string()), csv_field(r.error));
-    }
-  }
-}
-
-void print_json(const std::vector<Result>& results, const Model& model) {
-  nlohmann::json all = nlohmann::json::array();
-  for (const Result& r : results) {
-    nlohmann::json one = {{"path", r.path.string()}};
-    if (r.prob) {
-      one["prob_fake"] = *r.prob;
-      one["verdict"] = verdict(model, *r.prob);
-    } else {
-      one["error"] = r.error;
-    }
-    all.push_back(std::move(one));
-  }
-  const nlohmann::json report = {{"positive_class", model.positive_class},
-                                 {"threshold", model.threshold},
-                                 {"results", std::move(all)}};
-  // A file name need not be UTF-8: bytes that are not become U+FFFD.
-  fmt::print("{}\n", report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+    for (Answer& answer : answers)
+      if (answer.path == b.path) answer.error = b.reason;
+  return answers;
 }
 
 void run_predict(const Arguments& a) {
@@ -107,24 +60,9 @@ void run_predict(const Arguments& a) {
   model.threshold = a.threshold.value_or(model.threshold);
   if (!a.csv.empty()) return predict_table(model, a.model, a.csv, a.data, a.format, a.device);
   a.device.check();
-  const std::vector<Result> results = predict(a, model);
-  if (a.format == "csv") {
-    print_csv(results, model);
-  } else if (a.format == "json") {
-    print_json(results, model);
-  } else {
-    print_table(results, model);
-  }
-  std::fflush(stdout);
-  std::size_t bad = 0;
-  for (const Result& r : results) {
-    if (r.prob) continue;
-    ++bad;
-    fmt::print(stderr, "dfengine: {}\n", r.error);
-  }
-  if (bad > 0)
-    throw Exit{ExitCode::BadData,
-               fmt::format("{} of {} pictures could not be read", bad, results.size())};
+  const std::vector<Answer> answers = predict(a, model);
+  print_answers(answers, a.format, model, false);
+  end_if_unreadable(errors_of(answers), answers.size());
 }
 
 }  // namespace

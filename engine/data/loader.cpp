@@ -23,6 +23,14 @@ LoaderOptions checked(const LoaderOptions& options) {
 
 }  // namespace
 
+LoaderOptions one_pass(const Preparation& how, int threads, OnBad on_bad) {
+  LoaderOptions options{how};
+  options.threads = threads;
+  options.on_bad = on_bad;
+  options.cache_bytes = 0;
+  return options;
+}
+
 Loader::Loader(const Dataset& dataset, LoaderOptions options)
     : dataset_(dataset),
       options_(checked(options)),

@@ -25,7 +25,7 @@ struct LoaderOptions : Preparation {
   // Changes a decoded picture in place before it is resized; called by several threads. May be
   // empty. What it does must follow from the picture and its position in the data set.
   std::function<void(Image&, std::uint32_t index)> change = {};
-  AugmentOptions augment;  // with Views::One only
+  AugmentOptions augment = {};  // with Views::One only
   bool shuffle = false;
   std::uint64_t seed = 0;
   int threads = 1;
@@ -34,6 +34,9 @@ struct LoaderOptions : Preparation {
   // size * 3 bytes) fits in this; 0 turns that off.
   std::uint64_t cache_bytes = std::uint64_t{2} << 30;
 };
+
+// The options of a single pass over pictures in their own order, of which nothing is kept.
+LoaderOptions one_pass(const Preparation& how, int threads, OnBad on_bad);
 
 // A picture that was left out of its batch.
 struct LeftOut {

@@ -6,7 +6,6 @@
 #include "engine/train/run_files.h"
 #include "engine/train/schedule.h"
 #include "kernels/base/atomic_file.h"
-#include "kernels/base/error.h"
 
 namespace dfengine::report {
 namespace {
@@ -112,9 +111,7 @@ std::vector<NamedChart> comparison_charts(const std::vector<RunHistory>& runs) {
 }
 
 void write_charts(const std::filesystem::path& folder, const std::vector<NamedChart>& charts) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error) throw Error("cannot make folder " + folder.string() + ": " + error.message());
+  make_folder(folder);
   for (const NamedChart& chart : charts)
     write_text(folder / (chart.file + ".svg"), svg_file(chart.svg));
 }

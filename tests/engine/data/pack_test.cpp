@@ -75,8 +75,7 @@ TEST_F(PackTest, HoldsEveryPreparedPicture) {
 TEST_F(PackTest, LoaderReadsItAsItReadsTheFiles) {
   write();
   const Dataset packed = open_pack(file_, {"train"})[0];
-  LoaderOptions options;
-  static_cast<Preparation&>(options) = how_;
+  LoaderOptions options{how_};
   options.augment = {.hflip = true, .jpeg_prob = 1};
   options.shuffle = true;
   options.batch = 4;
