@@ -6,6 +6,7 @@
 
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/tables.h"
+#include "engine/data/digest.h"
 #include "engine/tables/metadata/cascade.h"
 #include "engine/tables/metadata/comparison.h"
 #include "engine/tables/metadata/training_pictures.h"

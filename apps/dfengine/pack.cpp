@@ -9,6 +9,7 @@
 #include "apps/dfengine/common.h"
 #include "apps/dfengine/data_arguments.h"
 #include "apps/dfengine/picture_arguments.h"
+#include "engine/data/digest.h"
 #include "kernels/base/error.h"
 
 namespace dfengine {

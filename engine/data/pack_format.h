@@ -40,7 +40,7 @@ constexpr std::uint64_t kPackPixels = 1, kPackReason = 2;
 // What a packed file says of itself.
 struct PackIndex {
   Preparation how;
-  std::string digest;  // of the source, see source_digest
+  std::string digest;  // source_digest of the splits
   std::vector<Dataset> splits;
 
   Index records() const;
@@ -55,9 +55,5 @@ PackIndex read_index(std::string_view text, const std::string& file);
 // 64 bits over any bytes: eight running multiplications, for the speed of memory. Finds damage, not
 // forgery.
 std::uint64_t pack_checksum(std::span<const std::uint8_t> bytes);
-
-// SHA-256 over each sample's split, name, label, file size and time of change. Throws DataError
-// naming a file that is not there.
-std::string source_digest(const std::vector<Dataset>& splits);
 
 }  // namespace dfengine

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <system_error>
 
+#include "engine/data/digest.h"
 #include "engine/data/pack.h"
 #include "kernels/base/error.h"
 #include "kernels/base/unique_fd.h"

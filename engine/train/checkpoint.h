@@ -72,8 +72,4 @@ struct Checkpoint {
 // Throws ModelFileError naming file and cause.
 Checkpoint load_checkpoint(const std::filesystem::path& path);
 
-// SHA-256 over the relative paths, labels and file sizes of a data set, in order. Not over what the
-// files hold, which would take reading them all, nor their dates, which a copy does not keep.
-std::string digest(const Dataset& train, const Dataset& valid);
-
 }  // namespace dfengine

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "engine/data/digest.h"
 #include "engine/model/unfold.h"
 #include "engine/train/batch_runner.h"
 #include "engine/train/initial_model.h"

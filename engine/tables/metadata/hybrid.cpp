@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 
+#include "engine/data/digest.h"
 #include "kernels/base/error.h"
 
 namespace dfengine {

@@ -26,9 +26,6 @@ struct MetadataModel {
 MetadataModel fit_metadata(const CsvTable& table, const std::vector<int>& label,
                            const std::vector<std::string>& columns, const std::string& name);
 
-// SHA-256 over a table's fields: tells whether two commands saw the same rows.
-std::string digest(const CsvTable& table);
-
 // The image model's calibrated logit and the columns, added: image_weight * image + metadata.
 struct HybridModel {
   double image_weight = 1;

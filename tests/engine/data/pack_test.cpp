@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "engine/data/digest.h"
 #include "engine/data/loader.h"
 #include "kernels/base/error.h"
 #include "tests/engine/data/data_support.h"
