@@ -18,25 +18,25 @@
 namespace dfengine {
 
 std::vector<CLI::Option*> DeviceOptions::add_to(CLI::App& command) {
-  std::vector<CLI::Option*> all;
-  all.push_back(
+  std::vector<CLI::Option*> options;
+  options.push_back(
       command
           .add_option(
               "--device", device,
               "cpu, cuda, or auto: the CPU, until the CUDA engine has passed its tests on a GPU")
           ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
           ->capture_default_str());
-  all.push_back(command.add_option("--precision", precision, "With cuda: fp16, bf16 or fp32")
-                    ->check(CLI::IsMember({"fp16", "bf16", "fp32"}))
-                    ->capture_default_str());
-  all.push_back(command.add_flag("--no-graph", no_graph,
-                                 "With cuda: launch kernel by kernel instead of as one graph"));
-  all.push_back(command.add_flag(
+  options.push_back(command.add_option("--precision", precision, "With cuda: fp16, bf16 or fp32")
+                        ->check(CLI::IsMember({"fp16", "bf16", "fp32"}))
+                        ->capture_default_str());
+  options.push_back(command.add_flag("--no-graph", no_graph,
+                                     "With cuda: launch kernel by kernel instead of as one graph"));
+  options.push_back(command.add_flag(
       "--deterministic", deterministic,
       "With cuda: choose kernels by a rule instead of timing them first, so that every "
       "run gives the same bits"));
   add_threads(command, threads);
-  return all;
+  return options;
 }
 
 void DeviceOptions::check() const {
@@ -97,20 +97,20 @@ void add_threshold(CLI::App& command, std::optional<double>& threshold) {
 
 std::vector<std::filesystem::path> list_pictures(
     const std::vector<std::filesystem::path>& paths) try {
-  std::vector<std::filesystem::path> all;
+  std::vector<std::filesystem::path> pictures;
   for (const std::filesystem::path& path : paths) {
     std::error_code unreadable;
     if (!std::filesystem::is_directory(path, unreadable)) {
-      all.push_back(path);
+      pictures.push_back(path);
       continue;
     }
-    const auto begin = static_cast<std::ptrdiff_t>(all.size());
+    const auto begin = static_cast<std::ptrdiff_t>(pictures.size());
     for (const auto& entry : std::filesystem::recursive_directory_iterator(path))
-      if (entry.is_regular_file() && is_picture(entry.path())) all.push_back(entry.path());
-    std::sort(all.begin() + begin, all.end());
+      if (entry.is_regular_file() && is_picture(entry.path())) pictures.push_back(entry.path());
+    std::sort(pictures.begin() + begin, pictures.end());
   }
-  if (all.empty()) throw DataError("no pictures (jpg, jpeg, png, bmp) in the paths given");
-  return all;
+  if (pictures.empty()) throw DataError("no pictures (jpg, jpeg, png, bmp) in the paths given");
+  return pictures;
 } catch (const std::filesystem::filesystem_error& e) {
   throw DataError("cannot list " + e.path1().string() + ": " + e.code().message());
 }

@@ -28,10 +28,10 @@ struct Arguments {
 constexpr std::size_t kMostCalibration = 1024;
 
 // At most that many of the list, evenly spaced: all folders have their share.
-std::vector<std::filesystem::path> sample(const std::vector<std::filesystem::path>& all) {
-  const std::size_t count = std::min(all.size(), kMostCalibration);
+std::vector<std::filesystem::path> sample(const std::vector<std::filesystem::path>& pictures) {
+  const std::size_t count = std::min(pictures.size(), kMostCalibration);
   std::vector<std::filesystem::path> some;
-  for (std::size_t i = 0; i < count; ++i) some.push_back(all[i * all.size() / count]);
+  for (std::size_t i = 0; i < count; ++i) some.push_back(pictures[i * pictures.size() / count]);
   return some;
 }
 

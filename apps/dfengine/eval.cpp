@@ -79,7 +79,7 @@ void write_files(const Arguments& a, const nlohmann::json& metrics, const Datase
   std::string csv = "path,label,prob_fake\n";
   for (std::size_t i = 0; i < p.prob.size(); ++i)
     csv += fmt::format("{},{},{}\n", csv_field(dataset.samples[p.index[i]].relative),
-                       model.classes[static_cast<std::size_t>(p.label[i])], p.prob[i]);
+                       model.classes[at(p.label[i])], p.prob[i]);
   write_text(a.output / "predictions.csv", csv);
 }
 

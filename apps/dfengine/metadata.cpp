@@ -89,8 +89,8 @@ void run_train(const TrainArguments& a) {
   std::vector<ComparisonRow> rows;
   add_rows(t, model, columns, "", rows);
   if (a.keep_leaks) {
-    const auto all = choose_columns(verdicts, a.tables.exclude, true);
-    add_rows(t, fit(all), all, ", leaks kept", rows);
+    const auto with_leaks = choose_columns(verdicts, a.tables.exclude, true);
+    add_rows(t, fit(with_leaks), with_leaks, ", leaks kept", rows);
   }
   fmt::print("{} rows to fit, {} to test; positive class: fake\n{}", t.train.label.size(),
              t.test.label.size(), comparison_text(rows));

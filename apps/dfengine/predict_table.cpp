@@ -23,7 +23,7 @@ void predict_table(Model& model, const std::filesystem::path& model_file,
     answers.push_back({.path = std::string(paths[i]), .error = s.error});
     if (!s.error.empty()) continue;
     answers.back().prob = s.prob;
-    answers.back().verdict = model.classes[static_cast<std::size_t>(s.verdict)];
+    answers.back().verdict = model.classes[at(s.verdict)];
     answers.back().decided_by = to_string(s.source);
   }
   print_answers(answers, format, model, true);

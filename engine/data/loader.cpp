@@ -166,7 +166,7 @@ void Loader::work() {
     if (stop_) return;
     const Index position = claimed_++;
     const Index place = position % options_.batch;
-    const std::uint32_t index = order_[static_cast<std::size_t>(position)];
+    const std::uint32_t index = order_[at(position)];
     const std::uint64_t epoch = epoch_;
     Slot& s = slot(position / options_.batch);
     std::uint8_t* out = s.batch.images.data() + place * sample_bytes_;

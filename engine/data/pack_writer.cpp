@@ -186,14 +186,13 @@ PackResult write_pack(const std::filesystem::path& file, const std::vector<Datas
   for (Index done = result.resumed; done < result.records;) {
     const Index n = std::min(kBlock, result.records - done);
     parallel_for(pool, n, [&](Index i, int worker) {
-      const auto& [split, sample] = pictures[static_cast<std::size_t>(done + i)];
-      const auto at = static_cast<std::size_t>(i);
-      make_record(preparers[static_cast<std::size_t>(worker)], split->path(*sample),
-                  std::span(block).subspan(at * bytes, bytes), good[at]);
+      const auto& [split, sample] = pictures[at(done + i)];
+      make_record(preparers[at(worker)], split->path(*sample),
+                  std::span(block).subspan(at(i) * bytes, bytes), good[at(i)]);
     });
     part.append(block.data(), static_cast<std::size_t>(n) * bytes);
     for (Index i = 0; i < n; ++i) {
-      if (!good[static_cast<std::size_t>(i)]) result.bad.push_back(done + i);
+      if (!good[at(i)]) result.bad.push_back(done + i);
     }
     done += n;
     if (!go_on(done, result.records) && done < result.records) return result;

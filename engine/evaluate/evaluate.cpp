@@ -11,7 +11,7 @@ void run_views(Predictor& predictor, const std::uint8_t* images, Index n, Index 
   predictor.run(images, n * views, logits.data());
   for (Index i = 0; i < n; ++i) {
     double sum = 0;
-    for (Index v = 0; v < views; ++v) sum += logits[static_cast<std::size_t>(i * views + v)];
+    for (Index v = 0; v < views; ++v) sum += logits[at(i * views + v)];
     out[i] = static_cast<float>(sum / static_cast<double>(views));
   }
 }
