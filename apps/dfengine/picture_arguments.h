@@ -13,16 +13,17 @@
 
 namespace dfengine {
 
-// --max-pixels.
+// Adds --max-pixels.
 CLI::Option* add_max_pixels(CLI::App& command, Index& max_pixels);
-// --resize and --crop, as names.
+// Adds --resize and --crop, as names.
 std::vector<CLI::Option*> add_resize(CLI::App& command, std::string& resize, std::string& crop);
 
-// The options of augmentation: only what was named changes what a recipe says.
+// The options of augmentation. Only those that the user gives change what a recipe says.
 class AugmentArguments {
  public:
   std::vector<CLI::Option*> add_to(CLI::App& command);
-  // Throws UsageError for text that is not what an option wants.
+  // The recipe with the user's changes. Throws UsageError for text that is not what an option
+  // wants.
   AugmentOptions over(AugmentOptions recipe) const;
 
  private:

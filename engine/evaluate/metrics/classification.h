@@ -8,7 +8,7 @@
 
 namespace dfengine {
 
-// Positive = 1 = fake.
+// Counts of pictures; positive means fake, label 1.
 struct Confusion {
   Index tn = 0;
   Index fp = 0;
@@ -20,28 +20,28 @@ struct Metrics {
   Index n = 0;
   double threshold = 0;
   Confusion confusion;
-  // At the threshold. A ratio with a zero denominator is 0.
+  // These depend on the threshold. A ratio with a zero denominator is 0.
   double accuracy = 0;
-  double balanced_accuracy = 0;  // mean recall of the classes that are there
+  double balanced_accuracy = 0;  // the mean recall of the classes that are there
   double precision = 0;
   double recall = 0;
   double specificity = 0;  // recall of the reals
   double f1 = 0;
   double mcc = 0;  // Matthews' correlation coefficient
-  // Over all thresholds (engine/evaluate/metrics/curves.h).
+  // These look at all thresholds (engine/evaluate/metrics/curves.h).
   double roc_auc = 0;
   double pr_auc = 0;  // average precision
   double eer = 0;
   double tpr_at_fpr_10 = 0;  // at 10 % of the reals called fake
   double tpr_at_fpr_1 = 0;   // at 1 %
-  // Of the probabilities (engine/evaluate/metrics/calibration.h).
-  double log_loss = 0;  // nats, probabilities kept 2^-52 away from 0 and 1
+  // These judge the probabilities (engine/evaluate/metrics/calibration.h).
+  double log_loss = 0;  // in nats, with probabilities kept 2^-52 away from 0 and 1
   double brier = 0;
   double ece = 0;
 };
 
-// prob [n] = probability of fake; prob >= threshold is called fake. Throws as rank_scores does, and
-// DataError for a probability outside [0, 1].
+// prob [n] is the probability of fake, and prob >= threshold is called fake. Throws as rank_scores
+// does, and DataError for a probability outside [0, 1].
 Metrics compute_metrics(std::span<const double> prob, std::span<const int> label, double threshold);
 
 // One of the figures of Metrics, for tables and files.
@@ -51,10 +51,10 @@ struct MetricField {
   double Metrics::*value;
   bool at_threshold;
 };
-// All of them, in the order in which they are shown.
+// All figures, in the order in which they are shown.
 std::span<const MetricField> metric_fields();
 
-// scikit-learn's classification_report.
+// The figures of scikit-learn's classification_report.
 struct ClassReport {
   struct Row {
     double precision = 0, recall = 0, f1 = 0;

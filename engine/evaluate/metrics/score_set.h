@@ -1,4 +1,4 @@
-// Labelled probabilities sorted once, so that every metric of a reweighted sample costs one pass.
+// Labelled probabilities, sorted once so that every metric of a reweighted sample costs one pass.
 #pragma once
 
 #include <cstdint>
@@ -15,12 +15,12 @@ class ScoreSet {
   // prob [n] in [0, 1], label [n]. Throws as compute_metrics does.
   ScoreSet(std::span<const double> prob, std::span<const int> label);
 
-  // Positions, in falling order of score, of the samples with a label.
+  // The positions, in falling order of score, of the samples with this label.
   std::vector<std::uint32_t> positions(int label) const;
 
-  // Every metric where the sample at position i counts counts[i] times [n].
+  // Every metric when the sample at position i counts counts[i] times; counts [n].
   Metrics metrics(double threshold, std::span<const std::uint32_t> counts) const;
-  // Where each counts once.
+  // Every metric when each sample counts once.
   Metrics metrics(double threshold) const { return metrics(threshold, once_); }
   Reliability reliability() const { return reliability(once_); }
 
@@ -33,7 +33,7 @@ class ScoreSet {
   Reliability reliability(std::span<const std::uint32_t> counts) const;
   std::vector<RankStep> steps(std::span<const std::uint32_t> counts) const;
 
-  std::vector<Scored> scored_;  // falling
+  std::vector<Scored> scored_;  // from the greatest probability to the least
   std::vector<std::uint32_t> once_;
 };
 
