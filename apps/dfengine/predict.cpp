@@ -8,8 +8,9 @@
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "apps/dfengine/picture_arguments.h"
-#include "apps/dfengine/predict_table.h"
 #include "engine/evaluate/evaluate.h"
+#include "engine/tables/metadata/property_columns.h"
+#include "engine/tables/metadata/table_scores.h"
 
 namespace dfengine {
 namespace {
@@ -53,12 +54,36 @@ std::vector<Answer> predict(const Arguments& a, Model& model) {
   return answers;
 }
 
+// Pictures with the columns of a table beside them: a hybrid or cascade may decide by those.
+void predict_table(const Arguments& a, Model& model) {
+  a.device.check_cpu();
+  const TableModels detectors = read_table_models(model.notes, a.model.string());
+  const std::filesystem::path root = a.data.empty() ? a.csv.parent_path() : a.data;
+  CsvTable table = read_csv(a.csv);
+  if (detectors.file_properties()) append_file_properties(table, root, a.csv.string());
+  ThreadPool pool(a.device.thread_count());
+  const auto scores = score_table(model, detectors, pool, table, root, a.csv.string());
+  const auto paths = column_values(table, table.find("path"));
+  std::vector<Answer> answers;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    const TableScore& s = scores[i];
+    answers.push_back({.path = std::string(paths[i]), .error = s.error});
+    if (!s.error.empty()) continue;
+    answers.back().prob = s.prob;
+    answers.back().verdict = model.classes[at(s.verdict)];
+    answers.back().decided_by = to_string(s.source);
+  }
+  print_answers(answers, a.format, model, true);
+  end_if_unreadable(errors_of(answers), answers.size(),
+                    "rows need a picture that could not be read");
+}
+
 void run_predict(const Arguments& a) {
   if (a.paths.empty() && a.csv.empty())
     throw Exit{ExitCode::Usage, "name pictures, folders of them, or a table with --csv"};
   Model model = load_detector(a.model);
   model.threshold = a.threshold.value_or(model.threshold);
-  if (!a.csv.empty()) return predict_table(model, a.model, a.csv, a.data, a.format, a.device);
+  if (!a.csv.empty()) return predict_table(a, model);
   a.device.check();
   const std::vector<Answer> answers = predict(a, model);
   print_answers(answers, a.format, model, false);

@@ -65,10 +65,10 @@ std::vector<RobustnessRow> measure_robustness(Predictor& predictor, const Datase
                                               const LoaderOptions& options, double threshold,
                                               std::uint64_t seed,
                                               const std::function<void(Index, Index)>& done) {
-  std::vector<const Perturbation*> rows_wanted = {nullptr};
-  for (const Perturbation& p : perturbations()) rows_wanted.push_back(&p);
+  std::vector<const Perturbation*> changes = {nullptr};
+  for (const Perturbation& p : perturbations()) changes.push_back(&p);
   std::vector<RobustnessRow> rows;
-  for (const Perturbation* what : all) {
+  for (const Perturbation* what : changes) {
     LoaderOptions changed = options;
     if (what != nullptr)
       changed.change = [what, seed](Image& image, std::uint32_t index) {
