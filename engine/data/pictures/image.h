@@ -1,4 +1,4 @@
-// Pictures in memory, and how they become the square input of a network.
+// Pictures in memory.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +11,6 @@
 #include "kernels/base/shape.h"
 
 namespace dfengine {
-
-class Resizer;
 
 // RGB with eight bits a channel, rows from the top. rgb.size() == h * w * 3.
 struct Image {
@@ -71,19 +69,6 @@ ResizeRule parse_resize(const std::string& name);
 Crop parse_crop(const std::string& name);
 const char* resize_name(ResizeRule rule);
 const char* crop_name(Crop crop);
-
-// Writes out [size, size, 3]. Throws ShapeError for an empty image or size < 1.
-void prepare_image(ImageView image, Crop crop, Index size, Resizer& resizer, std::uint8_t* out);
-
-// What a picture is resized to before size x size is cut from it: round(size * 256 / 224) on the
-// short side (Crop::Center) or on both (Crop::None).
-struct Sides {
-  Index h = 0;
-  Index w = 0;
-};
-Sides enlarged(ImageView image, Crop crop, Index size);
-// Where a cut from the middle begins: torchvision's round((in - out) / 2), halves to even.
-Index crop_start(Index in, Index out);
 
 // Mirrors image [size, size, 3] left to right in place.
 void mirror(std::uint8_t* image, Index size);

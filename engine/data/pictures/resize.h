@@ -1,4 +1,5 @@
-// Resizes pictures, bit for bit as Pillow's Image.resize does on RGB.
+// Resizes pictures, bit for bit as Pillow's Image.resize does on RGB, to the square input of a
+// network.
 #pragma once
 
 #include <cstdint>
@@ -68,5 +69,18 @@ class Resizer {
   Axis x_, y_;
   std::vector<std::uint8_t> rows_;  // columns done: [needed input rows, window.w, 3]
 };
+
+// Writes out [size, size, 3]. Throws ShapeError for an empty image or size < 1.
+void prepare_image(ImageView image, Crop crop, Index size, Resizer& resizer, std::uint8_t* out);
+
+// What a picture is resized to before size x size is cut from it: round(size * 256 / 224) on the
+// short side (Crop::Center) or on both (Crop::None).
+struct Sides {
+  Index h = 0;
+  Index w = 0;
+};
+Sides enlarged(ImageView image, Crop crop, Index size);
+// Where a cut from the middle begins: torchvision's round((in - out) / 2), halves to even.
+Index crop_start(Index in, Index out);
 
 }  // namespace dfengine
