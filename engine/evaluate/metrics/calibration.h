@@ -23,10 +23,6 @@ using Reliability = std::array<ReliabilityBin, kReliabilityBins>;
 // The bin of a probability in [0, 1].
 std::size_t reliability_bin(double prob);
 
-// prob [n] in [0, 1], label [n] 0 or 1. Throws as rank_scores does, and DataError for a probability
-// outside [0, 1].
-Reliability reliability(std::span<const double> prob, std::span<const int> label);
-
 // The expected calibration error: the mean over the pictures of |share_fake - mean_prob| of their
 // bins.
 double expected_calibration_error(const Reliability& bins);
