@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "engine/report/svg_chart.h"
+#include "engine/report/ink.h"
 
 namespace dfengine::report {
 

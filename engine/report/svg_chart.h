@@ -7,14 +7,10 @@
 #include <vector>
 
 #include "engine/report/axis.h"
+#include "engine/report/ink.h"
 #include "kernels/base/shape.h"
 
 namespace dfengine::report {
-
-// Colours by meaning. The two classes keep theirs on every page.
-enum class Ink { Real, Fake, Muted, A, B, C, D, E, F };
-// The colour of the i-th of several runs. It repeats after six.
-Ink ink_of(std::size_t i);
 
 enum class Shape {
   Line,
