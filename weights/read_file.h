@@ -1,4 +1,4 @@
-// A whole file into memory, and readers that recognise a file by its content.
+// Reads a weights file of any format, recognised by its content.
 #pragma once
 
 #include <cstddef>
@@ -7,12 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "weights/file_bytes.h"
 #include "weights/tensor_file.h"
 
 namespace dfengine::weights {
-
-// The bytes of a regular file of at most 4 GiB. Throws ModelFileError with the path and the cause.
-std::vector<std::byte> read_file(const std::filesystem::path& path);
 
 enum class FileFormat { Unknown, Safetensors, TorchPickle, Zip, Hdf5, Onnx };
 

@@ -105,17 +105,17 @@ std::string layers_text(const LayerTable& table, double copy_rate) {
       "{:4} {:8} {:22} {:26} {:>18} {:>10} {:>7} {:>9} {:>8} {:>8} {:>10}\n",
       name_of(table.work), table.batch, mib(table.arena_bytes), mib(table.prepared_bytes), "step",
       "pass", "layer", "kind", "output", "us", "share", "MB", "GB/s", "of copy", "GFLOP/s");
-  const double all = table.total_ms();
+  const double total_ms = table.total_ms();
   for (std::size_t i = 0; i < table.steps.size(); ++i) {
     const LayerTiming& s = table.steps[i];
     text += fmt::format("{:4} {:8} {:22} {:26} {:>18} ", i,
                         s.pass == StepKind::Forward ? "forward" : "backward", s.layer, s.kind,
                         to_string(s.output)) +
-            layer_columns(s.ms, s.cost, copy_rate, all) +
+            layer_columns(s.ms, s.cost, copy_rate, total_ms) +
             (s.kernels.empty() ? "\n" : "  " + s.kernels + "\n");
   }
   return text + fmt::format("{:82} ", "sum, without the optimiser") +
-         layer_columns(all, table.total_cost(), copy_rate, all) + "\n";
+         layer_columns(total_ms, table.total_cost(), copy_rate, total_ms) + "\n";
 }
 
 nlohmann::json to_json(const FeedRates& r) {

@@ -32,10 +32,10 @@ struct Arguments {
 constexpr std::size_t kMostCalibration = 1024;
 
 // At most that many of the list, evenly spaced: all folders have their share.
-std::vector<std::filesystem::path> sample(const std::vector<std::filesystem::path>& all) {
-  const std::size_t count = std::min(all.size(), kMostCalibration);
+std::vector<std::filesystem::path> sample(const std::vector<std::filesystem::path>& pictures) {
+  const std::size_t count = std::min(pictures.size(), kMostCalibration);
   std::vector<std::filesystem::path> some;
-  for (std::size_t i = 0; i < count; ++i) some.push_back(all[i * all.size() / count]);
+  for (std::size_t i = 0; i < count; ++i) some.push_back(pictures[i * pictures.size() / count]);
   return some;
 }
 
@@ -44,7 +44,7 @@ void unfold(Model& model, const Arguments& a) {
     throw ModelFileError(a.in.string() +
                          ": its batch norms are not folded, so --unfold-bn has nothing to do");
   }
-  ThreadPool pool(a.threads > 0 ? a.threads : ThreadPool::available());
+  ThreadPool pool(ThreadPool::count_for(a.threads));
   BatchNormUnfolder unfolder(model, pool);
   const auto pictures = sample(list_pictures(a.calibrate));
   const auto bad =
@@ -111,9 +111,7 @@ void add_convert(CLI::App& program) {
                        "those the model will see; of more than 1024 an even selection is used")
           ->needs(unfold_flag);
   unfold_flag->needs(calibrate);
-  command->add_option("--threads", a->threads, "Of --unfold-bn; 0: all this process may use")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  add_threads(*command, a->threads, "CPU threads of --unfold-bn");
   command->callback([a, normalize] { run_convert(*a, normalize->count() > 0); });
 }
 

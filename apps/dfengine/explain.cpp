@@ -11,7 +11,6 @@
 #include "engine/evaluate/grad_cam.h"
 #include "engine/evaluate/metrics/calibration.h"
 #include "kernels/base/atomic_file.h"
-#include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {
@@ -33,9 +32,7 @@ void run_explain(const Arguments& a) {
   Model model = load_detector(a.model);
   const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
   const std::vector<std::filesystem::path> files = overlay_files(a.output, paths);
-  std::error_code error;
-  std::filesystem::create_directories(a.output, error);
-  if (error) throw Error("cannot make folder " + a.output.string() + ": " + error.message());
+  make_folder(a.output);
   ThreadPool pool(a.device.thread_count());
   const GradCam cam(model, pool);
   const Index size = model.config.input_size;
@@ -56,11 +53,9 @@ void run_explain(const Arguments& a) {
                      paths[which[k]].string());
         }
       });
-  std::fflush(stdout);
-  for (const BadPicture& b : bad) fmt::print(stderr, "dfengine: {}\n", b.reason);
-  if (!bad.empty())
-    throw Exit{ExitCode::BadData,
-               fmt::format("{} of {} pictures could not be read", bad.size(), paths.size())};
+  std::vector<std::string> errors;
+  for (const BadPicture& b : bad) errors.push_back(b.reason);
+  end_if_unreadable(errors, paths.size());
 }
 
 }  // namespace

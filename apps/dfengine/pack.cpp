@@ -3,25 +3,17 @@
 
 #include <fmt/format.h>
 
-#include <atomic>
-#include <csignal>
 #include <memory>
 
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "apps/dfengine/data_arguments.h"
 #include "apps/dfengine/picture_arguments.h"
+#include "engine/data/digest.h"
 #include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {
-
-std::atomic<bool> interrupted{false};
-
-void on_interrupt(int) {
-  interrupted = true;
-  std::signal(SIGINT, SIG_DFL);
-}
 
 struct Arguments {
   DataOptions data;
@@ -56,15 +48,14 @@ void run_pack(Arguments& a) {
   fmt::print("{}: {} MiB to write\n", a.output.string(),
              pack_file_bytes(source.splits, a.how) >> 20);
   std::fflush(stdout);
-  ThreadPool pool(a.threads > 0 ? a.threads : ThreadPool::available());
+  ThreadPool pool(ThreadPool::count_for(a.threads));
   ProgressLine line(!a.no_progress);
-  std::signal(SIGINT, on_interrupt);
+  const std::atomic<bool>& interrupted = catch_ctrl_c();
   const PackResult result =
       write_pack(a.output, source.splits, a.how, pool, [&](Index done, Index total) {
         line.show(fmt::format("{} {}/{}", bar(double(done) / double(total)), done, total));
         return !interrupted;
       });
-  std::signal(SIGINT, SIG_DFL);
   line.clear();
   if (!result.finished)
     throw Exit{ExitCode::Interrupted, "interrupted; the same command goes on where it stopped"};
@@ -96,9 +87,7 @@ void add_pack(CLI::App& program) {
       ->capture_default_str();
   add_resize(*command, a->how.resize, a->how.crop);
   add_max_pixels(*command, a->how.max_pixels);
-  command->add_option("--threads", a->threads, "0: all this process may use")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  add_threads(*command, a->threads);
   command->add_flag("--no-progress", a->no_progress, "No progress line");
   command->callback([a] { run_pack(*a); });
 }

@@ -23,6 +23,14 @@ LoaderOptions checked(const LoaderOptions& options) {
 
 }  // namespace
 
+LoaderOptions one_pass(const Preparation& how, int threads, OnBad on_bad) {
+  LoaderOptions options{how};
+  options.threads = threads;
+  options.on_bad = on_bad;
+  options.cache_bytes = 0;
+  return options;
+}
+
 Loader::Loader(const Dataset& dataset, LoaderOptions options)
     : dataset_(dataset),
       options_(checked(options)),
@@ -158,7 +166,7 @@ void Loader::work() {
     if (stop_) return;
     const Index position = claimed_++;
     const Index place = position % options_.batch;
-    const std::uint32_t index = order_[static_cast<std::size_t>(position)];
+    const std::uint32_t index = order_[at(position)];
     const std::uint64_t epoch = epoch_;
     Slot& s = slot(position / options_.batch);
     std::uint8_t* out = s.batch.images.data() + place * sample_bytes_;

@@ -1,15 +1,12 @@
 #include "engine/data/pack_format.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 
-#include <cerrno>
 #include <charconv>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "kernels/base/error.h"
-#include "kernels/base/sha256.h"
 
 namespace dfengine {
 namespace {
@@ -118,22 +115,6 @@ std::uint64_t pack_checksum(std::span<const std::uint8_t> bytes) {
   std::uint64_t sum = bytes.size();
   for (std::uint64_t lane : lanes) sum = (std::rotl(sum, 5) ^ lane) * kPrime;
   return sum;
-}
-
-std::string source_digest(const std::vector<Dataset>& splits) {
-  std::string text;
-  for (const Dataset& split : splits) {
-    for (const Sample& s : split.samples) {
-      const std::filesystem::path path = split.path(s);
-      struct stat status = {};
-      if (::stat(path.c_str(), &status) != 0) {
-        throw DataError(path.string() + ": " + std::generic_category().message(errno));
-      }
-      text += fmt::format("{}/{}/{}/{}/{}.{}\n", split.split, s.relative, s.label, status.st_size,
-                          status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
-    }
-  }
-  return sha256_hex(std::as_bytes(std::span(text)));
 }
 
 }  // namespace dfengine

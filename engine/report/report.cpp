@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "engine/data/digest.h"
 #include "engine/report/environment.h"
 #include "engine/report/evaluation_charts.h"
 #include "engine/report/mistakes.h"

@@ -16,14 +16,14 @@ struct Evaluation {
   Model& model;
   ThreadPool& pool;
   const Dataset& dataset;
-  const Predictions& predictions;          // of the dataset's samples, in its order
+  const Predictions& predictions;          // of the samples of `dataset`, in its order
   const std::vector<Interval>& intervals;  // of metric_fields() at the model's threshold
   std::string model_name;
-  std::string command;                 // as it was typed; may be empty
-  std::vector<Table> robustness = {};  // where it was measured
+  std::string command;                 // as it was typed, or empty
+  std::vector<Table> robustness = {};  // empty where it was not measured
 };
 
-// OUTPUT/report.html and OUTPUT/charts. Every file is written atomically. Throws DataError where a
+// Writes OUTPUT/report.html and OUTPUT/charts, every file atomically. Throws DataError where a
 // picture to be shown can no longer be read.
 void write_evaluation_report(const std::filesystem::path& output, const Evaluation& evaluation);
 

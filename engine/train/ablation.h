@@ -27,13 +27,13 @@ struct Rung {
   TrainOptions options;
 };
 
-// From the notebook's recipe, one change after the other:
-//   seed      frozen base, pixels in [0, 1], Adam 1e-3, 10 epochs
+// The rungs begin at the notebook's recipe and change one thing after the other:
+//   seed      frozen base, pixels in [0, 1], Adam at 1e-3, 10 epochs
 //   normal    the same with the weights' own normalisation
-//   last      the last 5 of 19 blocks and the head, by the default recipe (Adam 1e-4, cosine,
-//             mirrored pictures)
-//   all       everything, by the default recipe: 20 epochs
-//   scratch   everything from random weights, with Adam 1e-3
+//   last      the last 5 of 19 blocks and the head, by the default recipe (Adam at 1e-4, cosine,
+//             mirrored pictures, 20 epochs)
+//   all       all blocks and the head, by the default recipe
+//   scratch   the same from random weights, Adam at 1e-3, without epochs for the head alone
 std::vector<Rung> ablation_ladder(const AblationOptions& options);
 
 // A finished run on the test pictures.

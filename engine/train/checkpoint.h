@@ -72,9 +72,4 @@ struct Checkpoint {
 // Throws ModelFileError naming file and cause.
 Checkpoint load_checkpoint(const std::filesystem::path& path);
 
-// SHA-256 over the relative paths, labels and file sizes of a data set, in order. What the files
-// hold is left out, because all would have to be read, and so are their dates, which a copy does
-// not keep.
-std::string digest(const Dataset& train, const Dataset& valid);
-
 }  // namespace dfengine

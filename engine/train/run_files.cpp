@@ -15,8 +15,7 @@ void create_run_folder(const std::filesystem::path& folder) {
   if (std::filesystem::exists(folder / kCheckpoint, error))
     throw UsageError(folder.string() +
                      " already holds a run: go on with --resume, or name another --output");
-  std::filesystem::create_directories(folder, error);
-  if (error) throw Error("cannot make folder " + folder.string() + ": " + error.message());
+  make_folder(folder);
 }
 
 void remove_leftovers(const std::filesystem::path& folder) {

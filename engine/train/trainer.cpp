@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "engine/data/digest.h"
 #include "engine/train/batch_runner.h"
 #include "engine/train/initial_model.h"
 #include "engine/train/picture_cache.h"

@@ -1,7 +1,8 @@
-// 16-bit floating-point numbers as files and GPUs store them, converted from and to float. F16 is
-// IEEE 754 binary16 (1 sign, 5 exponent and 10 fraction bits), BF16 is the upper half of a float.
-// The conversion to float is exact, the payload of a NaN included. The conversion from float rounds
-// to nearest, ties to even, and overflows to infinity; a NaN stays a NaN of the same sign with the
+// 16-bit floating-point numbers as files and GPUs store them, and their conversion to float.
+//
+// F16 is IEEE 754 binary16 (1 sign, 5 exponent, 10 fraction bits); BF16 is the upper half of a
+// float. The conversion to float is exact, NaN payloads included. The conversion from float rounds
+// to nearest, ties to even, and overflows to infinity. A NaN stays a NaN of the same sign with the
 // payload bits that fit.
 #pragma once
 
@@ -9,7 +10,7 @@
 
 namespace dfengine {
 
-// What activations and working weights are stored in. Arithmetic is done in float.
+// The types in which activations and working weights are stored. Arithmetic is done in float.
 struct Half {
   std::uint16_t bits;
 };

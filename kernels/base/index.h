@@ -1,4 +1,4 @@
-// Sizes and positions.
+// The type of sizes and positions, and the little arithmetic that all rooms need.
 #pragma once
 
 #include <cstddef>
@@ -6,7 +6,7 @@
 
 namespace dfengine {
 
-// Signed, so that differences are safe.
+// It is signed, so that differences are safe.
 using Index = std::int64_t;
 
 // A position as the standard containers count it.
@@ -19,7 +19,7 @@ constexpr Index divide_up(Index n, Index size) {
   return (n + size - 1) / size;
 }
 
-// The least multiple that is not smaller than n.
+// The least multiple of `multiple` that is not smaller than n.
 constexpr Index round_up(Index n, Index multiple) {
   return divide_up(n, multiple) * multiple;
 }

@@ -1,6 +1,6 @@
 // Counter-based random numbers (Philox4x32-10, Salmon et al. 2011): value = f(seed, stream,
-// counter). There is no state to carry: element i of stream s is the same number for any number of
-// threads.
+// counter). There is no state to carry, so element i of stream s is the same number whatever the
+// thread count.
 #pragma once
 
 #include <array>
@@ -22,8 +22,8 @@ enum class RandomStream : std::uint32_t {
   Folds = 24,
 };
 
-// The four 32-bit words of one counter value. `sub` is a second counter, such as an epoch, a step
-// or the number of a tensor.
+// Gives four 32-bit words for one counter value. `sub` is a second counter, such as the number of
+// an epoch, a step or a tensor.
 constexpr std::array<std::uint32_t, 4> philox(std::uint64_t seed, RandomStream stream,
                                               std::uint64_t sub, std::uint32_t counter) {
   constexpr std::uint32_t kMulA = 0xD2511F53u, kMulB = 0xCD9E8D57u;
@@ -50,12 +50,12 @@ class Random {
   Random(std::uint64_t seed, RandomStream stream, std::uint64_t sub)
       : seed_(seed), stream_(stream), sub_(sub) {}
   std::uint32_t bits();
-  // Uniform in [0, 1) with 24 bits.
+  // Uniform in [0, 1), in steps of 2^-24.
   double uniform();
   double uniform(double low, double high) { return low + (high - low) * uniform(); }
-  // A uniform integer in [0, bound), without bias. bound is at least 1.
+  // A uniform integer in [0, bound), without bias; bound >= 1.
   std::uint32_t below(std::uint32_t bound);
-  // Standard normal, by Box and Muller.
+  // Standard normal, by the method of Box and Muller.
   double normal();
 
  private:

@@ -6,7 +6,7 @@
 
 namespace dfengine {
 
-// An NHWC activation. A vector per image is {n, 1, 1, c}.
+// The shape of an NHWC activation. One vector for each image is {n, 1, 1, c}.
 struct Shape {
   Index n = 0;
   Index h = 1;
@@ -14,7 +14,7 @@ struct Shape {
   Index c = 1;
 
   constexpr Index count() const { return n * h * w * c; }
-  // Pixels of all images: what a pointwise convolution or batch norm calls its rows.
+  // The pixels of all images, which a pointwise convolution or batch norm calls its rows.
   constexpr Index rows() const { return n * h * w; }
   constexpr bool operator==(const Shape&) const = default;
 };
@@ -39,7 +39,7 @@ enum class Activation { None, Relu, Relu6 };
 // What a kernel does with the gradient buffer it is given.
 enum class Write { Overwrite, Accumulate };
 
-// One axis of a window: how many outputs, and how many zeros stand before the first input.
+// One axis of a window: how many outputs it has, and how many zeros stand before the first input.
 struct WindowAxis {
   Index out = 0;
   Index before = 0;

@@ -41,16 +41,16 @@ void check(const ColumnEncoding& c) {
 }  // namespace
 
 nlohmann::json to_json(const Encoder& encoder) {
-  nlohmann::json all = nlohmann::json::array();
+  nlohmann::json columns = nlohmann::json::array();
   for (const ColumnEncoding& c : encoder.columns)
-    all.push_back({{"name", c.name},
-                   {"type", name_of(c.type)},
-                   {"mean", c.mean},
-                   {"std", c.std_dev},
-                   {"levels", c.levels},
-                   {"rare", c.rare},
-                   {"missing", c.missing}});
-  return all;
+    columns.push_back({{"name", c.name},
+                       {"type", name_of(c.type)},
+                       {"mean", c.mean},
+                       {"std", c.std_dev},
+                       {"levels", c.levels},
+                       {"rare", c.rare},
+                       {"missing", c.missing}});
+  return columns;
 }
 
 Encoder encoder_from_json(const nlohmann::json& json) {

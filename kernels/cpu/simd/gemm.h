@@ -2,7 +2,7 @@
 // registers over the whole depth, then finished (bias, clamp, residual) and stored once.
 #pragma once
 
-#include "kernels/cpu/simd/pointwise_conv.h"
+#include "kernels/cpu/simd/matrix_block.h"
 #include "kernels/cpu/simd/vec.h"
 
 namespace dfengine::cpu::DF_ISA {

@@ -1,8 +1,8 @@
-// The tiles that kernels/cuda/pointwise/pointwise_config.h names.
+// The tiles that kernels/cuda/pointwise/pointwise_tile_names.h names.
 #pragma once
 
 #include "kernels/cuda/platform.cuh"
-#include "kernels/cuda/pointwise/pointwise_config.h"
+#include "kernels/cuda/pointwise/pointwise_tile_names.h"
 
 namespace dfengine::cuda {
 

@@ -143,6 +143,20 @@ TEST_F(SplitFigures, ViewsGiveTheMeanLogit) {
   }
 }
 
+TEST_F(SplitFigures, AnUnreadablePictureTakesNoMoreMemoryThanAReadableOne) {
+  dataset_.samples[0].relative = "missing.jpg";
+  LoaderOptions o = options(1);
+  o.views = Views::Crops;
+  o.on_bad = OnBad::Skip;
+  Loader loader(dataset_, o);
+  EXPECT_EQ(predict_split(predictor_, dataset_, loader).left_out.size(), 1u);
+  // The loader uses the buffers of the run again.
+  const Index whole_batch = o.batch * view_count(o.views) * o.size * o.size * 3;
+  loader.start(0);
+  for (Batch batch; loader.next(batch);)
+    EXPECT_LE(batch.images.capacity(), static_cast<std::size_t>(whole_batch));
+}
+
 TEST_F(SplitFigures, RobustnessRowsAreThoseOfChangedPictures) {
   model_.threshold = 0.5;
   const auto rows = measure_robustness(predictor_, dataset_, options(1), 0.5, 7);
