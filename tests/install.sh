@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building dfengine needs and this machine lacks (Debian 12, Ubuntu 22.04, and later).
-# Looks first and touches nothing when everything is there. Usage: tests/install.sh
+# Looks first and touches nothing when everything is there.
+# Usage: tests/install.sh [TOOL...]    TOOL: a program to have as well, whose package has its name
 set -euo pipefail
 
 fail() {
@@ -14,6 +15,8 @@ headers=(libeigen3-dev libstb-dev libjpeg-dev libgtest-dev libbenchmark-dev libc
 
 # The package of every tool or header that is not there, whoever installed the others.
 missing_packages() {
+  local tool
+  for tool; do command -v "$tool" >/dev/null || echo "$tool"; done
   command -v cmake >/dev/null || echo cmake
   command -v ninja >/dev/null || echo ninja-build
   command -v protoc >/dev/null || echo protobuf-compiler
@@ -68,7 +71,7 @@ check_version() {
   fi
 }
 
-mapfile -t packages < <(missing_packages)
+mapfile -t packages < <(missing_packages "$@")
 if [ "${#packages[@]}" -gt 0 ]; then
   echo "install: missing: ${packages[*]}"
   command -v apt-get >/dev/null ||

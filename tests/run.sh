@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs every test.
-# Usage: tests/run.sh [PRESET [TARGET...]]    PRESET: cpu (default), asan, tsan or cuda
+# Usage: tests/run.sh [PRESET [TARGET...]]    PRESET: one of CMakePresets.json (default cpu)
 #   TARGET  test programs (test_engine, ...): only these are built and run
 set -euo pipefail
 cd "$(dirname "$0")/.."

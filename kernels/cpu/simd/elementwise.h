@@ -44,7 +44,7 @@ DF_INLINE void with_activation(Activation act, Body&& body) {
 template <Activation A, int N>
 DF_INLINE Vec<N> activation_gradient(Vec<N> z, Vec<N> dy) {
   if constexpr (A == Activation::Relu) dy = z <= 0.0f ? Vec<N>{} : dy;
-  if constexpr (A == Activation::Relu6) dy = (z <= 0.0f) | (z >= 6.0f) ? Vec<N>{} : dy;
+  if constexpr (A == Activation::Relu6) dy = ((z <= 0.0f) | (z >= 6.0f)) ? Vec<N>{} : dy;
   return dy;
 }
 
