@@ -122,7 +122,7 @@ TEST(MakeFolder, MakesThoseAboveItAndKeepsWhatIsThere) {
   make_folder(deep);
   EXPECT_TRUE(std::filesystem::is_directory(deep));
   spill(folder.path() / "file", "1");
-  EXPECT_NE(message_of([&] {
+  EXPECT_NE(message_of<Error>([&] {
               make_folder(folder.path() / "file" / "c");
             }).find("cannot make folder " + (folder.path() / "file" / "c").string()),
             std::string::npos);
