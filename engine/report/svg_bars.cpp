@@ -3,7 +3,9 @@
 
 #include <algorithm>
 
+#include "engine/report/axis.h"
 #include "engine/report/drawing.h"
+#include "engine/report/svg_chart.h"
 #include "engine/report/text.h"
 #include "kernels/base/error.h"
 
