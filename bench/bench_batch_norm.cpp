@@ -57,9 +57,9 @@ struct Data {
                                              channel(5), y.data());
   }
   void backward() {
-    dfengine::cpu::batch_norm_backward<float>(
-        {pool}, p, x.data(), y.data(), channel(0), channel(1), channel(4), channel(5),
-        scratch.data(), dfengine::Write::Overwrite, channel(6), channel(6), dx.data());
+    dfengine::cpu::batch_norm_backward<float>({pool}, p, x.data(), y.data(), channel(0), channel(1),
+                                              channel(4), channel(5), scratch.data(), channel(6),
+                                              channel(6), dx.data());
   }
 
   BatchNormProblem p;

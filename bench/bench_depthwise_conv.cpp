@@ -40,8 +40,7 @@ void depthwise_backward_data(benchmark::State& state) {
 void depthwise_backward_weight(benchmark::State& state) {
   Setup s(state);
   for (auto _ : state)
-    cpu::depthwise_backward_weight(s.ctx, s.p, s.x.get(), s.y.get(), s.scratch.get(),
-                                   Write::Overwrite, s.w.get());
+    cpu::depthwise_backward_weight(s.ctx, s.p, s.x.get(), s.y.get(), s.scratch.get(), s.w.get());
   report(state, s.p.flops(), s.p.elements());
 }
 

@@ -17,7 +17,7 @@ using namespace dfengine;
 struct Data {
   explicit Data(const benchmark::State& state)
       : count(state.range(0)), pool(ThreadPool::available()) {
-    for (auto* v : {&a, &b, &c, &d}) v->assign(static_cast<std::size_t>(count), 0.5f);
+    for (auto* v : {&a, &b, &c, &d}) v->assign(at(count), 0.5f);
   }
   Index count;
   ThreadPool pool;
@@ -69,7 +69,7 @@ void dropout_forward(benchmark::State& state) {
 
 void image_normalize(benchmark::State& state) {
   const double mean[3] = {0.485, 0.456, 0.406}, std_dev[3] = {0.229, 0.224, 0.225};
-  const std::vector<std::uint8_t> pixels(static_cast<std::size_t>(state.range(0)), 77);
+  const std::vector<std::uint8_t> pixels(at(state.range(0)), 77);
   run(state, 5, [&](Data& d) {
     cpu::image_normalize<float>({d.pool}, d.count / 3, mean, std_dev, pixels.data(), d.a.data());
   });

@@ -30,8 +30,8 @@ void pointwise_forward(benchmark::State& state) {
   const auto x = test::random_uniform<float>(p.m * p.c, 1);
   const auto w = test::random_uniform<float>(p.k * p.c, 2);
   const auto bias = test::random_uniform<float>(p.k, 3);
-  std::vector<float> packed(static_cast<std::size_t>(pointwise_packed_count(p)));
-  std::vector<float> y(static_cast<std::size_t>(p.m * p.k));
+  std::vector<float> packed(at(pointwise_packed_count(p)));
+  std::vector<float> y(at(p.m * p.k));
   pointwise_pack(p, w.data(), packed.data());
   for (auto _ : state)
     cpu::pointwise_forward<float>({pool()}, p, x.data(), packed.data(),
@@ -43,8 +43,8 @@ void pointwise_backward_data(benchmark::State& state) {
   const PointwiseProblem p = problem(state);
   const auto dy = test::random_uniform<float>(p.m * p.k, 1);
   const auto w = test::random_uniform<float>(p.k * p.c, 2);
-  std::vector<float> packed(static_cast<std::size_t>(pointwise_packed_count(p)));
-  std::vector<float> dx(static_cast<std::size_t>(p.m * p.c));
+  std::vector<float> packed(at(pointwise_packed_count(p)));
+  std::vector<float> dx(at(p.m * p.c));
   pointwise_pack_transposed(p, w.data(), packed.data());
   for (auto _ : state)
     cpu::pointwise_backward_data<float>({pool()}, p, dy.data(), packed.data(), Write::Overwrite,
@@ -56,11 +56,11 @@ void pointwise_backward_weight(benchmark::State& state) {
   const PointwiseProblem p = problem(state);
   const auto x = test::random_uniform<float>(p.m * p.c, 1);
   const auto dy = test::random_uniform<float>(p.m * p.k, 2);
-  std::vector<float> scratch(static_cast<std::size_t>(pointwise_weight_scratch(p)));
-  std::vector<float> dw(static_cast<std::size_t>(p.k * p.c));
+  std::vector<float> scratch(at(pointwise_weight_scratch(p)));
+  std::vector<float> dw(at(p.k * p.c));
   for (auto _ : state)
     cpu::pointwise_backward_weight<float>({pool()}, p, x.data(), dy.data(), scratch.data(),
-                                          Write::Overwrite, dw.data());
+                                          dw.data());
   report(state, p);
 }
 

@@ -30,8 +30,7 @@ void stem_forward(benchmark::State& state) {
 void stem_backward_weight(benchmark::State& state) {
   Setup s(state);
   for (auto _ : state)
-    cpu::stem_backward_weight(s.ctx, s.p, s.x.get(), s.y.get(), s.scratch.get(), Write::Overwrite,
-                              s.w.get());
+    cpu::stem_backward_weight(s.ctx, s.p, s.x.get(), s.y.get(), s.scratch.get(), s.w.get());
   report(state, s.p.flops(), s.p.elements());
 }
 

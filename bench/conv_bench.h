@@ -17,11 +17,10 @@ using Buffer = std::unique_ptr<float[], Release>;
 
 // count floats, all 1, starting at a page.
 inline Buffer ones(Index count) {
-  constexpr std::size_t kPage = 4096;
-  const std::size_t bytes =
-      (static_cast<std::size_t>(count) * sizeof(float) + kPage - 1) / kPage * kPage;
+  constexpr Index kPage = 4096;
+  const std::size_t bytes = at(round_up(count * kFloatBytes, kPage));
   Buffer buffer(static_cast<float*>(std::aligned_alloc(kPage, bytes)));
-  for (Index i = 0; i < count; ++i) buffer[static_cast<std::size_t>(i)] = 1;
+  for (Index i = 0; i < count; ++i) buffer[at(i)] = 1;
   return buffer;
 }
 
@@ -32,7 +31,7 @@ inline void report(benchmark::State& state, Index flops, Index elements) {
                               benchmark::Counter::kIsRate);
   };
   state.counters["FLOP/s"] = rate(flops);
-  state.counters["B/s"] = rate(elements * static_cast<Index>(sizeof(float)));
+  state.counters["B/s"] = rate(elements * kFloatBytes);
 }
 
 }  // namespace dfengine::bench

@@ -7,12 +7,12 @@
 // running = (1 - momentum) * running + momentum * batch, with the unbiased variance (PyTorch's
 // rule). Frozen form: mean and var are the running statistics and get no gradient.
 //
-// Shapes   x, y, dx, dy [M, C]; everything else [C].
-// Aliasing dx may be dy. y must not be x when a backward follows.
-// Accuracy per-chunk two-pass sums merged in a fixed order with Chan's formula: no cancellation
-// when
-//          |mean| is much larger than the standard deviation.
-// Determinism: bit-identical run to run and for any number of threads.
+// Shapes       x, y, dx and dy [M, C], everything else [C].
+// Aliasing     dx may be dy. y must not be x when a backward pass follows.
+// Accuracy     Each chunk of rows is summed in two passes, and the chunks are merged in a fixed
+//              order with Chan's formula, so that nothing cancels where |mean| is much larger than
+//              the standard deviation.
+// Determinism  The bits are the same in every run and for any number of threads.
 #pragma once
 
 #include "kernels/base/shape.h"
@@ -34,10 +34,10 @@ struct BatchNormProblem {
 
 namespace cpu {
 
-// Elements of scratch that batch_norm_forward and both backward functions need.
+// The elements of scratch that batch_norm_forward and both backward functions need.
 Index batch_norm_scratch(const BatchNormProblem& p);
 
-// Forward with batch statistics; saves mean and rstd for backward, moves the running statistics.
+// Forward with batch statistics: saves mean and rstd for backward and moves the running statistics.
 // Throws ShapeError for m == 1: one value per channel has no variance.
 template <class T>
 void batch_norm_forward(const Context& ctx, const BatchNormProblem& p, const T* x, const T* gamma,
@@ -48,7 +48,7 @@ void batch_norm_forward(const Context& ctx, const BatchNormProblem& p, const T* 
 template <class T>
 void batch_norm_backward(const Context& ctx, const BatchNormProblem& p, const T* x, const T* dy,
                          const T* gamma, const T* beta, const T* saved_mean, const T* saved_rstd,
-                         T* scratch, Write write_params, T* dgamma, T* dbeta, T* dx);
+                         T* scratch, T* dgamma, T* dbeta, T* dx);
 
 // Forward with frozen statistics.
 template <class T>
@@ -59,19 +59,19 @@ void batch_norm_frozen_forward(const Context& ctx, const BatchNormProblem& p, co
 template <class T>
 void batch_norm_frozen_backward(const Context& ctx, const BatchNormProblem& p, const T* x,
                                 const T* dy, const T* gamma, const T* beta, const T* mean,
-                                const T* var, T* scratch, Write write_params, T* dgamma, T* dbeta,
-                                T* dx);
+                                const T* var, T* scratch, T* dgamma, T* dbeta, T* dx);
 
 }  // namespace cpu
 
-// On the device. T is Half, BFloat16 or float for x, y, dx and dy; everything else is float, and so
-// are the sums. C is a multiple of 8 and pointers are aligned to 16 bytes, else ShapeError.
+// On the device x, y, dx and dy are in T, which is Half, BFloat16 or float. Everything else is in
+// float, and so are the sums. Throws ShapeError unless C is a multiple of 8 and pointers are
+// aligned to 16 bytes.
 namespace cuda {
 
-// Floats of scratch that the batch forms and the frozen backward need.
+// The floats of scratch that the batch forms and the frozen backward need.
 Index batch_norm_scratch(const BatchNormProblem& p);
 
-// Forward with batch statistics; saves mean and rstd for backward. The moved running statistics go
+// Forward with batch statistics: saves mean and rstd for backward. The moved running statistics go
 // to next_mean and next_var, for the optimiser to commit when the step is applied.
 template <class T>
 void batch_norm_forward(Stream stream, const BatchNormProblem& p, const T* x, const float* gamma,
@@ -79,8 +79,8 @@ void batch_norm_forward(Stream stream, const BatchNormProblem& p, const T* x, co
                         float* next_mean, float* next_var, float* scratch, float* saved_mean,
                         float* saved_rstd, T* y);
 
-// batch_norm_forward without y, which its readers compute as they load x (kernels/norm_on_load.h):
-// y = act(x * scale + shift). scale and shift may both be null, where nobody needs them.
+// The same without y. Its readers compute y = act(x * scale + shift) as they load x
+// (kernels/norm_on_load.h). scale and shift may both be null where nobody needs them.
 template <class T>
 void batch_norm_statistics(Stream stream, const BatchNormProblem& p, const T* x, const float* gamma,
                            const float* beta, const float* running_mean, const float* running_var,
@@ -99,7 +99,7 @@ void batch_norm_frozen_forward(Stream stream, const BatchNormProblem& p, const T
                                const float* gamma, const float* beta, const float* mean,
                                const float* var, T* y);
 
-// batch_norm_frozen_forward without y: scale and shift for its readers.
+// The same without y: its readers get scale and shift.
 void batch_norm_frozen_statistics(Stream stream, const BatchNormProblem& p, const float* gamma,
                                   const float* beta, const float* mean, const float* var,
                                   float* scale, float* shift);

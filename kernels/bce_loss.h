@@ -10,23 +10,23 @@
 namespace dfengine {
 namespace cpu {
 
-// logits and targets [N] (targets 0 or 1, positive = fake); loss [1].
+// logits and targets [N], loss [1]. A target is 0 (real) or 1 (fake).
 template <class T>
 void bce_forward(const Context& ctx, Index n, const T* logits, const T* targets, T* loss);
 
-// dlogits [N] for d(loss) = 1.
+// dlogits [N] = the gradient of the loss.
 template <class T>
 void bce_backward(const Context& ctx, Index n, const T* logits, const T* targets, T* dlogits);
 
 }  // namespace cpu
 
-// On the device, in float. Throws ShapeError for an empty batch.
+// On the device everything is in float. Throws ShapeError for an empty batch.
 namespace cuda {
 
-// logits and targets [N], loss [1]. One block, a fixed order.
+// logits and targets [N], loss [1]. One block adds in a fixed order.
 void bce_forward(Stream stream, Index n, const float* logits, const float* targets, float* loss);
 
-// dlogits [N] for d(loss) = scalars->loss_scale.
+// dlogits [N] = the gradient of the loss times scalars->loss_scale.
 void bce_backward(Stream stream, Index n, const float* logits, const float* targets,
                   const StepScalars* scalars, float* dlogits);
 

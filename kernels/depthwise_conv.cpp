@@ -16,7 +16,16 @@ DepthwiseProblem DepthwiseProblem::make(const Shape& x, Index stride, Padding pa
   }
   const Window window{.size = kWindow, .stride = stride, .padding = padding};
   const WindowAxis rows = window_axis(x.h, window), columns = window_axis(x.w, window);
-  return {x.n, x.h, x.w, x.c, stride, padding, rows.out, columns.out, rows.before, columns.before};
+  return {.n = x.n,
+          .h = x.h,
+          .w = x.w,
+          .c = x.c,
+          .stride = stride,
+          .padding = padding,
+          .p = rows.out,
+          .q = columns.out,
+          .before_h = rows.before,
+          .before_w = columns.before};
 }
 
 }  // namespace dfengine

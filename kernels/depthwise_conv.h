@@ -1,10 +1,11 @@
-// Depthwise 3x3 convolution: y[n][p][q][c] = sum_{r,s}
-// x[n][p*stride+r-before][q*stride+s-before][c]
-// * w[r][s][c], x taken as zero outside the image.
+// Depthwise 3x3 convolution:
+//   y[n][p][q][c] = sum_{r,s} x[n][p*stride+r-before][q*stride+s-before][c] * w[r][s][c]
+// where x is zero outside the image.
 //
-// Shapes   x [N, H, W, C], w [3, 3, C] (torch's [C, 1, 3, 3] transposed), y [N, P, Q, C].
-// Any C >= 1 and any H, W >= 1; stride 1 or 2; padding as shape.h defines it.
-// Aliasing y must not overlap x or w. Determinism: bit-identical run to run, for any thread count.
+// Shapes       x [N, H, W, C], w [3, 3, C] (torch's [C, 1, 3, 3] transposed), y [N, P, Q, C].
+//              Any C, H and W of at least 1, stride 1 or 2, padding as shape.h defines it.
+// Aliasing     y must not overlap x or w. An epilogue's residual may be y.
+// Determinism  The bits are the same in every run and for any number of threads.
 #pragma once
 
 #include "kernels/base/shape.h"
@@ -28,7 +29,7 @@ struct DepthwiseProblem {
   constexpr Shape input() const { return {n, h, w, c}; }
   constexpr Shape output() const { return {n, p, q, c}; }
   constexpr Index flops() const { return 18 * n * p * q * c; }
-  // Elements read and written once each, forward.
+  // What the forward pass reads and writes when it touches each element once.
   constexpr Index elements() const { return n * c * (h * w + p * q) + 9 * c; }
 };
 
@@ -43,16 +44,17 @@ template <class T>
 void depthwise_backward_data(const Context& ctx, const DepthwiseProblem& p, const T* dy, const T* w,
                              Write write, T* dx);
 
-// dw[r][s][c] (+)= sum over n, p, q of dy * x. scratch: depthwise_weight_scratch(p) elements.
+// dw[r][s][c] = the sum over n, p and q of dy * x.
+// scratch has depthwise_weight_scratch(p) elements.
 Index depthwise_weight_scratch(const DepthwiseProblem& p);
 template <class T>
 void depthwise_backward_weight(const Context& ctx, const DepthwiseProblem& p, const T* x,
-                               const T* dy, T* scratch, Write write, T* dw);
+                               const T* dy, T* scratch, T* dw);
 
 }  // namespace cpu
 
-// On the device. T is Half, BFloat16 or float; sums in float. C is a multiple of 8 and pointers are
-// aligned to 16 bytes, else ShapeError. Where a norm is given, it is applied to x as x is loaded.
+// On the device T is Half, BFloat16 or float, and sums are in float. Throws ShapeError unless C is
+// a multiple of 8 and pointers are aligned to 16 bytes. A norm is applied to x as x is loaded.
 namespace cuda {
 
 template <class T>
@@ -63,8 +65,8 @@ template <class T>
 void depthwise_backward_data(Stream stream, const DepthwiseProblem& p, const T* dy, const T* w,
                              Write write, T* dx);
 
-// dw in float: partial sums over fixed ranges of pixels, then those in order.
-// scratch: depthwise_weight_scratch(p) floats.
+// dw is in float: sums over fixed ranges of pixels are added in their order.
+// scratch has depthwise_weight_scratch(p) floats.
 Index depthwise_weight_scratch(const DepthwiseProblem& p);
 template <class T>
 void depthwise_backward_weight(Stream stream, const DepthwiseProblem& p, const T* x, const T* dy,

@@ -1,13 +1,13 @@
-// What an inference convolution applies to its result before storing it.
+// What a convolution applies to its result before it stores it.
 #pragma once
 
 #include "kernels/base/shape.h"
 
 namespace dfengine {
 
-// y = activation(conv + bias[k]) + residual. Null pointers leave their term out.
-// residual has y's shape and may be the very same memory as y.
-// CUDA kernels take the bias in float whatever T is.
+// y = activation(conv + bias[k]) + residual. A null pointer leaves its term out. The residual has
+// y's shape and may be the very same memory as y. CUDA kernels take the bias in float whatever T
+// is.
 template <class T, class Bias = T>
 struct Epilogue {
   const Bias* bias = nullptr;  // [K]

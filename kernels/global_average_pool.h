@@ -8,7 +8,7 @@
 namespace dfengine {
 namespace cpu {
 
-// x [N, H, W, C] of the given shape, y [N, C]. Sums in T, fixed order.
+// x [N, H, W, C] has the given shape, y is [N, C]. Sums are in T and in a fixed order.
 template <class T>
 void global_average_pool_forward(const Context& ctx, const Shape& x_shape, const T* x, T* y);
 
@@ -18,9 +18,9 @@ void global_average_pool_backward(const Context& ctx, const Shape& x_shape, cons
 
 }  // namespace cpu
 
-// On the device: x and dx in T (Half, BFloat16 or float), y and dy in float: what follows the pool
-// is small and stays in float. C is a multiple of 8 and pointers are aligned to 16 bytes, else
-// ShapeError.
+// On the device x and dx are in T, which is Half, BFloat16 or float. y and dy are in float, because
+// what follows the pool is small and stays in float. Throws ShapeError unless C is a multiple of 8
+// and pointers are aligned to 16 bytes.
 namespace cuda {
 
 template <class T>

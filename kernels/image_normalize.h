@@ -10,15 +10,15 @@
 namespace dfengine {
 namespace cpu {
 
-// x [rows, 3] uint8 RGB, y [rows, 3]; mean and std_dev in units of x / 255, std_dev > 0.
+// x [rows, 3] is uint8 RGB, y [rows, 3]. mean and std_dev are in units of x / 255, std_dev > 0.
 template <class T>
 void image_normalize(const Context& ctx, Index rows, const double mean[3], const double std_dev[3],
                      const std::uint8_t* x, T* y);
 
 }  // namespace cpu
 
-// On the device, T Half, BFloat16 or float; arithmetic in float, rounded once. x and y are aligned
-// to 16 bytes. mean and std_dev are read before the call returns.
+// On the device T is Half, BFloat16 or float. Arithmetic is in float and rounded once. x and y are
+// aligned to 16 bytes. mean and std_dev are read before the call returns.
 namespace cuda {
 
 template <class T>

@@ -1,7 +1,7 @@
-// A batch norm that its reader applies: instead of y the reading kernel gets the batch norm's x and
-// puts activation(x * scale + shift), rounded to the stored type, in place of each value it loads.
-// Those are the very numbers that kernels/batch_norm.h would have stored, bit for bit. Zeros that a
-// window sees outside the image stay zeros: they stand for y.
+// A batch norm that its reader applies. The reading kernel gets the batch norm's x instead of its y
+// and replaces each value that it loads by activation(x * scale + shift), rounded to the stored
+// type. These are the very numbers that kernels/batch_norm.h would have stored, bit for bit. The
+// zeros that a window sees outside the image stay zeros, because they stand for y.
 #pragma once
 
 #include "kernels/base/shape.h"
@@ -9,7 +9,7 @@
 namespace dfengine {
 
 struct NormOnLoad {
-  const float* scale = nullptr;  // [C], aligned to 16 bytes; null: values are taken as they are
+  const float* scale = nullptr;  // [C], aligned to 16 bytes; null where there is no norm
   const float* shift = nullptr;  // [C], likewise
   Activation activation = Activation::None;
   constexpr bool present() const { return scale != nullptr; }

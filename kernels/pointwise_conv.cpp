@@ -12,7 +12,7 @@ PointwiseProblem PointwiseProblem::make(Index m, Index c, Index k) {
     throw ShapeError("pointwise convolution: rows " + std::to_string(m) + ", channels in " +
                      std::to_string(c) + ", channels out " + std::to_string(k) +
                      ": all must be at least 1");
-  return {m, c, k};
+  return {.m = m, .c = c, .k = k};
 }
 
 }  // namespace dfengine

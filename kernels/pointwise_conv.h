@@ -1,9 +1,9 @@
 // Pointwise (1x1) convolution: y[m][k] = sum_c x[m][c] * w[k][c], rows m = N*H*W pixels.
 // A dense layer is the same operation with one row per image.
 //
-// Shapes   x [M, C], w [K, C] (torch's [K, C, 1, 1]), y [M, K], all contiguous.
-// Aliasing y must not overlap x or w (an epilogue's residual may be y).
-// Determinism: bit-identical run to run and for any number of threads.
+// Shapes       x [M, C], w [K, C] (torch's [K, C, 1, 1]), y [M, K], all contiguous.
+// Aliasing     y must not overlap x or w. An epilogue's residual may be y.
+// Determinism  The bits are the same in every run and for any number of threads.
 #pragma once
 
 #include "kernels/base/shape.h"
@@ -22,7 +22,7 @@ struct PointwiseProblem {
   // Throws ShapeError unless all sizes are positive.
   static PointwiseProblem make(Index m, Index c, Index k);
   constexpr Index flops() const { return 2 * m * c * k; }
-  // Elements read and written once each, forward.
+  // What the forward pass reads and writes when it touches each element once.
   constexpr Index elements() const { return m * c + m * k + c * k; }
 };
 
@@ -31,35 +31,36 @@ namespace cpu {
 // Weights are packed into the kernel's own order before use: once after loading for inference, once
 // a step in training. Both orders take this many elements.
 Index pointwise_packed_count(const PointwiseProblem& p);
-// For forward: packed(w).
+// What pointwise_forward takes.
 template <class T>
 void pointwise_pack(const PointwiseProblem& p, const T* w, T* packed);
-// For the data gradient: packed(w transposed).
+// What pointwise_backward_data takes.
 template <class T>
 void pointwise_pack_transposed(const PointwiseProblem& p, const T* w, T* packed);
 
-// y = epilogue(x * w^T). packed from pointwise_pack.
+// y = epilogue(x * w^T), where pointwise_pack made packed of w.
 template <class T>
 void pointwise_forward(const Context& ctx, const PointwiseProblem& p, const T* x, const T* packed,
                        const Epilogue<T>& epilogue, T* y);
 
-// dx (+)= dy * w. packed from pointwise_pack_transposed.
+// dx (+)= dy * w, where pointwise_pack_transposed made packed of w.
 template <class T>
 void pointwise_backward_data(const Context& ctx, const PointwiseProblem& p, const T* dy,
                              const T* packed, Write write, T* dx);
 
-// dw (+)= dy^T * x. scratch: pointwise_weight_scratch(p) elements.
+// dw = dy^T * x. scratch has pointwise_weight_scratch(p) elements.
 Index pointwise_weight_scratch(const PointwiseProblem& p);
 template <class T>
 void pointwise_backward_weight(const Context& ctx, const PointwiseProblem& p, const T* x,
-                               const T* dy, T* scratch, Write write, T* dw);
+                               const T* dy, T* scratch, T* dw);
 
 }  // namespace cpu
 
-// On the device. T is Half or BFloat16 (tensor cores; C and K multiples of 8, pointers aligned to
-// 16 bytes, else ShapeError) or float (any C and K). Sums in float; x, w, dy, y and dx in T.
-// w [K, C] as it is: nothing is packed. Where a norm is given, it is applied to x as x is loaded.
-// Plans choose the tiles: cuda/pointwise_choice.h.
+// On the device x, w, dy, y and dx are in T, and sums are in float. Half and BFloat16 run on tensor
+// cores: C and K must be multiples of 8 and pointers aligned to 16 bytes, or ShapeError is thrown.
+// float takes any C and K. w is [K, C] as it is, nothing is packed. A norm is applied to x as x is
+// loaded. These functions take the tiles that a rule chooses; plans choose them by
+// kernels/cuda/pointwise/pointwise_choice.h.
 namespace cuda {
 
 template <class T>
@@ -71,8 +72,8 @@ template <class T>
 void pointwise_backward_data(Stream stream, const PointwiseProblem& p, const T* dy, const T* w,
                              Write write, T* dx);
 
-// dw = dy^T * x, [K, C]: partial sums over fixed ranges of rows, then those in order.
-// scratch: pointwise_weight_scratch(p) floats.
+// dw [K, C] = dy^T * x: sums over fixed ranges of rows are added in their order.
+// scratch has pointwise_weight_scratch(p) floats.
 Index pointwise_weight_scratch(const PointwiseProblem& p);
 template <class T>
 void pointwise_backward_weight(Stream stream, const PointwiseProblem& p, const T* x, const T* dy,

@@ -1,9 +1,9 @@
-// One axis of a picture's resize: every output level is a weighted sum of neighbouring input
-// levels,
+// One axis of a picture's resize. Every output level is a weighted sum of neighbouring input
+// levels:
 //   y[i] = clamp((2^21 + sum_t w[i][t] * x[start[i] + t]) >> 22, 0, 255)
-// in 32-bit integers, which is Pillow's arithmetic: weights have 22 fraction bits and add up to
-// about 2^22. Negative weights (bicubic) are allowed as long as their absolute values add up to
-// under 2^23. Aliasing: y must not overlap x. Determinism: integers, the same on every machine.
+// This is Pillow's arithmetic in 32-bit integers: weights have 22 fraction bits and add up to about
+// 2^22. Negative weights (bicubic) are allowed as long as the absolute values add up to under 2^23.
+// y must not overlap x. Integers give the same result on every machine.
 #pragma once
 
 #include <cstdint>
@@ -14,12 +14,13 @@ namespace dfengine {
 
 constexpr int kResampleFractionBits = 22;
 
-// How the outputs of one axis follow from its inputs. Every span lies in the input.
+// How the outputs of one axis follow from its inputs. The span of inputs that an output adds up
+// always lies in the input.
 struct ResampleAxis {
   Index in = 0;                           // inputs
   Index count = 0;                        // outputs
   Index taps = 0;                         // weights of each output
-  const std::int32_t* start = nullptr;    // [count] first input of each output's span
+  const std::int32_t* start = nullptr;    // [count], the first input of each output's span
   const std::int32_t* weights = nullptr;  // [count, taps]
 };
 

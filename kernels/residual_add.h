@@ -1,4 +1,4 @@
-// y = a + b, and its gradient: da (+)= dy, db (+)= dy. Aliasing: y may be a or b.
+// y = a + b, and its gradient: da (+)= dy, db (+)= dy. y may be a or b.
 #pragma once
 
 #include "kernels/base/shape.h"
@@ -17,8 +17,8 @@ void residual_add_backward(const Context& ctx, Index count, const T* dy, Write w
 
 }  // namespace cpu
 
-// On the device, T Half, BFloat16 or float; sums in float, rounded once. Pointers are aligned to 16
-// bytes.
+// On the device T is Half, BFloat16 or float. Sums are in float and rounded once. Pointers are
+// aligned to 16 bytes.
 namespace cuda {
 
 template <class T>

@@ -16,7 +16,15 @@ StemProblem StemProblem::make(const Shape& x, Index k, Padding padding) {
   }
   const Window window{.size = kWindow, .stride = kStride, .padding = padding};
   const WindowAxis rows = window_axis(x.h, window), columns = window_axis(x.w, window);
-  return {x.n, x.h, x.w, k, padding, rows.out, columns.out, rows.before, columns.before};
+  return {.n = x.n,
+          .h = x.h,
+          .w = x.w,
+          .k = k,
+          .padding = padding,
+          .p = rows.out,
+          .q = columns.out,
+          .before_h = rows.before,
+          .before_w = columns.before};
 }
 
 }  // namespace dfengine

@@ -1,9 +1,12 @@
-// Stem: full 3x3 convolution, stride 2, from 3 channels (RGB) to K.
-// y[n][p][q][k] = sum_{r,s,c} x[n][2p+r-before][2q+s-before][c] * w[r][s][c][k].
+// Stem: a full 3x3 convolution with stride 2 from 3 channels (RGB) to K:
+//   y[n][p][q][k] = sum_{r,s,c} x[n][2p+r-before][2q+s-before][c] * w[r][s][c][k]
+// where x is zero outside the image. There is no data gradient, because nothing that is trained
+// stands before the stem.
 //
-// Shapes   x [N, H, W, 3], w [3, 3, 3, K] as R S C K (torch's [K, C, R, S] transposed), y [N, P, Q,
-// K]. There is no data gradient: nothing trainable stands before the stem. Aliasing y must not
-// overlap x or w. Determinism: bit-identical run to run, for any thread count.
+// Shapes       x [N, H, W, 3], w [3, 3, 3, K] as R S C K (torch's [K, C, R, S] transposed),
+//              y [N, P, Q, K].
+// Aliasing     y must not overlap x or w. An epilogue's residual may be y.
+// Determinism  The bits are the same in every run and for any number of threads.
 #pragma once
 
 #include "kernels/base/shape.h"
@@ -35,24 +38,25 @@ template <class T>
 void stem_forward(const Context& ctx, const StemProblem& p, const T* x, const T* w,
                   const Epilogue<T>& epilogue, T* y);
 
-// dw (+)= correlation of x and dy. scratch: stem_weight_scratch(p) elements.
+// dw[r][s][c][k] = the sum over n, p and q of dy * x. scratch has stem_weight_scratch(p) elements.
 Index stem_weight_scratch(const StemProblem& p);
 template <class T>
 void stem_backward_weight(const Context& ctx, const StemProblem& p, const T* x, const T* dy,
-                          T* scratch, Write write, T* dw);
+                          T* scratch, T* dw);
 
 }  // namespace cpu
 
-// On the device. T is Half, BFloat16 or float; sums in float. K is a multiple of 8 and w and y are
-// aligned to 16 bytes, else ShapeError; x needs no alignment beyond its type's.
+// On the device T is Half, BFloat16 or float, and sums are in float. Throws ShapeError unless K is
+// a multiple of 8 and w and y are aligned to 16 bytes. x needs no alignment beyond that of its
+// type.
 namespace cuda {
 
 template <class T>
 void stem_forward(Stream stream, const StemProblem& p, const T* x, const T* w,
                   const Epilogue<T, float>& epilogue, T* y);
 
-// dw in float: partial sums over fixed ranges of pixels, then those in order.
-// scratch: stem_weight_scratch(p) floats.
+// dw is in float: sums over fixed ranges of pixels are added in their order.
+// scratch has stem_weight_scratch(p) floats.
 Index stem_weight_scratch(const StemProblem& p);
 template <class T>
 void stem_backward_weight(Stream stream, const StemProblem& p, const T* x, const T* dy,

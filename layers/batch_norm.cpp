@@ -83,10 +83,10 @@ void BatchNorm::backward(const LayerContext& ctx, const LayerIo& io) const {
     if (batch_statistics(io.phase)) {
       const T* saved = static_cast<const T*>(io.saved);
       cpu::batch_norm_backward<T>(ctx.cpu, p, x, dy, param(0), param(1), saved, saved + c_, scratch,
-                                  Write::Overwrite, dgamma, dbeta, dx);
+                                  dgamma, dbeta, dx);
     } else {
       cpu::batch_norm_frozen_backward<T>(ctx.cpu, p, x, dy, param(0), param(1), param(2), param(3),
-                                         scratch, Write::Overwrite, dgamma, dbeta, dx);
+                                         scratch, dgamma, dbeta, dx);
     }
   });
 }

@@ -69,8 +69,7 @@ void DepthwiseConv::backward(const LayerContext& ctx, const LayerIo& io) const {
     const auto* dy = static_cast<const T*>(io.dy);
     if (io.dparams[0] != nullptr) {
       cpu::depthwise_backward_weight(ctx.cpu, p, static_cast<const T*>(io.x[0]), dy,
-                                     static_cast<T*>(io.scratch), Write::Overwrite,
-                                     static_cast<T*>(io.dparams[0]));
+                                     static_cast<T*>(io.scratch), static_cast<T*>(io.dparams[0]));
     }
     if (io.dx[0] != nullptr) {
       cpu::depthwise_backward_data(ctx.cpu, p, dy, static_cast<const T*>(io.params[0]),

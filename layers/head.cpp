@@ -104,9 +104,9 @@ void Dense::backward(const LayerContext& ctx, const LayerIo& io) const {
     }
     if (io.dparams[0] != nullptr)
       cpu::pointwise_backward_weight(ctx.cpu, p, static_cast<const T*>(io.x[0]), g, partial,
-                                     Write::Overwrite, static_cast<T*>(io.dparams[0]));
+                                     static_cast<T*>(io.dparams[0]));
     if (io.dparams[1] != nullptr)
-      cpu::bias_backward<T>(ctx.cpu, p.m, k_, g, Write::Overwrite, static_cast<T*>(io.dparams[1]));
+      cpu::bias_backward<T>(ctx.cpu, p.m, k_, g, static_cast<T*>(io.dparams[1]));
     if (io.dx[0] != nullptr) {
       cpu::pointwise_pack_transposed(p, static_cast<const T*>(io.params[0]), packed);
       cpu::pointwise_backward_data<T>(ctx.cpu, p, g, packed, io.dx_write[0],

@@ -88,8 +88,7 @@ void PointwiseConv::backward(const LayerContext& ctx, const LayerIo& io) const {
     auto* packed = static_cast<T*>(io.scratch);
     if (io.dparams[0] != nullptr) {
       cpu::pointwise_backward_weight(ctx.cpu, p, static_cast<const T*>(io.x[0]), dy,
-                                     packed + packed_count(), Write::Overwrite,
-                                     static_cast<T*>(io.dparams[0]));
+                                     packed + packed_count(), static_cast<T*>(io.dparams[0]));
     }
     if (io.dx[0] != nullptr) {
       cpu::pointwise_pack_transposed(p, static_cast<const T*>(io.params[0]), packed);

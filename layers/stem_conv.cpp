@@ -69,7 +69,7 @@ void StemConv::backward(const LayerContext& ctx, const LayerIo& io) const {
     if (io.dparams[0] == nullptr) return;
     cpu::stem_backward_weight(ctx.cpu, p, static_cast<const T*>(io.x[0]),
                               static_cast<const T*>(io.dy), static_cast<T*>(io.scratch),
-                              Write::Overwrite, static_cast<T*>(io.dparams[0]));
+                              static_cast<T*>(io.dparams[0]));
   });
 }
 

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # House rules that no compiler checks: includes point one way only (CONTRIBUTING.md, "Strata"), no
-# source file passes 400 lines, no tolerance is typed as a literal in a test.
+# source file passes 400 lines, no folder holds more than 32 files, no file includes itself by way
+# of others, no tolerance is typed as a literal in a test.
 # Usage: tests/strata.sh [ROOT]    prints every fault as file:line and exits 1 when there is one.
 set -euo pipefail
 cd "${1:-$(dirname "$0")/..}"
 
 max_lines=400
+max_files=32
 faults=0
 fault() {
   echo "$1"
@@ -81,6 +83,42 @@ while read -r lines file; do
     fault "$file:$lines: more than $max_lines lines: split it by meaning"
   fi
 done < <(wc -l "${sources[@]}")
+
+# A stranger must see at a glance what a folder holds. Goldens come as many as their cases.
+while read -r files folder; do
+  if [ "$files" -gt "$max_files" ]; then
+    fault "$folder: $files files, more than $max_files: group them by meaning"
+  fi
+done < <(find "${folders[@]}" -path tests/golden -prune -o -name __pycache__ -prune -o -type f -printf '%h\n' |
+  sort | uniq -c)
+while read -r file; do
+  fault "$file: lies at the root of engine: it belongs to one of the rooms"
+done < <(printf '%s\n' "${sources[@]}" | grep -E '^engine/[^/]+$')
+
+# A header and the source file of its name are one unit; no unit may include itself by way of others.
+# Reads lines "FILE INCLUDED" and prints a line for each circle.
+circles() {
+  perl -ne '
+    my ($from, $to) = split;
+    s/\.(?:h|cuh|cpp|cu)$// for $from, $to;
+    $includes{$from}{$to} = 1 if $from ne $to;
+    sub visit {
+      my ($unit, @way) = @_;
+      my $state = $state{$unit} // "new";
+      if ($state eq "open") {
+        shift @way while $way[0] ne $unit;
+        print "$unit: includes itself: ", join(" -> ", @way, $unit), "\n";
+      }
+      return if $state ne "new";
+      $state{$unit} = "open";
+      visit($_, @way, $unit) for sort keys %{$includes{$unit}};
+      $state{$unit} = "done";
+    }
+    END { visit($_) for sort keys %includes; }'
+}
+while IFS= read -r text; do fault "$text"; done < <(
+  grep -nE --with-filename "$include" "${sources[@]}" |
+    sed -nE 's/^([^:]*):[0-9]+:[^<"]*"([^"]+)".*/\1 \2/p' | circles)
 
 # A literal as the last argument of a NEAR check (inside a call, such as tolerance(9, 1.0), literals
 # are terms and magnitudes), a small literal as a bound, or a variable named tol... set to one.

@@ -38,7 +38,7 @@ struct Target {
   std::string problem;
 };
 
-// A server that knows no ranges sends the whole file: the beginning is dropped then.
+// A server that knows no ranges sends the whole file, and what was there is dropped.
 bool begin(Target& target) {
   long status = 0;
   curl_easy_getinfo(target.curl, CURLINFO_RESPONSE_CODE, &status);
@@ -48,7 +48,7 @@ bool begin(Target& target) {
   return ftruncate(target.fd, 0) == 0;
 }
 
-// Called from C: nothing may be thrown through it. Less than all bytes stops the transfer.
+// C calls this, so that it must not throw. Returning less than all bytes stops the transfer.
 std::size_t take(const char* data, std::size_t, std::size_t count, void* user) noexcept {
   auto& target = *static_cast<Target*>(user);
   if (!target.begun && !begin(target)) {
@@ -105,7 +105,7 @@ void download(const std::string& url, const std::filesystem::path& part, std::ui
   Target target{curl.get(), fd.get(), static_cast<std::uint64_t>(info.st_size), most, false, ""};
   set_options(curl.get(), url, target);
   const std::string rest = fmt::format("{}-", target.size);
-  // Not libcurl's own resumption, which fails where a server knows no ranges.
+  // libcurl's own resumption is not used, because it fails where a server knows no ranges.
   if (target.size > 0) curl_easy_setopt(curl.get(), CURLOPT_RANGE, rest.c_str());
   const CURLcode result = curl_easy_perform(curl.get());
   if (result == CURLE_OK) return;

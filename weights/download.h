@@ -1,4 +1,4 @@
-// A file of the web into a local one (libcurl, CMake option DFENGINE_DOWNLOAD).
+// Downloads a file (libcurl, CMake option DFENGINE_DOWNLOAD).
 #pragma once
 
 #include <cstdint>
@@ -7,9 +7,10 @@
 
 namespace dfengine::weights {
 
-// Downloads url into `part`, which is appended to when it holds the beginning from an earlier try.
-// Proxies are taken from the environment as curl does. Throws ModelFileError with the cause alone:
-// no connection, an answer other than success, more bytes than `most`, no libcurl in this build.
+// Downloads url into `part`. When that holds the beginning from an earlier try, the rest is
+// appended. Proxies are taken from the environment as curl does. Throws ModelFileError, which holds
+// the cause alone, when there is no connection, an answer other than success, more bytes than
+// `most`, or no libcurl in this build.
 void download(const std::string& url, const std::filesystem::path& part, std::uint64_t most);
 
 }  // namespace dfengine::weights

@@ -1,17 +1,11 @@
-// Reading whole files and choosing the reader by content.
+// Chooses the reader by content.
 #include "weights/read_file.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
 #include <string_view>
 
 #include "kernels/base/error.h"
-#include "kernels/base/unique_fd.h"
 #include "weights/hdf5/hdf5_file.h"
 #include "weights/keras/keras_zip.h"
 #include "weights/onnx/onnx_file.h"
@@ -22,9 +16,6 @@
 namespace dfengine::weights {
 namespace {
 
-// Far above any MobileNetV2 file; keeps a sparse file from taking the machine's memory.
-constexpr std::int64_t kMaxFileSize = std::int64_t{4} << 30;
-
 [[noreturn]] void refuse(const std::filesystem::path& path, std::string_view cause) {
   throw ModelFileError(fmt::format("{}: {}", path.string(), cause));
 }
@@ -33,7 +24,7 @@ std::string_view text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-// A length below 2^32 and then the header's first brace: none of the other formats begins so.
+// The file begins with a length below 2^32 and the header's first brace; no other format does.
 bool looks_like_safetensors(std::string_view text) {
   constexpr std::string_view kUpperLength("\0\0\0\0", 4);
   return text.size() > 8 && text.substr(4, 4) == kUpperLength && text[8] == '{';
@@ -64,29 +55,6 @@ bool looks_like_pickle(std::string_view text) {
 }
 
 }  // namespace
-
-std::vector<std::byte> read_file(const std::filesystem::path& path) {
-  // O_NONBLOCK: opening a pipe must not wait for a writer.
-  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) refuse(path, fmt::format("cannot open: {}", std::strerror(errno)));
-  struct stat info;
-  if (fstat(fd.get(), &info) != 0) refuse(path, std::strerror(errno));
-  if (!S_ISREG(info.st_mode)) refuse(path, "is not a regular file");
-  if (info.st_size > kMaxFileSize) {
-    refuse(path, fmt::format("{} bytes are too many for a weights file (limit {})", info.st_size,
-                             kMaxFileSize));
-  }
-  std::vector<std::byte> bytes(static_cast<std::size_t>(info.st_size));
-  std::size_t at = 0;
-  while (at < bytes.size()) {
-    const ssize_t got = read(fd.get(), bytes.data() + at, bytes.size() - at);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) refuse(path, fmt::format("read failed at byte {}: {}", at, std::strerror(errno)));
-    if (got == 0) refuse(path, fmt::format("became shorter while it was read, at byte {}", at));
-    at += static_cast<std::size_t>(got);
-  }
-  return bytes;
-}
 
 FileFormat sniff_format(std::span<const std::byte> file) {
   const std::string_view text = text_of(file);

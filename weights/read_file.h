@@ -1,4 +1,4 @@
-// A whole file into memory, and readers that recognise a file by its content.
+// Reads a weights file of any format, recognised by its content.
 #pragma once
 
 #include <cstddef>
@@ -7,21 +7,18 @@
 #include <string>
 #include <vector>
 
+#include "weights/file_bytes.h"
 #include "weights/tensor_file.h"
 
 namespace dfengine::weights {
 
-// The bytes of a regular file of at most 4 GiB. Throws ModelFileError with the path and the cause.
-std::vector<std::byte> read_file(const std::filesystem::path& path);
-
 enum class FileFormat { Unknown, Safetensors, TorchPickle, Zip, Hdf5, Onnx };
 
-// The format by the first bytes of the file, never by its name. The bytes after them may still be
+// Decides by the first bytes of the file, never by its name. The bytes after them may still be
 // damaged.
 FileFormat sniff_format(std::span<const std::byte> file);
 
-// Reads a file of any format we know. Throws ModelFileError: for a format that has no reader yet it
-// names the format and how to convert the file.
+// Reads a file of any of these formats. Throws ModelFileError with the path and the cause.
 TensorFile read_tensor_file(const std::filesystem::path& path);
 
 }  // namespace dfengine::weights

@@ -1,4 +1,4 @@
-// Reader and writer of safetensors: layout of the data behind the header.
+// Reader and writer of safetensors, which know the layout of the data behind the header.
 #include "weights/safetensors.h"
 
 #include <fmt/format.h>
@@ -12,7 +12,7 @@
 
 #include "kernels/base/atomic_file.h"
 #include "kernels/base/error.h"
-#include "weights/read_file.h"
+#include "weights/file_bytes.h"
 #include "weights/safetensors_header.h"
 
 namespace dfengine::weights {
@@ -47,7 +47,7 @@ std::string_view header_text(std::span<const std::byte> file, const std::string&
           static_cast<std::size_t>(length)};
 }
 
-// Offsets in the data, and as many bytes as shape and type need.
+// Offsets must lie in the data and leave as many bytes as shape and type need.
 void check_entry(const HeaderEntry& entry, std::size_t data_size, const std::string& file) {
   if (entry.begin > entry.end) {
     refuse(file, entry.name, fmt::format("begins at {} but ends at {}", entry.begin, entry.end));
@@ -76,7 +76,7 @@ void check_names_differ(const std::vector<HeaderEntry>& entries, const std::stri
   if (twice != names.end()) refuse(file, *twice, "appears twice");
 }
 
-// The tensors cover the data without overlap or hole.
+// The tensors must cover the data without overlap or hole.
 void check_coverage(const std::vector<HeaderEntry>& entries, std::size_t data_size,
                     const std::string& file) {
   std::vector<std::size_t> order(entries.size());

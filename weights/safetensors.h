@@ -1,6 +1,6 @@
-// The safetensors format: 8 bytes header length (little-endian), a JSON header that may be padded
-// with spaces, then the elements of all tensors without holes.
-// Format: https://github.com/huggingface/safetensors, section "Format".
+// The safetensors format: the length of the header in 8 little-endian bytes, a JSON header that may
+// be padded with spaces, then the elements of all tensors without holes.
+// It is described in https://github.com/huggingface/safetensors, section "Format".
 #pragma once
 
 #include <cstddef>
@@ -18,15 +18,16 @@ namespace dfengine::weights {
 // that overlap or leave holes, unknown element types, more than 64 dimensions.
 TensorFile read_safetensors(const std::filesystem::path& path);
 
-// The same from memory. name_for_errors stands where the path would.
+// The same of a file in memory. name_for_errors stands where the path would.
 TensorFile parse_safetensors(std::span<const std::byte> file, const std::string& name_for_errors);
 
-// The file's bytes: metadata first, tensors in the given order, header padded to a multiple of 8.
+// The file's bytes. Metadata come first and tensors in the given order; the header is padded to a
+// multiple of 8 bytes.
 // Throws ModelFileError naming the tensor if the format cannot hold it: bytes that do not fit shape
 // and type, doubled name, the name "__metadata__", text that is not UTF-8.
 std::vector<std::byte> serialize_safetensors(const TensorFile& file);
 
-// serialize_safetensors and write_file_atomic: throws what they throw.
+// Calls serialize_safetensors and write_file_atomic, and throws what they throw.
 void write_safetensors(const std::filesystem::path& path, const TensorFile& file);
 
 }  // namespace dfengine::weights

@@ -1,5 +1,5 @@
-// The JSON header of a safetensors file, read event by event: depth and memory stay bounded by what
-// the format allows, and a doubled key is seen.
+// The JSON header of a safetensors file is read event by event, so that depth and memory stay
+// within what the format allows, and a doubled key is seen.
 #include "weights/safetensors_header.h"
 
 #include <fmt/format.h>

@@ -12,7 +12,7 @@
 
 namespace dfengine::weights {
 
-// Bytes before the header: its length.
+// The bytes before the header hold its length.
 constexpr std::size_t kHeaderStart = 8;
 // The format's own limit, in bytes.
 constexpr std::uint64_t kMaxHeaderSize = 100'000'000;

@@ -1,4 +1,4 @@
-// Named host tensors: what every reader of weights returns and every writer takes.
+// Named tensors in the host's memory, which every reader of weights returns and every writer takes.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +18,7 @@ enum class DType { F64, F32, F16, BF16, I64, I32, I16, I8, U8, Bool };
 std::size_t dtype_size(DType dtype);
 // The name safetensors uses: "F32", "BOOL", ...
 const char* dtype_name(DType dtype);
-// Inverse of dtype_name; nothing for a name we do not know.
+// The inverse of dtype_name; nothing for a name that is unknown.
 std::optional<DType> dtype_from_name(std::string_view name);
 
 // Product of the dimensions, 1 for a scalar (empty shape). Nothing if a dimension is negative or if
@@ -32,7 +32,7 @@ struct Tensor {
   std::vector<std::int64_t> shape;
   std::vector<std::byte> bytes;
 
-  // Elements by shape. Throws ShapeError for a shape that checked_count refuses.
+  // The number of elements, by the shape. Throws ShapeError for a shape that checked_count refuses.
   std::int64_t count() const;
 };
 
@@ -44,7 +44,7 @@ struct TensorFile {
   const Tensor* find(std::string_view name) const;
 };
 
-// Elements as float: F32 as it is, F16 and BF16 exactly, F64 rounded to nearest.
+// Elements as float: F32, F16 and BF16 exactly, F64 rounded to nearest.
 // Throws ModelFileError naming the tensor for other types, or if bytes does not fit the shape.
 std::vector<float> to_float(const Tensor& tensor);
 

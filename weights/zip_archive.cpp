@@ -19,8 +19,8 @@ namespace dfengine::weights {
 
 namespace {
 
-// Float weights hardly shrink; masks and zeros do. A whole archive may grow by this factor, beside
-// a little for archives of a few bytes.
+// Float weights hardly shrink, but masks and zeros do. A whole archive may grow by this factor, and
+// one of a few bytes by a little more.
 constexpr std::uint64_t kMaxGrowth = 16;
 constexpr std::uint64_t kAlwaysReadable = 1 << 20;
 
@@ -100,7 +100,7 @@ std::vector<std::byte> ZipArchive::read_all(std::uint64_t index, std::uint64_t s
     if (got == 0) fail(entry, fmt::format("ends at its byte {} of {}", at, size));
     at += static_cast<std::size_t>(got);
   }
-  // The checksum is compared when the end is met.
+  // libzip compares the checksum when the end is reached.
   std::byte beyond;
   const zip_int64_t got = zip_fread(file.get(), &beyond, 1);
   if (got < 0) fail(entry, zip_file_strerror(file.get()));
@@ -125,6 +125,12 @@ std::vector<std::byte> ZipArchive::read(std::string_view entry) {
 }
 
 #endif
+
+std::string ZipArchive::read_text(std::string_view entry) {
+  if (!holds(entry)) return "";
+  const std::vector<std::byte> bytes = read(entry);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
 
 bool ZipArchive::holds(std::string_view entry) const {
   return std::ranges::find(names_, entry) != names_.end();

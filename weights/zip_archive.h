@@ -13,8 +13,8 @@ struct zip;
 
 namespace dfengine::weights {
 
-// Entries are stored or deflated; everything read from one archive together is limited to what its
-// own size justifies, so a small file cannot fill the memory.
+// Entries are stored or deflated. Everything that is read from one archive together is limited to
+// what its own size justifies, so that a small file cannot fill the memory.
 class ZipArchive {
  public:
   // `file` must outlive the archive. Throws ModelFileError with file and cause: for a damaged or
@@ -24,9 +24,12 @@ class ZipArchive {
   // In the order of the archive; entry i has names()[i].
   const std::vector<std::string>& names() const { return names_; }
   bool holds(std::string_view entry) const;
-  // The content of an entry, its checksum verified. Throws ModelFileError naming file and entry: no
-  // such entry, encrypted, another compression, damaged, too large.
+  // The content of an entry; its checksum is verified. Throws ModelFileError naming file and entry
+  // where there is no such entry, or it is encrypted, compressed in another way, damaged or too
+  // large.
   std::vector<std::byte> read(std::string_view entry);
+  // The same as text; empty where there is no such entry.
+  std::string read_text(std::string_view entry);
   // Stands where a path would in messages.
   const std::string& file_name() const { return file_name_; }
 

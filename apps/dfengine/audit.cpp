@@ -10,7 +10,6 @@
 #include "apps/dfengine/common.h"
 #include "apps/dfengine/data_arguments.h"
 #include "kernels/base/atomic_file.h"
-#include "kernels/base/error.h"
 #include "kernels/base/thread_pool.h"
 
 namespace dfengine {
@@ -23,13 +22,10 @@ struct Arguments {
 };
 
 void run_audit(const Arguments& a) {
-  const audit::Audit found =
-      audit::audit(a.data, a.threads > 0 ? a.threads : ThreadPool::available());
+  const audit::Audit found = audit::audit(a.data, ThreadPool::count_for(a.threads));
   fmt::print("{}", audit::to_text(found));
   if (a.output.empty()) return;
-  std::error_code error;
-  std::filesystem::create_directories(a.output, error);
-  if (error) throw Error("cannot make folder " + a.output.string() + ": " + error.message());
+  make_folder(a.output);
   write_text(a.output / "audit.json", audit::to_json(found).dump(2) + "\n");
   write_text(a.output / "audit.html", audit::to_html(found));
 }
@@ -46,9 +42,7 @@ void add_audit(CLI::App& program) {
   add_data_settings(*command, a->data, "--split,--fractions");
   command->add_option("--seed", a->data.seed, "Of --split")->capture_default_str();
   command->add_option("--output", a->output, "Folder for audit.html and audit.json");
-  command->add_option("--threads", a->threads, "CPU threads; 0: all this process may use")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  add_threads(*command, a->threads);
   command->callback([a] { run_audit(*a); });
 }
 

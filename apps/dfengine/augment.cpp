@@ -17,14 +17,11 @@ struct Arguments {
   std::filesystem::path preview;
   std::vector<std::filesystem::path> paths;
   AugmentArguments augment;
-  std::string resize = "bilinear", crop = "none";
   LoaderOptions how;
   Index rows = 8, variants = 7;
 };
 
 void run_augment(Arguments& a) {
-  a.how.resize = parse_resize(a.resize);
-  a.how.crop = parse_crop(a.crop);
   a.how.augment = a.augment.over({.hflip = true});
   std::vector<std::filesystem::path> files = list_pictures(a.paths);
   // Spread over all that were named.
@@ -56,7 +53,7 @@ void add_augment(CLI::App& program) {
       ->check(CLI::Range(Index{8}, Index{1024}))
       ->capture_default_str();
   command->add_option("--seed", a->how.seed, "As train's")->capture_default_str();
-  add_resize(*command, a->resize, a->crop);
+  add_resize(*command, a->how.resize, a->how.crop);
   add_max_pixels(*command, a->how.max_pixels);
   a->augment.add_to(*command);
   command->callback([a] { run_augment(*a); });

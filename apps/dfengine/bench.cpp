@@ -19,7 +19,7 @@ namespace {
 
 struct Arguments {
   DataOptions data;
-  std::string split = "train", resize = "bilinear", crop = "none";
+  std::string split = "train";
   LoaderOptions how;
   AugmentArguments augment;
   DeviceOptions device;
@@ -83,8 +83,6 @@ nlohmann::json bench_layers(const Arguments& a, const BenchTarget& target, doubl
 
 void bench_data(Arguments& a, const BenchTarget& target, nlohmann::json& report) {
   constexpr double kSecondsPerRound = 2;
-  a.how.resize = parse_resize(a.resize);
-  a.how.crop = parse_crop(a.crop);
   a.how.augment = a.augment.over({});
   a.how.on_bad = a.data.on_bad;
   a.how.threads = target.pool.size();
@@ -157,7 +155,7 @@ void add_bench(CLI::App& program) {
   command->add_option("--img-size", a->how.size, "Side in pixels: a multiple of 32, 96 to 320")
       ->capture_default_str();
   a->device.add_to(*command);
-  add_resize(*command, a->resize, a->crop);
+  add_resize(*command, a->how.resize, a->how.crop);
   add_max_pixels(*command, a->how.max_pixels);
   a->augment.add_to(*command);
   command->add_option("--count", a->count, "Pictures in each round of the feed")

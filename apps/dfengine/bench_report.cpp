@@ -55,8 +55,8 @@ std::string layer_columns(double ms, const StepCost& cost, double copy_rate, dou
 std::string feed_text(const FeedRates& r, const LoaderOptions& how) {
   std::string text =
       fmt::format("{} pictures to {}x{} ({}, crop {}); augmentation: {}; {} kernels\n", r.pictures,
-                  how.size, how.size, resize_name(how.resize), crop_name(how.crop),
-                  describe(how.augment), cpu::isa_name(cpu::current_isa()));
+                  how.size, how.size, name_of(how.resize), name_of(how.crop), describe(how.augment),
+                  cpu::isa_name(cpu::current_isa()));
   const auto line = [&](const char* what, double rate) {
     if (rate > 0) text += fmt::format("  {:34} {:10.0f}\n", what, rate);
   };
@@ -105,17 +105,17 @@ std::string layers_text(const LayerTable& table, double copy_rate) {
       "{:4} {:8} {:22} {:26} {:>18} {:>10} {:>7} {:>9} {:>8} {:>8} {:>10}\n",
       name_of(table.work), table.batch, mib(table.arena_bytes), mib(table.prepared_bytes), "step",
       "pass", "layer", "kind", "output", "us", "share", "MB", "GB/s", "of copy", "GFLOP/s");
-  const double all = table.total_ms();
+  const double total_ms = table.total_ms();
   for (std::size_t i = 0; i < table.steps.size(); ++i) {
     const LayerTiming& s = table.steps[i];
     text += fmt::format("{:4} {:8} {:22} {:26} {:>18} ", i,
                         s.pass == StepKind::Forward ? "forward" : "backward", s.layer, s.kind,
                         to_string(s.output)) +
-            layer_columns(s.ms, s.cost, copy_rate, all) +
+            layer_columns(s.ms, s.cost, copy_rate, total_ms) +
             (s.kernels.empty() ? "\n" : "  " + s.kernels + "\n");
   }
   return text + fmt::format("{:82} ", "sum, without the optimiser") +
-         layer_columns(all, table.total_cost(), copy_rate, all) + "\n";
+         layer_columns(total_ms, table.total_cost(), copy_rate, total_ms) + "\n";
 }
 
 nlohmann::json to_json(const FeedRates& r) {

@@ -11,7 +11,7 @@
 
 namespace dfengine {
 
-// All texts end with a line break. copy_rate: GB/s, as engine/bench/timing.h measures it.
+// All texts end with a line break. copy_rate is in GB/s, as engine/bench/timing.h measures it.
 std::string feed_text(const FeedRates& rates, const LoaderOptions& how);
 std::string files_text(const FilesTiming& timing);
 std::string network_header(bool device);

@@ -6,6 +6,7 @@
 
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/tables.h"
+#include "engine/data/digest.h"
 #include "engine/tables/metadata/cascade.h"
 #include "engine/tables/metadata/comparison.h"
 #include "engine/tables/metadata/training_pictures.h"
@@ -69,11 +70,11 @@ void test_cascade(const Arguments& a, Model& model, const Cascade& cascade) {
   report.metadata_seconds = metadata_seconds / rows;
   report.image_seconds = looking.seconds() / rows;
   print_report(report);
-  const auto all = cascade_probabilities(cascade, prob, around_half(image, detector.threshold()));
+  const auto both = cascade_probabilities(cascade, prob, around_half(image, detector.threshold()));
   fmt::print("{}", comparison_text({compare("metadata", prob, test.label, 0.5),
                                     compare(detector.hybrid ? "image and metadata" : "image", image,
                                             test.label, detector.threshold()),
-                                    compare("cascade", all, test.label, 0.5)}));
+                                    compare("cascade", both, test.label, 0.5)}));
 }
 
 void run_cascade(const Arguments& a) {

@@ -1,4 +1,5 @@
-// The subcommands: each add_* registers one, whose callback runs it. Errors leave as exceptions.
+// The subcommands. Each add_* registers one, and parsing the command line runs it. Errors leave as
+// exceptions.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -24,7 +25,7 @@ void add_pack(CLI::App& program);
 void add_augment(CLI::App& program);
 void add_bench(CLI::App& program);
 
-// Exit codes of the program.
+// The exit codes of the program.
 enum class ExitCode : int {
   Done = 0,
   Failed = 1,

@@ -9,6 +9,8 @@
 #include <cstdio>
 #include <fstream>
 
+#include "apps/dfengine/choice.h"
+#include "apps/dfengine/commands.h"
 #include "engine/data/sets/dataset.h"
 #include "kernels/base/error.h"
 #include "kernels/base/thread_pool.h"
@@ -17,31 +19,23 @@
 namespace dfengine {
 
 std::vector<CLI::Option*> DeviceOptions::add_to(CLI::App& command) {
-  std::vector<CLI::Option*> all;
-  all.push_back(
-      command
-          .add_option(
-              "--device", device,
-              "cpu, cuda, or auto: the CPU, until the CUDA engine has passed its tests on a GPU")
-          ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
-          ->capture_default_str());
-  all.push_back(command.add_option("--precision", precision, "With cuda: fp16, bf16 or fp32")
-                    ->check(CLI::IsMember({"fp16", "bf16", "fp32"}))
-                    ->capture_default_str());
-  all.push_back(command.add_flag("--no-graph", no_graph,
-                                 "With cuda: launch kernel by kernel instead of as one graph"));
-  all.push_back(command.add_flag(
+  std::vector<CLI::Option*> options;
+  options.push_back(add_choice(
+      command, "--device", device,
+      "cpu, cuda, or auto: the CPU, until the CUDA engine has passed its tests on a GPU"));
+  options.push_back(add_choice(command, "--precision", precision, "With cuda: fp16, bf16 or fp32"));
+  options.push_back(command.add_flag("--no-graph", no_graph,
+                                     "With cuda: launch kernel by kernel instead of as one graph"));
+  options.push_back(command.add_flag(
       "--deterministic", deterministic,
       "With cuda: choose kernels by a rule instead of timing them first, so that every "
       "run gives the same bits"));
-  command.add_option("--threads", threads, "CPU threads; 0: all this process may use")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  return all;
+  add_threads(command, threads);
+  return options;
 }
 
 void DeviceOptions::check() const {
-  if (device != "cuda") return;
+  if (device != DeviceChoice::Cuda) return;
   cuda::device_summary();  // throws where there is none
   fmt::print(
       stderr,
@@ -60,7 +54,7 @@ std::optional<Device> DeviceOptions::open() const {
 }
 
 int DeviceOptions::thread_count() const {
-  return threads > 0 ? threads : ThreadPool::available();
+  return ThreadPool::count_for(threads);
 }
 
 const std::atomic<bool>& catch_ctrl_c() {
@@ -72,15 +66,17 @@ const std::atomic<bool>& catch_ctrl_c() {
   return interrupted;
 }
 
-void add_tta(CLI::App& command, std::string& tta) {
-  command
-      .add_option(
-          "--tta", tta,
-          "Test-time augmentation, the mean logit of: flip, the picture and its mirror "
-          "image; crops, the four corners and the middle of a picture 256/224 as large, and "
-          "their mirror images")
-      ->check(CLI::IsMember({"none", "flip", "crops"}))
+void add_threads(CLI::App& command, int& threads, const std::string& of_what) {
+  command.add_option("--threads", threads, of_what + "; 0: all this process may use")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+}
+
+void add_tta(CLI::App& command, Views& views) {
+  add_choice(command, "--tta", views,
+             "Test-time augmentation, the mean logit of: flip, the picture and its mirror image; "
+             "crops, the four corners and the middle of a picture 256/224 as large, and their "
+             "mirror images");
 }
 
 void add_threshold(CLI::App& command, std::optional<double>& threshold) {
@@ -92,20 +88,20 @@ void add_threshold(CLI::App& command, std::optional<double>& threshold) {
 
 std::vector<std::filesystem::path> list_pictures(
     const std::vector<std::filesystem::path>& paths) try {
-  std::vector<std::filesystem::path> all;
+  std::vector<std::filesystem::path> pictures;
   for (const std::filesystem::path& path : paths) {
     std::error_code unreadable;
     if (!std::filesystem::is_directory(path, unreadable)) {
-      all.push_back(path);
+      pictures.push_back(path);
       continue;
     }
-    const auto begin = static_cast<std::ptrdiff_t>(all.size());
+    const auto begin = static_cast<std::ptrdiff_t>(pictures.size());
     for (const auto& entry : std::filesystem::recursive_directory_iterator(path))
-      if (entry.is_regular_file() && is_picture(entry.path())) all.push_back(entry.path());
-    std::sort(all.begin() + begin, all.end());
+      if (entry.is_regular_file() && is_picture(entry.path())) pictures.push_back(entry.path());
+    std::sort(pictures.begin() + begin, pictures.end());
   }
-  if (all.empty()) throw DataError("no pictures (jpg, jpeg, png, bmp) in the paths given");
-  return all;
+  if (pictures.empty()) throw DataError("no pictures (jpg, jpeg, png, bmp) in the paths given");
+  return pictures;
 } catch (const std::filesystem::filesystem_error& e) {
   throw DataError("cannot list " + e.path1().string() + ": " + e.code().message());
 }
@@ -133,6 +129,14 @@ std::vector<BadPicture> for_each_batch(
     }
   }
   return bad;
+}
+
+void end_if_unreadable(const std::vector<std::string>& errors, std::size_t total,
+                       const char* what) {
+  std::fflush(stdout);
+  for (const std::string& error : errors) fmt::print(stderr, "dfengine: {}\n", error);
+  if (!errors.empty())
+    throw Exit{ExitCode::BadData, fmt::format("{} of {} {}", errors.size(), total, what)};
 }
 
 ProgressLine::ProgressLine(bool wanted) : on_terminal_(wanted && isatty(STDERR_FILENO) == 1) {}

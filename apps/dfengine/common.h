@@ -1,4 +1,4 @@
-// What several commands share: device choice, threads, lists of pictures, progress.
+// What several commands share: the choice of a device, threads, lists of pictures, progress.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -10,44 +10,58 @@
 #include <vector>
 
 #include "engine/data/pictures/prepare.h"
-#include "engine/runtime/device.h"
+#include "engine/runtime/device_names.h"
 
 namespace dfengine {
 
+// auto is the CPU until the CUDA engine has passed its tests on a GPU.
+enum class DeviceChoice { Auto, Cpu, Cuda };
+template <>
+inline constexpr auto enum_names<DeviceChoice> = names_for<DeviceChoice>(
+    "device",
+    {{"auto", DeviceChoice::Auto}, {"cpu", DeviceChoice::Cpu}, {"cuda", DeviceChoice::Cuda}});
+
 // Where to compute.
 struct DeviceOptions {
-  std::string device = "auto";  // auto, cpu, cuda
-  std::string precision = "fp16";
+  DeviceChoice device = DeviceChoice::Auto;
+  Precision precision = Precision::Fp16;
   bool no_graph = false;
   bool deterministic = false;
   int threads = 0;
 
-  // Returns those that the result depends on: all but --threads.
+  // Returns the options on which the result depends, which are all but --threads.
   std::vector<CLI::Option*> add_to(CLI::App& command);
   // Throws DeviceError where `device` cannot be had.
   void check() const;
-  // The same for commands that compute on the CPU alone.
+  // Throws DeviceError for a device other than the CPU, for commands that know no other.
   void check_cpu() const;
   int thread_count() const;
-  DeviceKind kind() const { return device == "cuda" ? DeviceKind::Cuda : DeviceKind::Cpu; }
-  DeviceConfig config() const { return {parse_precision(precision), !no_graph, deterministic}; }
-  // The CUDA device where one is asked for.
+  DeviceKind kind() const {
+    return device == DeviceChoice::Cuda ? DeviceKind::Cuda : DeviceKind::Cpu;
+  }
+  DeviceConfig config() const {
+    return {.precision = precision, .graphs = !no_graph, .deterministic = deterministic};
+  }
+  // Opens the CUDA device where one is asked for.
   std::optional<Device> open() const;
 };
 
-// Files as given; of folders, the pictures inside at any depth, sorted. A path that does not exist
-// stays in the list, so that reading it reports it. DataError when nothing is left or a folder
-// cannot be listed.
+// Lists files as they are given and, of folders, the pictures inside at any depth, sorted. A path
+// that does not exist stays in the list, so that reading it reports it. Throws DataError when the
+// list is empty or a folder cannot be listed.
 std::vector<std::filesystem::path> list_pictures(const std::vector<std::filesystem::path>& paths);
 
-// From now on the first Ctrl-C sets the flag; a second one ends the program at once, for which
-// last.ckpt on disk is whole at any moment.
+// From now on the first Ctrl-C sets the flag, and a second one ends the program at once. Files on
+// disk are whole at any moment, so that this does no harm.
 const std::atomic<bool>& catch_ctrl_c();
 
-// --tta, as a name for parse_views.
-void add_tta(CLI::App& command, std::string& tta);
+// --threads, of which 0 stands for all (ThreadPool::count_for). `of_what` begins its help.
+void add_threads(CLI::App& command, int& threads, const std::string& of_what = "CPU threads");
 
-// --threshold: what is called fake instead of the model's own.
+// --tta.
+void add_tta(CLI::App& command, Views& views);
+
+// --threshold, which takes the place of the model's own.
 void add_threshold(CLI::App& command, std::optional<double>& threshold);
 
 // A picture that could not be used.
@@ -64,7 +78,12 @@ std::vector<BadPicture> for_each_batch(
         use,
     Views views = Views::One);
 
-// A line that is drawn over itself on a terminal; does nothing elsewhere.
+// Prints each error. If there is one, the command then ends with the exit code for bad data, with a
+// message such as "2 of 9 pictures could not be read".
+void end_if_unreadable(const std::vector<std::string>& errors, std::size_t total,
+                       const char* what = "pictures could not be read");
+
+// A line that is drawn over itself on a terminal. It does nothing elsewhere.
 class ProgressLine {
  public:
   explicit ProgressLine(bool wanted);
@@ -78,15 +97,15 @@ class ProgressLine {
   bool shown_ = false;
 };
 
-// "[=====>    ]" for a share from 0 to 1.
+// Text such as "[=====     ]" for a share from 0 to 1.
 std::string bar(double share);
-// "1:23:45" or "2:05".
+// Text such as "1:23:45" or "2:05".
 std::string clock_text(double seconds);
 
 // Throws ModelFileError naming the model's file unless the probability is a number.
 void require_number(const std::filesystem::path& model, double prob);
 
-// The command line of this process as a shell would take it again; "" where the system does not
+// The command line of this process as a shell would take it again, or "" where the system does not
 // say.
 std::string command_line();
 

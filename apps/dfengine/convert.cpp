@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "apps/dfengine/choice.h"
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "engine/model/model.h"
@@ -16,9 +17,12 @@
 namespace dfengine {
 namespace {
 
+constexpr auto kPixels = names_for<OnnxPixels>(
+    "normalize", {{"inside", OnnxPixels::Raw}, {"outside", OnnxPixels::Normalized}});
+
 struct Arguments {
   std::filesystem::path in, out;
-  std::string normalize = "inside";
+  OnnxPixels pixels = OnnxPixels::Raw;
   bool unfold_bn = false;
   std::vector<std::filesystem::path> calibrate;
   int threads = 0;
@@ -28,10 +32,10 @@ struct Arguments {
 constexpr std::size_t kMostCalibration = 1024;
 
 // At most that many of the list, evenly spaced: all folders have their share.
-std::vector<std::filesystem::path> sample(const std::vector<std::filesystem::path>& all) {
-  const std::size_t count = std::min(all.size(), kMostCalibration);
+std::vector<std::filesystem::path> sample(const std::vector<std::filesystem::path>& pictures) {
+  const std::size_t count = std::min(pictures.size(), kMostCalibration);
   std::vector<std::filesystem::path> some;
-  for (std::size_t i = 0; i < count; ++i) some.push_back(all[i * all.size() / count]);
+  for (std::size_t i = 0; i < count; ++i) some.push_back(pictures[i * pictures.size() / count]);
   return some;
 }
 
@@ -40,7 +44,7 @@ void unfold(Model& model, const Arguments& a) {
     throw ModelFileError(a.in.string() +
                          ": its batch norms are not folded, so --unfold-bn has nothing to do");
   }
-  ThreadPool pool(a.threads > 0 ? a.threads : ThreadPool::available());
+  ThreadPool pool(ThreadPool::count_for(a.threads));
   BatchNormUnfolder unfolder(model, pool);
   const auto pictures = sample(list_pictures(a.calibrate));
   const auto bad =
@@ -70,7 +74,7 @@ void run_convert(const Arguments& a, bool normalize_given) {
   }
   if (a.unfold_bn) unfold(model, a);
   if (onnx) {
-    save_onnx(a.out, model, a.normalize == "inside" ? OnnxPixels::Raw : OnnxPixels::Normalized);
+    save_onnx(a.out, model, a.pixels);
   } else {
     save_model(a.out, model);
   }
@@ -93,13 +97,9 @@ void add_convert(CLI::App& program) {
       ->required();
   command->add_option("OUT", a->out, "File to write: .safetensors or .onnx")->required();
   CLI::Option* normalize =
-      command
-          ->add_option(
-              "--normalize", a->normalize,
-              "Of .onnx. inside: takes pixels 0 to 255; outside: takes what the metadata's "
-              "mean and std make of pixel / 255")
-          ->check(CLI::IsMember({"inside", "outside"}))
-          ->capture_default_str();
+      add_choice(*command, "--normalize", a->pixels, kPixels,
+                 "Of .onnx. inside: takes pixels 0 to 255; outside: takes what the metadata's "
+                 "mean and std make of pixel / 255");
   CLI::Option* unfold_flag = command->add_flag(
       "--unfold-bn", a->unfold_bn,
       "Of weights whose batch norms are folded (ONNX): estimate their statistics on --calibrate's "
@@ -111,9 +111,7 @@ void add_convert(CLI::App& program) {
                        "those the model will see; of more than 1024 an even selection is used")
           ->needs(unfold_flag);
   unfold_flag->needs(calibrate);
-  command->add_option("--threads", a->threads, "Of --unfold-bn; 0: all this process may use")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  add_threads(*command, a->threads, "CPU threads of --unfold-bn");
   command->callback([a, normalize] { run_convert(*a, normalize->count() > 0); });
 }
 

@@ -1,5 +1,7 @@
 #include "apps/dfengine/data_arguments.h"
 
+#include "apps/dfengine/choice.h"
+
 namespace dfengine {
 
 void add_data_places(CLI::App& command, DataOptions& o) {
@@ -29,8 +31,8 @@ std::vector<CLI::Option*> add_data_settings(CLI::App& command, DataOptions& o,
           ->delimiter(','),
       command.add_option("--group-column", o.group_column,
                          "Column of the table: rows with one value stay in one split"),
-      command.add_option_function<std::string>(
-          "--on-bad", [&o](const std::string& name) { o.on_bad = parse_on_bad(name); },
+      add_choice(
+          command, "--on-bad", o.on_bad,
           "Pictures that cannot be read: skip (the default: left out and listed, and eval ends "
           "with "
           "exit code 3) or fail")};

@@ -1,4 +1,4 @@
-// The options by which every command is told its labelled pictures.
+// The options that tell a command where its labelled pictures are.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -8,11 +8,11 @@
 
 namespace dfengine {
 
-// --data, --csv, --valid-csv, --test-csv.
+// Adds --data, --csv, --valid-csv and --test-csv.
 void add_data_places(CLI::App& command, DataOptions& options);
 
-// --classes, --label-positive, --group-column, --on-bad, and the fractions of train, valid and test
-// under the name given. The seed is the command's own option.
+// Adds --classes, --label-positive, --group-column, --on-bad, and the fractions of train, valid and
+// test under the given name. The seed is the command's own option.
 std::vector<CLI::Option*> add_data_settings(CLI::App& command, DataOptions& options,
                                             const char* fractions_name);
 

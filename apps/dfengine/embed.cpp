@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "apps/dfengine/choice.h"
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "apps/dfengine/picture_arguments.h"
@@ -14,10 +15,15 @@
 namespace dfengine {
 namespace {
 
+constexpr auto kLayers = names_for<Predictor::Output>(
+    "layer", {{"pooled", Predictor::Output::Pooled}, {"logits", Predictor::Output::Logits}});
+
 struct Arguments {
   std::filesystem::path model, output;
   std::vector<std::filesystem::path> paths;
-  std::string layer = "pooled", resize, crop;
+  Predictor::Output layer = Predictor::Output::Pooled;
+  std::optional<ResizeRule> resize;
+  std::optional<Crop> crop;
   Index max_pixels = kMaxImagePixels;
   DeviceOptions device;
 };
@@ -28,13 +34,11 @@ void run_embed(const Arguments& a) {
   const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
   ThreadPool pool(a.device.thread_count());
   const std::optional<Device> device = a.device.open();
-  Predictor predictor(model, pool,
-                      a.layer == "pooled" ? Predictor::Output::Pooled : Predictor::Output::Logits,
-                      device ? &*device : nullptr);
+  Predictor predictor(model, pool, a.layer, device ? &*device : nullptr);
   const auto width = static_cast<std::size_t>(predictor.width());
   Preparation how = model.preparation(a.max_pixels);
-  if (!a.crop.empty()) how.crop = parse_crop(a.crop);
-  if (!a.resize.empty()) how.resize = parse_resize(a.resize);
+  how.crop = a.crop.value_or(how.crop);
+  how.resize = a.resize.value_or(how.resize);
   std::vector<float> rows;
   std::string names;
   const auto bad = for_each_batch(
@@ -48,14 +52,16 @@ void run_embed(const Arguments& a) {
   if (!bad.empty()) throw DataError(bad.front().reason);
   weights::TensorFile file;
   file.tensors.push_back(weights::make_tensor(
-      a.layer, {static_cast<std::int64_t>(rows.size() / width), static_cast<std::int64_t>(width)},
+      kLayers.name_of(a.layer),
+      {static_cast<std::int64_t>(rows.size() / width), static_cast<std::int64_t>(width)},
       std::span<const float>(rows)));
   file.metadata = {{"files", names},
                    {"model", readable(a.model.filename().string())},
-                   {"crop", crop_name(how.crop)},
-                   {"resize", resize_name(how.resize)}};
+                   {"crop", name_of(how.crop)},
+                   {"resize", name_of(how.resize)}};
   weights::write_safetensors(a.output, file);
-  fmt::print("{}: {} [{}, {}]\n", a.output.string(), a.layer, rows.size() / width, width);
+  fmt::print("{}: {} [{}, {}]\n", a.output.string(), kLayers.name_of(a.layer), rows.size() / width,
+             width);
 }
 
 }  // namespace
@@ -65,9 +71,7 @@ void add_embed(CLI::App& program) {
   CLI::App* command =
       program.add_subcommand("embed", "Features of pictures: one row each, in the order given");
   command->add_option("--model", a->model, "Model or weights file, or imagenet")->required();
-  command->add_option("--layer", a->layer, "pooled or logits")
-      ->check(CLI::IsMember({"pooled", "logits"}))
-      ->capture_default_str();
+  add_choice(*command, "--layer", a->layer, kLayers, "pooled or logits");
   add_resize(*command, a->resize, a->crop);
   add_max_pixels(*command, a->max_pixels);
   command->add_option("--output", a->output, "Safetensors file to write")->required();

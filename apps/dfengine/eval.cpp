@@ -17,7 +17,6 @@
 #include "engine/report/robustness_table.h"
 #include "engine/train/run_files.h"
 #include "kernels/base/atomic_file.h"
-#include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {
@@ -25,7 +24,8 @@ namespace {
 struct Arguments {
   std::filesystem::path model, output;
   DataOptions data;
-  std::string split = "test", tta = "none";
+  std::string split = "test";
+  Views views = Views::One;
   std::optional<double> threshold;
   Index max_pixels = kMaxImagePixels;
   DeviceOptions device;
@@ -55,7 +55,7 @@ nlohmann::json to_json(const Result& r, const Model& model, const Arguments& a) 
   j["at_half"] = to_json(r.half, r.classes);
   j["temperature"] = model.temperature;
   j["positive_class"] = model.positive_class;
-  j["tta"] = a.tta;
+  j["tta"] = name_of(a.views);
   j["split"] = a.split;
   j["model"] = a.model.string();
   j["data"] = to_json(a.data);
@@ -73,27 +73,24 @@ void print(const Result& r, const Model& model) {
 
 void write_files(const Arguments& a, const nlohmann::json& metrics, const Dataset& dataset,
                  const Predictions& p, const Model& model) {
-  std::error_code error;
-  std::filesystem::create_directories(a.output, error);
-  if (error) throw Error("cannot make folder " + a.output.string() + ": " + error.message());
+  make_folder(a.output);
   // A path need not be UTF-8: bytes that are not become U+FFFD.
   write_text(a.output / "metrics.json",
              metrics.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   std::string csv = "path,label,prob_fake\n";
   for (std::size_t i = 0; i < p.prob.size(); ++i)
     csv += fmt::format("{},{},{}\n", csv_field(dataset.samples[p.index[i]].relative),
-                       model.classes[static_cast<std::size_t>(p.label[i])], p.prob[i]);
+                       model.classes[at(p.label[i])], p.prob[i]);
   write_text(a.output / "predictions.csv", csv);
 }
 
 // The figures stand; the exit code says that pictures are missing from them.
-void report_bad_files(const Arguments& a, const BadFiles& bad_files, Index total) {
+void report_bad_files(const Arguments& a, const BadFiles& bad_files, std::size_t total) {
   if (bad_files.list().empty()) return;
   if (!a.output.empty()) write_text(a.output / kBadFiles, bad_files.csv());
-  for (const BadFile& bad : bad_files.list())
-    fmt::print(stderr, "dfengine: {}: {}\n", bad.relative, bad.reason);
-  throw Exit{ExitCode::BadData,
-             fmt::format("{} of {} pictures could not be read", bad_files.list().size(), total)};
+  std::vector<std::string> errors;
+  for (const BadFile& bad : bad_files.list()) errors.push_back(bad.relative + ": " + bad.reason);
+  end_if_unreadable(errors, total);
 }
 
 void run_eval(const Arguments& a) {
@@ -105,12 +102,8 @@ void run_eval(const Arguments& a) {
   ThreadPool pool(a.device.thread_count());
   const std::optional<Device> device = a.device.open();
   Predictor predictor(model, pool, Predictor::Output::Logits, device ? &*device : nullptr);
-  LoaderOptions options;
-  static_cast<Preparation&>(options) = model.preparation(a.max_pixels);
-  options.threads = pool.size();
-  options.on_bad = a.data.on_bad;
-  options.cache_bytes = 0;
-  options.views = parse_views(a.tta);
+  LoaderOptions options = one_pass(model.preparation(a.max_pixels), pool.size(), a.data.on_bad);
+  options.views = a.views;
   Loader loader(dataset, options);
   ProgressLine line(!a.no_progress);
   const auto total = static_cast<Index>(dataset.samples.size());
@@ -143,7 +136,7 @@ void run_eval(const Arguments& a) {
     report::write_evaluation_report(a.output, {model, pool, dataset, p, result.at.intervals,
                                                a.model.string(), command_line(), tables});
   }
-  report_bad_files(a, bad_files, total);
+  report_bad_files(a, bad_files, dataset.samples.size());
 }
 
 }  // namespace
@@ -160,7 +153,7 @@ void add_eval(CLI::App& program) {
       ->add_option("--split", a->split,
                    "train, valid, test, another folder of --data, or all of a set without splits")
       ->capture_default_str();
-  add_tta(*command, a->tta);
+  add_tta(*command, a->views);
   command->add_flag(
       "--perturb", a->perturb,
       "Also under JPEG compression, blur, rescaling, noise and brightness, of several "

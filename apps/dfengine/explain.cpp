@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "apps/dfengine/choice.h"
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "engine/data/pictures/png_encode.h"
@@ -10,15 +11,19 @@
 #include "engine/evaluate/grad_cam.h"
 #include "engine/evaluate/metrics/calibration.h"
 #include "kernels/base/atomic_file.h"
-#include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {
 
+// Whose evidence is drawn: of the class that the model calls, or of one class.
+enum class Question { Called, Fake, Real };
+constexpr auto kQuestions = names_for<Question>(
+    "class", {{"called", Question::Called}, {"fake", Question::Fake}, {"real", Question::Real}});
+
 struct Arguments {
   std::filesystem::path model, output;
   std::vector<std::filesystem::path> paths;
-  std::string evidence = "called";
+  Question evidence = Question::Called;
   DeviceOptions device;
 };
 
@@ -27,9 +32,7 @@ void run_explain(const Arguments& a) {
   Model model = load_detector(a.model);
   const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
   const std::vector<std::filesystem::path> files = overlay_files(a.output, paths);
-  std::error_code error;
-  std::filesystem::create_directories(a.output, error);
-  if (error) throw Error("cannot make folder " + a.output.string() + ": " + error.message());
+  make_folder(a.output);
   ThreadPool pool(a.device.thread_count());
   const GradCam cam(model, pool);
   const Index size = model.config.input_size;
@@ -41,7 +44,8 @@ void run_explain(const Arguments& a) {
           const std::uint8_t* picture = pixels + static_cast<Index>(k) * size * size * 3;
           const double prob = model.probability(cam.run(picture));
           require_number(a.model, prob);
-          const bool fake = a.evidence == "called" ? prob >= model.threshold : a.evidence == "fake";
+          const bool fake = a.evidence == Question::Called ? prob >= model.threshold
+                                                           : a.evidence == Question::Fake;
           const EvidenceMap map = cam.map(fake ? Evidence::Fake : Evidence::Real);
           const std::filesystem::path& file = files[which[k]];
           write_file_atomic(file, encode_png(overlay(ImageView(picture, size, size), map)));
@@ -49,11 +53,9 @@ void run_explain(const Arguments& a) {
                      paths[which[k]].string());
         }
       });
-  std::fflush(stdout);
-  for (const BadPicture& b : bad) fmt::print(stderr, "dfengine: {}\n", b.reason);
-  if (!bad.empty())
-    throw Exit{ExitCode::BadData,
-               fmt::format("{} of {} pictures could not be read", bad.size(), paths.size())};
+  std::vector<std::string> errors;
+  for (const BadPicture& b : bad) errors.push_back(b.reason);
+  end_if_unreadable(errors, paths.size());
 }
 
 }  // namespace
@@ -64,11 +66,8 @@ void add_explain(CLI::App& program) {
       "explain", "Heat maps of the evidence in each picture (Grad-CAM), red where it is strongest");
   command->add_option("--model", a->model, "Model file, as train writes it")->required();
   command->add_option("--output", a->output, "Folder for the overlays, PNG")->required();
-  command
-      ->add_option("--class", a->evidence,
-                   "Evidence for which class: called (what the model says), fake or real")
-      ->check(CLI::IsMember({"called", "fake", "real"}))
-      ->capture_default_str();
+  add_choice(*command, "--class", a->evidence, kQuestions,
+             "Evidence for which class: called (what the model says), fake or real");
   command->add_option("PATH", a->paths, "Pictures, or folders of them")->required();
   a->device.add_to(*command);
   command->callback([a] { run_explain(*a); });

@@ -10,7 +10,6 @@
 #include "engine/tables/metadata/hybrid.h"
 #include "engine/tables/metadata/training_pictures.h"
 #include "kernels/base/atomic_file.h"
-#include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {
@@ -90,14 +89,12 @@ void run_train(const TrainArguments& a) {
   std::vector<ComparisonRow> rows;
   add_rows(t, model, columns, "", rows);
   if (a.keep_leaks) {
-    const auto all = choose_columns(verdicts, a.tables.exclude, true);
-    add_rows(t, fit(all), all, ", leaks kept", rows);
+    const auto with_leaks = choose_columns(verdicts, a.tables.exclude, true);
+    add_rows(t, fit(with_leaks), with_leaks, ", leaks kept", rows);
   }
   fmt::print("{} rows to fit, {} to test; positive class: fake\n{}", t.train.label.size(),
              t.test.label.size(), comparison_text(rows));
-  std::error_code error;
-  std::filesystem::create_directories(a.output, error);
-  if (error) throw Error("cannot make folder " + a.output.string() + ": " + error.message());
+  make_folder(a.output);
   save_metadata_model(a.output / "metadata.json", model);
   write_text(a.output / "comparison.csv", comparison_csv(rows));
 }

@@ -3,32 +3,23 @@
 
 #include <fmt/format.h>
 
-#include <atomic>
-#include <csignal>
 #include <memory>
 
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "apps/dfengine/data_arguments.h"
 #include "apps/dfengine/picture_arguments.h"
+#include "engine/data/digest.h"
 #include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {
-
-std::atomic<bool> interrupted{false};
-
-void on_interrupt(int) {
-  interrupted = true;
-  std::signal(SIGINT, SIG_DFL);
-}
 
 struct Arguments {
   DataOptions data;
   std::vector<std::filesystem::path> places;  // [DATA] OUT
   std::filesystem::path output;
   Preparation how;
-  std::string resize = "bilinear", crop = "none";
   int threads = 0;
   bool no_progress = false;
 };
@@ -48,8 +39,6 @@ void run_pack(Arguments& a) {
   if (a.places.size() == 2) a.data.data = a.places.front();
   if (!is_pack(a.output))
     throw UsageError(fmt::format("the output's name ends in {}", kPackExtension));
-  a.how.resize = parse_resize(a.resize);
-  a.how.crop = parse_crop(a.crop);
   const DataSource source = open_data(a.data, {});
   fmt::print("{}\n", source.describe());
   if (is_done(a, source.splits)) {
@@ -59,15 +48,14 @@ void run_pack(Arguments& a) {
   fmt::print("{}: {} MiB to write\n", a.output.string(),
              pack_file_bytes(source.splits, a.how) >> 20);
   std::fflush(stdout);
-  ThreadPool pool(a.threads > 0 ? a.threads : ThreadPool::available());
+  ThreadPool pool(ThreadPool::count_for(a.threads));
   ProgressLine line(!a.no_progress);
-  std::signal(SIGINT, on_interrupt);
+  const std::atomic<bool>& interrupted = catch_ctrl_c();
   const PackResult result =
       write_pack(a.output, source.splits, a.how, pool, [&](Index done, Index total) {
         line.show(fmt::format("{} {}/{}", bar(double(done) / double(total)), done, total));
         return !interrupted;
       });
-  std::signal(SIGINT, SIG_DFL);
   line.clear();
   if (!result.finished)
     throw Exit{ExitCode::Interrupted, "interrupted; the same command goes on where it stopped"};
@@ -97,11 +85,9 @@ void add_pack(CLI::App& program) {
   command->add_option("--img-size", a->how.size, "Side in pixels: that of the model")
       ->check(CLI::Range(Index{8}, Index{4096}))
       ->capture_default_str();
-  add_resize(*command, a->resize, a->crop);
+  add_resize(*command, a->how.resize, a->how.crop);
   add_max_pixels(*command, a->how.max_pixels);
-  command->add_option("--threads", a->threads, "0: all this process may use")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  add_threads(*command, a->threads);
   command->add_flag("--no-progress", a->no_progress, "No progress line");
   command->callback([a] { run_pack(*a); });
 }

@@ -11,7 +11,7 @@ namespace {
 
 // "0.5,1" as numbers.
 std::vector<double> numbers(const char* option, const std::string& text) {
-  std::vector<double> all;
+  std::vector<double> values;
   const char* at = text.data();
   const char* end = at + text.size();
   while (true) {
@@ -20,24 +20,24 @@ std::vector<double> numbers(const char* option, const std::string& text) {
     if (error != std::errc() || (next != end && *next != ',')) {
       throw UsageError(fmt::format("{} '{}': numbers separated by commas", option, text));
     }
-    all.push_back(value);
-    if (next == end) return all;
+    values.push_back(value);
+    if (next == end) return values;
     at = next + 1;
   }
 }
 
 Range range(const char* option, const std::string& text) {
-  const std::vector<double> all = numbers(option, text);
-  if (all.size() > 2) throw UsageError(fmt::format("{} '{}': LOW,HIGH", option, text));
-  return {all.front(), all.back()};
+  const std::vector<double> values = numbers(option, text);
+  if (values.size() > 2) throw UsageError(fmt::format("{} '{}': LOW,HIGH", option, text));
+  return {values.front(), values.back()};
 }
 
 // One number stands for brightness, contrast and saturation, as in timm.
 std::array<double, 4> jitter(const std::string& text) {
-  const std::vector<double> all = numbers("--color-jitter", text);
-  if (all.size() == 1) return {all[0], all[0], all[0], 0};
-  if (all.size() == 3) return {all[0], all[1], all[2], 0};
-  if (all.size() == 4) return {all[0], all[1], all[2], all[3]};
+  const std::vector<double> values = numbers("--color-jitter", text);
+  if (values.size() == 1) return {values[0], values[0], values[0], 0};
+  if (values.size() == 3) return {values[0], values[1], values[2], 0};
+  if (values.size() == 4) return {values[0], values[1], values[2], values[3]};
   throw UsageError(fmt::format("--color-jitter '{}': one, three or four numbers", text));
 }
 
@@ -49,18 +49,6 @@ CLI::Option* add_max_pixels(CLI::App& command, Index& max_pixels) {
                   "Pictures of more pixels are bad files: guards memory against false headers")
       ->check(CLI::Range(Index{1}, Index{1} << 30))
       ->capture_default_str();
-}
-
-std::vector<CLI::Option*> add_resize(CLI::App& command, std::string& resize, std::string& crop) {
-  return {
-      command
-          .add_option("--resize", resize,
-                      "bilinear, bicubic (both antialiased) or nearest, as Pillow has them")
-          ->check(CLI::IsMember({"bilinear", "bicubic", "nearest"})),
-      command
-          .add_option("--crop", crop,
-                      "none: resize to the square; center: resize by 256/224 and cut the middle")
-          ->check(CLI::IsMember({"none", "center"}))};
 }
 
 std::vector<CLI::Option*> AugmentArguments::add_to(CLI::App& c) {
@@ -90,9 +78,9 @@ std::vector<CLI::Option*> AugmentArguments::add_to(CLI::App& c) {
   add(c.add_option("--reprob", erase_prob_,
                    "Chance that a rectangle of 2 to 33 % of the area is erased (cutout)"),
       [this](AugmentOptions& o) { o.erase_prob = erase_prob_; });
-  std::vector<CLI::Option*> all;
-  for (const auto& [option, apply] : settings_) all.push_back(option);
-  return all;
+  std::vector<CLI::Option*> options;
+  for (const auto& [option, apply] : settings_) options.push_back(option);
+  return options;
 }
 
 AugmentOptions AugmentArguments::over(AugmentOptions options) const {

@@ -8,21 +8,29 @@
 #include <utility>
 #include <vector>
 
+#include "apps/dfengine/choice.h"
 #include "engine/data/augment/augment.h"
 #include "engine/data/pictures/prepare.h"
 
 namespace dfengine {
 
-// --max-pixels.
+// Adds --max-pixels.
 CLI::Option* add_max_pixels(CLI::App& command, Index& max_pixels);
-// --resize and --crop, as names.
-std::vector<CLI::Option*> add_resize(CLI::App& command, std::string& resize, std::string& crop);
+// --resize and --crop; `ResizeRule` and `Crop`, or std::optional of these.
+template <class Resize, class Cut>
+std::vector<CLI::Option*> add_resize(CLI::App& command, Resize& resize, Cut& crop) {
+  return {add_choice(command, "--resize", resize,
+                     "bilinear, bicubic (both antialiased) or nearest, as Pillow has them"),
+          add_choice(command, "--crop", crop,
+                     "none: resize to the square; center: resize by 256/224 and cut the middle")};
+}
 
-// The options of augmentation: only what was named changes what a recipe says.
+// The options of augmentation. Only those that the user gives change what a recipe says.
 class AugmentArguments {
  public:
   std::vector<CLI::Option*> add_to(CLI::App& command);
-  // Throws UsageError for text that is not what an option wants.
+  // The recipe with the user's changes. Throws UsageError for text that is not what an option
+  // wants.
   AugmentOptions over(AugmentOptions recipe) const;
 
  private:

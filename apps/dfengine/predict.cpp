@@ -2,16 +2,16 @@
 #include <fmt/format.h>
 
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 
+#include "apps/dfengine/answers.h"
+#include "apps/dfengine/choice.h"
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/common.h"
 #include "apps/dfengine/picture_arguments.h"
-#include "apps/dfengine/predict_table.h"
-#include "engine/data/sets/csv.h"
 #include "engine/evaluate/evaluate.h"
-#include "kernels/base/error.h"
+#include "engine/tables/metadata/property_columns.h"
+#include "engine/tables/metadata/table_scores.h"
 
 namespace dfengine {
 namespace {
@@ -20,84 +20,63 @@ struct Arguments {
   std::filesystem::path model;
   std::vector<std::filesystem::path> paths;
   std::filesystem::path csv, data;
-  std::string format = "table", tta = "none";
+  AnswerFormat format = AnswerFormat::Table;
+  Views views = Views::One;
   std::optional<double> threshold;
   Index max_pixels = kMaxImagePixels;
   DeviceOptions device;
 };
 
-struct Result {
-  std::filesystem::path path;
-  std::optional<double> prob;  // none: unreadable
-  std::string error;
-};
-
-std::vector<Result> predict(const Arguments& a, Model& model) {
+std::vector<Answer> predict(const Arguments& a, Model& model) {
   const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
   ThreadPool pool(a.device.thread_count());
   const std::optional<Device> device = a.device.open();
   Predictor predictor(model, pool, Predictor::Output::Logits, device ? &*device : nullptr);
-  std::vector<Result> results(paths.size());
-  for (std::size_t i = 0; i < paths.size(); ++i) results[i].path = paths[i];
-  const Views views = parse_views(a.tta);
+  std::vector<Answer> answers;
+  for (const std::filesystem::path& path : paths) answers.push_back({path.string()});
   std::vector<float> logits;
   const auto bad = for_each_batch(
       paths, model.preparation(a.max_pixels),
       [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
         logits.resize(which.size());
-        run_views(predictor, pixels, static_cast<Index>(which.size()), view_count(views),
+        run_views(predictor, pixels, static_cast<Index>(which.size()), view_count(a.views),
                   logits.data());
         for (std::size_t k = 0; k < which.size(); ++k) {
-          results[which[k]].prob = model.probability(logits[k]);
-          require_number(a.model, *results[which[k]].prob);
+          const double prob = model.probability(logits[k]);
+          require_number(a.model, prob);
+          answers[which[k]].prob = prob;
+          answers[which[k]].verdict = model.classes[prob >= model.threshold ? 1 : 0];
         }
       },
-      views);
+      a.views);
   for (const BadPicture& b : bad)
-    for (Result& r : results)
-      if (r.path == b.path) r.error = b.reason;
-  return results;
+    for (Answer& answer : answers)
+      if (answer.path == b.path) answer.error = b.reason;
+  return answers;
 }
 
-std::string verdict(const Model& model, double prob) {
-  return model.classes[prob >= model.threshold ? 1 : 0];
-}
-
-void print_table(const std::vector<Result>& results, const Model& model) {
-  fmt::print("prob_fake  verdict  path (threshold {:g})\n", model.threshold);
-  for (const Result& r : results)
-    if (r.prob)
-      fmt::print("{:9.4f}  {:7}  {}\n", *r.prob, verdict(model, *r.prob), r.path.string());
-}
-
-void print_csv(const std::vector<Result>& results, const Model& model) {
-  fmt::print("path,prob_fake,verdict,error\n");
-  for (const Result& r : results) {
-    if (r.prob) {
-      fmt::print("{},{:.8f},{},\n", csv_field(r.path.string()), *r.prob, verdict(model, *r.prob));
-    } else {
-      fmt::print("{},,,{}\n", csv_field(r.path.string()), csv_field(r.error));
-    }
+// Pictures with the columns of a table beside them: a hybrid or cascade may decide by those.
+void predict_table(const Arguments& a, Model& model) {
+  a.device.check_cpu();
+  const TableModels detectors = read_table_models(model.notes, a.model.string());
+  const std::filesystem::path root = a.data.empty() ? a.csv.parent_path() : a.data;
+  CsvTable table = read_csv(a.csv);
+  if (detectors.file_properties()) append_file_properties(table, root, a.csv.string());
+  ThreadPool pool(a.device.thread_count());
+  const auto scores = score_table(model, detectors, pool, table, root, a.csv.string());
+  const auto paths = column_values(table, table.find("path"));
+  std::vector<Answer> answers;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    const TableScore& s = scores[i];
+    answers.push_back({.path = std::string(paths[i]), .error = s.error});
+    if (!s.error.empty()) continue;
+    answers.back().prob = s.prob;
+    answers.back().verdict = model.classes[at(s.verdict)];
+    answers.back().decided_by = name_of(s.source);
   }
-}
-
-void print_json(const std::vector<Result>& results, const Model& model) {
-  nlohmann::json all = nlohmann::json::array();
-  for (const Result& r : results) {
-    nlohmann::json one = {{"path", r.path.string()}};
-    if (r.prob) {
-      one["prob_fake"] = *r.prob;
-      one["verdict"] = verdict(model, *r.prob);
-    } else {
-      one["error"] = r.error;
-    }
-    all.push_back(std::move(one));
-  }
-  const nlohmann::json report = {{"positive_class", model.positive_class},
-                                 {"threshold", model.threshold},
-                                 {"results", std::move(all)}};
-  // A file name need not be UTF-8: bytes that are not become U+FFFD.
-  fmt::print("{}\n", report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+  print_answers(answers, a.format, model, true);
+  end_if_unreadable(errors_of(answers), answers.size(),
+                    "rows need a picture that could not be read");
 }
 
 void run_predict(const Arguments& a) {
@@ -105,26 +84,11 @@ void run_predict(const Arguments& a) {
     throw Exit{ExitCode::Usage, "name pictures, folders of them, or a table with --csv"};
   Model model = load_detector(a.model);
   model.threshold = a.threshold.value_or(model.threshold);
-  if (!a.csv.empty()) return predict_table(model, a.model, a.csv, a.data, a.format, a.device);
+  if (!a.csv.empty()) return predict_table(a, model);
   a.device.check();
-  const std::vector<Result> results = predict(a, model);
-  if (a.format == "csv") {
-    print_csv(results, model);
-  } else if (a.format == "json") {
-    print_json(results, model);
-  } else {
-    print_table(results, model);
-  }
-  std::fflush(stdout);
-  std::size_t bad = 0;
-  for (const Result& r : results) {
-    if (r.prob) continue;
-    ++bad;
-    fmt::print(stderr, "dfengine: {}\n", r.error);
-  }
-  if (bad > 0)
-    throw Exit{ExitCode::BadData,
-               fmt::format("{} of {} pictures could not be read", bad, results.size())};
+  const std::vector<Answer> answers = predict(a, model);
+  print_answers(answers, a.format, model, false);
+  end_if_unreadable(errors_of(answers), answers.size());
 }
 
 }  // namespace
@@ -142,16 +106,14 @@ void add_predict(CLI::App& program) {
       "read (prob_fake and verdict\nare then empty). json also has the threshold and the positive "
       "class.\nWith --csv also decided_by: metadata, image or hybrid.");
   command->add_option("--model", a->model, "Model file, as train writes it")->required();
-  command->add_option("--format", a->format, "table, csv or json")
-      ->check(CLI::IsMember({"table", "csv", "json"}))
-      ->capture_default_str();
+  add_choice(*command, "--format", a->format, "table, csv or json");
   CLI::Option* paths = command->add_option("PATH", a->paths, "Pictures, or folders of them");
   CLI::Option* csv = command->add_option(
       "--csv", a->csv, "Table with a column path and the columns that a hybrid or cascade needs");
   command->add_option("--data", a->data, "Folder that the paths start from; default the table's")
       ->needs(csv);
   paths->excludes(csv);
-  add_tta(*command, a->tta);
+  add_tta(*command, a->views);
   add_threshold(*command, a->threshold);
   add_max_pixels(*command, a->max_pixels);
   for (const char* name : {"--tta", "--threshold", "--max-pixels"})

@@ -57,7 +57,7 @@ void print_columns(const std::vector<ColumnVerdict>& verdicts) {
   for (const ColumnVerdict& v : verdicts) {
     const std::string auc = std::isnan(v.auc) ? "-" : fmt::format("{:.3f}", v.auc);
     const bool used = v.kind == ColumnVerdict::Kind::Used;
-    fmt::print("column '{}': {}, AUC alone {}; {}\n", v.name, to_string(v.type), auc,
+    fmt::print("column '{}': {}, AUC alone {}; {}\n", v.name, name_of(v.type), auc,
                used ? "used"
                     : (v.kind == ColumnVerdict::Kind::Leak ? "LEAK, left out: " : "left out: ") +
                           v.reason);

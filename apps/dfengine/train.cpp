@@ -21,9 +21,8 @@ namespace {
 struct Arguments {
   TrainOptions values;
   DeviceOptions device;
-  std::string recipe = "finetune", optimizer, schedule, freeze, threshold_metric;
+  std::string recipe = "finetune", freeze, threshold_metric;
   AugmentArguments augment;
-  std::string resize, crop, cache = "auto";
   bool resume = false;
   bool no_progress = false;
 };
@@ -46,7 +45,7 @@ std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
   add(command.add_option("--epochs", v.epochs, "Passes over the training pictures"));
   add(command.add_option("--batch-size", v.batch_size, "Pictures per step"));
   add(command.add_option("--lr", v.lr, "Learning rate after warm-up"));
-  add(command.add_option("--optimizer", a.optimizer, "adam or adamw"));
+  add(add_choice(command, "--optimizer", v.optimizer, "adam or adamw"));
   add(command.add_option("--weight-decay", v.weight_decay, "On weights, not on biases and norms"));
   add(command.add_option("--freeze", a.freeze,
                          "all, none, or K: the first K of 19 blocks keep their values"));
@@ -54,7 +53,7 @@ std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
                          "From this epoch on nothing is frozen"));
   add(command.add_option("--head-epochs", v.head_epochs,
                          "First epochs that train the head alone, at ten times --lr"));
-  add(command.add_option("--schedule", a.schedule, "cosine, plateau or constant"));
+  add(add_choice(command, "--schedule", v.schedule, "cosine, plateau or constant"));
   add(command.add_option("--warmup", v.warmup, "Epochs of linear warm-up"));
   add(command.add_option("--patience", v.patience,
                          "Stop after so many epochs without a better validation AUC; 0: never"));
@@ -63,14 +62,11 @@ std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
       "Side in pixels: a multiple of 32, 96 to 320; default the weights' own, else 224"));
   add(command.add_option("--width", v.width, "Width multiplier; --weights bring their own")
           ->excludes(weights));
-  for (CLI::Option* option : add_resize(command, a.resize, a.crop)) add(option);
+  for (CLI::Option* option : add_resize(command, v.resize, v.crop)) add(option);
   add(add_max_pixels(command, v.max_pixels));
-  add(command
-          .add_option("--cache", a.cache,
-                      "Prepared pictures between epochs: ram, disk (OUTPUT/cache.dfpack), or auto "
-                      "(memory where they take at most 40 % of what is free)")
-          ->check(CLI::IsMember({"auto", "ram", "disk"}))
-          ->capture_default_str());
+  add(add_choice(command, "--cache", v.cache,
+                 "Prepared pictures between epochs: ram, disk (OUTPUT/cache.dfpack), or auto "
+                 "(memory where they take at most 40 % of what is free)"));
   for (CLI::Option* option : a.augment.add_to(command)) add(option);
   add(command.add_option("--threshold-metric", a.threshold_metric,
                          "What the model's threshold is best at on the validation pictures: "
@@ -92,20 +88,20 @@ TrainOptions merge(const CLI::App& command, const Arguments& a) {
   if (given("--epochs")) o.epochs = v.epochs;
   if (given("--batch-size")) o.batch_size = v.batch_size;
   if (given("--lr")) o.lr = v.lr;
-  if (given("--optimizer")) o.optimizer = parse_optimizer(a.optimizer);
+  if (given("--optimizer")) o.optimizer = v.optimizer;
   if (given("--weight-decay")) o.weight_decay = v.weight_decay;
   if (given("--freeze")) o.freeze = parse_freeze(a.freeze);
   if (given("--unfreeze-at-epoch")) o.unfreeze_at_epoch = v.unfreeze_at_epoch;
   if (given("--head-epochs")) o.head_epochs = v.head_epochs;
-  if (given("--schedule")) o.schedule = parse_schedule(a.schedule);
+  if (given("--schedule")) o.schedule = v.schedule;
   if (given("--warmup")) o.warmup = v.warmup;
   if (given("--patience")) o.patience = v.patience;
   if (given("--img-size")) o.img_size = v.img_size;
   if (given("--width")) o.width = v.width;
-  if (given("--resize")) o.resize = parse_resize(a.resize);
-  if (given("--crop")) o.crop = parse_crop(a.crop);
+  if (given("--resize")) o.resize = v.resize;
+  if (given("--crop")) o.crop = v.crop;
   o.max_pixels = v.max_pixels;
-  o.cache = parse_cache(a.cache);
+  o.cache = v.cache;
   o.augment = a.augment.over(o.augment);
   if (given("--threshold-metric")) o.threshold_rule = parse_threshold_rule(a.threshold_metric);
   o.threads = a.device.threads;

@@ -33,7 +33,7 @@ double rate(int rounds, Index count, Work&& work) {
 
 // The readable pictures among the first `most` samples, which alone stay in the set.
 std::vector<Held> hold(Dataset& dataset, const LoaderOptions& how, Index most) {
-  std::vector<Held> all;
+  std::vector<Held> pictures;
   std::vector<Sample> readable;
   ImageDecoder decoder(how.max_pixels);
   for (const Sample& sample : dataset.samples) {
@@ -44,14 +44,14 @@ std::vector<Held> hold(Dataset& dataset, const LoaderOptions& how, Index most) {
       std::ifstream stream(path, std::ios::binary);
       Held held{std::vector<std::byte>(std::filesystem::file_size(path)), image};
       stream.read(reinterpret_cast<char*>(held.file.data()), std::ssize(held.file));
-      all.push_back(std::move(held));
+      pictures.push_back(std::move(held));
       readable.push_back(sample);
     } catch (const DataError&) {
       continue;
     }
   }
   dataset.samples = std::move(readable);
-  return all;
+  return pictures;
 }
 
 void measure_files(const std::vector<Held>& held, const LoaderOptions& how, int rounds,
@@ -96,8 +96,7 @@ double measure_all_threads(const Dataset& dataset, const LoaderOptions& how, int
   return rate(rounds, n, [&] {
     parallel_for(pool, n, [&](Index i, int worker) {
       const auto w = static_cast<std::size_t>(worker);
-      prepare_sample(dataset, dataset.samples[static_cast<std::size_t>(i)], preparers[w],
-                     out.data() + w * bytes);
+      prepare_sample(dataset, dataset.samples[at(i)], preparers[w], out.data() + w * bytes);
     });
   });
 }

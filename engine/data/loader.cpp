@@ -23,6 +23,14 @@ LoaderOptions checked(const LoaderOptions& options) {
 
 }  // namespace
 
+LoaderOptions one_pass(const Preparation& how, int threads, OnBad on_bad) {
+  LoaderOptions options{how};
+  options.threads = threads;
+  options.on_bad = on_bad;
+  options.cache_bytes = 0;
+  return options;
+}
+
 Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
     : dataset_(dataset),
       options_(checked(options)),
@@ -51,8 +59,8 @@ void Loader::check_pack() const {
   if (has.size == options_.size && has.crop == options_.crop && has.resize == options_.resize)
     return;
   const auto text = [](const Preparation& p) {
-    return fmt::format("--img-size {} --resize {} --crop {}", p.size, resize_name(p.resize),
-                       crop_name(p.crop));
+    return fmt::format("--img-size {} --resize {} --crop {}", p.size, name_of(p.resize),
+                       name_of(p.crop));
   };
   throw DataError(fmt::format("{} was packed with {}, and {} is wanted: pack it again",
                               dataset_.pack->file().string(), text(has), text(options_)));
@@ -158,7 +166,7 @@ void Loader::work() {
     if (stop_) return;
     const Index position = claimed_++;
     const Index place = position % options_.batch;
-    const std::uint32_t index = order_[static_cast<std::size_t>(position)];
+    const std::uint32_t index = order_[at(position)];
     const std::uint64_t epoch = epoch_;
     Slot& s = slot(position / options_.batch);
     std::uint8_t* out = s.batch.images.data() + place * sample_bytes_;

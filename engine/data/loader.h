@@ -1,4 +1,4 @@
-// Batches of prepared pictures, decoded ahead by threads of its own.
+// Makes batches of prepared pictures, which threads of its own decode ahead.
 #pragma once
 
 #include <condition_variable>
@@ -22,18 +22,21 @@ namespace dfengine {
 struct LoaderOptions : Preparation {
   Index batch = 32;
   Views views = Views::One;
-  // Changes a decoded picture in place before it is resized; called by several threads. May be
-  // empty. What it does must follow from the picture and its position in the data set.
+  // Changes a decoded picture in place before it is resized. It may be empty. Several threads call
+  // it, and what it does must follow from the picture and its position in the data set.
   std::function<void(Image&, std::uint32_t index)> change = {};
-  AugmentOptions augment;  // with Views::One only
+  AugmentOptions augment = {};  // with Views::One only
   bool shuffle = false;
   std::uint64_t seed = 0;
   int threads = 1;
   OnBad on_bad = OnBad::Fail;
   // Prepared pixels are kept for later epochs when the whole data set (samples * views * size *
-  // size * 3 bytes) fits in this; 0 turns that off.
+  // size * 3 bytes) fits in this; 0 turns this off.
   std::uint64_t cache_bytes = std::uint64_t{2} << 30;
 };
+
+// The options of a single pass over pictures in their own order, of which nothing is kept.
+LoaderOptions one_pass(const Preparation& how, int threads, OnBad on_bad);
 
 // A picture that was left out of its batch.
 struct LeftOut {
@@ -44,13 +47,13 @@ struct LeftOut {
 struct Batch {
   Index n = 0;
   std::vector<std::uint8_t> images;    // [n, views, size, size, 3]
-  std::vector<float> targets;          // [n] 1 = fake
+  std::vector<float> targets;          // [n] 1 for fake
   std::vector<std::uint32_t> indices;  // [n] positions in the data set
   std::vector<LeftOut> left_out;       // with OnBad::Skip
 };
 
-// Batches come in the order of epoch_order and are the same bits whatever the thread count. The
-// last batch of an epoch may be smaller. At most kAhead batches wait; buffers are reused.
+// Batches come in the order of epoch_order and have the same bits whatever the thread count. The
+// last batch of an epoch may be smaller. At most kAhead batches wait, and buffers are used again.
 class Loader {
  public:
   // `dataset` must outlive the loader. Throws UsageError for batch, size or threads below 1.
@@ -60,15 +63,15 @@ class Loader {
   Loader& operator=(const Loader&) = delete;
 
   const LoaderOptions& options() const { return options_; }
-  // Batches of one epoch.
+  // The number of batches in one epoch.
   Index batches() const { return batches_; }
-  // Begins an epoch at any batch and drops what was being made. Throws UsageError when first_batch
-  // is not in [0, batches()].
+  // Begins an epoch at any of its batches and drops what was being made. Throws UsageError when
+  // first_batch is not in [0, batches()].
   void start(std::uint64_t epoch, Index first_batch = 0);
-  // Swaps the next batch with `batch`, whose buffers are used again; false after the last one and
-  // before start(). A picture that cannot be decoded makes it throw DataError, naming the file,
-  // at this and every later call until start(); or, with OnBad::Skip, its batch is smaller (n may
-  // be 0) while all others keep their pictures, in this epoch and every other.
+  // Swaps the next batch with `batch`, whose buffers are used again. Gives false after the last one
+  // and before start(). A picture that cannot be decoded makes this and every later call throw
+  // DataError, naming the file, until start(). With OnBad::Skip its batch is smaller instead (n may
+  // be 0), while all others keep their pictures, in this epoch and every other.
   bool next(Batch& batch);
 
  private:
@@ -76,13 +79,13 @@ class Loader {
 
   struct Slot {
     Batch batch;
-    Index missing = 0;   // pictures not yet there
+    Index missing = 0;   // pictures that are not there yet
     Index error_at = 0;  // place in the batch of the first picture that failed
     std::exception_ptr error;
     std::vector<std::pair<Index, std::string>> unreadable;  // places and reasons, with OnBad::Skip
   };
 
-  Slot& slot(Index batch) { return slots_[static_cast<std::size_t>(batch % kAhead)]; }
+  Slot& slot(Index batch) { return slots_[at(batch % kAhead)]; }
   void prepare_slot(Index batch);
   void leave_out_unreadable(Slot& s) const;
   bool can_claim() const { return claimed_ < end_ && claimed_ / options_.batch < taken_ + kAhead; }
@@ -98,7 +101,7 @@ class Loader {
   const Index sample_bytes_;
   const Index batches_;
 
-  // Each sample has its own place and flag here, written by the one worker that has it.
+  // Each sample has its own place and flag here, which only the worker that has it writes.
   std::unique_ptr<std::uint8_t[]> cache_;
   std::vector<std::uint8_t> cached_;
 
@@ -107,10 +110,10 @@ class Loader {
   bool stop_ = false;
   std::uint64_t epoch_ = 0;
   std::vector<std::uint32_t> order_;
-  Index claimed_ = 0;  // places of order_ given to workers
-  Index end_ = 0;      // places to be given
-  Index taken_ = 0;    // batches handed to the caller, from the start of the epoch
-  Index busy_ = 0;     // workers that are making a picture
+  Index claimed_ = 0;  // how many places of order_ were given to workers
+  Index end_ = 0;      // how many will be given
+  Index taken_ = 0;    // how many batches of the epoch the caller has had
+  Index busy_ = 0;     // how many workers are making a picture
   std::vector<Slot> slots_;
   std::vector<std::thread> workers_;
 };

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -12,24 +11,21 @@
 #include <system_error>
 
 #include "kernels/base/error.h"
+#include "kernels/base/unique_fd.h"
 
 namespace dfengine {
 namespace {
 
 // The file's bytes, mapped; empty for an empty file.
 std::span<const std::uint8_t> map_file(const std::filesystem::path& file) {
-  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0) {
-    throw DataError(file.string() + ": " + std::generic_category().message(errno));
-  }
+  const UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd) throw DataError(file.string() + ": " + std::generic_category().message(errno));
   struct stat status = {};
-  void* bytes = MAP_FAILED;
-  const bool usable = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
+  if (::fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode))
+    throw DataError(file.string() + ": not a file");
   const auto size = static_cast<std::size_t>(status.st_size);
-  if (usable && size > 0) bytes = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor, 0);
-  ::close(descriptor);
-  if (!usable) throw DataError(file.string() + ": not a file");
   if (size == 0) return {};
+  void* bytes = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd.get(), 0);
   if (bytes == MAP_FAILED) throw DataError(file.string() + ": cannot be mapped into memory");
   return {static_cast<const std::uint8_t*>(bytes), size};
 }

@@ -1,4 +1,5 @@
-// Prepared pictures in one memory-mapped file: decoded and resized once, read at memory's speed.
+// Prepared pictures in one memory-mapped file: they are decoded and resized once, and read at the
+// speed of memory.
 #pragma once
 
 #include <filesystem>
@@ -14,14 +15,14 @@ namespace dfengine {
 
 inline constexpr const char* kPackExtension = ".dfpack";
 
-// By its extension.
+// Tells by the extension.
 bool is_pack(const std::filesystem::path& file);
 
-// A finished packed file. Threads may read at the same time.
+// A finished packed file. Several threads may read it at the same time.
 class Pack {
  public:
-  // Throws DataError naming the file and what is wrong: no such file, not a packed file, cut short,
-  // damaged index.
+  // Throws DataError naming the file and what is wrong with it: it does not exist, is no packed
+  // file, is cut short, or has a damaged index.
   explicit Pack(const std::filesystem::path& file);
   ~Pack();
   Pack(const Pack&) = delete;
@@ -29,10 +30,10 @@ class Pack {
 
   const std::filesystem::path& file() const { return file_; }
   const PackIndex& index() const { return index_; }
-  // Records without a picture, in order.
+  // The records without a picture, in order.
   const std::vector<Index>& bad() const { return bad_; }
-  // out [size, size, 3]. Throws DataError where the record's checksum does not hold, and with the
-  // reason where it has no picture.
+  // Writes out [size, size, 3]. Throws DataError where the record's checksum does not hold, and
+  // where it has no picture, with the reason.
   void read(Index record, std::uint8_t* out) const;
 
  private:
@@ -48,32 +49,32 @@ class Pack {
   std::size_t records_at_ = 0;
 };
 
-// The splits of a packed file, in the order asked for ("valid" also finds "val" and the other way
-// round); all of them for none. Pictures that could not be read when it was packed are bad files
-// still. Throws DataError for a split that is not there.
+// The splits of a packed file, in the order asked for, or all of them where none is asked for.
+// "valid" also finds "val" and the other way round. Pictures that could not be read when the file
+// was packed are still bad files. Throws DataError for a split that is not there.
 std::vector<Dataset> open_pack(const std::filesystem::path& file,
                                const std::vector<std::string>& wanted);
 
-// A sample's square picture, out [size, size, 3]: from the packed file where its set has one, else
-// from its own file. Throws DataError as both do.
+// Writes a sample's square picture, out [size, size, 3], from the packed file where its set has
+// one, else from its own file. Throws DataError as both do.
 void prepare_sample(const Dataset& dataset, const Sample& sample, Preparer& preparer,
                     std::uint8_t* out);
 
 struct PackResult {
   Index records = 0;
-  Index resumed = 0;       // of these were there from an earlier try
+  Index resumed = 0;       // so many of them were there from an earlier try
   std::vector<Index> bad;  // records without a picture
   bool finished = false;
 };
 
-// What write_pack will write.
+// How much write_pack will write.
 std::uintmax_t pack_file_bytes(const std::vector<Dataset>& splits, const Preparation& how);
 
-// Writes FILE.part and renames it when it is complete. A FILE.part of the same pictures and
-// preparation is gone on with, another is begun anew. `go_on` is asked after every few pictures
-// with those done and those in all; when it says no the part stays for the next time. Throws
-// UsageError when a split is itself packed, Error when the disk is too small or another process
-// writes it.
+// Writes FILE.part and renames it when it is complete. It goes on with a FILE.part of the same
+// pictures and preparation, and begins anew where there is another. `go_on` is called after every
+// few pictures with the number done and the number in all; when it says no, the part stays for the
+// next time. Throws UsageError when a split is itself packed, Error when the disk is too small or
+// another process writes the same file.
 PackResult write_pack(const std::filesystem::path& file, const std::vector<Dataset>& splits,
                       const Preparation& how, ThreadPool& pool,
                       const std::function<bool(Index done, Index total)>& go_on);

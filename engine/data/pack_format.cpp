@@ -1,15 +1,12 @@
 #include "engine/data/pack_format.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 
-#include <cerrno>
 #include <charconv>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "kernels/base/error.h"
-#include "kernels/base/sha256.h"
 
 namespace dfengine {
 namespace {
@@ -45,8 +42,8 @@ Index PackIndex::records() const {
 
 std::string write_index(const PackIndex& index) {
   const nlohmann::json about = {{"size", index.how.size},
-                                {"crop", crop_name(index.how.crop)},
-                                {"resize", resize_name(index.how.resize)},
+                                {"crop", name_of(index.how.crop)},
+                                {"resize", name_of(index.how.resize)},
                                 {"max_pixels", index.how.max_pixels},
                                 {"digest", index.digest},
                                 {"splits", index.splits.size()}};
@@ -65,8 +62,8 @@ PackIndex read_index(std::string_view text, const std::string& file) try {
   const auto about = nlohmann::json::parse(take(text, file));
   PackIndex index;
   about.at("size").get_to(index.how.size);
-  index.how.crop = parse_crop(about.at("crop"));
-  index.how.resize = parse_resize(about.at("resize"));
+  index.how.crop = parse_name<Crop>(about.at("crop").get<std::string>());
+  index.how.resize = parse_name<ResizeRule>(about.at("resize").get<std::string>());
   about.at("max_pixels").get_to(index.how.max_pixels);
   about.at("digest").get_to(index.digest);
   constexpr Index kMostSide = 4096;
@@ -118,22 +115,6 @@ std::uint64_t pack_checksum(std::span<const std::uint8_t> bytes) {
   std::uint64_t sum = bytes.size();
   for (std::uint64_t lane : lanes) sum = (std::rotl(sum, 5) ^ lane) * kPrime;
   return sum;
-}
-
-std::string source_digest(const std::vector<Dataset>& splits) {
-  std::string text;
-  for (const Dataset& split : splits) {
-    for (const Sample& s : split.samples) {
-      const std::filesystem::path path = split.path(s);
-      struct stat status = {};
-      if (::stat(path.c_str(), &status) != 0) {
-        throw DataError(path.string() + ": " + std::generic_category().message(errno));
-      }
-      text += fmt::format("{}/{}/{}/{}/{}.{}\n", split.split, s.relative, s.label, status.st_size,
-                          status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
-    }
-  }
-  return sha256_hex(std::as_bytes(std::span(text)));
 }
 
 }  // namespace dfengine

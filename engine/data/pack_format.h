@@ -1,11 +1,20 @@
-// The packed file of prepared pictures (.dfpack). All numbers little endian, 64 bits.
-//   0      magic "DFPACK1\n"; bytes of the index; checksum of the index; place of the first record
-//   32     the index: JSON text, NUL, then for each split its name, NUL, its number of records,
-//   NUL,
-//          and for each record its label ('0' or '1'), relative name, NUL
-//   place  records of equal length: pixels [size, size, 3], or the reason why there are none; the
-//          checksum of those bytes; 1 for pixels, 2 for a reason
-//   after them, the numbers of the records without pixels
+// The packed file of prepared pictures (.dfpack). All numbers are little endian and have 64 bits.
+//
+//   byte        what stands there
+//   ----------  ------------------------------------------------------------------------------
+//   0           magic "DFPACK1\n"
+//   8           length of the index in bytes
+//   16          checksum of the index
+//   24          records_at, the place of the first record: a multiple of 4096
+//   32          the index: JSON text, NUL; then for each split its name, NUL, its number of
+//               records in digits, NUL, and for each record its label ('0' or '1'), its relative
+//               name, NUL
+//   records_at  the records, all of one length:
+//                 pixels [size, size, 3], or text that says why there are none
+//                 checksum of these bytes
+//                 1 for pixels, 2 for a reason
+//   after them  the numbers of the records without pixels, in order
+//
 // Records are only ever added at the end, so that an unfinished file can be gone on with.
 #pragma once
 
@@ -40,7 +49,7 @@ constexpr std::uint64_t kPackPixels = 1, kPackReason = 2;
 // What a packed file says of itself.
 struct PackIndex {
   Preparation how;
-  std::string digest;  // of the source, see source_digest
+  std::string digest;  // source_digest of the splits
   std::vector<Dataset> splits;
 
   Index records() const;
@@ -52,12 +61,8 @@ std::string write_index(const PackIndex& index);
 // Throws DataError naming `file` when the text is no index.
 PackIndex read_index(std::string_view text, const std::string& file);
 
-// 64 bits over any bytes: eight running multiplications, for the speed of memory. Finds damage, not
-// forgery.
+// A checksum of 64 bits over any bytes. Eight multiplications run side by side, so that it is as
+// fast as memory. It finds damage, not forgery.
 std::uint64_t pack_checksum(std::span<const std::uint8_t> bytes);
-
-// SHA-256 over each sample's split, name, label, file size and time of change. Throws DataError
-// naming a file that is not there.
-std::string source_digest(const std::vector<Dataset>& splits);
 
 }  // namespace dfengine

@@ -12,8 +12,10 @@
 #include <cstring>
 #include <system_error>
 
+#include "engine/data/digest.h"
 #include "engine/data/pack.h"
 #include "kernels/base/error.h"
+#include "kernels/base/unique_fd.h"
 
 namespace dfengine {
 namespace {
@@ -24,35 +26,31 @@ constexpr std::size_t kHeaderBytes = sizeof(PackHeader);
 class PartFile {
  public:
   explicit PartFile(const std::filesystem::path& target)
-      : target_(target), path_(target.string() + ".part") {
-    descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (descriptor_ < 0) fail("create");
-    if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
-      ::close(descriptor_);
+      : target_(target),
+        path_(target.string() + ".part"),
+        fd_(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
+    if (!fd_) fail("create");
+    if (::flock(fd_.get(), LOCK_EX | LOCK_NB) != 0)
       throw Error(path_ + ": another process writes it");
-    }
   }
-  ~PartFile() { ::close(descriptor_); }
-  PartFile(const PartFile&) = delete;
-  PartFile& operator=(const PartFile&) = delete;
 
   std::size_t size() const {
     struct stat status = {};
-    if (::fstat(descriptor_, &status) != 0) fail("look at");
+    if (::fstat(fd_.get(), &status) != 0) fail("look at");
     return static_cast<std::size_t>(status.st_size);
   }
   // False where the file has fewer bytes.
   bool read(std::size_t at, void* out, std::size_t bytes) const {
-    return ::pread(descriptor_, out, bytes, static_cast<off_t>(at)) == static_cast<ssize_t>(bytes);
+    return ::pread(fd_.get(), out, bytes, static_cast<off_t>(at)) == static_cast<ssize_t>(bytes);
   }
   void cut(std::size_t bytes) {
-    if (::ftruncate(descriptor_, static_cast<off_t>(bytes)) != 0) fail("cut");
+    if (::ftruncate(fd_.get(), static_cast<off_t>(bytes)) != 0) fail("cut");
     end_ = bytes;
   }
   void append(const void* data, std::size_t bytes) {
     const auto* from = static_cast<const char*>(data);
     while (bytes > 0) {
-      const ssize_t n = ::pwrite(descriptor_, from, bytes, static_cast<off_t>(end_));
+      const ssize_t n = ::pwrite(fd_.get(), from, bytes, static_cast<off_t>(end_));
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) fail("write");
       from += n;
@@ -61,13 +59,12 @@ class PartFile {
     }
   }
   void finish() {
-    if (::fsync(descriptor_) != 0) fail("sync");
+    if (::fsync(fd_.get()) != 0) fail("sync");
     if (::rename(path_.c_str(), target_.c_str()) != 0) fail("rename");
     const std::filesystem::path parent = target_.has_parent_path() ? target_.parent_path() : ".";
-    const int folder = ::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folder < 0) return;
-    ::fsync(folder);  // where the file system can: the name then survives a power cut
-    ::close(folder);
+    // Where the file system can do this, the name survives a power cut.
+    const UniqueFd folder(::open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (folder) ::fsync(folder.get());
   }
 
  private:
@@ -78,7 +75,7 @@ class PartFile {
 
   std::filesystem::path target_;
   std::string path_;
-  int descriptor_ = -1;
+  UniqueFd fd_;
   std::size_t end_ = 0;
 };
 
@@ -189,14 +186,13 @@ PackResult write_pack(const std::filesystem::path& file, const std::vector<Datas
   for (Index done = result.resumed; done < result.records;) {
     const Index n = std::min(kBlock, result.records - done);
     parallel_for(pool, n, [&](Index i, int worker) {
-      const auto& [split, sample] = pictures[static_cast<std::size_t>(done + i)];
-      const auto at = static_cast<std::size_t>(i);
-      make_record(preparers[static_cast<std::size_t>(worker)], split->path(*sample),
-                  std::span(block).subspan(at * bytes, bytes), good[at]);
+      const auto& [split, sample] = pictures[at(done + i)];
+      make_record(preparers[at(worker)], split->path(*sample),
+                  std::span(block).subspan(at(i) * bytes, bytes), good[at(i)]);
     });
     part.append(block.data(), static_cast<std::size_t>(n) * bytes);
     for (Index i = 0; i < n; ++i) {
-      if (!good[static_cast<std::size_t>(i)]) result.bad.push_back(done + i);
+      if (!good[at(i)]) result.bad.push_back(done + i);
     }
     done += n;
     if (!go_on(done, result.records) && done < result.records) return result;

@@ -11,7 +11,7 @@ void run_views(Predictor& predictor, const std::uint8_t* images, Index n, Index 
   predictor.run(images, n * views, logits.data());
   for (Index i = 0; i < n; ++i) {
     double sum = 0;
-    for (Index v = 0; v < views; ++v) sum += logits[static_cast<std::size_t>(i * views + v)];
+    for (Index v = 0; v < views; ++v) sum += logits[at(i * views + v)];
     out[i] = static_cast<float>(sum / static_cast<double>(views));
   }
 }
@@ -24,12 +24,12 @@ Predictions predict_split(Predictor& predictor, const Dataset& dataset, Loader& 
   std::vector<float> logits;
   const Index views = view_count(loader.options().views);
   Index seen = 0;
-  const Index bytes = predictor.input_size() * predictor.input_size() * 3 * views;
+  const Index sample_bytes = views * predictor.input_size() * predictor.input_size() * 3;
   loader.start(0);
   while (loader.next(batch)) {
     // Blank pictures stand for those left out: no plan is made for a batch of that size.
     const Index n = batch.n + std::ssize(batch.left_out);
-    if (batch.n < n) batch.images.resize(static_cast<std::size_t>(n * views * bytes));
+    if (batch.n < n) batch.images.resize(static_cast<std::size_t>(n * sample_bytes));
     logits.resize(static_cast<std::size_t>(n));
     run_views(predictor, batch.images.data(), n, views, logits.data());
     for (std::size_t i = 0; i < batch.indices.size(); ++i) logit[batch.indices[i]] = logits[i];

@@ -1,4 +1,4 @@
-// Overlays of many pictures as files.
+// The names of the files that hold the overlays of many pictures.
 #pragma once
 
 #include <filesystem>
@@ -8,7 +8,7 @@
 
 namespace dfengine {
 
-// A PNG file for each picture: FOLDER/STEM.png, or STEM-2.png, STEM-3.png ... where pictures from
+// Gives each picture a PNG file: FOLDER/STEM.png, or STEM-2.png, STEM-3.png ... where pictures from
 // different folders share their name.
 std::vector<std::filesystem::path> overlay_files(
     const std::filesystem::path& folder, const std::vector<std::filesystem::path>& pictures);

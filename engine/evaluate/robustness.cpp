@@ -65,10 +65,10 @@ std::vector<RobustnessRow> measure_robustness(Predictor& predictor, const Datase
                                               const LoaderOptions& options, double threshold,
                                               std::uint64_t seed,
                                               const std::function<void(Index, Index)>& done) {
-  std::vector<const Perturbation*> all = {nullptr};
-  for (const Perturbation& p : perturbations()) all.push_back(&p);
+  std::vector<const Perturbation*> changes = {nullptr};
+  for (const Perturbation& p : perturbations()) changes.push_back(&p);
   std::vector<RobustnessRow> rows;
-  for (const Perturbation* what : all) {
+  for (const Perturbation* what : changes) {
     LoaderOptions changed = options;
     if (what != nullptr)
       changed.change = [what, seed](Image& image, std::uint32_t index) {
@@ -88,7 +88,7 @@ std::vector<RobustnessRow> measure_robustness(Predictor& predictor, const Datase
 
 nlohmann::json to_json(const std::vector<RobustnessRow>& rows) {
   const auto number = [](double x) { return std::isfinite(x) ? nlohmann::json(x) : nullptr; };
-  nlohmann::json all = nlohmann::json::array();
+  nlohmann::json list = nlohmann::json::array();
   for (const RobustnessRow& row : rows) {
     nlohmann::json j = {{"kind", row.what ? row.what->kind : "none"},
                         {"strength", row.what ? nlohmann::json(row.what->strength) : nullptr}};
@@ -99,9 +99,9 @@ nlohmann::json to_json(const std::vector<RobustnessRow>& rows) {
       j[fields[i].key] = number(row.summary.metrics.*fields[i].value);
       j["intervals"][fields[i].key] = {number(interval.low), number(interval.high)};
     }
-    all.push_back(std::move(j));
+    list.push_back(std::move(j));
   }
-  return all;
+  return list;
 }
 
 }  // namespace dfengine

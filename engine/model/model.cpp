@@ -1,15 +1,11 @@
 #include "engine/model/model.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
-#include <algorithm>
+#include <cmath>
 
-#include "engine/model/model_fit.h"
 #include "kernels/base/error.h"
-#include "weights/families/source.h"
 #include "weights/pretrained.h"
-#include "weights/read_file.h"
 #include "weights/safetensors.h"
 
 namespace dfengine {
@@ -23,29 +19,33 @@ std::vector<float> values_of(const weights::Tensor& t, const std::string& file) 
   }
 }
 
+// What the model lacks, and which command would give it.
+std::string missing_parts(const Model& model) {
+  std::string text;
+  if (model.config.head == Head::None)
+    text += "missing: a head; it gives pooled features, dfengine train puts a detector's on\n";
+  if (model.config.head == Head::Classifier)
+    text += "missing: a detector's head; dfengine train puts one in the classifier's place\n";
+  if (is_bn_folded(model))
+    text +=
+        "missing: batch norms, folded into the convolutions; dfengine convert --unfold-bn "
+        "estimates them\n";
+  return text.empty() ? "missing: nothing\n" : text;
+}
+
 }  // namespace
 
 Model make_model(const MobileNetV2Config& config, std::uint64_t seed) {
   config.validate();
-  Model model{config, ParameterStore(make_mobilenet_v2(config).params(), Element::F32, seed)};
-  return model;
+  return {{.config = config},
+          ParameterStore(make_mobilenet_v2(config).params(), Element::F32, seed)};
 }
 
-Model model_from_tensors(const weights::TensorFile& file, const std::string& name) {
-  ModelFit fit = fit_model(file, name);
+Model fill_model(const ModelFit& fit, const weights::TensorFile& file, const std::string& name) {
   if (!fit.complete()) throw ModelFileError(name + ": does not fit MobileNetV2:" + fit.faults());
-  ModelMetadata& meta = fit.metadata;
-  const MobileNetV2Config& config = meta.config;
-
-  Model model = make_model(config, 0);
-  model.crop = meta.crop;
-  model.resize = meta.resize;
-  model.classes = meta.classes;
-  if (config.head == Head::Detector && model.classes.empty()) model.classes = {"real", "fake"};
-  if (!meta.positive_class.empty()) model.positive_class = meta.positive_class;
-  model.temperature = meta.temperature;
-  model.threshold = meta.threshold;
-  model.notes = std::move(meta.notes);
+  std::vector<ParamSpec> params = fit.params;
+  for (ParamSpec& p : params) p.init = {};  // no value needs to be drawn: the file has them all
+  Model model{fit.metadata, ParameterStore(std::move(params), Element::F32, 0)};
   for (const weights::Tensor& t : file.tensors) {
     const int i = model.parameters.find(t.name);
     if (i >= 0) model.parameters.set(i, std::span<const float>(values_of(t, name)));
@@ -53,10 +53,13 @@ Model model_from_tensors(const weights::TensorFile& file, const std::string& nam
   return model;
 }
 
+Model model_from_tensors(const weights::TensorFile& file, const std::string& name) {
+  return fill_model(fit_model(file, name), file, name);
+}
+
 Model load_model(const std::filesystem::path& path) {
   const std::filesystem::path file = weights::find_weights(path);
-  const std::string name = file.string();
-  return model_from_tensors(weights::to_torchvision(weights::read_tensor_file(file), name), name);
+  return model_from_tensors(read_weights(file), file.string());
 }
 
 Model load_detector(const std::filesystem::path& path) {
@@ -77,8 +80,8 @@ Model load_detector(const std::filesystem::path& path) {
 weights::TensorFile model_to_tensors(const Model& model) {
   weights::TensorFile file;
   file.metadata = write_metadata(model);
-  // The network's order, not memory's: the file reads as torchvision's does.
-  for (const ParamSpec& p : make_mobilenet_v2(model.config).params())
+  // The file has the network's order, as torchvision's has, and not the order in memory.
+  for (const ParamSpec& p : model.graph().params())
     file.tensors.push_back(weights::make_tensor(
         p.name, p.file_shape,
         std::span<const float>(model.parameters.get(model.parameters.find(p.name)))));
@@ -87,6 +90,18 @@ weights::TensorFile model_to_tensors(const Model& model) {
 
 void save_model(const std::filesystem::path& path, const Model& model) {
   weights::write_safetensors(path, model_to_tensors(model));
+}
+
+std::string describe_model(const Model& model) {
+  Index learned = 0, statistics = 0;
+  for (const ParamSpec& p : model.parameters.specs())
+    (is_learned(p.role) ? learned : statistics) += p.count();
+  std::string text = fmt::format("parameters: {} learned, {} running statistics, {} tensors\n",
+                                 learned, statistics, model.parameters.specs().size());
+  for (const auto& [key, value] : write_metadata(model))
+    if (key != "engine_version")  // of this program, not of the file
+      text += fmt::format("{}: {}\n", key, weights::printable(value));
+  return text + missing_parts(model);
 }
 
 Model with_head(const Model& model, const MobileNetV2Config& config, std::uint64_t seed) {

@@ -9,7 +9,8 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include "engine/model/unfold.h"
+#include "weights/families/source.h"
+#include "weights/read_file.h"
 
 namespace dfengine {
 namespace {
@@ -32,54 +33,49 @@ bool is_counter(std::string_view name) {
   return name.ends_with("num_batches_tracked");
 }
 
-// Rows of a dense layer's weight; unchanged where it cannot be one, which compare() then reports.
+// Rows of a dense layer's weight. They stay unchanged where the tensor cannot be one; compare()
+// then reports it.
 void take_rows(const weights::Tensor* weight, Index& rows) {
   if (weight != nullptr && weight->shape.size() == 2 && weight->shape[0] > 0)
     rows = weight->shape[0];
 }
 
-// The head's kind, where the metadata does not say it, and its sizes, told by the file's tensors.
-void detect_head(const ByName& tensors, bool known, MobileNetV2Config& config) {
-  const weights::Tensor* detector = find(tensors, "head.fc1.weight");
-  const weights::Tensor* classifier = find(tensors, "classifier.1.weight");
-  if (!known) config.head = detector ? Head::Detector : classifier ? Head::Classifier : Head::None;
-  take_rows(detector, config.hidden);
-  take_rows(classifier, config.classes);
-}
-
-// How many base tensors of a width agree in shape with the file's.
-int matching_shapes(const ByName& tensors, MobileNetV2Config config) {
-  config.head = Head::None;
-  int matches = 0;
-  for (const ParamSpec& p : make_mobilenet_v2(config).params()) {
-    const weights::Tensor* t = find(tensors, p.name);
-    if (t != nullptr && t->shape == p.file_shape) ++matches;
-  }
-  return matches;
-}
-
-// Published widths are multiples of 0.05. Several may round to the same channels: the smallest of
-// the best is taken, and 1 where all agree.
-double infer_width(const ByName& tensors, const MobileNetV2Config& config) {
-  MobileNetV2Config candidate = config;
-  candidate.width = 1.0;
-  double best = candidate.width;
-  int most = matching_shapes(tensors, candidate);
+// Published widths are multiples of 0.05. Several widths may round to the same channels. Then the
+// smallest is taken, except that 1 comes before all others.
+double width_of(const ByName& tensors) {
+  const auto matches = [&](double width) {
+    return std::ranges::count_if(deciding_channels(width), [&](const WeightChannels& wanted) {
+      const weights::Tensor* t = find(tensors, wanted.weight);
+      return t != nullptr && !t->shape.empty() && t->shape[0] == wanted.channels;
+    });
+  };
+  double best = 1;
+  auto most = matches(best);
   for (int i = 1; i <= 40; ++i) {
-    candidate.width = i / 20.0;
-    const int matches = matching_shapes(tensors, candidate);
-    if (matches > most) {
-      most = matches;
-      best = candidate.width;
+    const double width = i / 20.0;
+    const auto count = matches(width);
+    if (count > most) {
+      most = count;
+      best = width;
     }
   }
   return best;
 }
 
+MobileNetV2Config config_of(const ByName& tensors) {
+  MobileNetV2Config config;
+  const weights::Tensor* detector = find(tensors, "head.fc1.weight");
+  const weights::Tensor* classifier = find(tensors, "classifier.1.weight");
+  config.head = detector ? Head::Detector : classifier ? Head::Classifier : Head::None;
+  take_rows(detector, config.hidden);
+  take_rows(classifier, config.classes);
+  config.width = width_of(tensors);
+  return config;
+}
+
 void compare(const weights::TensorFile& file, const ByName& tensors, ModelFit& fit) {
-  const std::vector<ParamSpec> specs = make_mobilenet_v2(fit.metadata.config).params();
   std::unordered_set<std::string_view> known;
-  for (const ParamSpec& p : specs) {
+  for (const ParamSpec& p : fit.params) {
     known.insert(p.name);
     const weights::Tensor* t = find(tensors, p.name);
     if (t == nullptr) {
@@ -95,21 +91,21 @@ void compare(const weights::TensorFile& file, const ByName& tensors, ModelFit& f
       fit.unexpected.push_back(weights::printable(t.name));
 }
 
-// What is not there yet, and what would give it.
-std::string missing_parts(const Model& model) {
-  std::string text;
-  if (model.config.head == Head::None)
-    text += "missing: a head; it gives pooled features, dfengine train puts a detector's on\n";
-  if (model.config.head == Head::Classifier)
-    text += "missing: a detector's head; dfengine train puts one in the classifier's place\n";
-  if (is_bn_folded(model))
-    text +=
-        "missing: batch norms, folded into the convolutions; dfengine convert --unfold-bn "
-        "estimates them\n";
-  return text.empty() ? "missing: nothing\n" : text;
+}  // namespace
+
+weights::TensorFile translate_weights(weights::TensorFile file,
+                                      const std::string& name_for_errors) {
+  std::vector<weights::Stage> stages;
+  for (const MobileNetV2Stage& stage : kMobileNetV2Stages)
+    stages.push_back({.expand = static_cast<int>(stage.expand),
+                      .repeats = static_cast<int>(stage.repeats),
+                      .stride = static_cast<int>(stage.stride)});
+  return weights::to_torchvision(std::move(file), stages, name_for_errors);
 }
 
-}  // namespace
+weights::TensorFile read_weights(const std::filesystem::path& file) {
+  return translate_weights(weights::read_tensor_file(file), file.string());
+}
 
 std::string ModelFit::faults() const {
   constexpr std::size_t kMost = 20;
@@ -127,25 +123,12 @@ std::string ModelFit::faults() const {
 }
 
 ModelFit fit_model(const weights::TensorFile& file, const std::string& name_for_errors) {
-  ModelFit fit{read_metadata(file.metadata, name_for_errors), {}, {}, {}};
   const ByName tensors = by_name(file);
-  MobileNetV2Config& config = fit.metadata.config;
-  detect_head(tensors, fit.metadata.has_head, config);
-  if (!fit.metadata.has_width) config.width = infer_width(tensors, config);
+  ModelFit fit;
+  fit.metadata = read_metadata(file.metadata, config_of(tensors), name_for_errors);
+  fit.params = make_mobilenet_v2(fit.metadata.config).params();
   compare(file, tensors, fit);
   return fit;
-}
-
-std::string describe_model(const Model& model) {
-  Index learned = 0, statistics = 0;
-  for (const ParamSpec& p : model.parameters.specs())
-    (is_learned(p.role) ? learned : statistics) += p.count();
-  std::string text = fmt::format("parameters: {} learned, {} running statistics, {} tensors\n",
-                                 learned, statistics, model.parameters.specs().size());
-  for (const auto& [key, value] : write_metadata(model))
-    if (key != "engine_version")  // of this program, not of the file
-      text += fmt::format("{}: {}\n", key, weights::printable(value));
-  return text + missing_parts(model);
 }
 
 std::string describe_misfit(const weights::TensorFile& file, const ModelFit& fit) {

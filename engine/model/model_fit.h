@@ -1,28 +1,34 @@
-// Reads a file's tensors as a MobileNetV2: which one it is, and what does not fit.
+// From a weights file of any family to the network that it holds, and what does not fit.
 #pragma once
 
+#include <filesystem>
+
 #include "engine/model/model_metadata.h"
+#include "weights/tensor_file.h"
 
 namespace dfengine {
 
+// The file's tensors under torchvision's names and layouts, with its conventions as metadata
+// (weights/families/source.h).
+weights::TensorFile translate_weights(weights::TensorFile file, const std::string& name_for_errors);
+weights::TensorFile read_weights(const std::filesystem::path& file);
+
 struct ModelFit {
-  ModelMetadata metadata;  // width, head and their sizes as the tensors tell them
-  // Names of tensors; of misshaped ones with both shapes.
+  ModelMetadata metadata;
+  std::vector<ParamSpec> params;  // what the network of these metadata has
+  // Names of tensors; a misshaped one also has both shapes.
   std::vector<std::string> missing, unexpected, misshaped;
 
   bool complete() const { return missing.empty() && unexpected.empty() && misshaped.empty(); }
-  // A line per list that is not empty, long ones cut: "\n  2 missing: A, B".
+  // A line for each list that is not empty, long ones cut: "\n  2 missing: A, B".
   std::string faults() const;
 };
 
-// Where the metadata does not say them, the head and the width follow from the tensors. Throws
+// Where the metadata do not say them, the head and the width follow from the tensors. Throws
 // ModelFileError for metadata that make no sense.
 ModelFit fit_model(const weights::TensorFile& file, const std::string& name_for_errors);
 
-// What a model holds, in lines: parameters, metadata, and what it lacks to be a detector that can
-// be trained whole.
-std::string describe_model(const Model& model);
-// The same of a file that is no whole model: tensors, metadata, what does not fit.
+// What a file holds that is no whole model, in lines: tensors, metadata, and what does not fit.
 std::string describe_misfit(const weights::TensorFile& file, const ModelFit& fit);
 
 }  // namespace dfengine

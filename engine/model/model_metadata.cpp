@@ -6,14 +6,16 @@
 #include <charconv>
 
 #include "engine/data/sets/csv.h"
+#include "kernels/base/enum_names.h"
 #include "kernels/base/error.h"
+#include "weights/tensor_file.h"
 
 namespace dfengine {
 namespace {
 
 constexpr const char* kArchitecture = "mobilenet_v2";
 
-// Reads entries one by one and reports the first that makes no sense.
+// Takes entries one by one and reports the first that makes no sense.
 class Reader {
  public:
   Reader(const std::map<std::string, std::string>& entries, const std::string& file)
@@ -34,11 +36,9 @@ class Reader {
   }
 
   template <class Number>
-  bool number(const std::string& key, Number& out) {
+  void number(const std::string& key, Number& out) {
     std::string value;
-    if (!text(key, value)) return false;
-    if (!parse(value, out)) fail(key, value, "a number");
-    return true;
+    if (text(key, value) && !parse(value, out)) fail(key, value, "a number");
   }
 
   void numbers(const std::string& key, std::array<double, 3>& out) {
@@ -50,28 +50,21 @@ class Reader {
       if (!parse(parts[i], out[i])) fail(key, value, "three numbers separated by commas");
   }
 
-  // One of a list of names; its position.
-  template <class Enum>
-  bool choice(const std::string& key, std::initializer_list<std::pair<const char*, Enum>> names,
-              Enum& out) {
+  template <class Enum, std::size_t N>
+  void choice(const std::string& key, const EnumNames<Enum, N>& names, Enum& out) {
     std::string value;
-    if (!text(key, value)) return false;
-    std::string wanted = "one of";
-    for (const auto& [name, result] : names) {
-      if (value == name) {
-        out = result;
-        return true;
-      }
-      wanted += std::string(" ") + name;
-    }
-    fail(key, value, wanted);
+    if (!text(key, value)) return;
+    const std::optional<Enum> found = names.find(value);
+    if (!found) fail(key, value, "one of " + names.known());
+    out = *found;
   }
 
-  void list(const std::string& key, std::vector<std::string>& out) {
+  // The names of a list; empty where there is no entry.
+  std::vector<std::string> list(const std::string& key) {
     std::string value;
-    if (!text(key, value) || value.empty()) return;
+    if (!text(key, value) || value.empty()) return {};
     try {
-      out = parse_csv(value, key).columns;  // one line of it
+      return parse_csv(value, key).columns;  // the entry is written like a table's first line
     } catch (const DataError&) {
       fail(key, value, "names separated by commas, quoted as in CSV where they hold one");
     }
@@ -101,48 +94,46 @@ class Reader {
   const std::string& file_;
 };
 
-constexpr std::initializer_list<std::pair<const char*, Padding>> kPaddings = {
-    {"torch", Padding::Torch}, {"tf_same", Padding::TfSame}};
-constexpr std::initializer_list<std::pair<const char*, Head>> kHeads = {
-    {"none", Head::None}, {"detector", Head::Detector}, {"classifier", Head::Classifier}};
-constexpr std::initializer_list<std::pair<const char*, Crop>> kCrops = {{"none", Crop::None},
-                                                                        {"center", Crop::Center}};
-
-constexpr std::initializer_list<std::pair<const char*, ResizeRule>> kResizeRules = {
-    {"bilinear_antialias", ResizeRule::Bilinear},
-    {"bicubic_antialias", ResizeRule::Bicubic},
-    {"nearest", ResizeRule::Nearest}};
-
-template <class Enum>
-std::string name_of(std::initializer_list<std::pair<const char*, Enum>> names, Enum value) {
-  for (const auto& [name, result] : names)
-    if (result == value) return name;
-  return "";
-}
+constexpr auto kPaddingNames =
+    names_for<Padding>("padding", {{"torch", Padding::Torch}, {"tf_same", Padding::TfSame}});
+// More exact than the names on the command line.
+constexpr auto kResizeNames =
+    names_for<ResizeRule>("resize", {{"bilinear_antialias", ResizeRule::Bilinear},
+                                     {"bicubic_antialias", ResizeRule::Bicubic},
+                                     {"nearest", ResizeRule::Nearest}});
 
 }  // namespace
 
+bool is_bn_folded(const ModelMetadata& model) {
+  const auto note = model.notes.find(kBnFolded);
+  return note != model.notes.end() && note->second == "yes";
+}
+
 ModelMetadata read_metadata(const std::map<std::string, std::string>& entries,
+                            const MobileNetV2Config& of_tensors,
                             const std::string& name_for_errors) {
   Reader read(entries, name_for_errors);
-  ModelMetadata m;
+  ModelMetadata m{.config = of_tensors};
   std::string arch;
   if (read.text("arch", arch) && arch != kArchitecture) read.fail("arch", arch, kArchitecture);
-  m.has_width = read.number("width_mult", m.config.width);
+  read.number("width_mult", m.config.width);
   read.number("input_size", m.config.input_size);
   read.number("bn_eps", m.config.bn_eps);
   read.number("bn_momentum", m.config.bn_momentum);
-  read.choice("pad_mode", kPaddings, m.config.padding);
+  read.choice("pad_mode", kPaddingNames, m.config.padding);
   read.numbers("mean", m.config.mean);
   read.numbers("std", m.config.std_dev);
-  m.has_head = read.choice("head", kHeads, m.config.head);
+  read.choice("head", enum_names<Head>, m.config.head);
   read.number("dropout", m.config.dropout);
-  read.choice("crop", kCrops, m.crop);
-  read.list("classes", m.classes);
-  read.text("positive_class", m.positive_class);
+  read.choice("crop", enum_names<Crop>, m.crop);
+  const std::vector<std::string> classes = read.list("classes");
+  if (!classes.empty() || m.config.head != Head::Detector) m.classes = classes;
+  std::string positive_class;
+  if (read.text("positive_class", positive_class) && !positive_class.empty())
+    m.positive_class = positive_class;
   read.number("temperature", m.temperature);
   read.number("threshold", m.threshold);
-  read.choice("resize", kResizeRules, m.resize);
+  read.choice("resize", kResizeNames, m.resize);
   std::string format;
   read.text("format", format);
   m.notes = read.rest();
@@ -154,7 +145,7 @@ ModelMetadata read_metadata(const std::map<std::string, std::string>& entries,
   return m;
 }
 
-std::map<std::string, std::string> write_metadata(const Model& model) {
+std::map<std::string, std::string> write_metadata(const ModelMetadata& model) {
   const MobileNetV2Config& c = model.config;
   std::map<std::string, std::string> m = model.notes;
   m["format"] = "pt";  // tensors are in PyTorch's layout
@@ -164,13 +155,13 @@ std::map<std::string, std::string> write_metadata(const Model& model) {
   m["input_size"] = fmt::format("{}", c.input_size);
   m["bn_eps"] = fmt::format("{}", c.bn_eps);
   m["bn_momentum"] = fmt::format("{}", c.bn_momentum);
-  m["pad_mode"] = name_of(kPaddings, c.padding);
+  m["pad_mode"] = kPaddingNames.name_of(c.padding);
   m["mean"] = fmt::format("{}", fmt::join(c.mean, ","));
   m["std"] = fmt::format("{}", fmt::join(c.std_dev, ","));
-  m["head"] = name_of(kHeads, c.head);
+  m["head"] = name_of(c.head);
   m["dropout"] = fmt::format("{}", c.dropout);
-  m["resize"] = name_of(kResizeRules, model.resize);
-  m["crop"] = name_of(kCrops, model.crop);
+  m["resize"] = kResizeNames.name_of(model.resize);
+  m["crop"] = name_of(model.crop);
   if (!model.classes.empty()) {
     std::vector<std::string> names;
     for (const std::string& name : model.classes) names.push_back(csv_field(name));

@@ -1,27 +1,39 @@
-// The model file's metadata: text entries <-> fields.
+// What a model's file says beside its tensors, and its translation from and to text entries.
 #pragma once
 
-#include "engine/model/model.h"
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/data/pictures/prepare.h"
+#include "layers/models/mobilenet_v2.h"
 
 namespace dfengine {
 
-// Everything the entries say. Without them: torchvision's conventions.
+// Everything that a prediction needs to know except the parameters.
 struct ModelMetadata {
   MobileNetV2Config config;
-  bool has_width = false;  // else the width follows from the tensors
-  bool has_head = false;   // else the head does
+  // How pictures were resized and cut in training.
   Crop crop = Crop::None;
   ResizeRule resize = ResizeRule::Bilinear;
-  std::vector<std::string> classes;
-  std::string positive_class;
+  std::vector<std::string> classes = {"real", "fake"};  // by label; empty for an ImageNet head
+  std::string positive_class = "fake";
+  // prob_fake = sigmoid(logit / temperature); prob_fake >= threshold is called fake.
   double temperature = 1;
   double threshold = 0.5;
-  std::map<std::string, std::string> notes;
+  // Anything else that travels with the file: source_file, source_sha256, train_args, ...
+  std::map<std::string, std::string> notes = {};
 };
 
+// The note of a model whose batch norms were folded ("yes"); weights/onnx/source_onnx.h writes it.
+inline constexpr const char* kBnFolded = "bn_folded";
+bool is_bn_folded(const ModelMetadata& model);
+
+// Where the entries say nothing, the fields of `of_tensors` and torchvision's conventions stay.
 // Throws ModelFileError naming the file, the entry and what it should be.
 ModelMetadata read_metadata(const std::map<std::string, std::string>& entries,
+                            const MobileNetV2Config& of_tensors,
                             const std::string& name_for_errors);
-std::map<std::string, std::string> write_metadata(const Model& model);
+std::map<std::string, std::string> write_metadata(const ModelMetadata& model);
 
 }  // namespace dfengine

@@ -11,11 +11,6 @@
 
 namespace dfengine {
 
-bool is_bn_folded(const Model& model) {
-  const auto note = model.notes.find(kBnFolded);
-  return note != model.notes.end() && note->second == "yes";
-}
-
 BatchNormUnfolder::BatchNormUnfolder(Model& model, ThreadPool& pool) : model_(model), pool_(pool) {
   if (!is_bn_folded(model))
     throw UsageError("the model's batch norms are not folded: there is nothing to unfold");

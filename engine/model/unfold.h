@@ -7,10 +7,6 @@
 
 namespace dfengine {
 
-// Note of a model whose batch norms were folded ("yes"); weights/onnx/source_onnx.h writes it.
-inline constexpr const char* kBnFolded = "bn_folded";
-bool is_bn_folded(const Model& model);
-
 // Fewer pictures say too little about a layer's variance.
 inline constexpr Index kLeastUnfoldPictures = 32;
 

@@ -38,25 +38,18 @@ std::string target(const Plan& plan, const Step& step) {
   return plan.layer_plan(step.node).defers_output ? "deferred" : place(plan, step.y);
 }
 
-// "128x96x16, 31.2 us (rule: 128x144x32, 33.0 us)".
-std::string describe(const cuda::ChoicePtr& choice) {
-  if (choice == nullptr) return "own";
-  const std::string& name = choice->kernel.name;
-  if (!choice->timed) return name + ", by rule";
-  std::string text = fmt::format("{}, {:.1f} us", name, choice->us);
-  if (choice->rule != name)
-    text += fmt::format(" (rule: {}, {:.1f} us)", choice->rule, choice->rule_us);
-  return text;
+std::string describe(const std::shared_ptr<const cuda::Choice>& choice) {
+  return choice == nullptr ? "own" : cuda::describe(*choice);
 }
 
 // A line for each candidate that could not be timed.
 std::string left_out(const Plan& plan) {
-  std::set<cuda::ChoicePtr> seen;
+  std::set<cuda::Choice> seen;
   std::string text;
   for (int i = 0; i < plan.forward_steps(); ++i) {
     const KernelChoices& choices = plan.layer_plan(i).choices;
     for (const auto& choice : {choices.forward, choices.data_gradient, choices.weight_gradient}) {
-      if (choice == nullptr || !seen.insert(choice).second) continue;
+      if (choice == nullptr || !seen.insert(*choice).second) continue;
       for (const std::string& reason : choice->left_out)
         text +=
             fmt::format("left out, {}: {}\n", plan.graph().nodes()[at(i)].layer->name(), reason);

@@ -121,13 +121,13 @@ std::string ablation_table(const std::vector<Rung>& ladder, const std::vector<Ab
 
 void write_ablation(const std::filesystem::path& folder, const std::vector<Rung>& ladder,
                     const std::vector<AblationRun>& runs) {
-  nlohmann::json all = nlohmann::json::array();
+  nlohmann::json rungs = nlohmann::json::array();
   for (const Rung& rung : ladder)
-    if (const auto own = runs_of(rung, runs); !own.empty()) all.push_back(to_json(rung, own));
+    if (const auto own = runs_of(rung, runs); !own.empty()) rungs.push_back(to_json(rung, own));
   write_text(folder / "ablation.md", ablation_table(ladder, runs));
   write_text(folder / "ablation.csv", csv(runs));
   write_text(folder / "ablation.json",
-             all.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+             rungs.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   write_text(folder / "ablation.svg", chart(ladder, runs));
 }
 

@@ -6,17 +6,17 @@
 
 namespace dfengine::report {
 
-// One row a run: figures of the epoch that was kept. Runs of the same folder name are told apart by
-// a number.
+// Runs whose folders have the same name are told apart by a number.
 std::vector<RunHistory> read_runs(const std::vector<std::filesystem::path>& folders);
+// Each run has a row with the figures of the epoch that was kept.
 Table comparison_table(const std::vector<RunHistory>& runs);
-// The settings in which the runs differ, a column each.
+// Each setting in which the runs differ has a column.
 Table settings_table(const std::vector<RunHistory>& runs);
 
-// OUTPUT/compare.html and OUTPUT/charts/*.svg.
+// Writes OUTPUT/compare.html and OUTPUT/charts/*.svg.
 void write_comparison(const std::filesystem::path& output, const std::vector<RunHistory>& runs);
 
-// The table as text for a terminal, columns aligned.
+// The table as text for a terminal, with aligned columns.
 std::string plain_text(const Table& table);
 
 }  // namespace dfengine::report

@@ -37,11 +37,6 @@ std::string_view ink_class(Ink ink) {
   return "mute";
 }
 
-Ink ink_of(std::size_t i) {
-  constexpr Ink kRuns[] = {Ink::A, Ink::B, Ink::C, Ink::D, Ink::E, Ink::F};
-  return kRuns[i % std::size(kRuns)];
-}
-
 void Drawing::text(double x, double y, std::string_view text, Anchor anchor,
                    std::string_view classes) {
   const char* end = anchor == Anchor::Start    ? ""

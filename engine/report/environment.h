@@ -1,4 +1,4 @@
-// Where figures were made.
+// Says on what machine figures were made.
 #pragma once
 
 #include <string>
@@ -9,8 +9,8 @@ namespace dfengine::report {
 
 using Facts = std::vector<std::pair<std::string, std::string>>;
 
-// Version of dfengine, processor, instruction set in use, threads, and the GPU where this build can
-// use one.
+// The version of dfengine, the processor, the instruction set in use, the threads, and the GPU
+// where this build can use one.
 Facts environment(int threads);
 
 }  // namespace dfengine::report

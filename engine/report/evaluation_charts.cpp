@@ -151,9 +151,9 @@ void add_confusion(std::vector<NamedChart>& charts, const Confusion& c, double t
   MatrixChart chart{fmt::format("Pictures at {}", at_text(threshold)), {"real", "fake"}, {}};
   MatrixChart shares{fmt::format("Shares at {}", at_text(threshold)), {"real", "fake"}, {}, 3};
   for (const auto& row : counts) {
-    const Index all = row[0] + row[1];
+    const Index pictures = row[0] + row[1];
     chart.cells.push_back({static_cast<double>(row[0]), static_cast<double>(row[1])});
-    shares.cells.push_back({share(row[0], all), share(row[1], all)});
+    shares.cells.push_back({share(row[0], pictures), share(row[1], pictures)});
   }
   charts.push_back({"confusion_" + short_text(threshold), svg(chart)});
   charts.push_back({"confusion_" + short_text(threshold) + "_shares", svg(shares)});

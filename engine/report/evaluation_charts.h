@@ -7,20 +7,20 @@
 
 namespace dfengine::report {
 
-// ROC, precision and recall, reliability, histogram of scores, and confusion matrices (counts,
-// shares of each class) at the threshold and, where that is another, at 0.5. prob, label [n] as
-// compute_metrics takes them.
+// ROC, precision and recall, reliability, a histogram of scores, and confusion matrices (counts,
+// and shares of each class) at the threshold and, where this is another, at 0.5. prob [n] and label
+// [n] are as compute_metrics takes them.
 std::vector<NamedChart> evaluation_charts(std::span<const double> prob, std::span<const int> label,
                                           double threshold);
 
-// Every metric with its interval, in the order of metric_fields(); intervals [metrics]. A column
-// for 0.5 where the threshold is another.
+// Every metric with its interval, in the order of metric_fields(); intervals [metrics]. There is a
+// column for 0.5 where the threshold is another.
 Table metric_table(const Metrics& at_threshold, const Metrics& at_half,
                    std::span<const Interval> intervals);
-// Precision, recall and F1 of each class.
+// The precision, recall and F1 of each class.
 Table class_table(const Confusion& confusion, const std::vector<std::string>& classes);
 
-// "0.8875", or "n/a" for what is no number.
+// Text such as "0.8875", or "n/a" for what is no number.
 std::string figure(double value, int decimals);
 
 }  // namespace dfengine::report

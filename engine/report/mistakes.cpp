@@ -31,7 +31,7 @@ std::string side_by_side(const Image& left, const Image& right, Resizer& resizer
 
 std::vector<Mistake> surest_mistakes(std::span<const double> prob, std::span<const int> label,
                                      double threshold, std::size_t most) {
-  std::vector<Mistake> all;
+  std::vector<Mistake> surest;
   for (int truth : {0, 1}) {
     std::vector<Mistake> wrong;
     for (std::size_t i = 0; i < prob.size(); ++i)
@@ -41,9 +41,9 @@ std::vector<Mistake> surest_mistakes(std::span<const double> prob, std::span<con
       return truth == 0 ? a.prob > b.prob : a.prob < b.prob;
     });
     wrong.resize(std::min(wrong.size(), most));
-    all.insert(all.end(), wrong.begin(), wrong.end());
+    surest.insert(surest.end(), wrong.begin(), wrong.end());
   }
-  return all;
+  return surest;
 }
 
 std::vector<Picture> mistake_pictures(const std::vector<Mistake>& mistakes, const Dataset& dataset,

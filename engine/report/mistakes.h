@@ -1,4 +1,4 @@
-// The pictures a model was most sure about and wrong.
+// The pictures about which a model was most sure and wrong.
 #pragma once
 
 #include "engine/data/sets/dataset.h"
@@ -13,16 +13,16 @@ struct Mistake {
   int label = 0;    // the truth
 };
 
-// At most `most` of each class, the surest first; equal ones in the order of the data set. First
-// reals called fake, then fakes called real.
+// At most `most` of each class, first reals called fake, then fakes called real. The surest come
+// first, and equal ones in the order of the data set.
 std::vector<Mistake> surest_mistakes(std::span<const double> prob, std::span<const int> label,
                                      double threshold, std::size_t most);
 
-// Side in pixels of one half of a thumbnail.
+// The side of one half of a thumbnail, in pixels.
 inline constexpr Index kThumbnail = 160;
 
-// One picture each: what the network saw, and beside it the evidence for the class it called.
-// Throws DataError for a picture that cannot be read.
+// Gives each mistake a picture: what the network saw, and beside it the evidence for the class that
+// it called. Throws DataError for a picture that cannot be read.
 std::vector<Picture> mistake_pictures(const std::vector<Mistake>& mistakes, const Dataset& dataset,
                                       const Model& model, const GradCam& cam);
 

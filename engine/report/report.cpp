@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "engine/data/digest.h"
 #include "engine/report/environment.h"
 #include "engine/report/evaluation_charts.h"
 #include "engine/report/mistakes.h"
@@ -27,7 +28,7 @@ std::string interval_text(std::span<const Interval> intervals, const char* key) 
   return "";
 }
 
-// The evaluation's parts, each onto the page; charts are also kept for their files.
+// Puts the evaluation's parts onto the page. Charts are also returned, for their files.
 class EvaluationPage {
  public:
   EvaluationPage(Page& page, const Evaluation& e)
@@ -109,17 +110,6 @@ TrainOptions read_options(const std::filesystem::path& file) {
   return train_options_from_json(nlohmann::json::parse(text, text + bytes.size(), nullptr, false));
 }
 
-Predictions predict(Model& model, ThreadPool& pool, const Dataset& dataset, Index max_pixels) {
-  Predictor predictor(model, pool, Predictor::Output::Logits);
-  LoaderOptions options;
-  static_cast<Preparation&>(options) = model.preparation(max_pixels);
-  options.threads = pool.size();
-  options.on_bad = OnBad::Skip;
-  options.cache_bytes = 0;
-  Loader loader(dataset, options);
-  return predict_split(predictor, dataset, loader);
-}
-
 }  // namespace
 
 void write_evaluation_report(const std::filesystem::path& output, const Evaluation& e) {
@@ -142,7 +132,7 @@ void write_run_report(const std::filesystem::path& folder, const TrainState& sta
   ThreadPool pool(threads);
   const DataSource source = open_data(options, {"train", "valid"});
   const Dataset &train = source.splits[0], &valid = source.splits[1];
-  const Predictions predictions = predict(model, pool, valid, options.max_pixels);
+  const Predictions predictions = read_valid_predictions(folder, valid, model);
   const std::vector<Interval> intervals =
       bootstrap_intervals(predictions.prob, predictions.label, model.threshold, options.seed);
   const Evaluation e{model, pool, valid, predictions, intervals, kBestModel, command};

@@ -16,19 +16,20 @@ struct Evaluation {
   Model& model;
   ThreadPool& pool;
   const Dataset& dataset;
-  const Predictions& predictions;          // of the dataset's samples, in its order
+  const Predictions& predictions;          // of the samples of `dataset`, in its order
   const std::vector<Interval>& intervals;  // of metric_fields() at the model's threshold
   std::string model_name;
-  std::string command;                 // as it was typed; may be empty
-  std::vector<Table> robustness = {};  // where it was measured
+  std::string command;                 // as it was typed, or empty
+  std::vector<Table> robustness = {};  // empty where it was not measured
 };
 
-// OUTPUT/report.html and OUTPUT/charts. Every file is written atomically. Throws DataError where a
+// Writes OUTPUT/report.html and OUTPUT/charts, every file atomically. Throws DataError where a
 // picture to be shown can no longer be read.
 void write_evaluation_report(const std::filesystem::path& output, const Evaluation& evaluation);
 
-// The same for a run folder whose training is done, on its validation pictures and with the course
-// of training. `state` is the run's last; `command` as it was typed.
+// The same for a run folder whose training is done, on the kept model's predictions of the
+// validation pictures and with the course of training. `state` is the run's last; `command` is as
+// it was typed.
 void write_run_report(const std::filesystem::path& folder, const TrainState& state, int threads,
                       const std::string& command);
 

@@ -10,7 +10,7 @@
 namespace dfengine {
 
 report::Table to_table(const std::vector<RobustnessRow>& rows);
-// Ends with a line break.
+// The text ends with a line break.
 std::string to_text(const std::vector<RobustnessRow>& rows);
 
 }  // namespace dfengine

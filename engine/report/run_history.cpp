@@ -19,17 +19,17 @@ std::vector<std::pair<std::string, std::string>> read_arguments(const std::files
   const auto* text = reinterpret_cast<const char*>(bytes.data());
   const auto json = nlohmann::json::parse(text, text + bytes.size(), nullptr, false);
   if (!json.is_object()) throw DataError(file.string() + ": not the arguments of a run");
-  std::vector<std::pair<std::string, std::string>> all;
+  std::vector<std::pair<std::string, std::string>> arguments;
   for (const auto& [name, value] : json.items())
-    all.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
-  return all;
+    arguments.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
+  return arguments;
 }
 
 double parse_number(const CsvTable& table, std::size_t row, const char* column,
                     const std::string& file) {
-  const Index at = table.find(column);
-  if (at < 0) throw DataError(file + ": no column " + column);
-  const std::string& text = table.rows[row][static_cast<std::size_t>(at)];
+  const Index place = table.find(column);
+  if (place < 0) throw DataError(file + ": no column " + column);
+  const std::string& text = table.rows[row][at(place)];
   double value = std::numeric_limits<double>::quiet_NaN();
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size())
@@ -88,10 +88,10 @@ std::string argument(const RunHistory& run, const std::string& name) {
 std::vector<std::string> differing_arguments(const std::vector<RunHistory>& runs) {
   std::vector<std::string> names;
   for (const RunHistory& run : runs)
-    for (const auto& [name, value] : run.arguments) {
+    for (const auto& own : run.arguments) {
       const bool differs = std::ranges::any_of(
-          runs, [&](const RunHistory& other) { return argument(other, name) != value; });
-      if (differs && std::ranges::find(names, name) == names.end()) names.push_back(name);
+          runs, [&](const RunHistory& other) { return argument(other, own.first) != own.second; });
+      if (differs && std::ranges::find(names, own.first) == names.end()) names.push_back(own.first);
     }
   return names;
 }

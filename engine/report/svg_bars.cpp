@@ -3,7 +3,9 @@
 
 #include <algorithm>
 
+#include "engine/report/axis.h"
 #include "engine/report/drawing.h"
+#include "engine/report/svg_chart.h"
 #include "engine/report/text.h"
 #include "kernels/base/error.h"
 
@@ -91,11 +93,11 @@ std::string svg(const MatrixChart& chart) {
     drawing.text(left + cell * (place + 0.5), top - 5, shorten(chart.classes[i], cell / kFontSize),
                  Anchor::Middle);
     drawing.text(0, top + height * (place + 0.5) + 4, shorten(chart.classes[i], 120 / kFontSize));
-    double all = 0;
-    for (double v : chart.cells[i]) all += is_drawable(v) ? v : 0;
+    double sum = 0;
+    for (double v : chart.cells[i]) sum += is_drawable(v) ? v : 0;
     for (std::size_t j = 0; j < n; ++j) {
       const double v = chart.cells[i][j];
-      const double share = all > 0 && is_drawable(v) ? v / all : 0;
+      const double share = sum > 0 && is_drawable(v) ? v / sum : 0;
       const Ink ink = n == 2 ? (i == 0 ? Ink::Real : Ink::Fake) : Ink::A;
       const double x = left + cell * static_cast<double>(j), y = top + height * place;
       drawing.rect(x + 1, y + 1, cell - 2, height - 2, fmt::format("cell {}", ink_class(ink)),

@@ -152,9 +152,9 @@ class ChartDrawing {
         widest = std::max(widest, text_width(text) * kFontSize);
       right_ = widest / 2 + 2;
       const auto steps = static_cast<double>(std::max<std::size_t>(x_ticks_.text.size(), 2) - 1);
-      const double all = x_ticks_.high - x_ticks_.low;
+      const double length = x_ticks_.high - x_ticks_.low;
       const double share =
-          x_ticks_.at.size() < 2 ? 1 : (x_ticks_.at.back() - x_ticks_.at.front()) / all;
+          x_ticks_.at.size() < 2 ? 1 : (x_ticks_.at.back() - x_ticks_.at.front()) / length;
       if ((widest + 12) * steps <= share * (kChartWidth - left - right_)) break;
     }
     left = std::max(left, right_);

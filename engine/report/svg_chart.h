@@ -1,31 +1,27 @@
-// Charts as SVG: lines, steps, histograms, bars with intervals, confusion matrices. Every chart is
-// drawn 420 units wide, so that it stays legible at phone width; colours follow the reader's light
-// or dark setting.
+// Charts as SVG: lines, steps, histograms, bars with intervals, and confusion matrices. Every chart
+// is drawn 420 units wide, so that it stays legible at phone width. The colours follow the reader's
+// light or dark setting.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "engine/report/axis.h"
+#include "engine/report/ink.h"
 #include "kernels/base/shape.h"
 
 namespace dfengine::report {
 
-// Colours by meaning: the two classes keep theirs on every page.
-enum class Ink { Real, Fake, Muted, A, B, C, D, E, F };
-// Of the i-th of several runs; repeats after six.
-Ink ink_of(std::size_t i);
-
 enum class Shape {
   Line,
   Step,  // holds each y until the next x
-  Bars,  // histogram: x has one edge more than y has heights
+  Bars,  // a histogram: x holds the edges, one more than y holds heights
 };
 
 struct Series {
-  std::string name;  // in the legend; empty: not listed
-  // Equally long, but for Bars. Points that are not finite leave a gap; points outside a fixed axis
-  // are drawn on its edge.
+  std::string name;  // in the legend; one without a name is not listed
+  // x and y are equally long, but for Bars. Points that are not finite leave a gap, and points
+  // outside a fixed axis are drawn on its edge.
   std::vector<double> x, y;
   Ink ink = Ink::A;
   Shape shape = Shape::Line;
@@ -44,26 +40,27 @@ struct Chart {
   Axis x, y;
   std::vector<Series> series;
   std::vector<VerticalRule> rules = {};
-  bool square = false;  // equal lengths of both axes, as ROC curves are read
+  bool square = false;  // both axes have the same length, as in ROC curves
 };
 
-// One named value with its interval (low = high = value: none).
+// One named value with its interval; low = high = value stands for no interval.
 struct Bar {
   std::string name;
   double value = 0, low = 0, high = 0;
   Ink ink = Ink::A;
 };
 
-// Horizontal bars, one below the other; each carries its value as text. Bars begin at the axis'
-// low end.
+// Horizontal bars, one below the other. Each begins at the low end of the axis and carries its
+// value as text.
 struct BarChart {
   std::string title;
   Axis axis;
   std::vector<Bar> bars;
-  int decimals = 3;  // of the values written
+  int decimals = 3;  // of the values as text
 };
 
-// counts [rows x columns], row = true class, column = called class; shaded by the share of its row.
+// cells [rows, columns]: the row is the true class, the column the class that was called. A cell is
+// shaded by its share of the row.
 struct MatrixChart {
   std::string title;
   std::vector<std::string> classes;
@@ -71,16 +68,16 @@ struct MatrixChart {
   int decimals = 0;
 };
 
-// An <svg> element for a page that holds chart_css() once. Throws ShapeError where the sizes within
-// a series or matrix disagree.
+// Gives an <svg> element for a page that holds chart_css() once. Throws ShapeError where the sizes
+// within a series or matrix disagree.
 std::string svg(const Chart& chart);
 std::string svg(const BarChart& chart);
 std::string svg(const MatrixChart& chart);
 
-// A file of its own from such an element: with its style and background.
+// Gives a file of its own from such an element, with its style and background.
 std::string svg_file(const std::string& element);
 
-// The style of all charts, light and dark.
+// The style of all charts, for light and dark settings.
 std::string chart_css();
 
 }  // namespace dfengine::report

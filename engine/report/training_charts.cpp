@@ -6,7 +6,6 @@
 #include "engine/train/run_files.h"
 #include "engine/train/schedule.h"
 #include "kernels/base/atomic_file.h"
-#include "kernels/base/error.h"
 
 namespace dfengine::report {
 namespace {
@@ -56,7 +55,7 @@ NamedChart loss_scale_chart(const std::vector<EpochRow>& rows) {
 }  // namespace
 
 std::vector<NamedChart> training_charts(const RunHistory& run) {
-  std::vector<NamedChart> all;
+  std::vector<NamedChart> charts;
   for (const Curve& curve : kCurves) {
     Chart chart = epoch_chart(curve.title, curve.unit);
     if (curve.train != nullptr)
@@ -64,11 +63,11 @@ std::vector<NamedChart> training_charts(const RunHistory& run) {
     chart.series.push_back(by_epoch("validation", run.rows, curve.valid, Ink::A));
     if (const EpochRow* best = run.best())
       chart.rules = {{static_cast<double>(best->epoch), "epoch kept"}};
-    all.push_back({curve.file, svg(chart)});
+    charts.push_back({curve.file, svg(chart)});
   }
   if (std::ranges::any_of(run.rows, [](const EpochRow& row) { return row.loss_scale != 1; }))
-    all.push_back(loss_scale_chart(run.rows));
-  return all;
+    charts.push_back(loss_scale_chart(run.rows));
+  return charts;
 }
 
 NamedChart learning_rate_chart(const TrainOptions& options, Index steps_per_epoch,
@@ -99,30 +98,28 @@ NamedChart learning_rate_chart(const TrainOptions& options, Index steps_per_epoc
 
 std::vector<NamedChart> comparison_charts(const std::vector<RunHistory>& runs) {
   constexpr std::size_t kInks = 6;
-  std::vector<NamedChart> all;
+  std::vector<NamedChart> charts;
   for (const Curve& curve : kCurves) {
     Chart chart = epoch_chart(std::string("Validation: ") + curve.title, curve.unit);
     for (std::size_t i = 0; i < runs.size(); ++i) {
       chart.series.push_back(by_epoch(runs[i].name, runs[i].rows, curve.valid, ink_of(i)));
       chart.series.back().dashed = i / kInks % 2 == 1;
     }
-    all.push_back({curve.file, svg(chart)});
+    charts.push_back({curve.file, svg(chart)});
   }
-  return all;
+  return charts;
 }
 
 void write_charts(const std::filesystem::path& folder, const std::vector<NamedChart>& charts) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error) throw Error("cannot make folder " + folder.string() + ": " + error.message());
+  make_folder(folder);
   for (const NamedChart& chart : charts)
     write_text(folder / (chart.file + ".svg"), svg_file(chart.svg));
 }
 
 std::vector<std::string> elements(const std::vector<NamedChart>& charts) {
-  std::vector<std::string> all;
-  for (const NamedChart& chart : charts) all.push_back(chart.svg);
-  return all;
+  std::vector<std::string> svgs;
+  for (const NamedChart& chart : charts) svgs.push_back(chart.svg);
+  return svgs;
 }
 
 }  // namespace dfengine::report

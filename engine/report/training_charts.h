@@ -7,26 +7,26 @@
 
 namespace dfengine::report {
 
-// A chart's element, and its file's name without extension.
+// A chart's element, and the name of its file without extension.
 struct NamedChart {
   std::string file, svg;
 };
 
-// Loss, accuracy and validation AUC by epoch of one run; the epoch that was kept is marked. The
-// loss scale too, where there was one.
+// The loss, accuracy and validation AUC of one run by epoch, with the epoch that was kept marked.
+// Where there was a loss scale, its chart follows.
 std::vector<NamedChart> training_charts(const RunHistory& run);
 
-// The rate of every step, by epochs: the schedule, times what each epoch's rate shows that plateaus
-// have taken from it.
+// The learning rate of every step. It is the schedule's, times the factor by which plateaus have
+// lowered it, which each epoch's rate shows.
 NamedChart learning_rate_chart(const TrainOptions& options, Index steps_per_epoch,
                                const std::vector<EpochRow>& rows);
 
-// Validation loss, accuracy and AUC of several runs, one line each.
+// The validation loss, accuracy and AUC of several runs, each as one line.
 std::vector<NamedChart> comparison_charts(const std::vector<RunHistory>& runs);
 
-// FOLDER/NAME.svg for each, the folder made at need; each file atomic.
+// Writes FOLDER/NAME.svg for each, every file atomically, and makes the folder if it must.
 void write_charts(const std::filesystem::path& folder, const std::vector<NamedChart>& charts);
-// Only their elements, for a page.
+// The elements of the charts, for a page.
 std::vector<std::string> elements(const std::vector<NamedChart>& charts);
 
 }  // namespace dfengine::report

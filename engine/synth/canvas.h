@@ -1,8 +1,8 @@
 // What the painter of synthetic faces draws on and with: a float picture, colours, a tilted
 // coordinate frame, soft-edged fills and value noise.
 //
-// Only +, -, *, / and sqrt, which IEEE 754 rounds alike everywhere: no call of libm whose last bit
-// differs between machines.
+// All of it uses only +, -, *, / and sqrt, which IEEE 754 rounds alike everywhere, and no call of
+// libm, whose last bit differs between machines.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,7 @@
 
 namespace dfengine {
 
-// Display values (gamma-coded), 0 black to 1 white.
+// Display values (gamma-coded), from 0 for black to 1 for white.
 struct Colour {
   float r = 0, g = 0, b = 0;
 };
@@ -49,7 +49,8 @@ inline bool chance(Random& random, double probability) {
   return random.uniform() < probability;
 }
 
-// Zero mean, unit variance, near normal: four bytes of one word, added up (Irwin-Hall).
+// A nearly normal number of zero mean and unit variance: the sum of the four bytes of one word
+// (Irwin-Hall).
 inline float byte_noise(Random& random) {
   const std::uint32_t word = random.bits();
   const std::uint32_t sum =
@@ -59,19 +60,19 @@ inline float byte_noise(Random& random) {
   return (static_cast<float>(sum) - kMean) * kScale;
 }
 
-// A smooth hill: 1 at 0, 0 at |t| >= 1.
+// A smooth hill, which is 1 at t = 0 and 0 where |t| >= 1.
 constexpr float bump(float t) {
   const float s = 1.0f - t * t;
   return s > 0 ? s * s : 0.0f;
 }
 
-// Smooth random field, about -1 to 1, that repeats after kPeriod lattice cells.
+// A smooth random field, from about -1 to 1, that repeats after kPeriod lattice cells.
 class ValueNoise {
  public:
   explicit ValueNoise(Random& random);
-  // One octave at lattice position (u, v); |u|, |v| < 4096.
+  // One octave at lattice position (u, v), with |u| and |v| below 4096.
   float at(float u, float v) const;
-  // `octaves` octaves, each twice as fine and half as strong.
+  // The sum of `octaves` octaves, each twice as fine and half as strong as the one before.
   float layered(float u, float v, int octaves) const;
 
  private:
@@ -79,8 +80,8 @@ class ValueNoise {
   std::array<float, kPeriod * kPeriod> lattice_;
 };
 
-// Draws in local coordinates (u right, v down): origin `centre` in pixels, one unit = `scale`
-// pixels, turned so that local right points to (cosine, sine).
+// Draws in local coordinates (u right, v down). Their origin is `centre` in pixels, one unit has
+// `scale` pixels, and local right points to (cosine, sine).
 class Brush {
  public:
   struct Frame {
@@ -92,11 +93,11 @@ class Brush {
 
   Brush(Canvas& canvas, const Frame& frame) : canvas_(canvas), frame_(frame) {}
 
-  // Alpha of a shape's edge from the signed distance (local units, negative inside).
+  // The opacity at a shape's edge by the signed distance, in local units and negative inside.
   float cover(float distance) const {
     return std::clamp(0.5f - distance * frame_.scale, 0.0f, 1.0f);
   }
-  // The same with an edge blurred over `width` local units.
+  // The same for an edge that is blurred over `width` local units.
   static float soft_cover(float distance, float width) {
     return std::clamp(0.5f - distance / width, 0.0f, 1.0f);
   }
@@ -110,7 +111,7 @@ class Brush {
   Frame frame_;
 };
 
-// First-order signed distance to the ellipse (u/a)^2 + (v/b)^2 = 1.
+// The signed distance to the ellipse (u/a)^2 + (v/b)^2 = 1, to first order.
 inline float ellipse_distance(float u, float v, float a, float b) {
   const float p = u / (a * a), q = v / (b * b);
   return (u * p + v * q - 1.0f) / (2.0f * std::sqrt(p * p + q * q) + 1e-6f);

@@ -1,4 +1,4 @@
-// The act of painting one portrait: a canvas, a sitter, a brush in face units.
+// Paints one portrait, with a canvas, a sitter, and a brush in face units.
 #pragma once
 
 #include "engine/synth/canvas.h"
@@ -29,12 +29,13 @@ class Portrait {
   void glasses();
   void grade();
 
-  // Signed distance to the head's outline grown by `grow`.
+  // The signed distance to the head's outline, when this is grown by `grow`.
   float head_distance(float u, float v, float grow) const;
-  // Light falling on the head, taken as an ellipsoid.
+  // The light that falls on the head, which is taken as an ellipsoid.
   float shade(float u, float v) const;
   Colour hair_at(float u, float v) const;
-  // Features slide towards where the head is turned; `depth` 1 on the face, more on the nose.
+  // Features slide to the side to which the head is turned. `depth` is 1 on the face and more on
+  // the nose.
   float slide(float depth) const { return sitter_.turn * depth; }
 
   Canvas& canvas_;

@@ -8,13 +8,13 @@ namespace dfengine {
 enum class Hair { Bald, Short, Long, Curly, Bun, Beanie };
 enum class Backdrop { Gradient, Lights, Room, Leaves };
 
-// Lengths in face units: the head reaches from v = -1 (crown) to v = 1 (chin).
+// Lengths are in face units: the head reaches from v = -1 (crown) to v = 1 (chin).
 struct Sitter {
   Colour skin, hair, iris, lips, shirt, shirt_stripe, hat, backdrop_a, backdrop_b;
   Hair style = Hair::Short;
   Backdrop backdrop = Backdrop::Gradient;
   float width, taper;                // head half width; how much the jaw narrows
-  float turn;                        // features move sideways: the head is turned a little
+  float turn;                        // how far features move, as the head turns a little
   float eye_x, eye_y, eye_w, eye_h;  // place of the right eye, half width, half height
   float gaze_u, gaze_v;              // iris shift in eye half widths
   float brow_gap, brow_thick, brow_arch, brow_tilt;

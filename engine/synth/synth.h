@@ -13,8 +13,8 @@
 // Draw the pictures at the size they are trained on: resizing wipes the trace out.
 //
 // Repeatable. A picture depends on seed, number, size and class alone (Philox, stream Synth, sub =
-// picture number), not on count or threads; the arithmetic uses +, -, *, / and sqrt only,
-// without fused multiply-add (CMakeLists.txt).
+// picture number), not on count or threads. The arithmetic uses +, -, *, / and sqrt only, without
+// fused multiply-add (CMakeLists.txt).
 #pragma once
 
 #include <cstdint>
@@ -28,12 +28,13 @@ namespace dfengine {
 
 enum class SynthClass { Real, Fake };
 
-// Interleaved RGB bytes, size * size * 3, of picture `number`. size: a multiple of 4, 32 to 1024
-// (UsageError).
+// Gives interleaved RGB bytes, size * size * 3, of picture `number`. Throws UsageError unless size
+// is a multiple of 4 from 32 to 1024.
 std::vector<std::uint8_t> draw_synth_pixels(std::uint64_t seed, std::uint64_t number, Index size,
                                             SynthClass kind);
 
-// The same picture as a JPEG file, quality 90 to 96 drawn from the seed whatever the class.
+// Gives the same picture as a JPEG file. Its quality, 90 to 96, is drawn from the seed whatever the
+// class.
 std::vector<std::uint8_t> draw_synth_jpeg(std::uint64_t seed, std::uint64_t number, Index size,
                                           SynthClass kind);
 
@@ -44,13 +45,13 @@ struct SynthOptions {
   Index size = 96;  // side in pixels, a multiple of 4, 32 to 1024
 };
 
-// Called after every picture.
+// Is called after every picture.
 using SynthProgress = std::function<void(Index done, Index count)>;
 
-// Writes output/{train,valid,test}/{real,fake}/NNNNN.jpg: picture NNNNN is real when even, fake
-// when odd; of every ten pairs eight go to train, one to valid, one to test. Throws UsageError for
-// options out of range or when output already holds train, valid or test, DataError naming the path
-// when something cannot be written.
+// Writes output/{train,valid,test}/{real,fake}/NNNNN.jpg. Picture NNNNN is real when even, fake
+// when odd; of every ten pairs eight go to train, one to valid and one to test. Throws UsageError
+// for options out of range or when output already holds train, valid or test, DataError naming the
+// path when something cannot be written.
 void write_synth_set(const SynthOptions& options, const SynthProgress& progress = {});
 
 }  // namespace dfengine

@@ -15,7 +15,7 @@ constexpr int kLastBlocks = 5;
 // Settings that must be those of a run found in a folder.
 nlohmann::json identity(const TrainOptions& options) {
   nlohmann::json j = to_json(options);
-  // Not part of the result, or filled in from the weights when the run begins.
+  // These do not change the result, or are filled in from the weights when the run begins.
   for (const char* key : {"output", "threads", "cache", "resize", "crop"}) j.erase(key);
   return j;
 }

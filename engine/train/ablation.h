@@ -1,5 +1,6 @@
-// From scratch or transferred? The ladder of recipes from the seed notebook to training everything,
-// each with several seeds, measured on the test pictures.
+// Is it better to train from scratch or from ImageNet's weights? A ladder of recipes leads from the
+// seed notebook to training everything; each is run with several seeds and measured on the test
+// pictures.
 #pragma once
 
 #include "engine/evaluate/metrics/classification.h"
@@ -12,8 +13,8 @@ struct AblationOptions {
   std::filesystem::path weights;  // what all rungs but the last start from
   std::filesystem::path output;
   int seeds = 3;    // 0, 1, ... are run
-  int epochs = 0;   // of every run; 0: each rung's own
-  int threads = 0;  // 0: all this process may use
+  int epochs = 0;   // of every run; 0 stands for each rung's own
+  int threads = 0;  // 0 stands for all that this process may use
 
   // Throws UsageError naming the option and the range.
   void validate() const;
@@ -26,12 +27,13 @@ struct Rung {
   TrainOptions options;
 };
 
-// From the notebook's recipe, one change after the other:
-//   seed      frozen base, pixels in [0, 1], Adam 1e-3, 10 epochs
+// The rungs begin at the notebook's recipe and change one thing after the other:
+//   seed      frozen base, pixels in [0, 1], Adam at 1e-3, 10 epochs
 //   normal    the same with the weights' own normalisation
-//   last      the last 5 of 19 blocks and the head, by the default recipe (Adam 1e-4, cosine,
-//   mirror) all       everything, by the default recipe: 20 epochs scratch   everything from random
-//   weights, Adam 1e-3, else as before
+//   last      the last 5 of 19 blocks and the head, by the default recipe (Adam at 1e-4, cosine,
+//             mirrored pictures, 20 epochs)
+//   all       all blocks and the head, by the default recipe
+//   scratch   the same from random weights, Adam at 1e-3, without epochs for the head alone
 std::vector<Rung> ablation_ladder(const AblationOptions& options);
 
 // A finished run on the test pictures.
@@ -52,15 +54,15 @@ struct AblationObserver {
 };
 
 // Runs every rung with seed 0, then every rung with seed 1, and so on, each in OUTPUT/KEY-SEED.
-// What is finished there is kept, what is not goes on; a folder with other settings is a
-// UsageError. After each run OUTPUT gets ablation.md, .csv, .json and .svg anew. Returns the
-// finished runs: fewer than asked for once `interrupt` is set.
+// Finished runs there are kept, and unfinished ones go on. Throws UsageError for a folder with
+// other settings. After each run OUTPUT gets ablation.md, .csv, .json and .svg anew. Returns the
+// finished runs, which are fewer than asked for once `interrupt` is set.
 std::vector<AblationRun> ablate(const AblationOptions& options, const AblationObserver& observer,
                                 const std::atomic<bool>& interrupt);
 
 // Mean and range of the test figures per rung: a Markdown table.
 std::string ablation_table(const std::vector<Rung>& ladder, const std::vector<AblationRun>& runs);
-// The four files.
+// Writes the four files.
 void write_ablation(const std::filesystem::path& folder, const std::vector<Rung>& ladder,
                     const std::vector<AblationRun>& runs);
 

@@ -5,10 +5,8 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "engine/data/pack.h"
 #include "kernels/base/error.h"
 #include "kernels/base/json_bytes.h"
-#include "kernels/base/sha256.h"
 #include "weights/read_file.h"
 #include "weights/safetensors.h"
 
@@ -106,7 +104,7 @@ weights::Tensor moment(const char* name, const std::byte* data, Index bytes) {
   return weights::make_tensor(name, {static_cast<std::int64_t>(values.size())}, values);
 }
 
-// Takes a tensor out of the file; what stays is the model.
+// Takes a tensor out of the file, so that the model is left in it.
 std::vector<float> take(weights::TensorFile& file, const char* name) {
   for (auto it = file.tensors.begin(); it != file.tensors.end(); ++it) {
     if (it->name != name) continue;
@@ -184,20 +182,6 @@ void Checkpoint::restore(Optimizer& optimizer) const {
   std::memcpy(optimizer.first_moment(), first_moment.data(), bytes);
   std::memcpy(optimizer.second_moment(), second_moment.data(), bytes);
   optimizer.set_steps(optimizer_steps);
-}
-
-std::string digest(const Dataset& train, const Dataset& valid) {
-  std::string all;
-  for (const Dataset* set : {&train, &valid}) {
-    if (set->pack) all += set->pack->index().digest + '\n';
-    for (const Sample& s : set->samples) {
-      std::error_code error;
-      const std::uintmax_t size = std::filesystem::file_size(set->path(s), error);
-      all += s.relative + '\0' + std::to_string(s.label);
-      all += ' ' + (error ? "none" : std::to_string(size)) + '\n';
-    }
-  }
-  return sha256_hex(std::as_bytes(std::span(all)));
 }
 
 }  // namespace dfengine

@@ -22,8 +22,8 @@ struct EpochRow {
 };
 
 // Whether an epoch's model beats the best so far: by validation AUC, and by validation loss where
-// the AUCs are equal. Not by loss alone: a network grows sure of itself while it still learns to
-// rank, so its loss turns upward early (Guo et al. 2017).
+// the AUCs are equal. The loss alone would not do: a network grows sure of itself while it still
+// learns to rank, so that its loss turns upward early (Guo et al. 2017).
 bool is_better(double auc, double loss, double best_auc, double best_loss);
 
 // Where a run stands, between two steps. Random numbers need no state of their own: they are
@@ -46,10 +46,10 @@ struct TrainState {
   std::vector<EpochRow> rows;
   std::vector<BadFile> bad_files;  // pictures left out so far
   bool finished = false;
-  ScalerState scaler;  // runs on a device
+  ScalerState scaler;  // of a run on a device
 };
 
-// Atomic. `data_digest` names the training pictures: a resumed run must see the same.
+// Writes atomically. `data_digest` names the pictures, because a resumed run must see the same.
 void save_checkpoint(const std::filesystem::path& path, const Model& model, Optimizer& optimizer,
                      const TrainState& state, const TrainOptions& options,
                      const std::string& data_digest);
@@ -63,7 +63,7 @@ struct Checkpoint {
   std::vector<float> first_moment, second_moment;
   std::int64_t optimizer_steps = 0;
 
-  // Into the optimiser of a phase of this very model.
+  // Gives the moments to the optimiser of a phase of this very model.
   void restore(Optimizer& optimizer) const;
   // Throws Error if the parts do not fit each other or hold numbers that no run reaches.
   void check() const;
@@ -71,9 +71,5 @@ struct Checkpoint {
 
 // Throws ModelFileError naming file and cause.
 Checkpoint load_checkpoint(const std::filesystem::path& path);
-
-// SHA-256 over the relative paths, labels and file sizes of a data set, in order. Not over what the
-// files hold, which would take reading them all, nor their dates, which a copy does not keep.
-std::string digest(const Dataset& train, const Dataset& valid);
 
 }  // namespace dfengine

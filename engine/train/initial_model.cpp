@@ -3,7 +3,6 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "engine/model/unfold.h"
 #include "kernels/base/json_bytes.h"
 #include "kernels/base/sha256.h"
 #include "weights/pretrained.h"

@@ -6,8 +6,9 @@
 
 namespace dfengine {
 
-// From options.weights where there are some, else drawn from the seed; with a detector's head.
-// Throws what load_model and the download throw, UsageError for sizes out of range.
+// The network of options.weights where there are some, else one drawn from the seed, with a
+// detector's head. Throws what load_model and the download throw, and UsageError for sizes out of
+// range.
 Model initial_model(const TrainOptions& options);
 
 // JSON of the arguments a model file carries: those that decide what the model is.

@@ -12,55 +12,11 @@
 namespace dfengine {
 namespace {
 
-constexpr std::pair<const char*, OptimizerKind> kOptimizers[] = {{"adam", OptimizerKind::Adam},
-                                                                 {"adamw", OptimizerKind::AdamW}};
-constexpr std::pair<const char*, ScheduleKind> kSchedules[] = {{"constant", ScheduleKind::Constant},
-                                                               {"cosine", ScheduleKind::Cosine},
-                                                               {"plateau", ScheduleKind::Plateau}};
-constexpr std::pair<const char*, PixelScale> kPixels[] = {{"model", PixelScale::Model},
-                                                          {"zero_one", PixelScale::ZeroOne}};
-
-constexpr std::pair<const char*, CacheMode> kCaches[] = {
-    {"auto", CacheMode::Auto}, {"ram", CacheMode::Ram}, {"disk", CacheMode::Disk}};
-
-constexpr std::pair<const char*, DeviceKind> kDevices[] = {{"cpu", DeviceKind::Cpu},
-                                                           {"cuda", DeviceKind::Cuda}};
-
-template <class Enum, std::size_t N>
-Enum parse(const std::pair<const char*, Enum> (&names)[N], const std::string& name,
-           const char* what) {
-  std::string all;
-  for (const auto& [known, value] : names) {
-    if (name == known) return value;
-    all += std::string(" ") + known;
-  }
-  throw UsageError(fmt::format("{} '{}' is unknown; known:{}", what, name, all));
-}
-
-template <class Enum, std::size_t N>
-const char* name_of(const std::pair<const char*, Enum> (&names)[N], Enum value) {
-  for (const auto& [name, known] : names)
-    if (known == value) return name;
-  return "";
-}
-
 void require(bool ok, const char* message) {
   if (!ok) throw UsageError(message);
 }
 
 }  // namespace
-
-OptimizerKind parse_optimizer(const std::string& name) {
-  return parse(kOptimizers, name, "optimizer");
-}
-
-ScheduleKind parse_schedule(const std::string& name) {
-  return parse(kSchedules, name, "schedule");
-}
-
-CacheMode parse_cache(const std::string& name) {
-  return parse(kCaches, name, "cache");
-}
 
 int parse_freeze(const std::string& text) {
   if (text == "all") return kFeatureBlocks;
@@ -116,25 +72,25 @@ nlohmann::json to_json(const TrainOptions& o) {
             {"epochs", o.epochs},
             {"batch_size", o.batch_size},
             {"lr", o.lr},
-            {"optimizer", name_of(kOptimizers, o.optimizer)},
+            {"optimizer", name_of(o.optimizer)},
             {"weight_decay", o.weight_decay},
             {"freeze", o.freeze},
             {"unfreeze_at_epoch", o.unfreeze_at_epoch},
             {"head_epochs", o.head_epochs},
-            {"schedule", name_of(kSchedules, o.schedule)},
+            {"schedule", name_of(o.schedule)},
             {"warmup", o.warmup},
             {"patience", o.patience},
             {"img_size", o.img_size},
             {"width", o.width},
             {"dropout", o.dropout},
             {"augment", to_json(o.augment)},
-            {"resize", o.resize ? resize_name(*o.resize) : ""},
-            {"crop", o.crop ? crop_name(*o.crop) : ""},
+            {"resize", o.resize ? name_of(*o.resize) : ""},
+            {"crop", o.crop ? name_of(*o.crop) : ""},
             {"max_pixels", o.max_pixels},
-            {"cache", name_of(kCaches, o.cache)},
-            {"pixels", name_of(kPixels, o.pixels)},
+            {"cache", name_of(o.cache)},
+            {"pixels", name_of(o.pixels)},
             {"threshold_metric", to_string(o.threshold_rule)},
-            {"device", name_of(kDevices, o.device)},
+            {"device", name_of(o.device)},
             {"precision", name_of(o.device_config.precision)},
             {"graphs", o.device_config.graphs},
             {"deterministic", o.device_config.deterministic},
@@ -144,6 +100,7 @@ nlohmann::json to_json(const TrainOptions& o) {
 
 TrainOptions train_options_from_json(const nlohmann::json& j) {
   try {
+    const auto text = [&j](const char* key) { return j.at(key).get<std::string>(); };
     TrainOptions o;
     static_cast<DataOptions&>(o) = data_options_from_json(j);
     o.weights = bytes_from_json(j.at("weights"));
@@ -151,27 +108,27 @@ TrainOptions train_options_from_json(const nlohmann::json& j) {
     j.at("epochs").get_to(o.epochs);
     j.at("batch_size").get_to(o.batch_size);
     j.at("lr").get_to(o.lr);
-    o.optimizer = parse_optimizer(j.at("optimizer"));
+    o.optimizer = parse_name<OptimizerKind>(text("optimizer"));
     j.at("weight_decay").get_to(o.weight_decay);
     j.at("freeze").get_to(o.freeze);
     j.at("unfreeze_at_epoch").get_to(o.unfreeze_at_epoch);
     j.at("head_epochs").get_to(o.head_epochs);
-    o.schedule = parse_schedule(j.at("schedule"));
+    o.schedule = parse_name<ScheduleKind>(text("schedule"));
     j.at("warmup").get_to(o.warmup);
     j.at("patience").get_to(o.patience);
     j.at("img_size").get_to(o.img_size);
     j.at("width").get_to(o.width);
     j.at("dropout").get_to(o.dropout);
     o.augment = augment_options_from_json(j.at("augment"));
-    const std::string resize = j.at("resize"), crop = j.at("crop");
-    if (!resize.empty()) o.resize = parse_resize(resize);
-    if (!crop.empty()) o.crop = parse_crop(crop);
+    const std::string resize = text("resize"), crop = text("crop");
+    if (!resize.empty()) o.resize = parse_name<ResizeRule>(resize);
+    if (!crop.empty()) o.crop = parse_name<Crop>(crop);
     j.at("max_pixels").get_to(o.max_pixels);
-    o.cache = parse_cache(j.at("cache"));
-    o.pixels = parse(kPixels, j.at("pixels").get<std::string>(), "pixels");
-    o.threshold_rule = parse_threshold_rule(j.at("threshold_metric").get<std::string>());
-    o.device = parse(kDevices, j.at("device").get<std::string>(), "device");
-    o.device_config.precision = parse_precision(j.at("precision").get<std::string>());
+    o.cache = parse_name<CacheMode>(text("cache"));
+    o.pixels = parse_name<PixelScale>(text("pixels"));
+    o.threshold_rule = parse_threshold_rule(text("threshold_metric"));
+    o.device = parse_name<DeviceKind>(text("device"));
+    o.device_config.precision = parse_name<Precision>(text("precision"));
     j.at("graphs").get_to(o.device_config.graphs);
     j.at("deterministic").get_to(o.device_config.deterministic);
     j.at("threads").get_to(o.threads);

@@ -10,7 +10,7 @@
 #include "engine/data/augment/augment.h"
 #include "engine/data/sets/source.h"
 #include "engine/evaluate/metrics/threshold.h"
-#include "engine/runtime/device.h"
+#include "engine/runtime/device_names.h"
 #include "kernels/base/shape.h"
 #include "layers/models/mobilenet_v2.h"
 
@@ -19,11 +19,25 @@ namespace dfengine {
 // Where prepared pictures stay between epochs: in memory where they fit, in memory whatever it
 // takes, or in a file of the run's folder.
 enum class CacheMode { Auto, Ram, Disk };
+template <>
+inline constexpr auto enum_names<CacheMode> = names_for<CacheMode>(
+    "cache", {{"auto", CacheMode::Auto}, {"ram", CacheMode::Ram}, {"disk", CacheMode::Disk}});
 enum class OptimizerKind { Adam, AdamW };
+template <>
+inline constexpr auto enum_names<OptimizerKind> = names_for<OptimizerKind>(
+    "optimizer", {{"adam", OptimizerKind::Adam}, {"adamw", OptimizerKind::AdamW}});
 enum class ScheduleKind { Constant, Cosine, Plateau };
+template <>
+inline constexpr auto enum_names<ScheduleKind> =
+    names_for<ScheduleKind>("schedule", {{"constant", ScheduleKind::Constant},
+                                         {"cosine", ScheduleKind::Cosine},
+                                         {"plateau", ScheduleKind::Plateau}});
 // Pixel scaling of networks without weights of their own convention: ImageNet mean and deviation,
 // or plain [0, 1] as the seed notebook used.
 enum class PixelScale { Model, ZeroOne };
+template <>
+inline constexpr auto enum_names<PixelScale> = names_for<PixelScale>(
+    "pixels", {{"model", PixelScale::Model}, {"zero_one", PixelScale::ZeroOne}});
 
 // The seed of DataOptions is that of the whole run.
 struct TrainOptions : DataOptions {
@@ -78,10 +92,6 @@ TrainOptions recipe(const std::string& name);
 nlohmann::json to_json(const TrainOptions& options);
 TrainOptions train_options_from_json(const nlohmann::json& json);
 
-// Names used on the command line and in files.
-OptimizerKind parse_optimizer(const std::string& name);
-ScheduleKind parse_schedule(const std::string& name);
-CacheMode parse_cache(const std::string& name);
 // "all", "none" or a number of blocks.
 int parse_freeze(const std::string& text);
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "engine/data/digest.h"
 #include "kernels/base/error.h"
 #include "kernels/base/memory.h"
 

@@ -6,6 +6,7 @@
 
 #include "kernels/base/atomic_file.h"
 #include "kernels/base/error.h"
+#include "weights/safetensors.h"
 
 namespace dfengine {
 
@@ -14,12 +15,12 @@ void create_run_folder(const std::filesystem::path& folder) {
   if (std::filesystem::exists(folder / kCheckpoint, error))
     throw UsageError(folder.string() +
                      " already holds a run: go on with --resume, or name another --output");
-  std::filesystem::create_directories(folder, error);
-  if (error) throw Error("cannot make folder " + folder.string() + ": " + error.message());
+  make_folder(folder);
 }
 
 void remove_leftovers(const std::filesystem::path& folder) {
-  for (const char* name : {kBestModel, kCheckpoint, kResults, kArguments, kBadFiles})
+  for (const char* name :
+       {kBestModel, kCheckpoint, kResults, kArguments, kBadFiles, kValidPredictions})
     remove_temporaries(folder / name);
 }
 
@@ -38,6 +39,42 @@ void write_results(const std::filesystem::path& folder, const std::vector<EpochR
                         r.epoch, r.train_loss, r.train_accuracy, r.valid_loss, r.valid_accuracy,
                         r.valid_auc, r.lr, r.loss_scale, r.skipped, r.seconds, r.data_wait);
   write_text(folder / kResults, text);
+}
+
+void write_valid_predictions(const std::filesystem::path& folder, const Predictions& predictions) {
+  // A network's logits are floats, so this loses nothing.
+  const std::vector<float> logit(predictions.logit.begin(), predictions.logit.end());
+  const std::vector<std::int64_t> index(predictions.index.begin(), predictions.index.end());
+  const std::vector<std::int64_t> shape = {std::ssize(index)};
+  weights::TensorFile file;
+  file.tensors = {weights::make_tensor("logit", shape, std::span<const float>(logit)),
+                  weights::make_tensor("index", shape, std::span<const std::int64_t>(index))};
+  weights::write_safetensors(folder / kValidPredictions, file);
+}
+
+Predictions read_valid_predictions(const std::filesystem::path& folder, const Dataset& valid,
+                                   const Model& model) {
+  const std::filesystem::path path = folder / kValidPredictions;
+  const weights::TensorFile file = weights::read_safetensors(path);
+  try {
+    const weights::Tensor *logits = file.find("logit"), *indices = file.find("index");
+    if (logits == nullptr || indices == nullptr) throw ModelFileError("no tensor logit or index");
+    const std::vector<float> logit = weights::to_float(*logits);
+    const std::vector<std::int64_t> index = weights::to_int64(*indices);
+    if (logit.size() != index.size()) throw ModelFileError("its tensors differ in length");
+    Predictions p;
+    for (std::size_t i = 0; i < index.size(); ++i) {
+      if (index[i] < 0 || index[i] >= std::ssize(valid.samples))
+        throw ModelFileError(fmt::format("there is no picture {}", index[i]));
+      p.index.push_back(static_cast<std::uint32_t>(index[i]));
+      p.label.push_back(valid.samples[p.index[i]].label);
+      p.logit.push_back(logit[i]);
+      p.prob.push_back(model.probability(logit[i]));
+    }
+    return p;
+  } catch (const ModelFileError& e) {
+    throw ModelFileError(path.string() + ": not this run's validation predictions: " + e.what());
+  }
 }
 
 }  // namespace dfengine

@@ -1,6 +1,7 @@
-// The files of a run folder that people read.
+// The files of a run folder, except last.ckpt (engine/train/checkpoint.h).
 #pragma once
 
+#include "engine/evaluate/evaluate.h"
 #include "engine/train/checkpoint.h"
 
 namespace dfengine {
@@ -10,15 +11,24 @@ inline constexpr const char* kCheckpoint = "last.ckpt";
 inline constexpr const char* kResults = "results.csv";
 inline constexpr const char* kArguments = "args.json";
 inline constexpr const char* kBadFiles = "bad_files.csv";
+inline constexpr const char* kValidPredictions = "predictions_valid.safetensors";
 
-// Makes the folder. A folder that already holds a checkpoint is another run's: UsageError.
+// Makes the folder. Throws UsageError where it already holds a checkpoint, which is another run's.
 void create_run_folder(const std::filesystem::path& folder);
 
 // Removes what a killed process of this run left half written.
 void remove_leftovers(const std::filesystem::path& folder);
 
-// args.json in options.output, results.csv in folder; both atomic.
+// Write args.json into options.output and results.csv into folder, both atomically.
 void write_args(const TrainOptions& options);
 void write_results(const std::filesystem::path& folder, const std::vector<EpochRow>& rows);
+
+// The kept model's logits of the validation pictures and their positions in the data set, so that
+// the report need not compute them again. The file is written atomically. Labels are read from the
+// data set, and probabilities follow from the model's temperature. Reading throws ModelFileError
+// where the file is damaged or speaks of pictures that do not exist.
+void write_valid_predictions(const std::filesystem::path& folder, const Predictions& predictions);
+Predictions read_valid_predictions(const std::filesystem::path& folder, const Dataset& valid,
+                                   const Model& model);
 
 }  // namespace dfengine

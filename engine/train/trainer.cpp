@@ -4,7 +4,7 @@
 #include <chrono>
 #include <cmath>
 
-#include "engine/model/unfold.h"
+#include "engine/data/digest.h"
 #include "engine/train/batch_runner.h"
 #include "engine/train/initial_model.h"
 #include "engine/train/picture_cache.h"
@@ -21,7 +21,7 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// Learned parameters that a phase moves.
+// The learned parameters that a phase moves.
 std::vector<ParamSpec> trained_in(const Model& model, const TrainPhase& phase) {
   std::vector<ParamSpec> trained;
   const Trainable trainable = trainable_in(phase);
@@ -92,12 +92,13 @@ class Run {
     }
     return {TrainEnd::Finished, state_, planned_bytes_};
   } catch (const DataError&) {
-    write_bad_files();  // too many of them, perhaps
+    write_bad_files();  // perhaps there were too many of them
     throw;
   }
 
  private:
-  // What the run was told to, and what is set aside before the first picture is read.
+  // Writes down what the run was told to do, and the files that are set aside before the first
+  // picture is read.
   void announce() {
     remove_leftovers(options_.output);
     write_args(options_);
@@ -296,6 +297,7 @@ class Run {
   // The kept model is calibrated; the one in training goes on with plain logits.
   void save_best(const Predictions& predictions) {
     calibrate(model_, predictions, options_.threshold_rule);
+    write_valid_predictions(options_.output, predictions);
     save_model(options_.output / kBestModel, model_);
     model_.temperature = 1;
     model_.threshold = 0.5;
@@ -349,7 +351,7 @@ TrainResult train(const TrainOptions& options, bool resume, const TrainObserver&
   options.validate();
   if (!resume) {
     Run run(options, observer, interrupt, std::nullopt);
-    create_run_folder(options.output);  // only now: the options and data can be used
+    create_run_folder(options.output);  // not earlier: now options and data are known to be good
     return run.run();
   }
   Checkpoint checkpoint = load_checkpoint(options.output / kCheckpoint);

@@ -9,7 +9,7 @@
 
 namespace dfengine {
 
-// What a run tells while it goes on. All called from the thread that runs it.
+// What a run tells while it goes on. All functions are called from the thread that runs it.
 struct TrainObserver {
   struct Start {
     std::string data;  // DataSource::describe
@@ -43,11 +43,11 @@ struct TrainResult {
 };
 
 // Runs to the end, or until `interrupt` becomes true: then a checkpoint is written and the run
-// returns. options.output gets args.json, results.csv, best.safetensors, last.ckpt and, where
-// pictures were left out, bad_files.csv; every file is written atomically. With resume, options
-// come from last.ckpt, except data, output, threads and check_finite. Same options, data and
-// instruction set: the same bits, whatever the threads, resumed or not; on a device with
-// device_config.deterministic.
+// returns. options.output gets args.json, results.csv, best.safetensors,
+// predictions_valid.safetensors, last.ckpt and, where pictures were left out, bad_files.csv; every
+// file is written atomically. With resume, options come from last.ckpt, except data, output,
+// threads and check_finite. The same options, data and instruction set give the same bits, with any
+// number of threads, resumed or not; on a device only with device_config.deterministic.
 TrainResult train(const TrainOptions& options, bool resume, const TrainObserver& observer,
                   const std::atomic<bool>& interrupt);
 

@@ -107,4 +107,10 @@ void remove_temporaries(const std::filesystem::path& path) {
   for (const std::filesystem::path& file : found) std::filesystem::remove(file, ignored);
 }
 
+void make_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) throw Error("cannot make folder " + folder.string() + ": " + error.message());
+}
+
 }  // namespace dfengine

@@ -1,4 +1,5 @@
-// Writing a file so that a kill or a full disk leaves either the old file or the new one.
+// Files and folders that a program leaves behind: a kill or a full disk leaves either the old file
+// or the new one.
 #pragma once
 
 #include <cstddef>
@@ -10,15 +11,19 @@ namespace dfengine {
 
 // Writes "NAME.tmp-PID-N" in the target's folder, syncs it, renames it over the target and syncs
 // the folder. Throws Error with the path, the failed step and the system's reason; the target is
-// then as it was and the temporary file is gone. Two exceptions: if syncing the folder is what
-// failed, the new file stands but may not survive a power cut; and a killed process leaves its
-// temporary file (remove_temporaries). A symbolic link at the target is replaced, not followed.
+// then as it was and the temporary file is gone. There are two exceptions. If syncing the folder is
+// what failed, the new file stands but may not survive a power cut. A killed process leaves its
+// temporary file behind (see remove_temporaries). A symbolic link at the target is replaced, not
+// followed.
 void write_file_atomic(const std::filesystem::path& path, std::span<const std::byte> bytes);
 // The same for text.
 void write_text(const std::filesystem::path& path, const std::string& text);
 
-// Removes the temporary files that killed processes left beside `path`. Only for one that no other
-// process writes. What cannot be removed stays.
+// Removes the temporary files that killed processes left beside `path`. No other process may be
+// writing `path` at this time. What cannot be removed stays.
 void remove_temporaries(const std::filesystem::path& path);
+
+// Makes the folder, and those above it, where they are not there yet. Throws Error naming it.
+void make_folder(const std::filesystem::path& folder);
 
 }  // namespace dfengine

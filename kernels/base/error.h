@@ -7,37 +7,38 @@
 
 namespace dfengine {
 
-// Base of everything dfengine throws on purpose. what() says what failed, where, what to try.
+// The base of everything that dfengine throws on purpose. what() says what failed, where it failed
+// and what to try.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-// The caller asked for something that makes no sense (bad option, bad combination).
+// The caller asked for something that makes no sense, such as a bad option or combination.
 class UsageError : public Error {
  public:
   using Error::Error;
 };
 
-// Shapes that do not fit each other or a layer.
+// Shapes do not fit each other or a layer.
 class ShapeError : public Error {
  public:
   using Error::Error;
 };
 
-// Images, folders or tables that cannot be used.
+// Images, folders or tables cannot be used.
 class DataError : public Error {
  public:
   using Error::Error;
 };
 
-// A model, weights or checkpoint file that cannot be used.
+// A model, weights or checkpoint file cannot be used.
 class ModelFileError : public Error {
  public:
   using Error::Error;
 };
 
-// The device asked for is absent or failed.
+// The device that was asked for is absent or failed.
 class DeviceError : public Error {
  public:
   using Error::Error;

@@ -1,14 +1,16 @@
-// 16-bit floating-point numbers as files and GPUs store them, bit pattern <-> float.
+// 16-bit floating-point numbers as files and GPUs store them, and their conversion to float.
+//
 // F16 is IEEE 754 binary16 (1 sign, 5 exponent, 10 fraction bits); BF16 is the upper half of a
-// float. To float is exact, NaN payloads included; from float rounds to nearest, ties to even, and
-// overflows to infinity. A NaN stays a NaN of the same sign with the payload bits that fit.
+// float. The conversion to float is exact, NaN payloads included. The conversion from float rounds
+// to nearest, ties to even, and overflows to infinity. A NaN stays a NaN of the same sign with the
+// payload bits that fit.
 #pragma once
 
 #include <cstdint>
 
 namespace dfengine {
 
-// Storage types of activations and working weights; arithmetic is done in float.
+// The types in which activations and working weights are stored. Arithmetic is done in float.
 struct Half {
   std::uint16_t bits;
 };

@@ -1,4 +1,4 @@
-// Sizes and positions.
+// The type of sizes and positions, and the little arithmetic that all rooms need.
 #pragma once
 
 #include <cstddef>
@@ -6,17 +6,22 @@
 
 namespace dfengine {
 
-// Signed, so that differences are safe.
+// It is signed, so that differences are safe.
 using Index = std::int64_t;
 
-// A position as the standard containers count.
+// A position as the standard containers count it.
 constexpr std::size_t at(Index i) {
   return static_cast<std::size_t>(i);
 }
 
-// The least multiple that is not smaller than n.
+// The quotient, rounded up: how many parts of this size n takes.
+constexpr Index divide_up(Index n, Index size) {
+  return (n + size - 1) / size;
+}
+
+// The least multiple of `multiple` that is not smaller than n.
 constexpr Index round_up(Index n, Index multiple) {
-  return (n + multiple - 1) / multiple * multiple;
+  return divide_up(n, multiple) * multiple;
 }
 
 inline constexpr Index kFloatBytes = sizeof(float);

@@ -1,4 +1,4 @@
-// Owned, zeroed, cache-line aligned bytes.
+// Memory that begins as zeros and on a cache line, and how much of it this process holds.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,7 @@
 
 namespace dfengine {
 
-// Gives a mapping back to the system.
+// Gives mapped memory back to the system.
 struct Unmap {
   Index bytes = 0;
   void operator()(std::byte* p) const;
@@ -17,7 +17,7 @@ struct Unmap {
 class Memory {
  public:
   Memory() = default;
-  // Throws Error naming the size when the system has not that much.
+  // Throws Error naming the size when the system does not have that much.
   explicit Memory(Index bytes);
   std::byte* data() const { return data_.get(); }
   Index bytes() const { return bytes_; }
@@ -27,11 +27,12 @@ class Memory {
   Index bytes_ = 0;
 };
 
-// Most memory this process ever held, in bytes (VmHWM); 0 where the system does not say.
+// The following are in bytes, and 0 where the system does not say.
+// The most memory that this process ever held (VmHWM).
 Index peak_resident_bytes();
-// What the system could still give without swapping (MemAvailable); 0 where it does not say.
-Index available_bytes();
-// What it holds now (VmRSS).
+// The memory that this process holds now (VmRSS).
 Index resident_bytes();
+// The memory that the system could still give without swapping (MemAvailable).
+Index available_bytes();
 
 }  // namespace dfengine

@@ -1,5 +1,6 @@
 // Counter-based random numbers (Philox4x32-10, Salmon et al. 2011): value = f(seed, stream,
-// counter). No state to carry: whatever the thread count, element i of stream s is the same number.
+// counter). There is no state to carry, so element i of stream s is the same number whatever the
+// thread count.
 #pragma once
 
 #include <array>
@@ -7,7 +8,7 @@
 
 namespace dfengine {
 
-// Streams keep uses of one seed apart. Never renumber: checkpoints and runs depend on it.
+// Streams keep the uses of one seed apart. Never renumber them: checkpoints and runs depend on it.
 enum class RandomStream : std::uint32_t {
   Init = 1,
   Shuffle = 2,
@@ -21,7 +22,8 @@ enum class RandomStream : std::uint32_t {
   Folds = 24,
 };
 
-// Four 32-bit words for one counter value. `sub` is a second counter (epoch, step, tensor number).
+// Gives four 32-bit words for one counter value. `sub` is a second counter, such as the number of
+// an epoch, a step or a tensor.
 constexpr std::array<std::uint32_t, 4> philox(std::uint64_t seed, RandomStream stream,
                                               std::uint64_t sub, std::uint32_t counter) {
   constexpr std::uint32_t kMulA = 0xD2511F53u, kMulB = 0xCD9E8D57u;
@@ -42,18 +44,18 @@ constexpr std::array<std::uint32_t, 4> philox(std::uint64_t seed, RandomStream s
   return x;
 }
 
-// A convenience walker over one (seed, stream, sub): draws in order.
+// Draws the numbers of one (seed, stream, sub) in order.
 class Random {
  public:
   Random(std::uint64_t seed, RandomStream stream, std::uint64_t sub)
       : seed_(seed), stream_(stream), sub_(sub) {}
   std::uint32_t bits();
-  // Uniform in [0, 1), 24 bits.
+  // Uniform in [0, 1), in steps of 2^-24.
   double uniform();
   double uniform(double low, double high) { return low + (high - low) * uniform(); }
-  // Uniform integer in [0, bound), without bias. bound >= 1.
+  // A uniform integer in [0, bound), without bias; bound >= 1.
   std::uint32_t below(std::uint32_t bound);
-  // Standard normal (Box-Muller).
+  // Standard normal, by the method of Box and Muller.
   double normal();
 
  private:

@@ -1,4 +1,4 @@
-// SHA-256 (FIPS 180-4): names the file a model came from and checks downloads.
+// SHA-256 (FIPS 180-4). It names the file that a model came from and checks downloads.
 #pragma once
 
 #include <cstddef>

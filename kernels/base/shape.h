@@ -1,12 +1,12 @@
 // Shapes and window geometry shared by every kernel. All activations are NHWC.
-// House letters: N H W C in, P Q K out, R S window; x, y, w values; dx, dy, dw gradients.
+// The letters: N H W C in, P Q K out, R S window, x y w for values and dx dy dw for gradients.
 #pragma once
 
 #include "kernels/base/index.h"
 
 namespace dfengine {
 
-// An NHWC activation. A vector per image is {n, 1, 1, c}.
+// The shape of an NHWC activation. One vector for each image is {n, 1, 1, c}.
 struct Shape {
   Index n = 0;
   Index h = 1;
@@ -14,15 +14,16 @@ struct Shape {
   Index c = 1;
 
   constexpr Index count() const { return n * h * w * c; }
-  // Pixels of all images: what a pointwise convolution or batch norm calls its rows.
+  // The pixels of all images, which a pointwise convolution or batch norm calls its rows.
   constexpr Index rows() const { return n * h * w; }
   constexpr bool operator==(const Shape&) const = default;
 };
 
 // How a window of odd size is padded.
-// Torch:  (size - 1) / 2 rows and columns of zeros on every side.
-// TfSame: as TensorFlow's "same": ceil(in / stride) outputs, the odd zero at the bottom/right, so
-//         an even input at stride 2 under a 3x3 window is padded 0 before and 1 after.
+//   Torch   (size - 1) / 2 rows and columns of zeros on every side.
+//   TfSame  TensorFlow's "same": there are ceil(in / stride) outputs, and an odd zero stands at the
+//           bottom or right. An even input at stride 2 under a 3x3 window is padded 0 before and 1
+//           after.
 enum class Padding { Torch, TfSame };
 
 // The square window of a convolution.
@@ -38,7 +39,7 @@ enum class Activation { None, Relu, Relu6 };
 // What a kernel does with the gradient buffer it is given.
 enum class Write { Overwrite, Accumulate };
 
-// One axis of a window: how many outputs, and how many zeros stand before the first input.
+// One axis of a window: how many outputs it has, and how many zeros stand before the first input.
 struct WindowAxis {
   Index out = 0;
   Index before = 0;

@@ -1,4 +1,4 @@
-// A fixed set of threads that run index ranges together.
+// A fixed set of threads that run a range of indices together.
 #pragma once
 
 #include <atomic>
@@ -10,17 +10,17 @@
 
 namespace dfengine {
 
-// run() splits [0, count) over the pool; the calling thread takes part. Indices are handed out one
-// at a time, so a task must be large enough to pay for an atomic add (microseconds, not
-// nanoseconds), and results must not depend on which worker runs which index. One caller at a time;
-// tasks must not throw and must not call run() on the same pool.
+// run() splits [0, count) over the pool, and the calling thread takes part. Indices are handed out
+// one at a time, so a task must be large enough to pay for an atomic add (microseconds, not
+// nanoseconds), and results must not depend on which worker runs which index. Only one thread may
+// call run() at a time. Tasks must not throw and must not call run() on the same pool.
 class ThreadPool {
  public:
-  // task(context, index, worker) with 0 <= worker < size().
+  // A task is called as task(context, index, worker) with 0 <= worker < size().
   using Task = void (*)(void* context, std::int64_t index, int worker);
 
-  // threads counts the caller: 1 means no extra threads. 0 or less throws UsageError, more than the
-  // system gives Error.
+  // `threads` counts the caller, so that 1 starts no thread. Throws UsageError for 0 or less, and
+  // Error when the system does not give so many.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -29,8 +29,10 @@ class ThreadPool {
   int size() const { return static_cast<int>(workers_.size()) + 1; }
   void run(std::int64_t count, Task task, void* context);
 
-  // Number of hardware threads this process may use (at least 1).
+  // The number of hardware threads that this process may use, at least 1.
   static int available();
+  // The thread count that a user's --threads means: 0 stands for available().
+  static int count_for(int wanted) { return wanted > 0 ? wanted : available(); }
 
  private:
   void stop();

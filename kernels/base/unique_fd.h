@@ -18,7 +18,7 @@ class UniqueFd {
 
   explicit operator bool() const { return fd_ >= 0; }
   int get() const { return fd_; }
-  // Closes now, for the callers that must see the error. Returns what close() returns.
+  // Closes the file now, for callers that must see the error, and returns what close() returns.
   int close() { return ::close(std::exchange(fd_, -1)); }
 
  private:

@@ -3,6 +3,7 @@
 
 #include <type_traits>
 
+#include "kernels/activation_function.h"
 #include "kernels/cpu/simd/activation.h"
 
 namespace dfengine::cpu {
@@ -12,11 +13,7 @@ void activation_forward(const Context& ctx, Activation act, Index count, const T
   if constexpr (std::is_same_v<T, float>) {
     current_activation_table().forward(ctx, act, count, x, y);
   } else {
-    for (Index i = 0; i < count; ++i) {
-      y[i] = x[i];
-      if (act != Activation::None && y[i] < 0) y[i] = 0;
-      if (act == Activation::Relu6 && y[i] > 6) y[i] = 6;
-    }
+    for (Index i = 0; i < count; ++i) y[i] = activate(act, x[i]);
   }
 }
 
@@ -27,9 +24,7 @@ void activation_backward(const Context& ctx, Activation act, Index count, const 
     current_activation_table().backward(ctx, act, count, y, dy, write, dx);
   } else {
     for (Index i = 0; i < count; ++i) {
-      const bool outside =
-          (act != Activation::None && y[i] <= 0) || (act == Activation::Relu6 && y[i] >= 6);
-      const T g = outside ? T{0} : dy[i];
+      const T g = passes_gradient(act, y[i]) ? dy[i] : T{0};
       dx[i] = write == Write::Accumulate ? dx[i] + g : g;
     }
   }

@@ -5,6 +5,7 @@
 #include <string>
 #include <type_traits>
 
+#include "kernels/activation_function.h"
 #include "kernels/base/error.h"
 #include "kernels/cpu/simd/batch_norm.h"
 
@@ -16,18 +17,6 @@ void check_batch(const BatchNormProblem& p) {
     throw ShapeError("batch norm over [" + std::to_string(p.m) + ", " + std::to_string(p.c) +
                      "]: batch statistics need more than one value per channel; use a larger "
                      "batch or freeze this layer's statistics");
-}
-
-template <class T>
-T activate(Activation act, T x) {
-  if (act != Activation::None && x < 0) return 0;
-  if (act == Activation::Relu6 && x > 6) return 6;
-  return x;
-}
-
-template <class T>
-bool passes_gradient(Activation act, T x) {
-  return !((act != Activation::None && x <= 0) || (act == Activation::Relu6 && x >= 6));
 }
 
 // One channel of [M, C].
@@ -62,11 +51,6 @@ GradientSums<T> gradient_sums(const BatchNormProblem& p, const Channel<T>& chann
   return sums;
 }
 
-template <class T>
-void write_gradient(Write write, T value, T& out) {
-  out = write == Write::Accumulate ? out + value : value;
-}
-
 }  // namespace
 
 Index batch_norm_scratch(const BatchNormProblem& p) {
@@ -99,18 +83,18 @@ void batch_norm_forward(const Context& ctx, const BatchNormProblem& p, const T* 
 template <class T>
 void batch_norm_backward(const Context& ctx, const BatchNormProblem& p, const T* x, const T* dy,
                          const T* gamma, const T* beta, const T* saved_mean, const T* saved_rstd,
-                         T* scratch, Write write_params, T* dgamma, T* dbeta, T* dx) {
+                         T* scratch, T* dgamma, T* dbeta, T* dx) {
   check_batch(p);
   if constexpr (std::is_same_v<T, float>) {
     current_batch_norm_table().backward(ctx, p, x, dy, gamma, beta, saved_mean, saved_rstd, scratch,
-                                        write_params, dgamma, dbeta, dx);
+                                        dgamma, dbeta, dx);
   } else {
     const T rows = static_cast<T>(p.m);
     for (Index c = 0; c < p.c; ++c) {
       const Channel<T> channel = {saved_mean[c], saved_rstd[c], gamma[c], beta[c]};
       const GradientSums<T> sums = gradient_sums(p, channel, c, x, dy);
-      write_gradient(write_params, sums.g_xhat, dgamma[c]);
-      write_gradient(write_params, sums.g, dbeta[c]);
+      dgamma[c] = sums.g_xhat;
+      dbeta[c] = sums.g;
       if (dx == nullptr) continue;
       for (Index i = c; i < p.m * p.c; i += p.c) {
         const T g = passes_gradient(p.activation, channel.value(x[i])) ? dy[i] : T{0};
@@ -137,17 +121,16 @@ void batch_norm_frozen_forward(const Context& ctx, const BatchNormProblem& p, co
 template <class T>
 void batch_norm_frozen_backward(const Context& ctx, const BatchNormProblem& p, const T* x,
                                 const T* dy, const T* gamma, const T* beta, const T* mean,
-                                const T* var, T* scratch, Write write_params, T* dgamma, T* dbeta,
-                                T* dx) {
+                                const T* var, T* scratch, T* dgamma, T* dbeta, T* dx) {
   if constexpr (std::is_same_v<T, float>) {
     current_batch_norm_table().frozen_backward(ctx, p, x, dy, gamma, beta, mean, var, scratch,
-                                               write_params, dgamma, dbeta, dx);
+                                               dgamma, dbeta, dx);
   } else {
     for (Index c = 0; c < p.c; ++c) {
       const Channel<T> channel = {mean[c], 1 / std::sqrt(var[c] + p.eps), gamma[c], beta[c]};
       const GradientSums<T> sums = gradient_sums(p, channel, c, x, dy);
-      write_gradient(write_params, sums.g_xhat, dgamma[c]);
-      write_gradient(write_params, sums.g, dbeta[c]);
+      dgamma[c] = sums.g_xhat;
+      dbeta[c] = sums.g;
       if (dx == nullptr) continue;
       for (Index i = c; i < p.m * p.c; i += p.c) {
         const bool pass = passes_gradient(p.activation, channel.value(x[i]));
@@ -161,13 +144,12 @@ void batch_norm_frozen_backward(const Context& ctx, const BatchNormProblem& p, c
   template void batch_norm_forward(const Context&, const BatchNormProblem&, const T*, const T*,  \
                                    const T*, T*, T*, T*, T*, T*, T*);                            \
   template void batch_norm_backward(const Context&, const BatchNormProblem&, const T*, const T*, \
-                                    const T*, const T*, const T*, const T*, T*, Write, T*, T*,   \
-                                    T*);                                                         \
+                                    const T*, const T*, const T*, const T*, T*, T*, T*, T*);     \
   template void batch_norm_frozen_forward(const Context&, const BatchNormProblem&, const T*,     \
                                           const T*, const T*, const T*, const T*, T*);           \
   template void batch_norm_frozen_backward(const Context&, const BatchNormProblem&, const T*,    \
                                            const T*, const T*, const T*, const T*, const T*, T*, \
-                                           Write, T*, T*, T*);
+                                           T*, T*, T*);
 DF_INSTANTIATE(float)
 DF_INSTANTIATE(double)
 #undef DF_INSTANTIATE

@@ -1,4 +1,4 @@
-// Gradient of a bias: column sums, each task a block of columns over all rows.
+// Gradient of a bias: each task sums a block of columns over all rows.
 #include "kernels/bias.h"
 
 #include <algorithm>
@@ -6,21 +6,20 @@
 namespace dfengine::cpu {
 
 template <class T>
-void bias_backward(const Context& ctx, Index m, Index c, const T* dy, Write write, T* db) {
+void bias_backward(const Context& ctx, Index m, Index c, const T* dy, T* db) {
   constexpr Index kBlock = 64;
-  parallel_for(ctx.pool, (c + kBlock - 1) / kBlock, [&](Index task, int) {
+  parallel_for(ctx.pool, divide_up(c, kBlock), [&](Index task, int) {
     const Index first = task * kBlock, count = std::min(kBlock, c - first);
     T sum[kBlock] = {};
     for (Index i = 0; i < m; ++i) {
       const T* row = dy + i * c + first;
       for (Index j = 0; j < count; ++j) sum[j] += row[j];
     }
-    for (Index j = 0; j < count; ++j)
-      db[first + j] = write == Write::Accumulate ? db[first + j] + sum[j] : sum[j];
+    std::copy(sum, sum + count, db + first);
   });
 }
 
-template void bias_backward<float>(const Context&, Index, Index, const float*, Write, float*);
-template void bias_backward<double>(const Context&, Index, Index, const double*, Write, double*);
+template void bias_backward<float>(const Context&, Index, Index, const float*, float*);
+template void bias_backward<double>(const Context&, Index, Index, const double*, double*);
 
 }  // namespace dfengine::cpu

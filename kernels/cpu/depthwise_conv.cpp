@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "kernels/activation_function.h"
 #include "kernels/cpu/row_split.h"
 #include "kernels/cpu/simd/depthwise_conv.h"
 
@@ -11,11 +12,6 @@ namespace dfengine::cpu {
 namespace {
 
 constexpr Index kTaps = 9;
-
-double activated(Activation activation, double v) {
-  if (activation != Activation::None && v < 0) return 0;
-  return activation == Activation::Relu6 && v > 6 ? 6 : v;
-}
 
 // Calls body(x offset, y offset, w offset) for every product of output rows [begin, end), counted
 // over the batch. Offsets are those of channel 0.
@@ -39,17 +35,17 @@ void forward_rows(const DepthwiseProblem& p, const double* x, const double* w,
                   const Epilogue<double>& epilogue, Index begin, Index end, double* y) {
   const Index row_elements = p.q * p.c;
   // The residual may be y itself, so a row of sums is kept apart until it is complete.
-  std::vector<double> sums(static_cast<std::size_t>(row_elements));
+  std::vector<double> sums(at(row_elements));
   for (Index row = begin; row < end; ++row) {
     for (Index i = 0; i < row_elements; ++i)
-      sums[static_cast<std::size_t>(i)] = epilogue.bias ? epilogue.bias[i % p.c] : 0;
+      sums[at(i)] = epilogue.bias ? epilogue.bias[i % p.c] : 0;
     const Index base = row * row_elements;
     for_products(p, row, row + 1, [&](Index xi, Index yi, Index wi) {
       double* sum = sums.data() + (yi - base);
       for (Index c = 0; c < p.c; ++c) sum[c] += x[xi + c] * w[wi + c];
     });
     for (Index i = 0; i < row_elements; ++i) {
-      const double v = activated(epilogue.activation, sums[static_cast<std::size_t>(i)]);
+      const double v = activate(epilogue.activation, sums[at(i)]);
       y[base + i] = epilogue.residual ? v + epilogue.residual[base + i] : v;
     }
   }
@@ -108,9 +104,9 @@ Index depthwise_weight_scratch(const DepthwiseProblem& p) {
 
 template <class T>
 void depthwise_backward_weight(const Context& ctx, const DepthwiseProblem& p, const T* x,
-                               const T* dy, T* scratch, Write write, T* dw) {
+                               const T* dy, T* scratch, T* dw) {
   const Index rows = p.n * p.p;
-  sum_slices(ctx, rows, slice_count(rows, p.q), kTaps * p.c, scratch, write, dw,
+  sum_slices(ctx, rows, slice_count(rows, p.q), kTaps * p.c, scratch, dw,
              [&](Index begin, Index end, T* partial) {
                backward_weight_rows(p, x, dy, begin, end, partial);
              });
@@ -121,8 +117,8 @@ template void depthwise_forward(const Context&, const DepthwiseProblem&, const f
 template void depthwise_forward(const Context&, const DepthwiseProblem&, const double*,
                                 const double*, const Epilogue<double>&, double*);
 template void depthwise_backward_weight(const Context&, const DepthwiseProblem&, const float*,
-                                        const float*, float*, Write, float*);
+                                        const float*, float*, float*);
 template void depthwise_backward_weight(const Context&, const DepthwiseProblem&, const double*,
-                                        const double*, double*, Write, double*);
+                                        const double*, double*, double*);
 
 }  // namespace dfengine::cpu

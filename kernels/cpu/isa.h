@@ -13,15 +13,15 @@ enum class Isa { Baseline, Avx2, Avx512 };
 
 const char* isa_name(Isa isa);
 
-// True when both this machine and this build can run it.
+// True when this machine and this build can both run it.
 bool isa_supported(Isa isa);
 
-// The one in use: the best supported, or the one named by the environment variable DFENGINE_ISA
-// (baseline, avx2, avx512), or the last set_isa(). An unknown or unsupported name throws
-// UsageError.
+// The instruction set in use. It is what set_isa() said last, otherwise what the environment
+// variable DFENGINE_ISA names (baseline, avx2, avx512), otherwise the best that is supported.
+// Throws UsageError for a name that is unknown or not supported.
 Isa current_isa();
 
-// For tests and benchmarks: switches every later kernel call. Not while kernels run.
+// For tests and benchmarks: switches every later kernel call. No kernel may run meanwhile.
 void set_isa(Isa isa);
 
 }  // namespace dfengine::cpu

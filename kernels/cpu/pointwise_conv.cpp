@@ -7,17 +7,11 @@
 #include <cstring>
 #include <type_traits>
 
+#include "kernels/activation_function.h"
 #include "kernels/cpu/simd/pointwise_conv.h"
 
 namespace dfengine::cpu {
 namespace {
-
-constexpr Index ceil_div(Index a, Index b) {
-  return (a + b - 1) / b;
-}
-constexpr Index round_up(Index a, Index b) {
-  return ceil_div(a, b) * b;
-}
 
 // ---- double ----
 
@@ -30,10 +24,10 @@ using MapOut = Eigen::Map<Matrix<T>>;
 
 constexpr Index kOracleRows = 128;
 
-// body(first, rows) for blocks of kOracleRows rows.
+// Calls body(first, rows) for blocks of kOracleRows rows.
 template <class Body>
 void for_row_blocks(const Context& ctx, Index m, const Body& body) {
-  parallel_for(ctx.pool, ceil_div(m, kOracleRows), [&](Index block, int) {
+  parallel_for(ctx.pool, divide_up(m, kOracleRows), [&](Index block, int) {
     const Index first = block * kOracleRows;
     body(first, std::min(kOracleRows, m - first));
   });
@@ -45,8 +39,7 @@ void finish(const Epilogue<T>& epilogue, Index first, Index k, Matrix<T>& y) {
     for (Index j = 0; j < k; ++j) {
       T value = y(i, j);
       if (epilogue.bias != nullptr) value += epilogue.bias[j];
-      if (epilogue.activation != Activation::None && value < T(0)) value = T(0);
-      if (epilogue.activation == Activation::Relu6 && value > T(6)) value = T(6);
+      value = activate(epilogue.activation, value);
       if (epilogue.residual != nullptr) value += epilogue.residual[(first + i) * k + j];
       y(i, j) = value;
     }
@@ -71,17 +64,16 @@ Cut cut_product(Index threads, Index rows, Index columns, Index depth) {
   const Index flops = 2 * rows * columns * depth;
   Index wanted = 1;
   if (threads > 1) wanted = std::clamp<Index>(flops / kTaskFlops, 1, kTasksPerThread * threads);
-  const Index fit =
-      std::max<Index>(kSmallestRows, kCacheBytes / (Index{sizeof(float)} * (depth + columns)));
-  Index row_blocks = ceil_div(rows, fit);
+  const Index fit = std::max<Index>(kSmallestRows, kCacheBytes / (kFloatBytes * (depth + columns)));
+  Index row_blocks = divide_up(rows, fit);
   row_blocks = std::max(row_blocks, std::min(wanted, rows / kSmallestRows));
-  const Index strips = ceil_div(columns, kPanelWidth);
-  const Index column_blocks = std::min(strips, ceil_div(wanted, row_blocks));
+  const Index strips = divide_up(columns, kPanelWidth);
+  const Index column_blocks = std::min(strips, divide_up(wanted, row_blocks));
   Cut cut;
-  cut.row_block = ceil_div(rows, row_blocks);
-  cut.row_blocks = ceil_div(rows, cut.row_block);
-  cut.column_block = ceil_div(strips, column_blocks) * kPanelWidth;
-  cut.column_blocks = ceil_div(columns, cut.column_block);
+  cut.row_block = divide_up(rows, row_blocks);
+  cut.row_blocks = divide_up(rows, cut.row_block);
+  cut.column_block = divide_up(strips, column_blocks) * kPanelWidth;
+  cut.column_blocks = divide_up(columns, cut.column_block);
   return cut;
 }
 
@@ -135,9 +127,9 @@ void pack_matrix(Index depth, Index columns, const float* b, Index b_row, Index 
   }
 }
 
-// Weight gradient: dw is cut into rectangles small enough to stay in the second-level cache, the
-// rows into slices, each with a dw of its own, where rectangles alone are too few tasks. All of it
-// follows from the shape alone: the sums must not depend on the thread count.
+// How the weight gradient is cut. dw is cut into rectangles that stay in the second-level cache.
+// Where those are too few tasks, the rows are cut into slices, each with a dw of its own. All of it
+// follows from the shape alone, because the sums must not depend on the number of threads.
 struct WeightCut {
   Index k_block, k_blocks, c_block, c_blocks, slice, slices;
   Index tasks() const { return k_blocks * c_blocks * slices; }
@@ -150,20 +142,20 @@ constexpr Index kGradientTasks = 16;
 
 WeightCut cut_weight(const PointwiseProblem& p) {
   WeightCut cut;
-  cut.k_block = ceil_div(p.k, ceil_div(p.k, kGradientK));
-  cut.c_block = round_up(ceil_div(p.c, ceil_div(p.c, kGradientC)), kPanelWidth);
-  cut.k_blocks = ceil_div(p.k, cut.k_block);
-  cut.c_blocks = ceil_div(p.c, cut.c_block);
-  const Index wanted = ceil_div(kGradientTasks, cut.k_blocks * cut.c_blocks);
+  cut.k_block = divide_up(p.k, divide_up(p.k, kGradientK));
+  cut.c_block = round_up(divide_up(p.c, divide_up(p.c, kGradientC)), kPanelWidth);
+  cut.k_blocks = divide_up(p.k, cut.k_block);
+  cut.c_blocks = divide_up(p.c, cut.c_block);
+  const Index wanted = divide_up(kGradientTasks, cut.k_blocks * cut.c_blocks);
   const Index slices = std::clamp<Index>(p.m / kSliceRows, 1, wanted);
-  cut.slice = ceil_div(p.m, slices);
-  cut.slices = ceil_div(p.m, cut.slice);
+  cut.slice = divide_up(p.m, slices);
+  cut.slices = divide_up(p.m, cut.slice);
   return cut;
 }
 
 // One rectangle of dw over one slice of rows. target has rows of p.c.
 void weight_task(const PointwiseProblem& p, const WeightCut& cut, Index task, const float* x,
-                 const float* dy, Write write, float* target) {
+                 const float* dy, float* target) {
   const Index i = task / cut.c_blocks % cut.k_blocks * cut.k_block;
   const Index j = task % cut.c_blocks * cut.c_block;
   const Index first = task / (cut.c_blocks * cut.k_blocks) * cut.slice;
@@ -176,7 +168,6 @@ void weight_task(const PointwiseProblem& p, const WeightCut& cut, Index task, co
   block.packed = packed;
   block.y = target + i * p.c + j;
   block.y_stride = p.c;
-  block.residual = write == Write::Accumulate ? block.y : nullptr;
   for (Index row = first; row < last; row += kGradientRows) {
     block.depth = std::min(kGradientRows, last - row);
     block.a = dy + row * p.k + i;
@@ -188,13 +179,12 @@ void weight_task(const PointwiseProblem& p, const WeightCut& cut, Index task, co
   }
 }
 
-// dw (+)= the sum of the slices' dw, in order.
-void add_slices(const Context& ctx, Index count, Index slices, const float* partial, Write write,
-                float* dw) {
+// dw = the sum of the slices' dw, in order.
+void add_slices(const Context& ctx, Index count, Index slices, const float* partial, float* dw) {
   constexpr Index kBlock = 16384;
-  parallel_for(ctx.pool, ceil_div(count, kBlock), [&](Index task, int) {
+  parallel_for(ctx.pool, divide_up(count, kBlock), [&](Index task, int) {
     const Index first = task * kBlock, last = std::min(count, first + kBlock);
-    if (write == Write::Overwrite) std::fill(dw + first, dw + last, 0.0f);
+    std::fill(dw + first, dw + last, 0.0f);
     for (Index s = 0; s < slices; ++s) {
       const float* from = partial + s * count;
       for (Index i = first; i < last; ++i) dw[i] += from[i];
@@ -284,24 +274,20 @@ void pointwise_backward_data(const Context& ctx, const PointwiseProblem& p, cons
 
 template <class T>
 void pointwise_backward_weight(const Context& ctx, const PointwiseProblem& p, const T* x,
-                               const T* dy, T* scratch, Write write, T* dw) {
+                               const T* dy, T* scratch, T* dw) {
   if constexpr (std::is_same_v<T, float>) {
     const WeightCut cut = cut_weight(p);
     const Index count = p.k * p.c;
     parallel_for(ctx.pool, cut.tasks(), [&](Index task, int) {
-      if (cut.slices == 1) {
-        weight_task(p, cut, task, x, dy, write, dw);
-      } else {
-        const Index slice = task / (cut.k_blocks * cut.c_blocks);
-        weight_task(p, cut, task, x, dy, Write::Overwrite, scratch + slice * count);
-      }
+      const Index slice = task / (cut.k_blocks * cut.c_blocks);
+      weight_task(p, cut, task, x, dy, cut.slices == 1 ? dw : scratch + slice * count);
     });
-    if (cut.slices > 1) add_slices(ctx, count, cut.slices, scratch, write, dw);
+    if (cut.slices > 1) add_slices(ctx, count, cut.slices, scratch, dw);
   } else {
     const MapIn<T> in(x, p.m, p.c), out(dy, p.m, p.k);
     for_row_blocks(ctx, p.k, [&](Index first, Index rows) {
       MapOut<T> to(dw + first * p.c, rows, p.c);
-      if (write == Write::Overwrite) to.setZero();
+      to.setZero();
       to.noalias() += out.middleCols(first, rows).transpose() * in;
     });
   }
@@ -315,7 +301,7 @@ void pointwise_backward_weight(const Context& ctx, const PointwiseProblem& p, co
   template void pointwise_backward_data<T>(const Context&, const PointwiseProblem&, const T*,     \
                                            const T*, Write, T*);                                  \
   template void pointwise_backward_weight<T>(const Context&, const PointwiseProblem&, const T*,   \
-                                             const T*, T*, Write, T*);
+                                             const T*, T*, T*);
 DF_INSTANTIATE(float)
 DF_INSTANTIATE(double)
 #undef DF_INSTANTIATE

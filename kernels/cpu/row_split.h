@@ -18,32 +18,32 @@ void for_bands(const Context& ctx, Index rows, Index row_elements, Body&& body) 
   constexpr Index kBands = 128;
   const Index least = std::max(kBandElements / row_elements, rows / kBands);
   const Index band = least / 2 * 2 + 2;
-  parallel_for(ctx.pool, (rows + band - 1) / band,
+  parallel_for(ctx.pool, divide_up(rows, band),
                [&](Index i, int) { body(i * band, std::min(rows, (i + 1) * band)); });
 }
 
-// Number of partial sums for a reduction over rows: at least kSlicePixels pixels each, so that
-// writing and adding up the partial sums stays small beside the sums themselves.
+// How many partial sums a reduction over rows has. Each is over at least kSlicePixels pixels, so
+// that writing and adding up the partial sums stays small beside the sums themselves.
 inline Index slice_count(Index rows, Index row_pixels) {
   constexpr Index kSlicePixels = 64;
   constexpr Index kSlices = 64;
   return std::clamp<Index>(rows * row_pixels / kSlicePixels, 1, std::min(rows, kSlices));
 }
 
-// sum[count] (+)= the sum over rows of what body(begin, end, partial) adds to its zeroed
-// partial[count]. Slices are added in their order. scratch: slices * count elements.
+// sum[count] = the sum over rows of what body(begin, end, partial) adds to its zeroed
+// partial[count]. Slices are added in their order. scratch has slices * count elements.
 template <class T, class Body>
-void sum_slices(const Context& ctx, Index rows, Index slices, Index count, T* scratch, Write write,
-                T* sum, Body&& body) {
+void sum_slices(const Context& ctx, Index rows, Index slices, Index count, T* scratch, T* sum,
+                Body&& body) {
   parallel_for(ctx.pool, slices, [&](Index i, int) {
     T* partial = scratch + i * count;
     std::fill(partial, partial + count, T(0));
     body(rows * i / slices, rows * (i + 1) / slices, partial);
   });
   constexpr Index kBlock = 1024;
-  parallel_for(ctx.pool, (count + kBlock - 1) / kBlock, [&](Index block, int) {
+  parallel_for(ctx.pool, divide_up(count, kBlock), [&](Index block, int) {
     const Index begin = block * kBlock, end = std::min(count, begin + kBlock);
-    if (write == Write::Overwrite) std::fill(sum + begin, sum + end, T(0));
+    std::fill(sum + begin, sum + end, T(0));
     for (Index slice = 0; slice < slices; ++slice) {
       const T* partial = scratch + slice * count;
       for (Index i = begin; i < end; ++i) sum[i] += partial[i];

@@ -2,6 +2,7 @@
 // kernels/cpu/simd/ in float, and the split over threads shared by both.
 #include "kernels/stem_conv.h"
 
+#include "kernels/activation_function.h"
 #include "kernels/cpu/row_split.h"
 #include "kernels/cpu/simd/stem_conv.h"
 
@@ -9,11 +10,6 @@ namespace dfengine::cpu {
 namespace {
 
 constexpr Index kTaps = 27;
-
-double activated(Activation activation, double v) {
-  if (activation != Activation::None && v < 0) return 0;
-  return activation == Activation::Relu6 && v > 6 ? 6 : v;
-}
 
 // Calls body(x offset, tap) for every input inside the window of output pixel (row, q); rows are
 // counted over the batch.
@@ -35,7 +31,7 @@ void forward_rows(const StemProblem& p, const double* x, const double* w,
         double sum = epilogue.bias ? epilogue.bias[k] : 0;
         for_taps(p, row, q, [&](Index xi, Index tap) { sum += x[xi] * w[tap * p.k + k]; });
         const Index at = (row * p.q + q) * p.k + k;
-        const double v = activated(epilogue.activation, sum);
+        const double v = activate(epilogue.activation, sum);
         y[at] = epilogue.residual ? v + epilogue.residual[at] : v;
       }
     }
@@ -79,9 +75,9 @@ Index stem_weight_scratch(const StemProblem& p) {
 
 template <class T>
 void stem_backward_weight(const Context& ctx, const StemProblem& p, const T* x, const T* dy,
-                          T* scratch, Write write, T* dw) {
+                          T* scratch, T* dw) {
   const Index rows = p.n * p.p;
-  sum_slices(ctx, rows, slice_count(rows, p.q), kTaps * p.k, scratch, write, dw,
+  sum_slices(ctx, rows, slice_count(rows, p.q), kTaps * p.k, scratch, dw,
              [&](Index begin, Index end, T* partial) {
                backward_weight_rows(p, x, dy, begin, end, partial);
              });
@@ -92,8 +88,8 @@ template void stem_forward(const Context&, const StemProblem&, const float*, con
 template void stem_forward(const Context&, const StemProblem&, const double*, const double*,
                            const Epilogue<double>&, double*);
 template void stem_backward_weight(const Context&, const StemProblem&, const float*, const float*,
-                                   float*, Write, float*);
+                                   float*, float*);
 template void stem_backward_weight(const Context&, const StemProblem&, const double*, const double*,
-                                   double*, Write, double*);
+                                   double*, double*);
 
 }  // namespace dfengine::cpu

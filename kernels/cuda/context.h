@@ -1,5 +1,5 @@
 // What the rest of dfengine may ask about CUDA without seeing a CUDA header. Builds without CUDA
-// have these functions too: emulated/context.cpp.
+// have these functions too (kernels/cuda/absent, and kernels/cuda/emulated for tests).
 #pragma once
 
 #include <string>

@@ -21,8 +21,8 @@ inline dim3 blocks(Index count) {
   return {static_cast<unsigned>(count), 1, 1};
 }
 
-// Queues kernel(args...) on the stream and checks the launch under `name`; does not wait. shared:
-// bytes of dynamic shared memory, which may pass the 48 KiB that need asking for.
+// Queues kernel(args...) on the stream, checks the launch under `name` and does not wait. shared is
+// the bytes of dynamic shared memory. A kernel may have more than the 48 KiB that are granted to all.
 template <class... P, class... A>
 void launch(Stream stream, const char* name, void (*kernel)(P...), dim3 grid, unsigned threads,
             std::size_t shared, A&&... args) {

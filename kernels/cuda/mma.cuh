@@ -1,9 +1,17 @@
 // Tensor-core building blocks of the 16-bit kernels: matrix multiply-accumulate on a warp's
 // fragments, their loads from shared memory, and asynchronous copies into it.
-// Fragment layouts: PTX ISA, "mma.m16n8k16" and "ldmatrix". With g = lane / 4 and t = lane % 4:
-//   A [16, 16] row-major: a[0] (g, 2t..2t+1), a[1] (g+8, 2t..), a[2] (g, 2t+8..), a[3] (g+8,
-//   2t+8..) B [16, 8]:            b[0] (2t..2t+1, g), b[1] (2t+8.., g) C [16, 8]: c[0..1] (g,
-//   2t..2t+1), c[2..3] (g+8, 2t..)
+//
+// The layout of the fragments is that of "mma.m16n8k16" in the PTX ISA. With g = lane / 4 and
+// t = lane % 4, a lane holds these elements (row, column), the left one of a register in its lower
+// half:
+//   A [16, 16]  a[0]     (g, 2t)          (g, 2t + 1)
+//               a[1]     (g + 8, 2t)      (g + 8, 2t + 1)
+//               a[2]     (g, 2t + 8)      (g, 2t + 9)
+//               a[3]     (g + 8, 2t + 8)  (g + 8, 2t + 9)
+//   B [16, 8]   b[0]     (2t, g)          (2t + 1, g)
+//               b[1]     (2t + 8, g)      (2t + 9, g)
+//   C [16, 8]   c[0..1]  (g, 2t)          (g, 2t + 1)
+//               c[2..3]  (g + 8, 2t)      (g + 8, 2t + 1)
 #pragma once
 
 #include <cstdint>
@@ -37,8 +45,8 @@ __device__ __forceinline__ unsigned shared_address(const void* p) {
   return static_cast<unsigned>(__cvta_generic_to_shared(p));
 }
 
-// Four 8x8 matrices of 16-bit values: lane i gives the address of row i % 8 of matrix i / 8 (16
-// bytes, aligned) and gets from each matrix the values (lane / 4, 2 (lane % 4)) and its right
+// Loads four 8x8 matrices of 16-bit values. Lane i gives the address of row i % 8 of matrix i / 8,
+// aligned to 16 bytes, and gets from each matrix the value (i / 4, 2 (i % 4)) and its right
 // neighbour.
 __device__ __forceinline__ void load_matrices(std::uint32_t (&r)[4], const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
@@ -47,7 +55,8 @@ __device__ __forceinline__ void load_matrices(std::uint32_t (&r)[4], const void*
                : "memory");
 }
 
-// The same, each matrix transposed: the values (2 (lane % 4), lane / 4) and the one below.
+// The same with each matrix transposed: a lane gets the value (2 (lane % 4), lane / 4) and the one
+// below it.
 __device__ __forceinline__ void load_matrices_transposed(std::uint32_t (&r)[4], const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
@@ -55,7 +64,8 @@ __device__ __forceinline__ void load_matrices_transposed(std::uint32_t (&r)[4], 
                : "memory");
 }
 
-// Sixteen bytes from global to shared memory in the background, zeros where !valid. Both aligned.
+// Copies sixteen bytes from global to shared memory in the background, or zeros unless valid. Both
+// addresses are aligned to 16 bytes.
 __device__ __forceinline__ void copy_async16(void* shared, const void* global, bool valid) {
   const int bytes = valid ? 16 : 0;
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)),
@@ -65,7 +75,7 @@ __device__ __forceinline__ void copy_async16(void* shared, const void* global, b
 __device__ __forceinline__ void copy_async_commit() {
   asm volatile("cp.async.commit_group;" ::: "memory");
 }
-// Until at most Left of this thread's groups are pending. A barrier must follow before other
+// Waits until at most Left of this thread's groups are pending. A barrier must follow before other
 // threads read.
 template <int Left>
 __device__ __forceinline__ void copy_async_wait() {

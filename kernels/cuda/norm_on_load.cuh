@@ -1,5 +1,5 @@
-// Batch norm's last step, shared by the kernel that stores its result and those that apply it to
-// what they load: they must give the same bits.
+// The last step of a batch norm. The kernel that stores its result and those that apply it to what
+// they load share it, because they must give the same bits.
 #pragma once
 
 #include "kernels/cuda/packed.cuh"
@@ -21,7 +21,7 @@ __device__ __forceinline__ float normalised(float x, float scale, float shift) {
   return fmaf(x, scale, shift);
 }
 
-// Makes of so many neighbouring channels' values what a T would have stored.
+// Replaces the values of so many neighbouring channels by what a T would have stored.
 template <int kChannels, class T>
 __device__ __forceinline__ void normalise(const float (&scale)[kChannels],
                                           const float (&shift)[kChannels], Activation activation,
@@ -33,8 +33,8 @@ __device__ __forceinline__ void normalise(const float (&scale)[kChannels],
   }
 }
 
-// The same of the eight channels from `channel` on. Four at a time: where this is called few
-// registers are left.
+// The same for the eight channels from `channel` on. It takes four at a time, because few registers
+// are left where it is called.
 template <class T>
 __device__ __forceinline__ void normalise(const NormOnLoad& norm, Index channel, Packed<T>& x) {
   union {

@@ -46,8 +46,8 @@ __device__ __forceinline__ void unpack(const Packed<T>& packed, float (&v)[kVect
   for (int i = 0; i < kVector; ++i) v[i] = to_float(u.values[i]);
 }
 
-// Hides from the compiler that the value stays the same, so that it unpacks it at each use instead
-// of keeping floats in twice the registers throughout a loop.
+// Hides from the compiler that the value stays the same. It then unpacks the value at each use and
+// does not keep its floats in twice the registers throughout a loop.
 template <class T>
 __device__ __forceinline__ void stay_packed([[maybe_unused]] Packed<T>& v) {
 #if defined(__CUDACC__)

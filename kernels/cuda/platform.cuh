@@ -9,6 +9,7 @@
 #include "kernels/cuda/emulated/emulator.h"
 #endif
 
+#include "kernels/activation_function.h"
 #include "kernels/base/half.h"
 #include "kernels/base/shape.h"
 
@@ -17,8 +18,7 @@ namespace dfengine::cuda {
 constexpr int kWarpSize = 32;
 constexpr unsigned kAllLanes = 0xFFFFFFFFu;
 
-// ---- Storage types to and from float, rounding to nearest even
-// -----------------------------------
+// ---- Storage types to and from float, rounding to nearest even ----------------------------------
 
 __device__ __forceinline__ float to_float(float x) {
   return x;
@@ -68,8 +68,7 @@ inline BFloat16 from_float<BFloat16>(float x) {
 
 #endif
 
-// ---- Sixteen-byte accesses
-// -----------------------------------------------------------------------
+// ---- Sixteen-byte accesses ----------------------------------------------------------------------
 
 // Channels that one thread handles together: a multiple of 8 channels is what CUDA kernels take.
 constexpr int kVector = 8;
@@ -108,29 +107,16 @@ __device__ __forceinline__ void store8(T* p, const float (&v)[kVector]) {
   }
 }
 
-// ---- Small things every kernel needs
-// -------------------------------------------------------------
+// ---- Small things every kernel needs ------------------------------------------------------------
 
-__device__ __forceinline__ float activate(Activation act, float x) {
-  // A NaN passes through, so that it is found and not hidden.
-  if (act != Activation::None && x < 0.0f) return 0.0f;
-  if (act == Activation::Relu6 && x > 6.0f) return 6.0f;
-  return x;
-}
-
-// The activation's gradient is 1 strictly between its bounds and 0 elsewhere.
-__device__ __forceinline__ bool passes_gradient(Activation act, float x) {
-  return !((act != Activation::None && x <= 0.0f) || (act == Activation::Relu6 && x >= 6.0f));
-}
-
-// Sum over the warp, the same bits in every lane.
+// The sum over the warp, with the same bits in every lane.
 __device__ __forceinline__ float warp_sum(float x) {
 #pragma unroll
   for (int mask = kWarpSize / 2; mask > 0; mask /= 2) x += __shfl_xor_sync(kAllLanes, x, mask);
   return x;
 }
 
-// Sum over a block of `Threads` threads in a fixed order; thread 0 has it. Called once per kernel.
+// The sum over a block of `Threads` threads in a fixed order, in thread 0. A kernel calls it once.
 template <int Threads>
 __device__ float block_sum(float x) {
   __shared__ float warps[Threads / kWarpSize];
@@ -141,10 +127,6 @@ __device__ float block_sum(float x) {
   if (threadIdx.x == 0)
     for (int i = 0; i < Threads / kWarpSize; ++i) sum += warps[i];
   return sum;
-}
-
-constexpr Index divide_up(Index a, Index b) {
-  return (a + b - 1) / b;
 }
 
 }  // namespace dfengine::cuda

@@ -10,7 +10,8 @@
 
 namespace dfengine::cuda {
 
-// Throws ShapeError unless eight channels at a time can be loaded from all of these. Null is fine.
+// Throws ShapeError unless eight channels at a time can be loaded from all of these pointers. A
+// null pointer is fine.
 inline void require_vectors(const char* name, Index channels,
                             std::initializer_list<const void*> pointers) {
   if (channels % kVector != 0)

@@ -18,21 +18,20 @@ namespace {
 
 constexpr Index kAlignment = 16;  // of what kernels load in vectors
 
-constexpr Index kFloat = sizeof(float);
-
-Index aligned(Index bytes) {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+// A choice as plans keep it, and its launch again.
+template <class Launch>
+std::shared_ptr<const cuda::Choice> kept(cuda::Chosen<Launch> chosen) {
+  return std::make_shared<const cuda::Chosen<Launch>>(std::move(chosen));
 }
-
-// Bytes; otherwise: of the one kernel there is.
-Index scratch_of(const cuda::ChoicePtr& choice, Index otherwise) {
-  return choice == nullptr ? otherwise : choice->kernel.scratch;
+template <class Launch>
+const std::function<Launch>& launch_of(const std::shared_ptr<const cuda::Choice>& choice) {
+  return static_cast<const cuda::Chosen<Launch>&>(*choice).launch;
 }
 
 }  // namespace
 
 Index Convolution::device_bias_offset(Element element) const {
-  return aligned(weight_.count() * element_size(element));
+  return round_up(weight_.count() * element_size(element), kAlignment);
 }
 
 LayerPlan Convolution::device_plan_for(const PlanQuery& query, Index backward_scratch) const {
@@ -80,48 +79,43 @@ LayerPlan PointwiseConv::device_plan(const PlanQuery& query) const {
   Index backward_scratch = 0;
   with_device_element(query.out.element, [&](auto t) {
     using T = decltype(t);
-    choices.forward =
-        cuda::choose_pointwise_forward<T>(query.tuner, p, epilogue_form(), query.norm_on_load);
+    choices.forward = kept(
+        cuda::choose_pointwise_forward<T>(query.tuner, p, epilogue_form(), query.norm_on_load));
     if (!query.backward) return;
-    choices.data_gradient = cuda::choose_pointwise_backward_data<T>(query.tuner, p);
+    choices.data_gradient = kept(cuda::choose_pointwise_backward_data<T>(query.tuner, p));
     choices.weight_gradient =
-        cuda::choose_pointwise_backward_weight<T>(query.tuner, p, query.norm_on_load);
+        kept(cuda::choose_pointwise_backward_weight<T>(query.tuner, p, query.norm_on_load));
     // The two gradients take turns in it.
-    backward_scratch =
-        std::max(scratch_of(choices.data_gradient, 0),
-                 scratch_of(choices.weight_gradient, cuda::pointwise_weight_scratch(p) * kFloat));
+    backward_scratch = std::max(choices.data_gradient->scratch, choices.weight_gradient->scratch);
   });
   LayerPlan plan = device_plan_for(query, backward_scratch);
-  plan.forward_scratch = scratch_of(choices.forward, 0);
+  plan.forward_scratch = choices.forward->scratch;
   plan.choices = std::move(choices);
   if (!query.backward && fusion().residual) plan.overwrites_input = 1;
   return plan;
 }
 
 void PointwiseConv::device_forward(const DeviceContext& ctx, const LayerIo& io) const {
-  const auto p = PointwiseProblem::make(io.out.shape.rows(), c_, k_);
   with_device_element(io.out.element, [&](auto t) {
     using T = decltype(t);
-    cuda::pointwise_forward<T>(ctx.stream, io.choices.forward.get(), p,
-                               static_cast<const T*>(io.x[0]),
-                               static_cast<const T*>(device_weights(io)), device_epilogue<T>(io),
-                               io.scratch, static_cast<T*>(io.y), io.norm);
+    launch_of<cuda::PointwiseForwardLaunch<T>>(io.choices.forward)(
+        ctx.stream, static_cast<const T*>(io.x[0]), static_cast<const T*>(device_weights(io)),
+        device_epilogue<T>(io), io.norm, io.scratch, static_cast<T*>(io.y));
   });
 }
 
 void PointwiseConv::device_backward(const DeviceContext& ctx, const LayerIo& io) const {
-  const auto p = PointwiseProblem::make(io.out.shape.rows(), c_, k_);
   with_device_element(io.out.element, [&](auto t) {
     using T = decltype(t);
     const auto* dy = static_cast<const T*>(io.dy);
     if (io.dparams[0] != nullptr)
-      cuda::pointwise_backward_weight<T>(ctx.stream, io.choices.weight_gradient.get(), p,
-                                         static_cast<const T*>(io.x[0]), dy, io.scratch,
-                                         static_cast<float*>(io.dparams[0]), io.norm);
+      launch_of<cuda::PointwiseBackwardWeightLaunch<T>>(io.choices.weight_gradient)(
+          ctx.stream, static_cast<const T*>(io.x[0]), dy, io.norm, io.scratch,
+          static_cast<float*>(io.dparams[0]));
     if (io.dx[0] != nullptr)
-      cuda::pointwise_backward_data<T>(ctx.stream, io.choices.data_gradient.get(), p, dy,
-                                       static_cast<const T*>(device_weights(io)), io.dx_write[0],
-                                       io.scratch, static_cast<T*>(io.dx[0]));
+      launch_of<cuda::PointwiseBackwardDataLaunch<T>>(io.choices.data_gradient)(
+          ctx.stream, dy, static_cast<const T*>(device_weights(io)), io.dx_write[0], io.scratch,
+          static_cast<T*>(io.dx[0]));
   });
 }
 
@@ -129,7 +123,7 @@ void PointwiseConv::device_backward(const DeviceContext& ctx, const LayerIo& io)
 
 LayerPlan DepthwiseConv::device_plan(const PlanQuery& query) const {
   const auto p = DepthwiseProblem::make(query.in[0].shape, stride_, padding_);
-  return device_plan_for(query, cuda::depthwise_weight_scratch(p) * kFloat);
+  return device_plan_for(query, cuda::depthwise_weight_scratch(p) * kFloatBytes);
 }
 
 void DepthwiseConv::device_forward(const DeviceContext& ctx, const LayerIo& io) const {
@@ -161,21 +155,21 @@ void DepthwiseConv::device_backward(const DeviceContext& ctx, const LayerIo& io)
 
 LayerPlan StemConv::device_plan(const PlanQuery& query) const {
   const auto p = StemProblem::make(query.in[0].shape, k_, padding_);
-  LayerPlan plan = device_plan_for(query, cuda::stem_weight_scratch(p) * kFloat);
+  LayerPlan plan = device_plan_for(query, cuda::stem_weight_scratch(p) * kFloatBytes);
   with_device_element(query.out.element, [&](auto t) {
-    plan.choices.forward = cuda::choose_stem_forward<decltype(t)>(query.tuner, p, epilogue_form());
+    plan.choices.forward =
+        kept(cuda::choose_stem_forward<decltype(t)>(query.tuner, p, epilogue_form()));
   });
-  plan.forward_scratch = scratch_of(plan.choices.forward, 0);
+  plan.forward_scratch = plan.choices.forward->scratch;
   return plan;
 }
 
 void StemConv::device_forward(const DeviceContext& ctx, const LayerIo& io) const {
-  const auto p = StemProblem::make(io.in[0].shape, k_, padding_);
   with_device_element(io.out.element, [&](auto t) {
     using T = decltype(t);
-    cuda::stem_forward<T>(ctx.stream, io.choices.forward.get(), p, static_cast<const T*>(io.x[0]),
-                          static_cast<const T*>(device_weights(io)), device_epilogue<T>(io),
-                          io.scratch, static_cast<T*>(io.y));
+    launch_of<cuda::StemForwardLaunch<T>>(io.choices.forward)(
+        ctx.stream, static_cast<const T*>(io.x[0]), static_cast<const T*>(device_weights(io)),
+        device_epilogue<T>(io), io.scratch, static_cast<T*>(io.y));
   });
 }
 

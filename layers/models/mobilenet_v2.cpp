@@ -16,14 +16,13 @@
 namespace dfengine {
 namespace {
 
+constexpr Index kStemChannels = 32;
 constexpr Index kLastChannels = 1280;
 
-// Table 2 of the paper: expansion, channels, repeats, stride of the first.
-struct Stage {
-  Index expand, channels, repeats, stride;
-};
-constexpr Stage kStages[] = {{1, 16, 1, 1}, {6, 24, 2, 2},  {6, 32, 3, 2}, {6, 64, 4, 2},
-                             {6, 96, 3, 1}, {6, 160, 3, 2}, {6, 320, 1, 1}};
+// Channels of a part that the paper gives `channels`.
+Index scaled(Index channels, double width) {
+  return round_channels(static_cast<double>(channels) * width);
+}
 
 // Appends blocks under torchvision's names.
 class Builder {
@@ -111,6 +110,19 @@ Index pooled_channels(double width) {
   return round_channels(static_cast<double>(kLastChannels) * std::max(1.0, width));
 }
 
+std::vector<WeightChannels> deciding_channels(double width) {
+  std::vector<WeightChannels> list = {{"features.0.0.weight", scaled(kStemChannels, width)}};
+  Index block = 0;
+  for (const MobileNetV2Stage& stage : kMobileNetV2Stages) {
+    block += stage.repeats;
+    const int projection = stage.expand == 1 ? 1 : 2;  // it stands behind one or two convolutions
+    list.push_back({fmt::format("features.{}.conv.{}.weight", block, projection),
+                    scaled(stage.channels, width)});
+  }
+  list.push_back({fmt::format("features.{}.0.weight", block + 1), pooled_channels(width)});
+  return list;
+}
+
 int feature_block(std::string_view param_name) {
   constexpr std::string_view kPrefix = "features.";
   if (!param_name.starts_with(kPrefix)) return -1;
@@ -126,11 +138,11 @@ ValueId add_mobilenet_v2_base(Graph& graph, const MobileNetV2Config& config, Val
   ValueId x =
       graph.add(std::make_shared<ImageNormalize>("normalize", config.mean, config.std_dev, element),
                 {images});
-  Index c = round_channels(32 * config.width);
+  Index c = scaled(kStemChannels, config.width);
   x = build.stem(x, c);
   int block = 1;
-  for (const Stage& stage : kStages) {
-    const Index k = round_channels(static_cast<double>(stage.channels) * config.width);
+  for (const MobileNetV2Stage& stage : kMobileNetV2Stages) {
+    const Index k = scaled(stage.channels, config.width);
     for (Index i = 0; i < stage.repeats; ++i) {
       x = build.inverted_residual(x, block++, c, k, stage.expand, i == 0 ? stage.stride : 1);
       c = k;

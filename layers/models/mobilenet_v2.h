@@ -2,7 +2,10 @@
 #pragma once
 
 #include <array>
+#include <string>
+#include <vector>
 
+#include "kernels/base/enum_names.h"
 #include "layers/graph.h"
 
 namespace dfengine {
@@ -11,6 +14,9 @@ namespace dfengine {
 // Classifier: torchvision's ImageNet head, one dense layer.
 // None: features only.
 enum class Head { None, Detector, Classifier };
+template <>
+inline constexpr auto enum_names<Head> = names_for<Head>(
+    "head", {{"none", Head::None}, {"detector", Head::Detector}, {"classifier", Head::Classifier}});
 
 struct MobileNetV2Config {
   double width = 1.0;      // width multiplier
@@ -29,10 +35,31 @@ struct MobileNetV2Config {
   void validate() const;
 };
 
+// Blocks of the same width, a row of Table 2 of the paper.
+struct MobileNetV2Stage {
+  Index expand, channels, repeats;
+  Index stride;  // of the first block; the others have stride 1
+};
+inline constexpr MobileNetV2Stage kMobileNetV2Stages[] = {
+    {.expand = 1, .channels = 16, .repeats = 1, .stride = 1},
+    {.expand = 6, .channels = 24, .repeats = 2, .stride = 2},
+    {.expand = 6, .channels = 32, .repeats = 3, .stride = 2},
+    {.expand = 6, .channels = 64, .repeats = 4, .stride = 2},
+    {.expand = 6, .channels = 96, .repeats = 3, .stride = 1},
+    {.expand = 6, .channels = 160, .repeats = 3, .stride = 2},
+    {.expand = 6, .channels = 320, .repeats = 1, .stride = 1}};
+
 // Channels rounded as the paper's code does: to a multiple of 8, never below 90 % of the value.
 Index round_channels(double channels);
 // Channels of the pooled features: 1280, more for widths above 1.
 Index pooled_channels(double width);
+// The weights that decide all shapes of the base: of the stem, of each stage's last projection and
+// of the last convolution, each with the channels that it gives at this width.
+struct WeightChannels {
+  std::string weight;
+  Index channels;
+};
+std::vector<WeightChannels> deciding_channels(double width);
 // Number of blocks features.0 ... features.18 that `--freeze K` counts.
 inline constexpr int kFeatureBlocks = 19;
 // The block a parameter belongs to ("features.7.conv.0.0.weight" -> 7), or -1 for head parameters.

@@ -29,7 +29,7 @@ struct BatchNormCase {
 
   // gamma * xhat + beta of element i for the given statistics, in double.
   double before_activation(std::size_t i, const Doubles& mean, const Doubles& rstd) const {
-    const std::size_t c = i % static_cast<std::size_t>(p.c);
+    const std::size_t c = i % at(p.c);
     return gamma[c] * (x[i] - mean[c]) * rstd[c] + beta[c];
   }
 
@@ -81,19 +81,19 @@ void launch_frozen_forward(Device<T>, const BatchNormProblem& p, Rest... rest) {
   cuda::batch_norm_frozen_forward<T>(nullptr, p, rest...);
 }
 
-// statistics: mean and rstd, or with Form::Frozen mean and variance. Devices always overwrite.
+// statistics: mean and rstd, or with Form::Frozen mean and variance.
 template <class T>
 void launch_backward(const Cpu<T>& on, Form form, const BatchNormProblem& p, const T* x,
                      const T* dy, const T* gamma, const T* beta, const T* mean, const T* spread,
-                     T* scratch, Write write, T* dgamma, T* dbeta, T* dx) {
+                     T* scratch, T* dgamma, T* dbeta, T* dx) {
   const auto kernel =
       form == Form::Batch ? cpu::batch_norm_backward<T> : cpu::batch_norm_frozen_backward<T>;
-  kernel(on.context(), p, x, dy, gamma, beta, mean, spread, scratch, write, dgamma, dbeta, dx);
+  kernel(on.context(), p, x, dy, gamma, beta, mean, spread, scratch, dgamma, dbeta, dx);
 }
 template <class T>
 void launch_backward(Device<T>, Form form, const BatchNormProblem& p, const T* x, const T* dy,
                      const float* gamma, const float* beta, const float* mean, const float* spread,
-                     float* scratch, Write, float* dgamma, float* dbeta, T* dx) {
+                     float* scratch, float* dgamma, float* dbeta, T* dx) {
   const auto kernel =
       form == Form::Batch ? cuda::batch_norm_backward<T> : cuda::batch_norm_frozen_backward<T>;
   kernel(nullptr, p, x, dy, gamma, beta, mean, spread, scratch, dgamma, dbeta, dx);
@@ -132,18 +132,15 @@ Doubles frozen_forward(const Target& on, const BatchNormCase& d) {
   return y.values();
 }
 
-// dx lies in dy's memory; without dx it is dy, unchanged. dgamma and dbeta start at 2: Accumulate
-// must add (on the CPU, devices always overwrite), Overwrite must not.
+// dx lies in dy's memory; without dx it is dy, unchanged.
 template <class Target>
 BatchNormBackward backward(const Target& on, const BatchNormCase& d, Form form,
-                           const Doubles& mean_at, const Doubles& spread_at,
-                           Write write = Write::Overwrite, bool want_dx = true) {
+                           const Doubles& mean_at, const Doubles& spread_at, bool want_dx = true) {
   ValuesOn<Target> x(d.x), dy(d.dy);
   SumsOn<Target> gamma(d.gamma), beta(d.beta), mean(mean_at), spread(spread_at),
-      scratch(scratch_count(on, d.p)), dgamma(Doubles(d.gamma.size(), 2)),
-      dbeta(Doubles(d.beta.size(), 2));
+      scratch(scratch_count(on, d.p)), dgamma(d.p.c), dbeta(d.p.c);
   launch_backward(on, form, d.p, x.data(), dy.data(), gamma.data(), beta.data(), mean.data(),
-                  spread.data(), scratch.data(), write, dgamma.data(), dbeta.data(),
+                  spread.data(), scratch.data(), dgamma.data(), dbeta.data(),
                   want_dx ? dy.data() : nullptr);
   scratch.values();
   return {dgamma.values(), dbeta.values(), dy.values()};
@@ -157,11 +154,11 @@ inline Doubles rstd_of(const Doubles& var, double eps) {
 
 // The sums of absolute values that error bounds need, largest over the channels.
 struct Magnitudes {
-  double y = 0, dgamma = 2, dbeta = 2, dx = 0;
+  double y = 0, dgamma = 0, dbeta = 0, dx = 0;
 };
 
 inline Magnitudes magnitudes(const BatchNormCase& d, const Doubles& mean, const Doubles& rstd) {
-  const auto channels = static_cast<std::size_t>(d.p.c);
+  const auto channels = at(d.p.c);
   Doubles g(channels, 0), g_xhat(channels, 0), xhat(channels, 0);
   Magnitudes out;
   for (std::size_t i = 0; i < d.x.size(); ++i) {
@@ -174,8 +171,8 @@ inline Magnitudes magnitudes(const BatchNormCase& d, const Doubles& mean, const 
   }
   for (std::size_t c = 0; c < channels; ++c) {
     const double m = static_cast<double>(d.p.m);
-    out.dgamma = std::max(out.dgamma, 2 + g_xhat[c]);
-    out.dbeta = std::max(out.dbeta, 2 + g[c]);
+    out.dgamma = std::max(out.dgamma, g_xhat[c]);
+    out.dbeta = std::max(out.dbeta, g[c]);
     out.dx = std::max(out.dx, std::abs(d.gamma[c]) * rstd[c] *
                                   (largest(d.dy) + g[c] / m + xhat[c] * g_xhat[c] / m));
   }

@@ -19,9 +19,9 @@ struct ConvSizes {
   Index y_terms, dx_terms;
 };
 
-// y, dx, dw: what the outputs hold before.
+// y, dx: what the outputs hold before.
 struct ConvData {
-  Doubles x, w, dy, bias, y, dx, dw;
+  Doubles x, w, dy, bias, y, dx;
 };
 
 struct ConvResults {
@@ -42,8 +42,8 @@ inline ConvData integer_data(const ConvSizes& n) {
   const auto make = [](Index count, std::uint64_t seed) {
     return random_integers<double>(count, seed);
   };
-  return {make(n.x, 1), make(n.w, 2), make(n.y, 3), make(n.channels, 4),
-          make(n.y, 5), make(n.x, 6), make(n.w, 7)};
+  return {make(n.x, 1),        make(n.w, 2), make(n.y, 3),
+          make(n.channels, 4), make(n.y, 5), make(n.x, 6)};
 }
 
 // Numbers in [-1, 1) as the target holds them.
@@ -55,12 +55,12 @@ ConvData random_data(const ConvSizes& n) {
   const auto sum = [](Index count, std::uint64_t seed) {
     return as_stored<typename Target::Sum>(random_uniform<double>(count, seed));
   };
-  return {value(n.x, 1), value(n.w, 2), value(n.y, 3), sum(n.channels, 4),
-          value(n.y, 5), value(n.x, 6), sum(n.w, 7)};
+  return {value(n.x, 1),      value(n.w, 2), value(n.y, 3),
+          sum(n.channels, 4), value(n.y, 5), value(n.x, 6)};
 }
 
 inline ConvData absolutes(ConvData d) {
-  for (Doubles* values : {&d.x, &d.w, &d.dy, &d.bias, &d.y, &d.dx, &d.dw})
+  for (Doubles* values : {&d.x, &d.w, &d.dy, &d.bias, &d.y, &d.dx})
     for (double& v : *values) v = std::abs(v);
   return d;
 }
@@ -72,18 +72,14 @@ inline double activated(Activation activation, double v) {
 }
 
 // The header's formula in double, product by product.
-template <class Target, class Op>
+template <class Op>
 ConvResults formula(const Op& op, const ConvData& d, const ConvOptions& o) {
-  const auto before = [&](bool wanted, const Doubles& v) {
-    return wanted ? v : Doubles(v.size(), 0.0);
-  };
-  const bool add = o.write == Write::Accumulate;
-  ConvResults out{Doubles(d.y.size(), 0.0), before(add, d.dx),
-                  before(add && !Target::kOnDevice, d.dw)};
+  ConvResults out{Doubles(d.y.size(), 0.0),
+                  o.write == Write::Accumulate ? d.dx : Doubles(d.dx.size(), 0.0),
+                  Doubles(d.w.size(), 0.0)};
   if (!Op::kHasDataGradient) out.dx.clear();
   op.for_each_product([&](Index y_at, Index x_at, Index w_at) {
-    const auto y = static_cast<std::size_t>(y_at), x = static_cast<std::size_t>(x_at),
-               w = static_cast<std::size_t>(w_at);
+    const auto y = at(y_at), x = at(x_at), w = at(w_at);
     out.y[y] += d.x[x] * d.w[w];
     if (Op::kHasDataGradient) out.dx[x] += d.dy[y] * d.w[w];
     out.dw[w] += d.dy[y] * d.x[x];
@@ -95,7 +91,7 @@ ConvResults formula(const Op& op, const ConvData& d, const ConvOptions& o) {
   return out;
 }
 
-// All kernels of the operation. Devices always overwrite dw.
+// All kernels of the operation.
 template <class Target, class Op>
 ConvResults run(const Target& target, const Op& op, const ConvData& d, const ConvOptions& o) {
   const auto before = [](bool wanted, const Doubles& v) {
@@ -103,12 +99,11 @@ ConvResults run(const Target& target, const Op& op, const ConvData& d, const Con
   };
   const bool add = o.write == Write::Accumulate;
   ValuesOn<Target> x(d.x), w(d.w), dy(d.dy), y(before(o.residual, d.y)), dx(before(add, d.dx));
-  SumsOn<Target> bias(d.bias), dw(before(add && !Target::kOnDevice, d.dw)),
-      scratch(op.scratch(target));
+  SumsOn<Target> bias(d.bias), dw(static_cast<Index>(d.w.size())), scratch(op.scratch(target));
   op.forward(target, x.data(), w.data(),
              {o.bias ? bias.data() : nullptr, o.activation, o.residual ? y.data() : nullptr},
              y.data());
-  op.backward_weight(target, x.data(), dy.data(), scratch.data(), o.write, dw.data());
+  op.backward_weight(target, x.data(), dy.data(), scratch.data(), dw.data());
   scratch.values();
   if constexpr (Op::kHasDataGradient) {
     op.backward_data(target, dy.data(), w.data(), o.write, dx.data());
@@ -136,8 +131,8 @@ struct ConvExpectation {
   ConvExpectation(const Op& op, const ConvOptions& o)
       : sizes(op.sizes()),
         data(random_data<Target>(sizes)),
-        want(formula<Target>(op, data, o)),
-        magnitude(formula<Target>(op, absolutes(data), linear(o))) {}
+        want(formula(op, data, o)),
+        magnitude(formula(op, absolutes(data), linear(o))) {}
 
   // Two more terms: bias and residual, or what a gradient is added to.
   void expect_near(const ConvResults& got) const {

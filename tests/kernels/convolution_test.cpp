@@ -53,7 +53,7 @@ void for_each_case(Body&& body) {
 template <class Target, class Op>
 void check_exact(const Op& op, const ConvOptions& options) {
   const ConvData d = integer_data(op.sizes());
-  const ConvResults want = formula<Target>(op, d, options);
+  const ConvResults want = formula(op, d, options);
   for_each_code<Target>([&] { expect_exact<Target>(run(Target{}, op, d, options), want); });
 }
 
@@ -117,7 +117,7 @@ TYPED_TEST(Convolution, NanPassesThroughEveryActivation) {
         ConvData d = integer_data(op.sizes());
         d.x[d.x.size() / 2] = std::numeric_limits<double>::quiet_NaN();
         for (Activation activation : {Activation::None, Activation::Relu, Activation::Relu6}) {
-          const Doubles want = formula<Target>(op, d, {.activation = activation}).y;
+          const Doubles want = formula(op, d, {.activation = activation}).y;
           for_each_code<Target>([&] {
             const Doubles y = run(Target{}, op, d, {.activation = activation}).y;
             for (std::size_t i = 0; i < y.size(); ++i)

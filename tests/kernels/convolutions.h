@@ -96,9 +96,8 @@ struct Depthwise {
     cpu::depthwise_backward_data<T>(on.context(), p, dy, w, write, dx);
   }
   template <class T>
-  void backward_weight(const Cpu<T>& on, const T* x, const T* dy, T* scratch, Write write,
-                       T* dw) const {
-    cpu::depthwise_backward_weight<T>(on.context(), p, x, dy, scratch, write, dw);
+  void backward_weight(const Cpu<T>& on, const T* x, const T* dy, T* scratch, T* dw) const {
+    cpu::depthwise_backward_weight<T>(on.context(), p, x, dy, scratch, dw);
   }
 
   template <class T>
@@ -118,7 +117,7 @@ struct Depthwise {
     cuda::depthwise_backward_data<T>(nullptr, p, dy, w, write, dx);
   }
   template <class T>
-  void backward_weight(Device<T>, const T* x, const T* dy, float* scratch, Write, float* dw) const {
+  void backward_weight(Device<T>, const T* x, const T* dy, float* scratch, float* dw) const {
     cuda::depthwise_backward_weight<T>(nullptr, p, x, dy, scratch, dw);
   }
 
@@ -197,9 +196,8 @@ struct Stem {
     cpu::stem_forward<T>(on.context(), p, x, w, e, y);
   }
   template <class T>
-  void backward_weight(const Cpu<T>& on, const T* x, const T* dy, T* scratch, Write write,
-                       T* dw) const {
-    cpu::stem_backward_weight<T>(on.context(), p, x, dy, scratch, write, dw);
+  void backward_weight(const Cpu<T>& on, const T* x, const T* dy, T* scratch, T* dw) const {
+    cpu::stem_backward_weight<T>(on.context(), p, x, dy, scratch, dw);
   }
 
   template <class T>
@@ -215,7 +213,7 @@ struct Stem {
     cuda::stem_forward<T>(nullptr, p, x, w, e, y);
   }
   template <class T>
-  void backward_weight(Device<T>, const T* x, const T* dy, float* scratch, Write, float* dw) const {
+  void backward_weight(Device<T>, const T* x, const T* dy, float* scratch, float* dw) const {
     cuda::stem_backward_weight<T>(nullptr, p, x, dy, scratch, dw);
   }
 
@@ -291,9 +289,8 @@ struct Pointwise {
     cpu::pointwise_backward_data<T>(on.context(), p, dy, packed.data(), write, dx);
   }
   template <class T>
-  void backward_weight(const Cpu<T>& on, const T* x, const T* dy, T* scratch, Write write,
-                       T* dw) const {
-    cpu::pointwise_backward_weight<T>(on.context(), p, x, dy, scratch, write, dw);
+  void backward_weight(const Cpu<T>& on, const T* x, const T* dy, T* scratch, T* dw) const {
+    cpu::pointwise_backward_weight<T>(on.context(), p, x, dy, scratch, dw);
   }
 
   template <class T>
@@ -313,7 +310,7 @@ struct Pointwise {
     cuda::pointwise_backward_data<T>(nullptr, p, dy, w, write, dx);
   }
   template <class T>
-  void backward_weight(Device<T>, const T* x, const T* dy, float* scratch, Write, float* dw) const {
+  void backward_weight(Device<T>, const T* x, const T* dy, float* scratch, float* dw) const {
     cuda::pointwise_backward_weight<T>(nullptr, p, x, dy, scratch, dw);
   }
 };

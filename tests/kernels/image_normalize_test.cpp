@@ -33,7 +33,7 @@ Doubles run(const Target& on, const Bytes& x) {
 }
 
 Bytes bytes(Index rows) {
-  Bytes x(static_cast<std::size_t>(rows * 3));
+  Bytes x(at(rows * 3));
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<std::uint8_t>(i * 7 + i / 256);
   return x;
 }

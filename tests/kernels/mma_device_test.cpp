@@ -94,8 +94,8 @@ TEST(MmaDevice, LoadsTheDocumentedElements) {
         for (int matrix = 0; matrix < 4; ++matrix) {
           const auto element = [&](int row, int column) -> std::uint32_t {
             if (transposed) std::swap(row, column);
-            const int stored_row = row_of[static_cast<std::size_t>(matrix * 8 + row)];
-            return values[static_cast<std::size_t>(stored_row * 8 + column)];
+            const int stored_row = row_of[at(matrix * 8 + row)];
+            return values[at(stored_row * 8 + column)];
           };
           const int column = lane % 4 * 2;
           want.push_back(element(lane / 4, column) | element(lane / 4, column + 1) << 16);
@@ -115,9 +115,8 @@ TEST(MmaDevice, CopiesArriveGroupByGroupAndZerosWhereInvalid) {
   std::vector<std::uint16_t> values(2 * kHalf);
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<std::uint16_t>(i + 1);
   std::vector<std::uint16_t> want_first, want_both = values;
-  for (int i = 0; i < kHalf; ++i)
-    want_first.push_back(values[static_cast<std::size_t>((i + 8) % kHalf)]);
-  for (int i = kValid * 8; i < kHalf; ++i) want_both[static_cast<std::size_t>(kHalf + i)] = 0;
+  for (int i = 0; i < kHalf; ++i) want_first.push_back(values[at((i + 8) % kHalf)]);
+  for (int i = kValid * 8; i < kHalf; ++i) want_both[at(kHalf + i)] = 0;
   for_each_thread_order([&] {
     const std::vector<std::uint16_t> none(2 * kHalf), half(kHalf);
     DeviceStructs from(values), first(half), both(none);

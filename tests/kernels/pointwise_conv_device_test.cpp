@@ -54,7 +54,7 @@ ConvData integer_inputs(const PointwiseProblem& p) {
 }
 
 ConvResults expected(const PointwiseProblem& p, const ConvData& in, const ConvOptions& options) {
-  return formula<Device<float>>(Pointwise{p}, in, options);
+  return formula(Pointwise{p}, in, options);
 }
 
 // The forward and data gradient of one tile, with what it takes to meet each tail: two steps of

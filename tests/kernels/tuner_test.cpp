@@ -17,7 +17,6 @@ namespace {
 
 using cuda::Candidate;
 using cuda::Choice;
-using cuda::ChoicePtr;
 using cuda::Tuner;
 
 // What each round of a candidate "takes"; the last number stands for all later rounds.
@@ -32,9 +31,9 @@ struct Clock {
   cuda::StartMeasuring start() {
     return [this](const cuda::TunerProblem& problem) -> cuda::Measure {
       problems.push_back(problem.key);
-      return [this](const Candidate& c, const cuda::Launch&) {
+      return [this](const Candidate& c) {
         const std::vector<double>& t = times.at(c.name);
-        const auto round = static_cast<std::size_t>(rounds[c.name]++);
+        const auto round = at(rounds[c.name]++);
         const double us = t[std::min(round, t.size() - 1)];
         if (us == kFails) throw DeviceError("no room for " + c.name);
         return us;
@@ -43,44 +42,59 @@ struct Clock {
   }
 };
 
-std::vector<Candidate> named(std::initializer_list<const char*> names) {
-  std::vector<Candidate> all;
-  for (const char* name : names) all.push_back({.name = name});
-  return all;
+// A launch that says which kernel it starts.
+using Launch = std::string();
+using Chosen = cuda::Chosen<Launch>;
+using Kernels = std::vector<cuda::Kernel<Launch>>;
+
+Kernels named(std::initializer_list<const char*> names) {
+  Kernels kernels;
+  for (const char* name : names)
+    kernels.push_back({.name = name, .launch = [name] { return std::string(name); }});
+  return kernels;
 }
 
-ChoicePtr choose(Tuner& tuner, std::initializer_list<const char*> own,
-                 const Tuner::Offer& offer = nullptr, const char* key = "problem") {
-  return tuner.choose({key, {{cuda::StorageType::F32, 8}}}, named(own), offer,
-                      [](const Candidate&) -> cuda::Launch { return nullptr; });
+// Nothing runs in the tests that choose by made-up times.
+std::function<void(cuda::Stream, std::span<void* const>)> on_operands(
+    const std::function<Launch>&) {
+  return nullptr;
+}
+
+Chosen choose(Tuner& tuner, std::initializer_list<const char*> own,
+              const Tuner::Offer<Launch>& offer = nullptr, const char* key = "problem") {
+  Chosen chosen =
+      tuner.choose<Launch>({.key = key, .operands = {{.type = cuda::StorageType::F32, .count = 8}}},
+                           named(own), offer, on_operands);
+  EXPECT_EQ(chosen.launch(), chosen.name);
+  return chosen;
 }
 
 TEST(Tuner, TheBestMedianWins) {
   // The first round warms up: b's would win, and each has one round that was disturbed.
   Clock clock{{{"a", {9, 9, 4, 9}}, {"b", {7, 30, 8, 8}}, {"c", {8, 8.5, 1, 8.5}}}};
   Tuner tuner(clock.start());
-  const ChoicePtr choice = choose(tuner, {"a", "b", "c"});
-  EXPECT_TRUE(choice->timed);
-  EXPECT_EQ(choice->kernel.name, "b");
-  EXPECT_EQ(choice->us, 8);
-  EXPECT_EQ(choice->rule, "a");
-  EXPECT_EQ(choice->rule_us, 9);
-  EXPECT_TRUE(choice->left_out.empty());
+  const Chosen choice = choose(tuner, {"a", "b", "c"});
+  EXPECT_TRUE(choice.timed);
+  EXPECT_EQ(choice.name, "b");
+  EXPECT_EQ(choice.us, 8);
+  EXPECT_EQ(choice.rule, "a");
+  EXPECT_EQ(choice.rule_us, 9);
+  EXPECT_TRUE(choice.left_out.empty());
 }
 
 TEST(Tuner, TiesGoToTheEarlier) {
   Clock clock{{{"a", {5}}, {"b", {5}}, {"slow", {6}}}};
   Tuner tuner(clock.start());
-  EXPECT_EQ(choose(tuner, {"a", "b"})->kernel.name, "a");
-  EXPECT_EQ(choose(tuner, {"slow", "b", "a"}, nullptr, "another")->kernel.name, "b");
+  EXPECT_EQ(choose(tuner, {"a", "b"}).name, "a");
+  EXPECT_EQ(choose(tuner, {"slow", "b", "a"}, nullptr, "another").name, "b");
 }
 
 TEST(Tuner, WhatIsFarBehindIsTimedOnceUnlessItIsTheRules) {
   Clock clock{{{"rule", {50}}, {"near", {14}}, {"far", {16}}, {"best", {10}}}};
   Tuner tuner(clock.start());
-  const ChoicePtr choice = choose(tuner, {"rule", "near", "far", "best"});
-  EXPECT_EQ(choice->kernel.name, "best");
-  EXPECT_EQ(choice->rule_us, 50);
+  const Chosen choice = choose(tuner, {"rule", "near", "far", "best"});
+  EXPECT_EQ(choice.name, "best");
+  EXPECT_EQ(choice.rule_us, 50);
   EXPECT_EQ(clock.rounds.at("far"), 1);
   EXPECT_GT(clock.rounds.at("near"), 1);
   EXPECT_EQ(clock.rounds.at("near"), clock.rounds.at("rule"));
@@ -89,9 +103,11 @@ TEST(Tuner, WhatIsFarBehindIsTimedOnceUnlessItIsTheRules) {
 TEST(Tuner, AProblemIsTimedOnce) {
   Clock clock{{{"a", {2}}, {"b", {1}}}};
   Tuner tuner(clock.start());
-  const ChoicePtr first = choose(tuner, {"a", "b"});
-  EXPECT_EQ(choose(tuner, {"a", "b"}), first);
-  EXPECT_NE(choose(tuner, {"a", "b"}, nullptr, "another"), first);
+  const Chosen first = choose(tuner, {"a", "b"});
+  // The same choice, and not one of what is proposed the second time.
+  EXPECT_EQ(choose(tuner, {"other"}), first);
+  clock.times = {{"a", {1}}, {"b", {2}}};
+  EXPECT_EQ(choose(tuner, {"a", "b"}, nullptr, "another").name, "a");
   EXPECT_EQ(clock.problems, (std::vector<std::string>{"problem", "another"}));
 }
 
@@ -99,11 +115,11 @@ TEST(Tuner, WhatFailsIsLeftOutAndSaidSo) {
   // b fails at once, c later.
   Clock clock{{{"a", {3}}, {"b", {kFails}}, {"c", {2, 2, kFails}}}};
   Tuner tuner(clock.start());
-  const ChoicePtr choice = choose(tuner, {"b", "a", "c"});
-  EXPECT_EQ(choice->kernel.name, "a");
-  EXPECT_EQ(choice->rule, "b");
-  EXPECT_EQ(choice->rule_us, 0);
-  EXPECT_EQ(choice->left_out, (std::vector<std::string>{"b: no room for b", "c: no room for c"}));
+  const Chosen choice = choose(tuner, {"b", "a", "c"});
+  EXPECT_EQ(choice.name, "a");
+  EXPECT_EQ(choice.rule, "b");
+  EXPECT_EQ(choice.rule_us, 0);
+  EXPECT_EQ(choice.left_out, (std::vector<std::string>{"b: no room for b", "c: no room for c"}));
 }
 
 TEST(Tuner, FailsWhenEverythingDoes) {
@@ -122,35 +138,34 @@ TEST(Tuner, LibrariesAreAskedAndMayFail) {
   Clock clock{{{"own", {3}}, {"library", {2}}}};
   Tuner tuner(clock.start());
   const auto offer = [](cuda::Libraries&) { return named({"library"}); };
-  EXPECT_EQ(choose(tuner, {"own"}, offer)->kernel.name, "library");
-  const auto fail = [](cuda::Libraries&) -> std::vector<Candidate> {
-    throw DeviceError("not installed");
-  };
+  EXPECT_EQ(choose(tuner, {"own"}, offer).name, "library");
+  const auto fail = [](cuda::Libraries&) -> Kernels { throw DeviceError("not installed"); };
   // One candidate is left: nothing to time.
-  const ChoicePtr alone = choose(tuner, {"own"}, fail, "another");
-  EXPECT_EQ(alone->kernel.name, "own");
-  EXPECT_FALSE(alone->timed);
-  EXPECT_EQ(alone->left_out, std::vector<std::string>{"library: not installed"});
+  const Chosen alone = choose(tuner, {"own"}, fail, "another");
+  EXPECT_EQ(alone.name, "own");
+  EXPECT_FALSE(alone.timed);
+  EXPECT_EQ(alone.left_out, std::vector<std::string>{"library: not installed"});
   EXPECT_EQ(clock.problems, std::vector<std::string>{"problem"});
 }
 
 TEST(Tuner, WithoutRoomForTheBuffersTheRuleDecides) {
   Tuner tuner([](const cuda::TunerProblem&) -> cuda::Measure { throw DeviceError("no memory"); });
-  const ChoicePtr choice = choose(tuner, {"a", "b"});
-  EXPECT_EQ(choice->kernel.name, "a");
-  EXPECT_FALSE(choice->timed);
-  EXPECT_EQ(choice->left_out, std::vector<std::string>{"not timed: no memory"});
+  const Chosen choice = choose(tuner, {"a", "b"});
+  EXPECT_EQ(choice.name, "a");
+  EXPECT_FALSE(choice.timed);
+  EXPECT_EQ(choice.left_out, std::vector<std::string>{"not timed: no memory"});
 }
 
 TEST(Tuner, ScratchIsTheLargestOfAny) {
   std::vector<cuda::Operand> operands;
   Tuner tuner([&](const cuda::TunerProblem& problem) -> cuda::Measure {
     operands = problem.operands;
-    return [](const Candidate&, const cuda::Launch&) { return 1.0; };
+    return [](const Candidate&) { return 1.0; };
   });
-  tuner.choose({"problem", {{cuda::StorageType::F16, 8}}},
-               {{.name = "a", .scratch = 6}, {.name = "b", .scratch = 13}}, nullptr,
-               [](const Candidate&) -> cuda::Launch { return nullptr; });
+  tuner.choose<Launch>(
+      {.key = "problem", .operands = {{.type = cuda::StorageType::F16, .count = 8}}},
+      {{.name = "a", .scratch = 6, .launch = {}}, {.name = "b", .scratch = 13, .launch = {}}},
+      nullptr, on_operands);
   ASSERT_EQ(operands.size(), 2u);
   EXPECT_EQ(operands[0].bytes(), 16);
   EXPECT_GE(operands[1].bytes(), 13);
@@ -163,9 +178,9 @@ class Comparison {
  public:
   cuda::StartMeasuring start() {
     return [this](const cuda::TunerProblem& problem) -> cuda::Measure {
-      return [this, problem](const Candidate& c, const cuda::Launch& launch) {
+      return [this, problem](const Candidate& c) {
         if (!names_.insert(problem.key + ": " + c.name).second) return 1.0;  // a later round
-        const auto got = after(problem, launch);
+        const auto got = after(problem, c);
         const auto [first, is_first] = results_.try_emplace(problem.key, got);
         EXPECT_TRUE(is_first || got == first->second) << problem.key << ": " << c.name;
         return 1.0;
@@ -178,7 +193,7 @@ class Comparison {
   using Values = std::vector<std::vector<double>>;
 
   // The operands after one launch, but for the last, which is scratch.
-  static Values after(const cuda::TunerProblem& problem, const cuda::Launch& launch) {
+  static Values after(const cuda::TunerProblem& problem, const Candidate& candidate) {
     std::vector<std::unique_ptr<DeviceArray<T>>> stored;
     std::vector<std::unique_ptr<DeviceArray<float>>> floats;
     std::vector<void*> places;
@@ -191,7 +206,7 @@ class Comparison {
         places.push_back(stored.emplace_back(std::make_unique<DeviceArray<T>>(numbers))->data());
       }
     }
-    launch(nullptr, places);
+    candidate.launch(nullptr, places);
     Values values;
     for (const auto& array : stored) values.push_back(array->values());
     for (const auto& array : floats) values.push_back(array->values());
@@ -224,29 +239,50 @@ TEST(TunerDevice, EveryPointwiseCandidateComputesTheSame) {
 
 // A library's kernel would leave the norm out.
 TEST(PointwiseChoice, NoLibraryNormalisesOnLoad) {
-  struct Library : cuda::LibraryKernel {
-    void run(cuda::Stream, const void*, const void*, Write, void*, void*) const override {}
-  };
-  const cuda::Choice choice{{.name = "library", .variant = std::make_shared<const Library>()}};
-  const auto p = PointwiseProblem::make(2, 8, 8);
+  const auto library = [](cuda::Stream, const void*, const void*, Write, void*, void*) {};
   const float vector[8] = {};
-  for (const NormOnLoad& norm : {NormOnLoad{}, NormOnLoad{vector, vector, Activation::Relu6}}) {
-    const auto forward = [&] {
-      cuda::pointwise_forward<Half>(nullptr, &choice, p, nullptr, nullptr, {}, nullptr, nullptr,
-                                    norm);
-    };
-    const auto weight = [&] {
-      cuda::pointwise_backward_weight<Half>(nullptr, &choice, p, nullptr, nullptr, nullptr, nullptr,
-                                            norm);
-    };
-    if (norm.present()) {
-      EXPECT_THROW(forward(), Error);
-      EXPECT_THROW(weight(), Error);
-    } else {
-      EXPECT_NO_THROW(forward());
-      EXPECT_NO_THROW(weight());
-    }
-  }
+  const NormOnLoad norm{.scale = vector, .shift = vector, .activation = Activation::Relu6};
+  const auto forward = cuda::library_forward<Half>(library);
+  EXPECT_NO_THROW(forward(nullptr, nullptr, nullptr, {}, {}, nullptr, nullptr));
+  EXPECT_THROW(forward(nullptr, nullptr, nullptr, {}, norm, nullptr, nullptr), Error);
+  const auto weight = cuda::library_backward_weight<Half>(library);
+  EXPECT_NO_THROW(weight(nullptr, nullptr, nullptr, {}, nullptr, nullptr));
+  EXPECT_THROW(weight(nullptr, nullptr, nullptr, norm, nullptr, nullptr), Error);
+}
+
+// What is chosen is launched: the rule's kernel and every other candidate, by the function that a
+// plan keeps, compute what the launcher by rule does.
+template <class T>
+void expect_chosen_launch(const std::string& best) {
+  const PointwiseProblem p = PointwiseProblem::make(49, 24, 40);
+  Tuner tuner([&](const cuda::TunerProblem&) -> cuda::Measure {
+    return [&](const Candidate& c) { return c.name == best ? 1.0 : 2.0; };
+  });
+  const auto chosen = cuda::choose_pointwise_forward<T>(&tuner, p, {}, false);
+  EXPECT_EQ(chosen.name, best);
+  DeviceArray<T> x(random_integers<double>(p.m * p.c, 1)), w(random_integers<double>(p.k * p.c, 2)),
+      by_rule(p.m * p.k), by_choice(p.m * p.k);
+  cuda::pointwise_forward<T>(nullptr, p, x.data(), w.data(), {}, by_rule.data());
+  chosen.launch(nullptr, x.data(), w.data(), {}, {}, nullptr, by_choice.data());
+  EXPECT_EQ(by_choice.values(), by_rule.values());
+}
+
+TEST(TunerDevice, TheChosenKernelIsLaunched) {
+  DF_NEEDS_DEVICE();
+  expect_chosen_launch<Half>("64x64x64");
+  expect_chosen_launch<Half>("32x32x64");
+  expect_chosen_launch<float>("own");
+}
+
+TEST(Choice, IsDescribedInWords) {
+  const auto p = PointwiseProblem::make(2, 8, 8);
+  EXPECT_EQ(describe(cuda::choose_pointwise_forward<Half>(nullptr, p, {}, false)),
+            "32x32x64, by rule");
+  EXPECT_EQ(describe(cuda::choose_pointwise_forward<float>(nullptr, p, {}, false)), "own");
+  Choice choice{.name = "a", .timed = true, .us = 31.25, .rule = "b", .rule_us = 33};
+  EXPECT_EQ(describe(choice), "a, 31.2 us (rule: b, 33.0 us)");
+  choice.rule = "a";
+  EXPECT_EQ(describe(choice), "a, 31.2 us");
 }
 
 TEST(TunerDevice, EveryStemCandidateComputesTheSame) {
@@ -255,7 +291,7 @@ TEST(TunerDevice, EveryStemCandidateComputesTheSame) {
   Tuner tuner(comparison.start());
   for (Padding padding : {Padding::Torch, Padding::TfSame}) {
     const auto p = StemProblem::make({2, 20, 18, 3}, 16, padding);
-    EXPECT_EQ(cuda::choose_stem_forward<Half>(&tuner, p, {})->kernel.name, "own");
+    EXPECT_EQ(cuda::choose_stem_forward<Half>(&tuner, p, {}).name, "own");
   }
 }
 

@@ -94,8 +94,7 @@ class DeviceArray {
  public:
   // NaN: a value that is read, or never written, shows.
   explicit DeviceArray(Index count)
-      : DeviceArray(std::vector<double>(static_cast<std::size_t>(count),
-                                        std::numeric_limits<double>::quiet_NaN())) {}
+      : DeviceArray(std::vector<double>(at(count), std::numeric_limits<double>::quiet_NaN())) {}
   explicit DeviceArray(const std::vector<double>& values)
       : count_(static_cast<Index>(values.size())),
         memory_(cuda::allocate_device((count_ + 2 * kStrip) * Index{sizeof(T)})) {
@@ -110,7 +109,7 @@ class DeviceArray {
 
   // Waits for the default stream; fails the test if a strip was written to.
   std::vector<double> values() const {
-    std::vector<T> all(static_cast<std::size_t>(count_) + 2 * kStrip);
+    std::vector<T> all(at(count_) + 2 * kStrip);
     cuda::download(nullptr, all.data(), memory_.get(), bytes(all));
     cuda::synchronize(nullptr);
     for (std::size_t i = 0; i < kStrip; ++i) {

@@ -23,8 +23,7 @@ class HostArray {
  public:
   // NaN: a value that is read, or never written, shows.
   explicit HostArray(Index count)
-      : HostArray(
-            Doubles(static_cast<std::size_t>(count), std::numeric_limits<double>::quiet_NaN())) {}
+      : HostArray(Doubles(at(count), std::numeric_limits<double>::quiet_NaN())) {}
   explicit HostArray(const Doubles& values)
       : all_(values.size() + 2 * kStrip, std::numeric_limits<T>::quiet_NaN()) {
     for (std::size_t i = 0; i < values.size(); ++i) all_[kStrip + i] = static_cast<T>(values[i]);

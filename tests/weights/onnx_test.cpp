@@ -5,10 +5,10 @@
 #include <array>
 #include <cmath>
 
+#include "engine/model/model_fit.h"
 #include "kernels/base/error.h"
 #include "tests/support/places.h"
 #include "tests/weights/scratch_folder.h"
-#include "weights/families/source.h"
 #include "weights/onnx/onnx_file.h"
 #include "weights/onnx/onnx_writer.h"
 #include "weights/onnx/source_onnx.h"
@@ -174,13 +174,13 @@ class FoldedNetwork : public Onnx {
     const std::size_t at = text.find(from);
     if (at == std::string::npos) return "the graph has no " + from;
     text.replace(at, from.size(), to);
-    return message_of<ModelFileError>([&] { to_torchvision(file, "file"); });
+    return message_of<ModelFileError>([&] { translate_weights(file, "file"); });
   }
   TensorFile file_;
 };
 
 TEST_F(FoldedNetwork, GetsTorchvisionsNames) {
-  const TensorFile out = to_torchvision(file_, "file");
+  const TensorFile out = translate_weights(file_, "file");
   EXPECT_EQ(out.tensors.size(), 52u * 5 + 2);
   const std::vector<std::tuple<int, const char*, const char*>> cases = {
       {0, "features.0.0", "features.0.1"},
@@ -215,7 +215,7 @@ TEST_F(FoldedNetwork, AcceptsTheWaysToWriteIt) {
     text.replace(text.find("1,1,1,1", at), 7, at % 2 ? "0,0,1,1" : "SAME_UPPER");
   text.replace(text.find("transB 1"), 8, "transB 0");
   std::erase_if(file.tensors, [](const Tensor& t) { return t.name == "gemm0.bias"; });
-  const TensorFile out = to_torchvision(file, "file");
+  const TensorFile out = translate_weights(file, "file");
   EXPECT_EQ(out.metadata.at("pad_mode"), "tf_same");
   EXPECT_EQ(floats(out, "classifier.1.weight"), (std::vector<float>{0, 2, 4, 1, 3, 5}));
   EXPECT_EQ(out.find("classifier.1.weight")->shape, (std::vector<std::int64_t>{2, 3}));
@@ -225,7 +225,7 @@ TEST_F(FoldedNetwork, AcceptsTheWaysToWriteIt) {
 TEST_F(FoldedNetwork, AnAbsentBiasIsZero) {
   std::erase_if(file_.tensors,
                 [](const Tensor& t) { return t.name == "conv3.bias" || t.name == "gemm0.bias"; });
-  const TensorFile out = to_torchvision(file_, "file");
+  const TensorFile out = translate_weights(file_, "file");
   EXPECT_EQ(floats(out, "features.2.conv.0.1.bias"), (std::vector<float>{0, 0}));
   EXPECT_EQ(floats(out, "classifier.1.bias"), (std::vector<float>{0, 0, 0}));
 }
@@ -255,7 +255,7 @@ TEST_F(FoldedNetwork, RefusesOtherNetworks) {
 TEST_F(FoldedNetwork, RefusesTensorsThatDoNotFit) {
   TensorFile file = file_;
   file.tensors[1] = make_tensor("conv0.bias", {3}, counting(3));
-  const auto translate = [&] { to_torchvision(file, "file"); };
+  const auto translate = [&] { translate_weights(file, "file"); };
   EXPECT_NE(message_of<ModelFileError>(translate).find("bias [3] does not fit weight [2, 3, 3, 3]"),
             std::string::npos);
   file.tensors[0] = make_tensor("conv0.weight", {2, 0, 3, 3}, counting(0));

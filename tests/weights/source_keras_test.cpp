@@ -9,10 +9,10 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/model/model.h"
+#include "engine/model/model_fit.h"
 #include "kernels/base/error.h"
 #include "tests/support/places.h"
 #include "tests/weights/scratch_folder.h"
-#include "weights/families/source.h"
 #include "weights/read_file.h"
 
 namespace dfengine::weights {
@@ -111,7 +111,7 @@ void expect_tensor(const TensorFile& file, std::size_t r, std::size_t k) {
 
 void expect_network(TensorFile file) {
   ASSERT_TRUE(recognise_keras(file));
-  file = to_torchvision(std::move(file), "test");
+  file = translate_weights(std::move(file), "test");
   EXPECT_EQ(file.tensors.size(), 262u);
   for (std::size_t r = 0; r < keras_rows().size(); ++r)
     for (std::size_t k = 0; k < arrays_of(keras_rows()[r]).size(); ++k) expect_tensor(file, r, k);

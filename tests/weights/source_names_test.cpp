@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "engine/model/model_fit.h"
 #include "kernels/base/error.h"
 #include "tests/weights/scratch_folder.h"
-#include "weights/families/source.h"
 
 namespace dfengine::weights {
 namespace {
@@ -89,7 +89,7 @@ void expect_renamed(const TensorFile& got, const std::vector<Pair>& pairs) {
 }
 
 TEST(SourceNames, Timm) {
-  const TensorFile got = to_torchvision(numbered(kTimm), "model.safetensors");
+  const TensorFile got = translate_weights(numbered(kTimm), "model.safetensors");
   expect_renamed(got, kTimm);
   EXPECT_EQ(got.metadata.at("source_family"), "timm");
   EXPECT_EQ(got.metadata.at("bn_eps"), "1e-05");
@@ -97,7 +97,7 @@ TEST(SourceNames, Timm) {
 }
 
 TEST(SourceNames, HuggingFace) {
-  const TensorFile got = to_torchvision(numbered(kHf), "model.safetensors");
+  const TensorFile got = translate_weights(numbered(kHf), "model.safetensors");
   expect_renamed(got, kHf);
   EXPECT_EQ(got.metadata.at("source_family"), "hf");
   EXPECT_EQ(got.metadata.at("bn_eps"), "0.001");
@@ -113,21 +113,21 @@ TEST(SourceNames, HuggingFaceBackboneHasNoPrefix) {
   for (Tensor& tensor : bare.tensors) {
     if (tensor.name.starts_with(prefix)) tensor.name.erase(0, prefix.size());
   }
-  const TensorFile got = to_torchvision(bare, "model.safetensors");
+  const TensorFile got = translate_weights(bare, "model.safetensors");
   expect_renamed(got, kHf);
 }
 
 TEST(SourceNames, WhatTheFileSaysIsKept) {
   TensorFile file = numbered(kTimm);
   file.metadata = {{"bn_eps", "0.002"}, {"source_family", "mine"}};
-  const TensorFile got = to_torchvision(file, "model.safetensors");
+  const TensorFile got = translate_weights(file, "model.safetensors");
   EXPECT_EQ(got.metadata.at("bn_eps"), "0.002");
   EXPECT_EQ(got.metadata.at("source_family"), "mine");
 }
 
 TEST(SourceNames, TorchvisionAndUnknownNamesStay) {
   TensorFile file = numbered({{"features.0.0.weight", ""}, {"head.fc1.weight", ""}, {"odd", ""}});
-  const TensorFile got = to_torchvision(file, "model.safetensors");
+  const TensorFile got = translate_weights(file, "model.safetensors");
   EXPECT_EQ(got.metadata.at("source_family"), "torchvision");
   for (const Tensor& tensor : file.tensors) EXPECT_NE(got.find(tensor.name), nullptr);
 }
@@ -135,14 +135,14 @@ TEST(SourceNames, TorchvisionAndUnknownNamesStay) {
 TEST(SourceNames, TensorsWithoutCounterpartKeepTheirNames) {
   TensorFile file = numbered(kTimm);
   file.tensors.push_back(make_tensor("blocks.1.2.conv_pw.weight", {1}, std::vector<float>{1}));
-  EXPECT_NE(to_torchvision(file, "deeper").find("blocks.1.2.conv_pw.weight"), nullptr);
+  EXPECT_NE(translate_weights(file, "deeper").find("blocks.1.2.conv_pw.weight"), nullptr);
 }
 
 TEST(SourceNames, TwoTensorsOfOneNameAreRefused) {
   TensorFile file = numbered(kTimm);
   file.tensors.push_back(make_tensor("features.0.0.weight", {1}, std::vector<float>{1}));
   const auto message =
-      test::message_of<ModelFileError>([&] { to_torchvision(file, "model.safetensors"); });
+      test::message_of<ModelFileError>([&] { translate_weights(file, "model.safetensors"); });
   EXPECT_NE(message.find("features.0.0.weight"), std::string::npos) << message;
 }
 

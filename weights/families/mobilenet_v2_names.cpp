@@ -6,38 +6,37 @@
 #include <array>
 #include <set>
 #include <utility>
-#include <vector>
 
 #include "kernels/base/error.h"
 
 namespace dfengine::weights {
-namespace {
 
-// Column n of Table 2 of the MobileNetV2 paper.
-constexpr std::array<int, 7> kBlocksOfStage = {1, 2, 3, 4, 3, 3, 1};
-
-std::vector<ConvPlace> places() {
-  std::vector<ConvPlace> list = {{ConvRole::Stem}};
+std::vector<ConvPlace> conv_places(std::span<const Stage> stages) {
+  std::vector<ConvPlace> list = {{.role = ConvRole::Stem}};
   int block = 0;
-  for (int stage = 0; stage < static_cast<int>(kBlocksOfStage.size()); ++stage) {
-    const int blocks = kBlocksOfStage[static_cast<std::size_t>(stage)];
-    for (int in_stage = 0; in_stage < blocks; ++in_stage, ++block) {
+  for (int stage = 0; stage < static_cast<int>(stages.size()); ++stage) {
+    const Stage& of = stages[static_cast<std::size_t>(stage)];
+    for (int in_stage = 0; in_stage < of.repeats; ++in_stage, ++block) {
       for (const ConvRole role : {ConvRole::Expand, ConvRole::Depthwise, ConvRole::Project}) {
-        if (role == ConvRole::Expand && block == 0) continue;
-        list.push_back({role, block, stage, in_stage});
+        if (role == ConvRole::Expand && of.expand == 1) continue;
+        list.push_back({.role = role,
+                        .block = block,
+                        .stage = stage,
+                        .in_stage = in_stage,
+                        .expanded = of.expand != 1,
+                        .stride = in_stage == 0 ? of.stride : 1});
       }
     }
   }
-  list.push_back({ConvRole::Head});
+  list.push_back({.role = ConvRole::Head, .block = block});
   return list;
 }
 
-}  // namespace
-
 // A convolution with an activation is a group of two (conv, norm); the projection stands alone.
 ConvNames torchvision_names(const ConvPlace& place) {
-  const int depthwise = place.block == 0 ? 0 : 1;  // behind the expansion, where there is one
-  const std::string block = fmt::format("features.{}.conv", place.block + 1);
+  const int depthwise = place.expanded ? 1 : 0;  // behind the expansion, where there is one
+  const std::string feature = fmt::format("features.{}", place.block + 1);
+  const std::string block = feature + ".conv";
   switch (place.role) {
     case ConvRole::Stem:
       return {"features.0.0", "features.0.1"};
@@ -51,15 +50,16 @@ ConvNames torchvision_names(const ConvPlace& place) {
     case ConvRole::Head:
       break;
   }
-  return {"features.18.0", "features.18.1"};
+  return {feature + ".0", feature + ".1"};
 }
 
-NameMap names_to_torchvision(ConvNames (*names)(const ConvPlace& place), const std::string& prefix,
+NameMap names_to_torchvision(std::span<const Stage> stages,
+                             ConvNames (*names)(const ConvPlace& place), const std::string& prefix,
                              const std::string& classifier) {
   constexpr std::array kNormTensors = {"weight", "bias", "running_mean", "running_var",
                                        "num_batches_tracked"};
   NameMap map;
-  for (const ConvPlace& place : places()) {
+  for (const ConvPlace& place : conv_places(stages)) {
     const ConvNames from = names(place);
     const ConvNames to = torchvision_names(place);
     map[prefix + from.conv + ".weight"] = to.conv + ".weight";

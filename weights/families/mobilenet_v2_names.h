@@ -3,23 +3,39 @@
 #pragma once
 
 #include <map>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "weights/tensor_file.h"
 
 namespace dfengine::weights {
 
-enum class ConvRole { Stem, Expand, Depthwise, Project, Head };
-
-// One of the 52 convolutions. Blocks are counted from 0 to 16; block 0 has no expansion.
-struct ConvPlace {
-  ConvRole role = ConvRole::Stem;
-  int block = 0;     // of Expand, Depthwise, Project
-  int stage = 0;     // blocks of the same width make a stage, 0 to 6
-  int in_stage = 0;  // position of the block in its stage, from 0
+// Blocks of the same width. The network's own table lies above this folder, so whoever reads a file
+// passes it along.
+struct Stage {
+  int expand = 6;  // blocks of 1 have no expanding convolution
+  int repeats = 1;
+  int stride = 1;  // of the first block; the others have stride 1
 };
 
-// What stands before ".weight", ".running_mean", ...
+enum class ConvRole { Stem, Expand, Depthwise, Project, Head };
+
+// One convolution of the network.
+struct ConvPlace {
+  ConvRole role = ConvRole::Stem;
+  // Of Expand, Depthwise and Project; a Head stands in the block behind the last.
+  int block = 0;     // from 0
+  int stage = 0;     // from 0
+  int in_stage = 0;  // position of the block in its stage, from 0
+  bool expanded = false;
+  int stride = 1;  // of the block
+};
+
+// All of them, in the order of the network.
+std::vector<ConvPlace> conv_places(std::span<const Stage> stages);
+
+// The part of the names that stands before ".weight", ".running_mean", ...
 struct ConvNames {
   std::string conv;
   std::string norm;
@@ -27,12 +43,13 @@ struct ConvNames {
 
 ConvNames torchvision_names(const ConvPlace& place);
 
-// Name in the file -> torchvision's, for every tensor of the network.
+// The name in the file -> torchvision's name, for every tensor of the network.
 using NameMap = std::map<std::string, std::string>;
 
 // For a family with PyTorch's suffixes (weight, bias, running_mean, running_var,
 // num_batches_tracked). `prefix` stands before all its names but the classifier's.
-NameMap names_to_torchvision(ConvNames (*names)(const ConvPlace& place), const std::string& prefix,
+NameMap names_to_torchvision(std::span<const Stage> stages,
+                             ConvNames (*names)(const ConvPlace& place), const std::string& prefix,
                              const std::string& classifier);
 
 // The file with the tensors of `names` renamed and the others as they were. Throws ModelFileError

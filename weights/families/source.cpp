@@ -1,5 +1,8 @@
 #include "weights/families/source.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "weights/families/source_hf.h"
 #include "weights/families/source_timm.h"
 #include "weights/keras/source_keras.h"
@@ -8,38 +11,31 @@
 namespace dfengine::weights {
 namespace {
 
-bool any(const TensorFile&) {
-  return true;
-}
-
-TensorFile unchanged(TensorFile file, const std::string&) {
-  return file;
-}
-
+// In the order in which they are tried. The last row is the engine's own family: files of unknown
+// names end there too, and the model loader lists what does not fit.
 constexpr Source kSources[] = {
     {"timm", is_timm, timm_to_torchvision},
     {"hf", is_hf, hf_to_torchvision},
-    {"keras", recognise_keras, translate_keras},
+    {"keras", recognise_keras,
+     [](TensorFile file, std::span<const Stage>, const std::string& name) {
+       return translate_keras(std::move(file), name);
+     }},
     {"onnx", is_onnx, onnx_to_torchvision},
-    {"torchvision", any, unchanged},  // the engine's own conventions; unknown names end here too
+    {"torchvision", [](const TensorFile&) { return true; },
+     [](TensorFile file, std::span<const Stage>, const std::string&) { return file; }},
 };
 
 }  // namespace
 
-std::span<const Source> sources() {
-  return kSources;
-}
-
-TensorFile to_torchvision(TensorFile file, const std::string& name_for_errors) {
-  for (const Source& source : kSources) {
-    if (!source.recognise(file)) continue;
-    TensorFile translated = source.translate(std::move(file), name_for_errors);
-    // A file with "arch" is dfengine's own: it says where it came from, or came from nowhere.
-    if (!translated.metadata.contains("arch"))
-      translated.metadata.emplace("source_family", source.family);
-    return translated;
-  }
-  return file;
+TensorFile to_torchvision(TensorFile file, std::span<const Stage> stages,
+                          const std::string& name_for_errors) {
+  const Source& source =
+      *std::ranges::find_if(kSources, [&](const Source& row) { return row.recognise(file); });
+  TensorFile translated = source.translate(std::move(file), stages, name_for_errors);
+  // A file with "arch" is dfengine's own: it says where it came from, or came from nowhere.
+  if (!translated.metadata.contains("arch"))
+    translated.metadata.emplace("source_family", source.family);
+  return translated;
 }
 
 }  // namespace dfengine::weights

@@ -5,19 +5,17 @@
 
 #include <utility>
 
-#include "weights/families/mobilenet_v2_names.h"
-
 namespace dfengine::weights {
 namespace {
 
-// Before the names of a model with a classifier; the bare backbone has none.
+// Stands before the names of a model with a classifier; the bare backbone has no prefix.
 constexpr const char* kPrefix = "mobilenet_v2.";
 
 ConvNames hf_names(const ConvPlace& place) {
   const auto names = [](const std::string& layer) {
     return ConvNames{layer + ".convolution", layer + ".normalization"};
   };
-  // Block 0 belongs to the stem there.
+  // The stem's names hold block 0.
   const std::string block =
       place.block == 0 ? "conv_stem" : fmt::format("layer.{}", place.block - 1);
   switch (place.role) {
@@ -45,12 +43,14 @@ bool is_hf(const TensorFile& file) {
   return has_stem(file, kPrefix) || has_stem(file, "");
 }
 
-TensorFile hf_to_torchvision(TensorFile file, const std::string& name_for_errors) {
+TensorFile hf_to_torchvision(TensorFile file, std::span<const Stage> stages,
+                             const std::string& name_for_errors) {
   const std::string prefix = has_stem(file, kPrefix) ? kPrefix : "";
-  TensorFile out = rename_tensors(
-      std::move(file), names_to_torchvision(hf_names, prefix, "classifier"), name_for_errors);
-  // Momentum: transformers hands TensorFlow's decay 0.997 to PyTorch as it is, which would replace
-  // the statistics almost wholly at every step. What was meant is 1 - 0.997.
+  TensorFile out =
+      rename_tensors(std::move(file), names_to_torchvision(stages, hf_names, prefix, "classifier"),
+                     name_for_errors);
+  // transformers hands TensorFlow's decay 0.997 to PyTorch as a momentum, which would replace the
+  // statistics almost wholly at every step. What was meant is 1 - 0.997.
   out.metadata.insert({{"bn_eps", "0.001"},
                        {"bn_momentum", "0.003"},
                        {"pad_mode", "tf_same"},

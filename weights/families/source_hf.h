@@ -2,15 +2,17 @@
 // PyTorch's layout.
 #pragma once
 
+#include <span>
 #include <string>
 
-#include "weights/tensor_file.h"
+#include "weights/families/mobilenet_v2_names.h"
 
 namespace dfengine::weights {
 
-// Declared as Source in weights/families/source.h asks. A classifier of 1001 stays one: class 0 is
-// "background".
+// Declared as Source in weights/families/source.h asks. A classifier of 1001 classes keeps them
+// all: class 0 is "background".
 bool is_hf(const TensorFile& file);
-TensorFile hf_to_torchvision(TensorFile file, const std::string& name_for_errors);
+TensorFile hf_to_torchvision(TensorFile file, std::span<const Stage> stages,
+                             const std::string& name_for_errors);
 
 }  // namespace dfengine::weights

@@ -5,13 +5,11 @@
 
 #include <utility>
 
-#include "weights/families/mobilenet_v2_names.h"
-
 namespace dfengine::weights {
 namespace {
 
-// Block 0 (DepthwiseSeparableConv) has no expansion: its projection is conv_pw and the norms count
-// from the depthwise convolution. In the others conv_pw is the expansion.
+// In a block without expansion (DepthwiseSeparableConv) the projection is conv_pw and the norms
+// count from the depthwise convolution. In the others conv_pw is the expansion.
 ConvNames timm_names(const ConvPlace& place) {
   const std::string block = fmt::format("blocks.{}.{}", place.stage, place.in_stage);
   switch (place.role) {
@@ -20,9 +18,9 @@ ConvNames timm_names(const ConvPlace& place) {
     case ConvRole::Expand:
       return {block + ".conv_pw", block + ".bn1"};
     case ConvRole::Depthwise:
-      return {block + ".conv_dw", block + (place.block == 0 ? ".bn1" : ".bn2")};
+      return {block + ".conv_dw", block + (place.expanded ? ".bn2" : ".bn1")};
     case ConvRole::Project:
-      if (place.block == 0) return {block + ".conv_pw", block + ".bn2"};
+      if (!place.expanded) return {block + ".conv_pw", block + ".bn2"};
       return {block + ".conv_pwl", block + ".bn3"};
     case ConvRole::Head:
       break;
@@ -37,9 +35,10 @@ bool is_timm(const TensorFile& file) {
          file.find("blocks.0.0.conv_dw.weight") != nullptr;
 }
 
-TensorFile timm_to_torchvision(TensorFile file, const std::string& name_for_errors) {
+TensorFile timm_to_torchvision(TensorFile file, std::span<const Stage> stages,
+                               const std::string& name_for_errors) {
   TensorFile out = rename_tensors(
-      std::move(file), names_to_torchvision(timm_names, "", "classifier"), name_for_errors);
+      std::move(file), names_to_torchvision(stages, timm_names, "", "classifier"), name_for_errors);
   out.metadata.insert({{"bn_eps", "1e-05"},
                        {"bn_momentum", "0.1"},
                        {"pad_mode", "torch"},

@@ -9,7 +9,8 @@
 namespace dfengine::weights {
 namespace {
 
-// Each structure of a sound file is read once; paths repeat the names of the groups around.
+// Each structure of a sound file is read once, but paths repeat the names of the groups around
+// them.
 constexpr std::uint64_t kWorkPerByte = 8;
 
 }  // namespace

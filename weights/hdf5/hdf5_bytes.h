@@ -12,12 +12,12 @@ namespace dfengine::weights {
 
 class Hdf5Cursor;
 
-// A whole file, its widths of addresses and lengths, and a budget. Every structure, once read,
-// costs its size: a sound file reads each once, so one that sends the reader round in circles or
-// over the same bytes again runs out of budget.
+// A whole file, its widths of addresses and lengths, and a budget. Reading a structure costs its
+// size. In a sound file each structure is read once, so a file that sends the reader round in
+// circles or over the same bytes again runs out of budget.
 class Hdf5Bytes {
  public:
-  // Reads nothing yet; file and name must outlive this.
+  // Reads nothing yet. Both arguments must outlive this.
   Hdf5Bytes(std::span<const std::byte> file, const std::string& name_for_errors);
 
   std::size_t size() const { return file_.size(); }
@@ -29,11 +29,11 @@ class Hdf5Bytes {
   // From now on errors name the object at that path.
   void enter(std::string path) { path_ = std::move(path); }
   const std::string& path() const { return path_; }
-  // Throws ModelFileError: file, object, cause.
+  // Throws ModelFileError with the file, the object and the cause.
   [[noreturn]] void refuse(std::string_view cause) const;
 
-  // A cursor over `size` bytes at `address`. Refuses what is outside the file; what names the
-  // structure. Costs size.
+  // A cursor over `size` bytes at `address`, at the cost of as many bytes of the budget. Refuses
+  // what is outside the file. `what` names the structure in errors.
   Hdf5Cursor open(std::uint64_t address, std::uint64_t size, const char* what);
   // The same without cost, for data that are counted elsewhere.
   std::span<const std::byte> data(std::uint64_t address, std::uint64_t size,
@@ -77,7 +77,7 @@ class Hdf5Cursor {
   Hdf5Cursor part(std::uint64_t size, const char* what);
   // Throws unless the next bytes are the signature.
   void expect(std::string_view signature);
-  // Throws ModelFileError: file, object, structure, byte, cause.
+  // Throws ModelFileError with the file, the object, the structure, the byte and the cause.
   [[noreturn]] void refuse(std::string_view cause) const;
 
  private:

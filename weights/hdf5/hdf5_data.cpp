@@ -24,8 +24,8 @@ void to_little_endian(std::vector<std::byte>& bytes, std::size_t each) {
                  bytes.begin() + static_cast<std::ptrdiff_t>(at + each));
 }
 
-// The shuffle filter stores all first bytes, then all second bytes, and so on; what does not fill
-// a value stays at the end.
+// The shuffle filter stores the first bytes of all values, then all second bytes, and so on. Bytes
+// that do not fill a value stay at the end.
 std::vector<std::byte> unshuffle(const std::vector<std::byte>& in, std::size_t each) {
   std::vector<std::byte> out(in);
   const std::size_t count = in.size() / each;
@@ -34,7 +34,8 @@ std::vector<std::byte> unshuffle(const std::vector<std::byte>& in, std::size_t e
   return out;
 }
 
-// Steps the index over all dimensions but the last, within limits; false after the last row.
+// Moves the index to the next row: over all dimensions but the last, within limits. False after the
+// last row.
 bool next_row(std::vector<std::uint64_t>& index, const std::vector<std::uint64_t>& limits) {
   for (std::size_t i = limits.size() - 1; i-- > 0;) {
     if (++index[i] < limits[i]) return true;
@@ -224,7 +225,7 @@ void Hdf5Data::check_complete(const Grid& grid, const std::vector<Chunk>& chunks
   std::vector<std::uint64_t> cells_along;
   for (std::size_t i = 0; i < grid.dims.size(); ++i) {
     cells_along.push_back((grid.dims[i] - 1) / grid.chunk[i] + 1);
-    // Below the number of values, which fits.
+    // This cannot overflow: it is below the number of values.
     cells *= cells_along.back();
   }
   if (cells != chunks.size())
@@ -283,7 +284,8 @@ std::span<const std::byte> Hdf5Data::stored(std::uint64_t address, std::uint64_t
 
 std::size_t Hdf5Data::checked_size(const Tensor& tensor, std::uint64_t most) const {
   const std::uint64_t each = dtype_size(tensor.dtype);
-  const auto count = static_cast<std::uint64_t>(tensor.count());  // a data space's always fits
+  const auto count =
+      static_cast<std::uint64_t>(tensor.count());  // read_dataspace checked that it fits
   if (count > most / each) {
     file_.refuse(fmt::format("{} stored bytes cannot hold [{}] of {} bytes each", most,
                              fmt::join(tensor.shape, ", "), each));

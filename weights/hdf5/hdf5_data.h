@@ -15,9 +15,10 @@ class Hdf5Data {
  public:
   explicit Hdf5Data(Hdf5Bytes& file) : file_(file) {}
 
-  // The data set with that header as a tensor named by the path file.enter() was given; nothing for
-  // values that are not floats. Stored in one piece, within the header, or in chunks under a B-tree
-  // of version 1, packed with gzip, shuffle or not at all. Throws ModelFileError.
+  // The data set with that header as a tensor, named by the path that file.enter() was given;
+  // nothing for values that are not floats. The values may be stored in one piece, within the
+  // header, or in chunks under a B-tree of version 1, packed with gzip, shuffle or not at all.
+  // Throws ModelFileError for everything else.
   std::optional<Tensor> read(const std::vector<Hdf5Message>& messages);
 
  private:
@@ -46,9 +47,9 @@ class Hdf5Data {
                  std::vector<Chunk>& chunks);
   void check_complete(const Grid& grid, const std::vector<Chunk>& chunks) const;
   std::vector<std::byte> unpack(const Grid& grid, const Chunk& chunk) const;
-  // Counts bytes as those of a data set; all together take at most the file's size.
+  // Bytes of a data set. All that are asked for together are at most as many as the file has.
   std::span<const std::byte> stored(std::uint64_t address, std::uint64_t size, const char* what);
-  // Bytes the tensor needs. Refuses when that many stored bytes cannot hold them.
+  // Bytes that the tensor needs. Refuses when so few stored bytes cannot hold them.
   std::size_t checked_size(const Tensor& tensor, std::uint64_t most) const;
 
   Hdf5Bytes& file_;

@@ -16,7 +16,7 @@
 namespace dfengine::weights {
 namespace {
 
-// Keras nests a few models; a file needs no more.
+// Keras nests a few models, so that no sound file is deeper.
 constexpr int kMaxDepth = 32;
 constexpr std::string_view kSignature("\x89HDF\r\n\x1a\n", 8);
 constexpr std::array<std::string_view, 5> kAttributes = {"layer_names", "weight_names", "backend",
@@ -30,12 +30,14 @@ std::uint64_t read_superblock(Hdf5Bytes& file) {
   const unsigned version = head.u8();
   if (version > 3) head.refuse(fmt::format("version {} is unknown", version));
   const bool old = version < 2;
-  // Beside widths: versions, group sizes and flags; version 1 adds the size of chunk trees.
+  // Beside the widths stand versions, group sizes and flags; version 1 adds the size of chunk
+  // trees.
   Hdf5Cursor in = file.open(kHead, old ? (version == 0 ? 15 : 19) : 3, "superblock");
   if (old) in.skip(4);
   const unsigned of_address = in.u8(), of_length = in.u8();
   file.set_widths(of_address, of_length);
-  // Base, free space or extension, end, driver, then the root's entry or its address.
+  // Behind them stand four addresses (base, free space or extension, end, driver) and then the
+  // root's entry or its address.
   const std::uint64_t at = kHead + (old ? (version == 0 ? 15 : 19) : 3);
   Hdf5Cursor addresses = file.open(at, (old ? 6 : 4) * of_address, "superblock");
   if (addresses.address_field() != 0) addresses.refuse("the file begins elsewhere (user block)");

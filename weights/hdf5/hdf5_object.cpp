@@ -120,7 +120,7 @@ class SymbolTable {
  public:
   SymbolTable(Hdf5Bytes& file, std::span<const std::byte> names) : file_(file), names_(names) {}
 
-  // Level: the one this node must have, or none for the root.
+  // `level` is the one that this node must have; the root may have any.
   void read_tree(std::uint64_t address, std::optional<unsigned> level) {
     Hdf5Cursor in = open_node(file_, address, "group B-tree");
     in.expect("TREE");

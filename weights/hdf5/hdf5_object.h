@@ -27,12 +27,12 @@ enum class Hdf5MessageType : unsigned {
 
 struct Hdf5Message {
   Hdf5MessageType type;
-  bool shared;  // the body says where the message is, instead of being it
+  bool shared;  // the body is not the message but says where it is
   Hdf5Cursor body;
 };
 
 // The messages of the object header at that address, of version 1 or 2, with those of its
-// continuation blocks; checksums of version 2 are not compared. Throws ModelFileError.
+// continuation blocks. The checksums of version 2 are not compared. Throws ModelFileError.
 std::vector<Hdf5Message> read_messages(Hdf5Bytes& file, std::uint64_t address);
 
 // The first message of the type, or null.
@@ -46,7 +46,7 @@ struct Hdf5Link {
   std::uint64_t address;  // of the object's header, for a hard link
 };
 
-// The links of a group, sorted by name: of a symbol table or of link messages. Throws
+// The links of a group, from its symbol table or its link messages, sorted by name. Throws
 // ModelFileError, also for links in a fractal heap (dense storage), which Keras does not write.
 std::vector<Hdf5Link> read_links(Hdf5Bytes& file, const std::vector<Hdf5Message>& messages);
 

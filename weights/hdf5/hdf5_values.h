@@ -1,4 +1,5 @@
-// What the values of HDF5 attributes and data sets are: types, extents; texts of attributes.
+// What the values of HDF5 attributes and data sets are (types and extents), and the texts of
+// attributes.
 #pragma once
 
 #include <cstdint>
@@ -20,14 +21,14 @@ struct Hdf5Type {
   bool big_endian;   // of Ieee
 };
 
-// Section IV.A.2.d.
+// The datatype message of section IV.A.2.d.
 Hdf5Type read_datatype(Hdf5Cursor in);
 
-// The extent of the values: empty for a single one. Nothing for the null data space. Section
-// IV.A.2.b. Throws ModelFileError for more than 8 dimensions and impossible ones.
+// The extent of the values (section IV.A.2.b): empty for a single value, nothing for the null data
+// space. Throws ModelFileError for more than 8 dimensions and for impossible ones.
 std::optional<std::vector<std::int64_t>> read_dataspace(Hdf5Cursor in);
 
-// Texts of variable length: objects in global heaps (section III.E), each of which is read once.
+// Texts of variable length are objects in global heaps (section III.E). Each heap is read once.
 class Hdf5Heaps {
  public:
   explicit Hdf5Heaps(Hdf5Bytes& file) : file_(file) {}
@@ -49,7 +50,7 @@ struct Hdf5Attribute {
   Hdf5Cursor values;
 };
 
-// Section IV.A.2.m. The name alone, and the whole.
+// The name alone, and the whole attribute message of section IV.A.2.m.
 std::string attribute_name(const Hdf5Message& message);
 Hdf5Attribute read_attribute(const Hdf5Message& message);
 

@@ -32,7 +32,8 @@ std::pair<std::string_view, std::string_view> split_last(std::string_view path) 
   return {path.substr(0, slash), path.substr(slash + 1)};
 }
 
-// A kernel's layer by its shape: only a depthwise kernel has a window and one output per channel.
+// The shape tells a kernel's layer: only a depthwise kernel has a window and one output per
+// channel.
 KerasRole kernel_role(const std::vector<std::int64_t>& shape) {
   if (shape.size() == 2) return KerasRole::DenseKernel;
   if (shape.size() != 4) return KerasRole::Other;

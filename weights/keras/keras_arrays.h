@@ -1,4 +1,4 @@
-// What Keras' paths say of each array: its layer, its part in it, its place in the order.
+// What Keras' paths say of each array: its layer, its role in the layer, its place in the order.
 #pragma once
 
 #include <cstddef>
@@ -32,9 +32,9 @@ struct KerasArray {
 // Whether only Keras writes such a path: "bn/gamma:0", "bn/moving_mean", "layers/bn/vars/0", ...
 bool is_keras_path(std::string_view path);
 
-// The arrays of a raw Keras file in the order of the model's layers: as the layer_names and
-// weight_names entries list them; those not listed (all, in Keras 3's files) after them, by the
-// numbers in their names. Without those of the optimizer.
+// The arrays of a raw Keras file in the order of the model's layers, without those of the
+// optimizer. First come those that the entries layer_names and weight_names list, in their order.
+// The others (all, in Keras 3's files) follow in the order of the numbers in their names.
 std::vector<KerasArray> keras_arrays(const TensorFile& file);
 
 }  // namespace dfengine::weights

@@ -14,15 +14,8 @@ constexpr const char* kWeights = "model.weights.h5";
 constexpr const char* kConfig = "config.json";
 constexpr const char* kMetadata = "metadata.json";
 
-// The text of a member, empty if the archive has none.
-std::string read_text(ZipArchive& archive, const char* member) {
-  if (!archive.holds(member)) return "";
-  const auto bytes = archive.read(member);
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 std::string version_in(const std::string& metadata) {
-  // No entry of Keras' is nested, so a depth of two is all that is kept.
+  // No entry of Keras' is nested, so that a depth of two is enough; deeper parts are dropped.
   const auto shallow = [](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
     return depth < 2;
   };
@@ -44,8 +37,8 @@ TensorFile parse_keras_zip(ZipArchive& archive) {
   const auto add = [&](const char* key, std::string text) {
     if (!text.empty()) out.metadata[key] = std::move(text);
   };
-  add("@model_config", read_text(archive, kConfig));
-  add("@keras_version", version_in(read_text(archive, kMetadata)));
+  add("@model_config", archive.read_text(kConfig));
+  add("@keras_version", version_in(archive.read_text(kMetadata)));
   return out;
 }
 

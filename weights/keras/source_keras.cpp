@@ -48,7 +48,7 @@ constexpr RowPattern kTail[] = {
     {KerasLayer::Dense, "classifier.1", "predictions", "Logits"},
 };
 
-// What a kind of array is in torchvision: its layer, its suffix, its axes in torch's order.
+// What a role is in torchvision: the kind of layer, the suffix, and Keras' axes in torch's order.
 struct RolePattern {
   KerasRole role;
   KerasLayer kind;
@@ -101,7 +101,7 @@ const KerasRow* row_named(std::string_view layer, KerasLayer kind) {
   return found == rows.end() ? nullptr : &*found;
 }
 
-// Row of each array, null for those that stay as they are.
+// The row of each array; null for an array that stays as it is.
 using Matches = std::vector<const KerasRow*>;
 
 Matches match_by_name(const std::vector<KerasArray>& arrays) {
@@ -122,7 +122,7 @@ Matches match_by_order(const std::vector<KerasArray>& arrays, const std::string&
     std::vector<std::size_t> members;
     for (std::size_t i = 0; i < arrays.size(); ++i)
       if (arrays[i].role == pattern.role) members.push_back(i);
-    // Whose dense layers they are nobody can tell, unless there is one.
+    // With several dense layers nobody can tell which is the classifier.
     if (pattern.kind == KerasLayer::Dense && members.size() != 1) continue;
     if (members.size() != rows.size()) {
       throw ModelFileError(
@@ -180,7 +180,7 @@ Tensor to_torch(Tensor tensor, const KerasRow& row, KerasRole role, const std::s
   return tensor;
 }
 
-// Channels of each layer are those that the one before it gives; windows are the paper's.
+// Each layer must take the channels that the one before it gives, and have the paper's window.
 void check_chain(const TensorFile& file, const std::string& name) {
   std::int64_t channels = 3;
   const auto check = [&](const std::string& tensor, const std::vector<std::int64_t>& wanted) {
@@ -225,7 +225,7 @@ void check_names_differ(const TensorFile& file, const std::string& name) {
     throw ModelFileError(fmt::format("{}: Keras: two arrays are {}", name, printable(*twice)));
 }
 
-// Side of the square input that follows `key` in text, as "KEY[null, 224, 224, 3]".
+// The side of the square input, 224 in "KEY224, 224, 3]".
 std::optional<int> side_after(std::string_view text, std::string_view key) {
   const std::size_t at = text.find(key);
   if (at == std::string_view::npos) return std::nullopt;
@@ -240,7 +240,7 @@ std::optional<int> side_after(std::string_view text, std::string_view key) {
   return height;
 }
 
-// From Keras' configuration, as Python writes JSON, of version 3 or 2.
+// The side that Keras' configuration states, of version 3 or 2, as Python writes JSON.
 std::optional<int> input_size(const std::map<std::string, std::string>& metadata) {
   const auto config = metadata.find("@model_config");
   if (config == metadata.end()) return std::nullopt;
@@ -248,7 +248,8 @@ std::optional<int> input_size(const std::map<std::string, std::string>& metadata
   return side ? side : side_after(config->second, "\"batch_input_shape\": [null, ");
 }
 
-// From the name Keras gives the network where it is one layer of another: mobilenetv2_1.00_160.
+// The side in the name that Keras gives the network where it is one layer of another model:
+// mobilenetv2_1.00_160.
 std::optional<int> input_size(const std::vector<Tensor>& tensors) {
   constexpr std::string_view kName = "mobilenetv2_";
   for (const Tensor& t : tensors) {
@@ -264,7 +265,7 @@ std::optional<int> input_size(const std::vector<Tensor>& tensors) {
   return std::nullopt;
 }
 
-// Keras' raw entries out, the conventions in.
+// Replaces Keras' raw entries by those of the engine.
 void set_conventions(std::map<std::string, std::string>& metadata, std::optional<int> side) {
   if (side) metadata.emplace("input_size", fmt::to_string(*side));
   for (const char* key : {"@keras_version", "model_weights@keras_version"}) {

@@ -21,15 +21,16 @@ struct KerasRow {
 // All 105, from the input to the classifier.
 std::span<const KerasRow> keras_rows();
 
-// By attributes and paths that only Keras writes.
+// Decides by attributes and paths that only Keras writes.
 bool recognise_keras(const TensorFile& file);
 
-// Layers are matched by name; when no convolution's name is known, by order (layer_names, else the
-// numbers in the names), one kind of array at a time. Kernels are transposed: HWIO -> OIHW,
-// depthwise (3, 3, C, 1) -> (C, 1, 3, 3), dense (in, out) -> (out, in). Channels are followed
-// through the network. Sets bn_eps 1e-3, pad_mode tf_same, mean and std 0.5, keras_version, and
-// input_size where the file says it; bn_momentum stays the engine's 0.1, because Keras' 0.001
-// hardly moves in a short fine-tuning. The optimizer's arrays are left out. Throws ModelFileError.
+// Layers are matched by name. When no convolution's name is known, they are matched by order
+// (layer_names, else the numbers in the names), one kind of array at a time. Kernels are
+// transposed: HWIO -> OIHW, depthwise (3, 3, C, 1) -> (C, 1, 3, 3), dense (in, out) -> (out, in).
+// The number of channels is followed through the network. Sets bn_eps 1e-3, pad_mode tf_same, mean
+// and std 0.5, keras_version, and input_size where the file says it. bn_momentum stays the engine's
+// 0.1, because with Keras' 0.001 the statistics hardly move in a short fine-tuning. The optimizer's
+// arrays are left out. Throws ModelFileError.
 TensorFile translate_keras(TensorFile file, const std::string& name_for_errors);
 
 }  // namespace dfengine::weights

@@ -15,22 +15,23 @@ bool onnx_supported();
 
 // The metadata entry that holds the graph: one line per node, in the file's order, numbered from 0.
 // Operands are "input" or "%NUMBER"; constants are the tensors below, or stand in the line:
-//   Conv %0 kernel 3,3 strides 2,2 dilations 1,1 group 1 pads 1,1,1,1     (or pads SAME_UPPER, ...)
+//   Conv %0 kernel 3,3 strides 2,2 dilations 1,1 group 1 pads 1,1,1,1    (or pads SAME_UPPER, ...)
 //   Clip %0 0 6
-//   Add %1 %4                                                             (the smaller number
-//   first) Gemm %7 transA 0 transB 1 alpha 1 beta 1
-// Every other operator is its name and its operands ("?" for what a constant or a node left out
-// made). Left out: nodes that do not compute on activations (Constant, shape arithmetic), or change
-// nothing (Identity, Dropout; Flatten, Reshape or Squeeze of pooled features). ReduceMean over H
-// and W is written as GlobalAveragePool.
+//   Add %1 %4                                                    (the smaller number stands first)
+//   Gemm %7 transA 0 transB 1 alpha 1 beta 1
+// Every other operator is its name and its operands. An operand is "?" where a constant made it, or
+// a node that is left out. Nodes are left out that do not compute on activations (Constant, shape
+// arithmetic) or change nothing (Identity, Dropout; Flatten, Reshape or Squeeze of pooled
+// features). ReduceMean over H and W is written as GlobalAveragePool.
 inline constexpr const char* kOnnxNodes = "onnx.nodes";
 // The metadata entry with the side of the picture, where the input's shape states one.
 inline constexpr const char* kOnnxInputSize = "onnx.input_size";
 
 // Tensors conv0.weight, conv0.bias, conv1.weight, ..., gemm0.weight, ..., in graph order, and the
-// constant operand of an arithmetic node as sub0.value, mul0.value, ... Metadata: metadata_props
-// and the entries above. Throws ModelFileError naming file, node or tensor or byte offset, and
-// cause; also for weights in files beside the model. Bytes of all tensors: at most twice the file.
+// constant operand of an arithmetic node as sub0.value, mul0.value, ... The metadata are
+// metadata_props and the entries above. All tensors together take at most twice the bytes of the
+// file. Throws ModelFileError with the file, the node, tensor or byte offset, and the cause; also
+// for weights that lie in files beside the model.
 TensorFile parse_onnx(std::span<const std::byte> file, const std::string& name_for_errors);
 
 }  // namespace dfengine::weights

@@ -1,5 +1,5 @@
-// Protobuf's wire format (https://protobuf.dev/programming-guides/encoding): tag, then a varint, 4
-// or 8 bytes, or a length and so many bytes.
+// Protobuf's wire format (https://protobuf.dev/programming-guides/encoding): a tag, and behind it a
+// varint, 4 or 8 bytes, or a length and as many bytes as it says.
 #include "weights/onnx/onnx_wire.h"
 
 #include <fmt/format.h>
@@ -27,7 +27,7 @@ enum class Kind {
   Pair
 };
 
-// The message that a field of a message holds, Leaf for everything else. As in onnx.proto.
+// The message that a field of a message holds according to onnx.proto; Leaf for any other content.
 Kind child(Kind kind, std::uint64_t field) {
   struct Row {
     Kind kind;
@@ -50,7 +50,7 @@ class Walker {
  public:
   Walker(std::span<const std::byte> file, const std::string& name) : file_(file), name_(name) {}
 
-  // Walks the bytes up to `end`. As deep as kRows: at most six levels.
+  // Walks the bytes up to `end`. kRows allow at most six levels of calls inside each other.
   void walk(Kind kind, std::size_t end) {
     while (at_ < end) {
       const std::size_t begin = at_;

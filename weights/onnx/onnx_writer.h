@@ -15,9 +15,9 @@ namespace dfengine::weights {
 
 class OnnxWriter {
  public:
-  // A whole number or a list of them: all that our operators need.
+  // A whole number or a list of them. Our operators need nothing else.
   using Attribute = std::pair<std::string, std::variant<std::int64_t, std::vector<std::int64_t>>>;
-  // A dimension of an input or output that is free: the batch.
+  // Stands for the batch in the shape of an input or output: its size is left open.
   static constexpr std::int64_t kBatch = -1;
 
   // An empty graph of opset 17. Throws Error in a build without protobuf.

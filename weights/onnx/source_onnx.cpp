@@ -15,7 +15,7 @@
 namespace dfengine::weights {
 namespace {
 
-// A convolution of the network, in order.
+// A convolution of the network and what its node in the graph must be.
 struct Place {
   std::string conv, norm;  // torchvision's names
   int kernel, stride;
@@ -23,35 +23,25 @@ struct Place {
   int skip_from;  // the block's first convolution if it has stride 1 and ends here, else -1
 };
 
-// Table 2 of the paper: expansion, repeats, stride of the first.
-struct Stage {
-  int expand, repeats, stride;
-};
-constexpr Stage kStages[] = {{1, 1, 1}, {6, 2, 2}, {6, 3, 2}, {6, 4, 2},
-                             {6, 3, 1}, {6, 3, 2}, {6, 1, 1}};
-
-void add_block(std::vector<Place>& places, int block, int expand, int stride) {
-  const std::string prefix = fmt::format("features.{}.conv.", block);
-  const int first = static_cast<int>(places.size());
-  int part = 0;
-  if (expand != 1) {
-    places.push_back({prefix + "0.0", prefix + "0.1", 1, 1, false, true, -1});
-    ++part;
+std::vector<Place> graph_places(std::span<const Stage> stages) {
+  std::vector<Place> places;
+  int first = 0;  // convolution of the block
+  for (const ConvPlace& at : conv_places(stages)) {
+    const ConvNames names = torchvision_names(at);
+    const bool stem = at.role == ConvRole::Stem, depthwise = at.role == ConvRole::Depthwise;
+    const bool ends_block = at.role == ConvRole::Project;
+    if (at.role == (at.expanded ? ConvRole::Expand : ConvRole::Depthwise))
+      first = static_cast<int>(places.size());
+    places.push_back({.conv = names.conv,
+                      .norm = names.norm,
+                      .kernel = stem || depthwise ? 3 : 1,
+                      .stride = stem        ? 2
+                                : depthwise ? at.stride
+                                            : 1,
+                      .depthwise = depthwise,
+                      .relu6 = !ends_block,
+                      .skip_from = ends_block && at.stride == 1 ? first : -1});
   }
-  const std::string depthwise = fmt::format("{}{}.", prefix, part);
-  places.push_back({depthwise + "0", depthwise + "1", 3, stride, true, true, -1});
-  places.push_back({fmt::format("{}{}", prefix, part + 1), fmt::format("{}{}", prefix, part + 2), 1,
-                    1, false, false, stride == 1 ? first : -1});
-}
-
-std::vector<Place> mobilenet_v2() {
-  std::vector<Place> places = {{"features.0.0", "features.0.1", 3, 2, false, true, -1}};
-  int block = 1;
-  for (const Stage& stage : kStages)
-    for (int i = 0; i < stage.repeats; ++i)
-      add_block(places, block++, stage.expand, i == 0 ? stage.stride : 1);
-  const std::string last = fmt::format("features.{}.", block);
-  places.push_back({last + "0", last + "1", 1, 1, false, true, -1});
   return places;
 }
 
@@ -85,10 +75,10 @@ std::string kernel_of(const std::string& window) {
 
 class Translation {
  public:
-  Translation(TensorFile file, const std::string& name)
+  Translation(TensorFile file, std::span<const Stage> stages, const std::string& name)
       : file_(std::move(file)),
         name_(name),
-        places_(mobilenet_v2()),
+        places_(graph_places(stages)),
         lines_(split_lines(file_.metadata.at(kOnnxNodes))) {}
 
   TensorFile run() {
@@ -124,7 +114,8 @@ class Translation {
     return at_ < lines_.size() && first_word(lines_[at_]) == op;
   }
 
-  // The zoo's mobilenetv2-7 has the published shapes and other strides: it would load and be wrong.
+  // The zoo's mobilenetv2-7 has the published shapes but other strides, so it would load and give
+  // wrong results.
   void refuse_other_strides() const {
     std::size_t i = 0;
     for (const std::string& line : lines_) {
@@ -172,7 +163,8 @@ class Translation {
     return expect("Mul " + expect("Sub input"));
   }
 
-  // That the graph scales as the metadata says: bit by bit, as onnx_export.cpp computed it.
+  // The graph must scale as the metadata say, bit by bit, because onnx_export.cpp computed its
+  // constants from them.
   void check_constants() const {
     const std::vector<double> mean = numbers("mean"), std_dev = numbers("std");
     const std::vector<float> shift = to_float(tensor("sub0.value"));
@@ -282,7 +274,8 @@ class Translation {
     return value;
   }
 
-  // Nothing, one dense layer (ImageNet), or the detector's two with or without the sigmoid.
+  // There is no head, or ImageNet's one dense layer, or the detector's two with or without the
+  // sigmoid.
   void head(const std::string& pooled) {
     if (!next_is("Gemm")) return;
     const std::string x = dense(pooled, 0);
@@ -362,8 +355,9 @@ bool is_onnx(const TensorFile& file) {
   return file.metadata.contains(kOnnxNodes);
 }
 
-TensorFile onnx_to_torchvision(TensorFile file, const std::string& name_for_errors) {
-  return Translation(std::move(file), name_for_errors).run();
+TensorFile onnx_to_torchvision(TensorFile file, std::span<const Stage> stages,
+                               const std::string& name_for_errors) {
+  return Translation(std::move(file), stages, name_for_errors).run();
 }
 
 }  // namespace dfengine::weights

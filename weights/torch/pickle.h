@@ -34,11 +34,12 @@ struct PickleValue {
   PickleKind kind = PickleKind::None;
   std::size_t offset = 0;   // of its opcode in the file
   std::int64_t number = 0;  // Bool, Int
-  // Text: its bytes. BigInt: two's complement, little-endian. Global: "module.name".
+  // The bytes of a Text, of a BigInt (two's complement, little-endian), or "module.name" of a
+  // Global.
   std::string_view text = {};
-  // Tuple, List: the items. Dict: key, value, key, value, ... Object (a call that is not made): the
-  // global, the tuple of arguments, then keys and values set on it as on a Dict. Persistent: its
-  // id.
+  // The items of a Tuple or List; key, value, key, value, ... of a Dict; the id of a Persistent. An
+  // Object is a call that is not made: it has the global, the tuple of arguments, then keys and
+  // values that are set on it as on a Dict.
   std::vector<PickleRef> items = {};
 };
 

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::string_view kPickleEntry = "/data.pkl";
 
-// Of torch/serialization.py, as a pickle holds it: 0x1950a86a20f9469cfc6c.
+// torch/serialization.py's magic number 0x1950a86a20f9469cfc6c, as a pickle holds it.
 constexpr std::string_view kMagic("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 10);
 constexpr std::int64_t kProtocolVersion = 1001;
 
@@ -26,10 +26,6 @@ constexpr std::int64_t kProtocolVersion = 1001;
 }
 
 using Storages = std::map<std::string_view, std::span<const std::byte>>;
-
-std::string_view text_of(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
 
 // Type and count of every storage the object speaks of, by key.
 std::map<std::string_view, TorchStorage> described_storages(const Pickle& object,
@@ -131,10 +127,8 @@ TensorFile parse_torch_zip(ZipArchive& archive) {
   if (entry == archive.names().end()) refuse(file, "has no entry data.pkl");
   const std::string folder = entry->substr(0, entry->size() - kPickleEntry.size() + 1);
   const std::string order = folder + "byteorder";
-  if (archive.holds(order)) {
-    const std::vector<std::byte> text = archive.read(order);
-    if (text_of(text) != "little") refuse(file, "is not in little-endian byte order");
-  }
+  if (archive.holds(order) && archive.read_text(order) != "little")
+    refuse(file, "is not in little-endian byte order");
   const std::vector<std::byte> bytes = archive.read(*entry);
   const Pickle object =
       parse_pickle(bytes, 0, torch_globals(), fmt::format("{}: {}", file, printable(*entry)));

@@ -11,13 +11,14 @@
 
 namespace dfengine::weights {
 
-// Five pickles (magic number, protocol, system, object, storage keys), then for each key its
-// element count (8 bytes) and its elements. Throws ModelFileError with file, place and cause.
-// What is taken from the object: read_state_dict in weights/torch/torch_state_dict.h.
+// Such a file holds five pickles (magic number, protocol, system, object, storage keys), then for
+// each key its element count (8 bytes) and its elements. read_state_dict in
+// weights/torch/torch_state_dict.h says what is taken from the object. Throws ModelFileError with
+// file, place and cause.
 TensorFile parse_torch_legacy(std::span<const std::byte> file, const std::string& name_for_errors);
 
-// NAME/data.pkl and a storage in each NAME/data/KEY; NAME/byteorder, if there, must say little.
-// Throws as above.
+// Such an archive holds NAME/data.pkl and a storage in each NAME/data/KEY; NAME/byteorder, if it is
+// there, must say little. Throws as above.
 TensorFile parse_torch_zip(ZipArchive& archive);
 
 // Whether parse_torch_zip is the reader for this archive.

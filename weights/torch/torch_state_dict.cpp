@@ -24,7 +24,7 @@ constexpr std::array<std::string_view, 16> kGlobals = {
     kTensor, kParameter, kSize, kOrderedDict, "torch.DoubleStorage", "torch.FloatStorage",
     "torch.HalfStorage", "torch.BFloat16Storage", "torch.LongStorage", "torch.IntStorage",
     "torch.ShortStorage", "torch.CharStorage", "torch.ByteStorage", "torch.BoolStorage",
-    // What training scripts (torchvision's, timm's) keep beside the state dict.
+    // Training scripts (torchvision's, timm's) keep these beside the state dict.
     "argparse.Namespace", "collections.Counter"};
 
 constexpr std::array<std::pair<std::string_view, DType>, 10> kStorages = {
@@ -39,7 +39,7 @@ constexpr std::array<std::pair<std::string_view, DType>, 10> kStorages = {
      {"torch.ByteStorage", DType::U8},
      {"torch.BoolStorage", DType::Bool}}};
 
-// In the order they are preferred: what was trained before its moving average.
+// The first that is there is taken, so that trained weights come before their moving average.
 constexpr std::array<std::string_view, 4> kWrappers = {"state_dict", "model", "state_dict_ema",
                                                        "model_ema"};
 
@@ -126,7 +126,7 @@ class Reader {
     return entries;
   }
 
-  // The value of that name; the dict itself, which holds no tensor, if there is none.
+  // The value of that name. Without one it is the dict itself, which holds no tensor.
   PickleRef entry_of(PickleRef dict, std::string_view name) const {
     for (const Entry& entry : entries_of(dict)) {
       if (entry.name == name) return entry.value;
@@ -136,7 +136,7 @@ class Reader {
 
   static void strip_module(std::vector<Entry>& entries) {
     constexpr std::string_view kPrefix = "module.";
-    // torch.optim.swa_utils.AveragedModel counts beside its module.
+    // torch.optim.swa_utils.AveragedModel keeps a counter beside its module.
     std::erase_if(entries, [](const Entry& entry) { return entry.name == "n_averaged"; });
     const auto prefixed = [&](const Entry& entry) { return entry.name.starts_with(kPrefix); };
     if (!std::ranges::all_of(entries, prefixed)) return;
@@ -280,7 +280,7 @@ std::span<const std::string_view> torch_globals() {
   return kGlobals;
 }
 
-// ('storage', type, key, location, count), in the old format with a sixth: a view of a storage.
+// ('storage', type, key, location, count); the old format has a sixth part, a view of a storage.
 TorchStorage torch_storage(const Pickle& pickle, PickleRef persistent, const std::string& file) {
   const PickleValue& id = pickle[pickle[persistent].items[0]];
   const auto fail = [&](const std::string& cause) {

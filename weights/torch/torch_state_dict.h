@@ -32,10 +32,10 @@ TorchStorage torch_storage(const Pickle& pickle, PickleRef persistent, const std
 // Exactly storage.size() bytes, valid until the next state dict is read.
 using StorageLookup = std::function<std::span<const std::byte>(const TorchStorage& storage)>;
 
-// The tensors of the root dict in its order, dense whatever their strides were; other entries are
-// left out. If the root holds no tensor, those of its entry state_dict, model, state_dict_ema or
-// model_ema (the first that is there) and metadata "source_entry" names it. The prefix "module."
-// goes when all names have it. Throws ModelFileError with file, tensor and cause.
+// The tensors of the root dict in its order, made dense whatever their strides were; other entries
+// are left out. If the root holds no tensor, its entry state_dict, model, state_dict_ema or
+// model_ema is taken, the first that is there, and metadata "source_entry" names it. The prefix
+// "module." is dropped when all names have it. Throws ModelFileError with file, tensor and cause.
 TensorFile read_state_dict(const Pickle& pickle, const StorageLookup& lookup,
                            const std::string& file);
 

@@ -71,7 +71,7 @@ void draw_color(Random random, const std::array<double, 4>& strength, Augmentati
 
 void change_color(const Augmentation& what, Pixels image) {
   for (int kind : what.order) {
-    const double value = what.color[static_cast<std::size_t>(kind)];
+    const double value = what.color[at(kind)];
     if (value == (kind == 3 ? 0.0 : 1.0)) continue;
     switch (kind) {
       case 0:

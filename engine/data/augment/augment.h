@@ -1,4 +1,5 @@
-// Random changes of training pictures: drawn from (seed, epoch, index) alone, whatever the threads.
+// Random changes of training pictures. They are drawn from (seed, epoch, index) alone, so that the
+// number of threads does not matter.
 #pragma once
 
 #include <array>
@@ -15,12 +16,12 @@ struct Range {
   bool operator==(const Range&) const = default;
 };
 
-// Everything is off until asked for. Every operation works on the prepared square picture, so that
-// a picture from a cache and one from its file give the same bits.
+// Every change is off until it is asked for. All of them work on the prepared square picture, so
+// that a picture from a cache and one from its file give the same bits.
 struct AugmentOptions {
   bool hflip = false;                       // mirror half of the pictures
-  Range scale = {1, 1};                     // random resized crop: part of the area kept; 1, 1: off
-  Range ratio = {3.0 / 4, 4.0 / 3};         // and its width to height
+  Range scale = {1, 1};                     // random crop: part of the area kept; 1, 1 is off
+  Range ratio = {3.0 / 4, 4.0 / 3};         // the crop's width to height
   std::array<double, 4> color_jitter = {};  // brightness, contrast, saturation, hue
   double downscale_prob = 0;
   Range downscale = {0.5, 1};  // factor of a resize there and back
@@ -39,39 +40,39 @@ struct AugmentOptions {
   bool operator==(const AugmentOptions&) const = default;
 };
 
-// Round trip; the second throws nlohmann::json::exception when a field is absent or of another
-// type.
+// The second undoes the first. It throws nlohmann::json::exception when a field is absent or of
+// another type.
 nlohmann::json to_json(const AugmentOptions& options);
 AugmentOptions augment_options_from_json(const nlohmann::json& json);
 
-// "hflip, color jitter 0.4 0.4 0.4 0, JPEG 30-100 (p 0.5)", for people; "none".
+// Text for people, such as "hflip, color jitter 0.4 0.4 0.4 0, JPEG 30-100 (p 0.5)" or "none".
 std::string describe(const AugmentOptions& options);
 
 // What happens to one picture.
 struct Augmentation {
-  CropWindow crop;  // resized to the whole; h = 0: none
+  CropWindow crop;  // this part is resized to the whole; h = 0 stands for no crop
   bool mirrored = false;
-  // Brightness, contrast, saturation, hue: 1, 1, 1, 0 change nothing; applied in `order`.
+  // Brightness, contrast, saturation and hue, applied in `order`. 1, 1, 1, 0 change nothing.
   std::array<double, 4> color = {1, 1, 1, 0};
   std::array<int, 4> order = {0, 1, 2, 3};
   double downscale = 1;
   double blur_sigma = 0;
-  int jpeg_quality = 0;  // 0: none
-  CropWindow erased;     // h = 0: none
+  int jpeg_quality = 0;  // 0 stands for no compression
+  CropWindow erased;     // h = 0 stands for no erased part
 };
 
-// Crop and erased part as torchvision's RandomResizedCrop and RandomErasing draw them, colours as
-// its ColorJitter, blur and JPEG as CNNDetection. Each kind has its own random numbers: switching
-// one on does not change what another draws.
+// The crop and the erased part are drawn as torchvision's RandomResizedCrop and RandomErasing draw
+// them, the colours as by its ColorJitter, blur and JPEG as by CNNDetection. Each kind has its own
+// random numbers: switching one on does not change what another draws.
 Augmentation draw_augmentation(const AugmentOptions& options, Index size, std::uint64_t seed,
                                std::uint64_t epoch, std::uint32_t index);
 
-// Applies drawn changes, in the order of Augmentation's fields, with buffers of its own. The erased
-// part becomes ImageNet's mean colour. One per thread.
+// Applies drawn changes in the order of Augmentation's fields. The erased part becomes ImageNet's
+// mean colour. Every thread needs one of its own, because it holds buffers.
 class Augmenter {
  public:
   explicit Augmenter(ResizeRule rule = ResizeRule::Bilinear) : resizer_(rule) {}
-  // image [size, size, 3], in place.
+  // image [size, size, 3] is changed in place.
   void apply(const Augmentation& what, std::uint8_t* image, Index size);
 
  private:

@@ -42,7 +42,7 @@ Index gaussian_kernel(double sigma, std::vector<float>& kernel) {
   };
   for (Index t = -radius; t <= radius; ++t) sum += weight(t);
   for (Index t = -radius; t <= radius; ++t) {
-    kernel[static_cast<std::size_t>(t + radius)] = static_cast<float>(weight(t) / sum);
+    kernel[at(t + radius)] = static_cast<float>(weight(t) / sum);
   }
   return radius;
 }

@@ -28,8 +28,7 @@ Image contact_sheet(const Dataset& dataset, const LoaderOptions& how, Index vari
   const auto bytes = static_cast<std::size_t>(how.size * how.size * 3);
   std::vector<std::uint8_t> prepared(bytes), shown(bytes);
   for (Index row = 0; row < rows; ++row) {
-    prepare_sample(dataset, dataset.samples[static_cast<std::size_t>(row)], preparer,
-                   prepared.data());
+    prepare_sample(dataset, dataset.samples[at(row)], preparer, prepared.data());
     for (Index column = 0; column < columns; ++column) {
       shown = prepared;
       if (column > 0) {

@@ -1,4 +1,4 @@
-// What the decoders of all formats share: their error, and the limit on a picture's size.
+// What the decoders of all formats share: their error and the limit on a picture's size.
 #pragma once
 
 #include <fmt/format.h>
@@ -14,8 +14,8 @@ namespace dfengine {
   throw DataError(fmt::format("cannot decode image {}: {}", name, cause));
 }
 
-// Throws DataError when a header claims no pixels, or more than max_pixels or image.h allow. To be
-// called before anything of that size is allocated.
+// Throws DataError when a header claims no pixels, or more than max_pixels or image.h allow. Call
+// it before anything of that size is allocated.
 inline void check_image_size(Index h, Index w, Index max_pixels, const std::string& name) {
   if (h < 1 || w < 1) fail_decoding(name, fmt::format("the header says {} x {} pixels", w, h));
   if (h > kMaxImageSide || w > kMaxImageSide || h * w > max_pixels) {

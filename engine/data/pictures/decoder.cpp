@@ -12,17 +12,10 @@
 #include "engine/data/pictures/exif.h"
 #include "engine/data/pictures/jpeg.h"
 #include "engine/data/pictures/stb_decode.h"
+#include "kernels/base/unique_fd.h"
 
 namespace dfengine {
 namespace {
-
-// Closes the file whatever happens.
-struct OpenFile {
-  int descriptor;
-  ~OpenFile() {
-    if (descriptor >= 0) ::close(descriptor);
-  }
-};
 
 void check_file_size(std::uintmax_t bytes, const std::string& name) {
   if (bytes <= kMaxImageFileBytes) return;
@@ -31,20 +24,20 @@ void check_file_size(std::uintmax_t bytes, const std::string& name) {
 
 void read_picture_file(const std::string& name, std::vector<std::byte>& bytes) {
   // Without O_NONBLOCK, opening a pipe would wait for its writer.
-  const OpenFile file{::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-  if (file.descriptor < 0 && errno == EACCES) {
+  const UniqueFd file(::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file && errno == EACCES) {
     fail_decoding(name, "the file cannot be opened; check its permissions");
   }
-  if (file.descriptor < 0 && errno == ENOENT) fail_decoding(name, "no such file");
+  if (!file && errno == ENOENT) fail_decoding(name, "no such file");
   struct stat status = {};
-  if (file.descriptor < 0 || ::fstat(file.descriptor, &status) != 0) {
+  if (!file || ::fstat(file.get(), &status) != 0) {
     fail_decoding(name, std::generic_category().message(errno));
   }
   if (!S_ISREG(status.st_mode)) fail_decoding(name, "not a file");
   check_file_size(static_cast<std::uintmax_t>(status.st_size), name);
   bytes.resize(static_cast<std::size_t>(status.st_size));
   for (std::size_t done = 0; done < bytes.size();) {
-    const ssize_t n = ::read(file.descriptor, bytes.data() + done, bytes.size() - done);
+    const ssize_t n = ::read(file.get(), bytes.data() + done, bytes.size() - done);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) fail_decoding(name, "the file cannot be read");
     done += static_cast<std::size_t>(n);

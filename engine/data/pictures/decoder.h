@@ -1,4 +1,4 @@
-// Picture files to pixels, one after the other, without new memory for each.
+// Decodes picture files one after the other, without new memory for each.
 #pragma once
 
 #include <cstddef>
@@ -11,15 +11,15 @@
 
 namespace dfengine {
 
-// Keeps the buffers of file and pixels from picture to picture (the format libraries' own
-// workspace comes and goes). One per thread.
+// Keeps the buffers of file and pixels from picture to picture, while the format libraries' own
+// workspace comes and goes. Every thread needs a decoder of its own.
 class ImageDecoder {
  public:
   // Pictures of more pixels are refused before any memory is taken. Throws UsageError for a limit
   // below 1 or above 2^30.
   explicit ImageDecoder(Index max_pixels = kMaxImagePixels);
 
-  // As decode_image (image.h). The picture stands until the next call, and may be changed.
+  // As decode_image (image.h). The caller may use and change the picture until the next call.
   Image& decode(const std::filesystem::path& file);
   Image& decode(std::span<const std::byte> bytes, const std::string& name);
 

@@ -8,12 +8,13 @@
 
 namespace dfengine {
 
-// Of a whole JPEG (APP1 segment) or PNG (eXIf chunk): the Exif tag Orientation, 1 to 8; 1 where
-// there is none or it makes no sense (Exif 2.3, section 4.6.4). Damaged data is no error.
+// The Exif tag Orientation, 1 to 8, of a whole JPEG (its APP1 segment) or PNG (its eXIf chunk). It
+// is 1 where there is none or it makes no sense (Exif 2.3, section 4.6.4). Damaged data is no
+// error.
 int exif_orientation(std::span<const std::byte> file);
 
-// Turns and mirrors the picture so that it stands as it was seen: Pillow's ImageOps.exif_transpose.
-// orientation 1 to 8; `spare` is a buffer whose pixels are lost.
+// Turns and mirrors the picture so that it stands as it was seen, like Pillow's
+// ImageOps.exif_transpose. The orientation is 1 to 8; `spare` is a buffer whose pixels are lost.
 void apply_orientation(int orientation, Image& image, Image& spare);
 
 }  // namespace dfengine

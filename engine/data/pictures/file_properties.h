@@ -11,13 +11,13 @@ namespace dfengine {
 
 struct FileProperties {
   std::uintmax_t bytes = 0;
-  std::string format = "unknown";  // JPEG, PNG or BMP by the first bytes, not by the name
-  Index h = 0, w = 0;              // 0: the header does not say
+  std::string format = "unknown";  // JPEG, PNG or BMP, by the first bytes and not by the name
+  Index h = 0, w = 0;              // 0 where the header does not say
   std::optional<JpegHeader> jpeg;  // of a JPEG whose header is whole
-  std::string error;               // not empty: the file cannot be read, or holds nothing
+  std::string error;               // why the file cannot be used; empty where it can
 };
 
-// Reads at most kJpegHeaderBytes of the file. Never throws for what the file holds.
+// Reads at most kJpegHeaderBytes of the file. It never throws for what the file holds.
 FileProperties read_file_properties(const std::filesystem::path& file);
 
 }  // namespace dfengine

@@ -1,4 +1,4 @@
-// Pictures in memory, and how they become the square input of a network.
+// Pictures in memory.
 #pragma once
 
 #include <cstddef>
@@ -8,20 +8,19 @@
 #include <string>
 #include <vector>
 
+#include "kernels/base/enum_names.h"
 #include "kernels/base/shape.h"
 
 namespace dfengine {
 
-class Resizer;
-
-// Eight bits a channel, RGB, rows from the top. rgb.size() == h * w * 3.
+// RGB with eight bits a channel, rows from the top. rgb.size() == h * w * 3.
 struct Image {
   Index h = 0;
   Index w = 0;
   std::vector<std::uint8_t> rgb;
 };
 
-// A picture that someone else owns, to be changed in place; rgb [h, w, 3].
+// A picture that someone else owns and that may be changed in place; rgb [h, w, 3].
 struct Pixels {
   std::uint8_t* rgb = nullptr;
   Index h = 0;
@@ -30,7 +29,7 @@ struct Pixels {
   std::size_t bytes() const { return static_cast<std::size_t>(h * w * 3); }
 };
 
-// The same to be read only.
+// A picture that someone else owns and that is only read.
 struct ImageView {
   const std::uint8_t* rgb = nullptr;
   Index h = 0;
@@ -42,48 +41,38 @@ struct ImageView {
   ImageView(const Pixels& pixels) : rgb(pixels.rgb), h(pixels.h), w(pixels.w) {}
 };
 
-// What a picture file may claim. A longer side would let a thin picture ask for gigabytes of
-// resize rows; JPEG itself ends at 65535.
+// The limits on what a picture file may claim. A longer side would let a thin picture ask for
+// gigabytes of resize rows; JPEG itself ends at 65535.
 constexpr Index kMaxImageSide = 65535;
-constexpr Index kMaxImagePixels = 100'000'000;  // unless said otherwise (--max-pixels)
+constexpr Index kMaxImagePixels = 100'000'000;  // the default of --max-pixels
 constexpr std::uintmax_t kMaxImageFileBytes = std::uintmax_t{256} << 20;
 
 // Decodes a JPEG, PNG or BMP. Gray becomes RGB, 16-bit samples keep their high byte, and alpha is
 // dropped without blending, as Pillow's convert("RGB") does; then the orientation that the file's
-// Exif data asks for is applied, as ImageOps.exif_transpose does. Throws DataError (file name and
-// cause) for what cannot be read, is cut short or passes a limit. For many pictures: decoder.h.
+// Exif data asks for is applied, as ImageOps.exif_transpose does. Throws DataError with file name
+// and cause for what cannot be read, is cut short or passes a limit. decoder.h serves many
+// pictures.
 Image decode_image(const std::filesystem::path& file);
-// The same from bytes already in memory; `name` stands in the errors.
+// Decodes bytes that are already in memory; `name` stands in the errors.
 Image decode_image(std::span<const std::byte> bytes, const std::string& name);
 
 // How a picture's size is changed (resize.h).
 enum class ResizeRule { Bilinear, Bicubic, Nearest };
+template <>
+inline constexpr auto enum_names<ResizeRule> =
+    names_for<ResizeRule>("resize", {{"bilinear", ResizeRule::Bilinear},
+                                     {"bicubic", ResizeRule::Bicubic},
+                                     {"nearest", ResizeRule::Nearest}});
 
-// None: straight resize to size x size. Center: the short side becomes round(size * 256 / 224),
-// then size x size is cut from the middle, both with torchvision's rounding.
+// None:   the picture is resized to size x size.
+// Center: its short side is resized to round(size * 256 / 224), then size x size is cut from the
+//         middle, both with torchvision's rounding.
 enum class Crop { None, Center };
+template <>
+inline constexpr auto enum_names<Crop> = names_for<Crop>("crop", {{"none", Crop::None},
+                                                                  {"center", Crop::Center}});
 
-// Names on the command line and in files: bilinear bicubic nearest, none center. Parsing throws
-// UsageError for another name.
-ResizeRule parse_resize(const std::string& name);
-Crop parse_crop(const std::string& name);
-const char* resize_name(ResizeRule rule);
-const char* crop_name(Crop crop);
-
-// out [size, size, 3]. Throws ShapeError for an empty image or size < 1.
-void prepare_image(ImageView image, Crop crop, Index size, Resizer& resizer, std::uint8_t* out);
-
-// What a picture is resized to before size x size is cut from it: round(size * 256 / 224) on the
-// short side (Crop::Center) or on both (Crop::None).
-struct Sides {
-  Index h = 0;
-  Index w = 0;
-};
-Sides enlarged(ImageView image, Crop crop, Index size);
-// Where a cut from the middle begins: torchvision's round((in - out) / 2), halves to even.
-Index crop_start(Index in, Index out);
-
-// image [size, size, 3], mirrored left to right in place.
+// Mirrors image [size, size, 3] left to right in place.
 void mirror(std::uint8_t* image, Index size);
 
 }  // namespace dfengine

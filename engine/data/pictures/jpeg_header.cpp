@@ -64,7 +64,7 @@ bool read_frame(Bytes segment, unsigned marker, JpegHeader& header) {
   std::array<unsigned, 2> sampling = {0x11, 0x11};
   for (int c = 0; c < std::min(header.components, 2); ++c) {
     segment.u8();  // the component's name
-    sampling[static_cast<std::size_t>(c)] = segment.u8();
+    sampling[at(c)] = segment.u8();
     segment.u8();  // its table
   }
   if (segment.ended() || header.components == 0) return false;
@@ -84,7 +84,7 @@ bool is_exif(std::span<const std::byte> segment) {
 }  // namespace
 
 Index JpegHeader::quantisation_sum(int table) const {
-  const auto& steps = quantisation[static_cast<std::size_t>(table)];
+  const auto& steps = quantisation[at(table)];
   return std::accumulate(steps.begin(), steps.end(), Index{0});
 }
 

@@ -1,4 +1,4 @@
-// What a JPEG file says of itself before its pixels: read at header speed, nothing decoded.
+// What a JPEG file says of itself before its pixels. Nothing is decoded to read it.
 #pragma once
 
 #include <array>
@@ -17,24 +17,24 @@ struct JpegHeader {
   int components = 0;
   bool progressive = false;
   bool exif = false;
-  // The first component's sampling against the second's, across and down: 2 x 2 is 4:2:0, 1 x 1 is
-  // 4:4:4 or gray.
+  // The first component's sampling against the second's, across and down: 2 x 2 is 4:2:0, and 1 x 1
+  // is 4:4:4 or gray.
   int chroma_across = 1;
   int chroma_down = 1;
-  // Quantisation tables 0 (luma) and 1 (chroma), in zigzag order; 0 where there is none.
+  // Quantisation tables 0 (luma) and 1 (chroma) in zigzag order, zeros where there is none.
   std::array<std::array<std::uint16_t, 64>, 2> quantisation{};
 
-  // Sum of a table's steps: grows as the quality falls.
+  // The sum of a table's steps, which grows as the quality falls.
   Index quantisation_sum(int table) const;
-  // A number for both tables together: files of one encoder and quality share it.
+  // A number for both tables together, which files of one encoder and quality share.
   std::uint32_t quantisation_id() const;
 };
 
-// Bytes from the start of a file that hold the header of nearly every JPEG.
+// So many bytes from the start of a file hold the header of nearly every JPEG.
 constexpr std::size_t kJpegHeaderBytes = std::size_t{64} << 10;
 
-// From the first bytes of a file. Nothing where they are no JPEG or end before the frame (SOF) and
-// the first scan; never reads outside `bytes`. Markers after ITU T.81, annex B.
+// Reads the first bytes of a file, never outside `bytes`. Gives nothing where they are no JPEG, or
+// end before the frame (SOF) and the first scan. The markers are those of ITU T.81, annex B.
 std::optional<JpegHeader> read_jpeg_header(std::span<const std::byte> bytes);
 
 }  // namespace dfengine

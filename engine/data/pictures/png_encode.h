@@ -1,4 +1,4 @@
-// Pictures to PNG in memory.
+// Writes pictures as PNG in memory.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,7 @@
 
 namespace dfengine {
 
-// Eight bits a channel, RGB. Throws ShapeError for an empty picture.
+// Gives a file of RGB with eight bits a channel. Throws ShapeError for an empty picture.
 std::vector<std::byte> encode_png(ImageView image);
 
 }  // namespace dfengine

@@ -17,20 +17,20 @@ struct Preparation {
   Index max_pixels = kMaxImagePixels;
 };
 
-// Decodes and resizes with buffers of its own. One per thread.
+// Decodes and resizes. Every thread needs one of its own, because it holds buffers.
 class Preparer {
  public:
   explicit Preparer(const Preparation& how)
       : how_(how), decoder_(how.max_pixels), resizer_(how.resize) {}
 
-  // The file's picture, which stands until the next call and may be changed. Throws DataError as
-  // decode_image does.
+  // The file's picture, which the caller may use and change until the next call. Throws DataError
+  // as decode_image does.
   Image& decode(const std::filesystem::path& file) { return decoder_.decode(file); }
-  // out [view_count(views), size, size, 3].
+  // Writes out [view_count(views), size, size, 3].
   void resize(ImageView image, Crop crop, Views views, std::uint8_t* out) {
     prepare_views(image, crop, how_.size, views, resizer_, out);
   }
-  // Both.
+  // Decodes the file and resizes its picture.
   void prepare(const std::filesystem::path& file, std::uint8_t* out, Views views = Views::One) {
     resize(decode(file), how_.crop, views, out);
   }

@@ -54,14 +54,13 @@ void Resizer::Axis::weigh(ResizeRule rule) {
     double sum = 0;
     for (Index t = 0; t < end - begin; ++t) {
       const double x = (static_cast<double>(begin + t) - centre + 0.5) * (1.0 / stretch);
-      sum += exact[static_cast<std::size_t>(t)] = weight_of(rule, x);
+      sum += exact[at(t)] = weight_of(rule, x);
     }
     for (Index t = 0; t < end - begin; ++t) {
-      weights[static_cast<std::size_t>(i * taps + t)] =
-          fixed_point(exact[static_cast<std::size_t>(t)] / sum);
+      weights[at(i * taps + t)] = fixed_point(exact[at(t)] / sum);
     }
-    start[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(begin);
-    lengths[static_cast<std::size_t>(i)] = end - begin;
+    start[at(i)] = static_cast<std::int32_t>(begin);
+    lengths[at(i)] = end - begin;
     longest = std::max(longest, end - begin);
   }
   // Every output gets the same number of weights; a span that would then pass the end begins
@@ -69,9 +68,9 @@ void Resizer::Axis::weigh(ResizeRule rule) {
   for (Index i = 0; i < count; ++i) {
     std::int32_t* from = weights.data() + i * taps;
     std::int32_t* to = weights.data() + i * longest;
-    std::int32_t& begin = start[static_cast<std::size_t>(i)];
+    std::int32_t& begin = start[at(i)];
     const Index shift = std::max(begin + longest - in, Index{0});
-    const Index n = lengths[static_cast<std::size_t>(i)];
+    const Index n = lengths[at(i)];
     std::memmove(to + shift, from, static_cast<std::size_t>(n) * sizeof(*to));
     std::fill_n(to, shift, 0);
     std::fill(to + shift + n, to + longest, 0);
@@ -93,9 +92,9 @@ void Resizer::Axis::pick() {
 
 void Resizer::pick_pixels(const Source& in, std::uint8_t* out) const {
   for (Index y = 0; y < y_.count; ++y) {
-    const std::uint8_t* row = in.rgb + y_.start[static_cast<std::size_t>(y)] * in.stride;
+    const std::uint8_t* row = in.rgb + y_.start[at(y)] * in.stride;
     for (Index x = 0; x < x_.count; ++x, out += 3) {
-      const std::uint8_t* p = row + Index{3} * x_.start[static_cast<std::size_t>(x)];
+      const std::uint8_t* p = row + Index{3} * x_.start[at(x)];
       out[0] = p[0], out[1] = p[1], out[2] = p[2];
     }
   }
@@ -147,10 +146,36 @@ void Resizer::make(const Source& in, Index h, Index w, const CropWindow& window,
     cpu::resample_row(axis, in.rgb + row * in.stride, rows_.data() + (row - first_row) * row_bytes);
   }
   for (Index y = 0; y < window.h; ++y) {
-    const Index top = y_.start[static_cast<std::size_t>(y)] - first_row;
+    const Index top = y_.start[at(y)] - first_row;
     cpu::resample_column(row_bytes, y_.taps, y_.weights.data() + y * y_.taps, row_bytes,
                          rows_.data() + top * row_bytes, out + y * row_bytes);
   }
+}
+
+Index crop_start(Index in, Index out) {
+  const Index d = in - out;
+  return d / 2 + (d % 2 != 0 && d / 2 % 2 != 0 ? 1 : 0);
+}
+
+Sides enlarged(ImageView image, Crop crop, Index size) {
+  const Index side = (16 * size + 7) / 14;  // in integers; a tie cannot occur
+  if (crop == Crop::None) return {side, side};
+  const Index short_side = std::min(image.h, image.w);
+  // The long side is cut, not rounded.
+  return {image.h * side / short_side, image.w * side / short_side};
+}
+
+void prepare_image(ImageView image, Crop crop, Index size, Resizer& resizer, std::uint8_t* out) {
+  if (size < 1 || image.h < 1 || image.w < 1) {
+    throw ShapeError(fmt::format("cannot prepare a picture of {} x {} pixels as {} x {}", image.w,
+                                 image.h, size, size));
+  }
+  if (crop == Crop::None) {
+    resizer.resize(image, size, size, out);
+    return;
+  }
+  const auto [h, w] = enlarged(image, crop, size);
+  resizer.resize_window(image, h, w, {crop_start(h, size), crop_start(w, size), size, size}, out);
 }
 
 }  // namespace dfengine

@@ -1,4 +1,5 @@
-// Resizing pictures, bit for bit as Pillow's Image.resize does on RGB.
+// Resizes pictures, bit for bit as Pillow's Image.resize does on RGB, to the square input of a
+// network.
 #pragma once
 
 #include <cstdint>
@@ -18,24 +19,26 @@ struct CropWindow {
   Index w = 0;
 };
 
-// Bilinear and bicubic are antialiased: each output pixel is a weighted mean (a triangle; Keys'
-// cubic of 1981 with a = -0.5) of the inputs within `support` of its centre, and the support grows
-// with the factor when shrinking. Weights are fixed-point numbers with 22 fraction bits; columns
-// are made first, rounded to 8 bits, then rows. (Pillow 13 and later make rows first where a
-// picture loses over twice as many rows as columns: a level of difference.) Nearest takes the input
-// pixel below each output's centre. Holds weight tables and buffers: no allocation once sizes
-// repeat. One thread at a time.
+// Bilinear and bicubic are antialiased: each output pixel is a weighted mean of the inputs within
+// `support` of its centre, and the support grows with the factor when shrinking. The weights form a
+// triangle, or Keys' cubic of 1981 with a = -0.5. They are fixed-point numbers with 22 fraction
+// bits; columns are made first, rounded to 8 bits, then rows. (Pillow 13 and later make rows first
+// where a picture loses over twice as many rows as columns, which differs by one level.) Nearest
+// takes the input pixel below each output's centre.
+//
+// A Resizer holds weight tables and buffers, so that nothing is allocated once sizes repeat. Only
+// one thread may use it at a time.
 class Resizer {
  public:
   explicit Resizer(ResizeRule rule = ResizeRule::Bilinear) : rule_(rule) {}
 
-  // out [h, w, 3], which must not overlap the picture. Throws ShapeError for an empty image or
-  // target.
+  // Writes out [h, w, 3], which must not overlap the picture. Throws ShapeError for an empty image
+  // or target.
   void resize(ImageView in, Index h, Index w, std::uint8_t* out);
-  // The window of the same result, out [window.h, window.w, 3], without computing the rest.
+  // Writes a window of the same result, out [window.h, window.w, 3], without computing the rest.
   // Throws ShapeError when the window does not lie in h x w.
   void resize_window(ImageView in, Index h, Index w, const CropWindow& window, std::uint8_t* out);
-  // A part of the input alone resized, as Pillow's resize(..., box=part) with whole numbers does:
+  // Resizes a part of the input alone, as Pillow's resize(..., box=part) with whole numbers does:
   // pixels outside `part` are as if they were not there. Throws ShapeError when `part` is empty or
   // does not lie in the picture.
   void resize_part(ImageView in, const CropWindow& part, Index h, Index w, std::uint8_t* out);
@@ -66,5 +69,18 @@ class Resizer {
   Axis x_, y_;
   std::vector<std::uint8_t> rows_;  // columns done: [needed input rows, window.w, 3]
 };
+
+// Writes out [size, size, 3]. Throws ShapeError for an empty image or size < 1.
+void prepare_image(ImageView image, Crop crop, Index size, Resizer& resizer, std::uint8_t* out);
+
+// What a picture is resized to before size x size is cut from it: round(size * 256 / 224) on the
+// short side (Crop::Center) or on both (Crop::None).
+struct Sides {
+  Index h = 0;
+  Index w = 0;
+};
+Sides enlarged(ImageView image, Crop crop, Index size);
+// Where a cut from the middle begins: torchvision's round((in - out) / 2), halves to even.
+Index crop_start(Index in, Index out);
 
 }  // namespace dfengine

@@ -23,12 +23,12 @@ std::string stb_cause() {
 
 // Feeds stb and remembers whether it asked for more than there is: stb itself reads zeros past the
 // end, and would return a cut BMP with a black rest as if all were well.
-struct Reader {
+struct ByteFeed {
   std::span<const std::byte> left;
   bool overrun = false;
 
   static int read(void* self, char* out, int size) {
-    auto& r = *static_cast<Reader*>(self);
+    auto& r = *static_cast<ByteFeed*>(self);
     const std::size_t n = std::min(r.left.size(), static_cast<std::size_t>(std::max(size, 0)));
     std::memcpy(out, r.left.data(), n);
     r.left = r.left.subspan(n);
@@ -36,12 +36,12 @@ struct Reader {
     return static_cast<int>(n);
   }
   static void skip(void* self, int size) {
-    auto& r = *static_cast<Reader*>(self);
+    auto& r = *static_cast<ByteFeed*>(self);
     const std::size_t n = static_cast<std::size_t>(std::max(size, 0));
     r.overrun |= n > r.left.size();
     r.left = r.left.subspan(std::min(n, r.left.size()));
   }
-  static int at_end(void* self) { return static_cast<Reader*>(self)->left.empty(); }
+  static int at_end(void* self) { return static_cast<ByteFeed*>(self)->left.empty(); }
 };
 
 struct StbFree {
@@ -78,11 +78,11 @@ void decode_with_stb(std::span<const std::byte> bytes, const std::string& name, 
   read_header(bytes, name, max_pixels, &h, &w);
 
   const StbAllocationLimit limit(largest_allocation(h, w, bytes.size()));
-  const stbi_io_callbacks callbacks = {Reader::read, Reader::skip, Reader::at_end};
-  Reader reader{bytes};
+  const stbi_io_callbacks callbacks = {ByteFeed::read, ByteFeed::skip, ByteFeed::at_end};
+  ByteFeed feed{bytes};
   const std::unique_ptr<stbi_uc, StbFree> pixels(
-      stbi_load_from_callbacks(&callbacks, &reader, &w, &h, &channels, 3));
-  if (reader.overrun) {
+      stbi_load_from_callbacks(&callbacks, &feed, &w, &h, &channels, 3));
+  if (feed.overrun) {
     fail_decoding(name, fmt::format("the file is cut short at byte {}", bytes.size()));
   }
   if (!pixels) fail_decoding(name, stb_cause());

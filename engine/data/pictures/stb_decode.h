@@ -1,4 +1,4 @@
-// PNG and BMP pictures, decoded by stb_image.
+// Decodes PNG and BMP pictures with stb_image.
 #pragma once
 
 #include <cstddef>
@@ -9,8 +9,9 @@
 
 namespace dfengine {
 
-// As decode_image (image.h), orientation left as stored, into `out`, whose memory is used again.
-// Throws DataError, also for a file of another format or of more than max_pixels.
+// Decodes as decode_image (image.h) does, but leaves the orientation as it is stored. The pixels go
+// to `out`, whose memory is used again. Throws DataError, also for a file of another format or of
+// more than max_pixels.
 void decode_with_stb(std::span<const std::byte> bytes, const std::string& name, Index max_pixels,
                      Image& out);
 

@@ -5,9 +5,9 @@
 
 namespace dfengine {
 
-// While alive, this thread's stb_image allocations above `bytes` fail, and with them the decoding.
-// Without it a few hundred hostile bytes can make stb reserve gigabytes (a PNG chunk length, a
-// deflate bomb).
+// While it lives, this thread's stb_image allocations above `bytes` fail, and with them the
+// decoding. Without it a few hundred hostile bytes, such as a false PNG chunk length or a deflate
+// bomb, can make stb reserve gigabytes.
 class StbAllocationLimit {
  public:
   explicit StbAllocationLimit(std::size_t bytes);

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "kernels/base/error.h"
-
 namespace dfengine {
 namespace {
 
@@ -24,13 +22,6 @@ void cut_crops(ImageView image, Crop crop, Index size, Resizer& resizer, std::ui
 }
 
 }  // namespace
-
-Views parse_views(const std::string& name) {
-  if (name == "none") return Views::One;
-  if (name == "flip") return Views::Flip;
-  if (name == "crops") return Views::Crops;
-  throw UsageError("test-time augmentation '" + name + "' is unknown; known: none flip crops");
-}
 
 Index view_count(Views views) {
   return views == Views::One ? 1 : views == Views::Flip ? 2 : 2 * kCrops;

@@ -1,5 +1,5 @@
-// Pictures that were left out of a run because they cannot be read: each named once, with its
-// reason.
+// The pictures that were left out of a run because they cannot be read. Each is named once, with
+// its reason.
 #pragma once
 
 #include <array>
@@ -15,18 +15,18 @@ namespace dfengine {
 class BadFiles {
  public:
   BadFiles() = default;
-  // Goes on from those of an earlier part of the run.
+  // Goes on from the files of an earlier part of the run.
   explicit BadFiles(std::vector<BadFile> known);
 
-  // What listing the data set has set aside.
+  // Adds what was set aside when the data set was listed.
   void add_unlisted(const Dataset& dataset);
-  // Sample `index` of the data set. Throws DataError once more than half of a split's pictures, or
-  // all of a class, are bad: such a split says nothing.
+  // Adds sample `index` of the data set. Throws DataError once more than half of a split's
+  // pictures, or all of a class, are bad: such a split says nothing.
   void add(const Dataset& dataset, std::uint32_t index, const std::string& reason);
 
   // In the order in which they were met.
   const std::vector<BadFile>& list() const { return list_; }
-  // split,path,reason.
+  // A table with the columns split, path and reason.
   std::string csv() const;
 
  private:

@@ -6,26 +6,27 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/base/index.h"
+
 namespace dfengine {
 
 class ClassNames {
  public:
-  // real, 0_real, nature; fake, 1_fake, ai.
+  // The usual names: real, 0_real and nature; fake, 1_fake and ai.
   ClassNames();
-  // "REAL,FAKE": these two names alone; "" : the names above. Throws UsageError for anything else.
+  // "REAL,FAKE" gives these two names alone, and "" the usual ones. Throws UsageError for anything
+  // else.
   explicit ClassNames(const std::string& pair);
 
-  // 0 real, 1 fake, -1 neither; upper and lower case are one.
+  // 0 for real, 1 for fake, -1 for neither. Upper and lower case are the same.
   int label_of(std::string_view name) const;
-  const std::vector<std::string>& of(int label) const {
-    return names_[static_cast<std::size_t>(label)];
-  }
+  const std::vector<std::string>& of(int label) const { return names_[at(label)]; }
 
  private:
   std::array<std::vector<std::string>, 2> names_;  // lower case
 };
 
-// A-Z become a-z; other bytes stay.
+// Turns A-Z into a-z and leaves other bytes alone.
 std::string lower_case(std::string_view text);
 
 }  // namespace dfengine

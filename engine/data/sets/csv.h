@@ -10,16 +10,16 @@
 
 namespace dfengine {
 
-// What a table may claim.
+// The limits on what a table may claim.
 constexpr std::uintmax_t kMaxCsvBytes = std::uintmax_t{256} << 20;
 constexpr std::size_t kMaxCsvColumns = 4096;
 
 struct CsvTable {
   std::vector<std::string> columns;            // "" where the first line leaves a name empty
   std::vector<std::vector<std::string>> rows;  // each as wide as columns
-  std::vector<Index> lines;  // [rows] the line of the file on which each row begins, from 1
+  std::vector<Index> lines;  // [rows] the line of the file, from 1, on which each row begins
 
-  // The first column of that name; -1: none.
+  // The first column of this name, or -1 where there is none.
   Index find(std::string_view column) const;
 };
 
@@ -28,10 +28,10 @@ struct CsvTable {
 // Bytes need not be UTF-8. Throws DataError with file and line for a row of another width, a quote
 // that does not end or is followed by text, a NUL byte, and tables past the limits above.
 CsvTable read_csv(const std::filesystem::path& file);
-// The same from text in memory; `name` stands in the errors.
+// Reads text in memory; `name` stands in the errors.
 CsvTable parse_csv(std::string_view text, const std::string& name);
 
-// A field as a CSV file has it: one with a comma, a quote or a line break gets quotes.
+// A field as a CSV file holds it: one with a comma, a quote or a line break is put in quotes.
 std::string csv_field(const std::string& text);
 
 }  // namespace dfengine

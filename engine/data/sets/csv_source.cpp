@@ -22,9 +22,10 @@ std::size_t require_column(const CsvTable& table, const std::string& column,
                            const std::string& name) {
   const Index found = table.find(column);
   if (found >= 0) return static_cast<std::size_t>(found);
-  std::string all;
-  for (const std::string& c : table.columns) all += all.empty() ? "'" + c + "'" : ", '" + c + "'";
-  throw DataError(fmt::format("{} has no column '{}'; its columns: {}", name, column, all));
+  std::string names;
+  for (const std::string& c : table.columns)
+    names += names.empty() ? "'" + c + "'" : ", '" + c + "'";
+  throw DataError(fmt::format("{} has no column '{}'; its columns: {}", name, column, names));
 }
 
 // What a row says about its class. -1: nothing.
@@ -65,8 +66,8 @@ std::vector<Hints> read_hints(const CsvTable& table, const std::string& name,
       h.text = names.label_of(row[label]);
       if (h.text < 0) fail_row(name, table.lines[i], "label '" + row[label] + "' is unknown");
     }
-    if (text >= 0 && h.text < 0) h.text = names.label_of(row[static_cast<std::size_t>(text)]);
-    if (path >= 0) h.folder = folder_hint(row[static_cast<std::size_t>(path)], names);
+    if (text >= 0 && h.text < 0) h.text = names.label_of(row[at(text)]);
+    if (path >= 0) h.folder = folder_hint(row[at(path)], names);
     hints.push_back(h);
   }
   return hints;
@@ -128,21 +129,21 @@ std::string known_split(const std::string& text) {
 
 // Folders at most two levels below root, root first.
 std::vector<fs::path> roots_below(const fs::path& root) {
-  std::vector<fs::path> all = {root};
+  std::vector<fs::path> folders = {root};
   for (std::size_t first = 0, depth = 0; depth < 2; ++depth) {
-    const std::size_t end = all.size();
+    const std::size_t end = folders.size();
     std::vector<fs::path> next;
     for (; first < end; ++first) {
       std::error_code error, ignored;
-      for (fs::directory_iterator it(all[first], error), stop; !error && it != stop;
+      for (fs::directory_iterator it(folders[first], error), stop; !error && it != stop;
            it.increment(error)) {
         if (it->is_directory(ignored)) next.push_back(it->path());
       }
     }
     std::sort(next.begin(), next.end());
-    all.insert(all.end(), next.begin(), next.end());
+    folders.insert(folders.end(), next.begin(), next.end());
   }
-  return all;
+  return folders;
 }
 
 fs::path find_root(const fs::path& file, const fs::path& wanted,
@@ -238,7 +239,7 @@ TableSource read_table_source(const fs::path& file, const TableOptions& options)
     source.dataset.samples.push_back({row[path], labels[i]});
     if (grouped) source.groups.push_back(row[group]);
     if (split < 0) continue;
-    const std::string& text = row[static_cast<std::size_t>(split)];
+    const std::string& text = row[at(split)];
     source.splits.push_back(known_split(text));
     if (source.splits.back().empty()) {
       fail_row(name, table.lines[i], "split '" + text + "' is none of train, valid, test");

@@ -7,21 +7,25 @@
 #include <string>
 #include <vector>
 
+#include "kernels/base/enum_names.h"
 #include "kernels/base/shape.h"
 
 namespace dfengine {
 
-// label 1 = fake (the positive class), 0 = real.
+// The label is 1 for fake, the positive class, and 0 for real.
 struct Sample {
-  std::string relative;  // to Dataset::root, with '/'; or absolute
+  std::string relative;  // path from Dataset::root, with '/'; or an absolute path
   int label = 0;
-  Index record = -1;  // its place in Dataset::pack
+  Index record = -1;  // its place in Dataset::pack, where there is one
 };
 
 class Pack;
 
-// What becomes of a picture that cannot be read: left out and reported, or the end of the work.
+// What becomes of a picture that cannot be read: it is left out and reported, or ends the work.
 enum class OnBad { Skip, Fail };
+template <>
+inline constexpr auto enum_names<OnBad> = names_for<OnBad>("--on-bad", {{"skip", OnBad::Skip},
+                                                                        {"fail", OnBad::Fail}});
 
 // A picture that cannot be used.
 struct BadFile {
@@ -34,7 +38,7 @@ struct Dataset {
   std::filesystem::path root;
   std::string split;
   std::vector<Sample> samples;
-  // What was met beside the samples and could not be listed.
+  // What lay beside the samples and could not be listed.
   std::vector<BadFile> unlisted = {};
   std::shared_ptr<const Pack> pack = nullptr;  // prepared pictures instead of files (pack.h)
 
@@ -42,15 +46,16 @@ struct Dataset {
   Index count(int label) const;
 };
 
-// By its extension: jpg, jpeg, png or bmp in any case.
+// Tells by the extension: jpg, jpeg, png or bmp, in upper or lower case.
 bool is_picture(const std::filesystem::path& file);
 
-// The visiting order of n samples: 0 .. n-1, or a Fisher-Yates shuffle that depends on seed and
-// epoch alone. Throws UsageError for n < 0 or n > 2^32 - 1.
+// The order in which n samples are visited: 0 .. n-1, or a Fisher-Yates shuffle that depends on
+// seed and epoch alone. Throws UsageError for n < 0 or n > 2^32 - 1.
 std::vector<std::uint32_t> epoch_order(Index n, std::uint64_t seed, std::uint64_t epoch,
                                        bool shuffle);
 
-// Whether sample `index` is mirrored in this epoch: a fair coin of these three numbers alone.
+// Whether sample `index` is mirrored in this epoch: a fair coin that depends on these three numbers
+// alone.
 bool flip_sample(std::uint64_t seed, std::uint64_t epoch, std::uint32_t index);
 
 }  // namespace dfengine

@@ -1,4 +1,4 @@
-// Folders of labelled pictures: DIR/SPLIT/CLASS and DIR/CLASS, any number of folders inside.
+// Folders of labelled pictures, DIR/SPLIT/CLASS or DIR/CLASS, with any number of folders inside.
 #pragma once
 
 #include <filesystem>
@@ -15,26 +15,26 @@ namespace dfengine {
 // Where a folder's labelled pictures begin.
 struct FolderTree {
   std::filesystem::path root;
-  bool has_splits = false;  // else the classes lie in root itself
+  bool has_splits = false;  // where false, the classes lie in root itself
 };
 
-// dir itself or, as in Kaggle's archives, the one folder at most two levels down that holds train/,
-// valid/, val/, validation/, test/ or `split`, or both classes. Nothing where there is none; throws
-// DataError where several folders of one level qualify, or dir is no folder.
+// Finds dir itself or, as in Kaggle's archives, the one folder at most two levels down that holds
+// train/, valid/, val/, validation/, test/ or `split`, or both classes. Gives nothing where there
+// is none. Throws DataError where several folders of one level qualify, or dir is no folder.
 std::optional<FolderTree> find_tree(const std::filesystem::path& dir, const ClassNames& names,
                                     const std::string& split = "");
 
-// Names of the splits that lie in dir: some of train, valid, test.
+// The names of the splits that lie in dir: some of train, valid and test.
 std::vector<std::string> splits_in(const std::filesystem::path& dir);
 
-// Pictures under dir/split/CLASS, at any depth, sorted by relative path so that the order never
-// depends on the file system. valid, val and validation are one. Links to folders are followed;
-// what cannot be listed, and a link to a folder already listed, goes to Dataset::unlisted. Throws
-// DataError, which names what is missing and what was found, where a folder is absent or a class
-// holds no picture.
+// Lists the pictures under dir/split/CLASS, at any depth, sorted by relative path so that the order
+// never depends on the file system. The names valid, val and validation mean the same. Links to
+// folders are followed; what cannot be listed, and a link to a folder already listed, goes to
+// Dataset::unlisted. Throws DataError, which names what is missing and what was found, where a
+// folder is absent or a class holds no picture.
 Dataset scan_split(const std::filesystem::path& dir, std::string_view split,
                    const ClassNames& names = {});
-// The same of dir/CLASS; Dataset::split is "all".
+// Lists dir/CLASS in the same way; Dataset::split is then "all".
 Dataset scan_classes(const std::filesystem::path& dir, const ClassNames& names = {});
 
 }  // namespace dfengine

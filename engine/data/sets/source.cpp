@@ -257,7 +257,7 @@ nlohmann::json to_json(const DataOptions& o) {
           {"fractions", o.fractions},
           {"group_column", bytes_to_json(o.group_column)},
           {"seed", o.seed},
-          {"on_bad", o.on_bad == OnBad::Skip ? "skip" : "fail"}};
+          {"on_bad", name_of(o.on_bad)}};
 }
 
 DataOptions data_options_from_json(const nlohmann::json& j) {
@@ -271,14 +271,8 @@ DataOptions data_options_from_json(const nlohmann::json& j) {
   j.at("fractions").get_to(o.fractions);
   o.group_column = bytes_from_json(j.at("group_column"));
   j.at("seed").get_to(o.seed);
-  o.on_bad = parse_on_bad(j.at("on_bad"));
+  o.on_bad = parse_name<OnBad>(j.at("on_bad").get<std::string>());
   return o;
-}
-
-OnBad parse_on_bad(const std::string& name) {
-  if (name == "skip") return OnBad::Skip;
-  if (name == "fail") return OnBad::Fail;
-  throw UsageError("--on-bad '" + name + "' is unknown; known: skip fail");
 }
 
 }  // namespace dfengine

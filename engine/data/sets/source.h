@@ -12,14 +12,14 @@
 namespace dfengine {
 
 struct DataOptions {
-  // A folder of pictures or a table (.csv); with tables below, where their paths begin.
+  // A folder of pictures, or a table (.csv). With the tables below it is where their paths begin.
   std::filesystem::path data;
   std::filesystem::path csv, valid_csv, test_csv;
-  std::string classes;            // REAL,FAKE: names of the two classes; "": the usual ones
-  std::string label_positive;     // real or fake: what a table's label 1 means; "": found out
-  std::vector<double> fractions;  // of train, valid and test (2 or 3), of a set without splits
-  std::string group_column;       // rows of one value share a split
-  std::uint64_t seed = 0;         // of the split
+  std::string classes;            // names of the two classes, REAL,FAKE; "" for the usual ones
+  std::string label_positive;     // what a table's label 1 means: real, fake, or "" to find out
+  std::vector<double> fractions;  // 2 or 3, of train, valid and test, for a set without splits
+  std::string group_column;       // rows with the same value there share a split
+  std::uint64_t seed = 0;         // of the division by fractions
   OnBad on_bad = OnBad::Skip;
 
   bool has_source() const { return !data.empty() || !csv.empty() || !test_csv.empty(); }
@@ -28,25 +28,25 @@ struct DataOptions {
 };
 
 struct DataSource {
-  std::string layout;           // what was recognised, for people
+  std::string layout;           // text for people: what was recognised
   std::vector<Dataset> splits;  // in the order asked for
 
-  // The layout, then a line per split with its counts.
+  // Text for people: the layout, then a line for each split with its counts.
   std::string describe() const;
 };
 
-// Layouts: DIR/SPLIT/CLASS; DIR/CLASS; tables, one per split, or one with a column "split";
-// a packed file (pack.h); DIR with train.csv, valid.csv (val.csv), test.csv. Folders may lie up to
-// two levels down (find_tree). A set without splits is divided by `fractions`, such that copies of
-// one file and rows of one group share a split; without fractions it is the split "all". `wanted`
-// names splits; empty: all there are. Throws DataError or UsageError that says what was found and
+// These layouts are recognised:
+//   DIR/SPLIT/CLASS, and DIR/CLASS, in DIR itself or up to two levels down (find_tree)
+//   DIR with train.csv, valid.csv (or val.csv) and test.csv
+//   tables, one for each split, or one with a column "split"
+//   a packed file (pack.h)
+// A set without splits is divided by `fractions`, such that copies of one file and rows of one
+// group share a split; without fractions it is the split "all". `wanted` names the splits to open;
+// where it is empty, all are opened. Throws DataError or UsageError that says what was found and
 // what to try.
 DataSource open_data(const DataOptions& options, const std::vector<std::string>& wanted);
 
-// Throws UsageError for another name.
-OnBad parse_on_bad(const std::string& name);
-
-// Round trip; the second throws nlohmann::json::exception or UsageError.
+// The second undoes the first. It throws nlohmann::json::exception or UsageError.
 nlohmann::json to_json(const DataOptions& options);
 DataOptions data_options_from_json(const nlohmann::json& json);
 

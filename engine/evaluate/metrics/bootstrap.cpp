@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/evaluate/metrics/score_set.h"
 #include "kernels/base/error.h"
 #include "kernels/base/random.h"
 

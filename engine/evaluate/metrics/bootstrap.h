@@ -15,11 +15,12 @@ struct Interval {
 
 inline constexpr Index kBootstrapSamples = 1000;
 
-// 95 % intervals of metric_fields(), in that order: the 2.5 and 97.5 percentiles (linear between
-// neighbours) over resamples of the pictures, drawn with replacement within each class so that the
-// share of fakes stays what it is (Efron & Tibshirani 1993). Resampling adds noise to the bins of
-// the calibration error, so that its interval lies high. NaN where the metric is. Same seed, same
-// bits. Throws as compute_metrics does, and UsageError for fewer than 1 resample.
+// Gives 95 % intervals of metric_fields(), in this order: the 2.5 and 97.5 percentiles (linear
+// between neighbours) over resamples of the pictures. They are drawn with replacement within each
+// class, so that the share of fakes stays what it is (Efron & Tibshirani 1993). Resampling adds
+// noise to the bins of the calibration error, so that its interval lies high. An interval is NaN
+// where its metric is. The same seed gives the same bits. Throws as compute_metrics does, and
+// UsageError for fewer than 1 resample.
 std::vector<Interval> bootstrap_intervals(std::span<const double> prob, std::span<const int> label,
                                           double threshold, std::uint64_t seed,
                                           Index resamples = kBootstrapSamples);

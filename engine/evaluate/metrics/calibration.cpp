@@ -6,7 +6,6 @@
 #include <cmath>
 
 #include "engine/evaluate/metrics/curves.h"
-#include "engine/evaluate/metrics/score_set.h"
 #include "kernels/base/error.h"
 #include "kernels/base/sigmoid.h"
 
@@ -38,10 +37,6 @@ std::size_t reliability_bin(double prob) {
          prob > static_cast<double>(bin + 1) / static_cast<double>(kReliabilityBins))
     ++bin;
   return bin;
-}
-
-Reliability reliability(std::span<const double> prob, std::span<const int> label) {
-  return ScoreSet(prob, label).reliability();
 }
 
 double expected_calibration_error(const Reliability& bins) {

@@ -1,4 +1,4 @@
-// Whether probabilities mean what they say: reliability, Brier score, temperature.
+// Whether probabilities mean what they say: reliability, calibration error and temperature.
 #pragma once
 
 #include <array>
@@ -8,9 +8,9 @@
 
 namespace dfengine {
 
-// Equal widths over the probability of fake; the edges are k / kReliabilityBins. A probability on
-// an inner edge belongs to the bin below it (scikit-learn's calibration_curve). As many as Guo et
-// al. 2017 used.
+// The bins have equal widths over the probability of fake, with edges at k / kReliabilityBins. A
+// probability on an inner edge belongs to the bin below it, as in scikit-learn's calibration_curve.
+// There are as many as Guo et al. 2017 used.
 inline constexpr std::size_t kReliabilityBins = 15;
 
 struct ReliabilityBin {
@@ -23,18 +23,15 @@ using Reliability = std::array<ReliabilityBin, kReliabilityBins>;
 // The bin of a probability in [0, 1].
 std::size_t reliability_bin(double prob);
 
-// prob [n] in [0, 1], label [n] 0 or 1. Throws as rank_scores does, and DataError for a probability
-// outside [0, 1].
-Reliability reliability(std::span<const double> prob, std::span<const int> label);
-
-// Expected calibration error: the mean of |share_fake - mean_prob| over the pictures, bin by bin.
+// The expected calibration error: the mean over the pictures of |share_fake - mean_prob| of their
+// bins.
 double expected_calibration_error(const Reliability& bins);
 
-// The temperature T > 0 that makes sigmoid(logit / T) most likely (Guo et al. 2017): the least mean
-// negative log-likelihood, which is convex in 1 / T, by Newton's method kept inside a bracket.
-// 1 where that T is outside [1/100, 100] (logit 0 parts the classes, or the logits tell nothing) or
-// a class is missing: there is nothing to fit. logits, label [n]; throws as rank_scores does, and
-// DataError for an infinite logit.
+// Gives the temperature T > 0 that makes sigmoid(logit / T) most likely (Guo et al. 2017). It has
+// the least mean negative log-likelihood, which is convex in 1 / T, and is found by Newton's method
+// kept inside a bracket. It is 1 where there is nothing to fit: where a class is missing, or T
+// would be outside [1/100, 100] because logit 0 parts the classes or the logits tell nothing.
+// logits [n], label [n]. Throws as rank_scores does, and DataError for an infinite logit.
 double fit_temperature(std::span<const double> logits, std::span<const int> label);
 
 }  // namespace dfengine

@@ -2,13 +2,16 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <span>
+#include <vector>
 
+#include "engine/evaluate/metrics/calibration.h"
 #include "engine/evaluate/metrics/curves.h"
 
 namespace dfengine {
 
-// Positive = 1 = fake.
+// Counts of pictures; positive means fake, label 1.
 struct Confusion {
   Index tn = 0;
   Index fp = 0;
@@ -20,29 +23,59 @@ struct Metrics {
   Index n = 0;
   double threshold = 0;
   Confusion confusion;
-  // At the threshold. A ratio with a zero denominator is 0.
+  // These depend on the threshold. A ratio with a zero denominator is 0.
   double accuracy = 0;
-  double balanced_accuracy = 0;  // mean recall of the classes that are there
+  double balanced_accuracy = 0;  // the mean recall of the classes that are there
   double precision = 0;
   double recall = 0;
   double specificity = 0;  // recall of the reals
   double f1 = 0;
   double mcc = 0;  // Matthews' correlation coefficient
-  // Over all thresholds (engine/evaluate/metrics/curves.h).
+  // These look at all thresholds (engine/evaluate/metrics/curves.h).
   double roc_auc = 0;
   double pr_auc = 0;  // average precision
   double eer = 0;
   double tpr_at_fpr_10 = 0;  // at 10 % of the reals called fake
   double tpr_at_fpr_1 = 0;   // at 1 %
-  // Of the probabilities (engine/evaluate/metrics/calibration.h).
-  double log_loss = 0;  // nats, probabilities kept 2^-52 away from 0 and 1
+  // These judge the probabilities (engine/evaluate/metrics/calibration.h).
+  double log_loss = 0;  // in nats, with probabilities kept 2^-52 away from 0 and 1
   double brier = 0;
   double ece = 0;
 };
 
-// prob [n] = probability of fake; prob >= threshold is called fake. Throws as rank_scores does, and
-// DataError for a probability outside [0, 1].
+// prob [n] is the probability of fake, and prob >= threshold is called fake. Throws as rank_scores
+// does, and DataError for a probability outside [0, 1].
 Metrics compute_metrics(std::span<const double> prob, std::span<const int> label, double threshold);
+// Throws the same.
+Reliability reliability(std::span<const double> prob, std::span<const int> label);
+
+// Labelled probabilities, sorted once so that every metric of a reweighted sample costs one pass.
+class ScoreSet {
+ public:
+  // prob [n] in [0, 1], label [n]. Throws as compute_metrics does.
+  ScoreSet(std::span<const double> prob, std::span<const int> label);
+
+  // The positions, in falling order of score, of the samples with this label.
+  std::vector<std::uint32_t> positions(int label) const;
+
+  // Every metric when the sample at position i counts counts[i] times; counts [n].
+  Metrics metrics(double threshold, std::span<const std::uint32_t> counts) const;
+  // Every metric when each sample counts once.
+  Metrics metrics(double threshold) const { return metrics(threshold, once_); }
+  Reliability reliability() const { return reliability(once_); }
+
+ private:
+  struct Scored {
+    double prob, log_loss, squared_error;
+    int label;
+    std::size_t bin;
+  };
+  Reliability reliability(std::span<const std::uint32_t> counts) const;
+  std::vector<RankStep> steps(std::span<const std::uint32_t> counts) const;
+
+  std::vector<Scored> scored_;  // from the greatest probability to the least
+  std::vector<std::uint32_t> once_;
+};
 
 // One of the figures of Metrics, for tables and files.
 struct MetricField {
@@ -51,10 +84,10 @@ struct MetricField {
   double Metrics::*value;
   bool at_threshold;
 };
-// All of them, in the order in which they are shown.
+// All figures, in the order in which they are shown.
 std::span<const MetricField> metric_fields();
 
-// scikit-learn's classification_report.
+// The figures of scikit-learn's classification_report.
 struct ClassReport {
   struct Row {
     double precision = 0, recall = 0, f1 = 0;

@@ -1,5 +1,5 @@
-// What an evaluation tells: every metric with its interval, per class, at a threshold; as numbers,
-// as JSON and as text for people.
+// What an evaluation reports: every metric with its interval, and the figures of each class, at a
+// threshold. It comes as numbers, as JSON and as text for people.
 #pragma once
 
 #include <array>
@@ -17,22 +17,28 @@ struct Summary {
   ClassReport report;
 };
 
-// prob, label [n]; throws as bootstrap_intervals does.
+// prob [n], label [n]. Throws as bootstrap_intervals does.
 Summary summarize(std::span<const double> prob, std::span<const int> label, double threshold,
                   std::uint64_t seed, Index resamples = kBootstrapSamples);
 
-// {"n", "threshold", "confusion": {"tn", "fp", "fn", "tp"}, "confusion_normalized": the same over
-// the pictures of the true class, one key per metric_fields(), "intervals": {key: [low, high]},
-// "per_class": {class, "macro", "weighted": {"precision", "recall", "f1", "support"}}}. What is not
-// a number is null. classes by label.
+// An object with these keys; what is not a number is null:
+//   n, threshold
+//   confusion              {"tn", "fp", "fn", "tp"}
+//   confusion_normalized   the same, divided by the pictures of the true class
+//   the key of each of metric_fields()
+//   intervals              {key: [low, high]}
+//   per_class              {"precision", "recall", "f1", "support"} of each class, of "macro" and
+//                          of "weighted"
+// `classes` are the names of labels 0 and 1.
 nlohmann::json to_json(const Summary& summary, const std::array<std::string, 2>& classes);
 
-// The figures as a table: `at` at its threshold, `half` (may be the same) at 0.5, then what needs
-// no threshold, the classes and the confusion matrix at `at`'s threshold. Ends with a line break.
+// The figures as a table: `at` at its threshold and `half`, which may be the same, at 0.5; then
+// what needs no threshold, the classes and the confusion matrix at the threshold of `at`. The text
+// ends with a line break.
 std::string to_text(const Summary& at, const Summary& half,
                     const std::array<std::string, 2>& classes);
 
-// "0.8875 [0.8417, 0.9292]"
+// Text such as "0.8875 [0.8417, 0.9292]".
 std::string with_interval(double value, const Interval& interval);
 
 }  // namespace dfengine

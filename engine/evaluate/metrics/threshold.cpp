@@ -14,11 +14,6 @@ namespace {
 
 constexpr const char* kFpr = "fpr@";
 
-constexpr std::pair<const char*, ThresholdRule::Goal> kGoals[] = {
-    {"balanced-accuracy", ThresholdRule::Goal::BalancedAccuracy},
-    {"f1", ThresholdRule::Goal::F1},
-    {"eer", ThresholdRule::Goal::Eer}};
-
 // Greater is better; the second decides where the first is equal.
 using Worth = std::tuple<double, double>;
 
@@ -50,8 +45,7 @@ double between(double low, double high) {
 }  // namespace
 
 ThresholdRule parse_threshold_rule(const std::string& text) {
-  for (const auto& [name, goal] : kGoals)
-    if (text == name) return {goal, 0};
+  if (const auto goal = enum_names<ThresholdRule::Goal>.find(text)) return {*goal, 0};
   if (text.starts_with(kFpr)) {
     const char *begin = text.data() + std::string(kFpr).size(), *end = text.data() + text.size();
     double max_fpr = 0;
@@ -64,8 +58,7 @@ ThresholdRule parse_threshold_rule(const std::string& text) {
 }
 
 std::string to_string(const ThresholdRule& rule) {
-  for (const auto& [name, goal] : kGoals)
-    if (rule.goal == goal) return name;
+  if (rule.goal != ThresholdRule::Goal::Fpr) return name_of(rule.goal);
   return fmt::format("{}{}", kFpr, rule.max_fpr);
 }
 

@@ -42,7 +42,7 @@ std::vector<Copies> find_copies(const Pictures& pictures, int threads) {
   std::map<std::uint32_t, std::vector<std::size_t>> groups;
   for (std::size_t i = 0; i < first.size(); ++i)
     if (first[i] != i) groups[first[i]].push_back(i);
-  std::vector<Copies> all;
+  std::vector<Copies> found;
   for (const auto& [original, others] : groups) {
     Copies c;
     c.files.push_back(pictures.name(original));
@@ -51,9 +51,9 @@ std::vector<Copies> find_copies(const Pictures& pictures, int threads) {
       c.across_splits |= pictures.dataset[i] != pictures.dataset[original];
       c.across_labels |= pictures.label[i] != pictures.label[original];
     }
-    all.push_back(std::move(c));
+    found.push_back(std::move(c));
   }
-  return all;
+  return found;
 }
 
 // The values that most files have, each with its counts.
@@ -65,12 +65,12 @@ void add_shares(const std::string& property, const std::vector<std::string>& val
     Share& s = by_value.try_emplace(values[i], Share{property, values[i], 0, 0}).first->second;
     ++(label[i] == 1 ? s.fake : s.real);
   }
-  std::vector<Share> all;
-  for (auto& [value, share] : by_value) all.push_back(std::move(share));
+  std::vector<Share> commonest;
+  for (auto& [value, share] : by_value) commonest.push_back(std::move(share));
   std::ranges::stable_sort(
-      all, [](const Share& a, const Share& b) { return a.real + a.fake > b.real + b.fake; });
-  if (all.size() > kMost) all.resize(kMost);
-  shares.insert(shares.end(), all.begin(), all.end());
+      commonest, [](const Share& a, const Share& b) { return a.real + a.fake > b.real + b.fake; });
+  if (commonest.size() > kMost) commonest.resize(kMost);
+  shares.insert(shares.end(), commonest.begin(), commonest.end());
 }
 
 // Properties of the files, each as one value per picture.

@@ -1,4 +1,4 @@
-// A look at a labelled set before anything is trained on it: counts, copies, and what gives the
+// Looks at a labelled set before anything is trained on it: counts, copies, and what gives the
 // label away without the picture.
 #pragma once
 
@@ -40,22 +40,22 @@ struct Share {
 struct Audit {
   std::string layout;
   std::vector<SplitCount> splits;
-  std::vector<Share> shares;  // formats, dimensions, tables ...: the commonest of each
+  std::vector<Share> shares;  // the commonest formats, dimensions, quantisation tables and so on
   std::vector<Copies> copies;
-  std::vector<Property> properties;  // the best separating first
-  std::vector<BadFile> bad_files;    // by their header or the listing; nothing was decoded
+  std::vector<Property> properties;  // the one that separates best comes first
+  std::vector<BadFile> bad_files;    // bad by header or listing, since nothing was decoded
 
   Index pictures() const;
   Index leaks() const;
 };
 
 // Reads listings, tables and the first bytes of each file; files that share their size are hashed.
-// Tables: those of `options`, else train.csv, valid.csv, val.csv and test.csv in options.data.
-// Throws as open_data does.
+// The tables are those of `options`, else train.csv, valid.csv, val.csv and test.csv in
+// options.data. Throws as open_data does.
 Audit audit(const DataOptions& options, int threads);
 
 nlohmann::json to_json(const Audit& audit);
-// For a terminal.
+// Text for a terminal.
 std::string to_text(const Audit& audit);
 // One HTML page.
 std::string to_html(const Audit& audit);

@@ -1,4 +1,4 @@
-// Metadata as a first filter: the rows it decides need no picture to be decoded.
+// Metadata as a first filter: the rows that it decides need no picture to be decoded.
 #pragma once
 
 #include <span>
@@ -8,26 +8,27 @@
 
 namespace dfengine {
 
-// The greatest error rate that `errors` wrong ones of n are compatible with: the rate at which so
-// few or fewer errors have probability `risk` (Clopper and Pearson 1934, one-sided). 1 for n = 0.
-// Throws UsageError unless 0 <= errors <= n and 0 < risk < 1.
+// The greatest error rate that is compatible with `errors` wrong ones of n: the rate at which so
+// few or fewer errors have probability `risk` (Clopper and Pearson 1934, one-sided). It is 1 for n
+// = 0. Throws UsageError unless 0 <= errors <= n and 0 < risk < 1.
 double error_upper_bound(Index errors, Index n, double risk);
 
 // The share of wrong answers on each side that holds with this confidence, both sides together.
 inline constexpr double kCascadeConfidence = 0.95;
 
-// The thresholds that decide most rows while, with kCascadeConfidence, at most `max_error` of the
-// rows called real are fake and at most `max_error` of those called fake are real, among rows drawn
-// as these were.
+// Gives the thresholds that decide the most rows while, with kCascadeConfidence, at most
+// `max_error` of the rows called real are fake and at most `max_error` of those called fake are
+// real, among rows drawn as these were.
 //
 // Rows below probability .5 may be called real, the others fake. On each side the surest 10 % of
-// its rows are tried, then 20 % ... 100 % (whole ties only), from the first that is large enough to
-// pass at all: a try passes if error_upper_bound of it is within the budget at half the risk, (1 -
-// confidence) / 2. The first that fails ends the side, and the last that passed is taken; tests in
-// an order fixed beforehand, up to the first failure, share one risk (Angelopoulos et al. 2021,
-// "Learn then Test", fixed-sequence testing). A side where none passes decides nothing.
+// its rows are tried, then 20 % and so on to 100 % (whole ties only), from the first try that is
+// large enough to pass at all. A try passes if its error_upper_bound at half the risk, (1 -
+// confidence) / 2, is within the budget. The first that fails ends the side, and the last that
+// passed is taken. Tests in an order fixed beforehand, up to the first failure, share one risk
+// (Angelopoulos et al. 2021, "Learn then Test", fixed-sequence testing). A side where none passes
+// decides nothing.
 //
-// prob [n] of fake, label [n]; rows that the metadata model was not fitted on. Throws UsageError
+// prob [n] of fake, label [n], of rows that the metadata model was not fitted on. Throws UsageError
 // for max_error outside (0, .5), ShapeError when the sizes differ.
 Cascade choose_cascade(std::span<const double> prob, std::span<const int> label, double max_error);
 
@@ -35,17 +36,18 @@ Cascade choose_cascade(std::span<const double> prob, std::span<const int> label,
 struct CascadeReport {
   Index rows = 0;
   Index called_real = 0, called_fake = 0;  // by metadata
-  Index errors = 0;                        // among those
-  // Seconds per picture: of metadata, of the image model, and of the cascade.
+  Index errors = 0;                        // among the rows so called
+  // In seconds for each picture.
   double metadata_seconds = 0, image_seconds = 0;
 
-  double decided() const;  // share of the rows
-  double seconds() const;
+  double decided() const;  // the share of the rows that metadata decides
+  double seconds() const;  // of the cascade, for each picture
 };
 CascadeReport evaluate_cascade(const Cascade& cascade, std::span<const double> prob,
                                std::span<const int> label);
 
-// Probability of fake by the cascade: metadata's where it decides, else image_prob. All [n].
+// The probability of fake by the cascade: metadata's where it decides, else image_prob. All are
+// [n].
 std::vector<double> cascade_probabilities(const Cascade& cascade, std::span<const double> prob,
                                           std::span<const double> image_prob);
 

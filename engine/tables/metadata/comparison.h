@@ -17,7 +17,7 @@ struct ComparisonRow {
 ComparisonRow compare(const std::string& name, const std::vector<double>& prob,
                       const std::vector<int>& label, double threshold);
 
-// accuracy, precision, recall, F1 and ROC-AUC of each, for people and for files.
+// The accuracy, precision, recall, F1 and ROC-AUC of each, as text for people and for a file.
 std::string comparison_text(const std::vector<ComparisonRow>& rows);
 std::string comparison_csv(const std::vector<ComparisonRow>& rows);
 

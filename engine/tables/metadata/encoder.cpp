@@ -15,7 +15,6 @@
 namespace dfengine {
 namespace {
 
-constexpr const char* kTypeNames[] = {"constant", "numeric", "timestamp", "categorical", "text"};
 constexpr std::array<const char*, 7> kTimeParts = {
     "year", "month sin", "month cos", "weekday sin", "weekday cos", "hour sin", "hour cos"};
 constexpr std::array<const char*, 2> kTextParts = {"length", "digits"};
@@ -115,12 +114,13 @@ void fit_parts(ColumnEncoding& c, const std::vector<std::string_view>& values) {
 // Those that enough rows have, most frequent first; ties by name, so that order never varies.
 std::vector<std::string> frequent(const std::map<std::string, Index>& counts, double least,
                                   bool& others) {
-  std::vector<std::pair<std::string, Index>> all(counts.begin(), counts.end());
-  std::ranges::stable_sort(all, [](const auto& a, const auto& b) { return a.second > b.second; });
+  std::vector<std::pair<std::string, Index>> levels(counts.begin(), counts.end());
+  std::ranges::stable_sort(levels,
+                           [](const auto& a, const auto& b) { return a.second > b.second; });
   std::vector<std::string> kept;
-  for (const auto& [text, count] : all)
+  for (const auto& [text, count] : levels)
     if (static_cast<double>(count) >= least && kept.size() < kMaxLevels) kept.push_back(text);
-  others = kept.size() < all.size();
+  others = kept.size() < levels.size();
   return kept;
 }
 
@@ -138,8 +138,9 @@ void fit_levels(ColumnEncoding& c, const std::vector<std::string_view>& values) 
     c.levels = frequent(counts, std::max(2.0, kRareShare * rows), c.rare);
   } else if (c.type == ColumnType::Text) {
     for (std::string_view raw : values) {
-      const auto all = words(raw);
-      for (const std::string& word : std::set<std::string>(all.begin(), all.end())) ++counts[word];
+      const auto found = words(raw);
+      for (const std::string& word : std::set<std::string>(found.begin(), found.end()))
+        ++counts[word];
     }
     std::erase_if(counts, [&](const auto& word) { return word.second == std::ssize(values); });
     c.levels = frequent(counts, std::max(2.0, kFrequentWord * rows), others);
@@ -159,9 +160,9 @@ void encode_value(const ColumnEncoding& c, std::string_view raw, std::vector<dou
       out.push_back(level == found ? 1.0 : 0.0);
     if (c.rare) out.push_back(found == c.levels.end() ? 1.0 : 0.0);
   } else if (c.type == ColumnType::Text) {
-    const auto all = words(value);
+    const auto found = words(value);
     for (const std::string& word : c.levels)
-      out.push_back(std::ranges::find(all, word) != all.end() ? 1.0 : 0.0);
+      out.push_back(std::ranges::find(found, word) != found.end() ? 1.0 : 0.0);
   }
   if (c.missing) out.push_back(parts.empty() ? 1.0 : 0.0);
 }
@@ -173,10 +174,6 @@ Index find_column(const CsvTable& table, const std::string& column, const std::s
 }
 
 }  // namespace
-
-const char* to_string(ColumnType type) {
-  return kTypeNames[static_cast<std::size_t>(type)];
-}
 
 Index ColumnEncoding::features() const {
   return std::ssize(mean) + std::ssize(levels) + (rare ? 1 : 0) + (missing ? 1 : 0);
@@ -193,7 +190,7 @@ ColumnEncoding fit_column(const std::string& name, const std::vector<std::string
 
 std::vector<std::string_view> column_values(const CsvTable& table, Index column) {
   std::vector<std::string_view> values;
-  for (const auto& row : table.rows) values.push_back(row[static_cast<std::size_t>(column)]);
+  for (const auto& row : table.rows) values.push_back(row[at(column)]);
   return values;
 }
 

@@ -1,19 +1,21 @@
-// Columns of a table as numbers: the type of each is found on the training table, and everything a
-// later table needs to be read the same way is kept.
+// Columns of a table as numbers. The type of each column is found on the training table, and all
+// that a later table needs to be read in the same way is kept.
 //
-// | type        | when (values of the training table)     | features |
-// |-------------|-----------------------------------------|-----------------------------------------|
-// | constant    | fewer than two different values         | none | | numeric     | all are numbers
-// | the value, standardised                 | | timestamp   | all are dates or times | year; month,
-// weekday and hour each as   | |             |                                         | sine and
-// cosine; all standardised       | | categorical | up to half of the rows differ, or 20 do | one
-// per level; rare levels share one    | | text        | more than that: ids, paths              |
-// length, share of digits, frequent words |
+// | type        | values of the training table      | features                                   |
+// |-------------|-----------------------------------|--------------------------------------------|
+// | constant    | fewer than two different ones     | none                                       |
+// | numeric     | all are numbers                   | the value, standardised                    |
+// | timestamp   | all are dates or times            | year; month, weekday and hour, each as     |
+// |             |                                   | sine and cosine; all standardised          |
+// | categorical | at most 20 different ones, or at  | one for each level; rare levels share one  |
+// |             | most half as many as rows         |                                            |
+// | text        | more different ones, such as ids  | length and share of digits, standardised;  |
+// |             | and paths                         | one for each frequent word                 |
 //
 // Numeric, timestamp and text columns with missing values get one more feature that says so; the
-// value itself is then the mean. A categorical column has "" as a level. A level that training
-// never saw counts as rare where there is a feature for rare levels, else as none. Values further
-// than ten standard deviations from the mean count as ten.
+// value itself is then the mean. A categorical column has "" as a level for them. A level that
+// training never saw counts as rare where there is a feature for rare levels, else as no level.
+// Values further than ten standard deviations from the mean count as ten.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -23,18 +25,25 @@
 
 #include "engine/data/sets/csv.h"
 #include "engine/tables/metadata/logistic.h"
+#include "kernels/base/enum_names.h"
 
 namespace dfengine {
 
 enum class ColumnType { Constant, Numeric, Timestamp, Categorical, Text };
-const char* to_string(ColumnType type);
+template <>
+inline constexpr auto enum_names<ColumnType> =
+    names_for<ColumnType>("column type", {{"constant", ColumnType::Constant},
+                                          {"numeric", ColumnType::Numeric},
+                                          {"timestamp", ColumnType::Timestamp},
+                                          {"categorical", ColumnType::Categorical},
+                                          {"text", ColumnType::Text}});
 
 struct ColumnEncoding {
   std::string name;
   ColumnType type = ColumnType::Constant;
   std::vector<double> mean, std_dev;  // of the standardised features, in order
-  std::vector<std::string> levels;    // categorical: with a feature of their own; text: words
-  bool rare = false;                  // categorical: has a feature for other levels
+  std::vector<std::string> levels;    // levels, or words of a text, with a feature of their own
+  bool rare = false;                  // categorical, with a feature for the other levels
   bool missing = false;               // has a feature for missing values
 
   Index features() const;
@@ -45,7 +54,7 @@ struct ColumnEncoding {
 inline constexpr double kRareShare = 0.01;
 inline constexpr std::size_t kMaxLevels = 50;
 
-// values: the column's field in each row of the training table.
+// `values` are the column's fields in the rows of the training table.
 ColumnEncoding fit_column(const std::string& name, const std::vector<std::string_view>& values);
 
 // The fields of a column in each row.
@@ -56,17 +65,17 @@ struct Encoder {
   std::vector<ColumnEncoding> columns;
 
   Index features() const;
-  // "size", "device=phone", "device=(rare)", "taken:hour sin", "taken:missing", ...
+  // Names such as "size", "device=phone", "device=(rare)", "taken:hour sin" and "taken:missing".
   std::vector<std::string> feature_names() const;
-  // -> [table's rows, features()]. Throws DataError naming `name` and the column that is absent.
+  // Gives [table's rows, features()]. Throws DataError naming `name` and the column that is absent.
   Matrix encode(const CsvTable& table, const std::string& name) const;
 };
 
-// Columns of the training table by name. Throws DataError naming `name` for an absent column.
+// Encodes these columns of the training table. Throws DataError naming `name` for an absent column.
 Encoder fit_encoder(const CsvTable& table, const std::vector<std::string>& columns,
                     const std::string& name);
 
-// Round trip. from_json throws ModelFileError for anything that to_json does not write.
+// The second undoes the first. It throws ModelFileError for anything that to_json does not write.
 nlohmann::json to_json(const Encoder& encoder);
 Encoder encoder_from_json(const nlohmann::json& json);
 

@@ -11,13 +11,6 @@
 namespace dfengine {
 namespace {
 
-ColumnType type_from(const std::string& name) {
-  for (ColumnType t : {ColumnType::Constant, ColumnType::Numeric, ColumnType::Timestamp,
-                       ColumnType::Categorical, ColumnType::Text})
-    if (name == to_string(t)) return t;
-  throw ModelFileError("metadata: column type '" + name + "' is unknown");
-}
-
 // How many standardised features a type has.
 std::size_t parts(ColumnType type) {
   switch (type) {
@@ -42,22 +35,22 @@ void check(const ColumnEncoding& c) {
                       (!c.rare || c.type == ColumnType::Categorical);
   if (!sizes || !values || !levels)
     throw ModelFileError(fmt::format("metadata: column '{}' is no {} column as dfengine writes it",
-                                     c.name, to_string(c.type)));
+                                     c.name, name_of(c.type)));
 }
 
 }  // namespace
 
 nlohmann::json to_json(const Encoder& encoder) {
-  nlohmann::json all = nlohmann::json::array();
+  nlohmann::json columns = nlohmann::json::array();
   for (const ColumnEncoding& c : encoder.columns)
-    all.push_back({{"name", c.name},
-                   {"type", to_string(c.type)},
-                   {"mean", c.mean},
-                   {"std", c.std_dev},
-                   {"levels", c.levels},
-                   {"rare", c.rare},
-                   {"missing", c.missing}});
-  return all;
+    columns.push_back({{"name", c.name},
+                       {"type", name_of(c.type)},
+                       {"mean", c.mean},
+                       {"std", c.std_dev},
+                       {"levels", c.levels},
+                       {"rare", c.rare},
+                       {"missing", c.missing}});
+  return columns;
 }
 
 Encoder encoder_from_json(const nlohmann::json& json) {
@@ -67,7 +60,7 @@ Encoder encoder_from_json(const nlohmann::json& json) {
     for (const nlohmann::json& j : json) {
       ColumnEncoding c;
       j.at("name").get_to(c.name);
-      c.type = type_from(j.at("type").get<std::string>());
+      c.type = parse_name<ColumnType, ModelFileError>(j.at("type").get<std::string>());
       j.at("mean").get_to(c.mean);
       j.at("std").get_to(c.std_dev);
       j.at("levels").get_to(c.levels);

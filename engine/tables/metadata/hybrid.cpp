@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 
+#include "engine/data/digest.h"
 #include "kernels/base/error.h"
 
 namespace dfengine {
@@ -28,7 +29,7 @@ double deviation(const std::vector<double>& values) {
 Matrix beside(const std::vector<double>& image, double scale, const Matrix& x) {
   Matrix out{std::ssize(image), x.cols + 1, {}};
   for (Index i = 0; i < out.rows; ++i) {
-    out.values.push_back(image[static_cast<std::size_t>(i)] / scale);
+    out.values.push_back(image[at(i)] / scale);
     const auto row = x.row(i);
     out.values.insert(out.values.end(), row.begin(), row.end());
   }
@@ -36,9 +37,9 @@ Matrix beside(const std::vector<double>& image, double scale, const Matrix& x) {
 }
 
 std::vector<double> penalties(Index metadata_features, double penalty) {
-  std::vector<double> all(static_cast<std::size_t>(metadata_features + 1), penalty);
-  all[0] = kDefaultPenalty;
-  return all;
+  std::vector<double> each(static_cast<std::size_t>(metadata_features + 1), penalty);
+  each[0] = kDefaultPenalty;
+  return each;
 }
 
 std::vector<double> row_losses(const std::vector<double>& logits, const std::vector<int>& label) {

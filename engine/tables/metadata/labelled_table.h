@@ -14,21 +14,21 @@ namespace dfengine {
 struct LabelledTable {
   std::string name;  // for errors
   CsvTable table;
-  std::vector<int> label;  // [rows] 1 = fake
+  std::vector<int> label;  // [rows] 1 for fake
 };
 
-// Reads the labels of a table as table_labels does (engine/data/sets/csv_source.h), and throws what it
-// throws; DataError also for a table without rows.
+// Reads the labels of a table as table_labels does (engine/data/sets/csv_source.h), and throws what
+// it throws. Throws DataError also for a table without rows.
 LabelledTable read_labelled_csv(const std::filesystem::path& file,
                                 const std::string& label_positive);
 LabelledTable label_table(CsvTable table, const std::string& label_positive,
                           const std::string& name);
 
-// A lone column that ranks the classes this well tells how the set was put together rather than how
-// a picture was made.
+// A column that alone ranks the classes this well tells how the set was put together rather than
+// how a picture was made.
 inline constexpr double kLeakAuc = 0.95;
 
-// The column that holds the answer: never a feature.
+// The column that holds the answer, which is never a feature.
 inline constexpr const char* kLabelColumn = "label";
 
 struct ColumnVerdict {
@@ -36,22 +36,23 @@ struct ColumnVerdict {
 
   std::string name;
   ColumnType type = ColumnType::Constant;
-  // ROC-AUC of a logistic regression on this column alone, each row scored by a fit on the other
-  // four fifths. NaN for a column of one value.
+  // The ROC-AUC of a logistic regression on this column alone, where each row is scored by a fit on
+  // the other four fifths. It is NaN for a column of one value.
   double auc = 0;
   Kind kind = Kind::Used;
-  std::string reason;  // for people, unless used
+  std::string reason;  // text for people: why it is not used
 };
 
 // Judges every column but "label". A leak is a column named like a label, one that counts the rows,
-// one that reaches kLeakAuc, or a text that differs in nearly every row (an id, a path). Numbers
-// are judged with their tenths as well, so that a class in the middle shows. Of more than 20,000
-// rows every k-th is looked at. Repeatable. Throws as fit_logistic.
+// one that reaches kLeakAuc, or a text that differs in nearly every row, such as an id or a path.
+// Numbers are judged with their tenths as well, so that a class in the middle shows. Of more than
+// 20,000 rows only every k-th is looked at. The same table gives the same verdicts. Throws as
+// fit_logistic.
 std::vector<ColumnVerdict> judge_columns(const LabelledTable& data);
 
-// The names of the columns to use: all that `verdicts` call used, with leaks too where
-// `keep_leaks`; never those in `exclude`, whose verdicts become Excluded. Throws UsageError for a
-// name in `exclude` that is no column.
+// The names of the columns to use: those that `verdicts` call used, and with `keep_leaks` the leaks
+// too. The columns in `exclude` are never used, and their verdicts become Excluded. Throws
+// UsageError for a name in `exclude` that is no column.
 std::vector<std::string> choose_columns(std::vector<ColumnVerdict>& verdicts,
                                         const std::vector<std::string>& exclude, bool keep_leaks);
 

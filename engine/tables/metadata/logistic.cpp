@@ -40,7 +40,7 @@ class Objective {
  public:
   Objective(const Matrix& x, std::span<const int> label, std::span<const double> penalty)
       : x_(x.values.data(), x.rows, x.cols), label_(label), penalty_(x.cols + 1) {
-    for (Index j = 0; j < x.cols; ++j) penalty_[j] = penalty[static_cast<std::size_t>(j)];
+    for (Index j = 0; j < x.cols; ++j) penalty_[j] = penalty[at(j)];
     penalty_[x.cols] = 0;  // the intercept, last
   }
 
@@ -50,8 +50,7 @@ class Objective {
     z_ = x_ * w.head(x_.cols());
     z_.array() += w[x_.cols()];
     double sum = 0;
-    for (Index i = 0; i < z_.size(); ++i)
-      sum += log_loss(z_[i], label_[static_cast<std::size_t>(i)]);
+    for (Index i = 0; i < z_.size(); ++i) sum += log_loss(z_[i], label_[at(i)]);
     return sum + 0.5 * (penalty_.array() * w.array().square()).sum();
   }
 
@@ -60,7 +59,7 @@ class Objective {
     Eigen::VectorXd residual(z_.size()), root(z_.size());
     for (Index i = 0; i < z_.size(); ++i) {
       const double p = sigmoid(z_[i]);
-      residual[i] = p - label_[static_cast<std::size_t>(i)];
+      residual[i] = p - label_[at(i)];
       root[i] = std::sqrt(p * (1 - p));
     }
     const Index n = x_.cols();
@@ -194,7 +193,7 @@ std::vector<double> out_of_fold_logits(const Matrix& x, std::span<const int> lab
     const auto fakes = std::ranges::count(outside_label, 1);
     if (fakes == 0 || fakes == std::ssize(outside_label)) continue;
     const LogisticRegression fit = fit_logistic(take_rows(x, outside), outside_label, penalty);
-    for (Index i : inside) out[static_cast<std::size_t>(i)] = fit.logit(x.row(i));
+    for (Index i : inside) out[at(i)] = fit.logit(x.row(i));
   }
   return out;
 }

@@ -6,9 +6,9 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "engine/data/digest.h"
 #include "kernels/base/atomic_file.h"
 #include "kernels/base/error.h"
-#include "kernels/base/sha256.h"
 #include "weights/read_file.h"
 
 namespace dfengine {
@@ -87,18 +87,6 @@ MetadataModel fit_metadata(const CsvTable& table, const std::vector<int>& label,
   m.regression = fit_logistic(m.encoder.encode(table, name), label);
   m.trained_on = digest(table);
   return m;
-}
-
-std::string digest(const CsvTable& table) {
-  std::string text;
-  // Lengths part the fields, so that no two tables give the same text.
-  const auto add = [&text](const std::vector<std::string>& row) {
-    for (const std::string& field : row) text += fmt::format("{}:{}", field.size(), field);
-    text += '\n';
-  };
-  add(table.columns);
-  for (const auto& row : table.rows) add(row);
-  return sha256_hex(std::as_bytes(std::span(text)));
 }
 
 std::vector<double> HybridModel::logits(const std::vector<double>& image_logit,

@@ -1,4 +1,4 @@
-// Detectors that read a table: from its columns alone, together with the image model's score, or in
+// Detectors that read a table: its columns alone, or together with the image model's score, or in
 // front of the image model.
 #pragma once
 
@@ -12,48 +12,46 @@
 
 namespace dfengine {
 
-// Logistic regression on the columns of a table.
+// A logistic regression on the columns of a table.
 struct MetadataModel {
   Encoder encoder;
   LogisticRegression regression;
-  bool file_properties = false;  // the table needs append_file_properties
-  std::string trained_on;        // digest() of the table it was fitted on
+  bool file_properties = false;  // whether the table needs append_file_properties
+  std::string trained_on;        // digest() of the table that it was fitted on
 
-  // Logit of fake for each row. Throws DataError for a table without a column it needs.
+  // The logit of fake for each row. Throws DataError for a table without a column that it needs.
   std::vector<double> logits(const CsvTable& table, const std::string& name) const;
 };
 
 MetadataModel fit_metadata(const CsvTable& table, const std::vector<int>& label,
                            const std::vector<std::string>& columns, const std::string& name);
 
-// SHA-256 over a table's fields: tells whether two commands saw the same rows.
-std::string digest(const CsvTable& table);
-
 // The image model's calibrated logit and the columns, added: image_weight * image + metadata.
 struct HybridModel {
   double image_weight = 1;
   MetadataModel metadata;
 
-  // Without: the image's score, unchanged.
+  // Where it does not, the result is the image's score, unchanged.
   bool uses_metadata() const { return !metadata.encoder.columns.empty(); }
   // image_logit [rows]. Throws ShapeError when the sizes differ, else as MetadataModel::logits.
   std::vector<double> logits(const std::vector<double>& image_logit, const CsvTable& table,
                              const std::string& name) const;
 };
 
-// What metadata decides before the image model is asked: at or below `real_below` (probability of
-// fake) a row is called real, at or above `fake_above` fake. Absent: that side decides nothing.
+// What metadata decides before the image model is asked. A row whose probability of fake is at or
+// below `real_below` is called real, and one at or above `fake_above` is called fake. A side
+// without a threshold decides nothing.
 struct Cascade {
   MetadataModel metadata;
   std::optional<double> real_below, fake_above;
   double max_error = 0;   // the budget the thresholds were chosen for
-  double confidence = 0;  // with which it holds
+  double confidence = 0;  // with which the budget holds
 
-  // 0 real, 1 fake, -1 undecided.
+  // 0 for real, 1 for fake, -1 for undecided.
   int decide(double prob) const;
 };
 
-// The two as they travel among a model file's entries, "metadata.hybrid" and "metadata.cascade".
+// The two as they stand among a model file's notes, as "metadata.hybrid" and "metadata.cascade".
 struct TableModels {
   std::optional<HybridModel> hybrid;
   std::optional<Cascade> cascade;
@@ -66,13 +64,14 @@ struct TableModels {
 };
 inline constexpr const char* kHybridEntry = "metadata.hybrid";
 inline constexpr const char* kCascadeEntry = "metadata.cascade";
-// Throws ModelFileError naming file and entry for one that dfengine did not write.
+// Throws ModelFileError naming file and entry for an entry that dfengine did not write.
 TableModels read_table_models(const std::map<std::string, std::string>& notes,
                               const std::string& name_for_errors);
 std::string to_note(const HybridModel& hybrid);
 std::string to_note(const Cascade& cascade);
 
-// A file of a metadata model alone (JSON). Atomic; the reader throws ModelFileError.
+// A JSON file that holds a metadata model alone. It is written atomically; reading throws
+// ModelFileError.
 void save_metadata_model(const std::filesystem::path& file, const MetadataModel& model);
 MetadataModel load_metadata_model(const std::filesystem::path& file);
 

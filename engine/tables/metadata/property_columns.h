@@ -1,4 +1,4 @@
-// What a picture's file tells before a pixel is decoded, as columns of a table.
+// What a picture's file shows before a pixel is decoded, as columns of a table.
 #pragma once
 
 #include <filesystem>
@@ -10,13 +10,13 @@ namespace dfengine {
 
 // Appends columns, read from the first bytes of the file that column "path" names under root:
 //   file:bytes                size of the file
-//   file:width, file:height   pixels
+//   file:width, file:height   in pixels
 //   file:quantisation         sum of the luma quantisation table: the coarser, the greater
 //   file:subsampling          of chroma, across and down, such as 2x2
 //   file:exif                 1 where there is an EXIF block, else 0
 // Width and height are empty where the file is no JPEG, PNG or BMP, the last three where it is no
-// JPEG. Throws DataError naming the file for one that cannot be read or holds nothing, and `name`
-// where column "path" is absent or one of these is there already.
+// JPEG. Throws DataError naming a file that cannot be read or holds nothing, and DataError naming
+// `name` where column "path" is absent or one of these is there already.
 void append_file_properties(CsvTable& table, const std::filesystem::path& root,
                             const std::string& name);
 

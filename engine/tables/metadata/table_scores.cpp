@@ -27,12 +27,7 @@ Predictions run_image_model(Model& model, ThreadPool& pool, const Dataset& pictu
                             const std::function<void(Index)>& done) {
   if (pictures.samples.empty()) return {};
   Predictor predictor(model, pool, Predictor::Output::Logits);
-  LoaderOptions options;
-  static_cast<Preparation&>(options) = model.preparation();
-  options.threads = pool.size();
-  options.cache_bytes = 0;
-  options.on_bad = on_bad;
-  Loader loader(pictures, options);
+  Loader loader(pictures, one_pass(model.preparation(), pool.size(), on_bad));
   Predictions p = predict_split(predictor, pictures, loader, [&](Index seen) {
     if (done) done(seen);
     return true;
@@ -96,11 +91,6 @@ std::vector<double> around_half(const std::vector<double>& prob, double threshol
   std::vector<double> moved;
   for (double p : prob) moved.push_back(sigmoid(logit(p) - logit(threshold)));
   return moved;
-}
-
-const char* to_string(TableScore::Source source) {
-  constexpr const char* kNames[] = {"metadata", "image", "hybrid"};
-  return kNames[static_cast<std::size_t>(source)];
 }
 
 std::vector<TableScore> score_table(Model& model, const TableModels& detectors, ThreadPool& pool,

@@ -9,62 +9,67 @@
 #include "engine/data/sets/dataset.h"
 #include "engine/model/model.h"
 #include "engine/tables/metadata/metadata_model.h"
+#include "kernels/base/enum_names.h"
 #include "kernels/base/thread_pool.h"
 
 namespace dfengine {
 
-// Column "path" as samples under root, in the table's order; their labels are 0. Throws DataError
+// The column "path" as samples under root, in the table's order, with label 0. Throws DataError
 // naming `name` where the column is absent.
 Dataset table_pictures(const CsvTable& table, const std::filesystem::path& root,
                        const std::string& name);
 
 // The image model's logits [samples], divided by its temperature, in the data set's order.
-// done(pictures so far) is called after each batch; may be empty. Throws DataError naming a picture
-// that cannot be read, ModelFileError for an output that is not a number.
+// done(pictures so far) is called after each batch; it may be empty. Throws DataError naming a
+// picture that cannot be read, ModelFileError for an output that is not a number.
 std::vector<double> image_logits(Model& model, ThreadPool& pool, const Dataset& pictures,
                                  const std::function<void(Index)>& done = {});
 
-// sigmoid of each.
+// The sigmoid of each.
 std::vector<double> to_probabilities(const std::vector<double>& logits);
 
-// What is asked where metadata does not decide: the hybrid where there is one that uses metadata,
-// else the image model.
+// Answers where metadata does not decide: the hybrid where there is one that uses metadata, else
+// the image model.
 struct PictureDetector {
   Model& model;
-  const HybridModel* hybrid = nullptr;  // null: the image model
+  const HybridModel* hybrid = nullptr;  // null for the image model
 
   PictureDetector(Model& model, const std::optional<HybridModel>& hybrid);
-  // Probabilities of fake for a table's rows with these image logits. Throws as
+  // The probabilities of fake of a table's rows that have these image logits. Throws as
   // HybridModel::logits.
   std::vector<double> probabilities(std::vector<double> image_logits, const CsvTable& table,
                                     const std::string& name) const;
-  // The same of rows whose pictures lie under root. Throws as image_logits, too.
+  // The same for rows whose pictures lie under root. Throws as image_logits, too.
   std::vector<double> probabilities(ThreadPool& pool, const CsvTable& table,
                                     const std::filesystem::path& root, const std::string& name,
                                     const std::function<void(Index)>& done = {}) const;
-  // From which a row is called fake: .5 for the hybrid, else the model's own.
+  // The probability from which a row is called fake: .5 for the hybrid, else the model's own.
   double threshold() const { return hybrid != nullptr ? 0.5 : model.threshold; }
 };
 
-// Probabilities moved so that .5 means what `threshold` meant: sigmoid(logit(p) -
+// Moves probabilities so that .5 means what `threshold` meant: sigmoid(logit(p) -
 // logit(threshold)).
 std::vector<double> around_half(const std::vector<double>& prob, double threshold);
 
-// One row's answer: probability of fake, 0 or 1, and what gave it; or why there is none, where the
-// row's picture was asked for and cannot be read.
+// The answer for one row: the probability of fake, the class as 0 or 1, and what gave it. Where the
+// row's picture was needed and cannot be read, it is the reason instead.
 struct TableScore {
   enum class Source { Metadata, Image, Hybrid };
 
   double prob = 0;
   int verdict = 0;
   Source source = Source::Image;
-  std::string error = {};  // "": answered
+  std::string error = {};  // "" where there is an answer
 };
-const char* to_string(TableScore::Source source);
+template <>
+inline constexpr auto enum_names<TableScore::Source> =
+    names_for<TableScore::Source>("source", {{"metadata", TableScore::Source::Metadata},
+                                             {"image", TableScore::Source::Image},
+                                             {"hybrid", TableScore::Source::Hybrid}});
 
-// Each row of a table by a model file's detectors: the cascade's metadata where it decides, else,
-// for those rows' pictures alone, the PictureDetector. Throws what these throw, but for pictures
-// that cannot be read.
+// Scores each row of a table by the detectors of a model file: by the cascade's metadata where it
+// decides, else by the PictureDetector, which looks at these rows' pictures alone. Throws what
+// these throw, but not for pictures that cannot be read.
 std::vector<TableScore> score_table(Model& model, const TableModels& detectors, ThreadPool& pool,
                                     const CsvTable& table, const std::filesystem::path& root,
                                     const std::string& name,

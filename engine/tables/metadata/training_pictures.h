@@ -1,4 +1,4 @@
-// Whether an image model has seen pictures before: its scores there are no measure of anything.
+// Finds whether an image model was trained on pictures, because its scores there measure nothing.
 #pragma once
 
 #include <filesystem>
@@ -9,9 +9,9 @@
 
 namespace dfengine {
 
-// Throws UsageError if pictures (full paths) are among those that the model was trained on, as far
-// as its recorded arguments tell: in a folder "train" of its data, up to two levels down, or in its
-// training table where that still exists. `name` stands in the error.
+// Throws UsageError if some of the pictures (full paths) are among those that the model was trained
+// on, as far as its recorded arguments tell: they lie in a folder "train" of its data, up to two
+// levels down, or stand in its training table, where this still exists. `name` stands in the error.
 void refuse_training_pictures(const Model& model,
                               const std::vector<std::filesystem::path>& pictures,
                               const std::string& name);

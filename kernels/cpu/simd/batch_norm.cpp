@@ -1,5 +1,6 @@
-// Batch normalisation on floats (see kernels/batch_norm.h). Memory-bound: statistics cost one pass
-// over memory, the result another; what is per channel is computed in double between the passes.
+// Batch normalisation on floats (see kernels/batch_norm.h). It is bound by memory: statistics cost
+// one pass over it and the result another. What is per channel is computed in double between the
+// passes.
 #include "kernels/cpu/simd/batch_norm.h"
 
 #include <cstdint>
@@ -15,7 +16,7 @@ namespace {
 // Channels merged by one task, with local sums in double.
 constexpr Index kMergeChannels = 64;
 
-// The scratch of one call; the names of the vectors are theirs at the apply pass.
+// The scratch of one call. Its vectors have the names of what the last pass finds in them.
 struct Scratch {
   Scratch(const BatchNormProblem& p, float* scratch)
       : c(p.c),
@@ -40,8 +41,8 @@ struct Rows {
   Index begin, count;
 };
 
-// Calls body(chunk) for every chunk. Backwards, because the pass before ended with the last chunks
-// in the cache.
+// Calls body(chunk) for every chunk, the last one first, because the pass before ended with the
+// last chunks in the cache.
 template <class Body>
 DF_INLINE void for_chunks_backwards(const Context& ctx, const BatchNormProblem& p, Body&& body) {
   const Index chunks = batch_norm_chunks(p);
@@ -57,16 +58,17 @@ DF_INLINE void for_channel_blocks(const Context& ctx, Index c, Body&& body) {
   });
 }
 
-// act's input is x * scale + shift, in forward and when backward asks again which side of a bound
-// it was on.
+// The activation's input is x * scale + shift, both in forward and where backward asks again on
+// which side of a bound it was.
 DF_INLINE void scale_shift(double gamma, double beta, double mean, double rstd, float* scale,
                            float* shift) {
   *scale = static_cast<float>(gamma * rstd);
   *shift = static_cast<float>(beta - mean * *scale);
 }
 
-// Whether the result [M, C] is stored past the caches: when it is larger than they are, a plain
-// store fetches every line from memory just to overwrite it. 16 MB: bench_batch_norm.
+// Whether the result [M, C] is stored past the caches. When it is larger than they are, a plain
+// store fetches every line from memory only to overwrite it. bench_batch_norm found the limit of 16
+// MB.
 bool streams(const BatchNormProblem& p, const float* y) {
   constexpr Index kStreamElements = 4 * 1024 * 1024;
   return p.m * p.c >= kStreamElements && p.c % kLanes == 0 &&
@@ -85,7 +87,7 @@ DF_INLINE void store_result(float* p, Vec<N> v) {
   store<N>(p, v);
 }
 
-// Streamed stores become visible to other threads in order.
+// Makes streamed stores visible to other threads in order.
 template <bool Stream>
 DF_INLINE void finish_stores() {
 #if DF_X86_ISAS
@@ -192,8 +194,8 @@ void forward(const Context& ctx, const BatchNormProblem& p, const float* x, cons
   });
 }
 
-// sum_g += g and sum_gd += g * (x - mean) over a chunk, where g = dy through the activation. When
-// Store, also dx = g * scale: the whole gradient of the frozen form.
+// sum_g += g and sum_gd += g * (x - mean) over a chunk, where g = dy through the activation. With
+// Store also dx = g * scale, which is the whole gradient of the frozen form.
 template <Activation A, bool Store>
 void reduce_rows(const float* x, const float* dy, Index rows, const Scratch& s, const float* mean,
                  float* sum_g, float* sum_gd, float* dx) {
@@ -245,10 +247,6 @@ void merge_sums(const BatchNormProblem& p, const Scratch& s, Index begin, Index 
   }
 }
 
-DF_INLINE void write_gradient(Write write, double value, float* out) {
-  *out = static_cast<float>(write == Write::Accumulate ? *out + value : value);
-}
-
 // dx = scale * g + slope * (x - mean) + offset, with g = dy through the activation.
 template <Activation A, bool Stream>
 void backward_rows(const float* x, const float* dy, Index rows, const Scratch& s, const float* mean,
@@ -273,8 +271,7 @@ void backward_rows(const float* x, const float* dy, Index rows, const Scratch& s
 
 void backward(const Context& ctx, const BatchNormProblem& p, const float* x, const float* dy,
               const float* gamma, const float* beta, const float* saved_mean,
-              const float* saved_rstd, float* scratch, Write write_params, float* dgamma,
-              float* dbeta, float* dx) {
+              const float* saved_rstd, float* scratch, float* dgamma, float* dbeta, float* dx) {
   const Scratch s(p, scratch);
   for (Index c = 0; c < p.c; ++c)
     scale_shift(gamma[c], beta[c], saved_mean[c], saved_rstd[c], s.scale + c, s.shift + c);
@@ -285,8 +282,8 @@ void backward(const Context& ctx, const BatchNormProblem& p, const float* x, con
     for (Index i = 0; i < width; ++i) {
       const Index c = begin + i;
       const double rstd = saved_rstd[c], m = static_cast<double>(p.m);
-      write_gradient(write_params, sum_gd[i] * rstd, dgamma + c);
-      write_gradient(write_params, sum_g[i], dbeta + c);
+      dgamma[c] = static_cast<float>(sum_gd[i] * rstd);
+      dbeta[c] = static_cast<float>(sum_g[i]);
       s.slope[c] = static_cast<float>(-gamma[c] * rstd * rstd * rstd * sum_gd[i] / m);
       s.offset[c] = static_cast<float>(-gamma[c] * rstd * sum_g[i] / m);
     }
@@ -308,7 +305,7 @@ DF_INLINE double frozen_rstd(double var, double eps) {
   return 1.0 / __builtin_sqrt(var + eps);
 }
 
-// No scratch: every task works out the constants of some channels on its stack.
+// It needs no scratch: every task works out the constants of some channels on its stack.
 void frozen_forward(const Context& ctx, const BatchNormProblem& p, const float* x,
                     const float* gamma, const float* beta, const float* mean, const float* var,
                     float* y) {
@@ -336,7 +333,7 @@ void frozen_forward(const Context& ctx, const BatchNormProblem& p, const float* 
 
 void frozen_backward(const Context& ctx, const BatchNormProblem& p, const float* x, const float* dy,
                      const float* gamma, const float* beta, const float* mean, const float* var,
-                     float* scratch, Write write_params, float* dgamma, float* dbeta, float* dx) {
+                     float* scratch, float* dgamma, float* dbeta, float* dx) {
   const Scratch s(p, scratch);
   for (Index c = 0; c < p.c; ++c)
     scale_shift(gamma[c], beta[c], mean[c], frozen_rstd(var[c], p.eps), s.scale + c, s.shift + c);
@@ -349,8 +346,8 @@ void frozen_backward(const Context& ctx, const BatchNormProblem& p, const float*
     merge_sums(p, s, begin, width, sum_g, sum_gd);
     for (Index i = 0; i < width; ++i) {
       const Index c = begin + i;
-      write_gradient(write_params, sum_gd[i] * frozen_rstd(var[c], p.eps), dgamma + c);
-      write_gradient(write_params, sum_g[i], dbeta + c);
+      dgamma[c] = static_cast<float>(sum_gd[i] * frozen_rstd(var[c], p.eps));
+      dbeta[c] = static_cast<float>(sum_g[i]);
     }
   });
 }

@@ -20,8 +20,9 @@ DF_ISA_TABLE(BatchNormTable, batch_norm_table)
 inline constexpr Index kBatchNormVectors = 4;
 inline constexpr Index kBatchNormSums = 3;
 
-// Rows whose sums are taken together: 128 KB of floats stay in every L2 for a second pass. Depends
-// on the shape alone, so that results do not depend on the threads.
+// The rows whose sums are taken together: their 128 KB of floats stay in every second-level cache
+// for a second pass. They follow from the shape alone, so that results do not depend on the
+// threads.
 __attribute__((always_inline)) constexpr Index batch_norm_chunk_rows(const BatchNormProblem& p) {
   constexpr Index kChunkElements = 32 * 1024, kFewestRows = 32;
   const Index rows = kChunkElements / p.c / 4 * 4;

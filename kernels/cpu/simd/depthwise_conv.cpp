@@ -28,8 +28,8 @@ DF_INLINE bool inside(Index i, Index size) {
   return i >= 0 && i < size;
 }
 
-// Asks for floats [0, Count) to be brought into L2. They may lie past the end of a buffer: nothing
-// is read.
+// Asks for floats [0, Count) to be brought into the second-level cache. They may lie past the end
+// of a buffer, because nothing is read.
 template <int Count>
 DF_INLINE void prefetch(const float* p) {
   constexpr int kLine = 16;
@@ -39,14 +39,14 @@ DF_INLINE void prefetch(const float* p) {
 
 // A window sliding over one image.
 struct Slide {
-  const float* x;  // [H, W, C]
+  const float* x = nullptr;  // [H, W, C]
   Index h, w, c;
   Index q;  // output columns
   Index before_h, before_w;
-  const float* taps;          // tap (0, 0), [C]
-  Index tap_row, tap_column;  // from tap to tap; negative for the flipped window
-  const float* bias;          // [C] or null
-  Activation activation;
+  const float* taps;            // tap (0, 0), [C]
+  Index tap_row, tap_column;    // from tap to tap; negative for the flipped window
+  const float* bias = nullptr;  // [C] or null
+  Activation activation = Activation::None;
 };
 
 // Sums of a tile: kTile output pixels of each of Rows output rows.
@@ -54,7 +54,7 @@ template <int N, int Rows>
 using Sums = Vec<N>[Rows][kTile];
 
 // Adds image row I of the tile's patch, whose first column is `column`, to the sums of the one or
-// two output rows that see it. x (the image row), taps: at the channel.
+// two output rows that see it. x, which is the image row, and taps point at the channel.
 template <int N, int Stride, bool Edge, int Rows, int I>
 DF_INLINE void add_image_row(const Slide& slide, const float* x, Index column, const float* taps,
                              Sums<N, Rows>& sums) {
@@ -116,8 +116,8 @@ DF_INLINE void prefetch_next(const Slide& slide, Index row, Index place, const f
   prefetch<kShare>(y + Rows * (slide.q * slide.c + place));
 }
 
-// Output pixels [q, q + kTile) of output rows [p, p + Rows), of which only those inside the row are
-// stored. residual and y: output row p at the channel.
+// Makes output pixels [q, q + kTile) of output rows [p, p + Rows) and stores those inside the row.
+// residual and y point at output row p at the channel.
 template <int N, int Stride, bool Edge, int Rows>
 DF_INLINE void slide_tile(const Slide& slide, Index p, Index q, Index channel,
                           const float* residual, float* y) {
@@ -146,8 +146,8 @@ DF_INLINE void slide_tile(const Slide& slide, Index p, Index q, Index channel,
   }
 }
 
-// Output rows [p, p + Rows). residual (or null) and y: row p, [Q, C]. Channels innermost, so that
-// memory is read in its order.
+// Makes output rows [p, p + Rows). y and residual, which may be null, are row p, [Q, C]. Channels
+// are innermost, so that memory is read in its order.
 template <int Stride, int Rows>
 void slide_rows(const Slide& slide, Index p, const float* residual, float* y) {
   for (Index q = 0; q < slide.q; q += kTile) {
@@ -165,8 +165,8 @@ void slide_rows(const Slide& slide, Index p, const float* residual, float* y) {
   }
 }
 
-// Output rows [begin, end), counted over a batch of x [N, H, W, C] and y [N, P, Q, C].
-// residual: null or y's shape.
+// Makes output rows [begin, end), counted over a batch of x [N, H, W, C] and y [N, P, Q, C].
+// residual is null or has y's shape.
 template <int Stride>
 void slide_batch(Slide slide, const float* x, Index rows_per_image, Index begin, Index end,
                  const float* residual, float* y) {
@@ -186,32 +186,48 @@ void slide_batch(Slide slide, const float* x, Index rows_per_image, Index begin,
 
 void forward(const DepthwiseProblem& p, const float* x, const float* w,
              const Epilogue<float>& epilogue, Index begin, Index end, float* y) {
-  const Slide slide{nullptr,    p.h, p.w,     p.c, p.q,           p.before_h,
-                    p.before_w, w,   3 * p.c, p.c, epilogue.bias, epilogue.activation};
+  const Slide slide{.h = p.h,
+                    .w = p.w,
+                    .c = p.c,
+                    .q = p.q,
+                    .before_h = p.before_h,
+                    .before_w = p.before_w,
+                    .taps = w,
+                    .tap_row = 3 * p.c,
+                    .tap_column = p.c,
+                    .bias = epilogue.bias,
+                    .activation = epilogue.activation};
   const auto run = p.stride == 1 ? slide_batch<1> : slide_batch<2>;
   run(slide, x, p.p, begin, end, epilogue.residual, y);
 }
 
-// Stride 1: dx is the correlation of dy with the flipped window.
+// At stride 1 dx is the correlation of dy with the flipped window.
 void backward_data_stride1(const DepthwiseProblem& p, const float* dy, const float* w, Write write,
                            Index begin, Index end, float* dx) {
-  const Slide slide{nullptr,        p.p,         p.q,      p.c,  p.w,     2 - p.before_h,
-                    2 - p.before_w, w + 8 * p.c, -3 * p.c, -p.c, nullptr, Activation::None};
+  const Slide slide{.h = p.p,
+                    .w = p.q,
+                    .c = p.c,
+                    .q = p.w,
+                    .before_h = 2 - p.before_h,
+                    .before_w = 2 - p.before_w,
+                    .taps = w + 8 * p.c,
+                    .tap_row = -3 * p.c,
+                    .tap_column = -p.c};
   slide_batch<1>(slide, dy, p.h, begin, end, write == Write::Accumulate ? dx : nullptr, dx);
 }
 
-// Stride 2, one dx row: padded column u = j + before_w is even (2m: taps 0 of dy column m and 2 of
-// m - 1) or odd (2m + 1: tap 1 of m). Rows likewise.
+// One row of dx at stride 2. An even padded column j + before_w = 2m gets tap 0 of dy's column m
+// and tap 2 of column m - 1; an odd one, 2m + 1, gets tap 1 of column m. The same holds for rows.
 struct Gather {
-  const float* dy[2];    // the one or two dy rows that reach this dx row, [Q, C]
-  const float* taps[2];  // their window rows, [3, C]
-  int rows;
+  const float* dy[2] = {};    // the one or two dy rows that reach this dx row, [Q, C]
+  const float* taps[2] = {};  // their window rows, [3, C]
+  int rows = 0;
   const float* next;  // the dy row that the next dx rows add
   Index w, c, q, before_w;
   Write write;
 };
 
-// Column pairs [m, m + kPairs), of which only columns inside the row are stored. dx: the row at the
+// Makes column pairs [m, m + kPairs) and stores the columns inside the row. dx is the row at the
 // channel.
 template <int N, bool Edge>
 DF_INLINE void gather_tile(const Gather& gather, Index m, Index channel, float* dx) {
@@ -262,8 +278,12 @@ void backward_data_stride2(const DepthwiseProblem& p, const float* dy, const flo
   for (Index row = begin; row < end; ++row) {
     const float* image = dy + row / p.h * p.p * p.q * p.c;
     const Index padded = row % p.h + p.before_h;
-    Gather gather{{},  {},         0,    image + (padded + 1) / 2 * p.q * p.c, p.w, p.c,
-                  p.q, p.before_w, write};
+    Gather gather{.next = image + (padded + 1) / 2 * p.q * p.c,
+                  .w = p.w,
+                  .c = p.c,
+                  .q = p.q,
+                  .before_w = p.before_w,
+                  .write = write};
     for (Index r = padded % 2; r < 3; r += 2) {
       const Index source = (padded - r) / 2;
       if (padded < r || source >= p.p) continue;
@@ -281,8 +301,8 @@ void backward_data(const DepthwiseProblem& p, const float* dy, const float* w, W
   rows(p, dy, w, write, begin, end, dx);
 }
 
-// sums[r * 3 + s] += dy pixels [q, q + kWeightTile) times the x they saw. x (the image) and dy (the
-// row): at the channel.
+// sums[r * 3 + s] += dy pixels [q, q + kWeightTile) times the x that they saw. x, which is the
+// image, and dy, which is the row, point at the channel.
 template <int N, int Stride, bool Edge>
 DF_INLINE void weight_tile(const DepthwiseProblem& p, const float* x, const float* dy, Index top,
                            Index q, Vec<N>* sums) {
@@ -352,11 +372,11 @@ DF_INLINE void weight_channels(const DepthwiseProblem& p, const float* x, const 
 template <int Stride>
 void weight_rows(const DepthwiseProblem& p, const float* x, const float* dy, Index begin, Index end,
                  float* partial) {
-  // Two passes, the current and the one asked for, should stay in L2.
+  // Two passes, the current one and the one asked for, should stay in the second-level cache.
   constexpr Index kPassElements = 32 * 1024;
   const Index length = kPassElements / ((p.q + Stride * p.w) * p.c) + 1;
   for (Index first = begin; first < end; first += length) {
-    const Pass pass{first, least(end, first + length)};
+    const Pass pass{.begin = first, .end = least(end, first + length)};
     for_lanes(p.c, [&](auto lanes, Index channel) {
       weight_channels<decltype(lanes)::value, Stride>(p, x, dy, pass, channel, partial);
     });

@@ -7,7 +7,8 @@
 
 namespace dfengine::cpu::DF_ISA {
 
-// Elements per task: 64 KB, some microseconds of work. A multiple of every vector width and of 3.
+// The elements of a task: 64 KB, some microseconds of work. They are a multiple of every vector
+// width and of 3.
 inline constexpr Index kTaskElements = 3 * 16 * 340;
 
 // Calls body(begin, length) for consecutive pieces of [0, count), in parallel.
@@ -25,7 +26,7 @@ struct ActivationTag {
   static constexpr Activation value = A;
 };
 
-// body(ActivationTag<act>{}).
+// Calls body(ActivationTag<act>{}).
 template <class Body>
 DF_INLINE void with_activation(Activation act, Body&& body) {
   switch (act) {
@@ -38,7 +39,7 @@ DF_INLINE void with_activation(Activation act, Body&& body) {
   }
 }
 
-// dy where z lies strictly inside the activation's bounds (or is NaN), else 0. z may be the
+// dy where z lies strictly inside the activation's bounds or is NaN, and 0 elsewhere. z may be the
 // activation's input or its output.
 template <Activation A, int N>
 DF_INLINE Vec<N> activation_gradient(Vec<N> z, Vec<N> dy) {

@@ -1,14 +1,14 @@
-// Register tile of the matrix product: R rows by V vectors of L columns, held in registers over the
-// whole depth, then finished (bias, clamp, residual) and stored once.
+// The register tile of the matrix product: R rows by V vectors of L columns. It is held in
+// registers over the whole depth, then finished (bias, clamp, residual) and stored once.
 #pragma once
 
-#include "kernels/cpu/simd/pointwise_conv.h"
+#include "kernels/cpu/simd/matrix_block.h"
 #include "kernels/cpu/simd/vec.h"
 
 namespace dfengine::cpu::DF_ISA {
 
-// body(i) for i in [0, N), written out N times: the accumulators become registers only if no loop
-// over them is left.
+// Calls body(i) for i in [0, N), written out N times: the accumulators become registers only if no
+// loop over them is left.
 template <int N, class Body>
 DF_INLINE void unrolled(const Body& body) {
 #pragma GCC unroll 16
@@ -28,13 +28,13 @@ struct Tile {
   Index a_stride;
   const float* b;
   Index b_step;   // floats from one step of depth to the next: the width of the panel
-  Index columns;  // to store: fewer than the tile has at the right edge
+  Index columns;  // that are stored: fewer than the tile has at the right edge
   float* y;
   Index y_stride;
   const float* bias;
   const float* residual;
   float low, high;
-  const float* ahead;  // fetched into the cache meanwhile, ahead_step floats per step of depth
+  const float* ahead;  // is fetched into the cache meanwhile, ahead_step floats per step of depth
   Index ahead_step;
 };
 
@@ -62,7 +62,8 @@ DF_INLINE void store_whole(const Tile& t, Vec<L> (&acc)[R][V]) {
       [&](int r) { unrolled<V>([&](int v) { store<L>(y + r * stride + v * L, acc[r][v]); }); });
 }
 
-// The same from values [rows, width], one by one. Out of line: the right edge is rare.
+// Does the same one by one, from values [rows, width]. It is out of line because the right edge is
+// rare.
 __attribute__((noinline)) inline void store_edge(const Tile& t, const float* values, int rows,
                                                  int width) {
   for (int r = 0; r < rows; ++r) {

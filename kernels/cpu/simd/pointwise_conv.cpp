@@ -6,8 +6,8 @@
 namespace dfengine::cpu::DF_ISA {
 namespace {
 
-// Largest tile: accumulators, the vectors of B and one broadcast of A fill the register file
-// (32 registers for AVX-512, 16 below).
+// The largest tile: its accumulators, the vectors of B and one broadcast of A fill the register
+// file, which has 32 registers with AVX-512 and 16 without.
 #if DF_ISA_avx512
 constexpr int kFullTileRows = 12, kTileColumns = 32;
 #elif DF_ISA_avx2
@@ -23,11 +23,13 @@ constexpr int kTileRows = kFullTileRows;
 #endif
 constexpr Index kFloatsPerLine = 16;
 
-// Points tile.ahead at memory the product needs soon, so that it arrives during the arithmetic: the
-// layers of large images wait for memory otherwise. What that is depends on the strip:
-// - the first strip meets rows of A that no strip has read yet: the next ones;
-// - the others, where depth is small and much of the time goes to storing: the next tile's y;
-// - the others, where a further block of depth follows: its B, the columns one strip back.
+// Points tile.ahead at memory that the product needs soon, so that it arrives during the
+// arithmetic. Otherwise the layers of large images wait for memory. What it points at depends on
+// the strip:
+// - The first strip meets rows of A that no strip has read yet, and fetches the next rows.
+// - The others fetch the y of the next tile where depth is small, as much of the time goes to
+//   storing.
+// - Where a further block of depth follows, they fetch its B at the columns one strip back.
 template <Order O>
 void set_ahead(const MatrixBlock& block, Index column, Index i, Index rows, Tile& tile) {
   if (O == Order::RowMajor) {
@@ -52,7 +54,7 @@ template <Order O, int Columns>
 void multiply_strip(const MatrixBlock& block, Tile tile, Index column) {
   constexpr int kStripLanes = Columns < kLanes ? Columns : kLanes;
   constexpr int kVectors = Columns / kStripLanes;
-  // Equal shares: 49 rows are 10 10 10 10 9, not 12 12 12 12 1.
+  // Tiles have equal shares: 49 rows are 10 10 10 10 9, not 12 12 12 12 1.
   const Index tiles = (block.rows + kTileRows - 1) / kTileRows;
   const Index rows = block.rows / tiles, larger = block.rows % tiles;
   const TileFunction function = tile_function<O, kTileRows, kVectors, kStripLanes>(rows);

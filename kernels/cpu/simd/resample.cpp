@@ -13,13 +13,13 @@ namespace {
 
 constexpr std::int32_t kHalf = 1 << (kResampleFractionBits - 1);
 
-// Eight lanes at least: compilers make scalar code of shorter byte vectors.
+// At least eight lanes, because compilers make scalar code of shorter byte vectors.
 constexpr int kLevels = kLanes < 8 ? 8 : kLanes;
 typedef std::uint8_t Bytes __attribute__((vector_size(kLevels)));
 typedef std::uint16_t Words __attribute__((vector_size(2 * kLevels)));
 typedef std::int32_t Sums __attribute__((vector_size(4 * kLevels)));
 
-// By way of words: compilers know no shorter way.
+// The way leads over 16-bit words, because compilers know no shorter one.
 DF_INLINE Sums load_levels(const std::uint8_t* p) {
   Bytes bytes;
   __builtin_memcpy(&bytes, p, sizeof(bytes));
@@ -68,8 +68,9 @@ DF_INLINE void store_pixel(std::uint8_t* p, __m128i sum) {
   __builtin_memcpy(p, &four, sizeof(four));
 }
 
-// The first pixels of a row; returns how many. A vector touches the byte after its pixel, and the
-// last input and output pixels have none. Taps: their number where the compiler knows it, else 0.
+// Makes the first pixels of a row and returns how many. A vector touches the byte after its pixel,
+// and behind the last input and output pixels there is none. Taps is their number where the
+// compiler knows it, otherwise 0.
 template <int Taps>
 Index row_begin(const ResampleAxis& axis, const std::uint8_t* x, std::uint8_t* y) {
   const Index taps = Taps > 0 ? Taps : axis.taps;

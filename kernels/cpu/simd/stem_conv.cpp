@@ -38,8 +38,8 @@ struct Patch {
 template <int Pixels>
 inline constexpr int kPatchColumns = 2 * Pixels + 1;
 
-// The patch of output pixels [q, q + Pixels) of output row p, in the image where it lies inside,
-// else copied to buffer [3, kPatchColumns, 3] with zeros around.
+// The patch of output pixels [q, q + Pixels) of output row p. It is that of the image itself where
+// it lies inside, otherwise a copy in buffer [3, kPatchColumns, 3] with zeros around.
 template <int Pixels>
 DF_INLINE Patch patch_of(const StemProblem& p, const float* image, Index row, Index q,
                          float* buffer) {
@@ -64,8 +64,8 @@ DF_INLINE void activate_tile(Vec<N> (*sums)[V]) {
   }
 }
 
-// `count` output pixels of V * N channels. w, epilogue pointers and y: at the tile's first channel
-// (and pixel).
+// Makes `count` output pixels of V * N channels. w, the pointers of the epilogue and y point at the
+// first channel of the tile, y also at its first pixel.
 template <int N, int V>
 DF_INLINE void forward_tile(const Patch& x, const float* w, Index k, Index count,
                             const Epilogue<float>& epilogue, float* y) {
@@ -121,8 +121,8 @@ void forward(const StemProblem& p, const float* x, const float* w, const Epilogu
   }
 }
 
-// partial [9, K] += window row r over output row `row` of the image. partial and dy (the row): at
-// the channel.
+// partial [9, K] += window row r over output row `row` of the image. partial and dy, which is that
+// row, point at the channel.
 template <int N, int V>
 DF_INLINE void weight_row(const StemProblem& p, const float* image, const float* dy, Index row,
                           int r, float* partial) {

@@ -2,8 +2,9 @@
 //
 // Rules of this folder, checked by tests/kernels/isa_symbols_test.cpp: everything lives in
 // namespace dfengine::cpu::DF_ISA and no inline function of another namespace may be emitted here
-// (the linker would keep one copy for the whole program, possibly one an older machine cannot run).
-// So: raw pointers and loops, no standard containers, no std algorithms.
+// (the linker would keep one copy for the whole program, possibly one that an older machine cannot
+// run). That is why there are raw pointers and loops here, and no containers and algorithms of the
+// standard library.
 #pragma once
 
 #include "kernels/base/shape.h"
@@ -56,7 +57,7 @@ DF_INLINE void store(float* p, Vec<N> v) {
   __builtin_memcpy(p, &v, sizeof(v));
 }
 
-// All lanes x. (x - 0 is x for every x, so this folds to a broadcast.)
+// x in all lanes. As x - 0 is x for every x, this becomes one broadcast.
 template <int N>
 DF_INLINE Vec<N> broadcast(float x) {
   return x - Vec<N>{};

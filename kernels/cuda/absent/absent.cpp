@@ -28,10 +28,10 @@ std::string device_summary() {
 struct Libraries::Handles {};
 Libraries::Libraries() = default;
 Libraries::~Libraries() = default;
-std::vector<Candidate> Libraries::pointwise(Product, StorageType, const PointwiseProblem&) {
+std::vector<LibraryKernel> Libraries::pointwise(PointwisePass, StorageType, const PointwiseProblem&) {
   return {};
 }
-std::vector<Candidate> Libraries::stem(StorageType, const StemProblem&) {
+std::vector<LibraryKernel> Libraries::stem(StorageType, const StemProblem&) {
   return {};
 }
 

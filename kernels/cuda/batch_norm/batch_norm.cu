@@ -30,7 +30,8 @@ __global__ void __launch_bounds__(kBatchNormThreads)
   }
 }
 
-// partial [chunks, 2, C]: sums of g and of g * xhat, g the gradient behind the activation.
+// partial [chunks, 2, C] = the sums of g and of g * xhat, where g is the gradient behind the
+// activation.
 template <class T, Second second>
 __global__ void __launch_bounds__(kBatchNormThreads)
     gradient_sums_kernel(BatchNormTile tile, Index m, Index c, float eps, Activation act,
@@ -57,7 +58,8 @@ __global__ void __launch_bounds__(kBatchNormThreads)
   write_block_sums(tile, sums, c, partial + Index{blockIdx.x} * 2 * c);
 }
 
-// dbeta = sum of g, dgamma = sum of g * xhat: one warp per channel, lanes in a tree.
+// dbeta = the sum of g and dgamma = the sum of g * xhat. One warp per channel adds its lanes in a
+// tree.
 __global__ void __launch_bounds__(kBatchNormThreads)
     finish_gradients_kernel(Index chunks, Index c, const float* __restrict__ partial,
                             float* __restrict__ dgamma, float* __restrict__ dbeta) {
@@ -77,7 +79,8 @@ __global__ void __launch_bounds__(kBatchNormThreads)
   dbeta[channel] = g;
 }
 
-// Batch statistics: dx = scale * (g - dbeta / M - xhat * dgamma / M); frozen: dx = scale * g.
+// dx = scale * (g - dbeta / M - xhat * dgamma / M) with batch statistics, and dx = scale * g with
+// frozen ones.
 template <class T, Second second>
 __global__ void __launch_bounds__(kBatchNormThreads)
     gradient_apply_kernel(BatchNormTile tile, Index m, Index c, float eps, Activation act,

@@ -47,8 +47,8 @@ inline dim3 batch_norm_grid(const BatchNormTile& tile) {
   return {static_cast<unsigned>(tile.chunks), static_cast<unsigned>(tile.channel_blocks), 1};
 }
 
-// Adds up the lanes of each channel group in a fixed order: v holds `Sums` values per channel.
-// The block's sums go to out[value][channel of the tensor].
+// Adds up the lanes of each channel group in a fixed order. v holds `Sums` values per channel, and
+// the sums of the block go to out[value][channel of the tensor].
 template <int Sums>
 __device__ void write_block_sums(const BatchNormTile& tile, const float (&v)[Sums][kVector],
                                  Index c, float* out) {
@@ -87,10 +87,14 @@ __device__ __forceinline__ BatchNormPlace batch_norm_place(const BatchNormTile& 
   const Index end = first + tile.rows < m ? first + tile.rows : m;
   const Index channel =
       (Index{blockIdx.y} * tile.groups + static_cast<int>(threadIdx.x) % tile.groups) * kVector;
-  return {first + lane, end, tile.lanes, channel, lane < tile.lanes && channel < c};
+  return {.row = first + lane,
+          .end = end,
+          .step = tile.lanes,
+          .channel = channel,
+          .active = lane < tile.lanes && channel < c};
 }
 
-// Statistics as saved (second = rstd) or as they run (second = variance).
+// What stands beside the mean: the rstd that was saved, or the running variance.
 enum class Second { Rstd, Variance };
 
 // y = act(x * scale + shift) for this thread's channels; forward and backward compute the very

@@ -9,8 +9,8 @@
 namespace dfengine::cuda {
 namespace {
 
-// partial [chunks, 2, C]: sums of (x - x[0]) and of its square. The first row stands in for the
-// mean, so that squares do not cancel when the mean is large against the deviation.
+// partial [chunks, 2, C] = the sums of (x - x[0]) and of its square. The first row stands in for
+// the mean, so that squares do not cancel when the mean is large against the deviation.
 template <class T>
 __global__ void __launch_bounds__(kBatchNormThreads)
     statistics_kernel(BatchNormTile tile, Index m, Index c, const T* __restrict__ x,
@@ -52,7 +52,7 @@ struct ChannelVectors {
   const float *running_mean, *running_var;
   float *next_mean, *next_var;
   float *mean, *rstd;
-  // Where the readers of y apply the norm, else null.
+  // Null unless the readers of y apply the norm.
   const float *gamma, *beta;
   float *scale, *shift;
 };

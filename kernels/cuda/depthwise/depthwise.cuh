@@ -8,11 +8,12 @@
 
 namespace dfengine::cuda {
 
-// Reads some neighbouring columns, eight channels each, row after row; zeros outside the image.
+// Reads some neighbouring columns, eight channels each, row after row. Outside the image it gives
+// zeros.
 template <class T, int Columns>
 class RowReader {
  public:
-  // x [h, w, c] of one image, at its first channel of the eight.
+  // x is one image [h, w, c] at the first of the eight channels.
   __device__ RowReader(const T* x, int h, int w, int c, int first_row, int first_column)
       : x_(x),
         offset_((Index{first_row} * w + first_column) * c),
@@ -25,7 +26,7 @@ class RowReader {
       inside_[j] = static_cast<unsigned>(first_column + j) < static_cast<unsigned>(w);
   }
 
-  // The next row; zeros unless `wanted`.
+  // Reads the next row, or gives zeros unless it is wanted.
   __device__ __forceinline__ void read(bool wanted, Packed<T> (&v)[Columns]) {
     const bool row_inside = wanted && row_ < h_;
 #pragma unroll
@@ -59,11 +60,28 @@ class RowReader {
 // The channels, in groups of eight, divided into tiles of about one warp so that lanes lie side by
 // side in memory and a block holds neighbouring columns, whose loads overlap.
 struct ChannelTiles {
-  int groups, tiles, width;  // width: groups per tile; the last tile may have fewer
+  int groups, tiles, width;  // width: groups of a tile; the last tile may have fewer
   static ChannelTiles of(Index c) {
     const Index groups = c / kVector, tiles = divide_up(groups, kWarpSize);
-    return {static_cast<int>(groups), static_cast<int>(tiles),
-            static_cast<int>(divide_up(groups, tiles))};
+    return {.groups = static_cast<int>(groups),
+            .tiles = static_cast<int>(tiles),
+            .width = static_cast<int>(divide_up(groups, tiles))};
+  }
+};
+
+// The sizes of a problem as kernels take them. Each kernel adds how it divides the work.
+struct DepthwiseSizes {
+  int h, w, c, p, q, before_h, before_w;
+  ChannelTiles channels;
+  static DepthwiseSizes of(const DepthwiseProblem& problem) {
+    return {.h = static_cast<int>(problem.h),
+            .w = static_cast<int>(problem.w),
+            .c = static_cast<int>(problem.c),
+            .p = static_cast<int>(problem.p),
+            .q = static_cast<int>(problem.q),
+            .before_h = static_cast<int>(problem.before_h),
+            .before_w = static_cast<int>(problem.before_w),
+            .channels = ChannelTiles::of(problem.c)};
   }
 };
 

@@ -18,11 +18,9 @@ constexpr int kBlocksPerSm = sizeof(T) == 4 ? 3 : 4;
 constexpr int kColumns = 2;
 constexpr int kRows = 4;
 
-struct Geometry {
-  int h, w, c, p, q, before_h, before_w;
-  ChannelTiles channels;
-  unsigned column_tiles, strips, threads;
-  bool accumulate;
+struct DataGradientWork : DepthwiseSizes {
+  unsigned column_tiles = 0, strips = 0, threads = 0;
+  bool accumulate = false;
 };
 
 // dx += the products of dy[r][s] (rows k - 1, k; columns j - 1, j) that fall on pixel (Row, Column)
@@ -45,23 +43,25 @@ __device__ __forceinline__ void add_products(const Packed<T> (&taps)[9],
 }
 
 template <int Row, int Column, class T>
-__device__ __forceinline__ void write_pixel(const Geometry& g, const Packed<T> (&taps)[9],
+__device__ __forceinline__ void write_pixel(const DataGradientWork& work,
+                                            const Packed<T> (&taps)[9],
                                             const float (&dy)[2][kColumns + 1][kVector], int k,
                                             int first_cell, int j, T* dx) {
-  const int row = 2 * k + Row - g.before_h;
-  const int column = 2 * (first_cell + j) + Column - g.before_w;
-  if (static_cast<unsigned>(row) >= static_cast<unsigned>(g.h) ||
-      static_cast<unsigned>(column) >= static_cast<unsigned>(g.w))
+  const int row = 2 * k + Row - work.before_h;
+  const int column = 2 * (first_cell + j) + Column - work.before_w;
+  if (static_cast<unsigned>(row) >= static_cast<unsigned>(work.h) ||
+      static_cast<unsigned>(column) >= static_cast<unsigned>(work.w))
     return;
-  T* const at = dx + (Index{row} * g.w + column) * g.c;
+  T* const at = dx + (Index{row} * work.w + column) * work.c;
   float sum[kVector] = {};
-  if (g.accumulate) load8(at, sum);
+  if (work.accumulate) load8(at, sum);
   add_products<Row, Column>(taps, dy, j, sum);
   store8(at, sum);
 }
 
 template <class T>
-__device__ __forceinline__ void write_cells(const Geometry& g, const Packed<T> (&taps)[9],
+__device__ __forceinline__ void write_cells(const DataGradientWork& work,
+                                            const Packed<T> (&taps)[9],
                                             const Packed<T> (&above)[kColumns + 1],
                                             const Packed<T> (&below)[kColumns + 1], int k,
                                             int first_cell, T* dx) {
@@ -73,43 +73,43 @@ __device__ __forceinline__ void write_cells(const Geometry& g, const Packed<T> (
   }
 #pragma unroll
   for (int j = 0; j < kColumns; ++j) {
-    write_pixel<0, 0>(g, taps, dy, k, first_cell, j, dx);
-    write_pixel<0, 1>(g, taps, dy, k, first_cell, j, dx);
-    write_pixel<1, 0>(g, taps, dy, k, first_cell, j, dx);
-    write_pixel<1, 1>(g, taps, dy, k, first_cell, j, dx);
+    write_pixel<0, 0>(work, taps, dy, k, first_cell, j, dx);
+    write_pixel<0, 1>(work, taps, dy, k, first_cell, j, dx);
+    write_pixel<1, 0>(work, taps, dy, k, first_cell, j, dx);
+    write_pixel<1, 1>(work, taps, dy, k, first_cell, j, dx);
   }
 }
 
 // dy [n, p, q, c], w [3, 3, c], dx [n, h, w, c].
 template <class T>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
-    depthwise_data_stride_2_kernel(Geometry g, const T* __restrict__ dy, const T* __restrict__ w,
-                                   T* __restrict__ dx) {
+    depthwise_data_stride_2_kernel(DataGradientWork work, const T* __restrict__ dy,
+                                   const T* __restrict__ w, T* __restrict__ dx) {
   const unsigned thread = blockIdx.x * kThreads + threadIdx.x;
-  if (thread >= g.threads) return;
-  const auto width = static_cast<unsigned>(g.channels.width);
-  const auto tiles = static_cast<unsigned>(g.channels.tiles);
+  if (thread >= work.threads) return;
+  const auto width = static_cast<unsigned>(work.channels.width);
+  const auto tiles = static_cast<unsigned>(work.channels.tiles);
   unsigned rest = thread / width;
-  const int first_cell = static_cast<int>(rest % g.column_tiles) * kColumns;
-  rest /= g.column_tiles;
+  const int first_cell = static_cast<int>(rest % work.column_tiles) * kColumns;
+  rest /= work.column_tiles;
   const int channel = static_cast<int>(rest % tiles * width + thread % width) * kVector;
   rest /= tiles;
-  const int first_row = static_cast<int>(rest % g.strips) * kRows;
-  const Index image{rest / g.strips};
-  if (channel >= g.c) return;
+  const int first_row = static_cast<int>(rest % work.strips) * kRows;
+  const Index image{rest / work.strips};
+  if (channel >= work.c) return;
   Packed<T> taps[9];
 #pragma unroll
-  for (int i = 0; i < 9; ++i) taps[i] = load_packed(w + i * g.c + channel);
-  dy += image * g.p * g.q * g.c + channel;
-  dx += image * g.h * g.w * g.c + channel;
-  RowReader<T, kColumns + 1> reader(dy, g.p, g.q, g.c, first_row - 1, first_cell - 1);
+  for (int i = 0; i < 9; ++i) taps[i] = load_packed(w + i * work.c + channel);
+  dy += image * work.p * work.q * work.c + channel;
+  dx += image * work.h * work.w * work.c + channel;
+  RowReader<T, kColumns + 1> reader(dy, work.p, work.q, work.c, first_row - 1, first_cell - 1);
   Packed<T> above[kColumns + 1], below[kColumns + 1];
   reader.read(true, above);
   for (int k = first_row; k < first_row + kRows; ++k) {
 #pragma unroll
     for (Packed<T>& tap : taps) stay_packed(tap);
     reader.read(true, below);
-    write_cells(g, taps, above, below, k, first_cell, dx);
+    write_cells(work, taps, above, below, k, first_cell, dx);
 #pragma unroll
     for (int j = 0; j <= kColumns; ++j) above[j] = below[j];
   }
@@ -120,24 +120,16 @@ Index cells(Index size, Index before) {
   return (size - 1 + before) / 2 + 1;
 }
 
-Geometry divide(const DepthwiseProblem& p, Write write) {
-  const ChannelTiles channels = ChannelTiles::of(p.c);
+DataGradientWork divide(const DepthwiseProblem& p, Write write) {
+  DataGradientWork work{DepthwiseSizes::of(p)};
   const Index column_tiles = divide_up(cells(p.w, p.before_w), kColumns);
   const Index strips = divide_up(cells(p.h, p.before_h), kRows);
-  const Index threads = p.n * strips * column_tiles * channels.tiles * channels.width;
-  const auto small = [](Index v) { return static_cast<int>(v); };
-  return {small(p.h),
-          small(p.w),
-          small(p.c),
-          small(p.p),
-          small(p.q),
-          small(p.before_h),
-          small(p.before_w),
-          channels,
-          static_cast<unsigned>(column_tiles),
-          static_cast<unsigned>(strips),
-          narrow_count("depthwise data gradient", p.n, threads),
-          write == Write::Accumulate};
+  const Index threads = p.n * strips * column_tiles * work.channels.tiles * work.channels.width;
+  work.column_tiles = static_cast<unsigned>(column_tiles);
+  work.strips = static_cast<unsigned>(strips);
+  work.threads = narrow_count("depthwise data gradient", p.n, threads);
+  work.accumulate = write == Write::Accumulate;
+  return work;
 }
 
 // The problem whose forward pass is the data gradient at stride 1: pixels swap with outputs.
@@ -154,14 +146,13 @@ template <class T>
 void depthwise_backward_data(Stream stream, const DepthwiseProblem& p, const T* dy, const T* w,
                              Write write, T* dx) {
   if (p.stride == 1) {
-    const T* const residual = write == Write::Accumulate ? dx : nullptr;
     return convolve_depthwise(stream, transposed(p), dy, w, true,
-                              {nullptr, Activation::None, residual}, dx, {});
+                              {.residual = write == Write::Accumulate ? dx : nullptr}, dx, {});
   }
   require_vectors("depthwise data gradient", p.c, {dy, w, dx});
-  const Geometry g = divide(p, write);
+  const DataGradientWork work = divide(p, write);
   launch(stream, "depthwise data gradient", depthwise_data_stride_2_kernel<T>,
-         blocks(divide_up(g.threads, kThreads)), kThreads, 0, g, dy, w, dx);
+         blocks(divide_up(work.threads, kThreads)), kThreads, 0, work, dy, w, dx);
 }
 
 #define DF_INSTANTIATE(T)                                                                    \

@@ -1,6 +1,7 @@
-// Weight gradient of the depthwise convolution on the GPU. Stage 1: a block sums a fixed range of
-// columns of pixels, each thread its eight channels' 9 x 8 sums in registers while it rolls down,
-// then the block's threads of the same channels in order. Stage 2 (ordered_sum.h) sums blocks.
+// Weight gradient of the depthwise convolution on the GPU. First each block sums a fixed range of
+// columns of pixels: a thread keeps the 9 x 8 sums of its eight channels in registers while it
+// rolls down, then the threads of the same channels are added in order. Then ordered_sum adds the
+// blocks.
 #include <algorithm>
 
 #include "kernels/cuda/depthwise/depthwise.cuh"
@@ -14,22 +15,21 @@ namespace {
 constexpr int kThreads = 192;
 template <class T>
 constexpr int kBlocksPerSm = sizeof(T) == 4 ? 1 : 2;
-// What fills the largest GPU that we know. A constant: sums must not depend on the device.
+// This fills the largest GPU that we know. It is a constant because sums must not depend on the
+// device.
 constexpr Index kBlocks = 264;
 constexpr int kLongestStrip = 14;
-// Floats from the sums of one thread to the next in shared memory: 4 more than the threads, so
-// that eight channels times four threads are 32 different banks both in writing and in reading.
+// The floats from one sum to the next in shared memory. They are 4 more than the threads, so that
+// eight channels times four threads are 32 different banks both in writing and in reading.
 constexpr int kPitch = kThreads + 4;
 constexpr int kSums = 3 * kVector;  // per row of the window
 
-struct Geometry {
-  int h, w, c, p, q, before_h, before_w;
-  ChannelTiles channels;
-  int lanes;  // threads of a block that share a group of channels
-  int rows;   // output rows per strip
-  unsigned strips;
-  unsigned items;  // strips of one output column, in all images
-  unsigned items_per_block;
+struct WeightGradientWork : DepthwiseSizes {
+  int lanes = 0;  // threads of a block that share a group of channels
+  int rows = 0;   // output rows per strip
+  unsigned strips = 0;
+  unsigned items = 0;  // strips of one output column, in all images
+  unsigned items_per_block = 0;
 };
 
 struct Item {
@@ -37,11 +37,13 @@ struct Item {
   int p, q, rows;
 };
 
-__device__ __forceinline__ Item item_of(const Geometry& g, unsigned item) {
-  const unsigned columns = static_cast<unsigned>(g.q), strip = item / columns;
-  const int p = static_cast<int>(strip % g.strips) * g.rows;
-  return {Index{strip / g.strips}, p, static_cast<int>(item % columns),
-          g.p - p < g.rows ? g.p - p : g.rows};
+__device__ __forceinline__ Item item_of(const WeightGradientWork& work, unsigned item) {
+  const unsigned columns = static_cast<unsigned>(work.q), strip = item / columns;
+  const int p = static_cast<int>(strip % work.strips) * work.rows;
+  return {.image = Index{strip / work.strips},
+          .p = p,
+          .q = static_cast<int>(item % columns),
+          .rows = work.p - p < work.rows ? work.p - p : work.rows};
 }
 
 // sums += dy times one row of x.
@@ -114,11 +116,11 @@ __device__ __forceinline__ void roll_stride_2(RowReader<T, 3> xs, const NormOnLo
   }
 }
 
-// Adds the block's sums of each channel over its lanes and writes them to partials [3, 3, c].
-// buffer: [kSums, kPitch], one row of the window at a time.
-__device__ __forceinline__ void reduce_block(const Geometry& g, int first_channel, int width,
-                                             const float (&sums)[3][3][kVector], float* buffer,
-                                             float* partials) {
+// Adds the sums of each channel over the lanes of the block and writes them to partials [3, 3, c].
+// buffer [kSums, kPitch] holds one row of the window at a time.
+__device__ __forceinline__ void reduce_block(const WeightGradientWork& work, int first_channel,
+                                             int width, const float (&sums)[3][3][kVector],
+                                             float* buffer, float* partials) {
   const int thread = static_cast<int>(threadIdx.x);
 #pragma unroll
   for (int r = 0; r < 3; ++r) {
@@ -129,8 +131,8 @@ __device__ __forceinline__ void reduce_block(const Geometry& g, int first_channe
       const int i = out % kVector, group = out / kVector % width, s = out / kVector / width;
       const float* from = buffer + (s * kVector + i) * kPitch + group;
       float sum = 0.0f;
-      for (int lane = 0; lane < g.lanes; ++lane) sum += from[lane * g.channels.width];
-      partials[(r * 3 + s) * g.c + first_channel + group * kVector + i] = sum;
+      for (int lane = 0; lane < work.lanes; ++lane) sum += from[lane * work.channels.width];
+      partials[(r * 3 + s) * work.c + first_channel + group * kVector + i] = sum;
     }
     __syncthreads();
   }
@@ -139,67 +141,55 @@ __device__ __forceinline__ void reduce_block(const Geometry& g, int first_channe
 // x [n, h, w, c], dy [n, p, q, c], partials [ranges, 3, 3, c].
 template <class T, int Stride, bool kNorm>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
-    depthwise_weight_kernel(Geometry g, const T* __restrict__ x, NormOnLoad norm,
+    depthwise_weight_kernel(WeightGradientWork work, const T* __restrict__ x, NormOnLoad norm,
                             const T* __restrict__ dy, float* __restrict__ partials) {
   DF_DYNAMIC_SHARED(memory);
-  const auto tiles = static_cast<unsigned>(g.channels.tiles);
+  const auto tiles = static_cast<unsigned>(work.channels.tiles);
   const int tile = static_cast<int>(blockIdx.x % tiles);
   const unsigned range = blockIdx.x / tiles;
-  const int first_group = tile * g.channels.width;
-  const int width = g.channels.groups - first_group < g.channels.width
-                        ? g.channels.groups - first_group
-                        : g.channels.width;
-  const int group = static_cast<int>(threadIdx.x) % g.channels.width;
-  const int lane = static_cast<int>(threadIdx.x) / g.channels.width;
+  const int first_group = tile * work.channels.width;
+  const int width = work.channels.groups - first_group < work.channels.width
+                        ? work.channels.groups - first_group
+                        : work.channels.width;
+  const int group = static_cast<int>(threadIdx.x) % work.channels.width;
+  const int lane = static_cast<int>(threadIdx.x) / work.channels.width;
   const int channel = (first_group + group) * kVector;
   float sums[3][3][kVector] = {};
-  const unsigned end =
-      (range + 1) * g.items_per_block < g.items ? (range + 1) * g.items_per_block : g.items;
-  if (lane < g.lanes && group < width)
-    for (unsigned i = range * g.items_per_block + static_cast<unsigned>(lane); i < end;
-         i += static_cast<unsigned>(g.lanes)) {
-      const Item item = item_of(g, i);
-      const RowReader<T, 3> xs(x + item.image * g.h * g.w * g.c + channel, g.h, g.w, g.c,
-                               item.p * Stride - g.before_h, item.q * Stride - g.before_w);
-      const RowReader<T, 1> dys(dy + item.image * g.p * g.q * g.c + channel, g.p, g.q, g.c, item.p,
-                                item.q);
+  const unsigned end = (range + 1) * work.items_per_block < work.items
+                           ? (range + 1) * work.items_per_block
+                           : work.items;
+  if (lane < work.lanes && group < width)
+    for (unsigned i = range * work.items_per_block + static_cast<unsigned>(lane); i < end;
+         i += static_cast<unsigned>(work.lanes)) {
+      const Item item = item_of(work, i);
+      const RowReader<T, 3> xs(x + item.image * work.h * work.w * work.c + channel, work.h, work.w,
+                               work.c, item.p * Stride - work.before_h,
+                               item.q * Stride - work.before_w);
+      const RowReader<T, 1> dys(dy + item.image * work.p * work.q * work.c + channel, work.p,
+                                work.q, work.c, item.p, item.q);
       if constexpr (Stride == 1)
         roll_stride_1<kNorm>(xs, norm, channel, dys, item.rows, sums);
       else
         roll_stride_2<kNorm>(xs, norm, channel, dys, item.rows, sums);
     }
-  reduce_block(g, first_group * kVector, width, sums, reinterpret_cast<float*>(memory),
-               partials + Index{range} * 9 * g.c);
+  reduce_block(work, first_group * kVector, width, sums, reinterpret_cast<float*>(memory),
+               partials + Index{range} * 9 * work.c);
 }
 
-Geometry divide(const DepthwiseProblem& p) {
-  const auto small = [](Index v) { return static_cast<int>(v); };
-  Geometry g{small(p.h),
-             small(p.w),
-             small(p.c),
-             small(p.p),
-             small(p.q),
-             small(p.before_h),
-             small(p.before_w),
-             ChannelTiles::of(p.c),
-             0,
-             0,
-             0,
-             0,
-             0};
-  g.lanes = kThreads / g.channels.width;
-  g.rows = std::min(g.p, kLongestStrip);
-  g.strips = static_cast<unsigned>(divide_up(p.p, g.rows));
-  g.items = narrow_count("depthwise weight gradient", p.n, p.n * g.strips * p.q);
-  const Index ranges = divide_up(kBlocks, g.channels.tiles);
-  // Whole rounds of the lanes.
-  g.items_per_block =
-      static_cast<unsigned>(divide_up(divide_up(g.items, ranges), g.lanes) * g.lanes);
-  return g;
+WeightGradientWork divide(const DepthwiseProblem& p) {
+  WeightGradientWork work{DepthwiseSizes::of(p)};
+  work.lanes = kThreads / work.channels.width;
+  work.rows = std::min(work.p, kLongestStrip);
+  work.strips = static_cast<unsigned>(divide_up(p.p, work.rows));
+  work.items = narrow_count("depthwise weight gradient", p.n, p.n * work.strips * p.q);
+  const Index ranges = divide_up(kBlocks, work.channels.tiles);
+  // The items of a block are whole rounds of its lanes.
+  work.items_per_block = static_cast<unsigned>(round_up(divide_up(work.items, ranges), work.lanes));
+  return work;
 }
 
-Index ranges(const Geometry& g) {
-  return divide_up(g.items, g.items_per_block);
+Index ranges(const WeightGradientWork& work) {
+  return divide_up(work.items, work.items_per_block);
 }
 
 }  // namespace
@@ -212,14 +202,14 @@ template <class T>
 void depthwise_backward_weight(Stream stream, const DepthwiseProblem& p, const T* x, const T* dy,
                                float* scratch, float* dw, const NormOnLoad& norm) {
   require_vectors("depthwise weight gradient", p.c, {x, dy, norm.scale, norm.shift});
-  const Geometry g = divide(p);
-  constexpr void (*kKernels[2][2])(Geometry, const T*, NormOnLoad, const T*, float*) = {
+  const WeightGradientWork work = divide(p);
+  constexpr void (*kKernels[2][2])(WeightGradientWork, const T*, NormOnLoad, const T*, float*) = {
       {depthwise_weight_kernel<T, 1, false>, depthwise_weight_kernel<T, 1, true>},
       {depthwise_weight_kernel<T, 2, false>, depthwise_weight_kernel<T, 2, true>}};
   const auto kernel = kKernels[p.stride - 1][norm.present()];
-  launch(stream, "depthwise weight gradient", kernel, blocks(ranges(g) * g.channels.tiles),
-         kThreads, kSums * kPitch * sizeof(float), g, x, norm, dy, scratch);
-  ordered_sum(stream, ranges(g), 9 * p.c, ranges(g), scratch, dw);
+  launch(stream, "depthwise weight gradient", kernel, blocks(ranges(work) * work.channels.tiles),
+         kThreads, kSums * kPitch * sizeof(float), work, x, norm, dy, scratch);
+  ordered_sum(stream, ranges(work), 9 * p.c, ranges(work), scratch, dw);
 }
 
 #define DF_INSTANTIATE(T)                                                                      \

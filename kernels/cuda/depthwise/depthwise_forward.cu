@@ -24,12 +24,10 @@ constexpr Index kThreadsToFill = 132 * 4 * kThreads;
 constexpr Index kThreadsToFill = 32;
 #endif
 
-struct Geometry {
-  int h, w, c, p, q, before_h, before_w;
-  int rows;  // outputs per strip
-  ChannelTiles channels;
-  unsigned column_tiles, strips, threads;
-  bool reversed;
+struct ForwardWork : DepthwiseSizes {
+  int rows = 0;  // outputs per strip
+  unsigned column_tiles = 0, strips = 0, threads = 0;
+  bool reversed = false;
 };
 
 // Where one thread works.
@@ -38,19 +36,21 @@ struct Place {
   Index image;
 };
 
-__device__ __forceinline__ Place place_of(const Geometry& g, unsigned thread) {
-  const auto width = static_cast<unsigned>(g.channels.width);
-  const auto tiles = static_cast<unsigned>(g.channels.tiles);
+__device__ __forceinline__ Place place_of(const ForwardWork& work, unsigned thread) {
+  const auto width = static_cast<unsigned>(work.channels.width);
+  const auto tiles = static_cast<unsigned>(work.channels.tiles);
   const unsigned lane = thread % width;
   unsigned rest = thread / width;
-  const unsigned column_tile = rest % g.column_tiles;
-  rest /= g.column_tiles;
+  const unsigned column_tile = rest % work.column_tiles;
+  rest /= work.column_tiles;
   const unsigned channel_tile = rest % tiles;
   rest /= tiles;
-  const int p = static_cast<int>(rest % g.strips) * g.rows;
-  return {static_cast<int>(channel_tile * width + lane) * kVector,
-          static_cast<int>(column_tile) * kColumns, p, g.p - p < g.rows ? g.p - p : g.rows,
-          Index{rest / g.strips}};
+  const int p = static_cast<int>(rest % work.strips) * work.rows;
+  return {.channel = static_cast<int>(channel_tile * width + lane) * kVector,
+          .q = static_cast<int>(column_tile) * kColumns,
+          .p = p,
+          .rows = work.p - p < work.rows ? work.p - p : work.rows,
+          .image = Index{rest / work.strips}};
 }
 
 // sum[j] += the products of one row of the window with one row of the input.
@@ -92,24 +92,25 @@ __device__ __forceinline__ void move(const float (&from)[kColumns][kVector],
 
 // Applies the epilogue to one output row's columns and stores those inside the image.
 template <class T>
-__device__ __forceinline__ void finish_row(const Geometry& g, const Epilogue<T, float>& epilogue,
-                                           Index at, int q, int channel,
-                                           float (&sum)[kColumns][kVector], T* y) {
+__device__ __forceinline__ void finish_row(const ForwardWork& work,
+                                           const Epilogue<T, float>& epilogue, Index at, int q,
+                                           int channel, float (&sum)[kColumns][kVector], T* y) {
   float bias[kVector];
   load_bias(epilogue, channel, bias);
 #pragma unroll
   for (int j = 0; j < kColumns; ++j)
-    if (q + j < g.q) store_output(epilogue, bias, at + j * g.c, sum[j], y);
+    if (q + j < work.q) store_output(epilogue, bias, at + j * work.c, sum[j], y);
 }
 
-// Input row t feeds output t with the window's first row, t - 1 with its second, t - 2 with its
-// last: three sums under way.
+// Input row t feeds output t with the first row of the window, output t - 1 with its second and
+// output t - 2 with its last, so that three sums are under way.
 template <bool kNorm, class T>
-__device__ void roll_stride_1(const Geometry& g, const Place& place, Packed<T> (&taps)[9],
+__device__ void roll_stride_1(const ForwardWork& work, const Place& place, Packed<T> (&taps)[9],
                               const T* x, const NormOnLoad& norm,
                               const Epilogue<T, float>& epilogue, Index at, T* y) {
   constexpr int kInputs = kColumns + 2;
-  RowReader<T, kInputs> reader(x, g.h, g.w, g.c, place.p - g.before_h, place.q - g.before_w);
+  RowReader<T, kInputs> reader(x, work.h, work.w, work.c, place.p - work.before_h,
+                               place.q - work.before_w);
   Packed<T> next[kInputs];
   reader.read(true, next);
   float first[kColumns][kVector], second[kColumns][kVector], last[kColumns][kVector];
@@ -131,19 +132,19 @@ __device__ void roll_stride_1(const Geometry& g, const Place& place, Packed<T> (
     add_row<T, 1>(taps + 3, row, second);
     add_row<T, 1>(taps, row, first);
     if (t < 2) continue;
-    finish_row(g, epilogue, at, place.q, place.channel, last, y);
-    at += Index{g.q} * g.c;
+    finish_row(work, epilogue, at, place.q, place.channel, last, y);
+    at += Index{work.q} * work.c;
   }
 }
 
-// Input row 2t + 1 feeds output t alone; row 2t + 2 feeds t and t + 1.
+// Input row 2t + 1 feeds output t alone, and row 2t + 2 feeds outputs t and t + 1.
 template <bool kNorm, class T>
-__device__ void roll_stride_2(const Geometry& g, const Place& place, Packed<T> (&taps)[9],
+__device__ void roll_stride_2(const ForwardWork& work, const Place& place, Packed<T> (&taps)[9],
                               const T* x, const NormOnLoad& norm,
                               const Epilogue<T, float>& epilogue, Index at, T* y) {
   constexpr int kInputs = 2 * kColumns + 1;
-  RowReader<T, kInputs> reader(x, g.h, g.w, g.c, 2 * place.p - g.before_h,
-                               2 * place.q - g.before_w);
+  RowReader<T, kInputs> reader(x, work.h, work.w, work.c, 2 * place.p - work.before_h,
+                               2 * place.q - work.before_w);
   Packed<T> middle[kInputs], low[kInputs];
   float row[kInputs][kVector];
   float sum[kColumns][kVector], next[kColumns][kVector];
@@ -165,8 +166,8 @@ __device__ void roll_stride_2(const Geometry& g, const Place& place, Packed<T> (
     add_row<T, 2>(taps + 6, row, sum);
     clear(next);
     add_row<T, 2>(taps, row, next);
-    finish_row(g, epilogue, at, place.q, place.channel, sum, y);
-    at += Index{g.q} * g.c;
+    finish_row(work, epilogue, at, place.q, place.channel, sum, y);
+    at += Index{work.q} * work.c;
     move(next, sum);
   }
 }
@@ -174,46 +175,38 @@ __device__ void roll_stride_2(const Geometry& g, const Place& place, Packed<T> (
 // x [n, h, w, c], w [3, 3, c], y [n, p, q, c]. The residual may be y, so neither is __restrict__.
 template <class T, int Stride, bool kNorm>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
-    depthwise_kernel(Geometry g, const T* __restrict__ x, const T* __restrict__ w, NormOnLoad norm,
-                     Epilogue<T, float> epilogue, T* y) {
+    depthwise_kernel(ForwardWork work, const T* __restrict__ x, const T* __restrict__ w,
+                     NormOnLoad norm, Epilogue<T, float> epilogue, T* y) {
   const unsigned thread = blockIdx.x * kThreads + threadIdx.x;
-  if (thread >= g.threads) return;
-  const Place place = place_of(g, thread);
-  if (place.channel >= g.c) return;
+  if (thread >= work.threads) return;
+  const Place place = place_of(work, thread);
+  if (place.channel >= work.c) return;
   Packed<T> taps[9];
 #pragma unroll
   for (int i = 0; i < 9; ++i)
-    taps[i] = load_packed(w + (g.reversed ? 8 - i : i) * g.c + place.channel);
-  x += place.image * g.h * g.w * g.c + place.channel;
-  const Index at = ((place.image * g.p + place.p) * g.q + place.q) * g.c + place.channel;
+    taps[i] = load_packed(w + (work.reversed ? 8 - i : i) * work.c + place.channel);
+  x += place.image * work.h * work.w * work.c + place.channel;
+  const Index at = ((place.image * work.p + place.p) * work.q + place.q) * work.c + place.channel;
   if constexpr (Stride == 1)
-    roll_stride_1<kNorm>(g, place, taps, x, norm, epilogue, at, y);
+    roll_stride_1<kNorm>(work, place, taps, x, norm, epilogue, at, y);
   else
-    roll_stride_2<kNorm>(g, place, taps, x, norm, epilogue, at, y);
+    roll_stride_2<kNorm>(work, place, taps, x, norm, epilogue, at, y);
 }
 
 // Long strips load fewer rows twice; short ones give a small batch enough threads.
-Geometry divide(const DepthwiseProblem& p, bool reversed) {
-  const ChannelTiles channels = ChannelTiles::of(p.c);
+ForwardWork divide(const DepthwiseProblem& p, bool reversed) {
+  ForwardWork work{DepthwiseSizes::of(p)};
   const Index column_tiles = divide_up(p.q, kColumns);
-  const Index per_strip = p.n * column_tiles * channels.tiles * channels.width;
+  const Index per_strip = p.n * column_tiles * work.channels.tiles * work.channels.width;
   Index rows = std::min<Index>(p.p, kLongestStrip);
   while (rows > 1 && per_strip * divide_up(p.p, rows) < kThreadsToFill) rows = divide_up(rows, 2);
-  const Index threads = per_strip * divide_up(p.p, rows);
-  const auto small = [](Index v) { return static_cast<int>(v); };
-  return {small(p.h),
-          small(p.w),
-          small(p.c),
-          small(p.p),
-          small(p.q),
-          small(p.before_h),
-          small(p.before_w),
-          small(rows),
-          channels,
-          static_cast<unsigned>(column_tiles),
-          static_cast<unsigned>(divide_up(p.p, rows)),
-          narrow_count("depthwise convolution", p.n, threads),
-          reversed};
+  const Index strips = divide_up(p.p, rows);
+  work.rows = static_cast<int>(rows);
+  work.column_tiles = static_cast<unsigned>(column_tiles);
+  work.strips = static_cast<unsigned>(strips);
+  work.threads = narrow_count("depthwise convolution", p.n, per_strip * strips);
+  work.reversed = reversed;
+  return work;
 }
 
 }  // namespace
@@ -224,14 +217,14 @@ void convolve_depthwise(Stream stream, const DepthwiseProblem& p, const T* x, co
                         const NormOnLoad& norm) {
   require_vectors("depthwise convolution", p.c,
                   {x, w, y, epilogue.bias, epilogue.residual, norm.scale, norm.shift});
-  const Geometry g = divide(p, reversed);
-  constexpr void (*kKernels[2][2])(Geometry, const T*, const T*, NormOnLoad, Epilogue<T, float>,
+  const ForwardWork work = divide(p, reversed);
+  constexpr void (*kKernels[2][2])(ForwardWork, const T*, const T*, NormOnLoad, Epilogue<T, float>,
                                    T*) = {
       {depthwise_kernel<T, 1, false>, depthwise_kernel<T, 1, true>},
       {depthwise_kernel<T, 2, false>, depthwise_kernel<T, 2, true>}};
   const auto kernel = kKernels[p.stride - 1][norm.present()];
-  launch(stream, "depthwise convolution", kernel, blocks(divide_up(g.threads, kThreads)), kThreads,
-         0, g, x, w, norm, epilogue, y);
+  launch(stream, "depthwise convolution", kernel, blocks(divide_up(work.threads, kThreads)),
+         kThreads, 0, work, x, w, norm, epilogue, y);
 }
 
 template <class T>

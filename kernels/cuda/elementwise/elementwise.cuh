@@ -1,4 +1,4 @@
-// One thread per eight elements: the frame of the kernels that change values where they stand.
+// The frame of the kernels that change elements one by one, eight in each thread.
 #pragma once
 
 #include "kernels/cuda/launch.cuh"
@@ -7,8 +7,8 @@ namespace dfengine::cuda {
 
 constexpr int kElementThreads = 256;
 
-// Applies op(v, old) to eight inputs at a time: v comes from a, old from b (zeros when b is null),
-// and v goes to y. y may be a or b.
+// Applies op(v, old) to eight inputs at a time. v comes from a and goes to y, old comes from b or
+// is zero where b is null. y may be a or b.
 template <class T, class Op>
 __global__ void __launch_bounds__(kElementThreads)
     elementwise_kernel(Index count, Op op, const T* a, const T* b, T* y) {

@@ -12,14 +12,14 @@ void check_batch(Index n) {
   if (n < 1) throw ShapeError("binary cross-entropy: the batch is empty");
 }
 
-// One block: a batch has few logits.
+// One block is enough, because a batch has few logits.
 __global__ void __launch_bounds__(kThreads)
     bce_forward_kernel(Index n, const float* __restrict__ logits, const float* __restrict__ targets,
                        float* __restrict__ loss) {
   float sum = 0.0f;
   for (Index i = threadIdx.x; i < n; i += kThreads) {
     const float z = logits[i];
-    // fmaxf would take the other value for a NaN: the loss must stay one.
+    // The loss of a NaN must stay one. fmaxf would take the other value.
     const float above = z < 0.0f ? 0.0f : z;
     sum += above - z * targets[i] + log1pf(expf(-fabsf(z)));
   }

@@ -8,25 +8,25 @@
 namespace dfengine::cuda {
 namespace {
 
-// At most kRanges ranges, none but the last shorter than kRows.
+// There are at most kRanges ranges, and only the last may be shorter than kRows.
 constexpr Index kRows = 512, kRanges = 264;
 
 Index rows_per_range(Index m) {
-  return std::max(kRows, (m + kRanges - 1) / kRanges);
+  return std::max(kRows, divide_up(m, kRanges));
 }
 
 }  // namespace
 
 Index bias_scratch(Index m, Index c) {
   const Index rows = rows_per_range(m);
-  return m <= rows ? 0 : (m + rows - 1) / rows * c;
+  return m <= rows ? 0 : divide_up(m, rows) * c;
 }
 
 void bias_backward(Stream stream, Index m, Index c, const float* dy, float* scratch, float* db) {
   const Index rows = rows_per_range(m);
   if (m <= rows) return ordered_sum(stream, m, c, rows, dy, db);
   ordered_sum(stream, m, c, rows, dy, scratch);
-  const Index ranges = (m + rows - 1) / rows;
+  const Index ranges = divide_up(m, rows);
   ordered_sum(stream, ranges, c, ranges, scratch, db);
 }
 

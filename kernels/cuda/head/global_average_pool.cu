@@ -14,12 +14,12 @@ constexpr int kSlices = 8;
 constexpr int kThreads = kGroups * kSlices;
 // Pixels that a thread loads before it adds the first.
 constexpr int kBatch = 8;
-// Floats from one channel of the eight to the next in shared memory: 4 more than the groups, so
-// that eight channels times four groups are 32 different banks.
+// The floats from one channel of the eight to the next in shared memory. They are 4 more than the
+// groups, so that eight channels times four groups are 32 different banks.
 constexpr int kPitch = kGroups + 4;
 constexpr int kSharedBytes = kSlices * kVector * kPitch * sizeof(float);
 
-// x [n, pixels, c], y [n, c]; a block per image and channel tile.
+// x [n, pixels, c], y [n, c]. There is a block for each image and channel tile.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     pool_kernel(int pixels, int c, unsigned tiles, const T* __restrict__ x, float* __restrict__ y) {
@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(kThreads)
       Packed<T> batch[kBatch];
 #pragma unroll
       for (int k = 0; k < kBatch; ++k) {
-        // No branch: a load under a condition would wait for the one before.
+        // There is no branch, because a load under a condition would wait for the one before.
         const int pixel = i + k * kSlices < pixels ? i + k * kSlices : i;
         batch[k] = load_packed(x + Index{pixel} * c);
       }
@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(kThreads)
   y[image * c + first + thread] = total / static_cast<float>(pixels);
 }
 
-// Pixels per thread of the gradient: their dy is loaded once.
+// The pixels of a thread of the gradient. Their dy is loaded once.
 constexpr int kPixels = 8;
 
 // dy [n, c], dx [n, pixels, c].

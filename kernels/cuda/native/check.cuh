@@ -13,13 +13,13 @@ namespace dfengine::cuda {
 void check(cudaError_t status, const char* call,
            std::source_location place = std::source_location::current());
 
-// Throws DeviceError: the reason, the place, versions and device, the advice. Forgets the runtime's
-// own last error, which the next launch check would report again.
+// Throws DeviceError with the reason, the place, versions and device, and the advice. Forgets the
+// last error of the runtime, which the next launch check would report again.
 [[noreturn]] void fail(const std::string& reason, std::source_location place,
                        const char* advice = "");
 
-// Behind every kernel launch: check(cudaGetLastError()) under the kernel's name. Does not wait for
-// the kernel to run.
+// Stands behind every kernel launch: checks cudaGetLastError() under the kernel's name and does not
+// wait for the kernel to run.
 void check_launch(const char* kernel, std::source_location place = std::source_location::current());
 
 }  // namespace dfengine::cuda

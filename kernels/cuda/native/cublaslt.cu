@@ -41,25 +41,53 @@ cudaDataType_t data_type(StorageType type) {
   return CUDA_R_32F;
 }
 
-// d[rows, columns] = op(a) op(b) in cuBLAS's order, column by column: a row-major matrix of ours is
-// its transpose there, so that each product is asked for transposed, with the operands swapped.
-struct Geometry {
+// d[rows, columns] = op(a) op(b). cuBLAS stores matrices column by column, where a row-major matrix
+// of ours is its own transpose. Each product is therefore asked for transposed, which swaps the
+// operands of all but the weight gradient.
+struct LtMatrices {
   cublasOperation_t a_operation, b_operation;
   Index a_rows, a_columns, b_rows, b_columns, d_rows, d_columns;
   StorageType d_type;
-  bool swapped;  // a is the launcher's second operand
+  bool swapped;  // a is the second operand of the launch
 };
 
-Geometry geometry(Product product, StorageType type, const PointwiseProblem& p) {
-  switch (product) {
-    case Product::Forward:  // y^T = w x^T
-      return {CUBLAS_OP_T, CUBLAS_OP_N, p.c, p.k, p.c, p.m, p.k, p.m, type, true};
-    case Product::DataGradient:  // dx^T = w^T dy^T
-      return {CUBLAS_OP_N, CUBLAS_OP_N, p.c, p.k, p.k, p.m, p.c, p.m, type, true};
-    case Product::WeightGradient:  // dw^T = x^T dy
+LtMatrices matrices_of(PointwisePass pass, StorageType type, const PointwiseProblem& p) {
+  switch (pass) {
+    case PointwisePass::Forward:  // y^T = w x^T
+      return {.a_operation = CUBLAS_OP_T,
+              .b_operation = CUBLAS_OP_N,
+              .a_rows = p.c,
+              .a_columns = p.k,
+              .b_rows = p.c,
+              .b_columns = p.m,
+              .d_rows = p.k,
+              .d_columns = p.m,
+              .d_type = type,
+              .swapped = true};
+    case PointwisePass::DataGradient:  // dx^T = w^T dy^T
+      return {.a_operation = CUBLAS_OP_N,
+              .b_operation = CUBLAS_OP_N,
+              .a_rows = p.c,
+              .a_columns = p.k,
+              .b_rows = p.k,
+              .b_columns = p.m,
+              .d_rows = p.c,
+              .d_columns = p.m,
+              .d_type = type,
+              .swapped = true};
+    case PointwisePass::WeightGradient:  // dw^T = x^T dy
       break;
   }
-  return {CUBLAS_OP_N, CUBLAS_OP_T, p.c, p.m, p.k, p.m, p.c, p.k, StorageType::F32, false};
+  return {.a_operation = CUBLAS_OP_N,
+          .b_operation = CUBLAS_OP_T,
+          .a_rows = p.c,
+          .a_columns = p.m,
+          .b_rows = p.k,
+          .b_columns = p.m,
+          .d_rows = p.c,
+          .d_columns = p.k,
+          .d_type = StorageType::F32,
+          .swapped = false};
 }
 
 struct Proposal {
@@ -70,11 +98,11 @@ struct Proposal {
 // A product's descriptors, shared by all algorithms for it.
 class Problem {
  public:
-  Problem(LtHandle handle, Product product, StorageType type, const PointwiseProblem& p)
+  Problem(LtHandle handle, PointwisePass pass, StorageType type, const PointwiseProblem& p)
       : handle_(std::move(handle)),
         text_(std::string("pointwise ") + name_of(type) + ", " + std::to_string(p.m) + " rows, " +
               std::to_string(p.c) + " to " + std::to_string(p.k) + " channels") {
-    const Geometry g = geometry(product, type, p);
+    const LtMatrices g = matrices_of(pass, type, p);
     swapped_ = g.swapped;
     cublasLtMatmulDesc_t operation = nullptr;
     check_lt(cublasLtMatmulDescCreate(&operation, CUBLAS_COMPUTE_32F, CUDA_R_32F),
@@ -96,7 +124,8 @@ class Problem {
                "cublasLtMatmulPreferenceSetAttribute", text_);
     };
     prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kWorkspace);
-    // Sums of split depths in float and in a fixed order, or none: run-to-run identical.
+    // Where a depth is split, the sums are in float and in a fixed order, so that every run gives
+    // the same bits.
     prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
            std::uint32_t{CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE});
     for (const auto attribute :
@@ -147,21 +176,6 @@ class Problem {
   Layout a_, b_, d_;
 };
 
-class LtProduct final : public LibraryKernel {
- public:
-  LtProduct(std::shared_ptr<const Problem> problem, const Proposal& proposal)
-      : problem_(std::move(problem)), proposal_(proposal) {}
-
-  void run(Stream stream, const void* a, const void* b, Write write, void* out,
-           void* scratch) const override {
-    problem_->run(stream, proposal_, a, b, write, out, scratch);
-  }
-
- private:
-  std::shared_ptr<const Problem> problem_;
-  Proposal proposal_;
-};
-
 }  // namespace
 
 LtHandle open_lt() {
@@ -170,14 +184,17 @@ LtHandle open_lt() {
   return LtHandle(handle, [](cublasLtHandle_t h) { cublasLtDestroy(h); });
 }
 
-std::vector<Candidate> lt_products(const LtHandle& handle, Product product, StorageType type,
-                                   const PointwiseProblem& p) {
-  const auto problem = std::make_shared<const Problem>(handle, product, type, p);
-  std::vector<Candidate> all;
+std::vector<LibraryKernel> lt_products(const LtHandle& handle, PointwisePass pass, StorageType type,
+                                       const PointwiseProblem& p) {
+  const auto problem = std::make_shared<const Problem>(handle, pass, type, p);
+  std::vector<LibraryKernel> all;
   for (const Proposal& proposal : problem->proposals())
-    all.push_back({"cublaslt#" + std::to_string(all.size()),
-                   std::make_shared<const LtProduct>(problem, proposal),
-                   workspace_room(static_cast<Index>(proposal.workspace))});
+    all.push_back({.name = "cublaslt#" + std::to_string(all.size()),
+                   .scratch = workspace_room(static_cast<Index>(proposal.workspace)),
+                   .launch = [=](Stream stream, const void* a, const void* b, Write write,
+                                 void* out, void* scratch) {
+                     problem->run(stream, proposal, a, b, write, out, scratch);
+                   }});
   return all;
 }
 

@@ -10,8 +10,8 @@ namespace dfengine::cuda {
 using LtHandle = std::shared_ptr<cublasLtContext>;
 LtHandle open_lt();
 
-// What its heuristics propose, best guess first: "cublaslt#0", "cublaslt#1"...
-std::vector<Candidate> lt_products(const LtHandle& handle, Product product, StorageType type,
-                                   const PointwiseProblem& p);
+// What the heuristics of cuBLASLt propose, the best guess first: "cublaslt#0", "cublaslt#1"...
+std::vector<LibraryKernel> lt_products(const LtHandle& handle, PointwisePass pass, StorageType type,
+                                       const PointwiseProblem& p);
 
 }  // namespace dfengine::cuda

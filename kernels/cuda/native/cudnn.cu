@@ -29,7 +29,7 @@ void check_dnn(cudnnStatus_t status, const char* call, const std::string& proble
        place);
 }
 
-// One of cuDNN's objects. Attributes are set, then it is finished and fixed.
+// One of cuDNN's objects. Its attributes are set, then it is finished and does not change any more.
 class Descriptor {
  public:
   Descriptor(cudnnBackendDescriptorType_t type, const std::string& problem) : problem_(problem) {
@@ -82,8 +82,8 @@ std::string text_of(StorageType type, const StemProblem& p) {
          " channels";
 }
 
-// cuDNN's order of dimensions is N C H W whatever their order in memory, which the strides say:
-// channels last.
+// cuDNN's order of dimensions is N C H W whatever their order in memory. The strides say that
+// channels are last.
 Descriptor tensor(const std::string& problem, std::int64_t name, StorageType type, Index n, Index c,
                   Index h, Index w) {
   Descriptor d(CUDNN_BACKEND_TENSOR_DESCRIPTOR, problem);
@@ -111,7 +111,7 @@ Descriptor convolution(const std::string& problem, const StemProblem& p) {
   return d;
 }
 
-// The one operation as a graph. The parts are kept for as long as plans made from it.
+// The one operation as a graph. Its parts live as long as the plans that are made from it.
 struct Graph {
   std::string problem;
   Descriptor x, w, y, padding_and_strides, operation, graph;
@@ -154,7 +154,7 @@ std::vector<Descriptor> engine_configs(const Graph& graph) {
   return configs;
 }
 
-// The same bits in every run.
+// Whether every run gives the same bits.
 bool is_deterministic(const Descriptor& config, const std::string& problem) {
   Descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR, problem);
   config.get(CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR,
@@ -166,13 +166,13 @@ bool is_deterministic(const Descriptor& config, const std::string& problem) {
 }
 
 // Weights [3, 3, 3, K] as R S C K into K R S C: cuDNN's channels-last engines take no other order.
-// 27 K numbers, which a training step changes each time.
+// There are 27 K numbers, which a training step changes each time.
 __global__ void reorder_kernel(int k, const std::uint16_t* from, std::uint16_t* to) {
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (i < 27 * k) to[i] = from[i % 27 * k + i / 27];
 }
 
-class DnnStem final : public LibraryKernel {
+class DnnStem {
  public:
   // Throws DeviceError where the device cannot run this engine on this problem.
   DnnStem(DnnHandle handle, std::shared_ptr<const Graph> graph, const StemProblem& p,
@@ -196,14 +196,13 @@ class DnnStem final : public LibraryKernel {
         .at(0);
   }
 
-  void run(Stream stream, const void* x, const void* w, Write, void* y,
-           void* scratch) const override {
+  void run(Stream stream, const void* x, const void* w, void* y, void* scratch) const {
     constexpr int kThreads = 128;
     std::byte* const weights = workspace_in(scratch);
     launch(stream, "reorder_kernel", reorder_kernel, blocks(divide_up(27 * k_, kThreads)), kThreads,
            0, k_, static_cast<const std::uint16_t*>(w), reinterpret_cast<std::uint16_t*>(weights));
     check_dnn(cudnnSetStream(handle_.get(), stream), "cudnnSetStream", graph_->problem);
-    // A few words on the host, and with captured graphs once.
+    // This costs a few words on the host, and with captured graphs only once.
     Descriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, graph_->problem);
     pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, {kX, kW, kY})
         .set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR,
@@ -216,9 +215,7 @@ class DnnStem final : public LibraryKernel {
   }
 
  private:
-  Index weights_bytes() const {
-    return divide_up(27 * k_ * Index{2}, kWorkspaceAlignment) * kWorkspaceAlignment;
-  }
+  Index weights_bytes() const { return round_up(27 * k_ * Index{2}, kWorkspaceAlignment); }
 
   DnnHandle handle_;
   std::shared_ptr<const Graph> graph_;
@@ -234,11 +231,12 @@ DnnHandle open_dnn() {
   return DnnHandle(handle, [](cudnnHandle_t h) { cudnnDestroy(h); });
 }
 
-std::vector<Candidate> dnn_stem(const DnnHandle& handle, StorageType type, const StemProblem& p) {
+std::vector<LibraryKernel> dnn_stem(const DnnHandle& handle, StorageType type,
+                                    const StemProblem& p) {
   const auto behind = [](Index in, Index out, Index before) {
     return (out - 1) * StemProblem::kStride + 3 - in - before;
   };
-  std::vector<Candidate> all;
+  std::vector<LibraryKernel> all;
   // At even sizes torch's zeros behind the picture are never read.
   if (behind(p.h, p.p, p.before_h) > p.before_h || behind(p.w, p.q, p.before_w) > p.before_w)
     return all;
@@ -256,8 +254,10 @@ std::vector<Candidate> dnn_stem(const DnnHandle& handle, StorageType type, const
     }
     // A workspace larger than the result would raise the plan's peak of memory.
     if (kernel->workspace() > p.output().count() * bytes_of(type)) continue;
-    const Index scratch = kernel->scratch();
-    all.push_back({"cudnn#" + std::to_string(all.size()), std::move(kernel), scratch});
+    all.push_back({.name = "cudnn#" + std::to_string(all.size()),
+                   .scratch = kernel->scratch(),
+                   .launch = [kernel](Stream stream, const void* x, const void* w, Write, void* y,
+                                      void* scratch) { kernel->run(stream, x, w, y, scratch); }});
   }
   if (all.empty() && !refusal.empty()) throw DeviceError(refusal);
   return all;

@@ -10,8 +10,10 @@ namespace dfengine::cuda {
 using DnnHandle = std::shared_ptr<cudnnContext>;
 DnnHandle open_dnn();
 
-// What its heuristics propose and can run, best guess first: "cudnn#0", "cudnn#1"... None where the
-// padding differs between the two sides (tf_same at even sizes), which its engines do not promise.
-std::vector<Candidate> dnn_stem(const DnnHandle& handle, StorageType type, const StemProblem& p);
+// What the heuristics of cuDNN propose and the device can run, the best guess first: "cudnn#0",
+// "cudnn#1"... There is nothing where the padding differs between the two sides (tf_same at even
+// sizes), which the engines do not promise.
+std::vector<LibraryKernel> dnn_stem(const DnnHandle& handle, StorageType type,
+                                    const StemProblem& p);
 
 }  // namespace dfengine::cuda

@@ -14,13 +14,13 @@ struct Libraries::Handles {
 Libraries::Libraries() : handles_(std::make_unique<Handles>()) {}
 Libraries::~Libraries() = default;
 
-std::vector<Candidate> Libraries::pointwise(Product product, StorageType type,
-                                            const PointwiseProblem& p) {
+std::vector<LibraryKernel> Libraries::pointwise(PointwisePass pass, StorageType type,
+                                                const PointwiseProblem& p) {
   if (!handles_->lt) handles_->lt = open_lt();
-  return lt_products(handles_->lt, product, type, p);
+  return lt_products(handles_->lt, pass, type, p);
 }
 
-std::vector<Candidate> Libraries::stem(StorageType type, const StemProblem& p) {
+std::vector<LibraryKernel> Libraries::stem(StorageType type, const StemProblem& p) {
   if (!handles_->dnn) handles_->dnn = open_dnn();
   return dnn_stem(handles_->dnn, type, p);
 }

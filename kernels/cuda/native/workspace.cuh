@@ -1,4 +1,5 @@
-// Libraries want workspace at multiples of 256 bytes; a plan's arena promises less.
+// Workspace for libraries. They want it at multiples of 256 bytes, and the arena of a plan promises
+// less.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +15,7 @@ constexpr Index kWorkspaceAlignment = 256;
 constexpr Index workspace_room(Index bytes) {
   return bytes == 0 ? 0 : bytes + kWorkspaceAlignment - 1;
 }
-// Where in that room it lies.
+// Where the workspace lies in that room.
 inline std::byte* workspace_in(void* room) {
   const auto place = reinterpret_cast<std::uintptr_t>(room) + kWorkspaceAlignment - 1;
   return reinterpret_cast<std::byte*>(place / kWorkspaceAlignment * kWorkspaceAlignment);

@@ -1,13 +1,10 @@
 #include "kernels/cuda/pointwise/pointwise_choice.h"
 
-#include "kernels/base/error.h"
+#include "kernels/cuda/pointwise/pointwise_config.h"
 #include "kernels/cuda/tuning/tuner.h"
-#include "kernels/pointwise_conv.h"
 
 namespace dfengine::cuda {
 namespace {
-
-using Library = std::shared_ptr<const LibraryKernel>;
 
 template <class T>
 std::string key(const char* operation, const PointwiseProblem& p) {
@@ -15,169 +12,211 @@ std::string key(const char* operation, const PointwiseProblem& p) {
          "x" + std::to_string(p.c) + " to " + std::to_string(p.k);
 }
 
-std::vector<Candidate> tiles(Index rows, Index columns, Index depth) {
-  std::vector<Candidate> all;
-  for (const PointwiseConfig& c : candidate_configs(rows, columns, depth))
-    all.push_back({name_of(c), c});
-  return all;
+// The own kernels, the rule's first: one for each tile, or for float the only one.
+template <class T>
+std::vector<Kernel<PointwiseForwardLaunch<T>>> own_forward(const PointwiseProblem& p) {
+  if constexpr (std::is_same_v<T, float>) {
+    return {{.name = "own",
+             .launch = [p](Stream stream, const T* x, const T* w,
+                           const Epilogue<T, float>& epilogue, const NormOnLoad& norm, void*,
+                           T* y) { pointwise_forward(stream, p, x, w, epilogue, y, norm); }}};
+  } else {
+    std::vector<Kernel<PointwiseForwardLaunch<T>>> tiles;
+    for (const PointwiseConfig& config : candidate_configs(p.m, p.k, p.c))
+      tiles.push_back({.name = name_of(config),
+                       .launch = [p, config](Stream stream, const T* x, const T* w,
+                                             const Epilogue<T, float>& epilogue,
+                                             const NormOnLoad& norm, void*, T* y) {
+                         pointwise_forward(stream, config, p, x, w, epilogue, y, norm);
+                       }});
+    return tiles;
+  }
 }
 
-std::vector<Candidate> weight_tiles(const PointwiseProblem& p) {
-  std::vector<Candidate> all;
-  for (const PointwiseWeightConfig& c : candidate_weight_configs(p))
-    all.push_back({name_of(c), c, c.scratch(p) * Index{sizeof(float)}});
-  return all;
+template <class T>
+std::vector<Kernel<PointwiseBackwardDataLaunch<T>>> own_backward_data(const PointwiseProblem& p) {
+  if constexpr (std::is_same_v<T, float>) {
+    return {{.name = "own",
+             .launch = [p](Stream stream, const T* dy, const T* w, Write write, void*, T* dx) {
+               pointwise_backward_data(stream, p, dy, w, write, dx);
+             }}};
+  } else {
+    std::vector<Kernel<PointwiseBackwardDataLaunch<T>>> tiles;
+    for (const PointwiseConfig& config : candidate_configs(p.m, p.c, p.k))
+      tiles.push_back({.name = name_of(config),
+                       .launch = [p, config](Stream stream, const T* dy, const T* w, Write write,
+                                             void*, T* dx) {
+                         pointwise_backward_data(stream, config, p, dy, w, write, dx);
+                       }});
+    return tiles;
+  }
 }
 
-// What cuBLASLt offers for a product without an epilogue.
-Tuner::Offer offer(Product product, StorageType type, const PointwiseProblem& p) {
-  return [=](Libraries& libraries) { return libraries.pointwise(product, type, p); };
+template <class T>
+std::vector<Kernel<PointwiseBackwardWeightLaunch<T>>> own_backward_weight(
+    const PointwiseProblem& p) {
+  if constexpr (std::is_same_v<T, float>) {
+    return {{.name = "own",
+             .scratch = pointwise_weight_scratch(p) * kFloatBytes,
+             .launch = [p](Stream stream, const T* x, const T* dy, const NormOnLoad& norm,
+                           void* scratch, float* dw) {
+               pointwise_backward_weight(stream, p, x, dy, static_cast<float*>(scratch), dw, norm);
+             }}};
+  } else {
+    std::vector<Kernel<PointwiseBackwardWeightLaunch<T>>> tiles;
+    for (const PointwiseWeightConfig& config : candidate_weight_configs(p))
+      tiles.push_back({.name = name_of(config),
+                       .scratch = config.scratch(p) * kFloatBytes,
+                       .launch = [p, config](Stream stream, const T* x, const T* dy,
+                                             const NormOnLoad& norm, void* scratch, float* dw) {
+                         pointwise_backward_weight(stream, config, p, x, dy,
+                                                   static_cast<float*>(scratch), dw, norm);
+                       }});
+    return tiles;
+  }
 }
 
-// What is timed where a norm will be: its numbers do not matter.
+template <class T>
+std::function<PointwiseBackwardDataLaunch<T>> library_backward_data(
+    std::function<LibraryLaunch> library) {
+  return [=](Stream stream, const T* dy, const T* w, Write write, void* scratch, T* dx) {
+    library(stream, dy, w, write, dx, scratch);
+  };
+}
+
+// What cuBLASLt offers for a pass: nothing for float.
+template <class T, class Launch>
+Tuner::Offer<Launch> offer(PointwisePass pass, const PointwiseProblem& p,
+                           std::function<Launch> (*convert)(std::function<LibraryLaunch>)) {
+  if (std::is_same_v<T, float>) return nullptr;
+  return [=](Libraries& libraries) {
+    return convert_each<Launch>(libraries.pointwise(pass, storage_type<T>(), p), convert);
+  };
+}
+
+// The norm that is timed where a launch will have one. Its numbers do not matter.
 NormOnLoad timed_norm(bool norm, const void* vector) {
   if (!norm) return {};
   const auto* v = static_cast<const float*>(vector);
-  return {v, v, Activation::Relu6};
+  return {.scale = v, .shift = v, .activation = Activation::Relu6};
 }
 
-// The library of a choice. Throws Error where it would leave out a norm.
-const LibraryKernel& library_of(const Choice& choice, const NormOnLoad& norm) {
+void refuse(const NormOnLoad& norm) {
   if (norm.present())
-    throw Error("pointwise convolution on the device: " + choice.kernel.name +
-                " cannot normalise on load");
-  return *std::get<Library>(choice.kernel.variant);
+    throw Error(
+        "pointwise convolution on the device: the kernel of a library cannot normalise on load");
 }
 
 }  // namespace
 
 template <class T>
-ChoicePtr choose_pointwise_forward(Tuner* tuner, const PointwiseProblem& p,
-                                   const EpilogueForm& form, bool norm) {
-  if constexpr (std::is_same_v<T, float>) {
-    return nullptr;
-  } else {
-    const std::vector<Candidate> own = tiles(p.m, p.k, p.c);
-    if (tuner == nullptr) return choose_by_rule(own);
-    constexpr StorageType kType = storage_type<T>();
-    // cuBLASLt's bias has the type of y, ours is float: with a bias there are own tiles alone.
-    const auto library = form.plain() && !norm ? offer(Product::Forward, kType, p) : nullptr;
-    const auto start = [&](const Candidate& kernel) -> Launch {
-      return [=, choice = Choice{kernel}](Stream stream, std::span<void* const> o) {
-        auto* const y = static_cast<T*>(o[2]);
-        const Epilogue<T, float> epilogue{form.bias ? static_cast<const float*>(o[3]) : nullptr,
-                                          form.activation, form.residual ? y : nullptr};
-        pointwise_forward(stream, &choice, p, static_cast<const T*>(o[0]),
-                          static_cast<const T*>(o[1]), epilogue, o[5], y, timed_norm(norm, o[4]));
-      };
+std::function<PointwiseForwardLaunch<T>> library_forward(std::function<LibraryLaunch> library) {
+  return [=](Stream stream, const T* x, const T* w, const Epilogue<T, float>&,
+             const NormOnLoad& norm, void* scratch, T* y) {
+    refuse(norm);
+    library(stream, x, w, Write::Overwrite, y, scratch);
+  };
+}
+
+template <class T>
+std::function<PointwiseBackwardWeightLaunch<T>> library_backward_weight(
+    std::function<LibraryLaunch> library) {
+  return [=](Stream stream, const T* x, const T* dy, const NormOnLoad& norm, void* scratch,
+             float* dw) {
+    refuse(norm);
+    library(stream, x, dy, Write::Overwrite, dw, scratch);
+  };
+}
+
+template <class T>
+Chosen<PointwiseForwardLaunch<T>> choose_pointwise_forward(Tuner* tuner, const PointwiseProblem& p,
+                                                           const EpilogueForm& form, bool norm) {
+  using Launch = PointwiseForwardLaunch<T>;
+  if (tuner == nullptr) return choose_by_rule(own_forward<T>(p));
+  constexpr StorageType kType = storage_type<T>();
+  const TunerProblem problem{
+      .key = key<T>("pointwise forward", p) + form.name() + (norm ? "+norm" : ""),
+      .operands = {{.type = kType, .count = p.m * p.c},
+                   {.type = kType, .count = p.k * p.c},
+                   {.type = kType, .count = p.m * p.k},
+                   {.type = StorageType::F32, .count = p.k},
+                   {.type = StorageType::F32, .count = p.c}}};
+  // cuBLASLt's bias has the type of y, ours is float: with a bias there are own tiles alone.
+  const auto libraries =
+      form.plain() && !norm ? offer<T>(PointwisePass::Forward, p, library_forward<T>) : nullptr;
+  const auto on_operands = [=](const std::function<Launch>& launch) {
+    return [=](Stream stream, std::span<void* const> operands) {
+      const auto* const x = static_cast<const T*>(operands[0]);
+      const auto* const w = static_cast<const T*>(operands[1]);
+      auto* const y = static_cast<T*>(operands[2]);
+      const Epilogue<T, float> epilogue{
+          .bias = form.bias ? static_cast<const float*>(operands[3]) : nullptr,
+          .activation = form.activation,
+          .residual = form.residual ? y : nullptr};
+      launch(stream, x, w, epilogue, timed_norm(norm, operands[4]), operands[5], y);
     };
-    return tuner->choose({key<T>("pointwise forward", p) + form.name() + (norm ? "+norm" : ""),
-                          {{kType, p.m * p.c},
-                           {kType, p.k * p.c},
-                           {kType, p.m * p.k},
-                           {StorageType::F32, p.k},
-                           {StorageType::F32, p.c}}},
-                         own, library, start);
-  }
+  };
+  return tuner->choose<Launch>(problem, own_forward<T>(p), libraries, on_operands);
 }
 
 template <class T>
-ChoicePtr choose_pointwise_backward_data(Tuner* tuner, const PointwiseProblem& p) {
-  if constexpr (std::is_same_v<T, float>) {
-    return nullptr;
-  } else {
-    const std::vector<Candidate> own = tiles(p.m, p.c, p.k);
-    if (tuner == nullptr) return choose_by_rule(own);
-    constexpr StorageType kType = storage_type<T>();
-    const auto start = [&](const Candidate& kernel) -> Launch {
-      return [=, choice = Choice{kernel}](Stream stream, std::span<void* const> o) {
-        pointwise_backward_data(stream, &choice, p, static_cast<const T*>(o[0]),
-                                static_cast<const T*>(o[1]), Write::Overwrite, o[3],
-                                static_cast<T*>(o[2]));
-      };
+Chosen<PointwiseBackwardDataLaunch<T>> choose_pointwise_backward_data(Tuner* tuner,
+                                                                      const PointwiseProblem& p) {
+  using Launch = PointwiseBackwardDataLaunch<T>;
+  if (tuner == nullptr) return choose_by_rule(own_backward_data<T>(p));
+  constexpr StorageType kType = storage_type<T>();
+  const TunerProblem problem{.key = key<T>("pointwise data gradient", p),
+                             .operands = {{.type = kType, .count = p.m * p.k},
+                                          {.type = kType, .count = p.k * p.c},
+                                          {.type = kType, .count = p.m * p.c}}};
+  const auto on_operands = [](const std::function<Launch>& launch) {
+    return [=](Stream stream, std::span<void* const> operands) {
+      const auto* const dy = static_cast<const T*>(operands[0]);
+      const auto* const w = static_cast<const T*>(operands[1]);
+      launch(stream, dy, w, Write::Overwrite, operands[3], static_cast<T*>(operands[2]));
     };
-    return tuner->choose({key<T>("pointwise data gradient", p),
-                          {{kType, p.m * p.k}, {kType, p.k * p.c}, {kType, p.m * p.c}}},
-                         own, offer(Product::DataGradient, kType, p), start);
-  }
+  };
+  return tuner->choose<Launch>(problem, own_backward_data<T>(p),
+                               offer<T>(PointwisePass::DataGradient, p, library_backward_data<T>),
+                               on_operands);
 }
 
 template <class T>
-ChoicePtr choose_pointwise_backward_weight(Tuner* tuner, const PointwiseProblem& p, bool norm) {
-  if constexpr (std::is_same_v<T, float>) {
-    return nullptr;
-  } else {
-    const std::vector<Candidate> own = weight_tiles(p);
-    if (tuner == nullptr) return choose_by_rule(own);
-    constexpr StorageType kType = storage_type<T>();
-    const auto start = [&](const Candidate& kernel) -> Launch {
-      return [=, choice = Choice{kernel}](Stream stream, std::span<void* const> o) {
-        pointwise_backward_weight(stream, &choice, p, static_cast<const T*>(o[0]),
-                                  static_cast<const T*>(o[1]), o[4], static_cast<float*>(o[2]),
-                                  timed_norm(norm, o[3]));
-      };
+Chosen<PointwiseBackwardWeightLaunch<T>> choose_pointwise_backward_weight(Tuner* tuner,
+                                                                          const PointwiseProblem& p,
+                                                                          bool norm) {
+  using Launch = PointwiseBackwardWeightLaunch<T>;
+  if (tuner == nullptr) return choose_by_rule(own_backward_weight<T>(p));
+  constexpr StorageType kType = storage_type<T>();
+  const TunerProblem problem{.key = key<T>("pointwise weight gradient", p) + (norm ? "+norm" : ""),
+                             .operands = {{.type = kType, .count = p.m * p.c},
+                                          {.type = kType, .count = p.m * p.k},
+                                          {.type = StorageType::F32, .count = p.k * p.c},
+                                          {.type = StorageType::F32, .count = p.c}}};
+  const auto libraries =
+      norm ? nullptr : offer<T>(PointwisePass::WeightGradient, p, library_backward_weight<T>);
+  const auto on_operands = [=](const std::function<Launch>& launch) {
+    return [=](Stream stream, std::span<void* const> operands) {
+      const auto* const x = static_cast<const T*>(operands[0]);
+      const auto* const dy = static_cast<const T*>(operands[1]);
+      auto* const dw = static_cast<float*>(operands[2]);
+      launch(stream, x, dy, timed_norm(norm, operands[3]), operands[4], dw);
     };
-    const auto library = norm ? nullptr : offer(Product::WeightGradient, kType, p);
-    return tuner->choose({key<T>("pointwise weight gradient", p) + (norm ? "+norm" : ""),
-                          {{kType, p.m * p.c},
-                           {kType, p.m * p.k},
-                           {StorageType::F32, p.k * p.c},
-                           {StorageType::F32, p.c}}},
-                         own, library, start);
-  }
+  };
+  return tuner->choose<Launch>(problem, own_backward_weight<T>(p), libraries, on_operands);
 }
 
-template <class T>
-void pointwise_forward(Stream stream, const Choice* choice, const PointwiseProblem& p, const T* x,
-                       const T* w, const Epilogue<T, float>& epilogue, void* scratch, T* y,
-                       const NormOnLoad& norm) {
-  if (choice == nullptr) return pointwise_forward(stream, p, x, w, epilogue, y, norm);
-  if constexpr (!std::is_same_v<T, float>) {
-    const Variant& variant = choice->kernel.variant;
-    if (const auto* config = std::get_if<PointwiseConfig>(&variant))
-      return pointwise_forward(stream, *config, p, x, w, epilogue, y, norm);
-    library_of(*choice, norm).run(stream, x, w, Write::Overwrite, y, scratch);
-  }
-}
-
-template <class T>
-void pointwise_backward_data(Stream stream, const Choice* choice, const PointwiseProblem& p,
-                             const T* dy, const T* w, Write write, void* scratch, T* dx) {
-  if (choice == nullptr) return pointwise_backward_data(stream, p, dy, w, write, dx);
-  if constexpr (!std::is_same_v<T, float>) {
-    const Variant& variant = choice->kernel.variant;
-    if (const auto* config = std::get_if<PointwiseConfig>(&variant))
-      return pointwise_backward_data(stream, *config, p, dy, w, write, dx);
-    std::get<Library>(variant)->run(stream, dy, w, write, dx, scratch);
-  }
-}
-
-template <class T>
-void pointwise_backward_weight(Stream stream, const Choice* choice, const PointwiseProblem& p,
-                               const T* x, const T* dy, void* scratch, float* dw,
-                               const NormOnLoad& norm) {
-  auto* const partial = static_cast<float*>(scratch);
-  if (choice == nullptr) return pointwise_backward_weight(stream, p, x, dy, partial, dw, norm);
-  if constexpr (!std::is_same_v<T, float>) {
-    const Variant& variant = choice->kernel.variant;
-    if (const auto* config = std::get_if<PointwiseWeightConfig>(&variant))
-      return pointwise_backward_weight(stream, *config, p, x, dy, partial, dw, norm);
-    library_of(*choice, norm).run(stream, x, dy, Write::Overwrite, dw, scratch);
-  }
-}
-
-#define DF_INSTANTIATE(T)                                                                         \
-  template ChoicePtr choose_pointwise_forward<T>(Tuner*, const PointwiseProblem&,                 \
-                                                 const EpilogueForm&, bool);                      \
-  template ChoicePtr choose_pointwise_backward_data<T>(Tuner*, const PointwiseProblem&);          \
-  template ChoicePtr choose_pointwise_backward_weight<T>(Tuner*, const PointwiseProblem&, bool);  \
-  template void pointwise_forward(Stream, const Choice*, const PointwiseProblem&, const T*,       \
-                                  const T*, const Epilogue<T, float>&, void*, T*,                 \
-                                  const NormOnLoad&);                                             \
-  template void pointwise_backward_data(Stream, const Choice*, const PointwiseProblem&, const T*, \
-                                        const T*, Write, void*, T*);                              \
-  template void pointwise_backward_weight(Stream, const Choice*, const PointwiseProblem&,         \
-                                          const T*, const T*, void*, float*, const NormOnLoad&);
+#define DF_INSTANTIATE(T)                                                                \
+  template Chosen<PointwiseForwardLaunch<T>> choose_pointwise_forward<T>(                \
+      Tuner*, const PointwiseProblem&, const EpilogueForm&, bool);                       \
+  template Chosen<PointwiseBackwardDataLaunch<T>> choose_pointwise_backward_data<T>(     \
+      Tuner*, const PointwiseProblem&);                                                  \
+  template Chosen<PointwiseBackwardWeightLaunch<T>> choose_pointwise_backward_weight<T>( \
+      Tuner*, const PointwiseProblem&, bool);                                            \
+  template std::function<PointwiseForwardLaunch<T>> library_forward<T>(                  \
+      std::function<LibraryLaunch>);                                                     \
+  template std::function<PointwiseBackwardWeightLaunch<T>> library_backward_weight<T>(   \
+      std::function<LibraryLaunch>);
 DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)
 DF_INSTANTIATE(float)

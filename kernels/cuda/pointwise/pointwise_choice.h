@@ -1,37 +1,47 @@
-// Pointwise convolutions of a plan: the choice between own tiles and cuBLASLt for each product, and
-// the launchers that do as chosen.
+// The choice between own tiles and cuBLASLt for each pass of a pointwise convolution.
 #pragma once
 
 #include "kernels/cuda/tuning/choice.h"
+#include "kernels/cuda/tuning/libraries.h"
+#include "kernels/pointwise_conv.h"
 
 namespace dfengine::cuda {
 
 class Tuner;
 
-// Null tuner: by the rule. T = float has one kernel and nothing to choose. The data gradient is
-// timed overwriting; the same kernel then adds where a plan asks for it. norm: a norm will be
-// applied to x as it is loaded, which own tiles alone can do.
+// The launches that are chosen, with the problem bound. scratch: as many bytes as the choice says,
+// aligned to 16 bytes. norm: present if and only if the choice was made for one.
 template <class T>
-ChoicePtr choose_pointwise_forward(Tuner* tuner, const PointwiseProblem& p,
-                                   const EpilogueForm& form, bool norm);
+using PointwiseForwardLaunch = void(Stream, const T* x, const T* w,
+                                    const Epilogue<T, float>& epilogue, const NormOnLoad& norm,
+                                    void* scratch, T* y);
 template <class T>
-ChoicePtr choose_pointwise_backward_data(Tuner* tuner, const PointwiseProblem& p);
+using PointwiseBackwardDataLaunch = void(Stream, const T* dy, const T* w, Write write,
+                                         void* scratch, T* dx);
 template <class T>
-ChoicePtr choose_pointwise_backward_weight(Tuner* tuner, const PointwiseProblem& p, bool norm);
+using PointwiseBackwardWeightLaunch = void(Stream, const T* x, const T* dy, const NormOnLoad& norm,
+                                           void* scratch, float* dw);
 
-// The launchers of kernels/pointwise_conv.h, as chosen; null: by the rule. scratch:
-// choice->kernel.scratch bytes, for null what the rule takes. A norm is there if and only if the
-// choice was made for one.
+// Without a tuner the rule chooses. T = float has one kernel, "own". The data gradient is timed
+// overwriting; the same kernel then adds where a plan asks for it. form: the epilogue of the
+// launches. norm: whether a norm will be applied to x as it is loaded, which own kernels alone can
+// do.
 template <class T>
-void pointwise_forward(Stream stream, const Choice* choice, const PointwiseProblem& p, const T* x,
-                       const T* w, const Epilogue<T, float>& epilogue, void* scratch, T* y,
-                       const NormOnLoad& norm);
+Chosen<PointwiseForwardLaunch<T>> choose_pointwise_forward(Tuner* tuner, const PointwiseProblem& p,
+                                                           const EpilogueForm& form, bool norm);
 template <class T>
-void pointwise_backward_data(Stream stream, const Choice* choice, const PointwiseProblem& p,
-                             const T* dy, const T* w, Write write, void* scratch, T* dx);
+Chosen<PointwiseBackwardDataLaunch<T>> choose_pointwise_backward_data(Tuner* tuner,
+                                                                      const PointwiseProblem& p);
 template <class T>
-void pointwise_backward_weight(Stream stream, const Choice* choice, const PointwiseProblem& p,
-                               const T* x, const T* dy, void* scratch, float* dw,
-                               const NormOnLoad& norm);
+Chosen<PointwiseBackwardWeightLaunch<T>> choose_pointwise_backward_weight(Tuner* tuner,
+                                                                          const PointwiseProblem& p,
+                                                                          bool norm);
+
+// A library's kernel as such a launch. It throws Error where it would leave out a norm.
+template <class T>
+std::function<PointwiseForwardLaunch<T>> library_forward(std::function<LibraryLaunch> library);
+template <class T>
+std::function<PointwiseBackwardWeightLaunch<T>> library_backward_weight(
+    std::function<LibraryLaunch> library);
 
 }  // namespace dfengine::cuda

@@ -10,14 +10,14 @@
 namespace dfengine::cuda {
 namespace {
 
-// An H100's. Elsewhere it only makes the last round of blocks less even.
+// An H100 has so many. Elsewhere the number only makes the last round of blocks less even.
 constexpr Index kMultiprocessors = 132;
 
 Index places(PointwiseTile tile) {
   return with_tile(tile, [](auto t) { return kMultiprocessors * t.kBlocks; });
 }
 
-// Whether of the last round's places at least 7 of 10 are taken.
+// Whether the blocks of all rounds take at least 7 of 10 places.
 bool fills(PointwiseTile tile, Index rows, Index columns) {
   const TileSize size = size_of(tile);
   const Index tiles = divide_up(rows, size.rows) * divide_up(columns, size.columns);
@@ -45,12 +45,12 @@ PointwiseWeightTile widest_weight(Index k, Index c) {
 
 // Whether the tiles that cover the results hold at most twice as many.
 bool wastes_little(const TileSize& size, Index rows, Index columns) {
-  return divide_up(rows, size.rows) * size.rows * divide_up(columns, size.columns) * size.columns <=
-         2 * rows * columns;
+  return round_up(rows, size.rows) * round_up(columns, size.columns) <= 2 * rows * columns;
 }
 
-// So many blocks for each multiprocessor, unless the parts' dw, written and read, would pass half
-// the bytes of x and dy, or a part would be too short to fill the ring twice.
+// Gives each multiprocessor so many blocks. There are fewer where the dw of all parts, written and
+// read, would pass half the bytes of x and dy, or where a part would be too short to fill the ring
+// twice.
 PointwiseWeightConfig weight_config(const PointwiseProblem& p, PointwiseWeightTile tile,
                                     Index blocks) {
   const TileSize size = size_of(tile);
@@ -59,8 +59,8 @@ PointwiseWeightConfig weight_config(const PointwiseProblem& p, PointwiseWeightTi
   const Index light = p.m * (p.k + p.c) / (8 * p.k * p.c);
   const Index wanted =
       std::max<Index>(1, std::min({blocks * kMultiprocessors / tiles, light, p.m / (2 * ring)}));
-  const Index rows = divide_up(divide_up(p.m, wanted), size.depth) * size.depth;
-  return {tile, divide_up(p.m, rows), rows};
+  const Index rows = round_up(divide_up(p.m, wanted), size.depth);
+  return {.tile = tile, .parts = divide_up(p.m, rows), .rows_per_part = rows};
 }
 
 std::string name_of(const TileSize& size) {
@@ -71,18 +71,22 @@ std::string name_of(const TileSize& size) {
 }  // namespace
 
 TileSize size_of(PointwiseTile tile) {
-  return with_tile(tile, [](auto t) { return TileSize{t.kRows, t.kColumns, t.kDepth}; });
+  return with_tile(tile, [](auto t) {
+    return TileSize{.rows = t.kRows, .columns = t.kColumns, .depth = t.kDepth};
+  });
 }
 
 TileSize size_of(PointwiseWeightTile tile) {
-  return with_tile(tile, [](auto t) { return TileSize{t.kRows, t.kColumns, t.kDepth}; });
+  return with_tile(tile, [](auto t) {
+    return TileSize{.rows = t.kRows, .columns = t.kColumns, .depth = t.kDepth};
+  });
 }
 
 PointwiseConfig choose_config(Index rows, Index columns, Index depth) {
   PointwiseTile tile = widest(columns, depth);
   if (!fills(tile, rows, columns)) tile = PointwiseTile::k64x64x64;
   if (!fills(tile, rows, columns)) tile = PointwiseTile::k32x32x64;
-  return {tile, places(tile)};
+  return {.tile = tile, .blocks = places(tile)};
 }
 
 PointwiseWeightConfig choose_weight_config(const PointwiseProblem& p) {
@@ -93,7 +97,7 @@ std::vector<PointwiseConfig> candidate_configs(Index rows, Index columns, Index 
   std::vector<PointwiseConfig> all = {choose_config(rows, columns, depth)};
   for (PointwiseTile tile : kPointwiseTiles)
     if (tile != all[0].tile && wastes_little(size_of(tile), rows, columns))
-      all.push_back({tile, places(tile)});
+      all.push_back({.tile = tile, .blocks = places(tile)});
   return all;
 }
 

@@ -39,8 +39,14 @@ void pointwise_forward(Stream stream, const PointwiseConfig& config, const Point
                        const NormOnLoad& norm) {
   check_problem(p, {x, w, epilogue.residual, y, norm.scale, norm.shift});
   multiply<false, T>(stream, "pointwise_forward", config,
-                     {x, w, epilogue, y, static_cast<int>(p.m), static_cast<int>(p.k),
-                      static_cast<int>(p.c), 0, 0, 0, norm});
+                     {.a = x,
+                      .b = w,
+                      .epilogue = epilogue,
+                      .y = y,
+                      .rows = static_cast<int>(p.m),
+                      .columns = static_cast<int>(p.k),
+                      .depth = static_cast<int>(p.c),
+                      .norm = norm});
 }
 
 template <class T>
@@ -48,10 +54,14 @@ void pointwise_backward_data(Stream stream, const PointwiseConfig& config,
                              const PointwiseProblem& p, const T* dy, const T* w, Write write,
                              T* dx) {
   check_problem(p, {dy, w, dx});
-  const Epilogue<T, float> epilogue = {.residual = write == Write::Accumulate ? dx : nullptr};
   multiply<true, T>(stream, "pointwise_backward_data", config,
-                    {dy, w, epilogue, dx, static_cast<int>(p.m), static_cast<int>(p.c),
-                     static_cast<int>(p.k), 0, 0, 0});
+                    {.a = dy,
+                     .b = w,
+                     .epilogue = {.residual = write == Write::Accumulate ? dx : nullptr},
+                     .y = dx,
+                     .rows = static_cast<int>(p.m),
+                     .columns = static_cast<int>(p.c),
+                     .depth = static_cast<int>(p.k)});
 }
 
 template <class T>
@@ -68,7 +78,20 @@ void pointwise_forward(Stream stream, const PointwiseProblem& p, const T* x, con
                        const Epilogue<T, float>& epilogue, T* y, const NormOnLoad& norm) {
   if constexpr (std::is_same_v<T, float>) {
     multiply_floats(stream, "pointwise_forward",
-                    {x, p.c, 1, w, 1, p.c, epilogue, y, p.m, p.k, p.c, p.c, norm}, 1);
+                    {.a = x,
+                     .a_row = p.c,
+                     .a_depth = 1,
+                     .b = w,
+                     .b_depth = 1,
+                     .b_column = p.c,
+                     .epilogue = epilogue,
+                     .y = y,
+                     .rows = p.m,
+                     .columns = p.k,
+                     .depth = p.c,
+                     .depth_per_part = p.c,
+                     .a_norm = norm},
+                    1);
   } else {
     pointwise_forward(stream, choose_config(p.m, p.k, p.c), p, x, w, epilogue, y, norm);
   }
@@ -78,9 +101,20 @@ template <class T>
 void pointwise_backward_data(Stream stream, const PointwiseProblem& p, const T* dy, const T* w,
                              Write write, T* dx) {
   if constexpr (std::is_same_v<T, float>) {
-    const Epilogue<T, float> epilogue = {.residual = write == Write::Accumulate ? dx : nullptr};
     multiply_floats(stream, "pointwise_backward_data",
-                    {dy, p.k, 1, w, p.c, 1, epilogue, dx, p.m, p.c, p.k, p.k}, 1);
+                    {.a = dy,
+                     .a_row = p.k,
+                     .a_depth = 1,
+                     .b = w,
+                     .b_depth = p.c,
+                     .b_column = 1,
+                     .epilogue = {.residual = write == Write::Accumulate ? dx : nullptr},
+                     .y = dx,
+                     .rows = p.m,
+                     .columns = p.c,
+                     .depth = p.k,
+                     .depth_per_part = p.k},
+                    1);
   } else {
     pointwise_backward_data(stream, choose_config(p.m, p.c, p.k), p, dy, w, write, dx);
   }
@@ -95,9 +129,19 @@ void pointwise_backward_weight(Stream stream, const PointwiseProblem& p, const T
                                float* scratch, float* dw, const NormOnLoad& norm) {
   const PointwiseWeightConfig config = choose_weight_config(p);
   if constexpr (std::is_same_v<T, float>) {
-    float* const to = config.parts == 1 ? dw : scratch;
     multiply_floats(stream, "pointwise_backward_weight",
-                    {dy, 1, p.k, x, p.c, 1, {}, to, p.k, p.c, p.m, config.rows_per_part, {}, norm},
+                    {.a = dy,
+                     .a_row = 1,
+                     .a_depth = p.k,
+                     .b = x,
+                     .b_depth = p.c,
+                     .b_column = 1,
+                     .y = config.parts == 1 ? dw : scratch,
+                     .rows = p.k,
+                     .columns = p.c,
+                     .depth = p.m,
+                     .depth_per_part = config.rows_per_part,
+                     .b_norm = norm},
                     config.parts);
     add_parts(stream, config, p, scratch, dw);
   } else {

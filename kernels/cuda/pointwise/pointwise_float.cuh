@@ -1,5 +1,5 @@
-// y[rows, columns] = epilogue(sum over depth of a b) in float, without tensor cores: what the dense
-// head and --precision fp32 use. a and b may lie either way round in memory.
+// y[rows, columns] = epilogue(sum over depth of a b) in float and without tensor cores, for the
+// dense head and --precision fp32. a and b may lie either way round in memory.
 #pragma once
 
 #include "kernels/cuda/launch.cuh"
@@ -13,7 +13,7 @@ struct FloatProduct {
   Index a_row, a_depth;
   const float* b;  // (d, column) at d * b_depth + column * b_column
   Index b_depth, b_column;
-  Epilogue<float, float> epilogue;
+  Epilogue<float, float> epilogue = {};
   float* y;  // [parts, rows, columns]: one sum per part of the depth
   Index rows, columns, depth;
   Index depth_per_part;
@@ -41,8 +41,8 @@ __device__ __forceinline__ float with_norm(const NormOnLoad& norm, Index channel
   return v;
 }
 
-// kEdge rows (or columns) x kDepth, each value through change(value, row, d), into to[d][row];
-// neighbouring threads read neighbours in memory.
+// Copies kEdge rows (or columns) x kDepth to to[d][row], each value through change(value, row, d).
+// Neighbouring threads read neighbours in memory.
 template <int kEdge, int kDepth, class Change>
 __device__ __forceinline__ void copy_floats(const float* from, Index edge_stride,
                                             Index depth_stride, Index edge_left, Index depth_left,
@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(kFloatThreads, 2) float_tile_kernel(FloatProdu
   }
 }
 
-// A warp makes one result: for few results of long rows, such as one image's logit.
+// A warp makes one result. This is for few results of long rows, such as the logit of one image.
 template <bool kNorm>
 __global__ void __launch_bounds__(kFloatThreads) float_row_kernel(FloatProduct p) {
   const Index at = (Index{blockIdx.x} * kFloatThreads + threadIdx.x) / kWarpSize;
@@ -116,7 +116,7 @@ __global__ void __launch_bounds__(kFloatThreads) float_row_kernel(FloatProduct p
   if (lane == 0) store_float(p, row, column, sum);
 }
 
-// parts: how many ranges of depth_per_part the depth has.
+// parts is how many ranges of depth_per_part the depth has.
 inline void multiply_floats(Stream stream, const char* name, const FloatProduct& p, Index parts) {
   constexpr Index kFewResults = 4096, kFewTiles = 132;
   const bool norm = p.a_norm.present() || p.b_norm.present();

@@ -23,7 +23,7 @@ __device__ __forceinline__ void for_each_own_vector(Body&& body) {
 }
 
 // Starts copying kRows x kColumns from (row, column) of a matrix [rows, columns] into shared memory
-// with rows of kColumns + kPad; zeros outside the matrix. columns is a multiple of 8.
+// with rows of kColumns + kPad. Outside the matrix there are zeros. columns is a multiple of 8.
 template <int kRows, int kColumns, int kThreads, class T>
 __device__ __forceinline__ void copy_tile(const T* matrix, int row, int rows, int column,
                                           int columns, T* to) {
@@ -36,8 +36,8 @@ __device__ __forceinline__ void copy_tile(const T* matrix, int row, int rows, in
 
 // Applies the norm of the matrix's columns to what copy_tile copied for this same thread: its own
 // copies have landed, and a barrier has still to show them to the others. What lies outside the
-// matrix stays zero. Tile: of the results; where its sums leave room, the norm of a thread's
-// columns is loaded once.
+// matrix stays zero. Tile is that of the results; where its sums leave room in the registers, the
+// norm of a thread's columns is loaded once.
 template <int kRows, int kColumns, class Tile, class T>
 __device__ __forceinline__ void normalise_tile(const NormOnLoad& norm, int row, int rows,
                                                int column, int columns, T* tile) {
@@ -68,21 +68,21 @@ __device__ __forceinline__ void load_a(std::uint32_t (&a)[4], const T* tile, int
   load_matrices(a, tile + lane % 16 * pitch + lane / 16 * 8);
 }
 
-// The same where the depth is the storage's row: 16 depths i, 16 rows j.
+// The same where a row of the storage is a depth: 16 depths i and 16 rows j.
 template <class T>
 __device__ __forceinline__ void load_a_transposed(std::uint32_t (&a)[4], const T* tile, int pitch,
                                                   int lane) {
   load_matrices_transposed(a, tile + (lane / 16 * 8 + lane % 8) * pitch + lane / 8 % 2 * 8);
 }
 
-// Two fragments B side by side, 16 depths x 8 columns each; b[0..1] and b[2..3]. The storage's
-// rows are 16 columns, 16 depths long.
+// Two fragments B side by side, each of 16 depths x 8 columns, in b[0..1] and b[2..3]. The storage
+// has 16 rows, one per column, which are 16 depths long.
 template <class T>
 __device__ __forceinline__ void load_b(std::uint32_t (&b)[4], const T* tile, int pitch, int lane) {
   load_matrices(b, tile + (lane / 16 * 8 + lane % 8) * pitch + lane / 8 % 2 * 8);
 }
 
-// The same where the storage's rows are 16 depths, 16 columns long.
+// The same where the storage has 16 rows, one per depth, which are 16 columns long.
 template <class T>
 __device__ __forceinline__ void load_b_transposed(std::uint32_t (&b)[4], const T* tile, int pitch,
                                                   int lane) {
@@ -93,7 +93,7 @@ __device__ __forceinline__ void load_b_transposed(std::uint32_t (&b)[4], const T
 template <class Tile>
 using Sums = float[Tile::kFragmentRows][Tile::kFragmentColumns][4];
 
-// sums += a b over one depth of 16; load_a_at(i, a) and load_b_at(j, b) fetch the i-th 16 rows and
+// sums += a b over one depth of 16. load_a_at(i, a) and load_b_at(j, b) fetch the i-th 16 rows and
 // the j-th 16 columns.
 template <class T, class Tile, class LoadA, class LoadB>
 __device__ __forceinline__ void multiply_step(Sums<Tile>& sums, LoadA&& load_a_at,

@@ -16,8 +16,9 @@ struct Product {
   Epilogue<T, float> epilogue;
   T* y;  // [rows, columns]
   int rows, columns, depth;
-  int column_tiles, tiles, steps;  // steps of kDepth
-  NormOnLoad norm = {};            // of a
+  NormOnLoad norm = {};  // of a
+  // What multiply() adds; steps are of kDepth.
+  int column_tiles = 0, tiles = 0, steps = 0;
 };
 
 template <class Tile, bool kTransposed>
@@ -62,7 +63,7 @@ __device__ __forceinline__ void copy_step(const Product<T>& p, Place place, bool
   }
 }
 
-// Sums start as the bias. column: the warp's first.
+// Starts the sums at the bias. column is the first of the warp.
 template <class Tile, class T>
 __device__ __forceinline__ void start_sums(const Product<T>& p, int column, int lane,
                                            Sums<Tile>& sums) {
@@ -103,7 +104,7 @@ __device__ __forceinline__ void multiply_stage(const T* stage, int row, int colu
   }
 }
 
-// Calls body(row, column, shared) for each vector of 8 that is inside y, of the warp's 16 rows.
+// Calls body(at, shared) for each vector of 8 in the 16 rows of the warp that is inside y.
 template <int kPartColumns, class T, class Body>
 __device__ __forceinline__ void for_each_vector(const Product<T>& p, int row, int column, int lane,
                                                 T* out, Body&& body) {
@@ -130,7 +131,8 @@ __device__ __forceinline__ void finish_pair(const Epilogue<T, float>& epilogue, 
                                               << 16;
 }
 
-// Through shared memory, so that global memory sees 16 bytes a lane, whole rows of the part.
+// Stores through shared memory, so that a lane writes 16 bytes to global memory and the lanes whole
+// rows of the part.
 template <class Tile, class T>
 __device__ __forceinline__ void store_sums(const Product<T>& p, int row, int column, int lane,
                                            const Sums<Tile>& sums, T* out) {
@@ -157,8 +159,8 @@ __device__ __forceinline__ void store_sums(const Product<T>& p, int row, int col
   }
 }
 
-// Blocks stay and take every gridDim-th tile. The steps of all a block's tiles form one list, so
-// that the next tile's copies are under way while this one's results are stored.
+// A block stays and takes every gridDim-th tile. The steps of all its tiles form one list, so that
+// the copies of the next tile are under way while the results of this one are stored.
 template <class T, class Tile, bool kTransposed, bool kNorm>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) product_kernel(Product<T> p) {
   using Shared = ProductShared<Tile, kTransposed>;

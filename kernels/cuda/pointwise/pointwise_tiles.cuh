@@ -1,14 +1,15 @@
-// The tiles that kernels/cuda/pointwise/pointwise_config.h names.
+// The tiles that kernels/cuda/pointwise/pointwise_tile_names.h names.
 #pragma once
 
 #include "kernels/cuda/platform.cuh"
-#include "kernels/cuda/pointwise/pointwise_config.h"
+#include "kernels/cuda/pointwise/pointwise_tile_names.h"
 
 namespace dfengine::cuda {
 
 // A block of kWarpRows x kWarpColumns x kWarpDepths warps makes kRows x kColumns results at a time,
-// from steps of kDepth held in a ring of kStages; kBlocks of them share a multiprocessor.
-// kWarpDepths > 1: so many warps share one part of the results and take turns in the depth.
+// from steps of kDepth that are held in a ring of kStages. kBlocks blocks share a multiprocessor.
+// Where kWarpDepths is above 1, so many warps share one part of the results and take turns in the
+// depth.
 template <int Rows, int Columns, int Depth, int WarpRows, int WarpColumns, int WarpDepths,
           int Stages, int Blocks>
 struct Tile {
@@ -52,7 +53,7 @@ auto with_tile(PointwiseTile tile, Body&& body) {
   return body(Tile<32, 32, 64, 2, 2, 1, 4, 4>{});
 }
 
-// Rows are k, columns c, the depth m.
+// The same for weight gradients, whose rows are k, columns c and depth m.
 template <class Body>
 auto with_tile(PointwiseWeightTile tile, Body&& body) {
   switch (tile) {

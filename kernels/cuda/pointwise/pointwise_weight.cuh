@@ -34,9 +34,9 @@ struct Part {
 
 template <class Tile>
 __device__ __forceinline__ Part part_of(int warp) {
-  return {warp / Tile::kWarpColumns % Tile::kWarpRows * Tile::kPartRows,
-          warp % Tile::kWarpColumns * Tile::kPartColumns,
-          warp / (Tile::kWarpColumns * Tile::kWarpRows) * 16};
+  return {.row = warp / Tile::kWarpColumns % Tile::kWarpRows * Tile::kPartRows,
+          .column = warp % Tile::kWarpColumns * Tile::kPartColumns,
+          .depth = warp / (Tile::kWarpColumns * Tile::kWarpRows) * 16};
 }
 
 template <class Tile, class T>
@@ -59,8 +59,8 @@ __device__ __forceinline__ void multiply_weight_stage(const T* stage, Part part,
   }
 }
 
-// Adds the sums of the warps that share a part, in order, into those of the first. All threads
-// call it; nobody uses `shared` any more.
+// Adds the sums of the warps that share a part, in order, to those of the first. All threads call
+// it, after the last use of what lies in `shared`.
 template <class Tile>
 __device__ __forceinline__ void add_depths(int warp, int lane, float* shared, Sums<Tile>& sums) {
   constexpr int kParts = Tile::kWarpRows * Tile::kWarpColumns;
@@ -92,7 +92,7 @@ __device__ __forceinline__ void add_depths(int warp, int lane, float* shared, Su
   }
 }
 
-// dw: of this part of the rows. row, column: the warp's first.
+// dw is that of this part of the rows. row and column are the first of the warp.
 template <class Tile, class T>
 __device__ __forceinline__ void store_weight_sums(const WeightProduct<T>& p, int row, int column,
                                                   int lane, const Sums<Tile>& sums, float* dw) {
@@ -113,7 +113,7 @@ __device__ __forceinline__ void store_weight_sums(const WeightProduct<T>& p, int
   }
 }
 
-// A block makes one tile (x) of one part's dw (y).
+// A block makes one tile (blockIdx.x) of the dw of one part (blockIdx.y).
 template <class T, class Tile, bool kNorm>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) weight_kernel(WeightProduct<T> p) {
   using Shared = WeightShared<Tile>;
@@ -156,7 +156,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) weight_kernel(W
                             p.dw + Index{blockIdx.y} * p.k * p.c);
 }
 
-// parts: [config.parts, K, C], one dw per part. Sizes are below 2^31 - 256.
+// parts [config.parts, K, C] holds one dw per part. Sizes are below 2^31 - 256.
 template <class T>
 void multiply_weight(Stream stream, const PointwiseWeightConfig& config, const PointwiseProblem& p,
                      const T* x, const T* dy, float* parts, const NormOnLoad& norm) {
@@ -165,15 +165,15 @@ void multiply_weight(Stream stream, const PointwiseWeightConfig& config, const P
     const Index c_tiles = divide_up(p.c, Tile::kColumns);
     dim3 grid = blocks(divide_up(p.k, Tile::kRows) * c_tiles);
     grid.y = static_cast<unsigned>(config.parts);
-    const WeightProduct<T> product = {x,
-                                      dy,
-                                      parts,
-                                      static_cast<int>(p.m),
-                                      static_cast<int>(p.c),
-                                      static_cast<int>(p.k),
-                                      static_cast<int>(c_tiles),
-                                      static_cast<int>(config.rows_per_part),
-                                      norm};
+    const WeightProduct<T> product = {.x = x,
+                                      .dy = dy,
+                                      .dw = parts,
+                                      .m = static_cast<int>(p.m),
+                                      .c = static_cast<int>(p.c),
+                                      .k = static_cast<int>(p.k),
+                                      .c_tiles = static_cast<int>(c_tiles),
+                                      .rows_per_part = static_cast<int>(config.rows_per_part),
+                                      .norm = norm};
     launch(stream, "pointwise_backward_weight",
            norm.present() ? weight_kernel<T, Tile, true> : weight_kernel<T, Tile, false>, grid,
            Tile::kThreads, WeightShared<Tile>::kBytes, product);

@@ -7,36 +7,36 @@
 
 namespace dfengine::cuda::stem {
 
-// Outputs per side of a tile: 112 and 80 are multiples.
+// The outputs on each side of a tile. 112 and 80 are multiples of it.
 constexpr int kTile = 16;
 // Output channels of a block.
 constexpr int kTileChannels = 32;
 constexpr int kTileGroups = kTileChannels / kVector;
 constexpr int kInputRows = 2 * kTile + 1;
-// Values of one input row in shared memory: 33 pixels of 3, and one so that rows are aligned.
+// The values of one input row in shared memory: 33 pixels of 3, and one so that rows are aligned.
 constexpr int kInputPitch = kInputRows * 3 + 1;
 constexpr int kInputCount = kInputRows * kInputPitch;
 
-struct Geometry {
+// The sizes of a problem as kernels take them, and how the work is divided.
+struct StemWork {
   int h, w, k, p, q, before_h, before_w;
   unsigned tile_rows, tile_columns;  // tiles per image
   unsigned channel_tiles;
   unsigned tiles;  // of all images
 
-  static Geometry of(const StemProblem& p) {
-    const auto small = [](Index v) { return static_cast<int>(v); };
+  static StemWork of(const StemProblem& p) {
     const Index rows = divide_up(p.p, kTile), columns = divide_up(p.q, kTile);
-    return {small(p.h),
-            small(p.w),
-            small(p.k),
-            small(p.p),
-            small(p.q),
-            small(p.before_h),
-            small(p.before_w),
-            static_cast<unsigned>(rows),
-            static_cast<unsigned>(columns),
-            static_cast<unsigned>(divide_up(p.k, kTileChannels)),
-            narrow_count("stem convolution", p.n, p.n * rows * columns)};
+    return {.h = static_cast<int>(p.h),
+            .w = static_cast<int>(p.w),
+            .k = static_cast<int>(p.k),
+            .p = static_cast<int>(p.p),
+            .q = static_cast<int>(p.q),
+            .before_h = static_cast<int>(p.before_h),
+            .before_w = static_cast<int>(p.before_w),
+            .tile_rows = static_cast<unsigned>(rows),
+            .tile_columns = static_cast<unsigned>(columns),
+            .channel_tiles = static_cast<unsigned>(divide_up(p.k, kTileChannels)),
+            .tiles = narrow_count("stem convolution", p.n, p.n * rows * columns)};
   }
 };
 
@@ -46,31 +46,32 @@ struct Tile {
   int p, q;
 };
 
-__device__ __forceinline__ Tile tile_of(const Geometry& g, unsigned tile) {
-  const unsigned row = tile / g.tile_columns;
-  return {Index{row / g.tile_rows}, static_cast<int>(row % g.tile_rows) * kTile,
-          static_cast<int>(tile % g.tile_columns) * kTile};
+__device__ __forceinline__ Tile tile_of(const StemWork& work, unsigned tile) {
+  const unsigned row = tile / work.tile_columns;
+  return {.image = Index{row / work.tile_rows},
+          .p = static_cast<int>(row % work.tile_rows) * kTile,
+          .q = static_cast<int>(tile % work.tile_columns) * kTile};
 }
 
-// Groups of eight channels in the block's channel tile: fewer in the last.
-__device__ __forceinline__ int groups_in(const Geometry& g, int first_channel) {
-  const int left = (g.k - first_channel) / kVector;
+// The groups of eight channels in the channel tile of the block. The last tile has fewer.
+__device__ __forceinline__ int groups_in(const StemWork& work, int first_channel) {
+  const int left = (work.k - first_channel) / kVector;
   return left < kTileGroups ? left : kTileGroups;
 }
 
-// input [kInputRows, kInputPitch] = the input under the tile, zeros outside the image.
+// input [kInputRows, kInputPitch] = the input under the tile, with zeros outside the image.
 template <int Threads, class T>
-__device__ __forceinline__ void load_input(const Geometry& g, const Tile& tile, const T* x,
+__device__ __forceinline__ void load_input(const StemWork& work, const Tile& tile, const T* x,
                                            float* input) {
   constexpr int kWarps = Threads / kWarpSize;
   constexpr int kRows = (kInputRows + kWarps - 1) / kWarps;
   constexpr int kSpans = (kInputPitch + kWarpSize - 1) / kWarpSize;
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
-  const int first_row = 2 * tile.p - g.before_h + warp;
-  const int first_value = 3 * (2 * tile.q - g.before_w) + lane;
-  const int row_values = 3 * g.w;
-  x += tile.image * g.h * row_values;
+  const int first_row = 2 * tile.p - work.before_h + warp;
+  const int first_value = 3 * (2 * tile.q - work.before_w) + lane;
+  const int row_values = 3 * work.w;
+  x += tile.image * work.h * row_values;
   // A warp reads whole rows. All loads are under way before the first store waits for one.
   float values[kRows][kSpans];
 #pragma unroll
@@ -81,7 +82,7 @@ __device__ __forceinline__ void load_input(const Geometry& g, const Tile& tile, 
     for (int j = 0; j < kSpans; ++j) {
       // A place before the image is a very large unsigned one.
       const bool inside =
-          static_cast<unsigned>(row) < static_cast<unsigned>(g.h) &&
+          static_cast<unsigned>(row) < static_cast<unsigned>(work.h) &&
           static_cast<unsigned>(first_value + j * kWarpSize) < static_cast<unsigned>(row_values);
       values[i][j] = inside ? to_float(x[at + j * kWarpSize]) : 0.0f;
     }
@@ -95,7 +96,7 @@ __device__ __forceinline__ void load_input(const Geometry& g, const Tile& tile, 
     }
 }
 
-// Count values, a multiple of 4, from 16-byte aligned shared memory.
+// Loads Count values, a multiple of 4, from shared memory that is aligned to 16 bytes.
 template <int Count>
 __device__ __forceinline__ void load_values(const float* from, float (&values)[Count]) {
 #pragma unroll

@@ -1,6 +1,6 @@
-// Weight gradient of the stem on the GPU. Stage 1: a block sums a fixed range of tiles; a thread
-// owns one row of the window times eight channels, 9 x 8 sums in registers, and one output row of
-// each tile. Stage 2 (ordered_sum.h) sums blocks.
+// Weight gradient of the stem on the GPU. First each block sums a fixed range of tiles, where a
+// thread owns one row of the window times eight channels, 9 x 8 sums in registers, and one output
+// row of each tile. Then ordered_sum adds the blocks.
 #include <algorithm>
 
 #include "kernels/cuda/launch.cuh"
@@ -17,12 +17,15 @@ using namespace stem;
 constexpr int kOwners = 3 * kTileGroups;  // threads that share an output row: window row x group
 constexpr int kThreads = kTile * kOwners;
 constexpr int kBlocksPerSm = 2;
-// What fills the largest GPU that we know. A constant: sums must not depend on the device.
+// This fills the largest GPU that we know. It is a constant because sums must not depend on the
+// device.
 constexpr Index kBlocks = 264;
-// Pixels from one row of dy to the next in shared memory: rows begin at different banks.
+// The pixels from one row of dy to the next in shared memory, so that rows begin at different
+// banks.
 constexpr int kGradientPitch = kTile + 1;
 constexpr int kGradientCount = kTile * kGradientPitch * kTileChannels;
-// Floats from one sum to the next: eight channels times four groups are 32 different banks.
+// The floats from one sum to the next, so that eight channels times four groups are 32 different
+// banks.
 constexpr int kSumPitch = kThreads + 4;
 constexpr int kSums = 3 * kVector;  // per column of the window
 
@@ -32,19 +35,19 @@ constexpr std::size_t shared_bytes() {
                   kSums * kSumPitch * sizeof(float));
 }
 
-// gradient [kTile, kGradientPitch, kTileChannels] = dy on the tile, zeros outside the image, once
-// the copies are waited for.
+// gradient [kTile, kGradientPitch, kTileChannels] = dy on the tile, with zeros outside the image,
+// once the copies are waited for.
 template <class T>
-__device__ __forceinline__ void load_gradient(const Geometry& g, const Tile& tile,
+__device__ __forceinline__ void load_gradient(const StemWork& work, const Tile& tile,
                                               int first_channel, int groups, const T* dy,
                                               T* gradient) {
-  dy += tile.image * g.p * g.q * g.k + first_channel;
+  dy += tile.image * work.p * work.q * work.k + first_channel;
   for (int i = static_cast<int>(threadIdx.x); i < kTile * kTile * groups; i += kThreads) {
     const int channel = i % groups * kVector, pixel = i / groups;
     const int row = pixel / kTile, column = pixel % kTile;
     const int p = tile.p + row, q = tile.q + column;
-    const bool inside = p < g.p && q < g.q;
-    const T* const from = inside ? dy + (Index{p} * g.q + q) * g.k + channel : dy;
+    const bool inside = p < work.p && q < work.q;
+    const T* const from = inside ? dy + (Index{p} * work.q + q) * work.k + channel : dy;
     T* const to = gradient + (row * kGradientPitch + column) * kTileChannels + channel;
     constexpr int kPerCopy = 16 / sizeof(T);
 #pragma unroll
@@ -53,7 +56,7 @@ __device__ __forceinline__ void load_gradient(const Geometry& g, const Tile& til
 }
 
 // sums [s * 3 + c] += one row of the tile's dy times the input under it. input and gradient begin
-// at the row; two outputs at a time read input at multiples of 16 bytes.
+// at the row. Two outputs at a time read the input at multiples of 16 bytes.
 template <class T>
 __device__ __forceinline__ void add_row(const float* input, const T* gradient,
                                         float (&sums)[9][kVector]) {
@@ -73,9 +76,9 @@ __device__ __forceinline__ void add_row(const float* input, const T* gradient,
   }
 }
 
-// Adds the block's sums over its output rows and writes them to partials [3, 3, 3, k].
-// buffer: [kSums, kSumPitch], one column of the window at a time.
-__device__ __forceinline__ void reduce_block(const Geometry& g, int first_channel, int groups,
+// Adds the sums of the block over its output rows and writes them to partials [3, 3, 3, k]. buffer
+// [kSums, kSumPitch] holds one column of the window at a time.
+__device__ __forceinline__ void reduce_block(const StemWork& work, int first_channel, int groups,
                                              const float (&sums)[9][kVector], float* buffer,
                                              float* partials) {
   const int thread = static_cast<int>(threadIdx.x);
@@ -94,7 +97,7 @@ __device__ __forceinline__ void reduce_block(const Geometry& g, int first_channe
       float sum = 0.0f;
 #pragma unroll
       for (int row = 0; row < kTile; ++row) sum += from[row * kOwners];
-      partials[((r * 3 + s) * 3 + c) * g.k + first_channel + group * kVector + i] = sum;
+      partials[((r * 3 + s) * 3 + c) * work.k + first_channel + group * kVector + i] = sum;
     }
   }
 }
@@ -102,57 +105,58 @@ __device__ __forceinline__ void reduce_block(const Geometry& g, int first_channe
 // x [n, h, w, 3], dy [n, p, q, k], partials [ranges, 3, 3, 3, k].
 template <class T>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
-    stem_weight_kernel(Geometry g, unsigned tiles_per_block, const T* __restrict__ x,
+    stem_weight_kernel(StemWork work, unsigned tiles_per_block, const T* __restrict__ x,
                        const T* __restrict__ dy, float* __restrict__ partials) {
   DF_DYNAMIC_SHARED(memory);
   auto* const input = reinterpret_cast<float*>(memory);
   auto* const gradient = reinterpret_cast<T*>(input + kInputCount);
-  const unsigned range = blockIdx.x / g.channel_tiles;
-  const int first_channel = static_cast<int>(blockIdx.x % g.channel_tiles) * kTileChannels;
-  const int groups = groups_in(g, first_channel);
+  const unsigned range = blockIdx.x / work.channel_tiles;
+  const int first_channel = static_cast<int>(blockIdx.x % work.channel_tiles) * kTileChannels;
+  const int groups = groups_in(work, first_channel);
   const int row = static_cast<int>(threadIdx.x) / kOwners;
   const int r = static_cast<int>(threadIdx.x) % kOwners / kTileGroups;
   const int group = static_cast<int>(threadIdx.x) % kTileGroups;
   float sums[9][kVector] = {};
   const unsigned end =
-      (range + 1) * tiles_per_block < g.tiles ? (range + 1) * tiles_per_block : g.tiles;
+      (range + 1) * tiles_per_block < work.tiles ? (range + 1) * tiles_per_block : work.tiles;
   for (unsigned i = range * tiles_per_block; i < end; ++i) {
-    const Tile tile = tile_of(g, i);
+    const Tile tile = tile_of(work, i);
     __syncthreads();
-    load_gradient(g, tile, first_channel, groups, dy, gradient);
+    load_gradient(work, tile, first_channel, groups, dy, gradient);
     copy_async_commit();
-    load_input<kThreads>(g, tile, x, input);
+    load_input<kThreads>(work, tile, x, input);
     copy_async_wait<0>();
     __syncthreads();
     if (group < groups)
       add_row(input + (2 * row + r) * kInputPitch,
               gradient + row * kGradientPitch * kTileChannels + group * kVector, sums);
   }
-  reduce_block(g, first_channel, groups, sums, input, partials + Index{range} * 27 * g.k);
+  reduce_block(work, first_channel, groups, sums, input, partials + Index{range} * 27 * work.k);
 }
 
-unsigned tiles_per_block(const Geometry& g) {
-  return static_cast<unsigned>(divide_up(g.tiles, divide_up(kBlocks, g.channel_tiles)));
+unsigned tiles_per_block(const StemWork& work) {
+  return static_cast<unsigned>(divide_up(work.tiles, divide_up(kBlocks, work.channel_tiles)));
 }
 
-Index ranges(const Geometry& g) {
-  return divide_up(g.tiles, tiles_per_block(g));
+Index ranges(const StemWork& work) {
+  return divide_up(work.tiles, tiles_per_block(work));
 }
 
 }  // namespace
 
 Index stem_weight_scratch(const StemProblem& p) {
-  return ranges(Geometry::of(p)) * 27 * p.k;
+  return ranges(StemWork::of(p)) * 27 * p.k;
 }
 
 template <class T>
 void stem_backward_weight(Stream stream, const StemProblem& p, const T* x, const T* dy,
                           float* scratch, float* dw) {
   require_vectors("stem weight gradient", p.k, {dy});
-  const Geometry g = Geometry::of(p);
-  launch(stream, "stem weight gradient", stem_weight_kernel<T>, blocks(ranges(g) * g.channel_tiles),
-         kThreads, shared_bytes<T>(), g, tiles_per_block(g), x, dy, scratch);
-  ordered_sum(stream, ranges(g), 27 * p.k, ranges(g), scratch, dw);
+  const StemWork work = StemWork::of(p);
+  launch(stream, "stem weight gradient", stem_weight_kernel<T>,
+         blocks(ranges(work) * work.channel_tiles), kThreads, shared_bytes<T>(), work,
+         tiles_per_block(work), x, dy, scratch);
+  ordered_sum(stream, ranges(work), 27 * p.k, ranges(work), scratch, dw);
 }
 
 #define DF_INSTANTIATE(T)                                                                    \

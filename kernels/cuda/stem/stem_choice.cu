@@ -12,41 +12,45 @@ std::string key(const StemProblem& p) {
          (p.padding == Padding::Torch ? " torch" : " tf_same");
 }
 
+template <class T>
+std::function<StemForwardLaunch<T>> library_forward(std::function<LibraryLaunch> library) {
+  return [=](Stream stream, const T* x, const T* w, const Epilogue<T, float>&, void* scratch,
+             T* y) { library(stream, x, w, Write::Overwrite, y, scratch); };
+}
+
 }  // namespace
 
 template <class T>
-ChoicePtr choose_stem_forward(Tuner* tuner, const StemProblem& p, const EpilogueForm& form) {
-  const std::vector<Candidate> own = {{.name = "own", .variant = {}}};
+Chosen<StemForwardLaunch<T>> choose_stem_forward(Tuner* tuner, const StemProblem& p,
+                                                 const EpilogueForm& form) {
+  using Launch = StemForwardLaunch<T>;
+  const std::vector<Kernel<Launch>> own = {
+      {.name = "own",
+       .launch = [p](Stream stream, const T* x, const T* w, const Epilogue<T, float>& epilogue,
+                     void*, T* y) { stem_forward(stream, p, x, w, epilogue, y); }}};
   constexpr StorageType kType = storage_type<T>();
   // cuDNN's bias has the type of y, ours is float: with a bias there is the own kernel alone.
-  if (kType == StorageType::F32 || !form.plain()) return nullptr;
-  if (tuner == nullptr) return choose_by_rule(own);
-  const auto offer = [&](Libraries& libraries) { return libraries.stem(kType, p); };
-  const auto start = [&](const Candidate& kernel) -> Launch {
-    return [=, choice = Choice{kernel}](Stream stream, std::span<void* const> o) {
-      stem_forward<T>(stream, &choice, p, static_cast<const T*>(o[0]), static_cast<const T*>(o[1]),
-                      {}, o[3], static_cast<T*>(o[2]));
+  if (tuner == nullptr || kType == StorageType::F32 || !form.plain()) return choose_by_rule(own);
+  const TunerProblem problem{.key = key<T>(p),
+                             .operands = {{.type = kType, .count = p.n * p.h * p.w * 3},
+                                          {.type = kType, .count = 27 * p.k},
+                                          {.type = kType, .count = p.output().count()}}};
+  const auto offer = [=](Libraries& libraries) {
+    return convert_each<Launch>(libraries.stem(kType, p), library_forward<T>);
+  };
+  const auto on_operands = [](const std::function<Launch>& launch) {
+    return [=](Stream stream, std::span<void* const> operands) {
+      const auto* const x = static_cast<const T*>(operands[0]);
+      const auto* const w = static_cast<const T*>(operands[1]);
+      launch(stream, x, w, {}, operands[3], static_cast<T*>(operands[2]));
     };
   };
-  return tuner->choose(
-      {key<T>(p), {{kType, p.n * p.h * p.w * 3}, {kType, 27 * p.k}, {kType, p.output().count()}}},
-      own, offer, start);
+  return tuner->choose<Launch>(problem, own, offer, on_operands);
 }
 
-template <class T>
-void stem_forward(Stream stream, const Choice* choice, const StemProblem& p, const T* x, const T* w,
-                  const Epilogue<T, float>& epilogue, void* scratch, T* y) {
-  using Library = std::shared_ptr<const LibraryKernel>;
-  const Library* library =
-      choice == nullptr ? nullptr : std::get_if<Library>(&choice->kernel.variant);
-  if (library == nullptr) return stem_forward(stream, p, x, w, epilogue, y);
-  (*library)->run(stream, x, w, Write::Overwrite, y, scratch);
-}
-
-#define DF_INSTANTIATE(T)                                                                     \
-  template ChoicePtr choose_stem_forward<T>(Tuner*, const StemProblem&, const EpilogueForm&); \
-  template void stem_forward(Stream, const Choice*, const StemProblem&, const T*, const T*,   \
-                             const Epilogue<T, float>&, void*, T*);
+#define DF_INSTANTIATE(T)                                                                  \
+  template Chosen<StemForwardLaunch<T>> choose_stem_forward<T>(Tuner*, const StemProblem&, \
+                                                               const EpilogueForm&);
 DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)
 DF_INSTANTIATE(float)

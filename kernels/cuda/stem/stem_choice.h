@@ -1,5 +1,4 @@
-// The stem of a plan: the choice between the own kernel and cuDNN for its forward pass, and the
-// launcher that does as chosen.
+// The choice between the own kernel and cuDNN for the stem's forward pass.
 #pragma once
 
 #include "kernels/cuda/tuning/choice.h"
@@ -9,14 +8,15 @@ namespace dfengine::cuda {
 
 class Tuner;
 
-// Null tuner: the own kernel.
+// The launch that is chosen, with the problem bound. scratch: as many bytes as the choice says.
 template <class T>
-ChoicePtr choose_stem_forward(Tuner* tuner, const StemProblem& p, const EpilogueForm& form);
+using StemForwardLaunch = void(Stream, const T* x, const T* w, const Epilogue<T, float>& epilogue,
+                               void* scratch, T* y);
 
-// The launcher of kernels/stem_conv.h, as chosen; null: the own kernel. scratch:
-// choice->kernel.scratch bytes.
+// Without a tuner, for float and with an epilogue it is the own kernel, "own". form: the epilogue of
+// the launches.
 template <class T>
-void stem_forward(Stream stream, const Choice* choice, const StemProblem& p, const T* x, const T* w,
-                  const Epilogue<T, float>& epilogue, void* scratch, T* y);
+Chosen<StemForwardLaunch<T>> choose_stem_forward(Tuner* tuner, const StemProblem& p,
+                                                 const EpilogueForm& form);
 
 }  // namespace dfengine::cuda

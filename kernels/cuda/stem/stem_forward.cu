@@ -19,12 +19,12 @@ constexpr int kSharedBytes = (kInputCount + kTaps * kTileChannels) * sizeof(floa
 
 // weights [27, kTileChannels] = those of the block's channels.
 template <class T>
-__device__ __forceinline__ void load_weights(const Geometry& g, int first_channel, int groups,
+__device__ __forceinline__ void load_weights(const StemWork& work, int first_channel, int groups,
                                              const T* w, float* weights) {
   for (int i = static_cast<int>(threadIdx.x); i < kTaps * groups; i += kThreads) {
     const int tap = i / groups, channel = i % groups * kVector;
     float v[kVector];
-    load8(w + tap * g.k + first_channel + channel, v);
+    load8(w + tap * work.k + first_channel + channel, v);
     store8(weights + tap * kTileChannels + channel, v);
   }
 }
@@ -51,31 +51,31 @@ __device__ __forceinline__ void convolve(const float* input, const float* weight
 // x [n, h, w, 3], w [3, 3, 3, k], y [n, p, q, k]. The residual may be y: no __restrict__ there.
 template <class T>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
-    stem_kernel(Geometry g, const T* __restrict__ x, const T* __restrict__ w,
+    stem_kernel(StemWork work, const T* __restrict__ x, const T* __restrict__ w,
                 Epilogue<T, float> epilogue, T* y) {
   DF_DYNAMIC_SHARED(memory);
   auto* const input = reinterpret_cast<float*>(memory);
   float* const weights = input + kInputCount;
-  const Tile tile = tile_of(g, blockIdx.x / g.channel_tiles);
-  const int first_channel = static_cast<int>(blockIdx.x % g.channel_tiles) * kTileChannels;
-  const int groups = groups_in(g, first_channel);
-  load_weights(g, first_channel, groups, w, weights);
-  load_input<kThreads>(g, tile, x, input);
+  const Tile tile = tile_of(work, blockIdx.x / work.channel_tiles);
+  const int first_channel = static_cast<int>(blockIdx.x % work.channel_tiles) * kTileChannels;
+  const int groups = groups_in(work, first_channel);
+  load_weights(work, first_channel, groups, w, weights);
+  load_input<kThreads>(work, tile, x, input);
   __syncthreads();
   for (int item = static_cast<int>(threadIdx.x); item < kQuads * groups; item += kThreads) {
     const int group = item % groups, quad = item / groups;
     const int row = quad / (kTile / kColumns), column = quad % (kTile / kColumns) * kColumns;
     const int p = tile.p + row, q = tile.q + column;
-    if (p >= g.p || q >= g.q) continue;
+    if (p >= work.p || q >= work.q) continue;
     float sum[kColumns][kVector] = {};
     convolve(input, weights + group * kVector, row, column, sum);
     const int channel = first_channel + group * kVector;
     float bias[kVector];
     load_bias(epilogue, channel, bias);
-    const Index at = ((tile.image * g.p + p) * g.q + q) * g.k + channel;
+    const Index at = ((tile.image * work.p + p) * work.q + q) * work.k + channel;
 #pragma unroll
     for (int j = 0; j < kColumns; ++j)
-      if (q + j < g.q) store_output(epilogue, bias, at + j * g.k, sum[j], y);
+      if (q + j < work.q) store_output(epilogue, bias, at + j * work.k, sum[j], y);
   }
 }
 
@@ -85,9 +85,9 @@ template <class T>
 void stem_forward(Stream stream, const StemProblem& p, const T* x, const T* w,
                   const Epilogue<T, float>& epilogue, T* y) {
   require_vectors("stem convolution", p.k, {w, y, epilogue.bias, epilogue.residual});
-  const Geometry g = Geometry::of(p);
-  launch(stream, "stem convolution", stem_kernel<T>, blocks(Index{g.tiles} * g.channel_tiles),
-         kThreads, kSharedBytes, g, x, w, epilogue, y);
+  const StemWork work = StemWork::of(p);
+  launch(stream, "stem convolution", stem_kernel<T>, blocks(Index{work.tiles} * work.channel_tiles),
+         kThreads, kSharedBytes, work, x, w, epilogue, y);
 }
 
 #define DF_INSTANTIATE(T)                                                    \

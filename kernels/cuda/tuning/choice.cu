@@ -1,5 +1,7 @@
 #include "kernels/cuda/tuning/choice.h"
 
+#include <cstdio>
+
 namespace dfengine::cuda {
 
 const char* name_of(StorageType type) {
@@ -21,8 +23,16 @@ std::string EpilogueForm::name() const {
   return residual ? name + "+add" : name;
 }
 
-ChoicePtr choose_by_rule(const std::vector<Candidate>& own, std::vector<std::string> left_out) {
-  return std::make_shared<Choice>(Choice{own[0], false, 0, own[0].name, 0, std::move(left_out)});
+std::string describe(const Choice& choice) {
+  if (!choice.timed) return choice.name == "own" ? choice.name : choice.name + ", by rule";
+  const auto time = [](double us) {
+    char text[32];
+    std::snprintf(text, sizeof text, ", %.1f us", us);
+    return std::string(text);
+  };
+  const std::string text = choice.name + time(choice.us);
+  if (choice.rule == choice.name) return text;
+  return text + " (rule: " + choice.rule + time(choice.rule_us) + ")";
 }
 
 }  // namespace dfengine::cuda

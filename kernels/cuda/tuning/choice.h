@@ -1,30 +1,16 @@
-// Which of several kernels that compute the same a launch uses. Made when a plan is built; a step
-// only reads it.
+// Which of several kernels that compute the same a launch uses. Chosen when a plan is built: a step
+// starts what was chosen and looks nothing up.
 #pragma once
 
-#include <memory>
+#include <compare>
+#include <functional>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "kernels/base/half.h"
-#include "kernels/cuda/pointwise/pointwise_config.h"
+#include "kernels/base/shape.h"
 
 namespace dfengine::cuda {
-
-// A library's kernel for one problem, with everything it needs decided: run() looks nothing up.
-// The operands are those of the operation's own launcher, in its order.
-class LibraryKernel {
- public:
-  LibraryKernel() = default;
-  virtual ~LibraryKernel() = default;
-  LibraryKernel(const LibraryKernel&) = delete;
-  LibraryKernel& operator=(const LibraryKernel&) = delete;
-
-  // out (+)= operation(a, b). Throws DeviceError.
-  virtual void run(Stream stream, const void* a, const void* b, Write write, void* out,
-                   void* scratch) const = 0;
-};
 
 // What tensors hold on a device.
 enum class StorageType { F16, BF16, F32 };
@@ -43,32 +29,45 @@ constexpr Index bytes_of(StorageType type) {
   return type == StorageType::F32 ? 4 : 2;
 }
 
-// Nothing: the operation's one own kernel.
-using Variant = std::variant<std::monostate, PointwiseConfig, PointwiseWeightConfig,
-                             std::shared_ptr<const LibraryKernel>>;
-
-struct Candidate {
-  std::string name;  // "128x96x16", "cublaslt#2", "own"
-  Variant variant = {};
-  Index scratch = 0;  // bytes
+// A kernel that is ready to be started. Launch is the type of the call, such as void(Stream, const
+// float* x, float* y). Everything else, as the problem and the tiles, stands in the function.
+template <class Launch>
+struct Kernel {
+  std::string name;   // "128x96x16", "cublaslt#2", "own"
+  Index scratch = 0;  // bytes that the launch is given
+  std::function<Launch> launch;
 };
 
+// Which kernel was chosen, and why.
 struct Choice {
-  Candidate kernel;
-  // Chosen by measured time; else by the rule.
-  bool timed = false;
-  double us = 0;                           // of one launch
-  std::string rule = {};                   // what the rule would have taken
-  double rule_us = 0;                      // its time; 0 where it failed
-  std::vector<std::string> left_out = {};  // "name: reason" of candidates that failed
+  std::string name;
+  Index scratch = 0;
+  bool timed = false;                      // by measured time; otherwise the rule chose
+  double us = 0;                           // the time of one launch
+  std::string rule = {};                   // the name of the kernel that the rule would have chosen
+  double rule_us = 0;                      // the time of that one; 0 where it failed
+  std::vector<std::string> left_out = {};  // "name: reason" of each candidate that failed
+  auto operator<=>(const Choice&) const = default;
 };
 
-// Null: there is nothing to choose from.
-using ChoicePtr = std::shared_ptr<const Choice>;
-// What is chosen without timing: the first.
-ChoicePtr choose_by_rule(const std::vector<Candidate>& own, std::vector<std::string> left_out = {});
+// "128x96x16, 31.2 us (rule: 128x144x32, 33.0 us)", "128x96x16, by rule", or "own" where an operation
+// has one kernel of its own, which was not timed.
+std::string describe(const Choice& choice);
 
-// What a plan knows of an epilogue: which terms there are.
+// A choice with the function that starts exactly this kernel.
+template <class Launch>
+struct Chosen : Choice {
+  std::function<Launch> launch;
+};
+
+// The rule chooses without timing: its kernel is the first.
+template <class Launch>
+Chosen<Launch> choose_by_rule(const std::vector<Kernel<Launch>>& kernels) {
+  const Kernel<Launch>& first = kernels.front();
+  return {{.name = first.name, .scratch = first.scratch, .rule = first.name}, first.launch};
+}
+
+// Which terms an epilogue has. A plan knows that much before there are any numbers.
 struct EpilogueForm {
   bool bias = false;
   Activation activation = Activation::None;

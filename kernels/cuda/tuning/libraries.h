@@ -5,24 +5,43 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/cuda/stream.h"
 #include "kernels/cuda/tuning/choice.h"
+#include "kernels/pointwise_conv.h"
 #include "kernels/stem_conv.h"
 
 namespace dfengine::cuda {
 
-// The three products of a pointwise convolution.
-enum class Product { Forward, DataGradient, WeightGradient };
+// The three passes of a pointwise convolution. Each is one matrix product.
+enum class PointwisePass { Forward, DataGradient, WeightGradient };
 
-// The libraries of one device. What they offer keeps the library it needs alive.
+// A library's kernel: out (+)= operation(a, b), the operands in the order of the operation's own
+// launcher. It keeps the library that it needs alive and throws DeviceError.
+using LibraryLaunch = void(Stream, const void* a, const void* b, Write write, void* out,
+                           void* scratch);
+using LibraryKernel = Kernel<LibraryLaunch>;
+
+// The same kernels, each started by what `convert` makes of its launch.
+template <class Launch, class Convert>
+std::vector<Kernel<Launch>> convert_each(std::vector<LibraryKernel> kernels, Convert&& convert) {
+  std::vector<Kernel<Launch>> converted;
+  for (LibraryKernel& kernel : kernels)
+    converted.push_back({kernel.name, kernel.scratch, convert(std::move(kernel.launch))});
+  return converted;
+}
+
+// The libraries of one device.
 class Libraries {
  public:
   Libraries();
   ~Libraries();
 
-  // 16-bit operands, sums in float, no epilogue; dw in float. All throw DeviceError.
-  std::vector<Candidate> pointwise(Product product, StorageType type, const PointwiseProblem& p);
-  // Forward, 16-bit, without an epilogue.
-  std::vector<Candidate> stem(StorageType type, const StemProblem& p);
+  // Both take 16-bit operands, sum in float and have no epilogue. The weight gradient is written in
+  // float. They throw DeviceError.
+  std::vector<LibraryKernel> pointwise(PointwisePass pass, StorageType type,
+                                       const PointwiseProblem& p);
+  // The forward pass.
+  std::vector<LibraryKernel> stem(StorageType type, const StemProblem& p);
 
  private:
   struct Handles;

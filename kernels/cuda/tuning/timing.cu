@@ -10,7 +10,7 @@
 namespace dfengine::cuda {
 namespace {
 
-// Twice the second-level cache of any GPU so far (H100: 50 MB, B200: 126 MB).
+// Twice the second-level cache of the largest GPU so far: an H100 has 50 MB, a B200 126 MB.
 constexpr Index kFarApart = Index{256} << 20;
 constexpr Index kLaunches = 8;
 constexpr Index kAlignment = 256;
@@ -26,7 +26,7 @@ T stored(float x) {
   }
 }
 
-// The random numbers over and over.
+// Fills with the random numbers, over and over.
 template <class T>
 void fill_as(Stream stream, const std::vector<float>& random, Index count, void* to) {
   std::vector<T> values;
@@ -59,7 +59,7 @@ class Session {
     Index bytes = 0;
     for (const Operand& o : problem.operands) {
       offsets.push_back(bytes);
-      bytes += (o.bytes() + kAlignment - 1) / kAlignment * kAlignment;
+      bytes += round_up(o.bytes(), kAlignment);
     }
     const Index sets = std::clamp(kFarApart / bytes, Index{1}, kLaunches);
     memory_ = allocate_device(sets * bytes);
@@ -77,8 +77,8 @@ class Session {
     }
   }
 
-  double measure(const Candidate& kernel, const Launch& launch) {
-    const OwnedGraph& graph = recorded(kernel, launch);
+  double measure(const Candidate& candidate) {
+    const OwnedGraph& graph = recorded(candidate);
     const OwnedEvent from = make_event(), to = make_event();
     flush();
     record(from, stream_);
@@ -94,15 +94,15 @@ class Session {
     if (half != nullptr) copy_on_device(stream_, half + kFarApart / 2, half, kFarApart / 2);
   }
 
-  // A graph: the host takes longer to launch a small kernel than the device to run it.
-  const OwnedGraph& recorded(const Candidate& kernel, const Launch& launch) {
-    OwnedGraph& graph = graphs_[kernel.name];
+  // The launches are a graph, because the host takes longer to launch a small kernel than the
+  // device takes to run it.
+  const OwnedGraph& recorded(const Candidate& candidate) {
+    OwnedGraph& graph = graphs_[candidate.name];
     if (graph) return graph;
-    launch(stream_, sets_[0]);  // loads the kernel, which a capture must not do
+    candidate.launch(stream_, sets_[0]);  // this loads the kernel, which a capture must not do
     synchronize(stream_);
     OwnedGraph made = capture(stream_, [&] {
-      for (Index i = 0; i < kLaunches; ++i)
-        launch(stream_, sets_[static_cast<std::size_t>(i) % sets_.size()]);
+      for (Index i = 0; i < kLaunches; ++i) candidate.launch(stream_, sets_[at(i) % sets_.size()]);
     });
     run(made, stream_);  // the first run of a graph is slower
     synchronize(stream_);
@@ -119,9 +119,8 @@ class Session {
 
 StartMeasuring device_timing(Stream stream) {
   return [stream](const TunerProblem& problem) -> Measure {
-    return [session = std::make_shared<Session>(stream, problem)](const Candidate& kernel,
-                                                                  const Launch& launch) {
-      return session->measure(kernel, launch);
+    return [session = std::make_shared<Session>(stream, problem)](const Candidate& candidate) {
+      return session->measure(candidate);
     };
   };
 }

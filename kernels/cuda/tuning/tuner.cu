@@ -1,27 +1,23 @@
 #include "kernels/cuda/tuning/tuner.h"
 
-#include <algorithm>
 #include <optional>
-
-#include "kernels/base/error.h"
 
 namespace dfengine::cuda {
 namespace {
 
 constexpr int kRounds = 3;
-// After the warm-up, what takes so many times the best candidate's time is out of the race.
+// What takes so many times as long as the best candidate in the first round is out of the race.
 constexpr double kHopeless = 1.5;
 
 struct Contestant {
-  const Candidate& kernel;
-  Launch launch;
-  std::vector<double> us;
+  const Candidate& candidate;
+  std::vector<double> us = {};
   bool races = true;
-  std::string failure;  // "": none
+  std::string failure = {};  // "": none
 
   void run(const Measure& measure) {
     try {
-      us.push_back(measure(kernel, launch));
+      us.push_back(measure(candidate));
     } catch (const DeviceError& e) {
       failure = e.what();
       races = false;
@@ -34,8 +30,8 @@ struct Contestant {
   }
 };
 
-// The first round warms up, and spares the others what is far behind. The rule's candidate, the
-// first, stays: its time is reported.
+// The first round warms up and leaves out what is far behind. The candidate of the rule, which is
+// the first, stays in the race because its time is reported.
 void race(std::vector<Contestant>& all, const Measure& measure) {
   std::optional<double> best;
   for (Contestant& c : all) {
@@ -46,18 +42,18 @@ void race(std::vector<Contestant>& all, const Measure& measure) {
     if (c.races && &c != &all[0] && c.us[0] > kHopeless * *best) c.races = false;
     c.us.clear();
   }
-  // In turns, so that a clock that changes meanwhile changes for all.
+  // All take turns, so that a clock that changes meanwhile changes for all.
   for (int round = 0; round < kRounds; ++round)
     for (Contestant& c : all)
       if (c.races) c.run(measure);
 }
 
-// left_out: what failed before the race.
-ChoicePtr winner(const std::string& problem, const std::vector<Contestant>& all,
-                 std::vector<std::string> left_out) {
+// left_out holds what failed before the race.
+Choice winner(const std::string& problem, const std::vector<Contestant>& all,
+              std::vector<std::string> left_out) {
   const Contestant* best = nullptr;
   for (const Contestant& c : all) {
-    if (!c.failure.empty()) left_out.push_back(c.kernel.name + ": " + c.failure);
+    if (!c.failure.empty()) left_out.push_back(c.candidate.name + ": " + c.failure);
     if (c.races && (best == nullptr || c.median() < best->median())) best = &c;
   }
   if (best == nullptr) {
@@ -66,46 +62,37 @@ ChoicePtr winner(const std::string& problem, const std::vector<Contestant>& all,
     throw DeviceError(problem + ": every candidate failed when it was timed:" + reasons);
   }
   const Contestant& rule = all[0];
-  return std::make_shared<Choice>(Choice{best->kernel, true, best->median(), rule.kernel.name,
-                                         rule.races ? rule.median() : 0, std::move(left_out)});
+  return {.name = best->candidate.name,
+          .scratch = best->candidate.scratch,
+          .timed = true,
+          .us = best->median(),
+          .rule = rule.candidate.name,
+          .rule_us = rule.races ? rule.median() : 0,
+          .left_out = std::move(left_out)};
 }
 
 }  // namespace
 
-ChoicePtr Tuner::choose(TunerProblem problem, std::vector<Candidate> own, const Offer& offer,
-                        const Start& start) {
-  const auto found = known_.find(problem.key);
-  if (found != known_.end()) return found->second;
-  const std::string key = problem.key;
-  return known_[key] = time(std::move(problem), std::move(own), offer, start);
-}
-
-ChoicePtr Tuner::time(TunerProblem problem, std::vector<Candidate> candidates, const Offer& offer,
-                      const Start& start) {
-  std::vector<std::string> left_out;
-  if (offer) {
-    try {
-      for (Candidate& c : offer(libraries_)) candidates.push_back(std::move(c));
-    } catch (const DeviceError& e) {
-      left_out.push_back(std::string("library: ") + e.what());
-    }
-  }
-  if (candidates.size() == 1) return choose_by_rule(candidates, std::move(left_out));
+Choice Tuner::time(TunerProblem problem, const std::vector<Candidate>& candidates,
+                   std::vector<std::string> left_out) {
+  Choice by_rule = choose_by_rule(candidates);
+  by_rule.left_out = std::move(left_out);
+  if (candidates.size() == 1) return by_rule;
   Index scratch = 0;
   for (const Candidate& c : candidates) scratch = std::max(scratch, c.scratch);
-  problem.operands.push_back({StorageType::F32, (scratch + 3) / 4});
+  problem.operands.push_back({StorageType::F32, divide_up(scratch, kFloatBytes)});
   Measure measure;
   try {
     measure = start_measuring_(problem);
   } catch (const DeviceError& e) {
     // A run that fits into the device's memory must not fail for want of room to time it.
-    left_out.push_back(std::string("not timed: ") + e.what());
-    return choose_by_rule(candidates, std::move(left_out));
+    by_rule.left_out.push_back(std::string("not timed: ") + e.what());
+    return by_rule;
   }
   std::vector<Contestant> all;
-  for (const Candidate& c : candidates) all.push_back({c, start(c), {}, true, ""});
+  for (const Candidate& c : candidates) all.push_back({.candidate = c});
   race(all, measure);
-  return winner(problem.key, all, std::move(left_out));
+  return winner(problem.key, all, std::move(by_rule.left_out));
 }
 
 }  // namespace dfengine::cuda

@@ -1,17 +1,19 @@
 // Chooses kernels by their measured time, once per problem, when a plan is built.
 #pragma once
 
-#include <functional>
+#include <algorithm>
+#include <any>
 #include <map>
 #include <span>
 
+#include "kernels/base/error.h"
 #include "kernels/cuda/tuning/choice.h"
 #include "kernels/cuda/tuning/libraries.h"
 
 namespace dfengine::cuda {
 
-// A buffer of a problem, filled with random numbers of this type before anything is timed: zeros
-// draw less power and run faster than data does.
+// A buffer of a problem. It is filled with random numbers of this type before anything is timed:
+// zeros draw less power and run faster than data does.
 struct Operand {
   StorageType type = StorageType::F32;
   Index count = 0;
@@ -19,44 +21,68 @@ struct Operand {
 };
 
 struct TunerProblem {
-  // Operation, sizes, types, epilogue: equal keys have equal answers.
+  // Names operation, sizes, types and epilogue. Problems of one key have one answer.
   std::string key;
   std::vector<Operand> operands;
 };
 
-// One launch on buffers laid out as the problem's operands.
-using Launch = std::function<void(Stream, std::span<void* const> operands)>;
-// Microseconds of one launch of a candidate, warm. Throws DeviceError where it cannot run.
-using Measure = std::function<double(const Candidate&, const Launch&)>;
-// Makes the buffers of a problem; they live as long as what is returned.
+// A kernel as it is timed: it is launched on buffers laid out as the problem's operands.
+using Candidate = Kernel<void(Stream, std::span<void* const> operands)>;
+// The microseconds of one launch of a candidate, warm. Throws DeviceError where it cannot run.
+using Measure = std::function<double(const Candidate&)>;
+// Makes the buffers of a problem. They live as long as the function that is returned.
 using StartMeasuring = std::function<Measure(const TunerProblem&)>;
 
-// On the device, between events on this stream, which must not be capturing.
+// Times on the device, between events on this stream, which must not be capturing.
 StartMeasuring device_timing(Stream stream);
 
 class Tuner {
  public:
-  using Offer = std::function<std::vector<Candidate>(Libraries&)>;
-  using Start = std::function<Launch(const Candidate&)>;
+  template <class Launch>
+  using Offer = std::function<std::vector<Kernel<Launch>>(Libraries&)>;
+  // Makes of a launch one that takes its arguments from the problem's operands and, behind them,
+  // scratch that is large enough for any candidate.
+  template <class Launch>
+  using OnOperands = std::function<std::function<void(Stream, std::span<void* const> operands)>(
+      const std::function<Launch>&)>;
 
-  // start: device_timing, or made-up times in tests.
+  // start is device_timing, or in tests made-up times.
   explicit Tuner(StartMeasuring start) : start_measuring_(std::move(start)) {}
 
-  // The fastest of the candidates by the median of a few rounds; ties go to the earlier one.
-  // own: the first is the rule's. offer: a library's candidates; empty for none. start: launches a
-  // candidate on the problem's operands and, behind them, scratch for any of them.
-  // What throws DeviceError is left out, and why is kept; when nothing is left, DeviceError with
-  // all reasons. Where the buffers do not fit into the device's memory, the rule's choice.
-  ChoicePtr choose(TunerProblem problem, std::vector<Candidate> own, const Offer& offer,
-                   const Start& start);
+  // Chooses the fastest kernel by the median of a few rounds, and of equal ones the first. The
+  // first kernel is the rule's. All names differ. offer asks a library for more kernels; it is
+  // empty where no library has any. A kernel that throws DeviceError is left out, and the reason is
+  // kept. Throws DeviceError with all reasons when no kernel is left. Where the buffers do not fit
+  // into the memory of the device, the rule chooses.
+  template <class Launch>
+  Chosen<Launch> choose(const TunerProblem& problem, std::vector<Kernel<Launch>> kernels,
+                        const Offer<Launch>& offer, const OnOperands<Launch>& on_operands) {
+    if (const auto found = known_.find(problem.key); found != known_.end())
+      return std::any_cast<const Chosen<Launch>&>(found->second);
+    std::vector<std::string> left_out;
+    try {
+      if (offer) std::ranges::move(offer(libraries_), std::back_inserter(kernels));
+    } catch (const DeviceError& e) {
+      left_out.push_back(std::string("library: ") + e.what());
+    }
+    std::vector<Candidate> candidates;
+    for (const Kernel<Launch>& k : kernels)
+      candidates.push_back({.name = k.name, .scratch = k.scratch, .launch = on_operands(k.launch)});
+    Choice choice = time(problem, candidates, std::move(left_out));
+    const auto kernel = std::ranges::find(kernels, choice.name, &Kernel<Launch>::name);
+    Chosen<Launch> chosen{std::move(choice), kernel->launch};
+    known_.emplace(problem.key, chosen);
+    return chosen;
+  }
 
  private:
-  ChoicePtr time(TunerProblem problem, std::vector<Candidate> candidates, const Offer& offer,
-                 const Start& start);
+  // left_out holds what failed already.
+  Choice time(TunerProblem problem, const std::vector<Candidate>& candidates,
+              std::vector<std::string> left_out);
 
   StartMeasuring start_measuring_;
   Libraries libraries_;
-  std::map<std::string, ChoicePtr> known_;
+  std::map<std::string, std::any> known_;  // the Chosen of each problem
 };
 
 }  // namespace dfengine::cuda

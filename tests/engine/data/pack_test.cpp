@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "engine/data/digest.h"
 #include "engine/data/loader.h"
 #include "kernels/base/error.h"
 #include "tests/engine/data/data_support.h"
@@ -75,8 +76,7 @@ TEST_F(PackTest, HoldsEveryPreparedPicture) {
 TEST_F(PackTest, LoaderReadsItAsItReadsTheFiles) {
   write();
   const Dataset packed = open_pack(file_, {"train"})[0];
-  LoaderOptions options;
-  static_cast<Preparation&>(options) = how_;
+  LoaderOptions options{how_};
   options.augment = {.hflip = true, .jpeg_prob = 1};
   options.shuffle = true;
   options.batch = 4;

@@ -90,10 +90,10 @@ TEST(Views, CropsAreCutFromTheEnlargedPicture) {
 }
 
 TEST(Views, HaveNamesAndRefuseNothingness) {
-  EXPECT_EQ(parse_views("none"), Views::One);
-  EXPECT_EQ(parse_views("flip"), Views::Flip);
-  EXPECT_EQ(parse_views("crops"), Views::Crops);
-  EXPECT_THROW(parse_views("five"), UsageError);
+  EXPECT_EQ(parse_name<Views>("none"), Views::One);
+  EXPECT_EQ(parse_name<Views>("flip"), Views::Flip);
+  EXPECT_EQ(parse_name<Views>("crops"), Views::Crops);
+  EXPECT_THROW(parse_name<Views>("five"), UsageError);
   for (const Views views : {Views::One, Views::Flip, Views::Crops})
     EXPECT_THROW(views_of(Image{}, Crop::None, 32, views), ShapeError);
 }
@@ -141,6 +141,20 @@ TEST_F(SplitFigures, ViewsGiveTheMeanLogit) {
     EXPECT_NEAR(p.logit[i], sum / 10, test::tolerance<float>(10, magnitude / 10));
     EXPECT_EQ(p.prob[i], sigmoid(p.logit[i] / 2));
   }
+}
+
+TEST_F(SplitFigures, AnUnreadablePictureTakesNoMoreMemoryThanAReadableOne) {
+  dataset_.samples[0].relative = "missing.jpg";
+  LoaderOptions o = options(1);
+  o.views = Views::Crops;
+  o.on_bad = OnBad::Skip;
+  Loader loader(dataset_, o);
+  EXPECT_EQ(predict_split(predictor_, dataset_, loader).left_out.size(), 1u);
+  // The loader uses the buffers of the run again.
+  const Index whole_batch = o.batch * view_count(o.views) * o.size * o.size * 3;
+  loader.start(0);
+  for (Batch batch; loader.next(batch);)
+    EXPECT_LE(batch.images.capacity(), static_cast<std::size_t>(whole_batch));
 }
 
 TEST_F(SplitFigures, RobustnessRowsAreThoseOfChangedPictures) {

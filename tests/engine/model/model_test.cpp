@@ -7,7 +7,6 @@
 #include <cmath>
 #include <cstring>
 
-#include "engine/model/model_metadata.h"
 #include "kernels/base/error.h"
 #include "kernels/base/sigmoid.h"
 #include "tests/engine/data/data_support.h"

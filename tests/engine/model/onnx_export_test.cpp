@@ -6,9 +6,9 @@
 
 #include <random>
 
+#include "engine/model/model_fit.h"
 #include "engine/model/predictor.h"
 #include "kernels/base/error.h"
-#include "weights/families/source.h"
 #include "weights/onnx/onnx_file.h"
 
 namespace dfengine {
@@ -40,8 +40,7 @@ Model random_model(const MobileNetV2Config& config) {
 }
 
 Model read_back(const std::vector<std::byte>& bytes) {
-  return model_from_tensors(weights::to_torchvision(weights::parse_onnx(bytes, "onnx"), "onnx"),
-                            "onnx");
+  return model_from_tensors(translate_weights(weights::parse_onnx(bytes, "onnx"), "onnx"), "onnx");
 }
 
 std::vector<float> output_of(Model& model) {
@@ -115,7 +114,7 @@ TEST_F(OnnxExport, ScalingMustAgreeWithTheMetadata) {
   const Model model = random_model(small_config());
   weights::TensorFile file = weights::parse_onnx(model_to_onnx(model, OnnxPixels::Raw), "onnx");
   file.metadata["mean"] = "0.5,0.5,0.5";
-  EXPECT_THROW(weights::to_torchvision(file, "onnx"), ModelFileError);
+  EXPECT_THROW(translate_weights(file, "onnx"), ModelFileError);
 }
 
 TEST_F(OnnxExport, TheLogitIsDividedByTheMetadatasTemperature) {
@@ -132,10 +131,10 @@ TEST_F(OnnxExport, TheLogitIsDividedByTheMetadatasTemperature) {
     for (const char* other : {"1.8", "0", "x", "1.7,1.7"}) {
       weights::TensorFile changed = file;
       changed.metadata["temperature"] = other;
-      EXPECT_THROW(weights::to_torchvision(changed, "onnx"), ModelFileError) << other;
+      EXPECT_THROW(translate_weights(changed, "onnx"), ModelFileError) << other;
     }
     file.metadata.erase("temperature");
-    EXPECT_THROW(weights::to_torchvision(file, "onnx"), ModelFileError);
+    EXPECT_THROW(translate_weights(file, "onnx"), ModelFileError);
   }
 }
 

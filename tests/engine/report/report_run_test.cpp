@@ -7,12 +7,14 @@
 #include "engine/report/comparison.h"
 #include "engine/report/evaluation_charts.h"
 #include "engine/report/mistakes.h"
+#include "engine/report/report.h"
 #include "engine/report/training_charts.h"
 #include "engine/train/run_files.h"
 #include "engine/train/schedule.h"
 #include "kernels/base/atomic_file.h"
 #include "kernels/base/error.h"
 #include "tests/engine/report/report_support.h"
+#include "tests/engine/train/train_support.h"
 #include "tests/support/tolerance.h"
 #include "tests/weights/scratch_folder.h"
 #include "weights/read_file.h"
@@ -82,6 +84,76 @@ TEST(RunHistory, DamagedFilesAreNamed) {
   expect_refused(kArguments, "{", "args.json");
   expect_refused(kArguments, "[1]", "args.json");
 }
+
+// Whether whole pictures were trained on or pooled features.
+class RunReport : public testing::TestWithParam<int> {
+ protected:
+  void SetUp() override {
+    options_ = test::tiny_options(scratch_.path() / "run");
+    options_.freeze = GetParam();
+    state_ = test::train_to_end(options_).state;
+  }
+  Predictions kept(const Model& model) const {
+    return read_valid_predictions(options_.output, valid_.splits.front(), model);
+  }
+
+  test::ScratchFolder scratch_;
+  TrainOptions options_;
+  TrainState state_;
+  DataSource valid_ = [] {
+    DataOptions data;
+    data.data = test::synth_set();
+    return open_data(data, {"valid"});
+  }();
+};
+
+TEST_P(RunReport, KeptPredictionsAreTheKeptModels) {
+  Model model = load_detector(options_.output / kBestModel);
+  ThreadPool pool(1);
+  Predictor predictor(model, pool, Predictor::Output::Logits);
+  const Dataset& valid = valid_.splits.front();
+  Loader loader(valid, loader_options(options_, model, 1));
+  const Predictions now = predict_split(predictor, valid, loader), then = kept(model);
+  EXPECT_EQ(then.logit, now.logit);
+  EXPECT_EQ(then.prob, now.prob);
+  EXPECT_EQ(then.label, now.label);
+  EXPECT_EQ(then.index, now.index);
+}
+
+// Predictions are not made again: what the file says is what the page shows.
+TEST_P(RunReport, ShowsTheKeptPredictions) {
+  Predictions right = kept(load_detector(options_.output / kBestModel));
+  for (std::size_t i = 0; i < right.logit.size(); ++i) right.logit[i] = right.label[i] ? 50 : -50;
+  write_valid_predictions(options_.output, right);
+  write_run_report(options_.output, state_, 1, "");
+  const std::string page = test::slurp(options_.output / kReport);
+  EXPECT_EQ(MarkupCheck(page).run(), "");
+  EXPECT_NE(page.find("None: every picture is on its side of the threshold."), page.npos);
+}
+
+TEST_P(RunReport, PredictionsOfOtherPicturesAreRefused) {
+  const Model model = load_detector(options_.output / kBestModel);
+  const Predictions good = kept(model);
+  const auto expect_refused = [&](const char* named) {
+    const std::string text = test::message_of<ModelFileError>([&] { kept(model); });
+    EXPECT_NE(text.find(kValidPredictions), text.npos) << text;
+    EXPECT_NE(text.find(named), text.npos) << text;
+  };
+  Predictions bad = good;
+  bad.index.back() = 1000;
+  write_valid_predictions(options_.output, bad);
+  expect_refused("no picture 1000");
+  weights::TensorFile file = weights::read_safetensors(options_.output / kValidPredictions);
+  const std::vector<float> few(2);
+  file.tensors.front() = weights::make_tensor("logit", {2}, std::span<const float>(few));
+  weights::write_safetensors(options_.output / kValidPredictions, file);
+  expect_refused("length");
+  save_model(options_.output / kValidPredictions, model);
+  expect_refused("logit");
+  std::filesystem::remove(options_.output / kValidPredictions);
+  expect_refused("");
+}
+INSTANTIATE_TEST_SUITE_P(Steps, RunReport, testing::Values(0, kFeatureBlocks));
 
 TEST(Comparison, TablesHaveTheKeptEpochAndOnlyWhatDiffers) {
   const test::ScratchFolder scratch;

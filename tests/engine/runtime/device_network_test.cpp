@@ -127,7 +127,7 @@ TEST(DeviceNetwork, AStepWithOtherKernelsEqualsDouble) {
   std::size_t problems = 0;
   cuda::Tuner tuner([&](const cuda::TunerProblem&) -> cuda::Measure {
     ++problems;
-    return [us = 1000.0](const cuda::Candidate&, const cuda::Launch&) mutable { return --us; };
+    return [us = 1000.0](const cuda::Candidate&) mutable { return --us; };
   });
   const SmallBatch batch;
   const Oracle want(batch, everything());

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "engine/data/digest.h"
 #include "engine/evaluate/metrics/calibration.h"
 #include "engine/synth/synth.h"
 #include "engine/tables/metadata/cascade.h"
@@ -275,13 +276,6 @@ TEST(MetadataModel, DamagedFilesAreRefused) {
     EXPECT_THROW(load_metadata_model(dir.write("bad.json", bad)), ModelFileError);
   }
   EXPECT_THROW(load_metadata_model(dir.path() / "absent.json"), ModelFileError);
-}
-
-TEST(MetadataModel, DigestTellsTablesApart) {
-  const auto of = [](const char* text) { return digest(parse_csv(text, "t")); };
-  EXPECT_EQ(of("a,b\n1,23\n"), of("a,b\r\n1,\"23\"\r\n"));
-  EXPECT_NE(of("a,b\n1,23\n"), of("a,b\n12,3\n"));
-  EXPECT_NE(of("a\n1\n"), of("b\n1\n"));
 }
 
 TEST(MetadataScores, HalfMeansWhatTheThresholdMeant) {

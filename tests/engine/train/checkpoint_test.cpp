@@ -130,28 +130,5 @@ TEST_F(CheckpointFile, KeepsWhatTheModelKnows) {
   EXPECT_EQ(c.options.data, options_.data);
 }
 
-TEST(DataDigest, DependsOnNamesLabelsSizesAndTheirOrder) {
-  const test::ScratchFolder here, there;
-  for (const test::ScratchFolder* folder : {&here, &there}) {
-    test::spill(folder->path() / "a.jpg", "12");
-    test::spill(folder->path() / "b.jpg", "123");
-  }
-  const auto set = [&](std::vector<Sample> samples) {
-    return Dataset{here.path(), "train", samples};
-  };
-  Dataset a = set({{"a.jpg", 0}, {"b.jpg", 1}});
-  const Dataset none = set({});
-  const std::string d = digest(a, none);
-  EXPECT_EQ(digest(a, none), d);
-  EXPECT_NE(digest(set({{"a.jpg", 1}, {"b.jpg", 1}}), none), d);
-  EXPECT_NE(digest(set({{"b.jpg", 1}, {"a.jpg", 0}}), none), d);
-  EXPECT_NE(digest(set({{"a.jpg", 0}}), none), d);
-  // The folder itself does not count: a set may move.
-  a.root = there.path();
-  EXPECT_EQ(digest(a, none), d);
-  test::spill(there.path() / "b.jpg", "1234");
-  EXPECT_NE(digest(a, none), d);
-}
-
 }  // namespace
 }  // namespace dfengine

@@ -191,11 +191,11 @@ TEST(OptionsValidate, EveryRefusalNamesItsOption) {
 }
 
 TEST(OptionsParse, NamesAndBlocks) {
-  EXPECT_EQ(parse_optimizer("adam"), OptimizerKind::Adam);
-  EXPECT_EQ(parse_optimizer("adamw"), OptimizerKind::AdamW);
-  EXPECT_EQ(parse_schedule("constant"), ScheduleKind::Constant);
-  EXPECT_EQ(parse_schedule("cosine"), ScheduleKind::Cosine);
-  EXPECT_EQ(parse_schedule("plateau"), ScheduleKind::Plateau);
+  EXPECT_EQ(parse_name<OptimizerKind>("adam"), OptimizerKind::Adam);
+  EXPECT_EQ(parse_name<OptimizerKind>("adamw"), OptimizerKind::AdamW);
+  EXPECT_EQ(parse_name<ScheduleKind>("constant"), ScheduleKind::Constant);
+  EXPECT_EQ(parse_name<ScheduleKind>("cosine"), ScheduleKind::Cosine);
+  EXPECT_EQ(parse_name<ScheduleKind>("plateau"), ScheduleKind::Plateau);
   EXPECT_EQ(parse_freeze("all"), kFeatureBlocks);
   EXPECT_EQ(parse_freeze("none"), 0);
   EXPECT_EQ(parse_freeze("0"), 0);
@@ -203,9 +203,11 @@ TEST(OptionsParse, NamesAndBlocks) {
 }
 
 TEST(OptionsParse, OtherNamesAreRefused) {
-  EXPECT_NE(message_of<UsageError>([] { parse_optimizer("sgd"); }).find("known: adam adamw"),
+  EXPECT_NE(
+      message_of<UsageError>([] { parse_name<OptimizerKind>("sgd"); }).find("known: adam adamw"),
+      std::string::npos);
+  EXPECT_NE(message_of<UsageError>([] { parse_name<ScheduleKind>(""); }).find("cosine"),
             std::string::npos);
-  EXPECT_NE(message_of<UsageError>([] { parse_schedule(""); }).find("cosine"), std::string::npos);
   for (const char* text : {"", "20", "-1", "3x", " 3", "99999999999999999999", "All"})
     EXPECT_NE(message_of<UsageError>([&] { parse_freeze(text); }).find("--freeze"),
               std::string::npos)

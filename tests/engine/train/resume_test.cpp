@@ -151,7 +151,8 @@ TEST(ResumeRun, LeavesWholeFilesBehindWhenInterrupted) {
 
   const TrainOptions late = tiny_options(scratch.path() / "late");
   train_steps(late, 7);
-  test::expect_files(late.output, {kCheckpoint, kArguments, kBestModel, kResults});
+  test::expect_files(late.output,
+                     {kCheckpoint, kArguments, kBestModel, kResults, kValidPredictions});
   load_checkpoint(late.output / kCheckpoint);
   load_detector(late.output / kBestModel);
   EXPECT_EQ(test::results_without_seconds(late.output).size(), 2U);

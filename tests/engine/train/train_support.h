@@ -114,7 +114,8 @@ inline void expect_same_checkpoint(const std::filesystem::path& a, const std::fi
 
 // Everything two runs of the same settings must agree in.
 inline void expect_same_run(const std::filesystem::path& a, const std::filesystem::path& b) {
-  EXPECT_TRUE(slurp(a / kBestModel) == slurp(b / kBestModel)) << "best.safetensors differs";
+  for (const char* file : {kBestModel, kValidPredictions})
+    EXPECT_TRUE(slurp(a / file) == slurp(b / file)) << file << " differs";
   EXPECT_EQ(results_without_seconds(a), results_without_seconds(b));
   expect_same_checkpoint(a, b);
 }

@@ -147,7 +147,7 @@ TEST(TrainRule, BetterIsByAucThenByLoss) {
 TEST_F(Train, ResultsAndArgumentsSayWhatHappened) {
   const TrainOptions o = options("run");
   const TrainResult result = train_to_end(o);
-  test::expect_files(o.output, {kBestModel, kCheckpoint, kResults, kArguments});
+  test::expect_files(o.output, {kBestModel, kCheckpoint, kResults, kArguments, kValidPredictions});
   std::istringstream in(test::slurp(o.output / kResults));
   std::string line;
   std::getline(in, line);

@@ -115,6 +115,19 @@ TEST(AtomicFile, FailureOfTheRenameLeavesNoTemporaryFile) {
   EXPECT_EQ(folder.names(), std::vector<std::string>{kName});
 }
 
+TEST(MakeFolder, MakesThoseAboveItAndKeepsWhatIsThere) {
+  const ScratchFolder folder;
+  const std::filesystem::path deep = folder.path() / "a" / "b";
+  make_folder(deep);
+  make_folder(deep);
+  EXPECT_TRUE(std::filesystem::is_directory(deep));
+  spill(folder.path() / "file", "1");
+  EXPECT_NE(message_of<Error>([&] {
+              make_folder(folder.path() / "file" / "c");
+            }).find("cannot make folder " + (folder.path() / "file" / "c").string()),
+            std::string::npos);
+}
+
 TEST(AtomicFile, MissingFolder) {
   const ScratchFolder folder;
   const auto target = folder.path() / "missing" / kName;

@@ -52,5 +52,10 @@ TEST(ThreadPool, RefusesNoThreads) {
   EXPECT_GE(ThreadPool::available(), 1);
 }
 
+TEST(ThreadPool, ZeroStandsForAllThreads) {
+  EXPECT_EQ(ThreadPool::count_for(0), ThreadPool::available());
+  EXPECT_EQ(ThreadPool::count_for(3), 3);
+}
+
 }  // namespace
 }  // namespace dfengine

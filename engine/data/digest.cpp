@@ -1,0 +1,58 @@
+#include "engine/data/digest.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <span>
+#include <system_error>
+
+#include "engine/data/pack.h"
+#include "kernels/base/error.h"
+#include "kernels/base/sha256.h"
+
+namespace dfengine {
+
+std::string digest(const Dataset& train, const Dataset& valid) {
+  std::string text;
+  for (const Dataset* set : {&train, &valid}) {
+    if (set->pack) text += set->pack->index().digest + '\n';
+    for (const Sample& s : set->samples) {
+      std::error_code error;
+      const std::uintmax_t size = std::filesystem::file_size(set->path(s), error);
+      text += s.relative + '\0' + std::to_string(s.label);
+      text += ' ' + (error ? "none" : std::to_string(size)) + '\n';
+    }
+  }
+  return sha256_hex(std::as_bytes(std::span(text)));
+}
+
+std::string digest(const CsvTable& table) {
+  std::string text;
+  // Lengths part the fields, so that no two tables give the same text.
+  const auto add = [&text](const std::vector<std::string>& row) {
+    for (const std::string& field : row) text += fmt::format("{}:{}", field.size(), field);
+    text += '\n';
+  };
+  add(table.columns);
+  for (const auto& row : table.rows) add(row);
+  return sha256_hex(std::as_bytes(std::span(text)));
+}
+
+std::string source_digest(const std::vector<Dataset>& splits) {
+  std::string text;
+  for (const Dataset& split : splits) {
+    for (const Sample& s : split.samples) {
+      const std::filesystem::path path = split.path(s);
+      struct stat status = {};
+      if (::stat(path.c_str(), &status) != 0) {
+        throw DataError(path.string() + ": " + std::generic_category().message(errno));
+      }
+      text += fmt::format("{}/{}/{}/{}/{}.{}\n", split.split, s.relative, s.label, status.st_size,
+                          status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
+    }
+  }
+  return sha256_hex(std::as_bytes(std::span(text)));
+}
+
+}  // namespace dfengine

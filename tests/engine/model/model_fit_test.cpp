@@ -1,0 +1,35 @@
+// Which network a file's tensors are, by their shapes alone.
+#include "engine/model/model_fit.h"
+
+#include <gtest/gtest.h>
+
+namespace dfengine {
+namespace {
+
+// Of every width that is tried: the smallest whose base has the file's shapes, and 1 where 1 has.
+TEST(ModelFit, WidthIsTheSmallestOfTheSameShapes) {
+  std::map<std::vector<std::vector<Index>>, double> smallest;
+  const auto tensors_of = [](double width, std::vector<std::vector<Index>>& shapes) {
+    MobileNetV2Config config;
+    config.head = Head::None;
+    config.width = width;
+    weights::TensorFile file;
+    for (const ParamSpec& p : make_mobilenet_v2(config).params()) {
+      shapes.push_back(p.file_shape);
+      file.tensors.push_back({p.name, weights::DType::F32, p.file_shape, {}});
+    }
+    return file;
+  };
+  std::vector<int> order = {20};  // twentieths
+  for (int i = 1; i <= 40; ++i) order.push_back(i);
+  for (const int i : order) {
+    std::vector<std::vector<Index>> shapes;
+    const weights::TensorFile file = tensors_of(i / 20.0, shapes);
+    const ModelFit fit = fit_model(file, "FILE");
+    EXPECT_EQ(fit.metadata.config.width, smallest.emplace(shapes, i / 20.0).first->second);
+    EXPECT_TRUE(fit.complete()) << i << fit.faults();
+  }
+}
+
+}  // namespace
+}  // namespace dfengine
