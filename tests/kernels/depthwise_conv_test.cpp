@@ -59,7 +59,7 @@ TEST(DepthwiseConvDevice, FullGridIsExact) {
     for (Padding padding : kPaddings) {
       const Depthwise op{DepthwiseProblem::make({8, 29, 27, 960}, stride, padding)};
       const ConvData d = integer_data(op.sizes());
-      expect_exact<Target>(run(Target{}, op, d, {}), formula<Target>(op, d, {}));
+      expect_exact<Target>(run(Target{}, op, d, {}), formula(op, d, {}));
     }
 }
 

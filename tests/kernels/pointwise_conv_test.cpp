@@ -16,7 +16,7 @@ TEST(PointwiseConv, RefusesSizesBelowOne) {
 TEST(PointwiseConv, PackedWeightsServeEveryInstructionSet) {
   const Pointwise op = Pointwise::of(17, 19, 83);
   const ConvData d = integer_data(op.sizes());
-  const Doubles want = formula<Cpu<float>>(op, d, {}).y;
+  const Doubles want = formula(op, d, {}).y;
   HostArray<float> x(d.x), w(d.w), packed(cpu::pointwise_packed_count(op.p));
   cpu::pointwise_pack<float>(op.p, w.data(), packed.data());
   for_each_isa([&] {

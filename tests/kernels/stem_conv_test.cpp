@@ -40,7 +40,7 @@ TEST(StemConvDevice, InputMayBeginAnywhere) {
   shifted.insert(shifted.begin(), std::numeric_limits<double>::quiet_NaN());
   DeviceArray<Half> x(shifted), w(d.w), y(op.sizes().y);
   op.forward(Device<Half>{}, x.data() + 1, w.data(), {}, y.data());
-  EXPECT_EQ(y.values(), formula<Device<Half>>(op, d, {}).y);
+  EXPECT_EQ(y.values(), formula(op, d, {}).y);
 }
 
 // More tiles than blocks of the weight gradient: a block sums several.
@@ -49,7 +49,7 @@ TEST(StemConvDevice, BlocksSumSeveralTiles) {
   using Target = Device<Half>;
   const Stem op{StemProblem::make({300, 2, 3, 3}, 8, Padding::Torch)};
   const ConvData d = integer_data(op.sizes());
-  expect_exact<Target>(run(Target{}, op, d, {}), formula<Target>(op, d, {}));
+  expect_exact<Target>(run(Target{}, op, d, {}), formula(op, d, {}));
 }
 
 TEST(StemConvDevice, RejectsChannelsAndPointersItCannotLoad) {

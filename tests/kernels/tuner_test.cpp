@@ -254,7 +254,7 @@ TEST(PointwiseChoice, NoLibraryNormalisesOnLoad) {
 // plan keeps, compute what the launcher by rule does.
 template <class T>
 void expect_chosen_launch(const std::string& best) {
-  const PointwiseProblem p = PointwiseProblem::make(49, 24, 40);
+  const PointwiseProblem p = PointwiseProblem::make(98, 24, 56);
   Tuner tuner([&](const cuda::TunerProblem&) -> cuda::Measure {
     return [&](const Candidate& c) { return c.name == best ? 1.0 : 2.0; };
   });
