@@ -43,18 +43,18 @@ struct Data {
         x(size(p.m * p.c)),
         y(size(p.m * p.c)),
         dx(size(p.m * p.c)),
-        channels(size(7 * p.c)),
+        channels(size(9 * p.c)),
         scratch(size(dfengine::cpu::batch_norm_scratch(p))) {
     for (Index i = 0; i < p.m * p.c; ++i) x.data()[i] = static_cast<float>(i % 251) / 50.0f;
-    for (Index i = 0; i < 7 * p.c; ++i) channels.data()[i] = 1.0f;
+    for (Index i = 0; i < 9 * p.c; ++i) channels.data()[i] = 1.0f;
   }
   static std::size_t size(Index n) { return static_cast<std::size_t>(n); }
   float* channel(Index which) { return channels.data() + which * p.c; }
 
   void forward() {
     dfengine::cpu::batch_norm_forward<float>({pool}, p, x.data(), channel(0), channel(1),
-                                             channel(2), channel(3), scratch.data(), channel(4),
-                                             channel(5), y.data());
+                                             channel(2), channel(3), channel(7), channel(8),
+                                             scratch.data(), channel(4), channel(5), y.data());
   }
   void backward() {
     dfengine::cpu::batch_norm_backward<float>({pool}, p, x.data(), y.data(), channel(0), channel(1),

@@ -63,7 +63,8 @@ void adam(benchmark::State& state) {
 
 void dropout_forward(benchmark::State& state) {
   run(state, 8, [](Data& d) {
-    cpu::dropout_forward<float>({d.pool}, d.count, 0.5, 1, 2, d.a.data(), d.b.data());
+    const StepInput input{.seed = 1, .step = 2};
+    cpu::dropout_forward<float>({d.pool}, d.count, 0.5, &input, d.a.data(), d.b.data());
   });
 }
 

@@ -9,7 +9,7 @@
 #include "kernels/base/shape.h"
 #include "kernels/cpu/context.h"
 #include "kernels/cuda/stream.h"
-#include "kernels/device_step.h"
+#include "kernels/step.h"
 
 namespace dfengine {
 
@@ -41,18 +41,20 @@ struct AdamChunk {
   Index offset = 0;
   std::int32_t count = 0;
   float weight_decay = 0.0f;
-  // Running statistics: the gradient's place holds the next value, which is committed.
+  // Running statistics: the next value becomes the value.
   bool commit = false;
 };
 
 // When scalars->overflow is 0: the update of p (whose lr and step are not read) with t =
-// scalars->step + 1, lr = *learning_rate and gradients divided by
-// scalars->loss_scale; else nothing. Every array covers the whole block; working, when not null,
-// gets each new value in T (Half or BFloat16; float: pass null).
+// scalars->step + 1, lr = input->learning_rate and gradients divided by scalars->loss_scale; else
+// nothing. grad, m and v cover the learned values, which come first in the block; next covers the
+// running statistics, which begin at element `learned`. w and working cover the whole block;
+// working, when not null, gets each new value in T (Half or BFloat16; float: pass null).
 template <class T>
 void adam_update(Stream stream, const AdamProblem& p, const StepScalars* scalars,
-                 const float* learning_rate, const AdamChunk* chunks, Index chunk_count,
-                 const float* grad, float* w, float* m, float* v, T* working);
+                 const StepInput* input, const AdamChunk* chunks, Index chunk_count,
+                 const float* grad, const float* next, Index learned, float* w, float* m, float* v,
+                 T* working);
 
 }  // namespace cuda
 }  // namespace dfengine

@@ -37,12 +37,13 @@ namespace cpu {
 // The elements of scratch that batch_norm_forward and both backward functions need.
 Index batch_norm_scratch(const BatchNormProblem& p);
 
-// Forward with batch statistics: saves mean and rstd for backward and moves the running statistics.
+// Forward with batch statistics; saves mean and rstd for backward. The moved running statistics go
+// to next_mean and next_var, for the optimiser to commit when the step is applied.
 // Throws ShapeError for m == 1: one value per channel has no variance.
 template <class T>
 void batch_norm_forward(const Context& ctx, const BatchNormProblem& p, const T* x, const T* gamma,
-                        const T* beta, T* running_mean, T* running_var, T* scratch, T* saved_mean,
-                        T* saved_rstd, T* y);
+                        const T* beta, const T* running_mean, const T* running_var, T* next_mean,
+                        T* next_var, T* scratch, T* saved_mean, T* saved_rstd, T* y);
 
 // Gradients through batch statistics. dgamma and dbeta are always written; dx may be null.
 template <class T>

@@ -5,7 +5,7 @@
 #include "kernels/base/shape.h"
 #include "kernels/cpu/context.h"
 #include "kernels/cuda/stream.h"
-#include "kernels/device_step.h"
+#include "kernels/step.h"
 
 namespace dfengine {
 namespace cpu {
@@ -14,9 +14,10 @@ namespace cpu {
 template <class T>
 void bce_forward(const Context& ctx, Index n, const T* logits, const T* targets, T* loss);
 
-// dlogits [N] = the gradient of the loss.
+// dlogits [N] for d(loss) = scalars->loss_scale.
 template <class T>
-void bce_backward(const Context& ctx, Index n, const T* logits, const T* targets, T* dlogits);
+void bce_backward(const Context& ctx, Index n, const T* logits, const T* targets,
+                  const StepScalars* scalars, T* dlogits);
 
 }  // namespace cpu
 

@@ -8,29 +8,29 @@
 #include "kernels/base/shape.h"
 #include "kernels/cpu/context.h"
 #include "kernels/cuda/stream.h"
-#include "kernels/device_step.h"
+#include "kernels/step.h"
 
 namespace dfengine {
 namespace cpu {
 
 // keep element i when uniform(seed, RandomStream::Dropout, step, i) >= rate; 0 <= rate < 1.
 template <class T>
-void dropout_forward(const Context& ctx, Index count, double rate, std::uint64_t seed,
-                     std::uint64_t step, const T* x, T* y);
+void dropout_forward(const Context& ctx, Index count, double rate, const StepInput* input,
+                     const T* x, T* y);
 
 template <class T>
-void dropout_backward(const Context& ctx, Index count, double rate, std::uint64_t seed,
-                      std::uint64_t step, const T* dy, Write write, T* dx);
+void dropout_backward(const Context& ctx, Index count, double rate, const StepInput* input,
+                      const T* dy, Write write, T* dx);
 
 }  // namespace cpu
 
-// On the device, in float: dropout stands in the head. seed and step are read from device memory,
-// so that a captured step draws new numbers each time it runs. Throws UsageError for a bad rate.
+// On the device, in float: dropout stands in the head. The seed and the step are read from device
+// memory, so that a captured step draws new numbers each time it runs. Throws UsageError for a bad rate.
 namespace cuda {
 
-void dropout_forward(Stream stream, Index count, double rate, const StepScalars* scalars,
+void dropout_forward(Stream stream, Index count, double rate, const StepInput* input,
                      const float* x, float* y);
-void dropout_backward(Stream stream, Index count, double rate, const StepScalars* scalars,
+void dropout_backward(Stream stream, Index count, double rate, const StepInput* input,
                       const float* dy, Write write, float* dx);
 
 }  // namespace cuda

@@ -13,14 +13,14 @@ ValueId Graph::add_input(std::string name) {
   return id;
 }
 
-ValueId Graph::add(LayerPtr layer, std::vector<ValueId> inputs) {
+ValueId Graph::add(std::string name, Operation operation, std::vector<ValueId> inputs, int block) {
   for (ValueId v : inputs)
     if (v < 0 || v >= static_cast<ValueId>(values_.size()))
-      throw UsageError("layer " + layer->name() + ": input value does not exist");
-  if (inputs.size() > kMaxInputs) throw UsageError("layer " + layer->name() + ": too many inputs");
+      throw UsageError("layer " + name + ": input value does not exist");
+  if (inputs.size() > kMaxInputs) throw UsageError("layer " + name + ": too many inputs");
   const auto id = static_cast<ValueId>(values_.size());
-  values_.push_back({layer->name(), static_cast<int>(nodes_.size())});
-  nodes_.push_back({std::move(layer), std::move(inputs), id});
+  values_.push_back({name, static_cast<int>(nodes_.size())});
+  nodes_.push_back({std::move(name), std::move(operation), std::move(inputs), id, block});
   return id;
 }
 
@@ -30,9 +30,14 @@ void Graph::mark_output(ValueId value, std::string name) {
   outputs_.push_back({value, std::move(name)});
 }
 
+const Node* Graph::producer(ValueId value) const {
+  const int node = values_[at(value)].producer;
+  return node < 0 ? nullptr : &nodes_[at(node)];
+}
+
 ValueId Graph::input(std::string_view name) const {
   for (ValueId v : inputs_)
-    if (values_[static_cast<std::size_t>(v)].name == name) return v;
+    if (values_[at(v)].name == name) return v;
   throw UsageError("graph has no input '" + std::string(name) + "'");
 }
 
@@ -45,7 +50,7 @@ ValueId Graph::output(std::string_view name) const {
 std::vector<int> Graph::consumer_counts() const {
   std::vector<int> counts(values_.size(), 0);
   for (const Node& node : nodes_)
-    for (ValueId v : node.inputs) ++counts[static_cast<std::size_t>(v)];
+    for (ValueId v : node.inputs) ++counts[at(v)];
   return counts;
 }
 
@@ -53,7 +58,7 @@ std::vector<ParamSpec> Graph::params() const {
   std::vector<ParamSpec> all;
   std::unordered_set<std::string> seen;
   for (const Node& node : nodes_)
-    for (ParamSpec& p : node.layer->params())
+    for (ParamSpec& p : dfengine::params(node.operation, node.name))
       if (seen.insert(p.name).second) all.push_back(std::move(p));
   return all;
 }
@@ -67,8 +72,8 @@ std::vector<Spec> Graph::infer(std::span<const Spec> input_specs) const {
   std::vector<Spec> in;
   for (const Node& node : nodes_) {
     in.clear();
-    for (ValueId v : node.inputs) in.push_back(specs[static_cast<std::size_t>(v)]);
-    specs[static_cast<std::size_t>(node.output)] = node.layer->infer(in);
+    for (ValueId v : node.inputs) in.push_back(specs[at(v)]);
+    specs[static_cast<std::size_t>(node.output)] = dfengine::infer(node.operation, node.name, in);
   }
   return specs;
 }

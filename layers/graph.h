@@ -3,30 +3,33 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "layers/layer.h"
+#include "layers/operation.h"
 
 namespace dfengine {
 
 using ValueId = int;
 
 struct Node {
-  LayerPtr layer;
+  std::string name;
+  Operation operation;
   std::vector<ValueId> inputs;
   ValueId output = -1;
+  int block = -1;  // of the network, counted from 0; -1: of its head
 };
 
 struct GraphValue {
-  std::string name;   // of the layer that makes it, or of the input
+  std::string name;   // of the node that makes it, or of the input
   int producer = -1;  // node, or -1 for a graph input
 };
 
 class Graph {
  public:
   ValueId add_input(std::string name);
-  // Appends a node; its inputs must exist. Returns its output.
-  ValueId add(LayerPtr layer, std::vector<ValueId> inputs);
+  // Appends a node; its inputs must exist, else UsageError. Returns its output.
+  ValueId add(std::string name, Operation operation, std::vector<ValueId> inputs, int block = -1);
   // Keeps a value readable after a run under this name.
   void mark_output(ValueId value, std::string name);
 
@@ -38,6 +41,8 @@ class Graph {
     std::string name;
   };
   const std::vector<Output>& outputs() const { return outputs_; }
+  // The node that makes a value; null for a graph input.
+  const Node* producer(ValueId value) const;
   // The input or output of this name; throws UsageError if there is none.
   ValueId input(std::string_view name) const;
   ValueId output(std::string_view name) const;

@@ -5,8 +5,9 @@
 
 #include <memory>
 
+#include "apps/dfengine/arguments/common.h"
+#include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/commands.h"
-#include "apps/dfengine/common.h"
 
 namespace dfengine {
 namespace {
@@ -57,23 +58,28 @@ void run_ablate(Arguments& a) {
 void add_ablate(CLI::App& program) {
   auto a = std::make_shared<Arguments>();
   CLI::App* command = program.add_subcommand(
-      "ablate",
-      "From scratch or transferred? Trains the ladder of recipes (frozen base as the notebook had "
-      "it, right normalisation, last blocks, all blocks, from scratch) and compares them on the "
-      "test pictures. The same command goes on after Ctrl-C");
-  command->add_option("--data", a->values.data, "Folder with train/, valid/ (or val/) and test/")
-      ->required();
-  command->add_option("--weights", a->values.weights, "ImageNet weights (any file info can read)")
+      "ablate", "Compare training from scratch with transferred weights, on the test pictures.");
+  add_notes(*command,
+            "Trains five recipes: the frozen base as the notebook had it, the same with the right "
+            "pixels, the last 5 blocks, all blocks, and all from scratch. Each is run with every "
+            "seed. OUTPUT holds a folder for each run, and ablation.md, .csv, .json and .svg with "
+            "the mean, the least and the greatest test figures of each recipe; each model's "
+            "threshold is chosen on the validation pictures. It computes on the CPU. After Ctrl-C "
+            "the same command goes on.");
+  command->add_option("--data", a->values.data, "Folder with train/, valid/ (or val/) and test/.")
       ->required();
   command
-      ->add_option("--output", a->values.output,
-                   "Folder for the runs and ablation.md, .csv, .json, .svg")
+      ->add_option("--weights", a->values.weights,
+                   "ImageNet weights: any file that info can read, or imagenet.")
       ->required();
-  command->add_option("--seeds", a->values.seeds, "Runs of each recipe, with seeds 0, 1, ...")
-      ->capture_default_str();
+  command->add_option("--output", a->values.output, "Folder for the runs and the comparison.")
+      ->required();
   command
-      ->add_option("--epochs", a->values.epochs, "Of every run; 0: 10 of the notebook's, else 20")
+      ->add_option("--seeds", a->values.seeds,
+                   "Runs of each recipe, at least 1, with seeds 0, 1 and so on.")
       ->capture_default_str();
+  command->add_option("--epochs", a->values.epochs, "Epochs of every run, at least 1.")
+      ->default_str("10 for the notebook's recipes, 20 for the others");
   a->device.add_to(*command);
   command->callback([a] { run_ablate(*a); });
 }

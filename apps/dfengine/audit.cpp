@@ -6,9 +6,10 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "apps/dfengine/arguments/common.h"
+#include "apps/dfengine/arguments/data.h"
+#include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/commands.h"
-#include "apps/dfengine/common.h"
-#include "apps/dfengine/data_arguments.h"
 #include "kernels/base/atomic_file.h"
 #include "kernels/base/thread_pool.h"
 
@@ -35,13 +36,18 @@ void run_audit(const Arguments& a) {
 void add_audit(CLI::App& program) {
   auto a = std::make_shared<Arguments>();
   CLI::App* command = program.add_subcommand(
-      "audit",
-      "Counts, copies and leaks of a labelled set: columns and file properties that tell real from "
-      "fake without the picture");
+      "audit", "Look for what gives the label away, before anything is trained.");
+  add_notes(
+      *command,
+      std::string("Prints counts, copies of one file, and columns and file properties that "
+                  "tell real from fake without the picture, each with the AUC that it "
+                  "reaches alone. OUTPUT becomes a folder with audit.html and audit.json.\n") +
+          kDataNotes);
   add_data_places(*command, a->data);
   add_data_settings(*command, a->data, "--split,--fractions");
-  command->add_option("--seed", a->data.seed, "Of --split")->capture_default_str();
-  command->add_option("--output", a->output, "Folder for audit.html and audit.json");
+  command->add_option("--seed", a->data.seed, "The seed of --split.")->capture_default_str();
+  command->add_option("--output", a->output, "Folder for audit.html and audit.json.")
+      ->default_str("none, the findings are only printed");
   add_threads(*command, a->threads);
   command->callback([a] { run_audit(*a); });
 }

@@ -3,9 +3,10 @@
 
 #include <memory>
 
+#include "apps/dfengine/arguments/common.h"
+#include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/arguments/pictures.h"
 #include "apps/dfengine/commands.h"
-#include "apps/dfengine/common.h"
-#include "apps/dfengine/picture_arguments.h"
 #include "engine/data/pictures/contact_sheet.h"
 #include "engine/data/pictures/png_encode.h"
 #include "kernels/base/atomic_file.h"
@@ -22,7 +23,7 @@ struct Arguments {
 };
 
 void run_augment(Arguments& a) {
-  a.how.augment = a.augment.over({.hflip = true});
+  a.how.augment = a.augment.values();
   std::vector<std::filesystem::path> files = list_pictures(a.paths);
   // Spread over all that were named.
   const std::size_t rows = std::min(files.size(), static_cast<std::size_t>(a.rows));
@@ -40,22 +41,26 @@ void run_augment(Arguments& a) {
 void add_augment(CLI::App& program) {
   auto a = std::make_shared<Arguments>();
   CLI::App* command = program.add_subcommand(
-      "augment", "Show what train's augmentation does: one picture of many variants");
-  command->add_option("--preview", a->preview, "PNG file to write")->required();
-  command->add_option("--data", a->paths, "Pictures, or folders of them")->required();
-  command->add_option("--rows", a->rows, "Pictures shown, spread over --data")
+      "augment", "Draw what train's augmentation makes of pictures, as one PNG.");
+  add_notes(*command,
+            "Each row shows a picture as it is prepared and then its augmented versions, as train "
+            "with the same options would see them. Everything acts on the prepared square "
+            "picture.");
+  command->add_option("--preview", a->preview, "PNG file to write.")->required();
+  command->add_option("--data", a->paths, "Pictures, or folders of them.")->required();
+  command->add_option("--rows", a->rows, "Pictures shown, from 1 to 1000, spread over --data.")
       ->check(CLI::Range(Index{1}, Index{1000}))
       ->capture_default_str();
-  command->add_option("--variants", a->variants, "Augmented versions of each")
+  command->add_option("--variants", a->variants, "Augmented versions of each, from 1 to 1000.")
       ->check(CLI::Range(Index{1}, Index{1000}))
       ->capture_default_str();
-  command->add_option("--img-size", a->how.size, "Side in pixels")
+  command->add_option("--img-size", a->how.size, "The side in pixels, from 8 to 1024.")
       ->check(CLI::Range(Index{8}, Index{1024}))
       ->capture_default_str();
-  command->add_option("--seed", a->how.seed, "As train's")->capture_default_str();
+  command->add_option("--seed", a->how.seed, "The seed, as train's.")->capture_default_str();
   add_resize(*command, a->how.resize, a->how.crop);
   add_max_pixels(*command, a->how.max_pixels);
-  a->augment.add_to(*command);
+  a->augment.add_to(*command, {.hflip = true});
   command->callback([a] { run_augment(*a); });
 }
 

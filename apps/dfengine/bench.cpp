@@ -4,11 +4,12 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "apps/dfengine/arguments/common.h"
+#include "apps/dfengine/arguments/data.h"
+#include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/arguments/pictures.h"
 #include "apps/dfengine/bench_report.h"
 #include "apps/dfengine/commands.h"
-#include "apps/dfengine/common.h"
-#include "apps/dfengine/data_arguments.h"
-#include "apps/dfengine/picture_arguments.h"
 #include "engine/bench/timing.h"
 #include "engine/report/environment.h"
 #include "kernels/base/atomic_file.h"
@@ -40,7 +41,7 @@ std::vector<Index> batches_for(const Arguments& a, Work work) {
 }
 
 std::string device_name(const BenchTarget& target) {
-  const std::string wanted = target.device != nullptr ? "GPU" : "processor";
+  const std::string wanted = target.on_device() ? "GPU" : "processor";
   for (const auto& [name, value] : report::environment(target.pool.size()))
     if (name == wanted) return value;
   return "unknown";
@@ -49,8 +50,7 @@ std::string device_name(const BenchTarget& target) {
 double measure_copy(const BenchTarget& target) {
   // Beyond the caches that one stream of copies can use.
   constexpr Index kHostBytes = Index{64} << 20, kDeviceBytes = Index{256} << 20;
-  return target.device != nullptr ? copy_rate(*target.device, kDeviceBytes, target.rounds)
-                                  : copy_rate(target.pool, kHostBytes, target.rounds);
+  return copy_rate(target.backend, target.on_device() ? kDeviceBytes : kHostBytes, target.rounds);
 }
 
 // Each line as soon as it is known.
@@ -61,7 +61,7 @@ void say(const std::string& text) {
 
 nlohmann::json bench_network(const Arguments& a, const BenchTarget& target, double copy) {
   nlohmann::json rows = nlohmann::json::array();
-  say(network_header(target.device != nullptr));
+  say(network_header(target.on_device()));
   for (const Work work : {Work::Infer, Work::Train, Work::Frozen, Work::Head})
     for (const Index batch : batches_for(a, work)) {
       const NetworkTiming timing = measure_network(target, work, batch);
@@ -83,7 +83,7 @@ nlohmann::json bench_layers(const Arguments& a, const BenchTarget& target, doubl
 
 void bench_data(Arguments& a, const BenchTarget& target, nlohmann::json& report) {
   constexpr double kSecondsPerRound = 2;
-  a.how.augment = a.augment.over({});
+  a.how.augment = a.augment.values();
   a.how.on_bad = a.data.on_bad;
   a.how.threads = target.pool.size();
   a.how.batch = batches_for(a, Work::Train).back();
@@ -99,31 +99,31 @@ void bench_data(Arguments& a, const BenchTarget& target, nlohmann::json& report)
 
 void run_bench(Arguments& a) {
   a.device.check();
-  MobileNetV2Config config;
+  NetworkConfig config;
   config.width = a.width;
   config.input_size = a.how.size;
   config.validate();
   ThreadPool pool(a.device.thread_count());
-  const std::optional<Device> device = a.device.open();
-  const BenchTarget target{config, pool, device ? &*device : nullptr, a.rounds};
+  const std::unique_ptr<Backend> backend = a.device.open(pool);
+  const BenchTarget target(config, pool, *backend, a.rounds);
   const double copy = measure_copy(target);
-  const char* precision = name_of(device ? device->config().precision : Precision::Fp32);
+  const char* precision =
+      name_of(target.on_device() ? a.device.config().precision : Precision::Fp32);
   nlohmann::json report = {{"engine_version", DFENGINE_VERSION},
                            {"isa", cpu::isa_name(cpu::current_isa())},
-                           {"device", device ? "cuda" : "cpu"},
+                           {"device", target.on_device() ? "cuda" : "cpu"},
                            {"device_name", device_name(target)},
                            {"precision", precision},
-                           {"graphs", device && device->config().graphs},
-                           {"deterministic", device && device->config().deterministic},
+                           {"graphs", target.on_device() && a.device.config().graphs},
+                           {"deterministic", target.on_device() && a.device.config().deterministic},
                            {"threads", pool.size()},
                            {"width", a.width},
                            {"img_size", a.how.size},
                            {"rounds", a.rounds},
                            {"copy_gigabytes_per_second", copy}};
-  say(fmt::format(
-      "{}; MobileNetV2 {:g} at {}, {}; {} threads, {} kernels; a copy moves {:.1f} GB/s\n",
-      device_name(target), a.width, a.how.size, precision, pool.size(),
-      cpu::isa_name(cpu::current_isa()), copy));
+  say(fmt::format("{}; {} {:g} at {}, {}; {} threads, {} kernels; a copy moves {:.1f} GB/s\n",
+                  device_name(target), target.network.title, a.width, a.how.size, precision,
+                  pool.size(), cpu::isa_name(cpu::current_isa()), copy));
   report["network"] = bench_network(a, target, copy);
   if (a.layers) report["layers"] = bench_layers(a, target, copy);
   if (a.data.has_source()) bench_data(a, target, report);
@@ -136,37 +136,54 @@ void run_bench(Arguments& a) {
 
 void add_bench(CLI::App& program) {
   auto a = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand(
-      "bench",
-      "Speed of the network: inference, training, frozen base, head alone; with --data also of "
-      "decoding, feeding and training from files");
+  CLI::App* command =
+      program.add_subcommand("bench", "Measure how fast this machine runs and feeds the network.");
+  add_notes(
+      *command,
+      std::string(
+          "Measures inference, training, training with a frozen base and of the head alone, "
+          "on random weights and pictures; with --data also decoding, resizing, augmenting, "
+          "feeding and training from files. Prints images per second, GB per second and "
+          "memory. Times are medians. On a GPU they are those of events, with the batch in "
+          "the GPU's memory; the column fed adds the copies and the host. GB per second count "
+          "what a step must move at least, beside what a plain copy reaches in the same "
+          "run.\n") +
+          kDataNotes);
   add_data_places(*command, a->data);
   add_data_settings(*command, a->data, "--fractions");
-  command->add_option("--split", a->split, "Part of the data to measure")->capture_default_str();
+  command->add_option("--seed", a->data.seed, "The seed of --fractions.")->capture_default_str();
+  command->add_option("--split", a->split, "The part of --data that is measured.")
+      ->capture_default_str();
   command
-      ->add_option(
-          "--batch-sizes", a->batches,
-          "Pictures at once, such as 1,32; default on the CPU 1,32 and for training 32, "
-          "with cuda 1,32,256,1024 and 64,256. The last one is that of --layers and --data")
+      ->add_option("--batch-sizes", a->batches,
+                   "Pictures at once, from 1 to 65536, such as 1,32. The last one is that of "
+                   "--layers and --data.")
       ->delimiter(',')
-      ->check(CLI::Range(Index{1}, Index{65536}));
-  command->add_flag("--layers", a->layers, "Time, bytes and rates of every step of the plans too");
-  command->add_option("--width", a->width, "Width multiplier")->capture_default_str();
-  command->add_option("--img-size", a->how.size, "Side in pixels: a multiple of 32, 96 to 320")
+      ->check(CLI::Range(Index{1}, Index{65536}))
+      ->default_str("1,32 and for training 32; with cuda 1,32,256,1024 and 64,256");
+  command->add_flag("--layers", a->layers,
+                    "Measure every step of the plans too: time, bytes and rates.");
+  command->add_option("--width", a->width, "The network's width multiplier, above 0 and up to 4.")
+      ->capture_default_str();
+  command
+      ->add_option("--img-size", a->how.size,
+                   "The side of the network's input in pixels: a multiple of 32 from 96 to 320.")
       ->capture_default_str();
   a->device.add_to(*command);
   add_resize(*command, a->how.resize, a->how.crop);
   add_max_pixels(*command, a->how.max_pixels);
-  a->augment.add_to(*command);
-  command->add_option("--count", a->count, "Pictures in each round of the feed")
+  a->augment.add_to(*command, {});
+  command->add_option("--count", a->count, "Pictures in each round of the feed, at least 1.")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command
       ->add_option("--rounds", a->rounds,
-                   "Of each measurement: the median counts, of the feed the fastest")
+                   "Rounds of each measurement, at least 1. The median counts, of the feed the "
+                   "fastest.")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_option("--json", a->json, "File for the figures");
+  command->add_option("--json", a->json, "File for the figures as JSON.")
+      ->default_str("none, the figures are only printed");
   command->callback([a] { run_bench(*a); });
 }
 

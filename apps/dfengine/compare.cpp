@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/commands.h"
 
 namespace dfengine {
@@ -29,11 +30,15 @@ void run_compare(const Arguments& a) {
 
 void add_compare(CLI::App& program) {
   auto a = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand(
-      "compare", "Runs side by side: validation figures and the settings in which they differ");
-  command->add_option("RUN", a->runs, "Run folders, as train writes them")->required();
-  command->add_option("--output", a->output,
-                      "Folder for compare.html, with overlaid validation curves");
+  CLI::App* command =
+      program.add_subcommand("compare", "Show runs side by side, with the settings that differ.");
+  add_notes(*command,
+            "Prints the validation figures of each run's kept epoch and the settings in which the "
+            "runs differ. OUTPUT becomes a folder with compare.html, one file without scripts or "
+            "network, with the validation curves over each other.");
+  command->add_option("RUN", a->runs, "Run folders, as train writes them.")->required();
+  command->add_option("--output", a->output, "Folder for compare.html.")
+      ->default_str("none, the table is only printed");
   command->callback([a] { run_compare(*a); });
 }
 

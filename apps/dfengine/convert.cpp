@@ -3,12 +3,14 @@
 
 #include <memory>
 
-#include "apps/dfengine/choice.h"
+#include "apps/dfengine/arguments/choice.h"
+#include "apps/dfengine/arguments/common.h"
+#include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/commands.h"
-#include "apps/dfengine/common.h"
 #include "engine/model/model.h"
 #include "engine/model/onnx_export.h"
 #include "engine/model/unfold.h"
+#include "engine/runtime/cpu/cpu_backend.h"
 #include "kernels/base/error.h"
 #include "kernels/base/sha256.h"
 #include "weights/pretrained.h"
@@ -45,7 +47,8 @@ void unfold(Model& model, const Arguments& a) {
                          ": its batch norms are not folded, so --unfold-bn has nothing to do");
   }
   ThreadPool pool(ThreadPool::count_for(a.threads));
-  BatchNormUnfolder unfolder(model, pool);
+  const CpuBackend backend(pool);
+  BatchNormUnfolder unfolder(model, backend);
   const auto pictures = sample(list_pictures(a.calibrate));
   const auto bad =
       for_each_batch(pictures, model.preparation(),
@@ -88,30 +91,38 @@ void run_convert(const Arguments& a, bool normalize_given) {
 void add_convert(CLI::App& program) {
   auto a = std::make_shared<Arguments>();
   CLI::App* command = program.add_subcommand(
-      "convert", "Any model or weights file to the engine's own (.safetensors) or to .onnx");
+      "convert", "Turn a model or weights file into the engine's own, or into ONNX.");
+  add_notes(*command,
+            "IN is MobileNetV2 as safetensors with torchvision's, timm's or Hugging Face's names, "
+            "as PyTorch .pth (zip and legacy, read without running any of it), as Keras .h5 and "
+            ".keras, or as ONNX; its content tells which. An OUT.onnx has its batch norms folded "
+            "and answers with calibrated probabilities; class names and threshold stand in its "
+            "metadata. An OUT.safetensors holds all that the model needs; its base tensors have "
+            "torchvision's names.");
   command
-      ->add_option(
-          "IN", a->in,
-          "Model or weights file, its format told by its content; imagenet: torchvision's, "
-          "downloaded once")
+      ->add_option("IN", a->in,
+                   "Model or weights file, or imagenet: torchvision's own, downloaded once into "
+                   "~/.cache/dfengine.")
       ->required();
-  command->add_option("OUT", a->out, "File to write: .safetensors or .onnx")->required();
+  command->add_option("OUT", a->out, "File to write, named .safetensors or .onnx.")->required();
   CLI::Option* normalize =
       add_choice(*command, "--normalize", a->pixels, kPixels,
-                 "Of .onnx. inside: takes pixels 0 to 255; outside: takes what the metadata's "
-                 "mean and std make of pixel / 255");
+                 "What an .onnx takes. inside: pixels from 0 to 255; outside: what the metadata's "
+                 "mean and std make of pixel / 255.");
   CLI::Option* unfold_flag = command->add_flag(
       "--unfold-bn", a->unfold_bn,
-      "Of weights whose batch norms are folded (ONNX): estimate their statistics on --calibrate's "
-      "pictures, so that all layers can be fine-tuned. Inference results stay");
+      "Of weights whose batch norms are folded, as in ONNX: estimate their statistics on "
+      "--calibrate's pictures, so that all layers can be fine-tuned. Inference results stay.");
   CLI::Option* calibrate =
       command
           ->add_option("--calibrate", a->calibrate,
                        "Pictures, or folders of them: at least 32, at best several hundred like "
-                       "those the model will see; of more than 1024 an even selection is used")
-          ->needs(unfold_flag);
+                       "those that the model will see. Of more than 1024 an even selection is "
+                       "used.")
+          ->needs(unfold_flag)
+          ->default_str("none");
   unfold_flag->needs(calibrate);
-  add_threads(*command, a->threads, "CPU threads of --unfold-bn");
+  add_threads(*command, a->threads);
   command->callback([a, normalize] { run_convert(*a, normalize->count() > 0); });
 }
 

@@ -3,10 +3,11 @@
 
 #include <memory>
 
-#include "apps/dfengine/choice.h"
+#include "apps/dfengine/arguments/choice.h"
+#include "apps/dfengine/arguments/common.h"
+#include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/arguments/pictures.h"
 #include "apps/dfengine/commands.h"
-#include "apps/dfengine/common.h"
-#include "apps/dfengine/picture_arguments.h"
 #include "engine/model/predictor.h"
 #include "kernels/base/error.h"
 #include "kernels/base/json_bytes.h"
@@ -30,11 +31,11 @@ struct Arguments {
 
 void run_embed(const Arguments& a) {
   a.device.check();
-  Model model = load_model(a.model);
+  const Model model = load_model(a.model);
   const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
   ThreadPool pool(a.device.thread_count());
-  const std::optional<Device> device = a.device.open();
-  Predictor predictor(model, pool, a.layer, device ? &*device : nullptr);
+  const std::unique_ptr<Backend> backend = a.device.open(pool);
+  Predictor predictor(model, *backend, a.layer);
   const auto width = static_cast<std::size_t>(predictor.width());
   Preparation how = model.preparation(a.max_pixels);
   how.crop = a.crop.value_or(how.crop);
@@ -68,14 +69,19 @@ void run_embed(const Arguments& a) {
 
 void add_embed(CLI::App& program) {
   auto a = std::make_shared<Arguments>();
-  CLI::App* command =
-      program.add_subcommand("embed", "Features of pictures: one row each, in the order given");
-  command->add_option("--model", a->model, "Model or weights file, or imagenet")->required();
-  add_choice(*command, "--layer", a->layer, kLayers, "pooled or logits");
+  CLI::App* command = program.add_subcommand("embed", "Write the features of pictures.");
+  add_notes(*command,
+            "OUTPUT is a safetensors file with one tensor [pictures, features], a row for each "
+            "picture in the order given. Its metadata holds the file names, the model's name and "
+            "how the pictures were prepared. A picture that cannot be read ends the command, for a "
+            "missing row would shift the others.");
+  command->add_option("--model", a->model, "Model or weights file, or imagenet.")->required();
+  add_choice(*command, "--layer", a->layer, kLayers,
+             "What is written: the pooled features before the head, or the logits.");
   add_resize(*command, a->resize, a->crop);
   add_max_pixels(*command, a->max_pixels);
-  command->add_option("--output", a->output, "Safetensors file to write")->required();
-  command->add_option("PATH", a->paths, "Pictures, or folders of them")->required();
+  command->add_option("--output", a->output, "Safetensors file to write.")->required();
+  command->add_option("PATH", a->paths, "Pictures, or folders of them.")->required();
   a->device.add_to(*command);
   command->callback([a] { run_embed(*a); });
 }

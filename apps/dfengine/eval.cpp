@@ -5,10 +5,11 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "apps/dfengine/arguments/common.h"
+#include "apps/dfengine/arguments/data.h"
+#include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/arguments/pictures.h"
 #include "apps/dfengine/commands.h"
-#include "apps/dfengine/common.h"
-#include "apps/dfengine/data_arguments.h"
-#include "apps/dfengine/picture_arguments.h"
 #include "engine/data/sets/bad_files.h"
 #include "engine/data/sets/csv.h"
 #include "engine/evaluate/evaluate.h"
@@ -100,8 +101,8 @@ void run_eval(const Arguments& a) {
   const DataSource source = open_data(a.data, {a.split});
   const Dataset& dataset = source.splits.front();
   ThreadPool pool(a.device.thread_count());
-  const std::optional<Device> device = a.device.open();
-  Predictor predictor(model, pool, Predictor::Output::Logits, device ? &*device : nullptr);
+  const std::unique_ptr<Backend> backend = a.device.open(pool);
+  Predictor predictor(model, *backend, Predictor::Output::Logits);
   LoaderOptions options = one_pass(model.preparation(a.max_pixels), pool.size(), a.data.on_bad);
   options.views = a.views;
   Loader loader(dataset, options);
@@ -143,26 +144,42 @@ void run_eval(const Arguments& a) {
 
 void add_eval(CLI::App& program) {
   auto a = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand("eval", "Figures of a model on labelled pictures");
-  command->add_option("--model", a->model, "Model file, as train writes it")->required();
+  CLI::App* command = program.add_subcommand("eval", "Measure a model on labelled pictures.");
+  add_notes(
+      *command,
+      std::string("Prints every figure with its 95 % interval (stratified bootstrap of 1,000 "
+                  "resamples), at the model's threshold and at 0.5. All equal scikit-learn's. "
+                  "Positive means fake: label 1, prob_fake, precision, recall. Probabilities are "
+                  "calibrated by the model's temperature.\n"
+                  "OUTPUT becomes a folder with report.html, its charts/ as SVG, metrics.json, "
+                  "predictions.csv (path, label, prob_fake) and, where pictures cannot be read, "
+                  "bad_files.csv; the exit code is then 3. The report is one file without scripts "
+                  "or network: ROC, precision and recall, reliability, scores by class, confusion "
+                  "matrices, every figure with its interval, and the most confident mistakes with "
+                  "Grad-CAM overlays.\n"
+                  "What a score means. A detector knows the generators, crops and compressions it "
+                  "was trained on. On others it can be no better than chance: measure it on "
+                  "pictures like those you will meet before you act on its word.\n") +
+          kDataNotes);
+  command->add_option("--model", a->model, "Model file, as train writes it.")->required();
   add_data_places(*command, a->data);
   add_data_settings(*command, a->data, "--fractions");
-  command->add_option("--seed", a->data.seed, "Of --fractions: that of the training run")
+  command->add_option("--seed", a->data.seed, "The seed of --fractions: that of the training run.")
       ->capture_default_str();
   command
       ->add_option("--split", a->split,
-                   "train, valid, test, another folder of --data, or all of a set without splits")
+                   "What is measured: train, valid, test, another folder of --data, or all of a "
+                   "set without splits.")
       ->capture_default_str();
   add_tta(*command, a->views);
-  command->add_flag(
-      "--perturb", a->perturb,
-      "Also under JPEG compression, blur, rescaling, noise and brightness, of several "
-      "strengths each: 17 more passes over the pictures");
+  command->add_flag("--perturb", a->perturb,
+                    "Measure also under JPEG compression, blur, rescaling, noise and brightness, "
+                    "of several strengths each: 17 more passes over the pictures.");
   add_threshold(*command, a->threshold);
-  command->add_option("--output", a->output,
-                      "Folder for report.html, metrics.json and predictions.csv");
+  command->add_option("--output", a->output, "Folder for the report and the predictions.")
+      ->default_str("none, the figures are only printed");
   add_max_pixels(*command, a->max_pixels);
-  command->add_flag("--no-progress", a->no_progress, "No progress line");
+  add_no_progress(*command, a->no_progress);
   a->device.add_to(*command);
   command->callback([a] { run_eval(*a); });
 }

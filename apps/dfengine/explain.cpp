@@ -3,9 +3,10 @@
 
 #include <memory>
 
-#include "apps/dfengine/choice.h"
+#include "apps/dfengine/arguments/choice.h"
+#include "apps/dfengine/arguments/common.h"
+#include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/commands.h"
-#include "apps/dfengine/common.h"
 #include "engine/data/pictures/png_encode.h"
 #include "engine/evaluate/explain_files.h"
 #include "engine/evaluate/grad_cam.h"
@@ -29,12 +30,13 @@ struct Arguments {
 
 void run_explain(const Arguments& a) {
   a.device.check_cpu();
-  Model model = load_detector(a.model);
+  const Model model = load_detector(a.model);
   const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
   const std::vector<std::filesystem::path> files = overlay_files(a.output, paths);
   make_folder(a.output);
   ThreadPool pool(a.device.thread_count());
-  const GradCam cam(model, pool);
+  const CpuBackend backend(pool);
+  GradCam cam(model, backend);
   const Index size = model.config.input_size;
   fmt::print("prob_fake  evidence  overlay  path (threshold {:g})\n", model.threshold);
   const auto bad = for_each_batch(
@@ -42,11 +44,12 @@ void run_explain(const Arguments& a) {
       [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
         for (std::size_t k = 0; k < which.size(); ++k) {
           const std::uint8_t* picture = pixels + static_cast<Index>(k) * size * size * 3;
-          const double prob = model.probability(cam.run(picture));
+          const GradCamRun run = cam.run(picture);
+          const double prob = model.probability(run.logit);
           require_number(a.model, prob);
           const bool fake = a.evidence == Question::Called ? prob >= model.threshold
                                                            : a.evidence == Question::Fake;
-          const EvidenceMap map = cam.map(fake ? Evidence::Fake : Evidence::Real);
+          const EvidenceMap map = run.evidence(fake ? Evidence::Fake : Evidence::Real);
           const std::filesystem::path& file = files[which[k]];
           write_file_atomic(file, encode_png(overlay(ImageView(picture, size, size), map)));
           fmt::print("{:9.4f}  {:8}  {}  {}\n", prob, model.classes[fake ? 1 : 0], file.string(),
@@ -63,12 +66,16 @@ void run_explain(const Arguments& a) {
 void add_explain(CLI::App& program) {
   auto a = std::make_shared<Arguments>();
   CLI::App* command = program.add_subcommand(
-      "explain", "Heat maps of the evidence in each picture (Grad-CAM), red where it is strongest");
-  command->add_option("--model", a->model, "Model file, as train writes it")->required();
-  command->add_option("--output", a->output, "Folder for the overlays, PNG")->required();
+      "explain", "Draw where in each picture the evidence is, as heat maps (Grad-CAM).");
+  add_notes(*command,
+            "OUTPUT becomes a folder with a PNG for each picture, red where the evidence is "
+            "strongest. For pictures called real the gradient's sign is turned, so that the map "
+            "shows what speaks for real. It computes on the CPU.");
+  command->add_option("--model", a->model, "Model file, as train writes it.")->required();
+  command->add_option("--output", a->output, "Folder for the overlays.")->required();
   add_choice(*command, "--class", a->evidence, kQuestions,
-             "Evidence for which class: called (what the model says), fake or real");
-  command->add_option("PATH", a->paths, "Pictures, or folders of them")->required();
+             "The class whose evidence is drawn: called is what the model says of the picture.");
+  command->add_option("PATH", a->paths, "Pictures, or folders of them.")->required();
   a->device.add_to(*command);
   command->callback([a] { run_explain(*a); });
 }

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/tables.h"
 #include "engine/tables/metadata/comparison.h"
@@ -57,18 +58,21 @@ void run_train(const Arguments& a) {
 
 void add_hybrid(CLI::App& program) {
   CLI::App* hybrid = program.add_subcommand(
-      "hybrid", "One detector from the image model's score and a table's columns");
+      "hybrid", "Make one detector of the image model's score and a table's columns.");
   hybrid->require_subcommand(1);
   auto a = std::make_shared<Arguments>();
-  CLI::App* command = hybrid->add_subcommand(
-      "train",
-      "Fit the combination on validation data, never on what the image model was trained "
-      "on. Metadata is used only where it clearly helps");
-  command->add_option("--model", a->model, "Image model, as train writes it")->required();
-  command->add_option("--csv", a->csv, "Table of validation pictures")->required();
-  command->add_option("--test-csv", a->test_csv, "Table to compare image and both on");
-  command->add_option("--output", a->output, "Model file to write; predict --csv reads it")
-      ->required();
+  CLI::App* command = hybrid->add_subcommand("train", "Fit the combination of image and columns.");
+  add_notes(
+      *command,
+      "It is fitted on validation data, never on what the image model was trained on: such "
+      "tables are refused. Columns are used only where they clearly help; those that give the "
+      "label away are left out and named. OUTPUT is a model file; dfengine predict --csv reads "
+      "it. It computes on the CPU.");
+  command->add_option("--model", a->model, "Image model, as train writes it.")->required();
+  command->add_option("--csv", a->csv, "Table of validation pictures.")->required();
+  command->add_option("--test-csv", a->test_csv, "Table to compare the image alone and both on.")
+      ->default_str("none, nothing is compared");
+  command->add_option("--output", a->output, "Model file to write.")->required();
   a->tables.add_columns_to(*command);
   a->tables.add_reading_to(*command);
   command->callback([a] { run_train(*a); });

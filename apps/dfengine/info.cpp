@@ -4,11 +4,12 @@
 #include <memory>
 #include <optional>
 
-#include "apps/dfengine/choice.h"
+#include "apps/dfengine/arguments/choice.h"
+#include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/commands.h"
 #include "engine/model/model.h"
 #include "engine/plan/dump.h"
-#include "engine/runtime/device_names.h"
+#include "engine/runtime/open_backend.h"
 #include "engine/train/options.h"
 #include "engine/train/schedule.h"
 #include "kernels/cpu/isa.h"
@@ -36,13 +37,6 @@ struct Arguments {
   Index batch = 1;
 };
 
-// Null where a plan's kernels are not timed: on the CPU, without a device, or where that is asked
-// for.
-std::optional<Device> timing_device(const Arguments& a) {
-  if (a.device == DeviceKind::Cpu || a.deterministic || !cuda::available()) return std::nullopt;
-  return std::optional<Device>(std::in_place, DeviceConfig{.precision = a.precision});
-}
-
 std::string how_chosen(const Arguments& a, bool timed) {
   if (timed) return "kernels timed on " + cuda::device_summary();
   return a.deterministic ? "kernels chosen by rule"
@@ -50,19 +44,45 @@ std::string how_chosen(const Arguments& a, bool timed) {
 }
 
 // The plan of one batch, for inference or for a training step with the first blocks frozen.
-Plan make_plan(const Model& model, const Arguments& a, cuda::Tuner* tuner) {
-  const Index size = model.config.input_size;
-  const Spec images{{a.batch, size, size, 3}, Element::U8};
-  const Element element = a.device == DeviceKind::Cuda ? element_of(a.precision) : Element::F32;
-  MobileNetV2Config config = model.config;
-  if (a.phase == Phase::Infer)
-    return Plan::build(make_mobilenet_v2(config, element), std::span(&images, 1),
-                       {Phase::Infer, {}, a.device, tuner});
-  config.head = Head::Detector;
-  const Spec specs[] = {images, {{a.batch, 1, 1, 1}, Element::F32}};
-  const TrainPhase phase{0, parse_freeze(a.freeze), false};
-  return Plan::build(make_mobilenet_v2_training(config, element), specs,
-                     {Phase::Train, trainable_in(phase), a.device, tuner});
+Plan make_plan(const Model& model, const Arguments& a, const KernelMaker& maker, Element element) {
+  Network network = model.network;
+  PlanOptions options;
+  if (a.phase == Phase::Train) {
+    NetworkConfig config = model.config;
+    config.head = Head::Detector;
+    network = make_network(config);
+    network.graph = with_loss(network.graph);
+    const int frozen = frozen_blocks(parse_freeze(a.freeze), network);
+    options = {.phase = Phase::Train, .trainable = network.trainable_above(frozen)};
+  }
+  const Graph graph = with_element(network.graph, element);
+  std::vector<Spec> specs = {network.image};
+  if (a.phase == Phase::Train) specs.push_back({{1, 1, 1, 1}, Element::F32});
+  for (Spec& s : specs) s.shape.n = a.batch;
+  return Plan::build(graph, specs, options, maker);
+}
+
+// A plan for the CPU or a device, which need not be here: then kernels are chosen by the rule.
+std::string plan_text(const Model& model, const Arguments& a) {
+  const auto text = [&](const Plan& plan, const std::string& last_line) {
+    if (a.format == PlanFormat::Dot) return dump_dot(plan);
+    return dump_text(plan, a.device == DeviceKind::Cuda) + last_line + "\n";
+  };
+  if (a.device == DeviceKind::Cpu) {
+    ThreadPool pool(1);
+    return text(make_plan(model, a, CpuBackend(pool), Element::F32),
+                std::string("float kernels: ") + cpu::isa_name(cpu::current_isa()));
+  }
+  const DeviceConfig config{.precision = a.precision};
+  const bool timed = !a.deterministic && cuda::available();
+  std::unique_ptr<KernelMaker> maker;
+  if (timed) {
+    maker = std::make_unique<CudaBackend>(config);
+  } else {
+    maker = std::make_unique<CudaKernelMaker>();
+  }
+  return text(make_plan(model, a, *maker, element_of(config.precision)),
+              fmt::format("CUDA, {}; ", name_of(a.precision)) + how_chosen(a, timed));
 }
 
 void run_info(const Arguments& a) {
@@ -74,49 +94,47 @@ void run_info(const Arguments& a) {
     fmt::print(
         "{}\n{}", name,
         fit.complete() ? describe_model(fill_model(fit, file, name)) : describe_misfit(file, fit));
-    if (!fit.complete()) throw Exit{ExitCode::BadModel, name + ": does not fit MobileNetV2"};
+    if (!fit.complete())
+      throw Exit{ExitCode::BadModel, name + ": does not fit " + fit.network.title};
     return;
   }
-  const Model model = fill_model(fit, file, name);
-  const std::optional<Device> device = timing_device(a);
-  const Plan plan = make_plan(model, a, device ? device->tuner() : nullptr);
-  if (a.format == PlanFormat::Dot) {
-    fmt::print("{}", dump_dot(plan));
-  } else if (a.device == DeviceKind::Cuda) {
-    fmt::print("{}CUDA, {}; {}\n", dump_text(plan), name_of(a.precision),
-               how_chosen(a, device.has_value()));
-  } else {
-    fmt::print("{}float kernels: {}\n", dump_text(plan), cpu::isa_name(cpu::current_isa()));
-  }
+  fmt::print("{}", plan_text(fill_model(fit, file, name), a));
 }
 
 }  // namespace
 
 void add_info(CLI::App& program) {
   auto a = std::make_shared<Arguments>();
-  CLI::App* command =
-      program.add_subcommand("info", "Architecture, parameters and metadata of a model file");
-  command->add_option("FILE", a->file, "Model or weights file, or imagenet")->required();
-  CLI::Option* plan = command->add_flag("--plan", a->plan, "The plan instead: steps and memory");
-  add_choice(*command, "--phase", a->phase, kPhases, "Of the plan: infer or train")->needs(plan);
-  command->add_option("--batch-size", a->batch, "Of the plan: pictures at once")
-      ->check(CLI::Range(Index{1}, Index{1} << 16))
-      ->capture_default_str()
-      ->needs(plan);
-  command->add_option("--freeze", a->freeze, "Of a training plan: as train's --freeze")
-      ->capture_default_str()
-      ->needs(plan);
-  add_choice(*command, "--device", a->device, "Of the plan: cpu, or cuda (which need not be here)")
-      ->needs(plan);
-  add_choice(*command, "--precision", a->precision, "Of a cuda plan: fp16, bf16 or fp32")
-      ->needs(plan);
-  command
-      ->add_flag("--deterministic", a->deterministic,
-                 "Of a cuda plan: kernels by rule, as train's --deterministic; else they are timed "
-                 "where there is a device")
-      ->needs(plan);
-  add_choice(*command, "--format", a->format, kFormats, "Of the plan: text, or dot for Graphviz")
-      ->needs(plan);
+  CLI::App* command = program.add_subcommand(
+      "info", "Show what a model or weights file holds, or the plan it runs by.");
+  add_notes(
+      *command,
+      "Prints architecture, parameters and metadata; of a file that does not fit, what is "
+      "missing or has another shape. The plan lists every step with its kernel and where each "
+      "buffer lies in memory. A plan for a GPU can be made without one: kernels are then "
+      "chosen by a rule.");
+  command->add_option("FILE", a->file, "Model or weights file, or imagenet.")->required();
+  CLI::Option* plan = command->add_flag("--plan", a->plan, "Show the plan: steps and memory.");
+  const auto of_plan = [plan](CLI::Option* option) { option->needs(plan)->group("Plan"); };
+  of_plan(add_choice(*command, "--phase", a->phase, kPhases,
+                     "What is planned: inference, or a training step."));
+  of_plan(command->add_option("--batch-size", a->batch, "Pictures at once, from 1 to 65536.")
+              ->check(CLI::Range(Index{1}, Index{1} << 16))
+              ->capture_default_str());
+  of_plan(command
+              ->add_option("--freeze", a->freeze,
+                           "Frozen blocks of a training step: all, none or a number of blocks, "
+                           "as train's --freeze.")
+              ->capture_default_str());
+  of_plan(add_choice(*command, "--device", a->device,
+                     "What it is planned for. A GPU need not be here."));
+  of_plan(add_choice(*command, "--precision", a->precision,
+                     "With cuda: how activations and working weights are stored."));
+  of_plan(command->add_flag("--deterministic", a->deterministic,
+                            "With cuda: choose kernels by a rule, as train's --deterministic does. "
+                            "Else they are timed where there is a GPU."));
+  of_plan(add_choice(*command, "--format", a->format, kFormats,
+                     "How it is printed: as text, or as dot for Graphviz."));
   command->callback([a] { run_info(*a); });
 }
 

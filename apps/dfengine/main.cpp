@@ -1,7 +1,9 @@
 // dfengine: the program. Registers the subcommands and turns exceptions into exit codes.
 #include <cstdio>
 #include <exception>
+#include <memory>
 
+#include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/commands.h"
 #include "kernels/base/error.h"
 
@@ -18,8 +20,9 @@ int run(int argc, char** argv) {
   CLI::App program("Detector of synthetic faces: MobileNetV2 training and inference", "dfengine");
   program.set_version_flag("--version", DFENGINE_VERSION);
   program.require_subcommand(1);
+  program.formatter(std::make_shared<dfengine::HelpFormatter>());
   program.footer(
-      "Exit codes: 0 done, 1 failed run, 2 usage, 3 bad data, 4 bad model or weights file,\n"
+      "Exit codes: 0 done, 1 failed run, 2 usage, 3 bad data, 4 bad model or weights file, "
       "5 no device, 130 interrupted.");
   dfengine::add_audit(program);
   dfengine::add_train(program);

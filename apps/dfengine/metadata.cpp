@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 
+#include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/tables.h"
 #include "engine/tables/metadata/comparison.h"
@@ -114,21 +115,30 @@ void run_eval(const EvalArguments& a) {
 
 void add_metadata_train(CLI::App& metadata) {
   auto a = std::make_shared<TrainArguments>();
-  CLI::App* command = metadata.add_subcommand(
-      "train",
-      "Fit a logistic regression on the columns; columns that leak the label are left out "
-      "and named");
-  command->add_option("--csv", a->csv, "Table to fit on")->required();
-  CLI::Option* valid = command->add_option("--valid-csv", a->valid_csv,
-                                           "Table to fit the combination of image and metadata on");
-  command->add_option("--test-csv", a->test_csv, "Table to compare on")->required();
+  CLI::App* command =
+      metadata.add_subcommand("train", "Fit a logistic regression on a table's columns.");
+  add_notes(
+      *command,
+      "Columns that give the label away (ids, paths, row numbers, anything that alone "
+      "reaches an AUC of .95) are left out and named. Prints the test figures of the metadata "
+      "and, with --image-model, of the image and of both together. OUTPUT becomes a folder "
+      "with metadata.json, which cascade and metadata eval read, and comparison.csv. It "
+      "computes on the CPU.");
+  command->add_option("--csv", a->csv, "Table to fit on.")->required();
+  CLI::Option* valid =
+      command
+          ->add_option("--valid-csv", a->valid_csv,
+                       "Table on which the combination of image and metadata is fitted.")
+          ->default_str("none");
+  command->add_option("--test-csv", a->test_csv, "Table to compare on.")->required();
   command
       ->add_option("--image-model", a->image_model,
-                   "Compare with this model, and with both together")
-      ->needs(valid);
+                   "Compare with this model, and with both together.")
+      ->needs(valid)
+      ->default_str("none, the metadata alone");
   command->add_flag("--keep-leaks", a->keep_leaks,
-                    "Also show what the table would have claimed with the leaks left in");
-  command->add_option("--output", a->output, "Folder for metadata.json and comparison.csv")
+                    "Show also what the table would have claimed with the leaks left in.");
+  command->add_option("--output", a->output, "Folder for metadata.json and comparison.csv.")
       ->required();
   a->tables.add_columns_to(*command);
   a->tables.add_reading_to(*command);
@@ -137,10 +147,11 @@ void add_metadata_train(CLI::App& metadata) {
 
 void add_metadata_eval(CLI::App& metadata) {
   auto a = std::make_shared<EvalArguments>();
-  CLI::App* command = metadata.add_subcommand("eval", "Figures of a metadata model on a table");
-  command->add_option("--model", a->model, "metadata.json, as metadata train writes it")
+  CLI::App* command =
+      metadata.add_subcommand("eval", "Measure a metadata model on a labelled table.");
+  command->add_option("--model", a->model, "metadata.json, as metadata train writes it.")
       ->required();
-  command->add_option("--csv", a->csv, "Table with labels")->required();
+  command->add_option("--csv", a->csv, "Table with labels.")->required();
   a->tables.add_reading_to(*command);
   command->callback([a] { run_eval(*a); });
 }
@@ -148,8 +159,8 @@ void add_metadata_eval(CLI::App& metadata) {
 }  // namespace
 
 void add_metadata(CLI::App& program) {
-  CLI::App* command = program.add_subcommand(
-      "metadata", "A detector that looks at a table's columns instead of the pictures");
+  CLI::App* command =
+      program.add_subcommand("metadata", "Detect by a table's columns instead of the pictures.");
   command->require_subcommand(1);
   add_metadata_train(*command);
   add_metadata_eval(*command);

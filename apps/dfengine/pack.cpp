@@ -5,10 +5,11 @@
 
 #include <memory>
 
+#include "apps/dfengine/arguments/common.h"
+#include "apps/dfengine/arguments/data.h"
+#include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/arguments/pictures.h"
 #include "apps/dfengine/commands.h"
-#include "apps/dfengine/common.h"
-#include "apps/dfengine/data_arguments.h"
-#include "apps/dfengine/picture_arguments.h"
 #include "engine/data/digest.h"
 #include "kernels/base/error.h"
 
@@ -71,24 +72,32 @@ void run_pack(Arguments& a) {
 void add_pack(CLI::App& program) {
   auto a = std::make_shared<Arguments>();
   CLI::App* command = program.add_subcommand(
-      "pack",
-      "Decode and resize pictures once, into one file that train, eval and bench take as --data");
+      "pack", "Decode and resize pictures once, into one file that train, eval and bench take.");
+  add_notes(
+      *command,
+      std::string("OUT.dfpack is given to other commands as --data. Made again, it is left as "
+                  "it is where nothing changed; after Ctrl-C the same command goes on where it "
+                  "stopped. Pictures that cannot be read are counted and the exit code is "
+                  "3; who reads the file is told which they are.\n") +
+          kDataNotes);
   add_data_places(*command, a->data);
   add_data_settings(*command, a->data, "--fractions");
-  command->add_option("--seed", a->data.seed, "Of --fractions")->capture_default_str();
+  command->add_option("--seed", a->data.seed, "The seed of --fractions.")->capture_default_str();
   command
       ->add_option("DATA", a->places,
                    "Folder or table of pictures (or --data, --csv), then the file OUT.dfpack to "
-                   "write; the same command again goes on")
+                   "write.")
       ->expected(1, 2)
       ->required();
-  command->add_option("--img-size", a->how.size, "Side in pixels: that of the model")
+  command
+      ->add_option("--img-size", a->how.size,
+                   "The side in pixels, from 8 to 4096: that of the model.")
       ->check(CLI::Range(Index{8}, Index{4096}))
       ->capture_default_str();
   add_resize(*command, a->how.resize, a->how.crop);
   add_max_pixels(*command, a->how.max_pixels);
   add_threads(*command, a->threads);
-  command->add_flag("--no-progress", a->no_progress, "No progress line");
+  add_no_progress(*command, a->no_progress);
   command->callback([a] { run_pack(*a); });
 }
 

@@ -5,10 +5,11 @@
 #include <optional>
 
 #include "apps/dfengine/answers.h"
-#include "apps/dfengine/choice.h"
+#include "apps/dfengine/arguments/choice.h"
+#include "apps/dfengine/arguments/common.h"
+#include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/arguments/pictures.h"
 #include "apps/dfengine/commands.h"
-#include "apps/dfengine/common.h"
-#include "apps/dfengine/picture_arguments.h"
 #include "engine/evaluate/evaluate.h"
 #include "engine/tables/metadata/property_columns.h"
 #include "engine/tables/metadata/table_scores.h"
@@ -27,11 +28,11 @@ struct Arguments {
   DeviceOptions device;
 };
 
-std::vector<Answer> predict(const Arguments& a, Model& model) {
+std::vector<Answer> predict(const Arguments& a, const Model& model) {
   const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
   ThreadPool pool(a.device.thread_count());
-  const std::optional<Device> device = a.device.open();
-  Predictor predictor(model, pool, Predictor::Output::Logits, device ? &*device : nullptr);
+  const std::unique_ptr<Backend> backend = a.device.open(pool);
+  Predictor predictor(model, *backend, Predictor::Output::Logits);
   std::vector<Answer> answers;
   for (const std::filesystem::path& path : paths) answers.push_back({path.string()});
   std::vector<float> logits;
@@ -95,23 +96,30 @@ void run_predict(const Arguments& a) {
 
 void add_predict(CLI::App& program) {
   auto a = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand(
-      "predict",
-      "Chance of being fake for each picture. Trust it for pictures like those the model was "
-      "trained on: other generators, crops or compressions need figures of their own (dfengine "
-      "eval)");
-  command->footer(
+  CLI::App* command =
+      program.add_subcommand("predict", "Tell for each picture how probably it is fake.");
+  add_notes(
+      *command,
+      "Trust it for pictures like those that the model was trained on. Other generators, crops or "
+      "compressions need figures of their own: dfengine eval.\n"
       "Columns of csv and keys of json: path; prob_fake, the calibrated probability of being fake, "
-      "0 to 1;\nverdict, the class it means at the threshold; error, why a picture could not be "
-      "read (prob_fake and verdict\nare then empty). json also has the threshold and the positive "
-      "class.\nWith --csv also decided_by: metadata, image or hybrid.");
-  command->add_option("--model", a->model, "Model file, as train writes it")->required();
-  add_choice(*command, "--format", a->format, "table, csv or json");
-  CLI::Option* paths = command->add_option("PATH", a->paths, "Pictures, or folders of them");
-  CLI::Option* csv = command->add_option(
-      "--csv", a->csv, "Table with a column path and the columns that a hybrid or cascade needs");
-  command->add_option("--data", a->data, "Folder that the paths start from; default the table's")
-      ->needs(csv);
+      "0 to 1; verdict, the class it means at the threshold; error, why a picture could not be "
+      "read "
+      "(prob_fake and verdict are then empty, and the exit code is 3). json also has the threshold "
+      "and the positive class. With --csv also decided_by: metadata, image or hybrid.");
+  command->add_option("--model", a->model, "Model file, as train, hybrid or cascade writes it.")
+      ->required();
+  add_choice(*command, "--format", a->format, "How the answers are printed.");
+  CLI::Option* paths =
+      command->add_option("PATH", a->paths, "Pictures, or folders of them.")->default_str("none");
+  CLI::Option* csv =
+      command
+          ->add_option("--csv", a->csv,
+                       "Table with a column path and the columns that a hybrid or cascade needs.")
+          ->default_str("none");
+  command->add_option("--data", a->data, "Folder that the table's paths begin at.")
+      ->needs(csv)
+      ->default_str("the table's own");
   paths->excludes(csv);
   add_tta(*command, a->views);
   add_threshold(*command, a->threshold);

@@ -6,19 +6,30 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
+#include "apps/dfengine/arguments/help.h"
+
 namespace dfengine {
 
 // Adds the subcommand; parsing the command line runs it. Errors leave as dfengine's exceptions.
 void add_synth(CLI::App& program) {
   auto options = std::make_shared<SynthOptions>();
-  CLI::App* command = program.add_subcommand(
-      "synth", "Draw a set of synthetic faces: DIR/{train,valid,test}/{real,fake}");
-  command->add_option("--output", options->output, "Folder to write to; no set may be in it yet")
+  CLI::App* command =
+      program.add_subcommand("synth", "Draw a labelled set of faces to try everything on.");
+  add_notes(
+      *command,
+      "OUTPUT holds train, valid and test (80, 10 and 10 %), each with real and fake. The same "
+      "seed gives the same bytes on every machine.");
+  command->add_option("--output", options->output, "Folder to write to. No set may be in it yet.")
       ->required();
-  command->add_option("--count", options->count, "Pictures in all, half of them fake")
+  command
+      ->add_option("--count", options->count,
+                   "Pictures in all, from 20 to 1000000, half of them fake.")
       ->capture_default_str();
-  command->add_option("--seed", options->seed, "Same seed, same bytes")->capture_default_str();
-  command->add_option("--size", options->size, "Side in pixels: the size you will train at")
+  command->add_option("--seed", options->seed, "The seed of what is drawn.")->capture_default_str();
+  command
+      ->add_option(
+          "--size", options->size,
+          "The side in pixels: the size that you will train at, a multiple of 4 from 32 to 1024.")
       ->capture_default_str();
   command->callback([options] {
     write_synth_set(*options);

@@ -9,20 +9,22 @@
 namespace dfengine {
 
 void TableArguments::add_reading_to(CLI::App& command) {
-  command.add_option("--data", data,
-                     "Folder that the tables' column path starts from; default each table's own");
+  command.add_option("--data", data, "Folder that the tables' paths begin at.")
+      ->default_str("each table's own");
   command
       .add_option("--label-positive", label_positive,
-                  "real or fake: what label 1 means where no column or folder says it")
-      ->check(CLI::IsMember({"real", "fake"}));
+                  "What label 1 means where no column or folder says it.")
+      ->check(CLI::IsMember({"real", "fake"}))
+      ->default_str("none, such a table is refused");
   device.add_to(command);
 }
 
 void TableArguments::add_columns_to(CLI::App& command) {
   command.add_flag("--file-properties", file_properties,
-                   "Also use what file headers say: size, dimensions, JPEG quantisation, EXIF");
-  command.add_option("--exclude", exclude, "Columns to leave out, separated by commas")
-      ->delimiter(',');
+                   "Use also what file headers say: size, dimensions, JPEG quantisation, EXIF.");
+  command.add_option("--exclude", exclude, "Columns to leave out, separated by commas.")
+      ->delimiter(',')
+      ->default_str("none");
 }
 
 std::filesystem::path TableArguments::root(const std::filesystem::path& csv) const {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "apps/dfengine/common.h"
+#include "apps/dfengine/arguments/common.h"
 #include "engine/tables/metadata/labelled_table.h"
 #include "engine/tables/metadata/table_scores.h"
 

@@ -5,10 +5,11 @@
 
 #include <memory>
 
+#include "apps/dfengine/arguments/common.h"
+#include "apps/dfengine/arguments/data.h"
+#include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/arguments/settings.h"
 #include "apps/dfengine/commands.h"
-#include "apps/dfengine/common.h"
-#include "apps/dfengine/data_arguments.h"
-#include "apps/dfengine/picture_arguments.h"
 #include "engine/model/model.h"
 #include "engine/report/report.h"
 #include "engine/train/run_files.h"
@@ -20,101 +21,61 @@ namespace {
 // What the command line said, before a recipe's settings are filled in.
 struct Arguments {
   TrainOptions values;
+  Settings<TrainOption> settings;
+  Settings<AugmentOption> augment;
   DeviceOptions device;
-  std::string recipe = "finetune", freeze, threshold_metric;
-  AugmentArguments augment;
+  std::string recipe = "finetune";
   bool resume = false;
   bool no_progress = false;
 };
 
 // Options that a run cannot change once begun: refused with --resume.
 std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
-  std::vector<CLI::Option*> all;
-  const auto add = [&](CLI::Option* option) { all.push_back(option); };
-  TrainOptions& v = a.values;
-  CLI::Option* weights =
-      command.add_option("--weights", v.weights,
-                         "Start from these weights: any file that info can read, or imagenet "
-                         "(torchvision's, downloaded once)");
-  add(weights);
-  add(command
+  const TrainOptions usual = recipe("finetune"), seed = recipe("seed");
+  const char* when = "with --recipe seed";
+  std::vector<CLI::Option*> all = {
+      command
           .add_option("--recipe", a.recipe,
-                      "finetune: head first, then everything. seed: the frozen-base notebook "
-                      "this replaces. Later options change single settings")
-          ->capture_default_str());
-  add(command.add_option("--epochs", v.epochs, "Passes over the training pictures"));
-  add(command.add_option("--batch-size", v.batch_size, "Pictures per step"));
-  add(command.add_option("--lr", v.lr, "Learning rate after warm-up"));
-  add(add_choice(command, "--optimizer", v.optimizer, "adam or adamw"));
-  add(command.add_option("--weight-decay", v.weight_decay, "On weights, not on biases and norms"));
-  add(command.add_option("--freeze", a.freeze,
-                         "all, none, or K: the first K of 19 blocks keep their values"));
-  add(command.add_option("--unfreeze-at-epoch", v.unfreeze_at_epoch,
-                         "From this epoch on nothing is frozen"));
-  add(command.add_option("--head-epochs", v.head_epochs,
-                         "First epochs that train the head alone, at ten times --lr"));
-  add(add_choice(command, "--schedule", v.schedule, "cosine, plateau or constant"));
-  add(command.add_option("--warmup", v.warmup, "Epochs of linear warm-up"));
-  add(command.add_option("--patience", v.patience,
-                         "Stop after so many epochs without a better validation AUC; 0: never"));
-  add(command.add_option(
-      "--img-size", v.img_size,
-      "Side in pixels: a multiple of 32, 96 to 320; default the weights' own, else 224"));
-  add(command.add_option("--width", v.width, "Width multiplier; --weights bring their own")
-          ->excludes(weights));
-  for (CLI::Option* option : add_resize(command, v.resize, v.crop)) add(option);
-  add(add_max_pixels(command, v.max_pixels));
-  add(add_choice(command, "--cache", v.cache,
-                 "Prepared pictures between epochs: ram, disk (OUTPUT/cache.dfpack), or auto "
-                 "(memory where they take at most 40 % of what is free)"));
-  for (CLI::Option* option : a.augment.add_to(command)) add(option);
-  add(command.add_option("--threshold-metric", a.threshold_metric,
-                         "What the model's threshold is best at on the validation pictures: "
-                         "balanced-accuracy, f1, eer, or fpr@x: most fakes found with at most a "
-                         "share x of the reals called fake"));
-  add(command.add_option("--seed", v.seed,
-                         "Of initial values, order, augmentation, dropout and --split"));
+                      "The settings to begin with: finetune trains the head first, then "
+                      "everything; seed is the notebook that this engine replaces, with a frozen "
+                      "base. Other options change single settings.")
+          ->capture_default_str()};
+  const auto add = [&all](const std::vector<CLI::Option*>& more, const char* group = "Options") {
+    for (CLI::Option* option : more) option->group(group);
+    all.insert(all.end(), more.begin(), more.end());
+  };
+  add(a.settings.add_to(command, train_options(), usual, {{when, seed}}));
+  command.get_option("--width")->excludes(command.get_option("--weights"));
+  add({command
+           .add_option("--seed", a.values.seed,
+                       "The seed of initial values, order, augmentation, dropout and --split.")
+           ->capture_default_str()});
+  add(a.augment.add_to(command, augment_options(), usual.augment, {{when, seed.augment}}),
+      "Augmentation");
+  add(add_data_settings(command, a.values, "--split,--fractions"), "Data");
+  add(a.device.add_to(command));
   return all;
 }
 
 // The recipe's settings, with those the person named put over them.
 TrainOptions merge(const CLI::App& command, const Arguments& a) {
   TrainOptions o = recipe(a.recipe);
-  const TrainOptions& v = a.values;
-  const auto given = [&](const char* name) { return command.get_option(name)->count() > 0; };
-  static_cast<DataOptions&>(o) = v;
-  o.output = v.output;
-  o.weights = v.weights;
-  if (given("--epochs")) o.epochs = v.epochs;
-  if (given("--batch-size")) o.batch_size = v.batch_size;
-  if (given("--lr")) o.lr = v.lr;
-  if (given("--optimizer")) o.optimizer = v.optimizer;
-  if (given("--weight-decay")) o.weight_decay = v.weight_decay;
-  if (given("--freeze")) o.freeze = parse_freeze(a.freeze);
-  if (given("--unfreeze-at-epoch")) o.unfreeze_at_epoch = v.unfreeze_at_epoch;
-  if (given("--head-epochs")) o.head_epochs = v.head_epochs;
-  if (given("--schedule")) o.schedule = v.schedule;
-  if (given("--warmup")) o.warmup = v.warmup;
-  if (given("--patience")) o.patience = v.patience;
-  if (given("--img-size")) o.img_size = v.img_size;
-  if (given("--width")) o.width = v.width;
-  if (given("--resize")) o.resize = v.resize;
-  if (given("--crop")) o.crop = v.crop;
-  o.max_pixels = v.max_pixels;
-  o.cache = v.cache;
-  o.augment = a.augment.over(o.augment);
-  if (given("--threshold-metric")) o.threshold_rule = parse_threshold_rule(a.threshold_metric);
+  static_cast<DataOptions&>(o) = a.values;
+  o.output = a.values.output;
+  o.check_finite = a.values.check_finite;
+  a.settings.put_over(o);
+  a.augment.put_over(o.augment);
   o.threads = a.device.threads;
-  o.check_finite = v.check_finite;
   o.device = a.device.kind();
   o.device_config = a.device.config();
   // Without weights there is nothing worth keeping frozen.
-  if (o.weights.empty() && a.recipe == "finetune" && !given("--head-epochs")) o.head_epochs = 0;
+  if (o.weights.empty() && a.recipe == "finetune" && command.count("--head-epochs") == 0)
+    o.head_epochs = 0;
   return o;
 }
 
 std::string describe(const TrainPhase& phase) {
-  if (phase.frozen_blocks == kFeatureBlocks) return "head alone, base frozen";
+  if (phase.frozen_blocks == kWholeBase) return "head alone, base frozen";
   if (phase.frozen_blocks == 0) return "everything";
   return fmt::format("all but the first {} blocks", phase.frozen_blocks);
 }
@@ -209,24 +170,64 @@ void run_train(const CLI::App& command, const Arguments& a,
   fmt::print("report: {}/{}\n", folder, report::kReport);
 }
 
+constexpr const char* kNotes =
+    "OUTPUT holds in the end best.safetensors, the model of the epoch with the best validation "
+    "AUC; "
+    "report.html with its charts/; results.csv, a row per epoch; args.json, all settings; "
+    "last.ckpt, from which --resume goes on; and bad_files.csv where pictures were left out.\n"
+    "Recipes. finetune trains the head for one epoch and then everything, with Adam at 0.0001 on a "
+    "cosine and mirrored pictures. seed repeats the notebook that this engine replaces: every "
+    "block "
+    "frozen, pixels in [0, 1], Adam at a constant 0.001 for 10 epochs, no dropout, no "
+    "augmentation.\n"
+    "Weights. --weights takes MobileNetV2 as safetensors with torchvision's, timm's or Hugging "
+    "Face's names, as PyTorch .pth (zip and legacy, read without running any of it), as Keras .h5 "
+    "and .keras, and as ONNX. In ONNX batch norms are folded into the convolutions: dfengine "
+    "convert "
+    "IN.onnx OUT.safetensors --unfold-bn --calibrate PICTURES gives them back, so that all of it "
+    "can "
+    "be fine-tuned.\n"
+    "The model file holds what the model needs: input size, normalisation, padding rule, epsilon, "
+    "resize rule, crop, class names, temperature and threshold. Positive means fake, everywhere: "
+    "label 1, prob_fake, precision, recall. Base tensors keep torchvision's names, so that "
+    "torchvision.models.mobilenet_v2().load_state_dict(..., strict=False) reads them.\n"
+    "Probabilities are calibrated: a temperature is fitted on the validation pictures, prob_fake "
+    "is "
+    "sigmoid(logit / temperature), and the threshold is the best there by --threshold-metric. "
+    "eval, "
+    "predict and ONNX files use both.\n"
+    "Augmentation equals torchvision's, acts on the prepared square picture, and follows from "
+    "seed, "
+    "epoch and picture alone.\n"
+    "The same command on the same machine gives the same bits, whatever --threads, interrupted or "
+    "not: on the CPU always, with --device cuda under --deterministic. Another instruction set "
+    "(DFENGINE_ISA=avx2) rounds differently. After Ctrl-C, dfengine train --output OUTPUT --resume "
+    "goes on bit for bit as if never stopped.\n"
+    "With --device cuda the loss scale is dynamic and a training step is one captured graph. Where "
+    "several kernels compute the same, they are timed and the fastest is taken; in the next "
+    "process "
+    "it may be another one, with other last bits. Loss scale and steps left out for overflow stand "
+    "in results.csv, in each epoch's line and in the report.\n";
+
 }  // namespace
 
 void add_train(CLI::App& program) {
   auto a = std::make_shared<Arguments>();
-  CLI::App* command =
-      program.add_subcommand("train", "Train on labelled pictures: folders or a table");
+  CLI::App* command = program.add_subcommand("train", "Train a detector on labelled pictures.");
+  add_notes(*command, std::string(kNotes) + kDataNotes);
   add_data_places(*command, a->values);
-  command->add_option("--output", a->values.output, "Run folder to make, or to --resume")
+  command
+      ->add_option("--output", a->values.output,
+                   "Folder of the run: a new one, or with --resume that of the run to go on with.")
       ->required();
-  std::vector<CLI::Option*> settings = add_settings(*command, *a);
-  for (CLI::Option* option : add_data_settings(*command, a->values, "--split,--fractions"))
-    settings.push_back(option);
-  command->add_flag("--resume", a->resume, "Go on from OUTPUT/last.ckpt with that run's settings");
+  const std::vector<CLI::Option*> settings = add_settings(*command, *a);
+  command->add_flag(
+      "--resume", a->resume,
+      "Go on from OUTPUT/last.ckpt with that run's settings. No other setting may be given.");
   command->add_flag("--check-finite", a->values.check_finite,
                     "Look at what every layer computes and stop at the first number that is not "
-                    "finite, naming the layer; slow");
-  command->add_flag("--no-progress", a->no_progress, "One line per epoch only");
-  for (CLI::Option* option : a->device.add_to(*command)) settings.push_back(option);
+                    "finite, naming layer and place. Slow.");
+  command->add_flag("--no-progress", a->no_progress, "Print one line per epoch only.");
   command->callback([command, a, settings] { run_train(*command, *a, settings); });
 }
 

@@ -6,6 +6,7 @@
 
 #include "engine/data/pictures/prepare.h"
 #include "engine/model/predictor.h"
+#include "engine/runtime/cpu/cpu_backend.h"
 #include "kernels/base/error.h"
 
 int main(int argc, char** argv) {
@@ -14,9 +15,10 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
-    dfengine::Model model = dfengine::load_detector(argv[1]);
+    const dfengine::Model model = dfengine::load_detector(argv[1]);
     dfengine::ThreadPool pool(dfengine::ThreadPool::available());
-    dfengine::Predictor predictor(model, pool, dfengine::Predictor::Output::Logits);
+    const dfengine::CpuBackend backend(pool);
+    dfengine::Predictor predictor(model, backend, dfengine::Predictor::Output::Logits);
     dfengine::Preparer preparer(model.preparation());
     const dfengine::Index size = predictor.input_size();
     std::vector<std::uint8_t> pixels(static_cast<std::size_t>(size * size * 3));

@@ -30,7 +30,7 @@ struct LayerTable {
 };
 
 // The plan that a call of `batch` runs: of a larger batch only a part goes through the network at
-// once (Predictor::host_batch, DeviceInference::batch_for). On the CPU the steps are timed in their
+// once (Backend::inference_batch). On the CPU the steps are timed in their
 // order, with data and caches as in a real pass. On a device each step, after it ran in its order,
 // is repeated alone in a captured graph (with DeviceConfig::graphs) between two events; in-place
 // steps then work on values that drift, which changes no time there.

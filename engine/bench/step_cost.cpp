@@ -6,50 +6,46 @@
 namespace dfengine {
 namespace {
 
-std::size_t at(int i) {
-  return static_cast<std::size_t>(i);
-}
-
 class Costs {
  public:
   explicit Costs(const Plan& plan) : plan_(plan) {}
 
   StepCost of(const Step& step) const {
-    const Node& node = plan_.graph().nodes()[at(step.node)];
+    const Node& node = plan_.node(step.node);
     return step.kind == StepKind::Forward ? forward(step, node) : backward(step, node);
   }
 
  private:
-  const Spec& spec(ValueId value) const { return plan_.specs()[at(value)]; }
+  const Spec& spec(ValueId value) const { return plan_.spec(value); }
 
   StepCost forward(const Step& step, const Node& node) const {
-    const LayerPlan& layer = plan_.layer_plan(step.node);
-    StepCost cost{parameter_bytes(node) + layer.saved, product_flops(node)};
-    if (!layer.defers_output) cost.bytes += spec(node.output).bytes();
+    const Needs& needs = plan_.kernel(step.node).needs;
+    StepCost cost{parameter_bytes(node) + needs.saved + spec(node.output).bytes(),
+                  product_flops(node)};
     for (ValueId v : node.inputs) cost.bytes += spec(v).bytes();
     return cost;
   }
 
   StepCost backward(const Step& step, const Node& node) const {
-    const LayerPlan& layer = plan_.layer_plan(step.node);
+    const Needs& needs = plan_.kernel(step.node).needs;
     StepCost cost;
-    bool moves_dy = !node.layer->is_residual_add();
+    const bool is_add = std::holds_alternative<Add>(node.operation);
+    bool moves_dy = !is_add;
     for (std::size_t k = 0; k < node.inputs.size(); ++k) {
       // A residual add's gradient is dy itself: where it may stay in place, nothing moves.
-      const bool stays = node.layer->is_residual_add() && step.dx[k] == step.dy &&
-                         step.dx_write[k] == Write::Overwrite;
+      const bool stays = is_add && step.dx[k] == step.dy && step.dx_write[k] == Write::Overwrite;
       if (step.dx[k] == kNone || stays) continue;
       moves_dy = true;
       const Index times = step.dx_write[k] == Write::Accumulate ? 2 : 1;
-      cost.bytes += times * spec(node.inputs[k]).bytes();
+      cost.bytes += times * plan_.gradient_spec(node.inputs[k]).bytes();
       cost.flops += product_flops(node);
     }
-    if (moves_dy && !layer.starts_backward) cost.bytes += spec(node.output).bytes();
-    if (layer.backward_needs_input || layer.starts_backward)
+    if (moves_dy && !needs.starts_backward) cost.bytes += plan_.gradient_spec(node.output).bytes();
+    if (needs.backward_needs_input || needs.starts_backward)
       for (ValueId v : node.inputs) cost.bytes += spec(v).bytes();
-    if (layer.backward_needs_output) cost.bytes += spec(node.output).bytes();
-    cost.bytes += layer.saved + parameter_bytes(node);
-    for (const ParamSpec& p : node.layer->params()) {
+    if (needs.backward_needs_output) cost.bytes += spec(node.output).bytes();
+    cost.bytes += needs.saved + parameter_bytes(node);
+    for (const ParamSpec& p : params(node.operation, node.name)) {
       if (!is_trained(p)) continue;
       cost.bytes += p.count() * static_cast<Index>(sizeof(float));
       if (p.role == Role::Weight) cost.flops += product_flops(node);
@@ -65,19 +61,26 @@ class Costs {
   // Weights in the element of the output, the rest in float, without a packing's padding.
   Index parameter_bytes(const Node& node) const {
     Index bytes = 0;
-    for (const ParamSpec& p : node.layer->params())
+    for (const ParamSpec& p : params(node.operation, node.name))
       bytes += p.count() * (p.role == Role::Weight ? element_size(spec(node.output).element)
                                                    : static_cast<Index>(sizeof(float)));
     return bytes;
   }
 
-  // Every output element is a sum over the weight [K, ...] of one output channel.
   Index product_flops(const Node& node) const {
-    Index flops = 0;
-    for (const ParamSpec& p : node.layer->params())
-      if (p.role == Role::Weight)
-        flops += 2 * spec(node.output).shape.count() * (p.count() / p.file_shape.front());
-    return flops;
+    const Shape& y = spec(node.output).shape;
+    return std::visit(
+        Overload{[&](const Convolution& op) {
+                   return 2 * y.count() * (op.in / op.groups) * op.window.size * op.window.size;
+                 },
+                 [&](const Dense& op) { return 2 * y.count() * op.in; },
+                 [](const ImageNormalize&) { return Index{0}; },
+                 [](const BatchNorm&) { return Index{0}; },
+                 [](const Activate&) { return Index{0}; }, [](const Add&) { return Index{0}; },
+                 [](const Dropout&) { return Index{0}; },
+                 [](const GlobalAveragePool&) { return Index{0}; },
+                 [](const BceLoss&) { return Index{0}; }},
+        node.operation);
   }
 
   const Plan& plan_;

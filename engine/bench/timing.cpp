@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "kernels/base/memory.h"
+#include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {
@@ -51,40 +51,31 @@ Timing time_on_host(const TimingOptions& options, const RepeatedWork& work) {
   });
 }
 
-Timing time_on_device(const Device& device, const TimingOptions& options,
-                      const RepeatedWork& work) {
-  const cuda::OwnedEvent begin = cuda::make_event(), end = cuda::make_event();
-  return measure(options, work, [&](Index repeats) {
-    cuda::record(begin, device.compute());
-    work(repeats);
-    cuda::record(end, device.compute());
-    cuda::synchronize(end);
-    return static_cast<double>(cuda::elapsed_ms(begin, end));
-  });
+Timing time_on(const Backend& backend, const TimingOptions& options, const RepeatedWork& work) {
+  return measure(options, work,
+                 [&](Index repeats) { return backend.milliseconds([&] { work(repeats); }); });
 }
 
-double copy_rate(ThreadPool& pool, Index bytes, int rounds) {
-  const Memory from(bytes), to(bytes);
+double copy_rate(const Backend& backend, Index bytes, int rounds) {
+  const OwnedMemory from = backend.allocate(bytes), to = backend.allocate(bytes);
+  ThreadPool* pool = backend.queue().pool;
   // Fresh pages that were never written share one page of zeros.
-  std::memset(from.data(), 1, static_cast<std::size_t>(bytes));
-  const Index part = (bytes + pool.size() - 1) / pool.size();
-  const auto copy = [&](Index repeats) {
-    while (repeats-- > 0)
-      parallel_for(pool, pool.size(), [&](Index i, int) {
-        const Index first = i * part, count = std::min(part, bytes - first);
-        if (count > 0)
-          std::memcpy(to.data() + first, from.data() + first, static_cast<std::size_t>(count));
-      });
+  if (pool != nullptr) std::memset(from.get(), 1, at(bytes));
+  const Index parts = pool != nullptr ? pool->size() : 1;
+  const Index part = (bytes + parts - 1) / parts;
+  const auto copy = [&](Index i) {
+    const Index first = i * part, count = std::min(part, bytes - first);
+    backend.copy(to.get() + first, from.get() + first, std::max(count, Index{0}));
   };
-  return gigabytes_per_second(bytes, time_on_host({.rounds = rounds}, copy));
-}
-
-double copy_rate(const Device& device, Index bytes, int rounds) {
-  const cuda::DeviceMemory from = cuda::allocate_device(bytes), to = cuda::allocate_device(bytes);
-  const auto copy = [&](Index repeats) {
-    while (repeats-- > 0) cuda::copy_on_device(device.compute(), to.get(), from.get(), bytes);
-  };
-  return gigabytes_per_second(bytes, time_on_device(device, {.rounds = rounds}, copy));
+  return gigabytes_per_second(bytes, time_on(backend, {.rounds = rounds}, [&](Index repeats) {
+                                while (repeats-- > 0) {
+                                  if (pool == nullptr) {
+                                    copy(0);
+                                  } else {
+                                    parallel_for(*pool, parts, [&](Index i, int) { copy(i); });
+                                  }
+                                }
+                              }));
 }
 
 }  // namespace dfengine

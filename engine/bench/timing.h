@@ -4,7 +4,7 @@
 #include <functional>
 #include <vector>
 
-#include "engine/runtime/device.h"
+#include "engine/runtime/backend.h"
 
 namespace dfengine {
 
@@ -31,12 +31,12 @@ using RepeatedWork = std::function<void(Index repeats)>;
 // kernels are loaded and captured, and clocks are up. Throw UsageError for no rounds.
 // By the host's clock: work waits for what it starts.
 Timing time_on_host(const TimingOptions& options, const RepeatedWork& work);
-// By events on device.compute(): work only queues.
-Timing time_on_device(const Device& device, const TimingOptions& options, const RepeatedWork& work);
+// By the backend's own clock (Backend::milliseconds): work only queues.
+Timing time_on(const Backend& backend, const TimingOptions& options, const RepeatedWork& work);
 
 // GB/s (1e9 bytes) that a plain copy moves, reads and writes counted: what all that is bound by
 // memory is held against. bytes: of the array, larger than the caches.
-double copy_rate(ThreadPool& pool, Index bytes, int rounds);
-double copy_rate(const Device& device, Index bytes, int rounds);
+// On the CPU all threads of the pool copy.
+double copy_rate(const Backend& backend, Index bytes, int rounds);
 
 }  // namespace dfengine

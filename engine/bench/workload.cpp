@@ -3,24 +3,21 @@
 #include <algorithm>
 #include <cstring>
 
-#include "engine/runtime/executor.h"
-#include "engine/train/optimizer.h"
+#include "engine/runtime/cpu/cpu_backend.h"
 #include "kernels/base/random.h"
 
 namespace dfengine {
 namespace {
 
-Graph graph_of(Work work, const BenchTarget& target) {
-  switch (work) {
-    case Work::Infer:
-      return make_mobilenet_v2(target.config, target.element());
-    case Work::Head:
-      return make_head_training(target.config);
-    case Work::Train:
-    case Work::Frozen:
-      break;
-  }
-  return make_mobilenet_v2_training(target.config, target.element());
+Graph graph_of(Work work, const Graph& graph) {
+  if (work == Work::Infer) return up_to(graph, "logits");
+  return with_loss(work == Work::Head ? behind(graph, "pooled") : graph);
+}
+
+PlanOptions plan_options(Work work, const Network& network) {
+  if (work == Work::Infer) return {};
+  const int frozen = work == Work::Train ? 0 : network.block_count();
+  return {.phase = Phase::Train, .trainable = network.trainable_above(frozen)};
 }
 
 }  // namespace
@@ -40,49 +37,47 @@ const char* name_of(Work work) {
 }
 
 Workload::Workload(const BenchTarget& target, Work work)
-    : phase(work == Work::Infer ? Phase::Infer : Phase::Train),
-      device(target.kind()),
-      tuner(target.device != nullptr ? target.device->tuner() : nullptr),
-      training{0, work == Work::Train ? 0 : kFeatureBlocks, work == Work::Head},
-      graph(graph_of(work, target)),
+    : backend(target.backend),
+      options(plan_options(work, target.network)),
+      graph(graph_of(work, target.network.graph)),
       input(work == Work::Head ? "pooled" : "images"),
-      sample{{1, target.config.input_size, target.config.input_size, 3}, Element::U8} {
-  if (work == Work::Head) sample = {{1, 1, 1, pooled_channels(target.config.width)}, Element::F32};
+      sample(target.network.image) {
+  if (work == Work::Head) sample = {{1, 1, 1, target.network.features}, Element::F32};
+}
+
+std::vector<Spec> Workload::samples() const {
+  std::vector<Spec> specs;
+  for (ValueId v : graph.inputs())
+    specs.push_back(v == graph.input(input) ? sample : Spec{{1, 1, 1, 1}, Element::F32});
+  return specs;
 }
 
 Plan Workload::plan(Index batch) const {
-  Spec in = sample;
-  in.shape.n = batch;
-  const Spec targets{{batch, 1, 1, 1}, Element::F32};
-  std::vector<Spec> specs;
-  for (ValueId v : graph.inputs()) specs.push_back(v == graph.input(input) ? in : targets);
-  return Plan::build(graph, specs,
-                     {phase, trains() ? trainable_in(training) : Trainable{}, device, tuner});
-}
-
-std::vector<ParamSpec> Workload::trained() const {
-  std::vector<ParamSpec> all;
-  const Trainable moves = trainable_in(training);
-  for (const ParamSpec& p : graph.params())
-    if (is_learned(p.role) && moves(p)) all.push_back(p);
-  return all;
+  std::vector<Spec> specs = samples();
+  for (Spec& s : specs) s.shape.n = batch;
+  return Plan::build(with_element(graph, backend.element()), specs, options, backend);
 }
 
 Model random_model(const BenchTarget& target) {
   constexpr Index kPictures = 4;
   Model model = make_model(target.config, 1);
-  BenchTarget host{target.config, target.pool};
-  host.config.bn_momentum = 1;
-  const Workload load(host, Work::Train);
-  const Plan plan = load.plan(kPictures);
-  const Memory arena(plan.arena_bytes());
-  Optimizer optimizer(model.parameters, plan.trained(), OptimizerKind::Adam, 0.0);
-  Executor executor(plan, model.parameters, optimizer.gradients(), arena);
+  NetworkConfig config = target.config;
+  config.bn_momentum = 1;  // the batch's statistics become the running ones
+  const CpuBackend host(target.pool);
+  const Workload load({config, target.pool, host}, Work::Train);
+  ParameterBlock parameters(load.graph, model.parameters, host, true);
+  Session session(load.graph, load.samples(), load.options, model.parameters, parameters, host);
+  const Binding& binding = *session.bound(kPictures).binding;
   RandomBatches batches(load.sample, kPictures);
-  std::memcpy(executor.input(load.input), batches.next(),
-              static_cast<std::size_t>(kPictures * load.sample.bytes()));
-  const StepState state;
-  executor.forward({{target.pool}, &state});
+  host.upload(binding.input(load.input).address, batches.next(), kPictures * load.sample.bytes());
+  const StepInput input;
+  const StepScalars scalars;
+  binding.forward({host.queue(), &input, &scalars});
+  Update statistics = parameters.update(model.parameters, {}, {}, 0);
+  statistics.input = &input;
+  statistics.scalars = &scalars;
+  host.make_update(statistics)();
+  parameters.download(model.parameters);
   return model;
 }
 

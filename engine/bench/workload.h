@@ -6,8 +6,7 @@
 #include <vector>
 
 #include "engine/model/model.h"
-#include "engine/plan/plan.h"
-#include "engine/runtime/device.h"
+#include "engine/runtime/training.h"
 #include "engine/train/schedule.h"
 
 namespace dfengine {
@@ -23,13 +22,17 @@ const char* name_of(Work work);
 
 // What is timed, and where.
 struct BenchTarget {
-  MobileNetV2Config config;  // with a detector's head
-  ThreadPool& pool;
-  const Device* device = nullptr;  // without one the network computes in the pool
-  int rounds = 5;
+  // of: a network with a detector's head. decoding: the threads that decode pictures.
+  BenchTarget(const NetworkConfig& of, ThreadPool& decoding, const Backend& on, int times = 5)
+      : config(of), network(make_network(of)), pool(decoding), backend(on), rounds(times) {}
 
-  Element element() const { return device != nullptr ? device->element() : Element::F32; }
-  DeviceKind kind() const { return device != nullptr ? DeviceKind::Cuda : DeviceKind::Cpu; }
+  NetworkConfig config;
+  Network network;
+  ThreadPool& pool;
+  const Backend& backend;
+  int rounds;
+
+  bool on_device() const { return backend.kind() == DeviceKind::Cuda; }
 };
 
 // A network as one kind of work runs it.
@@ -37,14 +40,12 @@ struct Workload {
   Workload(const BenchTarget& target, Work work);
 
   Plan plan(Index batch) const;
-  // Learned parameters that its steps move.
-  std::vector<ParamSpec> trained() const;
-  bool trains() const { return phase == Phase::Train; }
+  // For every graph input, n = 1.
+  std::vector<Spec> samples() const;
+  bool trains() const { return options.phase == Phase::Train; }
 
-  Phase phase;
-  DeviceKind device;
-  cuda::Tuner* tuner;
-  TrainPhase training;  // what is frozen
+  const Backend& backend;
+  PlanOptions options;
   Graph graph;
   std::string input;  // of the graph, beside the targets
   Spec sample;        // of the input, n = 1

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
 
 #include "kernels/base/error.h"
 
@@ -16,10 +15,8 @@ constexpr const char* kFeatures = "features";
 Graph graph_with_features(const Model& model) {
   if (model.config.head != Head::Detector)
     throw UsageError("Grad-CAM needs a detector: this model has another head, or none");
-  Graph graph = model.graph();
-  const ValueId pooled = graph.output("pooled");
-  const int producer = graph.values()[static_cast<std::size_t>(pooled)].producer;
-  graph.mark_output(graph.nodes()[static_cast<std::size_t>(producer)].inputs[0], kFeatures);
+  Graph graph = model.network.graph;
+  graph.mark_output(graph.producer(graph.output("pooled"))->inputs[0], kFeatures);
   return graph;
 }
 
@@ -51,65 +48,57 @@ Colour colour_of(double share) {
 
 }  // namespace
 
-GradCam::GradCam(Model& model, ThreadPool& pool) : model_(model), pool_(pool) {
-  const Index size = model.config.input_size;
-  const Spec image{{1, size, size, 3}, Element::U8};
-  plan_ = Plan::build(graph_with_features(model), std::span(&image, 1), {Phase::Infer, {}});
-  arena_ = Memory(plan_.arena_bytes());
-  executor_ = std::make_unique<Executor>(plan_, model.parameters, nullptr, arena_);
-  executor_->prepare();
+GradCam::GradCam(const Model& model, const Backend& backend)
+    : model_(model),
+      backend_(backend),
+      parameters_(model.network.graph, model.parameters, backend, false),
+      session_(graph_with_features(model), {model.network.image},
+               {.gradients_of = {kFeatures}, .seed = "logits"}, model.parameters, parameters_,
+               backend) {
+  if (backend.element() != Element::F32) throw UsageError("Grad-CAM computes in float");
+  session_.reserve(1);
 }
 
-std::span<const float> GradCam::parameter(const char* name) const {
-  const ParameterStore& parameters = model_.parameters;
-  const int i = parameters.find(name);
-  if (i < 0) throw Error(std::string("Grad-CAM: the model has no ") + name);
-  const Index count = parameters.specs()[static_cast<std::size_t>(i)].count();
-  return {static_cast<const float*>(parameters.value(i)), static_cast<std::size_t>(count)};
+GradCamRun GradCam::run(const std::uint8_t* image) {
+  const Session::Bound& bound = session_.bound(1);
+  const Binding& binding = *bound.binding;
+  const auto upload = [&](Place to, const void* from, Index bytes) {
+    backend_.upload(to.address, from, bytes);
+  };
+  constexpr float kOne = 1;  // d logit / d logit
+  upload(binding.input("images"), image, model_.network.image.bytes());
+  upload(binding.gradient("logits"), &kOne, kFloatBytes);
+  binding.forward({backend_.queue()});
+  binding.backward({backend_.queue()});
+  GradCamRun run;
+  run.map = bound.plan.spec(bound.plan.graph().output(kFeatures)).shape;
+  run.features.resize(at(run.map.count()));
+  run.gradients.resize(run.features.size());
+  float logit = 0;
+  const auto download = [&](Place from, float* to, Index count) {
+    backend_.download(to, from.address, count * kFloatBytes);
+  };
+  download(binding.output("logits"), &logit, 1);
+  download(binding.output(kFeatures), run.features.data(), run.map.count());
+  download(binding.gradient(kFeatures), run.gradients.data(), run.map.count());
+  backend_.synchronize();
+  run.logit = logit;
+  return run;
 }
 
-// The head by hand: a plan's backward begins at a loss and ends at parameters, while here it begins
-// at the logit and ends at the head's input. logit = w2 ReLU(w1 pooled + b1) + b2.
-std::vector<double> GradCam::pooled_gradient() const {
-  const auto w1 = parameter("head.fc1.weight");  // [K, C]
-  const auto b1 = parameter("head.fc1.bias");
-  const auto w2 = parameter("head.fc2.weight");  // [1, K]
-  const auto* pooled = static_cast<const float*>(executor_->output("pooled"));
-  const std::size_t c = w1.size() / b1.size();
-  std::vector<double> gradient(c, 0.0);
-  for (std::size_t k = 0; k < b1.size(); ++k) {
-    const float* row = w1.data() + k * c;
-    double hidden = b1[k];
-    for (std::size_t i = 0; i < c; ++i) hidden += double{row[i]} * double{pooled[i]};
-    if (hidden <= 0) continue;
-    for (std::size_t i = 0; i < c; ++i) gradient[i] += double{w2[k]} * double{row[i]};
-  }
-  return gradient;
-}
-
-double GradCam::run(const std::uint8_t* image) const {
-  const Index size = model_.config.input_size;
-  std::memcpy(executor_->input("images"), image, static_cast<std::size_t>(size * size * 3));
-  executor_->forward({{pool_}, nullptr});
-  return *static_cast<const float*>(executor_->output("logits"));
-}
-
-EvidenceMap GradCam::map(Evidence evidence) const {
-  const ValueId value = plan_.graph().output(kFeatures);
-  const Shape shape = plan_.specs()[static_cast<std::size_t>(value)].shape;
-  EvidenceMap map{shape.h, shape.w, {}};
-  const std::vector<double> gradient = pooled_gradient();
-  // The pool spreads its gradient evenly: d logit / d A_k is the same in every cell.
+EvidenceMap GradCamRun::evidence(Evidence evidence) const {
+  const Index cells = map.h * map.w;
+  EvidenceMap result{map.h, map.w, {}};
+  std::vector<double> alpha(at(map.c), 0.0);
   const double sign = evidence == Evidence::Fake ? 1 : -1;
-  const double alpha_per_gradient = sign / static_cast<double>(shape.h * shape.w);
-  const auto* features = static_cast<const float*>(executor_->output(kFeatures));
-  for (Index cell = 0; cell < shape.h * shape.w; ++cell) {
+  for (Index i = 0; i < map.count(); ++i)
+    alpha[at(i % map.c)] += sign * double{gradients[at(i)]} / static_cast<double>(cells);
+  for (Index cell = 0; cell < cells; ++cell) {
     double sum = 0;
-    for (std::size_t k = 0; k < gradient.size(); ++k)
-      sum += gradient[k] * double{features[cell * shape.c + static_cast<Index>(k)]};
-    map.values.push_back(static_cast<float>(std::max(0.0, alpha_per_gradient * sum)));
+    for (Index k = 0; k < map.c; ++k) sum += alpha[at(k)] * double{features[at(cell * map.c + k)]};
+    result.values.push_back(static_cast<float>(std::max(0.0, sum)));
   }
-  return map;
+  return result;
 }
 
 std::vector<float> upsample(const EvidenceMap& map, Index h, Index w) {

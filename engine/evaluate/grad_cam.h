@@ -2,12 +2,11 @@
 // arXiv:1610.02391).
 #pragma once
 
-#include <memory>
 #include <vector>
 
 #include "engine/data/pictures/image.h"
 #include "engine/model/model.h"
-#include "engine/runtime/executor.h"
+#include "engine/runtime/session.h"
 
 namespace dfengine {
 
@@ -22,29 +21,31 @@ struct EvidenceMap {
   std::vector<float> values;
 };
 
+// One picture's run through the network and back: the logit, the last feature map and the gradient
+// of the logit by it.
+struct GradCamRun {
+  double logit = 0;  // of fake
+  Shape map;         // [1, h, w, C]
+  std::vector<float> features, gradients;
+
+  // map = ReLU(sum_k alpha_k A_k): A = output of the last convolution behind its ReLU6, alpha_k =
+  // the mean over the map of d logit / d A_k, negated for Evidence::Real.
+  EvidenceMap evidence(Evidence evidence) const;
+};
+
 class GradCam {
  public:
-  // model (a detector) and pool must outlive it; parameters must not change.
-  GradCam(Model& model, ThreadPool& pool);
+  // model (a detector) and backend must outlive it; parameters must not change.
+  GradCam(const Model& model, const Backend& backend);
 
-  // Runs the network on image [size, size, 3], uint8 RGB, prepared as for a prediction. Returns the
-  // logit of fake.
-  double run(const std::uint8_t* image) const;
-  // Of the picture last run. map = ReLU(sum_k alpha_k A_k): A = output of the last convolution
-  // behind its ReLU6, alpha_k = the mean over the map of d logit / d A_k, negated for
-  // Evidence::Real.
-  EvidenceMap map(Evidence evidence) const;
+  // image [size, size, 3], uint8 RGB, prepared as for a prediction.
+  GradCamRun run(const std::uint8_t* image);
 
  private:
-  // d logit / d pooled [C] at the pooled features of the last forward pass.
-  std::vector<double> pooled_gradient() const;
-  std::span<const float> parameter(const char* name) const;
-
-  Model& model_;
-  ThreadPool& pool_;
-  Plan plan_;
-  Memory arena_;
-  std::unique_ptr<Executor> executor_;
+  const Model& model_;
+  const Backend& backend_;
+  ParameterBlock parameters_;
+  Session session_;
 };
 
 // The map at h x w, bilinear between the cells' centres, the outer cells carried on to the edge.

@@ -35,17 +35,20 @@ std::string missing_parts(const Model& model) {
 
 }  // namespace
 
-Model make_model(const MobileNetV2Config& config, std::uint64_t seed) {
+Model make_model(const NetworkConfig& config, std::uint64_t seed,
+                 std::span<const Architecture> table) {
   config.validate();
-  return {{.config = config},
-          ParameterStore(make_mobilenet_v2(config).params(), Element::F32, seed)};
+  Network network = make_network(config, table);
+  ParameterStore parameters(network.graph.params(), Element::F32, seed);
+  return {{.config = config}, std::move(network), std::move(parameters)};
 }
 
 Model fill_model(const ModelFit& fit, const weights::TensorFile& file, const std::string& name) {
-  if (!fit.complete()) throw ModelFileError(name + ": does not fit MobileNetV2:" + fit.faults());
-  std::vector<ParamSpec> params = fit.params;
+  if (!fit.complete())
+    throw ModelFileError(name + ": does not fit " + fit.network.title + ":" + fit.faults());
+  std::vector<ParamSpec> params = fit.network.graph.params();
   for (ParamSpec& p : params) p.init = {};  // no value needs to be drawn: the file has them all
-  Model model{fit.metadata, ParameterStore(std::move(params), Element::F32, 0)};
+  Model model{fit.metadata, fit.network, ParameterStore(std::move(params), Element::F32, 0)};
   for (const weights::Tensor& t : file.tensors) {
     const int i = model.parameters.find(t.name);
     if (i >= 0) model.parameters.set(i, std::span<const float>(values_of(t, name)));
@@ -53,8 +56,9 @@ Model fill_model(const ModelFit& fit, const weights::TensorFile& file, const std
   return model;
 }
 
-Model model_from_tensors(const weights::TensorFile& file, const std::string& name) {
-  return fill_model(fit_model(file, name), file, name);
+Model model_from_tensors(const weights::TensorFile& file, const std::string& name,
+                         std::span<const Architecture> table) {
+  return fill_model(fit_model(file, name, table), file, name);
 }
 
 Model load_model(const std::filesystem::path& path) {
@@ -81,7 +85,7 @@ weights::TensorFile model_to_tensors(const Model& model) {
   weights::TensorFile file;
   file.metadata = write_metadata(model);
   // The file has the network's order, as torchvision's has, and not the order in memory.
-  for (const ParamSpec& p : model.graph().params())
+  for (const ParamSpec& p : model.network.graph.params())
     file.tensors.push_back(weights::make_tensor(
         p.name, p.file_shape,
         std::span<const float>(model.parameters.get(model.parameters.find(p.name)))));
@@ -104,7 +108,7 @@ std::string describe_model(const Model& model) {
   return text + missing_parts(model);
 }
 
-Model with_head(const Model& model, const MobileNetV2Config& config, std::uint64_t seed) {
+Model with_head(const Model& model, const NetworkConfig& config, std::uint64_t seed) {
   if (model.config.width != config.width)
     throw UsageError(fmt::format("the weights have width {}, {} was asked for", model.config.width,
                                  config.width));

@@ -3,26 +3,26 @@
 #pragma once
 
 #include "engine/model/model_fit.h"
-#include "engine/runtime/parameters.h"
+#include "engine/runtime/parameter_store.h"
 #include "kernels/base/sigmoid.h"
 
 namespace dfengine {
 
 struct Model : ModelMetadata {
+  Network network;  // of the configuration
   ParameterStore parameters;
 
   // How pictures are prepared for it.
   Preparation preparation(Index max_pixels = kMaxImagePixels) const {
     return {config.input_size, crop, resize, max_pixels};
   }
-  // Input "images", outputs "pooled" and, with a head, "logits".
-  Graph graph() const { return make_mobilenet_v2(config); }
   // The calibrated probability that a picture is fake.
   double probability(double logit) const { return sigmoid(logit / temperature); }
 };
 
 // A model with He-initialised weights.
-Model make_model(const MobileNetV2Config& config, std::uint64_t seed);
+Model make_model(const NetworkConfig& config, std::uint64_t seed,
+                 std::span<const Architecture> table = architectures());
 
 // Reads a model of dfengine, or weights of any family (weights/families/source.h). Bare weights of
 // torchvision are taken with ImageNet normalisation, eps 1e-5 and torch padding, and with the width
@@ -32,7 +32,8 @@ Model load_model(const std::filesystem::path& path);
 // The same, and the file must hold a detector: a head of one logit, two classes, a threshold in
 // [0, 1] and a positive temperature.
 Model load_detector(const std::filesystem::path& path);
-Model model_from_tensors(const weights::TensorFile& file, const std::string& name_for_errors);
+Model model_from_tensors(const weights::TensorFile& file, const std::string& name_for_errors,
+                         std::span<const Architecture> table = architectures());
 // The model of a file that fits. Throws ModelFileError with fit.faults() where it does not fit, and
 // for tensors that hold no floats.
 Model fill_model(const ModelFit& fit, const weights::TensorFile& file,
@@ -48,6 +49,6 @@ std::string describe_model(const Model& model);
 
 // The same base with the head of a new configuration. The head is kept where `model` already has
 // that one, else it is drawn from `seed`. Throws UsageError where the widths differ.
-Model with_head(const Model& model, const MobileNetV2Config& config, std::uint64_t seed);
+Model with_head(const Model& model, const NetworkConfig& config, std::uint64_t seed);
 
 }  // namespace dfengine

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "layers/networks/architectures.h"
 #include "weights/families/source.h"
 #include "weights/read_file.h"
 
@@ -42,12 +43,14 @@ void take_rows(const weights::Tensor* weight, Index& rows) {
 
 // Published widths are multiples of 0.05. Several widths may round to the same channels. Then the
 // smallest is taken, except that 1 comes before all others.
-double width_of(const ByName& tensors) {
+double width_of(const ByName& tensors, const Architecture& architecture) {
+  if (architecture.deciding_channels == nullptr) return 1;
   const auto matches = [&](double width) {
-    return std::ranges::count_if(deciding_channels(width), [&](const WeightChannels& wanted) {
-      const weights::Tensor* t = find(tensors, wanted.weight);
-      return t != nullptr && !t->shape.empty() && t->shape[0] == wanted.channels;
-    });
+    return std::ranges::count_if(
+        architecture.deciding_channels(width), [&](const WeightChannels& wanted) {
+          const weights::Tensor* t = find(tensors, wanted.weight);
+          return t != nullptr && !t->shape.empty() && t->shape[0] == wanted.channels;
+        });
   };
   double best = 1;
   auto most = matches(best);
@@ -62,20 +65,35 @@ double width_of(const ByName& tensors) {
   return best;
 }
 
-MobileNetV2Config config_of(const ByName& tensors) {
-  MobileNetV2Config config;
+NetworkConfig config_of(const ByName& tensors, const Architecture& architecture) {
+  NetworkConfig config;
+  config.architecture = architecture.name;
   const weights::Tensor* detector = find(tensors, "head.fc1.weight");
   const weights::Tensor* classifier = find(tensors, "classifier.1.weight");
   config.head = detector ? Head::Detector : classifier ? Head::Classifier : Head::None;
   take_rows(detector, config.hidden);
   take_rows(classifier, config.classes);
-  config.width = width_of(tensors);
+  config.width = width_of(tensors, architecture);
   return config;
 }
 
+// What the file says, or the first of the table.
+const Architecture& architecture_of(const std::map<std::string, std::string>& metadata,
+                                    std::span<const Architecture> table,
+                                    const std::string& name_for_errors) {
+  const auto entry = metadata.find("arch");
+  if (entry == metadata.end()) return table.front();
+  try {
+    return architecture(entry->second, table);
+  } catch (const UsageError& e) {
+    throw ModelFileError(name_for_errors + ": metadata 'arch': " + e.what());
+  }
+}
+
 void compare(const weights::TensorFile& file, const ByName& tensors, ModelFit& fit) {
+  const std::vector<ParamSpec> specs = fit.network.graph.params();
   std::unordered_set<std::string_view> known;
-  for (const ParamSpec& p : fit.params) {
+  for (const ParamSpec& p : specs) {
     known.insert(p.name);
     const weights::Tensor* t = find(tensors, p.name);
     if (t == nullptr) {
@@ -96,7 +114,8 @@ void compare(const weights::TensorFile& file, const ByName& tensors, ModelFit& f
 weights::TensorFile translate_weights(weights::TensorFile file,
                                       const std::string& name_for_errors) {
   std::vector<weights::Stage> stages;
-  for (const MobileNetV2Stage& stage : kMobileNetV2Stages)
+  // Families other than ours publish the first architecture of the table.
+  for (const Stage& stage : architectures().front().stages)
     stages.push_back({.expand = static_cast<int>(stage.expand),
                       .repeats = static_cast<int>(stage.repeats),
                       .stride = static_cast<int>(stage.stride)});
@@ -122,21 +141,23 @@ std::string ModelFit::faults() const {
   return text;
 }
 
-ModelFit fit_model(const weights::TensorFile& file, const std::string& name_for_errors) {
+ModelFit fit_model(const weights::TensorFile& file, const std::string& name_for_errors,
+                   std::span<const Architecture> table) {
   const ByName tensors = by_name(file);
   ModelFit fit;
-  fit.metadata = read_metadata(file.metadata, config_of(tensors), name_for_errors);
-  fit.params = make_mobilenet_v2(fit.metadata.config).params();
+  const Architecture& wanted = architecture_of(file.metadata, table, name_for_errors);
+  fit.metadata = read_metadata(file.metadata, config_of(tensors, wanted), name_for_errors);
+  fit.network = make_network(fit.metadata.config, table);
   compare(file, tensors, fit);
   return fit;
 }
 
 std::string describe_misfit(const weights::TensorFile& file, const ModelFit& fit) {
-  std::string text = fmt::format("{} tensors; the nearest is MobileNetV2 of width {}\n",
-                                 file.tensors.size(), fit.metadata.config.width);
+  std::string text = fmt::format("{} tensors; the nearest is {} of width {}\n", file.tensors.size(),
+                                 fit.network.title, fit.metadata.config.width);
   for (const auto& [key, value] : file.metadata)
     text += fmt::format("{}: {}\n", weights::printable(key), weights::printable(value));
-  return text + "does not fit MobileNetV2:" + fit.faults() + "\n";
+  return text + "does not fit " + fit.network.title + ":" + fit.faults() + "\n";
 }
 
 }  // namespace dfengine

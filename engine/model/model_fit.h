@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "engine/model/model_metadata.h"
+#include "layers/networks/architectures.h"
 #include "weights/tensor_file.h"
 
 namespace dfengine {
@@ -15,7 +16,7 @@ weights::TensorFile read_weights(const std::filesystem::path& file);
 
 struct ModelFit {
   ModelMetadata metadata;
-  std::vector<ParamSpec> params;  // what the network of these metadata has
+  Network network;  // of these metadata
   // Names of tensors; a misshaped one also has both shapes.
   std::vector<std::string> missing, unexpected, misshaped;
 
@@ -26,7 +27,8 @@ struct ModelFit {
 
 // Where the metadata do not say them, the head and the width follow from the tensors. Throws
 // ModelFileError for metadata that make no sense.
-ModelFit fit_model(const weights::TensorFile& file, const std::string& name_for_errors);
+ModelFit fit_model(const weights::TensorFile& file, const std::string& name_for_errors,
+                   std::span<const Architecture> table = architectures());
 
 // What a file holds that is no whole model, in lines: tensors, metadata, and what does not fit.
 std::string describe_misfit(const weights::TensorFile& file, const ModelFit& fit);

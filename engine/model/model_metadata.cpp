@@ -13,8 +13,6 @@
 namespace dfengine {
 namespace {
 
-constexpr const char* kArchitecture = "mobilenet_v2";
-
 // Takes entries one by one and reports the first that makes no sense.
 class Reader {
  public:
@@ -110,12 +108,10 @@ bool is_bn_folded(const ModelMetadata& model) {
 }
 
 ModelMetadata read_metadata(const std::map<std::string, std::string>& entries,
-                            const MobileNetV2Config& of_tensors,
-                            const std::string& name_for_errors) {
+                            const NetworkConfig& of_tensors, const std::string& name_for_errors) {
   Reader read(entries, name_for_errors);
   ModelMetadata m{.config = of_tensors};
-  std::string arch;
-  if (read.text("arch", arch) && arch != kArchitecture) read.fail("arch", arch, kArchitecture);
+  read.text("arch", m.config.architecture);
   read.number("width_mult", m.config.width);
   read.number("input_size", m.config.input_size);
   read.number("bn_eps", m.config.bn_eps);
@@ -146,11 +142,11 @@ ModelMetadata read_metadata(const std::map<std::string, std::string>& entries,
 }
 
 std::map<std::string, std::string> write_metadata(const ModelMetadata& model) {
-  const MobileNetV2Config& c = model.config;
+  const NetworkConfig& c = model.config;
   std::map<std::string, std::string> m = model.notes;
   m["format"] = "pt";  // tensors are in PyTorch's layout
   m["engine_version"] = DFENGINE_VERSION;
-  m["arch"] = kArchitecture;
+  m["arch"] = c.architecture;
   m["width_mult"] = fmt::format("{}", c.width);
   m["input_size"] = fmt::format("{}", c.input_size);
   m["bn_eps"] = fmt::format("{}", c.bn_eps);

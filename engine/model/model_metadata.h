@@ -6,13 +6,13 @@
 #include <vector>
 
 #include "engine/data/pictures/prepare.h"
-#include "layers/models/mobilenet_v2.h"
+#include "layers/networks/network.h"
 
 namespace dfengine {
 
 // Everything that a prediction needs to know except the parameters.
 struct ModelMetadata {
-  MobileNetV2Config config;
+  NetworkConfig config;
   // How pictures were resized and cut in training.
   Crop crop = Crop::None;
   ResizeRule resize = ResizeRule::Bilinear;
@@ -32,8 +32,7 @@ bool is_bn_folded(const ModelMetadata& model);
 // Where the entries say nothing, the fields of `of_tensors` and torchvision's conventions stay.
 // Throws ModelFileError naming the file, the entry and what it should be.
 ModelMetadata read_metadata(const std::map<std::string, std::string>& entries,
-                            const MobileNetV2Config& of_tensors,
-                            const std::string& name_for_errors);
+                            const NetworkConfig& of_tensors, const std::string& name_for_errors);
 std::map<std::string, std::string> write_metadata(const ModelMetadata& model);
 
 }  // namespace dfengine

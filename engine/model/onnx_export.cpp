@@ -15,18 +15,16 @@ namespace {
 using weights::OnnxWriter;
 using List = std::vector<std::int64_t>;
 
-std::size_t at(int i) {
-  return static_cast<std::size_t>(i);
-}
-
 // One exporting run over the network's own graph, unfused.
 class Exporter {
  public:
   Exporter(const Model& model, OnnxPixels pixels)
-      : model_(model), pixels_(pixels), graph_(model.graph()), names_(graph_.values().size()) {
-    const Index size = model.config.input_size;
-    const Spec images{{1, size, size, 3}, Element::U8};
-    specs_ = graph_.infer(std::span(&images, 1));
+      : model_(model),
+        pixels_(pixels),
+        graph_(model.network.graph),
+        names_(graph_.values().size()) {
+    const Spec image = model.network.image;
+    specs_ = graph_.infer(std::span(&image, 1));
   }
 
   std::vector<std::byte> run() {
@@ -43,33 +41,37 @@ class Exporter {
   }
 
  private:
+  // An operation without a counterpart here does not compile.
   void add(const Node& node) {
-    const std::string kind = node.layer->kind();
-    const std::string& name = node.layer->name();
-    std::string& y = names_[at(node.output)];
     const std::string& x = names_[at(node.inputs[0])];
-    if (kind == "image_normalize") {
-      y = normalize(x);
-    } else if (kind == "stem" || kind == "depthwise" || kind == "pointwise") {
-      y = x;  // written with its batch norm, which comes next
-      convolution_ = &node;
-    } else if (kind == "batch_norm") {
-      y = convolution(x, *node.layer->norm());
-    } else if (kind == "relu6") {
-      y = put("Clip", name, {x, "relu6.low", "relu6.high"});
-    } else if (kind == "residual_add") {
-      y = put("Add", name, {x, names_[at(node.inputs[1])]});
-    } else if (kind == "dropout") {
-      y = x;
-    } else if (kind == "global_average_pool") {
-      const std::string means = put("GlobalAveragePool", name + ".mean", {x});
-      y = put("Flatten", name, {means}, {{"axis", 1}});
-    } else if (kind == "dense" || kind == "dense+relu") {
-      y = dense(*node.layer, x, kind == "dense+relu");
-    } else {
-      throw Error(
-          fmt::format("layer {}: \"{}\" has no counterpart in the ONNX export", name, kind));
-    }
+    names_[at(node.output)] = std::visit(
+        Overload{[&](const ImageNormalize& op) { return normalize(op, x); },
+                 [&](const Convolution& op) {
+                   convolution_ = {&node, &op};
+                   return x;  // written with its batch norm, which comes next
+                 },
+                 [&](const BatchNorm& op) {
+                   return convolution(x, {node.name, op.eps});
+                 },
+                 [&](const Activate& op) { return activation(op.activation, node.name, x); },
+                 [&](const Add&) {
+                   return put("Add", node.name, {x, names_[at(node.inputs[1])]});
+                 },
+                 [&](const Dropout&) { return x; },
+                 [&](const GlobalAveragePool&) {
+                   const std::string means = put("GlobalAveragePool", node.name + ".mean", {x});
+                   return put("Flatten", node.name, {means}, {{"axis", 1}});
+                 },
+                 [&](const Dense& op) { return dense(op, node.name, x); },
+                 [&](const BceLoss&) -> std::string {
+                   throw Error("layer " + node.name + ": a loss is not exported to ONNX");
+                 }},
+        node.operation);
+  }
+
+  std::string activation(Activation activation, const std::string& name, const std::string& x) {
+    if (activation == Activation::Relu) return put("Relu", name, {x});
+    return put("Clip", name, {x, "relu6.low", "relu6.high"});
   }
 
   std::string put(const char* op, const std::string& name, const std::vector<std::string>& inputs,
@@ -79,12 +81,12 @@ class Exporter {
   }
 
   // (x - 255 mean) * 1 / (255 std). Not folded into the stem: its zero padding stands behind it.
-  std::string normalize(const std::string& x) {
+  std::string normalize(const ImageNormalize& op, const std::string& x) {
     if (pixels_ == OnnxPixels::Normalized) return x;
     std::vector<float> shift, scale;
     for (std::size_t c = 0; c < 3; ++c) {
-      shift.push_back(static_cast<float>(255 * model_.config.mean[c]));
-      scale.push_back(static_cast<float>(1 / (255 * model_.config.std_dev[c])));
+      shift.push_back(static_cast<float>(255 * op.mean[c]));
+      scale.push_back(static_cast<float>(1 / (255 * op.std_dev[c])));
     }
     writer_.constant("normalize.mean", {1, 3, 1, 1}, shift);
     writer_.constant("normalize.scale", {1, 3, 1, 1}, scale);
@@ -97,12 +99,14 @@ class Exporter {
   }
 
   // w' = w * gamma / sqrt(var + eps), bias = beta - mean * gamma / sqrt(var + eps).
-  std::string convolution(const std::string& x, const FoldedNorm& norm) {
-    const Layer& conv = *convolution_->layer;
-    const ParamSpec weight = conv.params()[0];
+  std::string convolution(const std::string& x, const Norm& norm) {
+    const auto& [node, conv] = convolution_;
+    const ParamSpec weight = params(node->operation, node->name)[0];
     std::vector<float> w = values(weight);
-    const std::vector<float> gamma = values(norm.params[0]), beta = values(norm.params[1]),
-                             mean = values(norm.params[2]), var = values(norm.params[3]);
+    const std::vector<ParamSpec> of_norm = norm_params(norm, conv->out);
+    const std::vector<float> gamma = values(of_norm[kNormScale]),
+                             beta = values(of_norm[kNormShift]), mean = values(of_norm[kNormMean]),
+                             var = values(of_norm[kNormVariance]);
     std::vector<float> bias(gamma.size());
     const std::size_t per_channel = w.size() / gamma.size();
     for (std::size_t k = 0; k < gamma.size(); ++k) {
@@ -113,40 +117,33 @@ class Exporter {
         v = static_cast<float>(v * scale);
       }
     }
-    const std::string& name = conv.name();
+    const std::string& name = node->name;
     writer_.constant(name + ".weight", weight.file_shape, w);
     writer_.constant(name + ".bias", {weight.file_shape[0]}, bias);
-    return put("Conv", name, {x, name + ".weight", name + ".bias"}, window(weight));
+    return put("Conv", name, {x, name + ".weight", name + ".bias"}, window());
   }
 
-  // Stride and pads follow from the shapes on both sides and the padding rule.
-  std::vector<OnnxWriter::Attribute> window(const ParamSpec& weight) const {
-    const Shape& in = specs_[at(convolution_->inputs[0])].shape;
-    const Shape& out = specs_[at(convolution_->output)].shape;
-    const Index kernel = weight.file_shape[2];
-    const Index stride = in.h / out.h;  // every input is even where the stride is 2
-    List pads(4, 0);
-    if (kernel > 1) {
-      const WindowAxis axis = window_axis(in.h, {kernel, stride, model_.config.padding});
-      const Index after = (axis.out - 1) * stride + kernel - in.h - axis.before;
-      // Torch's rule pads by one even where the last window does not reach it.
-      const Index end = model_.config.padding == Padding::Torch ? 1 : after;
-      pads = {axis.before, axis.before, end, end};
-    }
-    const Index group = in.c / weight.file_shape[1];
+  std::vector<OnnxWriter::Attribute> window() const {
+    const auto& [node, conv] = convolution_;
+    const Shape& in = specs_[at(node->inputs[0])].shape;
+    const Window& w = conv->window;
+    const WindowAxis axis = window_axis(in.h, w);
+    const Index after = (axis.out - 1) * w.stride + w.size - in.h - axis.before;
+    // Torch's rule pads as much behind as before, even where the last window does not reach it.
+    const Index end = w.padding == Padding::Torch ? axis.before : after;
     return {{"dilations", List{1, 1}},
-            {"group", group},
-            {"kernel_shape", List{kernel, kernel}},
-            {"pads", pads},
-            {"strides", List{stride, stride}}};
+            {"group", conv->groups},
+            {"kernel_shape", List{w.size, w.size}},
+            {"pads", List{axis.before, axis.before, end, end}},
+            {"strides", List{w.stride, w.stride}}};
   }
 
-  std::string dense(const Layer& layer, const std::string& x, bool relu) {
-    const std::string& name = layer.name();
-    const std::vector<ParamSpec> params = layer.params();
-    for (const ParamSpec& p : params) writer_.constant(p.name, p.file_shape, values(p));
-    const std::string y = put("Gemm", name, {x, params[0].name, params[1].name}, {{"transB", 1}});
-    return relu ? put("Relu", name + ".relu", {y}) : y;
+  std::string dense(const Dense& op, const std::string& name, const std::string& x) {
+    const std::vector<ParamSpec> of_dense = params(op, name);
+    for (const ParamSpec& p : of_dense) writer_.constant(p.name, p.file_shape, values(p));
+    const std::string y =
+        put("Gemm", name, {x, of_dense[0].name, of_dense[1].name}, {{"transB", 1}});
+    return op.activation == Activation::None ? y : activation(op.activation, name + ".relu", y);
   }
 
   // logit / temperature.
@@ -178,7 +175,11 @@ class Exporter {
   Graph graph_;
   std::vector<std::string> names_;  // of values, in the ONNX graph
   std::vector<Spec> specs_;         // of values, for one picture
-  const Node* convolution_ = nullptr;
+  // The convolution that waits for its batch norm.
+  struct {
+    const Node* node = nullptr;
+    const Convolution* conv = nullptr;
+  } convolution_;
   OnnxWriter writer_;
 };
 

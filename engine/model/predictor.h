@@ -1,13 +1,9 @@
 // Inference over prepared pictures: batch norm folded, memory planned, any number of pictures a
-// call. On the CPU, or on a device.
+// call.
 #pragma once
 
-#include <map>
-#include <memory>
-
 #include "engine/model/model.h"
-#include "engine/runtime/device_inference.h"
-#include "engine/runtime/executor.h"
+#include "engine/runtime/session.h"
 
 namespace dfengine {
 
@@ -16,42 +12,38 @@ class Predictor {
   // What a run returns: pooled features [C] or logits per picture.
   enum class Output { Pooled, Logits };
 
-  // model, pool and device must outlive the predictor. Without a device it computes in the pool.
-  // Logits need a head (UsageError).
-  Predictor(Model& model, ThreadPool& pool, Output output, const Device* device = nullptr);
+  // model and backend must outlive the predictor. Logits need a head (UsageError).
+  Predictor(const Model& model, const Backend& backend, Output output);
 
   // Takes the memory that runs of up to n pictures need, which the first such run would do.
   void reserve(Index n);
   // Call after the model's parameters changed.
   void refresh();
-  bool on_device() const { return device_ != nullptr; }
+  const Backend& backend() const { return backend_; }
   // Values per picture.
   Index width() const { return width_; }
   const Model& model() const { return model_; }
   Index input_size() const { return model_.config.input_size; }
-  // images [n, size, size, 3] uint8 RGB, out [n, width()].
+  // images [n, size, size, 3] uint8 RGB, out [n, width()]; waits.
   void run(const std::uint8_t* images, Index n, float* out);
-  // Pictures of a call of n that go through the network together on the CPU.
-  static Index host_batch(Index n);
-  // Bytes it holds for its activations and prepared weights.
+  // Queues the same on images in the backend's memory, and leaves the results there: for
+  // measurements.
+  void queue(const void* images, Index n);
+  // Bytes it holds for its parameters, activations and prepared weights.
   Index bytes() const;
 
  private:
-  struct Bound {
-    Plan plan;
-    Memory arena;
-    std::unique_ptr<Executor> executor;
-  };
-  Bound& bound(Index n);
-  void run_on_cpu(const std::uint8_t* images, Index n, float* out);
+  void launch(Session::Bound& bound);
 
-  Model& model_;
-  ThreadPool& pool_;
-  Output output_;
+  const Model& model_;
+  const Backend& backend_;
+  std::string output_;
   Graph graph_;
-  Index width_ = 0;
-  std::map<Index, Bound> bound_;  // by batch; on the CPU
-  std::unique_ptr<DeviceInference> device_;
+  ParameterBlock parameters_;
+  Session session_;
+  Index width_, image_bytes_;
+  std::unique_ptr<Feed> feed_;
+  Index fed_ = 0;  // pictures that the feed has room for
 };
 
 }  // namespace dfengine

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "engine/model/model.h"
-#include "engine/runtime/executor.h"
+#include "engine/runtime/session.h"
 
 namespace dfengine {
 
@@ -18,7 +18,7 @@ inline constexpr Index kLeastUnfoldPictures = 32;
 class BatchNormUnfolder {
  public:
   // Both must outlive this. UsageError unless the model's batch norms are folded.
-  BatchNormUnfolder(Model& model, ThreadPool& pool);
+  BatchNormUnfolder(Model& model, const Backend& backend);
 
   // images [n, size, size, 3] uint8 RGB of the model's input size.
   void add(const std::uint8_t* images, Index n);
@@ -27,21 +27,21 @@ class BatchNormUnfolder {
   void finish();
 
  private:
-  struct Norm {
-    FoldedNorm layer;
-    std::string output;  // of the graph: what goes into it
+  struct Statistics {
+    Norm norm;
+    std::string output;  // of the graph: what goes into the batch norm
     Index channels = 0, rows = 0;
     std::vector<double> mean, squares;  // [channels]; squares: sum of squared deviations
   };
-  void add_slice(Norm& norm, const float* x) const;
-  void set(const Norm& norm, double count);
+  static Graph with_norm_inputs(const Model& model, std::vector<Statistics>& of);
+  void add_slice(Statistics& of, const float* x) const;
+  void set(const Statistics& of, double count);
 
   Model& model_;
-  ThreadPool& pool_;
-  Plan plan_;
-  Memory arena_;
-  std::unique_ptr<Executor> executor_;
-  std::vector<Norm> norms_;
+  const Backend& backend_;
+  ParameterBlock parameters_;
+  std::vector<Statistics> statistics_;
+  Session session_;
   Index pictures_ = 0;
 };
 

@@ -5,25 +5,13 @@
 #include <algorithm>
 #include <set>
 
-#include "kernels/cuda/tuning/choice.h"
-
 namespace dfengine {
 namespace {
-
-std::size_t at(int i) {
-  return static_cast<std::size_t>(i);
-}
 
 // "@offset" (hexadecimal) of a buffer, "-" for none.
 std::string place(const Plan& plan, int buffer) {
   if (buffer == kNone) return "-";
   return fmt::format("@{:x}", plan.buffers()[at(buffer)].offset);
-}
-
-// The layer's kind, and that it applies the batch norm before it.
-std::string kind(const Plan& plan, const Step& step) {
-  const std::string kind = plan.graph().nodes()[at(step.node)].layer->kind();
-  return step.norm == kNone ? kind : kind + " norm-on-load";
 }
 
 std::string inputs(const Plan& plan, const std::array<int, kMaxInputs>& buffers) {
@@ -33,28 +21,14 @@ std::string inputs(const Plan& plan, const std::array<int, kMaxInputs>& buffers)
   return text.empty() ? "-" : text;
 }
 
-// Where a forward step writes.
-std::string target(const Plan& plan, const Step& step) {
-  return plan.layer_plan(step.node).defers_output ? "deferred" : place(plan, step.y);
-}
-
-std::string describe(const std::shared_ptr<const cuda::Choice>& choice) {
-  return choice == nullptr ? "own" : cuda::describe(*choice);
-}
-
 // A line for each candidate that could not be timed.
 std::string left_out(const Plan& plan) {
-  std::set<cuda::Choice> seen;
+  std::set<std::string> seen;
   std::string text;
-  for (int i = 0; i < plan.forward_steps(); ++i) {
-    const KernelChoices& choices = plan.layer_plan(i).choices;
-    for (const auto& choice : {choices.forward, choices.data_gradient, choices.weight_gradient}) {
-      if (choice == nullptr || !seen.insert(*choice).second) continue;
-      for (const std::string& reason : choice->left_out)
-        text +=
-            fmt::format("left out, {}: {}\n", plan.graph().nodes()[at(i)].layer->name(), reason);
-    }
-  }
+  for (int i = 0; i < plan.forward_steps(); ++i)
+    for (const std::string& reason : plan.kernel(i).names.left_out)
+      if (seen.insert(reason).second)
+        text += fmt::format("left out, {}: {}\n", plan.node(i).name, reason);
   return text;
 }
 
@@ -82,28 +56,28 @@ std::string dot_escape(const std::string& s) {
 }  // namespace
 
 std::string kernels_text(const Plan& plan, const Step& step) {
-  const KernelChoices& choices = plan.layer_plan(step.node).choices;
-  if (step.kind == StepKind::Forward) return describe(choices.forward);
-  if (choices.data_gradient == nullptr && choices.weight_gradient == nullptr) return "own";
-  const std::string weight = "dw " + describe(choices.weight_gradient);
-  return step.dx[0] == kNone ? weight : "dx " + describe(choices.data_gradient) + "; " + weight;
+  const KernelNames& names = plan.kernel(step.node).names;
+  if (step.kind == StepKind::Forward) return names.forward;
+  if (names.data_gradient == "own" && names.weight_gradient == "own") return "own";
+  const std::string weight = "dw " + names.weight_gradient;
+  const bool has_dx = std::ranges::any_of(step.dx, [](int buffer) { return buffer != kNone; });
+  return has_dx ? "dx " + names.data_gradient + "; " + weight : weight;
 }
 
-std::string dump_text(const Plan& plan) {
-  const bool on_device = plan.device() == DeviceKind::Cuda;
+std::string dump_text(const Plan& plan, bool with_kernels) {
   std::string text = fmt::format("{:>4} {:8} {:24} {:28} {:>22} {:>20} {:>12} {:>10} {:>10}{}\n",
                                  "step", "pass", "layer", "kind", "output", "from", "to", "saved",
-                                 "scratch", on_device ? "  kernels" : "");
+                                 "scratch", with_kernels ? "  kernels" : "");
   for (std::size_t i = 0; i < plan.steps().size(); ++i) {
     const Step& s = plan.steps()[i];
-    const Node& node = plan.graph().nodes()[at(s.node)];
+    const Node& node = plan.node(s.node);
     const bool forward = s.kind == StepKind::Forward;
     text += fmt::format("{:4} {:8} {:24} {:28} {:>22} {:>20} {:>12} {:>10} {:>10}{}\n", i,
-                        forward ? "forward" : "backward", node.layer->name(), kind(plan, s),
-                        to_string(plan.specs()[at(node.output)].shape),
+                        forward ? "forward" : "backward", node.name, kind(node.operation),
+                        to_string(plan.spec(node.output).shape),
                         forward ? inputs(plan, s.x) : place(plan, s.dy),
-                        forward ? target(plan, s) : inputs(plan, s.dx), place(plan, s.saved),
-                        place(plan, s.scratch), on_device ? "  " + kernels_text(plan, s) : "");
+                        forward ? place(plan, s.y) : inputs(plan, s.dx), place(plan, s.saved),
+                        place(plan, s.scratch), with_kernels ? "  " + kernels_text(plan, s) : "");
   }
   text += left_out(plan);
   text += fmt::format(
@@ -123,11 +97,11 @@ std::string dump_dot(const Plan& plan) {
   };
   for (ValueId v : plan.graph().inputs())
     text += fmt::format("  {} [label=\"{}\\n{}\", shape=ellipse];\n", name(v),
-                        dot_escape(values[at(v)].name), to_string(plan.specs()[at(v)].shape));
+                        dot_escape(values[at(v)].name), to_string(plan.spec(v).shape));
   for (std::size_t i = 0; i < plan.graph().nodes().size(); ++i) {
     const Node& node = plan.graph().nodes()[i];
-    text += fmt::format("  n{} [label=\"{}\\n{}\\n{}\"{}];\n", i, dot_escape(node.layer->name()),
-                        node.layer->kind(), to_string(plan.specs()[at(node.output)].shape),
+    text += fmt::format("  n{} [label=\"{}\\n{}\\n{}\"{}];\n", i, dot_escape(node.name),
+                        kind(node.operation), to_string(plan.spec(node.output).shape),
                         plan.runs_backward(static_cast<int>(i)) ? ", style=bold" : "");
     for (ValueId v : node.inputs) text += fmt::format("  {} -> n{};\n", name(v), i);
   }

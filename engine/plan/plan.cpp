@@ -8,27 +8,77 @@
 namespace dfengine {
 namespace {
 
-std::size_t at(int i) {
-  return static_cast<std::size_t>(i);
+std::vector<ValueId> outputs_of(const Graph& graph, const std::vector<std::string>& names) {
+  std::vector<ValueId> values;
+  for (const std::string& name : names) values.push_back(graph.output(name));
+  return values;
 }
 
-Index aligned(Index bytes) {
-  return (bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment;
+// By the clock where there is one; else the fusion is taken.
+bool prefer_fused(const Graph& graph, const Alternative& choice, std::span<const Spec> input_specs,
+                  const std::vector<bool>& needs, const KernelMaker& maker) {
+  std::vector<Spec> specs = graph.infer(input_specs);
+  const auto total = [&](const std::vector<Node>& nodes) {
+    std::optional<double> sum = 0.0;
+    std::vector<Spec> in;
+    for (const Node& node : nodes) {
+      in.clear();
+      for (ValueId v : node.inputs) in.push_back(specs[at(v)]);
+      const Spec out = infer(node.operation, node.name, in);
+      const std::optional<double> us =
+          maker.microseconds(node, {Phase::Train, needs[at(node.output)], in, out});
+      if (!us) return us;
+      *sum += *us;
+      specs[at(node.output)] = out;
+    }
+    return sum;
+  };
+  const std::optional<double> plain = total(choice.plain), fused = total(choice.fused);
+  return !plain || !fused || *fused <= *plain;
+}
+
+Graph rewritten(const Graph& graph, std::span<const Spec> input_specs, const PlanOptions& options,
+                const KernelMaker& maker) {
+  const Trainable trainable =
+      options.trainable ? options.trainable : [](const ParamSpec&) { return false; };
+  if (options.phase == Phase::Infer) {
+    const std::vector<ValueId> wanted = outputs_of(graph, options.gradients_of);
+    std::vector<bool> keep = needs_gradient(graph, trainable, wanted);
+    // What makes a wanted value stands below the cut.
+    for (ValueId v : wanted) keep[at(v)] = false;
+    return fuse(graph, kInferenceFusions, keep);
+  }
+  const auto needs = [&](const Graph& g) { return needs_gradient(g, trainable); };
+  if (!options.trainable) throw UsageError("a training plan needs to know what is trainable");
+  if (!options.gradients_of.empty())
+    throw UsageError("a training plan gives the gradients of parameters alone");
+  Graph result = freeze_statistics(graph, trainable);
+  result = fuse(result, kInferenceFusions, needs(result));
+  result = fuse(result, kTrainingFusions, std::vector<bool>(result.values().size(), false));
+  if (!maker.loads_norms()) return result;
+  const std::vector<bool> gradients = needs(result);
+  return load_norms(result, gradients, [&](const Alternative& choice) {
+    return prefer_fused(result, choice, input_specs, gradients, maker);
+  });
 }
 
 }  // namespace
 
-// Lays the steps out in three sweeps: layers' wishes, steps with their buffers, memory.
+// Lays the steps out in three sweeps: kernels with their needs, steps with their buffers, memory.
 class PlanBuilder {
  public:
-  PlanBuilder(Plan& plan, const PlanOptions& options) : plan_(plan), options_(options) {}
+  PlanBuilder(Plan& plan, const PlanOptions& options, const KernelMaker& maker)
+      : plan_(plan), options_(options), maker_(maker) {}
 
   void build(std::span<const Spec> input_specs) {
     plan_.specs_ = plan_.graph_.infer(input_specs);
-    ask_layers();
+    find_needs();
+    make_kernels();
+    last_forward_use();
     add_inputs();
     const auto nodes = static_cast<int>(plan_.graph_.nodes().size());
     for (int i = 0; i < nodes; ++i) add_forward(i);
+    seed_gradient();
     for (int i = nodes - 1; i >= 0; --i)
       if (plan_.backward_[at(i)]) add_backward(i);
     keep_outputs();
@@ -36,33 +86,35 @@ class PlanBuilder {
   }
 
  private:
-  const Node& node(int i) const { return plan_.graph_.nodes()[at(i)]; }
+  const Node& node(int i) const { return plan_.node(i); }
+  bool trains(const ParamSpec& p) const {
+    return options_.phase == Phase::Train && is_learned(p.role) && options_.trainable(p);
+  }
 
-  void ask_layers() {
-    const auto& nodes = plan_.graph_.nodes();
-    if (plan_.phase_ == Phase::Train) {
-      needs_ = needs_gradient(plan_.graph_, options_.trainable);
-    } else {
-      needs_.assign(plan_.graph_.values().size(), false);
+  void find_needs() {
+    const Trainable trainable = [this](const ParamSpec& p) { return trains(p); };
+    const std::vector<ValueId> wanted = outputs_of(plan_.graph_, options_.gradients_of);
+    needs_ = needs_gradient(plan_.graph_, trainable, wanted);
+    for (const Node& n : plan_.graph_.nodes()) {
+      // The node that makes a wanted value gives no gradient further down.
+      const bool below = std::ranges::find(wanted, n.output) != wanted.end();
+      plan_.backward_.push_back(needs_[at(n.output)] && !below);
     }
-    std::vector<Spec> in;
-    for (const Node& n : nodes) {
-      in.clear();
-      for (ValueId v : n.inputs) in.push_back(plan_.specs_[at(v)]);
-      const bool backward = needs_[at(n.output)];
-      plan_.backward_.push_back(backward);
-      const int maker = plan_.graph_.values()[at(n.inputs[0])].producer;
-      const bool norm_on_load = maker >= 0 && plan_.layers_[at(maker)].defers_output;
-      const PlanQuery query{plan_.phase_,   backward,    in, plan_.specs_[at(n.output)],
-                            options_.tuner, norm_on_load};
-      plan_.layers_.push_back(options_.device == DeviceKind::Cpu ? n.layer->plan(query)
-                                                                 : n.layer->device_plan(query));
+  }
+
+  void make_kernels() {
+    for (std::size_t i = 0; i < plan_.graph_.nodes().size(); ++i) {
+      const Node& n = plan_.graph_.nodes()[i];
+      const std::vector<Spec> in = plan_.input_specs(n);
+      const KernelQuery query{plan_.phase_, plan_.backward_[i], in, plan_.spec(n.output)};
+      plan_.kernels_.push_back(maker_.make(n, query));
+      if (query.backward && !plan_.kernels_.back().backward)
+        throw UsageError("layer " + n.name + " (" + kind(n.operation) + ") has no gradient");
       plan_.prepared_.push_back(plan_.prepared_bytes_);
-      plan_.prepared_bytes_ += aligned(plan_.layers_.back().prepared);
-      for (const ParamSpec& p : n.layer->params())
-        if (backward && is_learned(p.role) && options_.trainable(p)) add_trained(p);
+      plan_.prepared_bytes_ += round_up(plan_.kernels_.back().needs.prepared, kArenaAlignment);
+      for (const ParamSpec& p : params(n.operation, n.name))
+        if (query.backward && trains(p)) add_trained(p);
     }
-    last_forward_use();
   }
 
   void add_trained(const ParamSpec& p) {
@@ -71,7 +123,7 @@ class PlanBuilder {
     plan_.trained_.push_back(p);
   }
 
-  // The last step that reads each value, so that a layer may overwrite it there.
+  // The last step that reads each value, so that a kernel may overwrite it there.
   void last_forward_use() {
     last_read_.assign(plan_.graph_.values().size(), kNone);
     const auto& nodes = plan_.graph_.nodes();
@@ -81,10 +133,10 @@ class PlanBuilder {
     const int never = static_cast<int>(2 * nodes.size());
     for (std::size_t i = 0; i < nodes.size(); ++i) {
       if (!plan_.backward_[i]) continue;
-      const LayerPlan& layer = plan_.layers_[i];
-      if (layer.backward_needs_input)
+      const Needs& needs = plan_.kernels_[i].needs;
+      if (needs.backward_needs_input)
         for (ValueId v : nodes[i].inputs) last_read_[at(v)] = never;
-      if (layer.backward_needs_output) last_read_[at(nodes[i].output)] = never;
+      if (needs.backward_needs_output) last_read_[at(nodes[i].output)] = never;
     }
     for (const Graph::Output& o : plan_.graph_.outputs()) last_read_[at(o.value)] = never;
   }
@@ -102,30 +154,23 @@ class PlanBuilder {
 
   void add_inputs() {
     plan_.value_buffers_.assign(plan_.graph_.values().size(), kNone);
-    norms_.assign(plan_.graph_.values().size(), kNone);
-    gradients_.assign(plan_.graph_.values().size(), kNone);
+    plan_.gradient_buffers_.assign(plan_.graph_.values().size(), kNone);
     for (ValueId v : plan_.graph_.inputs())
       plan_.value_buffers_[at(v)] = add_buffer(BufferKind::Value, plan_.graph_.values()[at(v)].name,
-                                               plan_.specs_[at(v)].bytes(), 0);
+                                               plan_.spec(v).bytes(), 0);
   }
 
   void add_forward(int i) {
     const Node& n = node(i);
-    const LayerPlan& layer = plan_.layers_[at(i)];
+    const Needs& needs = plan_.kernels_[at(i)].needs;
     const int now = static_cast<int>(plan_.steps_.size());
     Step step{StepKind::Forward, i};
     add_reads(step, n, now);
-    if (layer.saved > 0)
-      step.saved = add_buffer(BufferKind::Saved, n.layer->name(), layer.saved, now);
-    if (layer.defers_output) {
-      plan_.value_buffers_[at(n.output)] = step.x[0];
-      norms_[at(n.output)] = step.saved;
-    } else {
-      step.y = forward_target(n, layer, i, now);
-      plan_.value_buffers_[at(n.output)] = step.y;
-    }
-    if (layer.forward_scratch > 0)
-      step.scratch = add_buffer(BufferKind::Scratch, n.layer->name(), layer.forward_scratch, now);
+    if (needs.saved > 0) step.saved = add_buffer(BufferKind::Saved, n.name, needs.saved, now);
+    step.y = forward_target(n, needs, i, now);
+    plan_.value_buffers_[at(n.output)] = step.y;
+    if (needs.forward_scratch > 0)
+      step.scratch = add_buffer(BufferKind::Scratch, n.name, needs.forward_scratch, now);
     plan_.steps_.push_back(step);
     saved_.push_back(step.saved);
   }
@@ -135,68 +180,74 @@ class PlanBuilder {
       step.x[k] = plan_.value_buffers_[at(n.inputs[k])];
       touch(step.x[k], now);
     }
-    step.norm = norms_[at(n.inputs[0])];
-    touch(step.norm, now);
   }
 
-  // The output's buffer: the overwritten input's where the layer allows it and nobody reads that
+  // The output's buffer: the overwritten input's where the kernel allows it and nobody reads that
   // input again, else a new one.
-  int forward_target(const Node& n, const LayerPlan& layer, int i, int now) {
-    const Spec& out = plan_.specs_[at(n.output)];
-    if (layer.overwrites_input >= 0) {
-      const ValueId v = n.inputs[at(layer.overwrites_input)];
-      const bool is_input = plan_.graph_.values()[at(v)].producer < 0;
-      // A layer that reads the value twice may read it elsewhere than where it writes.
+  int forward_target(const Node& n, const Needs& needs, int i, int now) {
+    const Spec& out = plan_.spec(n.output);
+    if (needs.overwrites_input >= 0) {
+      const ValueId v = n.inputs[at(needs.overwrites_input)];
+      const bool is_input = plan_.graph_.producer(v) == nullptr;
+      // A kernel that reads the value twice may read it elsewhere than where it writes.
       const bool read_once = std::ranges::count(n.inputs, v) == 1;
       if (last_read_[at(v)] == i && read_once && !is_input &&
-          plan_.specs_[at(v)].bytes() == out.bytes()) {
+          plan_.spec(v).bytes() == out.bytes()) {
         const int buffer = plan_.value_buffers_[at(v)];
         touch(buffer, now);
         return buffer;
       }
     }
-    return add_buffer(BufferKind::Value, n.layer->name(), out.bytes(), now);
+    return add_buffer(BufferKind::Value, n.name, out.bytes(), now);
+  }
+
+  // The caller writes it before the first step, and nothing may lie there until it is read.
+  void seed_gradient() {
+    if (options_.seed.empty()) return;
+    const ValueId v = plan_.graph_.output(options_.seed);
+    plan_.gradient_buffers_[at(v)] =
+        add_buffer(BufferKind::Gradient, options_.seed, plan_.spec(v).bytes(), 0);
   }
 
   void add_backward(int i) {
     const Node& n = node(i);
-    const LayerPlan& layer = plan_.layers_[at(i)];
+    const Needs& needs = plan_.kernels_[at(i)].needs;
     const int now = static_cast<int>(plan_.steps_.size());
     Step step{StepKind::Backward, i};
-    step.dy = gradients_[at(n.output)];  // none for the loss: its seed is 1
-    if (step.dy == kNone && !layer.starts_backward)
-      throw UsageError("layer " + n.layer->name() + ": trainable, but no loss depends on it");
+    step.dy = plan_.gradient_buffers_[at(n.output)];  // none for the loss: its seed is 1
+    if (step.dy == kNone && !needs.starts_backward)
+      throw UsageError("layer " + n.name + ": trainable, but no loss depends on it");
     touch(step.dy, now);
-    if (layer.backward_needs_input) add_reads(step, n, now);
-    if (layer.backward_needs_output) {
+    if (needs.backward_needs_input) add_reads(step, n, now);
+    if (needs.backward_needs_output) {
       step.y = plan_.value_buffers_[at(n.output)];
       touch(step.y, now);
     }
     step.saved = saved_[at(i)];
     touch(step.saved, now);
     for (std::size_t k = 0; k < n.inputs.size(); ++k)
-      if (needs_[at(n.inputs[k])]) add_input_gradient(step, n, layer, k, now);
-    if (layer.backward_scratch > 0)
-      step.scratch = add_buffer(BufferKind::Scratch, n.layer->name(), layer.backward_scratch, now);
+      if (needs_[at(n.inputs[k])] && passes_gradient(n.operation, k))
+        add_input_gradient(step, n, needs, k, now);
+    if (needs.backward_scratch > 0)
+      step.scratch = add_buffer(BufferKind::Scratch, n.name, needs.backward_scratch, now);
     plan_.steps_.push_back(step);
   }
 
-  // The first layer to reach a value's gradient writes it, later ones add to it.
-  void add_input_gradient(Step& step, const Node& n, const LayerPlan& layer, std::size_t k,
-                          int now) {
+  // The first kernel to reach a value's gradient writes it, later ones add to it.
+  void add_input_gradient(Step& step, const Node& n, const Needs& needs, std::size_t k, int now) {
     const ValueId v = n.inputs[k];
-    int& gradient = gradients_[at(v)];
+    int& gradient = plan_.gradient_buffers_[at(v)];
     if (gradient != kNone) {
-      if (layer.dx_overwrites)
-        throw UsageError("layer " + n.layer->name() +
+      if (needs.dx_overwrites)
+        throw UsageError("layer " + n.name +
                          ": cannot train with its input read by other layers too");
       step.dx_write[k] = Write::Accumulate;
-    } else if (k == 0 && layer.dx_may_be_dy && step.dy != kNone &&
-               plan_.specs_[at(v)].bytes() == plan_.specs_[at(n.output)].bytes()) {
+    } else if (k == 0 && needs.dx_may_be_dy && step.dy != kNone &&
+               plan_.gradient_spec(v).bytes() == plan_.gradient_spec(n.output).bytes()) {
       gradient = step.dy;
     } else {
       gradient = add_buffer(BufferKind::Gradient, plan_.graph_.values()[at(v)].name,
-                            plan_.specs_[at(v)].bytes(), now);
+                            plan_.gradient_spec(v).bytes(), now);
     }
     touch(gradient, now);
     step.dx[k] = gradient;
@@ -206,6 +257,11 @@ class PlanBuilder {
     const int end = static_cast<int>(plan_.steps_.size()) - 1;
     for (const Graph::Output& o : plan_.graph_.outputs())
       touch(plan_.value_buffers_[at(o.value)], end);
+    for (ValueId v : outputs_of(plan_.graph_, options_.gradients_of)) {
+      if (plan_.gradient_buffers_[at(v)] == kNone)
+        throw UsageError("value " + plan_.graph_.values()[at(v)].name + ": no gradient reaches it");
+      touch(plan_.gradient_buffers_[at(v)], end);
+    }
   }
 
   void place() {
@@ -219,29 +275,30 @@ class PlanBuilder {
 
   Plan& plan_;
   const PlanOptions& options_;
+  const KernelMaker& maker_;
   std::vector<bool> needs_;     // per value: has a gradient
   std::vector<int> last_read_;  // per value: last forward node that reads it
-  std::vector<int> norms_;      // per value: what its deferred batch norm saved
-  std::vector<int> gradients_;  // per value: buffer of its gradient
   std::vector<int> saved_;      // per node
 };
 
-Plan Plan::build(const Graph& graph, std::span<const Spec> input_specs,
-                 const PlanOptions& options) {
+std::vector<Spec> Plan::input_specs(const Node& node) const {
+  std::vector<Spec> in;
+  for (ValueId v : node.inputs) in.push_back(spec(v));
+  return in;
+}
+
+Spec Plan::gradient_spec(ValueId value) const {
+  const Node* maker = graph_.producer(value);
+  if (maker == nullptr) return spec(value);
+  return dfengine::gradient_spec(maker->operation, input_specs(*maker), spec(value));
+}
+
+Plan Plan::build(const Graph& graph, std::span<const Spec> input_specs, const PlanOptions& options,
+                 const KernelMaker& maker) {
   Plan plan;
   plan.phase_ = options.phase;
-  plan.device_ = options.device;
-  if (options.phase == Phase::Infer) {
-    plan.graph_ = fold_inference(graph, std::vector<bool>(graph.values().size(), false));
-  } else {
-    if (!options.trainable) throw UsageError("a training plan needs to know what is trainable");
-    const Graph frozen = freeze_statistics(graph, options.trainable);
-    plan.graph_ =
-        fuse_activations(fold_inference(frozen, needs_gradient(frozen, options.trainable)));
-    if (options.device == DeviceKind::Cuda)
-      plan.graph_ = defer_norms(plan.graph_, needs_gradient(plan.graph_, options.trainable));
-  }
-  PlanBuilder(plan, options).build(input_specs);
+  plan.graph_ = rewritten(graph, input_specs, options, maker);
+  PlanBuilder(plan, options, maker).build(input_specs);
   return plan;
 }
 

@@ -1,18 +1,15 @@
 // A graph laid out for one phase and one batch size: a straight list of steps, and a place in
-// memory for everything they touch. Nothing is chosen, allocated or looked up after this.
+// memory for everything they touch. Nothing is chosen or allocated after this.
 #pragma once
 
-#include <functional>
-#include <optional>
-
-#include "engine/plan/passes.h"
-#include "layers/graph.h"
+#include "engine/plan/kernel.h"
+#include "layers/rewrites.h"
 
 namespace dfengine {
 
 enum class BufferKind { Value, Gradient, Saved, Scratch };
 
-// A range of the arena. Buffers whose lifetimes share a step share no byte, except where a layer
+// A range of the arena. Buffers whose lifetimes share a step share no byte, except where a kernel
 // declared that it may overwrite its input: then both names stand for one buffer.
 struct Buffer {
   BufferKind kind = BufferKind::Value;
@@ -26,15 +23,12 @@ inline constexpr int kNone = -1;
 
 enum class StepKind { Forward, Backward };
 
-// One layer call. Indices are into Plan::buffers, kNone where absent.
+// One call of a kernel. Indices are into Plan::buffers, kNone where absent.
 struct Step {
   StepKind kind = StepKind::Forward;
   int node = 0;
   std::array<int, kMaxInputs> x = {kNone, kNone};
-  // What the batch norm that made x[0] saved, where it left its result to this layer: x[0] is then
-  // its input, alive as long as its output would have been.
-  int norm = kNone;
-  int y = kNone;  // kNone also where the output is deferred
+  int y = kNone;
   int saved = kNone;
   int scratch = kNone;
   // Backward only.
@@ -45,30 +39,39 @@ struct Step {
 
 struct PlanOptions {
   Phase phase = Phase::Infer;
-  // Train only: which parameters the optimiser moves. Backward is cut below the lowest of them, and
-  // what stands below the cut runs in inference form.
+  // Train: which parameters the optimiser moves. Backward is cut below the lowest of them, and what
+  // stands below the cut runs in inference form.
   Trainable trainable = {};
-  DeviceKind device = DeviceKind::Cpu;
-  // Of a device: times what there is to choose from. Null: by the rule.
-  cuda::Tuner* tuner = nullptr;
+  // Infer: outputs whose gradients are wanted, as Grad-CAM does. Backward then begins at output
+  // `seed`, whose gradient the caller writes before the first step, and ends at these.
+  std::vector<std::string> gradients_of = {};
+  std::string seed = {};
 };
 
 class Plan {
  public:
-  // input_specs in the order of graph.inputs(). Throws ShapeError from the layers, UsageError where
-  // the graph cannot be trained as asked.
+  // input_specs in the order of graph.inputs(). Throws ShapeError from the operations, UsageError
+  // where the graph cannot be trained as asked. Kernels are the maker's.
   static Plan build(const Graph& graph, std::span<const Spec> input_specs,
-                    const PlanOptions& options);
+                    const PlanOptions& options, const KernelMaker& maker);
 
   Phase phase() const { return phase_; }
-  DeviceKind device() const { return device_; }
-  const Graph& graph() const { return graph_; }  // after the passes
+  const Graph& graph() const { return graph_; }  // after the rewrites
   const std::vector<Spec>& specs() const { return specs_; }
+  const Spec& spec(ValueId value) const { return specs_[static_cast<std::size_t>(value)]; }
   const std::vector<Step>& steps() const { return steps_; }
   const std::vector<Buffer>& buffers() const { return buffers_; }
-  // The buffer of a graph input or marked output.
+  const Node& node(int i) const { return graph_.nodes()[static_cast<std::size_t>(i)]; }
+  // Of what a node reads.
+  std::vector<Spec> input_specs(const Node& node) const;
+  // Of a value's gradient (layers/operation.h, gradient_spec).
+  Spec gradient_spec(ValueId value) const;
+  // The buffer of a graph input or marked output, and of its gradient.
   int value_buffer(ValueId value) const { return value_buffers_[static_cast<std::size_t>(value)]; }
-  const LayerPlan& layer_plan(int node) const { return layers_[static_cast<std::size_t>(node)]; }
+  int gradient_buffer(ValueId value) const {
+    return gradient_buffers_[static_cast<std::size_t>(value)];
+  }
+  const Kernel& kernel(int node) const { return kernels_[static_cast<std::size_t>(node)]; }
   bool runs_backward(int node) const { return backward_[static_cast<std::size_t>(node)]; }
   Index arena_bytes() const { return arena_bytes_; }
   // Bytes of all prepared blocks (packed and folded weights), and where each node's begins.
@@ -81,13 +84,12 @@ class Plan {
  private:
   friend class PlanBuilder;
   Phase phase_ = Phase::Infer;
-  DeviceKind device_ = DeviceKind::Cpu;
   Graph graph_;
   std::vector<Spec> specs_;
   std::vector<Step> steps_;
   std::vector<Buffer> buffers_;
-  std::vector<int> value_buffers_;
-  std::vector<LayerPlan> layers_;
+  std::vector<int> value_buffers_, gradient_buffers_;
+  std::vector<Kernel> kernels_;
   std::vector<bool> backward_;
   std::vector<Index> prepared_;
   std::vector<ParamSpec> trained_;

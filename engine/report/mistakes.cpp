@@ -47,7 +47,7 @@ std::vector<Mistake> surest_mistakes(std::span<const double> prob, std::span<con
 }
 
 std::vector<Picture> mistake_pictures(const std::vector<Mistake>& mistakes, const Dataset& dataset,
-                                      const Model& model, const GradCam& cam) {
+                                      const Model& model, GradCam& cam) {
   const Index size = model.config.input_size;
   Image seen{size, size, std::vector<std::uint8_t>(static_cast<std::size_t>(size * size * 3))};
   Preparer preparer(model.preparation());
@@ -56,9 +56,9 @@ std::vector<Picture> mistake_pictures(const std::vector<Mistake>& mistakes, cons
   for (const Mistake& m : mistakes) {
     const Sample& sample = dataset.samples[m.sample];
     prepare_sample(dataset, sample, preparer, seen.rgb.data());
-    cam.run(seen.rgb.data());
+    const GradCamRun run = cam.run(seen.rgb.data());
     const bool called_fake = m.label == 0;
-    const Image heat = overlay(seen, cam.map(called_fake ? Evidence::Fake : Evidence::Real));
+    const Image heat = overlay(seen, run.evidence(called_fake ? Evidence::Fake : Evidence::Real));
     const std::string verdict = called_fake ? "Real, called fake" : "Fake, called real";
     pictures.push_back(
         {side_by_side(seen, heat, resizer),

@@ -9,6 +9,7 @@
 #include "engine/report/environment.h"
 #include "engine/report/evaluation_charts.h"
 #include "engine/report/mistakes.h"
+#include "engine/runtime/cpu/cpu_backend.h"
 #include "engine/train/run_files.h"
 #include "kernels/base/atomic_file.h"
 #include "kernels/base/error.h"
@@ -79,7 +80,8 @@ class EvaluationPage {
     page_.text(
         "Left: what the network saw. Right: Grad-CAM, where it found evidence for the class that "
         "it called; red is strongest, scaled for each picture by itself.");
-    const GradCam cam(e_.model, e_.pool);
+    const CpuBackend backend(e_.pool);
+    GradCam cam(e_.model, backend);
     constexpr int kWidth = 210;
     page_.pictures(mistake_pictures(mistakes, e_.dataset, e_.model, cam), kWidth);
   }
@@ -128,7 +130,7 @@ void write_run_report(const std::filesystem::path& folder, const TrainState& sta
                       const std::string& command) {
   const RunHistory run = read_run(folder);
   const TrainOptions options = read_options(folder / kArguments);
-  Model model = load_detector(folder / kBestModel);
+  const Model model = load_detector(folder / kBestModel);
   ThreadPool pool(threads);
   const DataSource source = open_data(options, {"train", "valid"});
   const Dataset &train = source.splits[0], &valid = source.splits[1];

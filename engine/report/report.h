@@ -13,7 +13,7 @@ inline constexpr const char* kCharts = "charts";
 
 // A model's predictions on a labelled split, and all that is said about them.
 struct Evaluation {
-  Model& model;
+  const Model& model;
   ThreadPool& pool;
   const Dataset& dataset;
   const Predictions& predictions;          // of the samples of `dataset`, in its order

@@ -1,93 +1,132 @@
 #include "engine/runtime/binding.h"
 
-#include <algorithm>
+#include <unordered_set>
 
 #include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {
 
-std::size_t at(int i) {
-  return static_cast<std::size_t>(i);
+std::string place_of(const BoundStep& step) {
+  std::string shapes;
+  for (const Spec& in : step.in) shapes += to_string(in.shape) + " ";
+  return "layer " + step.node->name + " (" + kind(step.node->operation) + "), " +
+         (step.kind == StepKind::Forward ? "forward, " : "backward, ") + shapes + "to " +
+         to_string(step.out.shape);
 }
 
-// Null where there is no such list.
-void* place(const std::vector<void*>& places, int i) {
-  return places.empty() ? nullptr : places[at(i)];
+// The driver does not know for which layer it was asked.
+void run(const BoundStep& step, const StepContext& ctx) try {
+  if (step.kind == StepKind::Forward) {
+    step.kernel->forward(ctx, step.forward);
+  } else {
+    step.kernel->backward(ctx, step.backward);
+  }
+} catch (const DeviceError& e) {
+  throw DeviceError(place_of(step) + ": " + e.what());
 }
 
 }  // namespace
 
-Binding::Binding(const Plan& plan, const ParameterStore& parameters, const ParameterPlaces& places,
+Binding::Binding(const Plan& plan, const ParameterStore& store, const ParameterBlock& parameters,
                  std::byte* arena, std::byte* prepared)
-    : plan_(plan), arena_(arena), prepared_(prepared) {
-  bind_nodes(parameters, places);
-  bind_steps();
+    : plan_(plan), arena_(arena) {
+  place_parameters(store, parameters);
+  bind_steps(prepared);
 }
 
-void Binding::bind_nodes(const ParameterStore& parameters, const ParameterPlaces& places) {
-  const auto& nodes = plan_.graph().nodes();
-  nodes_.resize(nodes.size());
-  const auto trained = [&](const std::string& name) {
-    return std::ranges::any_of(plan_.trained(), [&](const ParamSpec& p) { return p.name == name; });
-  };
-  for (std::size_t i = 0; i < nodes.size(); ++i) {
-    NodeBinding& bound = nodes_[i];
-    for (ValueId v : nodes[i].inputs) bound.in.push_back(plan_.specs()[at(v)]);
-    for (const ParamSpec& p : nodes[i].layer->params()) {
-      const int index = parameters.find(p.name);
-      if (index < 0 || parameters.specs()[at(index)].count() != p.count())
-        throw Error("executor: no parameter " + p.name + " of that size");
-      bound.params.push_back(place(places.values, index));
-      bound.working.push_back(place(places.working, index));
-      const bool wanted =
-          !is_learned(p.role) || (plan_.runs_backward(static_cast<int>(i)) && trained(p.name));
-      bound.dparams.push_back(wanted ? place(places.gradients, index) : nullptr);
+void Binding::place_parameters(const ParameterStore& store, const ParameterBlock& parameters) {
+  std::unordered_set<std::string_view> trained;
+  for (const ParamSpec& p : plan_.trained()) trained.insert(p.name);
+  places_.resize(plan_.graph().nodes().size());
+  for (std::size_t i = 0; i < places_.size(); ++i) {
+    const Node& node = plan_.graph().nodes()[i];
+    Places& places = places_[i];
+    for (const ParamSpec& p : params(node.operation, node.name)) {
+      const int index = store.find(p.name);
+      if (index < 0 || !parameters.value(index))
+        throw Error("layer " + node.name + ": no parameter " + p.name);
+      const bool wanted = plan_.runs_backward(static_cast<int>(i)) && trained.contains(p.name);
+      if (wanted && !parameters.gradient(index))
+        throw Error("layer " + node.name + ": the parameters are not for training, " + p.name);
+      places.params.push_back(parameters.value(index));
+      places.working.push_back(parameters.working(index));
+      places.dparams.push_back(wanted ? parameters.gradient(index) : Place{});
+      places.next.push_back(parameters.next(index));
     }
   }
 }
 
-void Binding::bind_steps() {
+void Binding::bind_steps(std::byte* prepared) {
   for (const Step& step : plan_.steps()) {
-    const Node& node = plan_.graph().nodes()[at(step.node)];
-    const NodeBinding& bound = nodes_[at(step.node)];
-    LayerIo io;
-    io.phase = plan_.phase();
-    io.in = bound.in;
-    io.out = plan_.specs()[at(node.output)];
-    for (std::size_t k = 0; k < kMaxInputs; ++k) {
-      io.x[k] = buffer(step.x[k]);
-      io.dx[k] = buffer(step.dx[k]);
-      io.dx_write[k] = step.dx_write[k];
+    const Node& node = plan_.node(step.node);
+    const Places& places = places_[at(step.node)];
+    BoundStep bound{&node, &plan_.kernel(step.node), step.kind, plan_.input_specs(node),
+                    {},    plan_.spec(node.output),  {},        {}};
+    for (ValueId v : node.inputs) bound.gradients.push_back(plan_.gradient_spec(v));
+    if (step.kind == StepKind::Forward) {
+      ForwardIo& io = bound.forward;
+      for (std::size_t k = 0; k < kMaxInputs; ++k) io.x[k] = buffer(step.x[k]);
+      io.y = buffer(step.y);
+      io.saved = buffer(step.saved);
+      io.scratch = buffer(step.scratch);
+      io.params = places.params;
+      io.working = places.working;
+      io.next = places.next;
+      if (bound.kernel->needs.prepared > 0)
+        io.prepared = {prepared + plan_.prepared_offset(step.node)};
+    } else {
+      BackwardIo& io = bound.backward;
+      for (std::size_t k = 0; k < kMaxInputs; ++k) {
+        io.x[k] = buffer(step.x[k]);
+        io.dx[k] = buffer(step.dx[k]);
+      }
+      io.dx_write = step.dx_write;
+      io.y = buffer(step.y);
+      io.dy = buffer(step.dy);
+      io.saved = buffer(step.saved);
+      io.scratch = buffer(step.scratch);
+      io.params = places.params;
+      io.working = places.working;
+      io.dparams = places.dparams;
     }
-    if (step.norm != kNone) {
-      const int maker = plan_.graph().values()[at(node.inputs[0])].producer;
-      io.norm = plan_.graph().nodes()[at(maker)].layer->norm_on_load(buffer(step.norm));
-    }
-    io.y = buffer(step.y);
-    io.dy = buffer(step.dy);
-    io.saved = buffer(step.saved);
-    io.scratch = buffer(step.scratch);
-    io.params = bound.params;
-    io.working = bound.working;
-    io.dparams = bound.dparams;
-    io.choices = plan_.layer_plan(step.node).choices;
-    if (plan_.layer_plan(step.node).prepared > 0)
-      io.prepared = prepared_ + plan_.prepared_offset(step.node);
-    steps_.push_back({node.layer.get(), step.kind, io});
+    steps_.push_back(std::move(bound));
   }
 }
 
-std::byte* Binding::buffer(int i) const {
-  return i == kNone ? nullptr : arena_ + plan_.buffers()[at(i)].offset;
+void Binding::forward(const StepContext& ctx, const StepWatch& watch) const {
+  for (const BoundStep& step : std::span(steps_).first(at(plan_.forward_steps()))) {
+    run(step, ctx);
+    if (watch) watch(step);
+  }
 }
 
-void* Binding::input(std::string_view name) const {
+void Binding::backward(const StepContext& ctx, const StepWatch& watch) const {
+  for (const BoundStep& step : std::span(steps_).subspan(at(plan_.forward_steps()))) {
+    run(step, ctx);
+    if (watch) watch(step);
+  }
+}
+
+void Binding::step(const StepContext& ctx, int i) const {
+  run(steps_[at(i)], ctx);
+}
+
+Place Binding::buffer(int i) const {
+  if (i == kNone) return {};
+  return {arena_ + plan_.buffers()[at(i)].offset};
+}
+
+Place Binding::input(std::string_view name) const {
   return buffer(plan_.value_buffer(plan_.graph().input(name)));
 }
 
-void* Binding::output(std::string_view name) const {
+Place Binding::output(std::string_view name) const {
   return buffer(plan_.value_buffer(plan_.graph().output(name)));
+}
+
+Place Binding::gradient(std::string_view output) const {
+  return buffer(plan_.gradient_buffer(plan_.graph().output(output)));
 }
 
 }  // namespace dfengine

@@ -1,24 +1,21 @@
-// The steps of a plan with every pointer filled in: made once, before the first run.
+// The steps of a plan with every place filled in: made once, before the first run.
 #pragma once
 
 #include <functional>
 
 #include "engine/plan/plan.h"
-#include "engine/runtime/parameters.h"
+#include "engine/runtime/parameter_block.h"
 
 namespace dfengine {
 
-// Where the parameters of a store lie, by their position in it. Null: not there.
-struct ParameterPlaces {
-  std::vector<void*> values;     // what layers call params
-  std::vector<void*> working;    // devices only: the same in the activations' element
-  std::vector<void*> gradients;  // learned: of backward; running statistics: devices' next values
-};
-
 struct BoundStep {
-  const Layer* layer = nullptr;
+  const Node* node = nullptr;
+  const Kernel* kernel = nullptr;
   StepKind kind = StepKind::Forward;
-  LayerIo io;
+  std::vector<Spec> in, gradients;  // of the inputs, and of their gradients
+  Spec out;
+  ForwardIo forward;
+  BackwardIo backward;
 };
 
 // Called after each step that is run, to find faults: it may wait and read what the step wrote.
@@ -26,34 +23,34 @@ using StepWatch = std::function<void(const BoundStep&)>;
 
 class Binding {
  public:
-  // plan must outlive the binding. arena and prepared are the memory that the plan's offsets count
-  // from. Throws Error for a parameter that is missing or of another size.
-  Binding(const Plan& plan, const ParameterStore& parameters, const ParameterPlaces& places,
+  // plan must outlive the binding and not move. arena and prepared are the memory that the plan's
+  // offsets count from. Throws Error for a parameter that is missing.
+  Binding(const Plan& plan, const ParameterStore& store, const ParameterBlock& parameters,
           std::byte* arena, std::byte* prepared);
 
   const std::vector<BoundStep>& steps() const { return steps_; }
-  // Values of a node's parameters.
-  std::span<void* const> params(int node) const {
-    return nodes_[static_cast<std::size_t>(node)].params;
-  }
-  // Memory of a graph input or marked output.
-  void* input(std::string_view name) const;
-  void* output(std::string_view name) const;
+  void forward(const StepContext& ctx, const StepWatch& watch = {}) const;
+  void backward(const StepContext& ctx, const StepWatch& watch = {}) const;
+  // One step of the plan alone, for measurements.
+  void step(const StepContext& ctx, int i) const;
+  // Memory of a graph input or marked output, and of an output's gradient.
+  Place input(std::string_view name) const;
+  Place output(std::string_view name) const;
+  Place gradient(std::string_view output) const;
 
  private:
-  struct NodeBinding {
-    std::vector<Spec> in;
-    std::vector<void*> params, working, dparams;
+  struct Places {
+    std::vector<ConstPlace> params, working;
+    std::vector<Place> dparams, next;
   };
 
-  void bind_nodes(const ParameterStore& parameters, const ParameterPlaces& places);
-  void bind_steps();
-  std::byte* buffer(int i) const;
+  void place_parameters(const ParameterStore& store, const ParameterBlock& parameters);
+  void bind_steps(std::byte* prepared);
+  Place buffer(int i) const;
 
   const Plan& plan_;
   std::byte* arena_;
-  std::byte* prepared_;
-  std::vector<NodeBinding> nodes_;
+  std::vector<Places> places_;  // by node
   std::vector<BoundStep> steps_;
 };
 

@@ -50,9 +50,9 @@ class Check {
  public:
   Check(const BoundStep& step, const Fetch& fetch) : step_(step), fetch_(fetch) {}
 
-  void tensor(const void* memory, const Spec& spec, const std::string& what) const {
-    if (memory == nullptr) return;
-    const Index bad = first_bad(spec.element, fetch_(memory, spec.bytes()));
+  void tensor(ConstPlace memory, const Spec& spec, const std::string& what) const {
+    if (!memory) return;
+    const Index bad = first_bad(spec.element, fetch_(memory.address, spec.bytes()));
     if (bad < 0) return;
     const Shape& s = spec.shape;
     fail(what + " " + to_string(s) + " is not finite at [" +
@@ -60,18 +60,17 @@ class Check {
          ", " + std::to_string(bad / s.c % s.w) + ", " + std::to_string(bad % s.c) + "]");
   }
 
-  void vector(const void* memory, Element element, Index count, const std::string& what) const {
-    if (memory == nullptr) return;
-    const Index bad = first_bad(element, fetch_(memory, count * element_size(element)));
+  void vector(ConstPlace memory, Element element, Index count, const std::string& what) const {
+    if (!memory) return;
+    const Index bad = first_bad(element, fetch_(memory.address, count * element_size(element)));
     if (bad >= 0) fail(what + " is not finite at value " + std::to_string(bad));
   }
 
  private:
   [[noreturn]] void fail(const std::string& what) const {
-    throw Error("layer " + step_.layer->name() + " (" + step_.layer->kind() + "), " +
+    throw Error("layer " + step_.node->name + " (" + kind(step_.node->operation) + "), " +
                 (step_.kind == StepKind::Forward ? "forward" : "backward") + ": " + what +
                 "; all that it read was finite" +
-                (step_.io.norm.present() ? ", before the batch norm that it applied" : "") +
                 ". Try a smaller --lr, or --precision bf16 or fp32 where this was fp16");
   }
 
@@ -83,23 +82,16 @@ class Check {
 
 void require_finite(const BoundStep& step, bool gradients, const Fetch& fetch) {
   const Check check(step, fetch);
-  const LayerIo& io = step.io;
-  if (step.kind == StepKind::Forward) {
-    if (io.y != nullptr) return check.tensor(io.y, io.out, "its output");
-    const NormOnLoad deferred = step.layer->norm_on_load(io.saved);
-    check.vector(deferred.scale, Element::F32, io.out.shape.c, "its scale");
-    check.vector(deferred.shift, Element::F32, io.out.shape.c, "its shift");
-    return;
-  }
+  if (step.kind == StepKind::Forward) return check.tensor(step.forward.y, step.out, "its output");
   if (!gradients) return;
-  for (std::size_t k = 0; k < io.in.size(); ++k)
-    check.tensor(io.dx[k], io.in[k], "the gradient of input " + std::to_string(k));
-  const std::vector<ParamSpec> params = step.layer->params();
+  const BackwardIo& io = step.backward;
+  for (std::size_t k = 0; k < step.in.size(); ++k)
+    check.tensor(io.dx[k], step.gradients[k], "the gradient of input " + std::to_string(k));
+  const std::vector<ParamSpec> all = params(step.node->operation, step.node->name);
   // Parameters are float on devices.
-  const Element element = io.out.element == Element::F64 ? Element::F64 : Element::F32;
-  for (std::size_t k = 0; k < params.size() && k < io.dparams.size(); ++k)
-    if (is_learned(params[k].role))
-      check.vector(io.dparams[k], element, params[k].count(), "the gradient of " + params[k].name);
+  const Element element = step.out.element == Element::F64 ? Element::F64 : Element::F32;
+  for (std::size_t k = 0; k < all.size(); ++k)
+    check.vector(io.dparams[k], element, all[k].count(), "the gradient of " + all[k].name);
 }
 
 }  // namespace dfengine

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/runtime/cpu/cpu_backend.h"
 #include "engine/train/run_files.h"
 #include "kernels/base/error.h"
 
@@ -32,8 +33,9 @@ bool has_run(const TrainOptions& options) {
 
 AblationRun measure(const Rung& rung, const TrainOptions& options, const TrainState& state,
                     ThreadPool& pool) {
-  Model model = load_detector(options.output / kBestModel);
-  Predictor predictor(model, pool, Predictor::Output::Logits);
+  const Model model = load_detector(options.output / kBestModel);
+  const CpuBackend backend(pool);
+  Predictor predictor(model, backend, Predictor::Output::Logits);
   const DataSource source = open_data(options, {"test"});
   const Dataset& test = source.splits.front();
   LoaderOptions load = loader_options(options, model, pool.size());
@@ -60,13 +62,15 @@ void AblationOptions::validate() const {
 }
 
 std::vector<Rung> ablation_ladder(const AblationOptions& o) {
-  const MobileNetV2Config config = load_model(o.weights).config;
+  const Model model = load_model(o.weights);
+  const NetworkConfig& config = model.config;
   TrainOptions seed = recipe("seed");
+  seed.freeze = model.network.block_count();
   TrainOptions normal = seed;
   normal.pixels = PixelScale::Model;
   TrainOptions all = recipe("finetune");
   TrainOptions last = all;
-  last.freeze = kFeatureBlocks - kLastBlocks;
+  last.freeze = model.network.block_count() - kLastBlocks;
   TrainOptions scratch = all;
   scratch.lr = 1e-3;
   scratch.head_epochs = 0;

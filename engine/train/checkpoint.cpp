@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "kernels/base/error.h"
@@ -50,7 +49,7 @@ json bad_files_to_json(const std::vector<BadFile>& files) {
   return all;
 }
 
-json to_json(const TrainState& s, const Optimizer& optimizer) {
+json to_json(const TrainState& s) {
   return {{"epoch", s.epoch},
           {"step", s.step},
           {"total_steps", s.total_steps},
@@ -68,7 +67,13 @@ json to_json(const TrainState& s, const Optimizer& optimizer) {
           {"bad_files", bad_files_to_json(s.bad_files)},
           {"finished", s.finished},
           {"scaler", {s.scaler.step, s.scaler.skipped, s.scaler.loss_scale, s.scaler.good_steps}},
-          {"optimizer_steps", optimizer.steps()}};
+          {"optimizer_steps", s.scaler.step}};
+}
+
+std::uint64_t count(const json& j) {
+  const Index value = j.get<Index>();
+  if (value < 0) throw ModelFileError("a count of steps is negative");
+  return static_cast<std::uint64_t>(value);
 }
 
 TrainState state_from_json(const json& j) {
@@ -94,14 +99,14 @@ TrainState state_from_json(const json& j) {
         {bytes_from_json(b.at(0)), bytes_from_json(b.at(1)), bytes_from_json(b.at(2))});
   j.at("finished").get_to(s.finished);
   const json& scaler = j.at("scaler");
-  s.scaler = {scaler.at(0), scaler.at(1), scaler.at(2), scaler.at(3)};
+  s.scaler = {count(scaler.at(0)), count(scaler.at(1)), scaler.at(2),
+              static_cast<std::uint32_t>(count(scaler.at(3)))};
+  s.scaler.step = count(j.at("optimizer_steps"));  // version 0.1 counted here alone on the CPU
   return s;
 }
 
-weights::Tensor moment(const char* name, const std::byte* data, Index bytes) {
-  const std::span values(reinterpret_cast<const float*>(data),
-                         static_cast<std::size_t>(bytes) / sizeof(float));
-  return weights::make_tensor(name, {static_cast<std::int64_t>(values.size())}, values);
+weights::Tensor moment(const char* name, const std::vector<float>& values) {
+  return weights::make_tensor(name, {std::ssize(values)}, std::span<const float>(values));
 }
 
 // Takes a tensor out of the file, so that the model is left in it.
@@ -129,13 +134,13 @@ bool is_better(double auc, double loss, double best_auc, double best_loss) {
   return auc > best_auc || (auc == best_auc && loss < best_loss);
 }
 
-void save_checkpoint(const std::filesystem::path& path, const Model& model, Optimizer& optimizer,
+void save_checkpoint(const std::filesystem::path& path, const Model& model, const Moments& moments,
                      const TrainState& state, const TrainOptions& options,
                      const std::string& data_digest) {
   weights::TensorFile file = model_to_tensors(model);
-  file.tensors.push_back(moment(kFirst, optimizer.first_moment(), optimizer.moment_bytes()));
-  file.tensors.push_back(moment(kSecond, optimizer.second_moment(), optimizer.moment_bytes()));
-  file.metadata[kState] = to_json(state, optimizer).dump();
+  file.tensors.push_back(moment(kFirst, moments.first));
+  file.tensors.push_back(moment(kSecond, moments.second));
+  file.metadata[kState] = to_json(state).dump();
   file.metadata[kOptions] = to_json(options).dump();
   file.metadata[kDigest] = data_digest;
   weights::write_safetensors(path, file);
@@ -153,9 +158,7 @@ Checkpoint load_checkpoint(const std::filesystem::path& path) {
                  .state = state_from_json(state),
                  .options = train_options_from_json(options),
                  .data_digest = std::move(data_digest),
-                 .first_moment = std::move(first),
-                 .second_moment = std::move(second),
-                 .optimizer_steps = state.at("optimizer_steps")};
+                 .moments = {std::move(first), std::move(second)}};
     c.check();
     return c;
   } catch (const json::exception& e) {
@@ -167,21 +170,14 @@ Checkpoint load_checkpoint(const std::filesystem::path& path) {
 
 void Checkpoint::check() const {
   options.validate();
+  (void)frozen_blocks(options.freeze, model.network);
   const auto learned = static_cast<std::size_t>(model.parameters.learned_count());
-  const Index numbers[] = {state.epoch,   state.step,       state.seen,
-                           state.correct, state.best_epoch, optimizer_steps};
+  const Index numbers[] = {state.epoch, state.step, state.seen, state.correct, state.best_epoch};
   if (model.config.head != Head::Detector) throw ModelFileError("the model is not a detector");
-  if (first_moment.size() != learned || second_moment.size() != learned)
+  if (moments.first.size() != learned || moments.second.size() != learned)
     throw ModelFileError("the optimiser's moments do not fit the model");
   if (std::ranges::any_of(numbers, [](Index n) { return n < 0; }) || state.epoch > options.epochs)
     throw ModelFileError("a number in the training state is out of range");
-}
-
-void Checkpoint::restore(Optimizer& optimizer) const {
-  const auto bytes = static_cast<std::size_t>(optimizer.moment_bytes());
-  std::memcpy(optimizer.first_moment(), first_moment.data(), bytes);
-  std::memcpy(optimizer.second_moment(), second_moment.data(), bytes);
-  optimizer.set_steps(optimizer_steps);
 }
 
 }  // namespace dfengine

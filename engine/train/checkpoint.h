@@ -3,8 +3,7 @@
 
 #include "engine/data/sets/dataset.h"
 #include "engine/model/model.h"
-#include "engine/runtime/device_training.h"
-#include "engine/train/optimizer.h"
+#include "engine/runtime/training.h"
 #include "engine/train/schedule.h"
 
 namespace dfengine {
@@ -46,25 +45,22 @@ struct TrainState {
   std::vector<EpochRow> rows;
   std::vector<BadFile> bad_files;  // pictures left out so far
   bool finished = false;
-  ScalerState scaler;  // of a run on a device
+  ScalerState scaler;
 };
 
 // Writes atomically. `data_digest` names the pictures, because a resumed run must see the same.
-void save_checkpoint(const std::filesystem::path& path, const Model& model, Optimizer& optimizer,
+void save_checkpoint(const std::filesystem::path& path, const Model& model, const Moments& moments,
                      const TrainState& state, const TrainOptions& options,
                      const std::string& data_digest);
 
-// What a checkpoint holds, before it is put into a model and an optimiser.
+// What a checkpoint holds.
 struct Checkpoint {
   Model model;
   TrainState state;
   TrainOptions options;
   std::string data_digest;
-  std::vector<float> first_moment, second_moment;
-  std::int64_t optimizer_steps = 0;
+  Moments moments;
 
-  // Gives the moments to the optimiser of a phase of this very model.
-  void restore(Optimizer& optimizer) const;
   // Throws Error if the parts do not fit each other or hold numbers that no run reaches.
   void check() const;
 };

@@ -1,10 +1,8 @@
 // Training steps of the head alone: the frozen base's pooled features are computed once per picture
 // and mirror image, and read from memory in every later epoch.
 #include <algorithm>
-#include <cstring>
 
-#include "engine/runtime/executor.h"
-#include "engine/train/batch_runner.h"
+#include "engine/model/predictor.h"
 #include "engine/train/steps.h"
 
 namespace dfengine {
@@ -61,7 +59,7 @@ class FeatureCache {
   void compute(Batch& batch, const std::vector<std::size_t>& wanted,
                const std::vector<bool>& mirrored, Predictor& base) {
     const Index bytes = options_.size * options_.size * 3;
-    const Index group = base.on_device() ? options_.batch : 1;
+    const Index group = base.backend().kind() == DeviceKind::Cpu ? 1 : options_.batch;
     const auto sample = [&](Index k) { return wanted[batch.indices[static_cast<std::size_t>(k)]]; };
     for (Index k = 0; k < batch.n; ++k)
       if (mirrored[sample(k)]) mirror(batch.images.data() + k * bytes, options_.size);
@@ -98,14 +96,17 @@ class FeatureSteps final : public TrainingSteps {
       : in_(in),
         options_(in.options),
         loader_(loader_options(in.options, in.model, in.pool.size())),
-        base_(in.model, in.pool, Predictor::Output::Pooled, in.device),
+        base_(in.model, in.backend, Predictor::Output::Pooled),
         train_(in.train, loader_, base_.width(), in.options.augment.hflip),
         valid_(in.valid, loader_, base_.width(), false),
-        runner_(make_batch_runner(make_head_training(in.model.config), "pooled",
-                                  {{1, 1, 1, base_.width()}, Element::F32}, in)),
-        head_plan_(plan_head(in, base_.width())),
-        head_arena_(head_plan_.arena_bytes()),
-        head_(head_plan_, in.model.parameters, nullptr, head_arena_) {}
+        head_(behind(in.model.network.graph, "pooled")),
+        features_{{1, 1, 1, base_.width()}, Element::F32},
+        training_(with_loss(head_), features_, in.model.parameters, in.backend,
+                  training_options(in)),
+        head_parameters_(head_, in.model.parameters, in.backend, false),
+        validation_(head_, {features_}, {}, in.model.parameters, head_parameters_, in.backend) {
+    validation_.reserve(static_cast<Index>(slice_of(in)));
+  }
 
   void start(int epoch, Index first_step) override {
     const auto number = static_cast<std::uint64_t>(epoch);
@@ -120,10 +121,10 @@ class FeatureSteps final : public TrainingSteps {
     next_ = std::min(n, static_cast<std::size_t>(first_step * options_.batch_size));
   }
 
-  std::optional<StepResult> next(const StepState& state) override {
+  bool next(const StepInput& input) override {
     const std::size_t n =
         std::min(static_cast<std::size_t>(options_.batch_size), order_.size() - next_);
-    if (n == 0) return std::nullopt;
+    if (n == 0) return false;
     rows_.clear();
     targets_.clear();
     for (std::size_t k = 0; k < n; ++k) {
@@ -134,10 +135,13 @@ class FeatureSteps final : public TrainingSteps {
       targets_.push_back(static_cast<float>(in_.train.samples[i].label));
     }
     next_ += n;
-    return runner_->run(rows_.data(), targets_.data(), std::ssize(targets_), state);
+    if (!targets_.empty())
+      training_.step(rows_.data(), targets_.data(), std::ssize(targets_), input);
+    return true;
   }
 
-  BatchRunner& runner() override { return *runner_; }
+  double waited() const override { return 0; }
+  Training& training() override { return training_; }
 
   std::optional<Predictions> validate() override {
     const std::size_t n = in_.valid.samples.size(), slice = slice_of(in_);
@@ -147,15 +151,20 @@ class FeatureSteps final : public TrainingSteps {
     for (std::uint32_t i = 0; i < n; ++i)
       if (!valid_.bad(i)) result.index.push_back(i);
     const auto width = static_cast<std::size_t>(base_.width());
-    auto* rows = static_cast<float*>(head_.input("pooled"));
-    const auto* logits = static_cast<const float*>(head_.output("logits"));
-    head_.prepare();
+    head_parameters_.upload(in_.model.parameters);
+    validation_.prepare();
+    const Binding& head = *validation_.bound(static_cast<Index>(slice)).binding;
+    std::vector<float> rows(slice * width), logits(slice);
     for (std::size_t first = 0; first < result.index.size(); first += slice) {
       const std::size_t count = std::min(slice, result.index.size() - first);
       // Rows behind these are left as they were.
       for (std::size_t k = 0; k < count; ++k)
-        std::copy_n(valid_.row(result.index[first + k], false), width, rows + k * width);
-      head_.forward({{in_.pool}, nullptr});
+        std::copy_n(valid_.row(result.index[first + k], false), width, rows.data() + k * width);
+      in_.backend.upload(head.input("pooled").address, rows.data(), std::ssize(rows) * kFloatBytes);
+      head.forward({in_.backend.queue()});
+      in_.backend.download(logits.data(), head.output("logits").address,
+                           std::ssize(logits) * kFloatBytes);
+      in_.backend.synchronize();
       for (std::size_t k = 0; k < count; ++k) {
         result.logit.push_back(logits[k]);
         result.prob.push_back(in_.model.probability(logits[k]));
@@ -168,7 +177,7 @@ class FeatureSteps final : public TrainingSteps {
   Index planned_bytes() const override {
     LoaderOptions once = loader_;
     once.cache_bytes = 0;
-    return runner_->bytes() + head_arena_.bytes() + head_plan_.prepared_bytes() + base_.bytes() +
+    return training_.bytes() + head_parameters_.bytes() + validation_.bytes() + base_.bytes() +
            train_.bytes() + valid_.bytes() + loader_bytes(in_.train, once);
   }
 
@@ -178,20 +187,16 @@ class FeatureSteps final : public TrainingSteps {
     return std::min(static_cast<std::size_t>(in.options.batch_size), in.valid.samples.size());
   }
 
-  static Plan plan_head(const StepsInput& in, Index width) {
-    const Spec features{{static_cast<Index>(slice_of(in)), 1, 1, width}, Element::F32};
-    return Plan::build(make_head(in.model.config), std::span(&features, 1), {Phase::Infer, {}});
-  }
-
   const StepsInput in_;
   const TrainOptions& options_;
   LoaderOptions loader_;
   Predictor base_;
   FeatureCache train_, valid_;
-  std::unique_ptr<BatchRunner> runner_;
-  Plan head_plan_;
-  Memory head_arena_;
-  Executor head_;
+  Graph head_;
+  Spec features_;
+  Training training_;
+  ParameterBlock head_parameters_;
+  Session validation_;
   std::vector<std::uint32_t> order_;
   std::vector<bool> mirrored_;
   std::vector<float> rows_, targets_;

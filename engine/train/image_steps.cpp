@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <chrono>
 
-#include "engine/train/batch_runner.h"
+#include "engine/model/predictor.h"
 #include "engine/train/picture_cache.h"
 #include "engine/train/steps.h"
 
@@ -20,10 +20,9 @@ class ImageSteps final : public TrainingSteps {
         train_options_(with_augmentation(valid_options_, in.options)),
         train_loader_(in.train, train_options_),
         valid_loader_(in.valid, valid_options_),
-        runner_(make_batch_runner(
-            make_mobilenet_v2_training(in.model.config, element_for(in)), "images",
-            {{1, in.model.config.input_size, in.model.config.input_size, 3}, Element::U8}, in)),
-        predictor_(in.model, in.pool, Predictor::Output::Logits, in.device) {
+        training_(with_loss(in.model.network.graph), in.model.network.image, in.model.parameters,
+                  in.backend, training_options(in)),
+        predictor_(in.model, in.backend, Predictor::Output::Logits) {
     predictor_.reserve(
         std::min(in.options.batch_size, static_cast<Index>(in.valid.samples.size())));
   }
@@ -32,17 +31,17 @@ class ImageSteps final : public TrainingSteps {
     train_loader_.start(static_cast<std::uint64_t>(epoch), first_step);
   }
 
-  std::optional<StepResult> next(const StepState& state) override {
+  bool next(const StepInput& input) override {
     const auto begin = std::chrono::steady_clock::now();
-    if (!train_loader_.next(batch_)) return std::nullopt;
-    const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - begin;
+    if (!train_loader_.next(batch_)) return false;
+    waited_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     for (const LeftOut& bad : batch_.left_out) bad_files_.add(train_, bad.index, bad.reason);
-    StepResult result = runner_->run(batch_.images.data(), batch_.targets.data(), batch_.n, state);
-    result.waited = waited.count();
-    return result;
+    if (batch_.n > 0) training_.step(batch_.images.data(), batch_.targets.data(), batch_.n, input);
+    return true;
   }
 
-  BatchRunner& runner() override { return *runner_; }
+  double waited() const override { return waited_; }
+  Training& training() override { return training_; }
 
   std::optional<Predictions> validate() override {
     predictor_.refresh();
@@ -54,7 +53,7 @@ class ImageSteps final : public TrainingSteps {
   }
 
   Index planned_bytes() const override {
-    return runner_->bytes() + predictor_.bytes() + loader_bytes(train_, train_options_) +
+    return training_.bytes() + predictor_.bytes() + loader_bytes(train_, train_options_) +
            loader_bytes(valid_, valid_options_);
   }
 
@@ -71,15 +70,28 @@ class ImageSteps final : public TrainingSteps {
   const std::atomic<bool>& interrupt_;
   LoaderOptions valid_options_, train_options_;
   Loader train_loader_, valid_loader_;
-  std::unique_ptr<BatchRunner> runner_;
+  Training training_;
   Predictor predictor_;
   Batch batch_;
+  double waited_ = 0;
 };
 
 }  // namespace
 
 std::unique_ptr<TrainingSteps> make_image_steps(const StepsInput& input) {
   return std::make_unique<ImageSteps>(input);
+}
+
+TrainingOptions training_options(const StepsInput& in) {
+  const Index samples = std::ssize(in.train.samples);
+  TrainingOptions o;
+  o.batch = std::min(in.options.batch_size, samples);
+  o.rest = samples % o.batch;
+  o.trainable = in.model.network.trainable_above(in.phase.frozen_blocks);
+  o.adam.decoupled = in.options.optimizer == OptimizerKind::AdamW;
+  o.weight_decay = in.options.weight_decay;
+  o.check_finite = in.options.check_finite;
+  return o;
 }
 
 LoaderOptions loader_options(const TrainOptions& options, const Model& model, int pool_size) {

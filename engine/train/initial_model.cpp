@@ -11,7 +11,7 @@
 namespace dfengine {
 
 Model initial_model(const TrainOptions& o) {
-  MobileNetV2Config config;
+  NetworkConfig config;
   config.width = o.width;
   std::optional<Model> base;
   const std::filesystem::path file = weights::find_weights(o.weights);
@@ -21,7 +21,7 @@ Model initial_model(const TrainOptions& o) {
   }
   if (o.img_size != 0) config.input_size = o.img_size;
   config.head = Head::Detector;
-  config.hidden = MobileNetV2Config{}.hidden;
+  config.hidden = NetworkConfig{}.hidden;
   config.dropout = o.dropout;
   if (o.pixels == PixelScale::ZeroOne) {
     config.mean = {0, 0, 0};

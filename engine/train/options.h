@@ -3,18 +3,24 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "engine/data/augment/augment.h"
+#include "engine/data/option_row.h"
 #include "engine/data/sets/source.h"
 #include "engine/evaluate/metrics/threshold.h"
-#include "engine/runtime/device_names.h"
+#include "engine/runtime/cuda/cuda_backend.h"
 #include "kernels/base/shape.h"
-#include "layers/models/mobilenet_v2.h"
+#include "layers/networks/network.h"
 
 namespace dfengine {
+
+// For freeze: every block of the base, however many the network has.
+inline constexpr int kWholeBase = std::numeric_limits<int>::max();
 
 // Where prepared pictures stay between epochs: in memory where they fit, in memory whatever it
 // takes, or in a file of the run's folder.
@@ -50,7 +56,7 @@ struct TrainOptions : DataOptions {
   OptimizerKind optimizer = OptimizerKind::Adam;
   double weight_decay = 0.0;  // on weights only, not on biases and batch norm
   // The first `freeze` blocks (features.0 ...) keep their values and run in inference form.
-  int freeze = 0;              // 0: none, kFeatureBlocks: the whole base
+  int freeze = 0;              // 0: none, kWholeBase: all
   int unfreeze_at_epoch = -1;  // from this epoch (counted from 1) nothing is frozen; -1: never
   // The first epochs train the head alone, at ten times lr.
   int head_epochs = 1;
@@ -86,13 +92,22 @@ struct TrainOptions : DataOptions {
 // epochs). Throws UsageError for another name.
 TrainOptions recipe(const std::string& name);
 
+// Every field but check_finite and those of DataOptions, augment and device_config, which are
+// groups of their own.
+using TrainOption = OptionRow<TrainOptions, int, Index, double, std::filesystem::path,
+                              OptimizerKind, ScheduleKind, CacheMode, PixelScale, DeviceKind,
+                              ThresholdRule, std::optional<ResizeRule>, std::optional<Crop>>;
+std::span<const TrainOption> train_options();
+
 // Round trip of everything that decides the result (data, weights, output and threads included as
-// written). from_json throws ModelFileError when a field is absent, of another type
-// or a name it does not know.
+// written). Reading throws ModelFileError when a field is absent, of another type or a name that is
+// unknown.
 nlohmann::json to_json(const TrainOptions& options);
 TrainOptions train_options_from_json(const nlohmann::json& json);
 
-// "all", "none" or a number of blocks.
+// "all" is kWholeBase, "none" is 0; else a number of blocks. Throws UsageError.
 int parse_freeze(const std::string& text);
+// How many blocks of a network that freezes. Throws UsageError when it has fewer.
+int frozen_blocks(int freeze, const Network& network);
 
 }  // namespace dfengine

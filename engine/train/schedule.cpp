@@ -7,18 +7,11 @@
 namespace dfengine {
 
 TrainPhase phase_of(const TrainOptions& o, int epoch) {
-  if (epoch < o.head_epochs) return {0, kFeatureBlocks, true};
+  if (epoch < o.head_epochs) return {0, kWholeBase, true};
   const bool unfreezes = o.freeze > 0 && o.unfreeze_at_epoch > 0;
   const int unfreeze = unfreezes ? o.unfreeze_at_epoch - 1 : o.epochs;
   if (epoch >= unfreeze) return {std::max(unfreeze, o.head_epochs), 0, false};
   return {o.head_epochs, o.freeze, false};
-}
-
-Trainable trainable_in(const TrainPhase& phase) {
-  return [frozen = phase.frozen_blocks](const ParamSpec& p) {
-    const int block = feature_block(p.name);
-    return block < 0 || block >= frozen;
-  };
 }
 
 double learning_rate(const TrainOptions& o, Index steps_per_epoch, int epoch, Index step) {

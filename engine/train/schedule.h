@@ -1,7 +1,6 @@
 // What is trained in which epoch, and at which learning rate.
 #pragma once
 
-#include "engine/plan/passes.h"
 #include "engine/train/options.h"
 
 namespace dfengine {
@@ -9,16 +8,13 @@ namespace dfengine {
 // Epochs with the same frozen blocks. Epochs count from 0 here.
 struct TrainPhase {
   int first_epoch = 0;
-  int frozen_blocks = 0;   // kFeatureBlocks: the head alone
+  int frozen_blocks = 0;   // kWholeBase: the head alone
   bool head_only = false;  // one of the --head-epochs
   bool operator==(const TrainPhase&) const = default;
 };
 
 // The phase an epoch belongs to.
 TrainPhase phase_of(const TrainOptions& options, int epoch);
-
-// Parameters that a phase's optimiser moves.
-Trainable trainable_in(const TrainPhase& phase);
 
 // Learning rate of a step, before plateau reductions. Head epochs: 10 lr, constant. After them: lr
 // with linear warm-up, then constant or a half cosine that would reach 0 one step after the last

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "engine/data/digest.h"
-#include "engine/train/batch_runner.h"
+#include "engine/runtime/open_backend.h"
 #include "engine/train/initial_model.h"
 #include "engine/train/picture_cache.h"
 #include "engine/train/run_files.h"
@@ -19,20 +19,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-// The learned parameters that a phase moves.
-std::vector<ParamSpec> trained_in(const Model& model, const TrainPhase& phase) {
-  std::vector<ParamSpec> trained;
-  const Trainable trainable = trainable_in(phase);
-  for (const ParamSpec& p : model.parameters.specs())
-    if (is_learned(p.role) && trainable(p)) trained.push_back(p);
-  return trained;
-}
-
-std::optional<Device> open_device(const TrainOptions& options) {
-  if (options.device == DeviceKind::Cpu) return std::nullopt;
-  return std::optional<Device>(std::in_place, options.device_config);
 }
 
 bool all_finite(const ParameterStore& parameters) {
@@ -49,7 +35,7 @@ class Run {
         observer_(observer),
         interrupt_(interrupt),
         pool_(options_.threads > 0 ? options_.threads : ThreadPool::available()),
-        device_(open_device(options_)),
+        backend_(open_backend(options_.device, options_.device_config, pool_)),
         source_(open_data(options_, {"train", "valid"})),
         digest_(digest(train_, valid_)),
         checkpoint_(std::move(checkpoint)),
@@ -60,7 +46,8 @@ class Run {
     options_.width = model_.config.width;
     options_.resize = model_.resize;
     options_.crop = model_.crop;
-    if (device_) state_.scaler = initial_scaler(options_.device_config.precision);
+    options_.freeze = frozen_blocks(options_.freeze, model_.network);
+    state_.scaler = initial_scaler(backend_->element());
     if (!checkpoint_) {
       model_.notes["train_args"] = arguments_note(options_);
       return;
@@ -79,12 +66,12 @@ class Run {
   TrainResult run() try {
     announce();
     if (!fill_disk_cache()) {
-      enter_phase(phase_of(options_, state_.epoch));
+      enter_phase(phase_at(state_.epoch));
       save();
       return {TrainEnd::Interrupted, state_, planned_bytes_};
     }
     while (!state_.finished && state_.epoch < options_.epochs) {
-      enter_phase(phase_of(options_, state_.epoch));
+      enter_phase(phase_at(state_.epoch));
       if (!train_epoch()) return {TrainEnd::Interrupted, state_, planned_bytes_};
       const std::optional<bool> stop = finish_epoch();
       if (!stop) return {TrainEnd::Interrupted, state_, planned_bytes_};
@@ -126,8 +113,14 @@ class Run {
   bool trains_folded_base() const {
     if (!is_bn_folded(model_)) return false;
     for (int epoch = state_.epoch; epoch < options_.epochs; ++epoch)
-      if (phase_of(options_, epoch).frozen_blocks < kFeatureBlocks) return true;
+      if (phase_at(epoch).frozen_blocks != kWholeBase) return true;
     return false;
+  }
+
+  TrainPhase phase_at(int epoch) const {
+    TrainPhase phase = phase_of(options_, epoch);
+    if (phase.frozen_blocks == model_.network.block_count()) phase.frozen_blocks = kWholeBase;
+    return phase;
   }
 
   // Plans and optimiser of a phase. Moments begin at zero with each phase, as when Keras
@@ -137,30 +130,20 @@ class Run {
     phase_ = phase;
     if (phase.frozen_blocks == 0) model_.notes.erase(kBnFolded);  // real statistics from here on
     steps_.reset();  // its memory is free before the next phase takes its own
-    optimizer_.emplace(model_.parameters, trained_in(model_, phase), options_.optimizer,
-                       options_.weight_decay);
+    const StepsInput input{model_,    train_, valid_,     options_,  phase,
+                           *backend_, pool_,  interrupt_, bad_files_};
+    const bool base_is_frozen = phase.frozen_blocks == kWholeBase;
+    steps_ = base_is_frozen && !options_.augment.beyond_mirror() ? make_feature_steps(input)
+                                                                 : make_image_steps(input);
     // A checkpoint from inside this phase brings its moments.
     const bool inside = state_.step > 0 || state_.epoch > phase.first_epoch;
-    if (checkpoint_ && inside) checkpoint_->restore(*optimizer_);
     if (!inside) state_.scaler.step = 0;
+    const std::vector<float> zero(at(model_.parameters.learned_count()));
+    steps_->training().upload(model_.parameters,
+                              checkpoint_ && inside ? checkpoint_->moments : Moments{zero, zero},
+                              state_.scaler);
     checkpoint_.reset();
-    const StepsInput input{model_,
-                           train_,
-                           valid_,
-                           options_,
-                           phase,
-                           pool_,
-                           optimizer_->gradients(),
-                           interrupt_,
-                           bad_files_,
-                           device_ ? &*device_ : nullptr,
-                           &*optimizer_,
-                           &state_.scaler};
-    steps_ = phase.frozen_blocks == kFeatureBlocks && !options_.augment.beyond_mirror()
-                 ? make_feature_steps(input)
-                 : make_image_steps(input);
-    const Index planned =
-        model_.parameters.bytes() + optimizer_->touched_bytes() + steps_->planned_bytes();
+    const Index planned = model_.parameters.bytes() + steps_->planned_bytes();
     planned_bytes_ = std::max(planned_bytes_, planned);
     if (observer_.phase) observer_.phase(phase, planned);
   }
@@ -180,10 +163,8 @@ class Run {
     while (true) {
       state_.last_lr = state_.plateau.factor *
                        learning_rate(options_, steps_per_epoch_, state_.epoch, state_.step);
-      const StepState step{options_.seed, state_.total_steps, state_.last_lr};
-      const std::optional<StepResult> result = steps_->next(step);
-      if (!result) break;
-      take_step(*result);
+      if (!steps_->next({options_.seed, state_.total_steps, state_.last_lr})) break;
+      take_step();
       state_.seconds = before + seconds_since(entered);
       report(seconds_since(begin), first_step);
       if (interrupt_) {
@@ -200,27 +181,28 @@ class Run {
     return true;
   }
 
-  void take_step(const StepResult& result) {
-    add(result);
-    if (result.n > 0 && !steps_->runner().updates_parameters())
-      optimizer_->update({pool_}, state_.last_lr);
-    state_.waited += result.waited;
+  void take_step() {
+    add(steps_->training().collect_at_times());
+    state_.waited += steps_->waited();
     ++state_.step;
     ++state_.total_steps;
   }
 
-  void add(const StepResult& sums) {
-    require_finite(std::isfinite(sums.loss_sum), "the loss is");
-    state_.loss_sum += sums.loss_sum;
-    state_.correct += sums.correct;
+  void add(const StepSums& sums) {
+    require_finite(std::isfinite(sums.loss), "the loss is");
+    state_.loss_sum += sums.loss;
+    state_.correct += sums.right;
     state_.seen += sums.n;
   }
 
-  // What is still on a device comes to the model, the optimiser and the state.
+  // What the backend still holds comes to the model and the state.
   void settle() {
     if (!steps_) return;
-    add(steps_->runner().collect());
-    steps_->runner().to_host();
+    add(steps_->training().collect());
+    steps_->training().download(model_.parameters, state_.scaler);
+    // Only a loss scale that can fall makes up for skipped steps.
+    require_finite(state_.scaler.skipped == 0 || backend_->element() == Element::F16,
+                   "gradients are");
   }
 
   // A run that diverged must not overwrite files of the time before.
@@ -317,7 +299,8 @@ class Run {
     require_finite(all_finite(model_.parameters), "parameters are");
     state_.bad_files = bad_files_.list();
     write_bad_files();
-    save_checkpoint(options_.output / kCheckpoint, model_, *optimizer_, state_, options_, digest_);
+    save_checkpoint(options_.output / kCheckpoint, model_,
+                    steps_->training().moments(model_.parameters), state_, options_, digest_);
   }
 
   void write_bad_files() const {
@@ -328,7 +311,7 @@ class Run {
   const TrainObserver& observer_;
   const std::atomic<bool>& interrupt_;
   ThreadPool pool_;
-  std::optional<Device> device_;
+  std::unique_ptr<Backend> backend_;
   DataSource source_;
   const Dataset& train_ = source_.splits[0];
   const Dataset& valid_ = source_.splits[1];
@@ -339,7 +322,6 @@ class Run {
   TrainState state_;
   Index steps_per_epoch_ = 0;
   TrainPhase phase_;
-  std::optional<Optimizer> optimizer_;
   std::unique_ptr<TrainingSteps> steps_;
   Index planned_bytes_ = 0;
 };

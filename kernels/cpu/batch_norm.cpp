@@ -59,20 +59,20 @@ Index batch_norm_scratch(const BatchNormProblem& p) {
 
 template <class T>
 void batch_norm_forward(const Context& ctx, const BatchNormProblem& p, const T* x, const T* gamma,
-                        const T* beta, T* running_mean, T* running_var, T* scratch, T* saved_mean,
-                        T* saved_rstd, T* y) {
+                        const T* beta, const T* running_mean, const T* running_var, T* next_mean,
+                        T* next_var, T* scratch, T* saved_mean, T* saved_rstd, T* y) {
   check_batch(p);
   if constexpr (std::is_same_v<T, float>) {
-    current_batch_norm_table().forward(ctx, p, x, gamma, beta, running_mean, running_var, scratch,
-                                       saved_mean, saved_rstd, y);
+    current_batch_norm_table().forward(ctx, p, x, gamma, beta, running_mean, running_var, next_mean,
+                                       next_var, scratch, saved_mean, saved_rstd, y);
   } else {
     const T rows = static_cast<T>(p.m);
     for (Index c = 0; c < p.c; ++c) {
       T mean = 0, m2 = 0;
       for (Index i = c; i < p.m * p.c; i += p.c) mean += x[i] / rows;
       for (Index i = c; i < p.m * p.c; i += p.c) m2 += (x[i] - mean) * (x[i] - mean);
-      running_mean[c] += p.momentum * (mean - running_mean[c]);
-      running_var[c] += p.momentum * (m2 / (rows - 1) - running_var[c]);
+      next_mean[c] = running_mean[c] + p.momentum * (mean - running_mean[c]);
+      next_var[c] = running_var[c] + p.momentum * (m2 / (rows - 1) - running_var[c]);
       saved_mean[c] = mean;
       saved_rstd[c] = 1 / std::sqrt(m2 / rows + p.eps);
       normalize_channel(p, Channel<T>{mean, saved_rstd[c], gamma[c], beta[c]}, c, x, y);
@@ -142,7 +142,7 @@ void batch_norm_frozen_backward(const Context& ctx, const BatchNormProblem& p, c
 
 #define DF_INSTANTIATE(T)                                                                        \
   template void batch_norm_forward(const Context&, const BatchNormProblem&, const T*, const T*,  \
-                                   const T*, T*, T*, T*, T*, T*, T*);                            \
+                                   const T*, const T*, const T*, T*, T*, T*, T*, T*, T*);        \
   template void batch_norm_backward(const Context&, const BatchNormProblem&, const T*, const T*, \
                                     const T*, const T*, const T*, const T*, T*, T*, T*, T*);     \
   template void batch_norm_frozen_forward(const Context&, const BatchNormProblem&, const T*,     \

@@ -21,20 +21,24 @@ void bce_forward(const Context&, Index n, const T* logits, const T* targets, T* 
 }
 
 template <class T>
-void bce_backward(const Context&, Index n, const T* logits, const T* targets, T* dlogits) {
+void bce_backward(const Context&, Index n, const T* logits, const T* targets,
+                  const StepScalars* scalars, T* dlogits) {
   if (n < 1) throw ShapeError("binary cross-entropy: the batch is empty");
+  const double scale = scalars->loss_scale;
   for (Index i = 0; i < n; ++i) {
     const double z = logits[i], t = targets[i];
     // exp of a non-positive number: cannot overflow.
     const double e = std::exp(-std::abs(z));
     const double sigmoid = (z >= 0 ? 1.0 : e) / (1.0 + e);
-    dlogits[i] = static_cast<T>((sigmoid - t) / static_cast<double>(n));
+    dlogits[i] = static_cast<T>(scale * (sigmoid - t) / static_cast<double>(n));
   }
 }
 
 template void bce_forward(const Context&, Index, const float*, const float*, float*);
 template void bce_forward(const Context&, Index, const double*, const double*, double*);
-template void bce_backward(const Context&, Index, const float*, const float*, float*);
-template void bce_backward(const Context&, Index, const double*, const double*, double*);
+template void bce_backward(const Context&, Index, const float*, const float*, const StepScalars*,
+                           float*);
+template void bce_backward(const Context&, Index, const double*, const double*, const StepScalars*,
+                           double*);
 
 }  // namespace dfengine::cpu

@@ -15,15 +15,15 @@ constexpr Index kCallsPerTask = 1 << 10;
 
 // Calls body(i, keep) for every element; in parallel, each element's draw depends on i alone.
 template <class Body>
-void for_each_keep(const Context& ctx, Index count, double rate, std::uint64_t seed,
-                   std::uint64_t step, Body&& body) {
+void for_each_keep(const Context& ctx, Index count, double rate, const StepInput& input,
+                   Body&& body) {
   if (!(rate >= 0.0 && rate < 1.0))
     throw UsageError("dropout rate " + std::to_string(rate) + ": must be in [0, 1)");
   constexpr Index kTask = kWords * kCallsPerTask;
   parallel_for(ctx.pool, (count + kTask - 1) / kTask, [&](Index task, int) {
     for (Index call = task * kCallsPerTask; call < (task + 1) * kCallsPerTask; ++call) {
       const auto words =
-          philox(seed, RandomStream::Dropout, step, static_cast<std::uint32_t>(call));
+          philox(input.seed, RandomStream::Dropout, input.step, static_cast<std::uint32_t>(call));
       for (Index word = 0; word < kWords; ++word) {
         const Index i = call * kWords + word;
         if (i >= count) return;
@@ -37,30 +37,30 @@ void for_each_keep(const Context& ctx, Index count, double rate, std::uint64_t s
 }  // namespace
 
 template <class T>
-void dropout_forward(const Context& ctx, Index count, double rate, std::uint64_t seed,
-                     std::uint64_t step, const T* x, T* y) {
+void dropout_forward(const Context& ctx, Index count, double rate, const StepInput* input,
+                     const T* x, T* y) {
   const T scale = static_cast<T>(1.0 / (1.0 - rate));
-  for_each_keep(ctx, count, rate, seed, step,
+  for_each_keep(ctx, count, rate, *input,
                 [&](Index i, bool keep) { y[i] = keep ? x[i] * scale : T{0}; });
 }
 
 template <class T>
-void dropout_backward(const Context& ctx, Index count, double rate, std::uint64_t seed,
-                      std::uint64_t step, const T* dy, Write write, T* dx) {
+void dropout_backward(const Context& ctx, Index count, double rate, const StepInput* input,
+                      const T* dy, Write write, T* dx) {
   const T scale = static_cast<T>(1.0 / (1.0 - rate));
-  for_each_keep(ctx, count, rate, seed, step, [&](Index i, bool keep) {
+  for_each_keep(ctx, count, rate, *input, [&](Index i, bool keep) {
     const T g = keep ? dy[i] * scale : T{0};
     dx[i] = write == Write::Accumulate ? dx[i] + g : g;
   });
 }
 
-template void dropout_forward(const Context&, Index, double, std::uint64_t, std::uint64_t,
-                              const float*, float*);
-template void dropout_forward(const Context&, Index, double, std::uint64_t, std::uint64_t,
-                              const double*, double*);
-template void dropout_backward(const Context&, Index, double, std::uint64_t, std::uint64_t,
-                               const float*, Write, float*);
-template void dropout_backward(const Context&, Index, double, std::uint64_t, std::uint64_t,
-                               const double*, Write, double*);
+template void dropout_forward(const Context&, Index, double, const StepInput*, const float*,
+                              float*);
+template void dropout_forward(const Context&, Index, double, const StepInput*, const double*,
+                              double*);
+template void dropout_backward(const Context&, Index, double, const StepInput*, const float*, Write,
+                               float*);
+template void dropout_backward(const Context&, Index, double, const StepInput*, const double*,
+                               Write, double*);
 
 }  // namespace dfengine::cpu

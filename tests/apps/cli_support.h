@@ -38,8 +38,8 @@ inline const std::string& picture_set() {
   return path;
 }
 
-inline MobileNetV2Config small_config() {
-  MobileNetV2Config config;
+inline NetworkConfig small_config() {
+  NetworkConfig config;
   config.width = 0.1;
   config.input_size = 96;
   return config;

@@ -9,7 +9,7 @@ namespace dfengine::test {
 namespace {
 
 Model without_head() {
-  MobileNetV2Config config = small_config();
+  NetworkConfig config = small_config();
   config.head = Head::None;
   return make_model(config, 4);
 }
@@ -25,7 +25,7 @@ TEST(InfoCli, SaysWhatIsMissing) {
   EXPECT_TRUE(contains(folded.out, "missing: a head")) << folded.out;
   EXPECT_TRUE(contains(folded.out, "missing: batch norms")) << folded.out;
 
-  MobileNetV2Config config = small_config();
+  NetworkConfig config = small_config();
   config.head = Head::Classifier;
   save_model(path, make_model(config, 4));
   const Outcome classifier = run_program({"info", path});

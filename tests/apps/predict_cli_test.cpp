@@ -7,6 +7,7 @@
 #include "engine/data/pictures/image.h"
 #include "engine/data/pictures/resize.h"
 #include "engine/model/predictor.h"
+#include "engine/runtime/cpu/cpu_backend.h"
 #include "kernels/base/sigmoid.h"
 #include "kernels/cuda/context.h"
 #include "tests/apps/cli_support.h"
@@ -48,9 +49,10 @@ class Pictures : public testing::Test {
 
   // Outputs of the model for each good picture, alone.
   std::vector<std::vector<float>> from_library(Predictor::Output output) const {
-    Model model = load_model(model_file());
+    const Model model = load_model(model_file());
     ThreadPool pool(1);
-    Predictor predictor(model, pool, output);
+    const CpuBackend backend(pool);
+    Predictor predictor(model, backend, output);
     std::vector<std::vector<float>> rows;
     std::vector<std::uint8_t> pixels(96 * 96 * 3);
     Resizer resizer;

@@ -57,7 +57,7 @@ TEST(TrainCommand, LeavesTheFilesOfARunAndSaysWhereTheBestIs) {
   for (const auto& entry : std::filesystem::directory_iterator(run))
     files.insert(entry.path().filename().string());
   EXPECT_EQ(files, (std::set<std::string>{kArguments, kBestModel, kCheckpoint, kResults,
-                                          report::kReport, report::kCharts}));
+                                          kValidPredictions, report::kReport, report::kCharts}));
   EXPECT_EQ(test::parse_csv(slurp(run / kResults)).size(), 3U);
   const json args = json::parse(slurp(run / kArguments));
   EXPECT_EQ(args.at("head_epochs"), 1);
@@ -75,7 +75,7 @@ TEST(TrainCommand, RecipesAreFilledInAndSingleSettingsPutOverThem) {
   EXPECT_EQ(o.code, 0) << o.err;
   EXPECT_FALSE(contains(o.out, "ETA"));
   const json args = json::parse(slurp(run / kArguments));
-  EXPECT_EQ(args.at("freeze"), kFeatureBlocks);
+  EXPECT_EQ(args.at("freeze"), 19);
   EXPECT_EQ(args.at("schedule"), "constant");
   EXPECT_EQ(args.at("pixels"), "zero_one");
   EXPECT_EQ(args.at("augment").at("hflip"), false);
@@ -91,8 +91,8 @@ void expect_same_runs(const std::filesystem::path& a, const std::filesystem::pat
     EXPECT_EQ(x.model.parameters.get(x.model.parameters.find(p.name)),
               y.model.parameters.get(y.model.parameters.find(p.name)))
         << p.name;
-  EXPECT_EQ(x.first_moment, y.first_moment);
-  EXPECT_EQ(x.second_moment, y.second_moment);
+  EXPECT_EQ(x.moments.first, y.moments.first);
+  EXPECT_EQ(x.moments.second, y.moments.second);
   auto rows = test::parse_csv(slurp(a / kResults)), others = test::parse_csv(slurp(b / kResults));
   for (auto* all : {&rows, &others})
     for (auto& row : *all) row.resize(row.size() - 2);  // seconds, data_wait

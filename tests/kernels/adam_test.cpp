@@ -24,9 +24,9 @@ void update(Device<float>, const AdamProblem& p, Index count, const float* grad,
   DeviceStructs<cuda::AdamChunk> chunks(list);
   DeviceStructs<StepScalars> scalars(
       std::vector<StepScalars>{{.step = static_cast<std::uint64_t>(p.step - 1)}});
-  DeviceArray<float> rate(Doubles{p.lr});
-  cuda::adam_update<float>(nullptr, p, scalars.data(), rate.data(), chunks.data(),
-                           static_cast<Index>(list.size()), grad, w, m, v, nullptr);
+  DeviceStructs<StepInput> input(std::vector<StepInput>{{.learning_rate = p.lr}});
+  cuda::adam_update<float>(nullptr, p, scalars.data(), input.data(), chunks.data(),
+                           std::ssize(list), grad, nullptr, count, w, m, v, nullptr);
   cuda::synchronize(nullptr);
 }
 

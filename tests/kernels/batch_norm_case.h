@@ -57,15 +57,9 @@ Index scratch_count(Device<T>, const BatchNormProblem& p) {
   return cuda::batch_norm_scratch(p);
 }
 
-// The CPU moves the running statistics in place, a device beside them.
-template <class T>
-void launch_forward(const Cpu<T>& on, const BatchNormProblem& p, const T* x, const T* gamma,
-                    const T* beta, const T* running_mean, const T* running_var, T* next_mean,
-                    T* next_var, T* scratch, T* mean, T* rstd, T* y) {
-  std::copy(running_mean, running_mean + p.c, next_mean);
-  std::copy(running_var, running_var + p.c, next_var);
-  cpu::batch_norm_forward<T>(on.context(), p, x, gamma, beta, next_mean, next_var, scratch, mean,
-                             rstd, y);
+template <class T, class... Rest>
+void launch_forward(const Cpu<T>& on, const BatchNormProblem& p, Rest... rest) {
+  cpu::batch_norm_forward<T>(on.context(), p, rest...);
 }
 template <class T, class... Rest>
 void launch_forward(Device<T>, const BatchNormProblem& p, Rest... rest) {

@@ -293,9 +293,10 @@ TEST(BatchNorm, SameBitsForLargeResultsOnAnyAddress) {
     std::vector<float> all;
     const auto keep = [&] { all.insert(all.end(), y, y + x.size()); };
     auto mean = converted<float>(d.mean_in), var = converted<float>(d.var_in), rstd = mean,
-         g = mean;
+         g = mean, next_mean = mean, next_var = mean;
     cpu::batch_norm_forward<float>({pool}, p, x.data(), gamma.data(), beta.data(), mean.data(),
-                                   var.data(), scratch.data(), g.data(), rstd.data(), y);
+                                   var.data(), next_mean.data(), next_var.data(), scratch.data(),
+                                   g.data(), rstd.data(), y);
     keep();
     cpu::batch_norm_backward<float>({pool}, p, x.data(), x.data(), gamma.data(), beta.data(),
                                     mean.data(), rstd.data(), scratch.data(), g.data(), g.data(),

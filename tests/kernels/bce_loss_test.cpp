@@ -16,16 +16,17 @@ void forward(const Cpu<T>& on, Index n, const T* z, const T* t, T* loss) {
   cpu::bce_forward<T>(on.context(), n, z, t, loss);
 }
 template <class T>
-void backward(const Cpu<T>& on, Index n, const T* z, const T* t, T* dz) {
-  cpu::bce_backward<T>(on.context(), n, z, t, dz);
+void backward(const Cpu<T>& on, Index n, const T* z, const T* t, T* dz, float loss_scale = 1) {
+  const StepScalars scalars{.loss_scale = loss_scale};
+  cpu::bce_backward<T>(on.context(), n, z, t, &scalars, dz);
 }
 
 void forward(Device<float>, Index n, const float* z, const float* t, float* loss) {
   cuda::bce_forward(nullptr, n, z, t, loss);
 }
-// With a loss scale of 1.
-void backward(Device<float>, Index n, const float* z, const float* t, float* dz) {
-  DeviceStructs<StepScalars> scalars(std::vector<StepScalars>{{.loss_scale = 1.0f}});
+void backward(Device<float>, Index n, const float* z, const float* t, float* dz,
+              float loss_scale = 1) {
+  DeviceStructs<StepScalars> scalars(std::vector<StepScalars>{{.loss_scale = loss_scale}});
   cuda::bce_backward(nullptr, n, z, t, scalars.data(), dz);
   cuda::synchronize(nullptr);
 }
@@ -67,6 +68,21 @@ TYPED_TEST(BceLoss, ShowsNanAndRefusesAnEmptyBatch) {
   EXPECT_TRUE(std::isnan(got.loss));
   EXPECT_TRUE(std::isnan(got.dz[1]));
   EXPECT_FALSE(std::isnan(got.dz[0]));
+}
+
+TYPED_TEST(BceLoss, TheGradientHasTheLossScale) {
+  for_each_schedule<TypeParam>([](const TypeParam& on) {
+    for (Index n : {1, 3, 255, 600}) {
+      ValuesOn<TypeParam> z(random_uniform<double>(n, 5, -90, 90)),
+          t(random_integers<double>(n, 6, 0, 1)), plain(n), scaled(n);
+      backward(on, n, z.data(), t.data(), plain.data());
+      backward(on, n, z.data(), t.data(), scaled.data(), 1024);
+      Doubles want = plain.values();
+      for (double& g : want) g *= 1024;
+      expect_close<TypeParam>(scaled.values(), want, 1,
+                              Doubles(want.size(), 1024 / static_cast<double>(n)), "dz");
+    }
+  });
 }
 
 template <class Target>

@@ -10,27 +10,25 @@
 namespace dfengine::test {
 namespace {
 
-constexpr std::uint64_t kSeed = 77, kStep = 5;
+const StepInput kInput{.seed = 77, .step = 5};
 
 template <class T>
 void forward(const Cpu<T>& on, Index count, double rate, const T* x, T* y) {
-  cpu::dropout_forward<T>(on.context(), count, rate, kSeed, kStep, x, y);
+  cpu::dropout_forward<T>(on.context(), count, rate, &kInput, x, y);
 }
 template <class T>
 void backward(const Cpu<T>& on, Index count, double rate, const T* dy, Write write, T* dx) {
-  cpu::dropout_backward<T>(on.context(), count, rate, kSeed, kStep, dy, write, dx);
+  cpu::dropout_backward<T>(on.context(), count, rate, &kInput, dy, write, dx);
 }
 
-const std::vector<StepScalars> kScalars{{.seed = kSeed, .step = kStep}};
-
 void forward(Device<float>, Index count, double rate, const float* x, float* y) {
-  DeviceStructs<StepScalars> scalars(kScalars);
-  cuda::dropout_forward(nullptr, count, rate, scalars.data(), x, y);
+  DeviceStructs<StepInput> input({kInput});
+  cuda::dropout_forward(nullptr, count, rate, input.data(), x, y);
   cuda::synchronize(nullptr);
 }
 void backward(Device<float>, Index count, double rate, const float* dy, Write write, float* dx) {
-  DeviceStructs<StepScalars> scalars(kScalars);
-  cuda::dropout_backward(nullptr, count, rate, scalars.data(), dy, write, dx);
+  DeviceStructs<StepInput> input({kInput});
+  cuda::dropout_backward(nullptr, count, rate, input.data(), dy, write, dx);
   cuda::synchronize(nullptr);
 }
 
@@ -47,7 +45,7 @@ void expect_documented_draws(const Target& on, Index count, double rate) {
   forward(on, count, rate, y.data(), y.data());
   backward(on, count, rate, dx.data(), Write::Overwrite, dx.data());
   backward(on, count, rate, x.data(), Write::Accumulate, sum.data());
-  Random draws(kSeed, RandomStream::Dropout, kStep);
+  Random draws(kInput.seed, RandomStream::Dropout, kInput.step);
   const T scale = static_cast<T>(1 / (1 - rate));
   const Doubles ys = y.values(), sums = sum.values();
   for (std::size_t i = 0; i < ys.size(); ++i) {
@@ -80,8 +78,10 @@ TEST(Dropout, KeepsTheShareAndTheMean) {
   constexpr double kRate = 0.3;
   ThreadPool pool(1);
   Doubles ones(kCount, 1), y(kCount), next(kCount);
-  cpu::dropout_forward<double>({pool}, kCount, kRate, kSeed, kStep, ones.data(), y.data());
-  cpu::dropout_forward<double>({pool}, kCount, kRate, kSeed, kStep + 1, ones.data(), next.data());
+  StepInput input = kInput;
+  cpu::dropout_forward<double>({pool}, kCount, kRate, &input, ones.data(), y.data());
+  ++input.step;
+  cpu::dropout_forward<double>({pool}, kCount, kRate, &input, ones.data(), next.data());
   double mean = 0;
   for (double v : y) mean += v / kCount;
   EXPECT_NEAR(mean, 1, sampling_tolerance(kCount, kRate / (1 - kRate)));

@@ -1,5 +1,6 @@
-// MobileNetV2's names, shapes and counts against torchvision's.
-#include "layers/models/mobilenet_v2.h"
+// MobileNetV2's names, shapes and counts against torchvision's; networks' blocks and heads.
+#include "layers/networks/mobilenet_v2.h"
+#include "layers/networks/architectures.h"
 
 #include <gtest/gtest.h>
 
@@ -66,16 +67,16 @@ Shapes torchvision_state() {
   return all;
 }
 
-Shapes state_of(const MobileNetV2Config& config) {
+Shapes state_of(const NetworkConfig& config) {
   Shapes all;
-  for (const ParamSpec& p : make_mobilenet_v2(config).params())
+  for (const ParamSpec& p : make_network(config).graph.params())
     all.push_back({p.name, p.file_shape});
   return all;
 }
 
-Index learned(const MobileNetV2Config& config) {
+Index learned(const NetworkConfig& config) {
   Index count = 0;
-  for (const ParamSpec& p : make_mobilenet_v2(config).params())
+  for (const ParamSpec& p : make_network(config).graph.params())
     if (is_learned(p.role)) count += p.count();
   return count;
 }
@@ -98,12 +99,8 @@ TEST(MobileNetV2, ParameterCountsAreTorchvisions) {
 }
 
 TEST(MobileNetV2, RolesAndLayouts) {
-  for (const ParamSpec& p : make_mobilenet_v2({}).params()) {
-    const bool window = p.file_shape.size() == 4 && p.file_shape[2] == 3;
-    const Layout layout = !window                ? Layout::Plain
-                          : p.file_shape[1] == 1 ? Layout::DepthwiseRSC
-                                                 : Layout::StemRSCK;
-    EXPECT_EQ(p.layout, layout) << p.name;
+  for (const ParamSpec& p : make_network({}).graph.params()) {
+    EXPECT_EQ(p.channels_last, p.file_shape.size() == 4 && p.file_shape[2] == 3) << p.name;
     EXPECT_EQ(is_learned(p.role), p.name.find("running_") == std::string::npos) << p.name;
     EXPECT_EQ(p.role == Role::Weight, p.file_shape.size() > 1) << p.name;
   }
@@ -130,72 +127,125 @@ TEST(MobileNetV2, RoundedChannelsAreTorchvisions) {
   }
 }
 
-TEST(MobileNetV2, FeatureBlockOfAParameter) {
-  EXPECT_EQ(feature_block("features.0.0.weight"), 0);
-  EXPECT_EQ(feature_block("features.7.conv.0.0.weight"), 7);
-  EXPECT_EQ(feature_block("features.18.1.running_var"), kFeatureBlocks - 1);
-  EXPECT_EQ(feature_block("head.fc1.weight"), -1);
-  EXPECT_EQ(feature_block("classifier.1.bias"), -1);
-  EXPECT_EQ(feature_block("features."), -1);
-  EXPECT_EQ(feature_block("features.x"), -1);
-  EXPECT_EQ(feature_block("features.99999999999.x"), -1);
-  EXPECT_EQ(feature_block(""), -1);
+// Memory of a convolution's window [K, C, R, S] is [R, S, C, K].
+TEST(MobileNetV2, WindowsLieWithTheirChannelsLast) {
+  const ParamSpec p{.name = "w", .file_shape = {4, 3, 2, 5}, .init = {}, .channels_last = true};
+  Index i = 0;
+  for (Index k = 0; k < 4; ++k)
+    for (Index c = 0; c < 3; ++c)
+      for (Index r = 0; r < 2; ++r)
+        for (Index s = 0; s < 5; ++s)
+          EXPECT_EQ(p.memory_position(i++), ((r * 5 + s) * 3 + c) * 4 + k);
+  const ParamSpec plain{.name = "w", .file_shape = {4, 3}, .init = {}};
+  for (i = 0; i < plain.count(); ++i) EXPECT_EQ(plain.memory_position(i), i);
 }
 
+// ---- Blocks -------------------------------------------------------------------------------------
+
+// The number behind "features.", as torchvision counts; -1: of the head.
+int block_in_name(const std::string& name) {
+  const std::string prefix = "features.";
+  return name.starts_with(prefix) ? std::stoi(name.substr(prefix.size())) : -1;
+}
+
+TEST(MobileNetV2, EveryNodeKnowsItsBlock) {
+  const Network network = make_network({});
+  EXPECT_EQ(network.block_count(), 19);
+  EXPECT_EQ(network.blocks.front(), "features.0");
+  EXPECT_EQ(network.blocks.back(), "features.18");
+  for (const Node& node : network.graph.nodes())
+    EXPECT_EQ(node.block, block_in_name(node.name)) << node.name;
+}
+
+// Frozen blocks are counted from the image on; the head is never frozen.
+TEST(MobileNetV2, TrainableAboveTheFrozenBlocks) {
+  const Network network = make_network({});
+  for (int frozen : {0, 1, 7, 18, 19}) {
+    const Trainable trainable = network.trainable_above(frozen);
+    for (const ParamSpec& p : network.graph.params()) {
+      const int block = block_in_name(p.name);
+      EXPECT_EQ(trainable(p), block < 0 || block >= frozen) << p.name << " above " << frozen;
+    }
+  }
+}
+
+// Rewrites keep what a block is.
+TEST(MobileNetV2, RewritesKeepBlocks) {
+  const Graph whole = make_network({}).graph;
+  const Graph graph = with_element(with_loss(whole), Element::F16);
+  constexpr Fusion kFusions[] = {fold_norm, fold_activation, fold_residual};
+  const std::vector<bool> none(graph.values().size(), false);
+  for (const Graph& g : {graph, fuse(graph, kFusions, none), up_to(whole, "pooled")})
+    for (const Node& node : g.nodes()) EXPECT_EQ(node.block, block_in_name(node.name)) << node.name;
+}
+
+TEST(Networks, AnArchitectureThatIsNotInTheTable) {
+  EXPECT_THROW((void)make_network({.architecture = "vgg"}), UsageError);
+  EXPECT_THROW((void)make_network({}, {}), UsageError);
+}
+
+// ---- The whole ----------------------------------------------------------------------------------
+
 TEST(MobileNetV2, ShapesThroughTheNetwork) {
-  const Graph graph = make_mobilenet_v2({});
+  const Network network = make_network({});
+  const Graph& graph = network.graph;
   const Index h = 224;
   const auto specs = graph.infer(std::vector<Spec>{{{2, h, h, 3}, Element::U8}});
   // Strides of Table 2: 112 behind the stem, then 112, 56, 28, 14, 14, 7, 7.
   const std::array<Index, 19> sides = {112, 112, 56, 56, 28, 28, 28, 14, 14, 14,
                                        14,  14,  14, 14, 7,  7,  7,  7,  7};
-  for (std::size_t v = 0; v < specs.size(); ++v) {
-    const GraphValue& value = graph.values()[v];
-    const int block = feature_block(value.name);
-    if (block < 0) continue;
+  for (const Node& node : graph.nodes()) {
+    if (node.block < 0) continue;
     // Blocks 2, 4, 7 and 14 begin at their predecessor's size: the expansion.
-    const bool expansion = value.name.find(".conv.0.") != std::string::npos && block > 1;
-    const Index side = sides[static_cast<std::size_t>(expansion ? block - 1 : block)];
-    EXPECT_EQ(specs[v].shape.h, side) << value.name;
-    EXPECT_EQ(specs[v].shape.w, side) << value.name;
+    const bool expansion = node.name.find(".conv.0.") != std::string::npos && node.block > 1;
+    const Index side = sides[at(expansion ? node.block - 1 : node.block)];
+    EXPECT_EQ(specs[at(node.output)].shape.h, side) << node.name;
+    EXPECT_EQ(specs[at(node.output)].shape.w, side) << node.name;
   }
-  EXPECT_EQ(specs[static_cast<std::size_t>(graph.output("pooled"))].shape, (Shape{2, 1, 1, 1280}));
-  EXPECT_EQ(specs[static_cast<std::size_t>(graph.output("logits"))].shape, (Shape{2, 1, 1, 1}));
+  EXPECT_EQ(network.features, 1280);
+  EXPECT_EQ(specs[at(graph.output("pooled"))].shape, (Shape{2, 1, 1, 1280}));
+  EXPECT_EQ(specs[at(graph.output("logits"))].shape, (Shape{2, 1, 1, 1}));
 }
 
 TEST(MobileNetV2, ResidualsStandWhereShapesAgree) {
   std::vector<int> blocks;
-  const Graph graph = make_mobilenet_v2({});
-  for (const Node& node : graph.nodes())
-    if (node.layer->is_residual_add()) blocks.push_back(feature_block(node.layer->name()));
+  const Network network = make_network({});
+  for (const Node& node : network.graph.nodes())
+    if (std::holds_alternative<Add>(node.operation)) blocks.push_back(node.block);
   EXPECT_EQ(blocks, (std::vector<int>{3, 5, 6, 8, 9, 10, 12, 13, 15, 16}));
 }
 
+Graph head_of(const NetworkConfig& config) {
+  return behind(make_network(config).graph, "pooled");
+}
+
 TEST(MobileNetV2, HeadsAndTheirOutputs) {
-  EXPECT_THROW((void)make_mobilenet_v2({.head = Head::None}).output("logits"), UsageError);
-  EXPECT_THROW((void)make_head({.head = Head::None}), UsageError);
-  const auto kinds = [](const MobileNetV2Config& config) {
+  const Graph headless = make_network({.head = Head::None}).graph;
+  EXPECT_THROW((void)headless.output("logits"), UsageError);
+  EXPECT_THROW((void)with_loss(headless), UsageError);
+  EXPECT_TRUE(head_of({.head = Head::None}).nodes().empty());
+  const auto kinds = [](const NetworkConfig& config) {
     std::vector<std::string> all;
-    const Graph graph = make_head(config);
-    for (const Node& node : graph.nodes()) all.push_back(node.layer->kind());
+    const Graph graph = head_of(config);
+    for (const Node& node : graph.nodes()) all.push_back(kind(node.operation));
     return all;
   };
   using Kinds = std::vector<std::string>;
   EXPECT_EQ(kinds({}), (Kinds{"dense+relu", "dropout", "dense"}));
   EXPECT_EQ(kinds({.dropout = 0}), (Kinds{"dense+relu", "dense"}));
   EXPECT_EQ(kinds({.head = Head::Classifier}), (Kinds{"dense"}));
-  const Graph training = make_head_training({});
+  const Graph training = with_loss(head_of({}));
   const auto specs = training.infer(std::vector<Spec>{{{4, 1, 1, 1280}}, {{4, 1, 1, 1}}});
-  EXPECT_EQ(specs[static_cast<std::size_t>(training.output("loss"))].shape, (Shape{1, 1, 1, 1}));
+  EXPECT_EQ(specs[at(training.output("loss"))].shape, (Shape{1, 1, 1, 1}));
 }
 
 // A classifier's many logits do not fit the detector's loss.
 TEST(MobileNetV2, TrainingAClassifierIsAShapeError) {
-  const Graph graph = make_head_training({.head = Head::Classifier});
+  const Graph graph = with_loss(head_of({.head = Head::Classifier}));
   EXPECT_THROW((void)graph.infer(std::vector<Spec>{{{4, 1, 1, 1280}}, {{4, 1, 1, 1}}}), ShapeError);
 }
 
-void expect_invalid(const MobileNetV2Config& config, const std::string& word) {
+void expect_invalid(const NetworkConfig& config, const std::string& word) {
   try {
     config.validate();
     ADD_FAILURE() << "accepted: " << word;
@@ -206,11 +256,11 @@ void expect_invalid(const MobileNetV2Config& config, const std::string& word) {
 
 TEST(MobileNetV2, ConfigurationsOutOfRange) {
   const double nan = std::nan(""), infinity = std::numeric_limits<double>::infinity();
-  EXPECT_NO_THROW(MobileNetV2Config{}.validate());
+  EXPECT_NO_THROW(NetworkConfig{}.validate());
   for (double width : {0.0, -1.0, 4.1, nan, infinity}) expect_invalid({.width = width}, "width");
   for (Index size : {0, -96, 64, 100, 352})
     expect_invalid({.input_size = size}, "input size " + std::to_string(size));
-  for (Index size : {96, 320}) EXPECT_NO_THROW(MobileNetV2Config{.input_size = size}.validate());
+  for (Index size : {96, 320}) EXPECT_NO_THROW(NetworkConfig{.input_size = size}.validate());
   for (double eps : {0.0, -1e-5, nan, infinity}) expect_invalid({.bn_eps = eps}, "epsilon");
   for (double momentum : {0.0, 1.1, nan}) expect_invalid({.bn_momentum = momentum}, "momentum");
   for (double mean : {nan, infinity}) expect_invalid({.mean = {0, mean, 0}}, "mean");

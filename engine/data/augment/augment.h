@@ -4,8 +4,10 @@
 
 #include <array>
 #include <nlohmann/json_fwd.hpp>
+#include <span>
 
 #include "engine/data/augment/perturb.h"
+#include "engine/data/option_row.h"
 #include "engine/data/pictures/resize.h"
 
 namespace dfengine {
@@ -40,10 +42,15 @@ struct AugmentOptions {
   bool operator==(const AugmentOptions&) const = default;
 };
 
-// The second undoes the first. It throws nlohmann::json::exception when a field is absent or of
-// another type.
-nlohmann::json to_json(const AugmentOptions& options);
-AugmentOptions augment_options_from_json(const nlohmann::json& json);
+// Every field of AugmentOptions.
+using AugmentOption = OptionRow<AugmentOptions, bool, double, Range, std::array<double, 4>>;
+std::span<const AugmentOption> augment_options();
+
+// Round trip; reading throws nlohmann::json::exception when a field is absent or of another type.
+void to_json(nlohmann::json& json, const Range& range);
+void from_json(const nlohmann::json& json, Range& range);
+void to_json(nlohmann::json& json, const AugmentOptions& options);
+void from_json(const nlohmann::json& json, AugmentOptions& options);
 
 // Text for people, such as "hflip, color jitter 0.4 0.4 0.4 0, JPEG 30-100 (p 0.5)" or "none".
 std::string describe(const AugmentOptions& options);

@@ -6,14 +6,11 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/data/augment/augment.h"
+#include "engine/data/option_json.h"
 #include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {
-
-void require(bool ok, const char* message) {
-  if (!ok) throw UsageError(message);
-}
 
 bool is_probability(double p) {
   return p >= 0 && p <= 1;
@@ -23,15 +20,116 @@ bool lies_in(Range r, double low, double high) {
   return r.low >= low && r.high <= high && r.low <= r.high;
 }
 
-nlohmann::json pair(Range r) {
-  return {r.low, r.high};
+constexpr double kMostRatio = 100;
+constexpr const char* kShare = "LOW,HIGH with 0 < LOW <= HIGH <= 1";
+constexpr const char* kRatio = "LOW,HIGH with 0.01 <= LOW <= HIGH <= 100";
+constexpr const char* kProbability = "from 0 to 1";
+
+bool is_share(Range r) {
+  return r.low > 0 && lies_in(r, 0, 1);
 }
 
-Range range_at(const nlohmann::json& json, const char* key) {
-  return {json.at(key).at(0).get<double>(), json.at(key).at(1).get<double>()};
+bool is_ratio(Range r) {
+  return lies_in(r, 1 / kMostRatio, kMostRatio);
 }
+
+bool is_jitter(const std::array<double, 4>& strength) {
+  for (std::size_t i = 0; i < 3; ++i)
+    if (!(strength[i] >= 0 && strength[i] <= 10)) return false;
+  return strength[3] >= 0 && strength[3] <= 0.5;
+}
+
+using Options = AugmentOptions;
+constexpr AugmentOption kRows[] = {
+    {.flag = "--hflip,!--no-hflip",
+     .key = "hflip",
+     .place = &Options::hflip,
+     .help = "Mirror half of the pictures, drawn at random."},
+    {.flag = "--scale",
+     .key = "scale",
+     .place = &Options::scale,
+     .help = "Random resized crop: the share of the picture's area that is kept.",
+     .allowed = kShare,
+     .accepts = [](const Options& o) { return is_share(o.scale); },
+     .usual = "1,1, which crops nothing"},
+    {.flag = "--ratio",
+     .key = "ratio",
+     .place = &Options::ratio,
+     .help = "Width to height of what --scale keeps.",
+     .allowed = kRatio,
+     .accepts = [](const Options& o) { return is_ratio(o.ratio); },
+     .usual = "3/4,4/3"},
+    {.flag = "--color-jitter",
+     .key = "color_jitter",
+     .place = &Options::color_jitter,
+     .help = "How strongly colours change at random: BRIGHTNESS,CONTRAST,SATURATION,HUE, or the "
+             "first three, or one number for these three.",
+     .allowed = "from 0 to 10, the hue from 0 to 0.5",
+     .accepts = [](const Options& o) { return is_jitter(o.color_jitter); }},
+    {.flag = "--downscale-prob",
+     .key = "downscale_prob",
+     .place = &Options::downscale_prob,
+     .help = "The chance that a picture is made smaller and large again.",
+     .allowed = kProbability,
+     .accepts = [](const Options& o) { return is_probability(o.downscale_prob); }},
+    {.flag = "--downscale",
+     .key = "downscale",
+     .place = &Options::downscale,
+     .help = "How much smaller: the factor of the side.",
+     .allowed = kShare,
+     .accepts = [](const Options& o) { return is_share(o.downscale); }},
+    {.flag = "--blur-prob",
+     .key = "blur_prob",
+     .place = &Options::blur_prob,
+     .help = "The chance of a Gaussian blur.",
+     .allowed = kProbability,
+     .accepts = [](const Options& o) { return is_probability(o.blur_prob); }},
+    {.flag = "--blur-sig",
+     .key = "blur_sig",
+     .place = &Options::blur_sigma,
+     .help = "The standard deviation of the blur in pixels.",
+     .allowed = "LOW,HIGH with 0 <= LOW <= HIGH <= 20",
+     .accepts = [](const Options& o) { return lies_in(o.blur_sigma, 0, 20); }},
+    {.flag = "--jpg-prob",
+     .key = "jpg_prob",
+     .place = &Options::jpeg_prob,
+     .help = "The chance of JPEG compression.",
+     .allowed = kProbability,
+     .accepts = [](const Options& o) { return is_probability(o.jpeg_prob); }},
+    {.flag = "--jpg-qual",
+     .key = "jpg_qual",
+     .place = &Options::jpeg_quality,
+     .help = "The quality of that compression.",
+     .allowed = "LOW,HIGH with 1 <= LOW <= HIGH <= 100",
+     .accepts = [](const Options& o) { return lies_in(o.jpeg_quality, 1, 100); }},
+    {.flag = "--reprob",
+     .key = "reprob",
+     .place = &Options::erase_prob,
+     .help = "The chance that a rectangle of 2 to 33 % of the area is erased (cutout).",
+     .allowed = kProbability,
+     .accepts = [](const Options& o) { return is_probability(o.erase_prob); }},
+    {.key = "erase_scale",
+     .place = &Options::erase_scale,
+     .allowed = kShare,
+     .accepts = [](const Options& o) { return is_share(o.erase_scale); }},
+    {.key = "erase_ratio",
+     .place = &Options::erase_ratio,
+     .allowed = kRatio,
+     .accepts = [](const Options& o) { return is_ratio(o.erase_ratio); }}};
 
 }  // namespace
+
+void to_json(nlohmann::json& json, const Range& range) {
+  json = {range.low, range.high};
+}
+
+void from_json(const nlohmann::json& json, Range& range) {
+  range = {json.at(0).get<double>(), json.at(1).get<double>()};
+}
+
+std::span<const AugmentOption> augment_options() {
+  return kRows;
+}
 
 bool AugmentOptions::beyond_mirror() const {
   return scale != Range{1, 1} || color_jitter != std::array<double, 4>{} || downscale_prob > 0 ||
@@ -39,57 +137,15 @@ bool AugmentOptions::beyond_mirror() const {
 }
 
 void AugmentOptions::validate() const {
-  constexpr double kMostRatio = 100;
-  require(scale.low > 0 && lies_in(scale, 0, 1), "--scale: 0 < LOW <= HIGH <= 1");
-  require(lies_in(ratio, 1 / kMostRatio, kMostRatio), "--ratio: .01 <= LOW <= HIGH <= 100");
-  for (std::size_t i = 0; i < 3; ++i) {
-    require(color_jitter[i] >= 0 && color_jitter[i] <= 10,
-            "--color-jitter: brightness, contrast and saturation must be from 0 to 10");
-  }
-  require(color_jitter[3] >= 0 && color_jitter[3] <= 0.5, "--color-jitter: hue is from 0 to 0.5");
-  require(is_probability(downscale_prob), "--downscale-prob must be from 0 to 1");
-  require(downscale.low > 0 && lies_in(downscale, 0, 1), "--downscale: 0 < LOW <= HIGH <= 1");
-  require(is_probability(blur_prob), "--blur-prob must be from 0 to 1");
-  require(lies_in(blur_sigma, 0, 20), "--blur-sig: 0 <= LOW <= HIGH <= 20 pixels");
-  require(is_probability(jpeg_prob), "--jpg-prob must be from 0 to 1");
-  require(lies_in(jpeg_quality, 1, 100), "--jpg-qual: 1 <= LOW <= HIGH <= 100");
-  require(is_probability(erase_prob), "--reprob must be from 0 to 1");
-  require(erase_scale.low > 0 && lies_in(erase_scale, 0, 1), "erased part: 0 < low <= high <= 1");
-  require(lies_in(erase_ratio, 1 / kMostRatio, kMostRatio), "erased ratio: .01 to 100");
+  check_options(kRows, *this);
 }
 
-nlohmann::json to_json(const AugmentOptions& o) {
-  return {{"hflip", o.hflip},
-          {"scale", pair(o.scale)},
-          {"ratio", pair(o.ratio)},
-          {"color_jitter", o.color_jitter},
-          {"downscale_prob", o.downscale_prob},
-          {"downscale", pair(o.downscale)},
-          {"blur_prob", o.blur_prob},
-          {"blur_sig", pair(o.blur_sigma)},
-          {"jpg_prob", o.jpeg_prob},
-          {"jpg_qual", pair(o.jpeg_quality)},
-          {"reprob", o.erase_prob},
-          {"erase_scale", pair(o.erase_scale)},
-          {"erase_ratio", pair(o.erase_ratio)}};
+void to_json(nlohmann::json& json, const AugmentOptions& options) {
+  write_options(kRows, options, json);
 }
 
-AugmentOptions augment_options_from_json(const nlohmann::json& j) {
-  AugmentOptions o;
-  j.at("hflip").get_to(o.hflip);
-  o.scale = range_at(j, "scale");
-  o.ratio = range_at(j, "ratio");
-  j.at("color_jitter").get_to(o.color_jitter);
-  j.at("downscale_prob").get_to(o.downscale_prob);
-  o.downscale = range_at(j, "downscale");
-  j.at("blur_prob").get_to(o.blur_prob);
-  o.blur_sigma = range_at(j, "blur_sig");
-  j.at("jpg_prob").get_to(o.jpeg_prob);
-  o.jpeg_quality = range_at(j, "jpg_qual");
-  j.at("reprob").get_to(o.erase_prob);
-  o.erase_scale = range_at(j, "erase_scale");
-  o.erase_ratio = range_at(j, "erase_ratio");
-  return o;
+void from_json(const nlohmann::json& json, AugmentOptions& options) {
+  read_options(kRows, json, options);
 }
 
 std::string describe(const AugmentOptions& o) {

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "engine/evaluate/evaluate.h"
+#include "engine/runtime/cpu/cpu_backend.h"
 #include "kernels/base/error.h"
 #include "kernels/base/sigmoid.h"
 
@@ -23,10 +24,11 @@ CsvTable part_of(const CsvTable& table, const std::vector<std::size_t>& rows) {
 }
 
 // Logits as image_logits gives them; with OnBad::Skip of the pictures that can be read.
-Predictions run_image_model(Model& model, ThreadPool& pool, const Dataset& pictures, OnBad on_bad,
-                            const std::function<void(Index)>& done) {
+Predictions run_image_model(const Model& model, ThreadPool& pool, const Dataset& pictures,
+                            OnBad on_bad, const std::function<void(Index)>& done) {
   if (pictures.samples.empty()) return {};
-  Predictor predictor(model, pool, Predictor::Output::Logits);
+  const CpuBackend backend(pool);
+  Predictor predictor(model, backend, Predictor::Output::Logits);
   Loader loader(pictures, one_pass(model.preparation(), pool.size(), on_bad));
   Predictions p = predict_split(predictor, pictures, loader, [&](Index seen) {
     if (done) done(seen);
@@ -53,7 +55,7 @@ Dataset table_pictures(const CsvTable& table, const std::filesystem::path& root,
   return pictures;
 }
 
-std::vector<double> image_logits(Model& model, ThreadPool& pool, const Dataset& pictures,
+std::vector<double> image_logits(const Model& model, ThreadPool& pool, const Dataset& pictures,
                                  const std::function<void(Index)>& done) {
   return run_image_model(model, pool, pictures, OnBad::Fail, done).logit;
 }
@@ -64,7 +66,8 @@ std::vector<double> to_probabilities(const std::vector<double>& logits) {
   return prob;
 }
 
-PictureDetector::PictureDetector(Model& image_model, const std::optional<HybridModel>& stacked)
+PictureDetector::PictureDetector(const Model& image_model,
+                                 const std::optional<HybridModel>& stacked)
     : model(image_model), hybrid(stacked && stacked->uses_metadata() ? &*stacked : nullptr) {}
 
 std::vector<double> PictureDetector::probabilities(ThreadPool& pool, const CsvTable& table,
@@ -93,9 +96,9 @@ std::vector<double> around_half(const std::vector<double>& prob, double threshol
   return moved;
 }
 
-std::vector<TableScore> score_table(Model& model, const TableModels& detectors, ThreadPool& pool,
-                                    const CsvTable& table, const std::filesystem::path& root,
-                                    const std::string& name,
+std::vector<TableScore> score_table(const Model& model, const TableModels& detectors,
+                                    ThreadPool& pool, const CsvTable& table,
+                                    const std::filesystem::path& root, const std::string& name,
                                     const std::function<void(Index)>& done) {
   using Source = TableScore::Source;
   std::vector<TableScore> scores(table.rows.size());

@@ -22,7 +22,7 @@ Dataset table_pictures(const CsvTable& table, const std::filesystem::path& root,
 // The image model's logits [samples], divided by its temperature, in the data set's order.
 // done(pictures so far) is called after each batch; it may be empty. Throws DataError naming a
 // picture that cannot be read, ModelFileError for an output that is not a number.
-std::vector<double> image_logits(Model& model, ThreadPool& pool, const Dataset& pictures,
+std::vector<double> image_logits(const Model& model, ThreadPool& pool, const Dataset& pictures,
                                  const std::function<void(Index)>& done = {});
 
 // The sigmoid of each.
@@ -31,10 +31,10 @@ std::vector<double> to_probabilities(const std::vector<double>& logits);
 // Answers where metadata does not decide: the hybrid where there is one that uses metadata, else
 // the image model.
 struct PictureDetector {
-  Model& model;
+  const Model& model;
   const HybridModel* hybrid = nullptr;  // null for the image model
 
-  PictureDetector(Model& model, const std::optional<HybridModel>& hybrid);
+  PictureDetector(const Model& model, const std::optional<HybridModel>& hybrid);
   // The probabilities of fake of a table's rows that have these image logits. Throws as
   // HybridModel::logits.
   std::vector<double> probabilities(std::vector<double> image_logits, const CsvTable& table,
@@ -70,9 +70,9 @@ inline constexpr auto enum_names<TableScore::Source> =
 // Scores each row of a table by the detectors of a model file: by the cascade's metadata where it
 // decides, else by the PictureDetector, which looks at these rows' pictures alone. Throws what
 // these throw, but not for pictures that cannot be read.
-std::vector<TableScore> score_table(Model& model, const TableModels& detectors, ThreadPool& pool,
-                                    const CsvTable& table, const std::filesystem::path& root,
-                                    const std::string& name,
+std::vector<TableScore> score_table(const Model& model, const TableModels& detectors,
+                                    ThreadPool& pool, const CsvTable& table,
+                                    const std::filesystem::path& root, const std::string& name,
                                     const std::function<void(Index)>& done = {});
 
 }  // namespace dfengine

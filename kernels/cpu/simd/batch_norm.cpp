@@ -161,8 +161,9 @@ void merge_moments(const BatchNormProblem& p, const Scratch& s, Index begin, Ind
 }
 
 void forward(const Context& ctx, const BatchNormProblem& p, const float* x, const float* gamma,
-             const float* beta, float* running_mean, float* running_var, float* scratch,
-             float* saved_mean, float* saved_rstd, float* y) {
+             const float* beta, const float* running_mean, const float* running_var,
+             float* next_mean, float* next_var, float* scratch, float* saved_mean,
+             float* saved_rstd, float* y) {
   const Scratch s(p, scratch);
   parallel_for(ctx.pool, batch_norm_chunks(p), [&](Index chunk, int) {
     const Rows rows(p, chunk);
@@ -176,8 +177,8 @@ void forward(const Context& ctx, const BatchNormProblem& p, const float* x, cons
     for (Index i = 0; i < width; ++i) {
       const Index c = begin + i;
       const double keep = 1.0 - p.momentum;
-      running_mean[c] = static_cast<float>(keep * running_mean[c] + p.momentum * mean[i]);
-      running_var[c] = static_cast<float>(keep * running_var[c] + p.momentum * m2[i] / (m - 1.0));
+      next_mean[c] = static_cast<float>(keep * running_mean[c] + p.momentum * mean[i]);
+      next_var[c] = static_cast<float>(keep * running_var[c] + p.momentum * m2[i] / (m - 1.0));
       saved_mean[c] = static_cast<float>(mean[i]);
       saved_rstd[c] = static_cast<float>(1.0 / __builtin_sqrt(m2[i] / m + p.eps));
       scale_shift(gamma[c], beta[c], saved_mean[c], saved_rstd[c], s.scale + c, s.shift + c);

@@ -28,7 +28,8 @@ std::string device_summary() {
 struct Libraries::Handles {};
 Libraries::Libraries() = default;
 Libraries::~Libraries() = default;
-std::vector<LibraryKernel> Libraries::pointwise(PointwisePass, StorageType, const PointwiseProblem&) {
+std::vector<LibraryKernel> Libraries::pointwise(PointwisePass, StorageType,
+                                                const PointwiseProblem&) {
   return {};
 }
 std::vector<LibraryKernel> Libraries::stem(StorageType, const StemProblem&) {

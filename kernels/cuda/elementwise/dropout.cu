@@ -14,12 +14,11 @@ constexpr int kWords = 4;  // numbers one philox call gives
 
 __global__ void __launch_bounds__(kThreads)
     dropout_kernel(Index count, std::uint32_t drop_below, float scale,
-                   const StepScalars* __restrict__ scalars, const float* x, bool accumulate,
-                   float* y) {
+                   const StepInput* __restrict__ input, const float* x, bool accumulate, float* y) {
   const Index call = Index{blockIdx.x} * kThreads + threadIdx.x;
   if (call * kWords >= count) return;
   const auto words =
-      philox(scalars->seed, RandomStream::Dropout, scalars->step, static_cast<std::uint32_t>(call));
+      philox(input->seed, RandomStream::Dropout, input->step, static_cast<std::uint32_t>(call));
   for (int word = 0; word < kWords; ++word) {
     const Index i = call * kWords + word;
     if (i >= count) return;
@@ -29,7 +28,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-void dropout(Stream stream, Index count, double rate, const StepScalars* scalars, const float* x,
+void dropout(Stream stream, Index count, double rate, const StepInput* input, const float* x,
              bool accumulate, float* y) {
   if (!(rate >= 0.0 && rate < 1.0))
     throw UsageError("dropout rate " + std::to_string(rate) + ": must be in [0, 1)");
@@ -37,20 +36,20 @@ void dropout(Stream stream, Index count, double rate, const StepScalars* scalars
   // The CPU keeps where word * 2^-24 >= rate: the same as word >= ceil(rate * 2^24).
   const auto drop_below = static_cast<std::uint32_t>(std::ceil(rate * 0x1p24));
   launch(stream, "dropout", dropout_kernel, blocks(divide_up(count, Index{kThreads} * kWords)),
-         kThreads, 0, count, drop_below, static_cast<float>(1.0 / (1.0 - rate)), scalars, x,
+         kThreads, 0, count, drop_below, static_cast<float>(1.0 / (1.0 - rate)), input, x,
          accumulate, y);
 }
 
 }  // namespace
 
-void dropout_forward(Stream stream, Index count, double rate, const StepScalars* scalars,
+void dropout_forward(Stream stream, Index count, double rate, const StepInput* input,
                      const float* x, float* y) {
-  dropout(stream, count, rate, scalars, x, false, y);
+  dropout(stream, count, rate, input, x, false, y);
 }
 
-void dropout_backward(Stream stream, Index count, double rate, const StepScalars* scalars,
+void dropout_backward(Stream stream, Index count, double rate, const StepInput* input,
                       const float* dy, Write write, float* dx) {
-  dropout(stream, count, rate, scalars, dy, write == Write::Accumulate, dx);
+  dropout(stream, count, rate, input, dy, write == Write::Accumulate, dx);
 }
 
 }  // namespace dfengine::cuda

@@ -7,7 +7,8 @@ struct Libraries::Handles {};
 Libraries::Libraries() = default;
 Libraries::~Libraries() = default;
 
-std::vector<LibraryKernel> Libraries::pointwise(PointwisePass, StorageType, const PointwiseProblem&) {
+std::vector<LibraryKernel> Libraries::pointwise(PointwisePass, StorageType,
+                                                const PointwiseProblem&) {
   return {};
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/pointwise/pointwise_config.h"
 #include "kernels/cuda/pointwise/pointwise_fragments.cuh"
 
 namespace dfengine::cuda {

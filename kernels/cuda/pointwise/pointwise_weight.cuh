@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/pointwise/pointwise_config.h"
 #include "kernels/cuda/pointwise/pointwise_fragments.cuh"
 
 namespace dfengine::cuda {

@@ -18,22 +18,25 @@ struct AdamConstants {
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     adam_kernel(AdamConstants k, const StepScalars* __restrict__ scalars,
-                const float* __restrict__ learning_rate, const AdamChunk* __restrict__ chunks,
-                const float* __restrict__ grad, float* __restrict__ w, float* __restrict__ m,
-                float* __restrict__ v, T* __restrict__ working) {
+                const StepInput* __restrict__ input, const AdamChunk* __restrict__ chunks,
+                const float* __restrict__ grad, const float* __restrict__ next, Index learned,
+                float* __restrict__ w, float* __restrict__ m, float* __restrict__ v,
+                T* __restrict__ working) {
   if (scalars->overflow != 0) return;
   const AdamChunk chunk = chunks[blockIdx.x];
   // The corrections are differences of nearly equal numbers at first, so they are made in double.
   const double t = static_cast<double>(scalars->step + 1);
   const float correction1 = static_cast<float>(1.0 - pow(k.beta1_exact, t));
   const float correction2 = static_cast<float>(1.0 - pow(k.beta2_exact, t));
-  const float lr = *learning_rate;
+  const auto lr = static_cast<float>(input->learning_rate);
   const float unscale = 1.0f / scalars->loss_scale;
   for (int at = static_cast<int>(threadIdx.x); at < chunk.count; at += kThreads) {
     const Index i = chunk.offset + at;
-    float value = grad[i];
-    if (!chunk.commit) {
-      float g = value * unscale;
+    float value = 0.0f;
+    if (chunk.commit) {
+      value = next[i - learned];
+    } else {
+      float g = grad[i] * unscale;
       value = w[i];
       if (k.decoupled) {
         value -= lr * chunk.weight_decay * value;
@@ -54,8 +57,9 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class T>
 void adam_update(Stream stream, const AdamProblem& p, const StepScalars* scalars,
-                 const float* learning_rate, const AdamChunk* chunks, Index chunk_count,
-                 const float* grad, float* w, float* m, float* v, T* working) {
+                 const StepInput* input, const AdamChunk* chunks, Index chunk_count,
+                 const float* grad, const float* next, Index learned, float* w, float* m, float* v,
+                 T* working) {
   if (chunk_count == 0) return;
   const AdamConstants constants = {static_cast<float>(p.beta1),
                                    static_cast<float>(p.beta2),
@@ -64,12 +68,13 @@ void adam_update(Stream stream, const AdamProblem& p, const StepScalars* scalars
                                    p.beta2,
                                    p.decoupled};
   launch(stream, "adam", adam_kernel<T>, blocks(chunk_count), kThreads, 0, constants, scalars,
-         learning_rate, chunks, grad, w, m, v, working);
+         input, chunks, grad, next, learned, w, m, v, working);
 }
 
-#define DF_INSTANTIATE(T)                                                                 \
-  template void adam_update(Stream, const AdamProblem&, const StepScalars*, const float*, \
-                            const AdamChunk*, Index, const float*, float*, float*, float*, T*);
+#define DF_INSTANTIATE(T)                                                                       \
+  template void adam_update(Stream, const AdamProblem&, const StepScalars*, const StepInput*,   \
+                            const AdamChunk*, Index, const float*, const float*, Index, float*, \
+                            float*, float*, T*);
 DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)
 DF_INSTANTIATE(float)

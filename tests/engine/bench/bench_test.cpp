@@ -10,8 +10,7 @@
 #include "engine/bench/timing.h"
 #include "engine/data/sets/folder_source.h"
 #include "engine/model/predictor.h"
-#include "layers/elementwise.h"
-#include "layers/pointwise_conv.h"
+#include "engine/runtime/open_backend.h"
 #include "tests/engine/train/train_support.h"
 #include "tests/support/device.h"
 
@@ -20,24 +19,25 @@ namespace {
 
 constexpr Work kWorks[] = {Work::Infer, Work::Train, Work::Frozen, Work::Head};
 
-Plan single(const LayerPtr& layer, std::vector<Spec> specs) {
+Plan single(const Operation& operation, std::vector<Spec> specs) {
   Graph graph;
   std::vector<ValueId> inputs;
   for (std::size_t i = 0; i < specs.size(); ++i)
     inputs.push_back(graph.add_input("x" + std::to_string(i)));
-  graph.mark_output(graph.add(layer, inputs), "y");
-  return Plan::build(graph, specs, {Phase::Infer, {}});
+  graph.mark_output(graph.add("one", operation, inputs), "y");
+  ThreadPool pool(1);
+  return Plan::build(graph, specs, {}, CpuBackend(pool));
 }
 
 TEST(StepCost, CountsInputsOutputsAndWeightsOnce) {
   const Spec x{{2, 3, 4, 8}, Element::F32};
-  const Plan plan = single(std::make_shared<PointwiseConv>("conv", "w", 8, 16), {x});
+  const Plan plan = single(Convolution{.in = 8, .out = 16}, {x});
   constexpr Index kRows = 2 * 3 * 4;
   const auto costs = step_costs(plan);
   ASSERT_EQ(costs.size(), 1u);
   EXPECT_EQ(costs[0], (StepCost{4 * (kRows * 8 + kRows * 16 + 8 * 16), 2 * kRows * 8 * 16}));
 
-  const auto add = single(std::make_shared<ResidualAdd>("add"), {x, x});
+  const auto add = single(Add{}, {x, x});
   EXPECT_EQ(total_cost(add), (StepCost{3 * x.bytes(), 0}));
 }
 
@@ -46,7 +46,8 @@ TEST(StepCost, CountsInputsOutputsAndWeightsOnce) {
 TEST(StepCost, WholeNetworkHasThePublishedOperations) {
   constexpr Index kConvolutions = 300'774'272 - 1'280'000, kHead = 1280 * 128 + 128;
   ThreadPool pool(1);
-  const BenchTarget target{{}, pool};
+  const CpuBackend backend(pool);
+  const BenchTarget target({}, pool, backend);
   EXPECT_EQ(total_cost(Workload(target, Work::Infer).plan(1)).flops, 2 * (kConvolutions + kHead));
 
   // Backward: once for the data and once for the weights; the stem has no data gradient.
@@ -60,7 +61,8 @@ TEST(StepCost, WholeNetworkHasThePublishedOperations) {
 
 TEST(StepCost, AFrozenBaseMovesLessThanATrainedOne) {
   ThreadPool pool(1);
-  const BenchTarget target{test::tiny_config(), pool};
+  const CpuBackend backend(pool);
+  const BenchTarget target(test::tiny_config(), pool, backend);
   const auto bytes = [&](Work work) { return total_cost(Workload(target, work).plan(4)).bytes; };
   EXPECT_GT(bytes(Work::Train), bytes(Work::Frozen));
   EXPECT_GT(bytes(Work::Frozen), bytes(Work::Infer));
@@ -79,14 +81,15 @@ TEST(BenchTiming, MedianAndRounds) {
   EXPECT_LE(t.fastest_ms, t.median_ms);
   EXPECT_THROW(time_on_host({0, 1.0}, [](Index) {}), UsageError);
   ThreadPool pool(2);
-  EXPECT_GT(copy_rate(pool, 1 << 20, 1), 0);
+  EXPECT_GT(copy_rate(CpuBackend(pool), 1 << 20, 1), 0);
 }
 
 // In fp16 nothing is below 6e-8.
 TEST(RandomModel, FeaturesOfInferenceAreOfOrdinarySize) {
   ThreadPool pool(1);
-  Model model = random_model({test::tiny_config(), pool});
-  Predictor predictor(model, pool, Predictor::Output::Pooled);
+  const CpuBackend backend(pool);
+  const Model model = random_model({test::tiny_config(), pool, backend});
+  Predictor predictor(model, backend, Predictor::Output::Pooled);
   RandomBatches pictures({{1, 96, 96, 3}, Element::U8}, 1);
   std::vector<float> pooled(static_cast<std::size_t>(predictor.width()));
   predictor.run(reinterpret_cast<const std::uint8_t*>(pictures.next()), 1, pooled.data());
@@ -121,7 +124,8 @@ void expect_sound(const NetworkTiming& t, Work work, Index batch) {
 
 TEST(NetworkBench, EveryWorkOnTheCpu) {
   ThreadPool pool(2);
-  const BenchTarget target{test::tiny_config(), pool, nullptr, 1};
+  const CpuBackend backend(pool);
+  const BenchTarget target(test::tiny_config(), pool, backend, 1);
   for (const Work work : kWorks) {
     const NetworkTiming t = measure_network(target, work, 3);
     expect_sound(t, work, 3);
@@ -135,16 +139,17 @@ TEST(NetworkBench, InferenceAndStepsOnTheDevice) {
   DF_NEEDS_DEVICE();
   DF_SLOW_UNDER_SANITIZERS();
   ThreadPool pool(1);
-  const Device device({Precision::Fp16, true});
-  BenchTarget target{test::tiny_config(), pool, &device, 1};
-  target.config.hidden = 8;
+  const CudaBackend backend({.precision = Precision::Fp16});
+  NetworkConfig config = test::tiny_config();
+  config.hidden = 8;
+  const BenchTarget target(config, pool, backend, 1);
   for (const Work work : {Work::Infer, Work::Head}) {
     const NetworkTiming t = measure_network(target, work, 1);
     expect_sound(t, work, 1);
     EXPECT_EQ(t.fed.rounds, 1);
     EXPECT_GT(t.fed.median_ms, 0);
   }
-  EXPECT_GT(copy_rate(device, 1 << 20, 1), 0);
+  EXPECT_GT(copy_rate(backend, 1 << 20, 1), 0);
 }
 
 void expect_rows(const LayerTable& table, const Plan& plan) {
@@ -157,7 +162,8 @@ void expect_rows(const LayerTable& table, const Plan& plan) {
 
 TEST(LayerBench, OneRowPerStepOnTheCpu) {
   ThreadPool pool(1);
-  const BenchTarget target{test::tiny_config(), pool, nullptr, 2};
+  const CpuBackend backend(pool);
+  const BenchTarget target(test::tiny_config(), pool, backend, 2);
   const LayerTable infer = measure_layers(target, Work::Infer, 32);
   EXPECT_LT(infer.batch, 32);  // what goes through the network together
   expect_rows(infer, Workload(target, Work::Infer).plan(infer.batch));
@@ -171,9 +177,10 @@ TEST(LayerBench, OneRowPerStepOnTheDevice) {
   DF_NEEDS_DEVICE();
   ThreadPool pool(1);
   for (const bool graphs : {true, false}) {
-    const Device device({Precision::Fp16, graphs});
-    BenchTarget target{test::tiny_config(), pool, &device, 1};
-    target.config.hidden = 8;
+    const CudaBackend backend({.precision = Precision::Fp16, .graphs = graphs});
+    NetworkConfig config = test::tiny_config();
+    config.hidden = 8;
+    const BenchTarget target(config, pool, backend, 1);
     const LayerTable head = measure_layers(target, Work::Head, 2);
     expect_rows(head, Workload(target, Work::Head).plan(2));
   }
@@ -185,7 +192,8 @@ TEST(FilesBench, TrainsOnPicturesAndLeavesBadOnesOut) {
       test::synth_set(), folder.path(),
       std::filesystem::copy_options::recursive | std::filesystem::copy_options::overwrite_existing);
   ThreadPool pool(2);
-  const BenchTarget target{test::tiny_config(), pool};
+  const CpuBackend backend(pool);
+  const BenchTarget target(test::tiny_config(), pool, backend);
   Dataset dataset = scan_split(folder.path(), "train");
   dataset.samples.resize(7);
   LoaderOptions how;

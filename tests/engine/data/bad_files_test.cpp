@@ -152,9 +152,9 @@ TEST_P(BadTraining, FailsWhenTold) {
 }
 
 constexpr Kind kKinds[] = {{"images", [](TrainOptions&) {}},
-                           {"features", [](TrainOptions& o) { o.freeze = kFeatureBlocks; }},
+                           {"features", [](TrainOptions& o) { o.freeze = kWholeBase; }},
                            {"batches_of_one", [](TrainOptions& o) {
-                              o.freeze = kFeatureBlocks;
+                              o.freeze = kWholeBase;
                               o.batch_size = 1;
                               o.epochs = 1;
                             }}};

@@ -6,6 +6,7 @@
 #include "engine/data/sets/folder_source.h"
 #include "engine/evaluate/robustness.h"
 #include "engine/report/robustness_table.h"
+#include "engine/runtime/cpu/cpu_backend.h"
 #include "kernels/base/error.h"
 #include "kernels/base/sigmoid.h"
 #include "tests/engine/data/data_support.h"
@@ -118,7 +119,8 @@ class SplitFigures : public testing::Test {
 
   Model model_ = make_model(test::tiny_config(), 3);
   ThreadPool pool_{1};
-  Predictor predictor_{model_, pool_, Predictor::Output::Logits};
+  CpuBackend backend_{pool_};
+  Predictor predictor_{model_, backend_, Predictor::Output::Logits};
   Dataset dataset_ = scan_split(test::synth_set(), "test");
 };
 

@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "engine/data/pictures/png_encode.h"
+#include "engine/runtime/cpu/cpu_backend.h"
 #include "kernels/base/error.h"
 #include "tests/engine/data/data_support.h"
 #include "tests/engine/model/formula_parameters.h"
@@ -18,7 +20,7 @@ namespace {
 constexpr Index kSide = 160;
 
 Model formula_model() {
-  MobileNetV2Config config;
+  NetworkConfig config;
   config.width = 0.1;
   config.input_size = kSide;
   Model model = make_model(config, 0);
@@ -42,9 +44,10 @@ void expect_close(const std::vector<float>& got, const std::vector<double>& want
 }
 
 TEST(GradCam, EqualsPytorch) {
-  Model model = formula_model();
+  const Model model = formula_model();
   ThreadPool pool(1);
-  const GradCam cam(model, pool);
+  const CpuBackend backend(pool);
+  GradCam cam(model, backend);
   const auto cases = test::golden("data_grad_cam.json")["cases"];
   ASSERT_EQ(cases.size(), 6u);
   // 54 layers of up to 1280 terms (pytorch_golden_test); the map adds 1280 more, and its
@@ -53,8 +56,9 @@ TEST(GradCam, EqualsPytorch) {
   for (const auto& c : cases) {
     SCOPED_TRACE(fmt::format("{} {}", c["shift"].get<int>(), c["evidence"].get<std::string>()));
     const Image image = test::pattern(kSide, kSide, c["shift"].get<Index>());
-    EXPECT_NEAR(cam.run(image.rgb.data()), c["logit"].get<double>(), tolerance);
-    const EvidenceMap map = cam.map(c["evidence"] == "fake" ? Evidence::Fake : Evidence::Real);
+    const GradCamRun run = cam.run(image.rgb.data());
+    EXPECT_NEAR(run.logit, c["logit"].get<double>(), tolerance);
+    const EvidenceMap map = run.evidence(c["evidence"] == "fake" ? Evidence::Fake : Evidence::Real);
     EXPECT_EQ(map.h, 5);
     EXPECT_EQ(map.w, 5);
     const std::vector<double> want = flat(c["map"]);
@@ -65,14 +69,47 @@ TEST(GradCam, EqualsPytorch) {
   }
 }
 
+// The head by hand: logit = w2 ReLU(w1 pooled + b1) + b2, and the pool spreads its gradient evenly.
+TEST(GradCam, GradientsAreThoseOfTheHeadsFormula) {
+  const Model model = formula_model();
+  ThreadPool pool(1);
+  const CpuBackend backend(pool);
+  GradCam cam(model, backend);
+  const GradCamRun run = cam.run(test::pattern(kSide, kSide, 3).rgb.data());
+  const auto value = [&](const char* name) {
+    return model.parameters.get(model.parameters.find(name));
+  };
+  const std::vector<float> w1 = value("head.fc1.weight"), b1 = value("head.fc1.bias"),
+                           w2 = value("head.fc2.weight");
+  const Index c = run.map.c, cells = run.map.h * run.map.w;
+  std::vector<double> pooled(at(c), 0.0), want(at(c), 0.0), size(at(c), 0.0);
+  for (Index i = 0; i < run.map.count(); ++i)
+    pooled[at(i % c)] += double{run.features[at(i)]} / static_cast<double>(cells);
+  for (std::size_t k = 0; k < b1.size(); ++k) {
+    double hidden = b1[k];
+    for (Index i = 0; i < c; ++i) hidden += double{w1[k * at(c) + at(i)]} * pooled[at(i)];
+    if (hidden <= 0) continue;
+    for (Index i = 0; i < c; ++i) {
+      const double term = double{w2[k]} * double{w1[k * at(c) + at(i)]};
+      want[at(i)] += term / static_cast<double>(cells);
+      size[at(i)] += std::abs(term) / static_cast<double>(cells);
+    }
+  }
+  const double terms = static_cast<double>(b1.size());
+  for (Index i = 0; i < run.map.count(); ++i)
+    EXPECT_NEAR(run.gradients[at(i)], want[at(i % c)],
+                test::tolerance<float>(terms, size[at(i % c)]))
+        << i;
+}
+
 TEST(GradCam, NeedsADetector) {
-  MobileNetV2Config config;
+  NetworkConfig config;
   config.width = 0.1;
   config.input_size = 96;
   config.head = Head::Classifier;
-  Model model = make_model(config, 0);
+  const Model model = make_model(config, 0);
   ThreadPool pool(1);
-  EXPECT_THROW(GradCam(model, pool), UsageError);
+  EXPECT_THROW(GradCam(model, CpuBackend(pool)), UsageError);
 }
 
 TEST(GradCam, OverlayIsBlueWithoutAndRedAtTheMostEvidence) {

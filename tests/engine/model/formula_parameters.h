@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/runtime/parameters.h"
+#include "engine/runtime/parameter_store.h"
 
 namespace dfengine::test {
 

@@ -10,11 +10,11 @@ namespace {
 TEST(ModelFit, WidthIsTheSmallestOfTheSameShapes) {
   std::map<std::vector<std::vector<Index>>, double> smallest;
   const auto tensors_of = [](double width, std::vector<std::vector<Index>>& shapes) {
-    MobileNetV2Config config;
+    NetworkConfig config;
     config.head = Head::None;
     config.width = width;
     weights::TensorFile file;
-    for (const ParamSpec& p : make_mobilenet_v2(config).params()) {
+    for (const ParamSpec& p : make_network(config).graph.params()) {
       shapes.push_back(p.file_shape);
       file.tensors.push_back({p.name, weights::DType::F32, p.file_shape, {}});
     }

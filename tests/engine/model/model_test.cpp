@@ -17,8 +17,8 @@ namespace {
 
 using Entries = std::map<std::string, std::string>;
 
-MobileNetV2Config tiny(Head head = Head::Detector) {
-  MobileNetV2Config config;
+NetworkConfig tiny(Head head = Head::Detector) {
+  NetworkConfig config;
   config.width = 0.1;
   config.hidden = 8;
   config.classes = 7;
@@ -27,7 +27,7 @@ MobileNetV2Config tiny(Head head = Head::Detector) {
 }
 
 // A file as torchvision writes it: no metadata, a counter beside every batch norm.
-weights::TensorFile torchvision_file(const MobileNetV2Config& config) {
+weights::TensorFile torchvision_file(const NetworkConfig& config) {
   weights::TensorFile file = model_to_tensors(make_model(config, 3));
   file.metadata.clear();
   std::vector<weights::Tensor> all;
@@ -86,7 +86,7 @@ void expect_words(const std::string& text, const std::vector<std::string>& words
 }
 
 Model unusual_model() {
-  MobileNetV2Config config = tiny();
+  NetworkConfig config = tiny();
   config.input_size = 128;
   config.padding = Padding::TfSame;
   config.bn_eps = 1e-3;
@@ -116,7 +116,7 @@ TEST(ModelFile, RoundTripIsExact) {
   const Model model = unusual_model();
   save_model(path, model);
   const Model back = load_model(path);
-  const MobileNetV2Config &a = model.config, &b = back.config;
+  const NetworkConfig &a = model.config, &b = back.config;
   EXPECT_EQ(b.width, a.width);
   EXPECT_EQ(b.input_size, a.input_size);
   EXPECT_EQ(b.padding, a.padding);
@@ -163,7 +163,7 @@ TEST(ModelFile, TensorsStandInTorchvisionsOrder) {
 
 TEST(ModelFile, WidthFollowsFromTorchvisionsShapes) {
   for (double width : {0.1, 0.35, 0.5, 0.75, 1.0, 1.3, 1.4}) {
-    MobileNetV2Config config = tiny(Head::Classifier);
+    NetworkConfig config = tiny(Head::Classifier);
     config.width = width;
     const Model model = model_from_tensors(torchvision_file(config), "FILE");
     EXPECT_EQ(model.config.width, width);
@@ -321,7 +321,7 @@ TEST(ModelFile, DetectorRefusals) {
 }
 
 TEST(ModelFile, MakeModelChecksItsConfiguration) {
-  MobileNetV2Config config = tiny();
+  NetworkConfig config = tiny();
   config.input_size = 100;
   EXPECT_THROW((void)make_model(config, 1), UsageError);
 }
@@ -347,7 +347,7 @@ TEST(WithHead, KeepsAHeadThatFits) {
   const Model same = with_head(model, tiny(), 2);
   for (const ParamSpec& p : same.parameters.specs())
     EXPECT_EQ(values_of(same, p.name), values_of(model, p.name)) << p.name;
-  MobileNetV2Config wider = tiny();
+  NetworkConfig wider = tiny();
   wider.hidden = 16;
   const Model other = with_head(model, wider, 2);
   EXPECT_EQ(values_of(other, "head.fc1.weight"),
@@ -356,7 +356,7 @@ TEST(WithHead, KeepsAHeadThatFits) {
 }
 
 TEST(WithHead, WidthsMustAgree) {
-  MobileNetV2Config wider = tiny();
+  NetworkConfig wider = tiny();
   wider.width = 0.35;
   EXPECT_THROW((void)with_head(make_model(tiny(), 1), wider, 2), UsageError);
 }

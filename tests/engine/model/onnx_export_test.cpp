@@ -8,14 +8,15 @@
 
 #include "engine/model/model_fit.h"
 #include "engine/model/predictor.h"
+#include "engine/runtime/cpu/cpu_backend.h"
 #include "kernels/base/error.h"
 #include "weights/onnx/onnx_file.h"
 
 namespace dfengine {
 namespace {
 
-MobileNetV2Config small_config() {
-  MobileNetV2Config config;
+NetworkConfig small_config() {
+  NetworkConfig config;
   config.width = 0.1;
   config.input_size = 96;
   config.hidden = 24;
@@ -24,7 +25,7 @@ MobileNetV2Config small_config() {
 }
 
 // Batch norms as training leaves them: no vector is 0 or 1.
-Model random_model(const MobileNetV2Config& config) {
+Model random_model(const NetworkConfig& config) {
   Model model = make_model(config, 1);
   std::mt19937 random(2);
   std::uniform_real_distribution<float> uniform(0.5f, 1.5f);
@@ -49,8 +50,9 @@ std::vector<float> output_of(Model& model) {
   std::mt19937 random(3);
   for (std::uint8_t& p : pixels) p = static_cast<std::uint8_t>(random());
   ThreadPool pool(1);
+  const CpuBackend backend(pool);
   Predictor predictor(
-      model, pool,
+      model, backend,
       model.config.head == Head::None ? Predictor::Output::Pooled : Predictor::Output::Logits);
   std::vector<float> out(static_cast<std::size_t>(predictor.width()));
   predictor.run(pixels.data(), 1, out.data());
@@ -68,7 +70,7 @@ TEST_F(OnnxExport, RoundTripKeepsEveryBit) {
   for (const Head head : {Head::Detector, Head::Classifier, Head::None}) {
     for (const Padding padding : {Padding::Torch, Padding::TfSame}) {
       for (const OnnxPixels pixels : {OnnxPixels::Raw, OnnxPixels::Normalized}) {
-        MobileNetV2Config config = small_config();
+        NetworkConfig config = small_config();
         config.head = head;
         config.padding = padding;
         config.bn_eps = padding == Padding::Torch ? 1e-5 : 1e-3;

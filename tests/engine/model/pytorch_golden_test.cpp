@@ -10,9 +10,11 @@
 #include <optional>
 #include <stdexcept>
 
-#include "engine/runtime/executor.h"
-#include "engine/train/optimizer.h"
+#include "engine/runtime/cpu/cpu_backend.h"
+#include "engine/runtime/session.h"
+#include "layers/networks/architectures.h"
 #include "tests/engine/model/formula_parameters.h"
+#include "tests/engine/plan/plan_support.h"
 #include "tests/support/places.h"
 #include "tests/support/tolerance.h"
 #include "weights/safetensors.h"
@@ -46,8 +48,8 @@ std::vector<double> doubles(const weights::TensorFile& file, const std::string& 
   return out;
 }
 
-MobileNetV2Config config_for(Padding padding) {
-  MobileNetV2Config config;
+NetworkConfig config_for(Padding padding) {
+  NetworkConfig config;
   config.width = 0.1;
   config.input_size = kSide;
   config.padding = padding;
@@ -56,80 +58,97 @@ MobileNetV2Config config_for(Padding padding) {
   return config;
 }
 
-// A network with the formula's parameters, its training plan and its inference plan.
+// A network with the formula's parameters, run for inference and trained step by step.
 template <class T>
-class Network {
+class GoldenRun {
  public:
   static constexpr Element kElement = std::is_same_v<T, float> ? Element::F32 : Element::F64;
 
-  Network(const weights::TensorFile& file, Padding padding)
-      : config_(config_for(padding)),
-        parameters_(make_mobilenet_v2(config_, kElement).params(), kElement, 0),
-        pool_(2) {
-    test::set_formula_parameters(parameters_, file.metadata.at("parameter_order"));
+  GoldenRun(const weights::TensorFile& file, Padding padding)
+      : graph_(make_network(config_for(padding)).graph),
+        store_(graph_.params(), kElement, 0),
+        pool_(2),
+        backend_(pool_, kElement) {
+    test::set_formula_parameters(store_, file.metadata.at("parameter_order"));
     images_ = file.find("images")->bytes;
     for (double t : doubles(file, "targets")) targets_.push_back(static_cast<T>(t));
-    const Spec specs[] = {{{kImages, kSide, kSide, 3}, Element::U8},
-                          {{kImages, 1, 1, 1}, kElement}};
-    train_ = Plan::build(make_mobilenet_v2_training(config_, kElement), specs,
-                         {Phase::Train, [](const ParamSpec&) { return true; }});
-    infer_ =
-        Plan::build(make_mobilenet_v2(config_, kElement), std::span(specs, 1), {Phase::Infer, {}});
-    optimizer_.emplace(parameters_, train_.trained(), OptimizerKind::Adam, 0.0);
-    arena_ = Memory(std::max(train_.arena_bytes(), infer_.arena_bytes()));
+    const Spec images{{1, kSide, kSide, 3}, Element::U8}, targets{{1, 1, 1, 1}, kElement};
+    training_graph_ = with_loss(graph_);
+    parameters_.emplace(training_graph_, store_, backend_, true);
+    training_.emplace(training_graph_, std::vector<Spec>{images, targets},
+                      PlanOptions{.phase = Phase::Train, .trainable = test::everything()}, store_,
+                      *parameters_, backend_);
+    Update update =
+        parameters_->update(store_, training_->bound(kImages).plan.trained(), AdamProblem{}, 0.0);
+    update.input = &input_;
+    update.scalars = &scalars_;
+    update_ = backend_.make_update(update);
   }
 
   std::vector<double> logits() {
-    Executor e(infer_, parameters_, nullptr, arena_);
-    e.prepare();
-    std::memcpy(e.input("images"), images_.data(), images_.size());
-    e.forward({{pool_}, nullptr});
-    const T* z = static_cast<const T*>(e.output("logits"));
+    ParameterBlock parameters(graph_, store_, backend_, false);
+    Session session(graph_, {{{1, kSide, kSide, 3}, Element::U8}}, {}, store_, parameters,
+                    backend_);
+    const Binding& binding = *session.bound(kImages).binding;
+    std::memcpy(binding.input("images").address, images_.data(), images_.size());
+    binding.forward({backend_.queue()});
+    const T* z = binding.output("logits").template as<T>();
     return {z, z + kImages};
   }
 
   // Forward and backward; the loss.
   double step() {
-    Executor e(train_, parameters_, optimizer_->gradients(), arena_);
-    std::memcpy(e.input("images"), images_.data(), images_.size());
-    std::memcpy(e.input("targets"), targets_.data(), targets_.size() * sizeof(T));
-    const StepState state;
-    const LayerContext ctx{{pool_}, &state};
-    e.forward(ctx);
-    const double loss = *static_cast<const T*>(e.output("loss"));
-    e.backward(ctx);
+    const Binding& binding = *training_->bound(kImages).binding;
+    std::memcpy(binding.input("images").address, images_.data(), images_.size());
+    std::memcpy(binding.input("targets").address, targets_.data(), targets_.size() * sizeof(T));
+    const StepContext ctx{backend_.queue(), &input_, &scalars_};
+    binding.forward(ctx);
+    const double loss = *binding.output("loss").template as<T>();
+    binding.backward(ctx);
     return loss;
   }
 
-  void update(double lr) { optimizer_->update({pool_}, lr); }
-
-  // A parameter, or its gradient, in the file's order and thinned out as the golden is.
-  std::vector<double> values(const std::string& name) { return take(parameters_.data(), name); }
-  std::vector<double> gradient(const std::string& name) {
-    return take(optimizer_->gradients(), name);
+  void update(double lr) {
+    input_.learning_rate = lr;
+    update_();
+    backend_.finish(&scalars_);
   }
-  const std::vector<ParamSpec>& specs() const { return parameters_.specs(); }
+
+  // A parameter, its gradient, or a running statistic after the step, in the file's order and
+  // thinned out as the golden is.
+  std::vector<double> value(const std::string& name) {
+    return take(parameters_->value(store_.find(name)), name);
+  }
+  std::vector<double> gradient(const std::string& name) {
+    return take(parameters_->gradient(store_.find(name)), name);
+  }
+  std::vector<double> next(const std::string& name) {
+    return take(parameters_->next(store_.find(name)), name);
+  }
+  const std::vector<ParamSpec>& specs() const { return store_.specs(); }
 
  private:
-  std::vector<double> take(const std::byte* block, const std::string& name) {
+  std::vector<double> take(ConstPlace from, const std::string& name) {
     constexpr Index kWhole = 4096, kSamples = 1024;
-    const int i = parameters_.find(name);
-    const ParamSpec& spec = parameters_.specs()[static_cast<std::size_t>(i)];
-    const T* from = reinterpret_cast<const T*>(block) + parameters_.offset(i);
+    const ParamSpec& spec = store_.specs()[at(store_.find(name))];
     const Index stride = spec.count() < kWhole ? 1 : (spec.count() + kSamples - 1) / kSamples;
     std::vector<double> out;
-    for (Index e = 0; e < spec.count(); e += stride) out.push_back(from[memory_position(spec, e)]);
+    for (Index e = 0; e < spec.count(); e += stride)
+      out.push_back(from.as<T>()[spec.memory_position(e)]);
     return out;
   }
 
-  MobileNetV2Config config_;
-  ParameterStore parameters_;
+  Graph graph_, training_graph_;
+  ParameterStore store_;
   ThreadPool pool_;
+  CpuBackend backend_;
   std::vector<std::byte> images_;
   std::vector<T> targets_;
-  Plan train_, infer_;
-  std::optional<Optimizer> optimizer_;
-  Memory arena_;
+  StepInput input_;
+  StepScalars scalars_;
+  std::optional<ParameterBlock> parameters_;
+  std::optional<Session> training_;
+  std::function<void()> update_;
 };
 
 double greatest(const std::vector<double>& v) {
@@ -158,13 +177,13 @@ TYPED_TEST_SUITE(PytorchGolden, Types);
 TYPED_TEST(PytorchGolden, InferenceTorchPadding) {
   const weights::TensorFile file = golden("mobilenet_v2_010_torch");
   const std::vector<double> want = doubles(file, "eval_logits");
-  expect_close(Network<TypeParam>(file, Padding::Torch).logits(), want,
+  expect_close(GoldenRun<TypeParam>(file, Padding::Torch).logits(), want,
                network_tolerance<TypeParam>(greatest(want)), "eval_logits");
 }
 
 TYPED_TEST(PytorchGolden, TensorflowPadding) {
   const weights::TensorFile file = golden("mobilenet_v2_010_tf_same");
-  Network<TypeParam> network(file, Padding::TfSame);
+  GoldenRun<TypeParam> network(file, Padding::TfSame);
   const std::vector<double> want = doubles(file, "eval_logits");
   expect_close(network.logits(), want, network_tolerance<TypeParam>(greatest(want)), "eval_logits");
   const std::vector<double> loss = doubles(file, "train_loss");
@@ -174,7 +193,7 @@ TYPED_TEST(PytorchGolden, TensorflowPadding) {
 TYPED_TEST(PytorchGolden, OneStep) {
   using T = TypeParam;
   const weights::TensorFile file = golden("mobilenet_v2_010_torch");
-  Network<T> network(file, Padding::Torch);
+  GoldenRun<T> network(file, Padding::Torch);
   const std::vector<double> loss = doubles(file, "train_loss");
   expect_close({network.step()}, loss, network_tolerance<T>(loss[0]), "train_loss");
 
@@ -184,7 +203,7 @@ TYPED_TEST(PytorchGolden, OneStep) {
   for (const ParamSpec& p : network.specs()) {
     if (!is_learned(p.role)) {
       const std::vector<double> want = doubles(file, "running/" + p.name);
-      expect_close(network.values(p.name), want,
+      expect_close(network.next(p.name), want,
                    network_tolerance<T>(greatest(want)) + stored(greatest(want)), p.name);
       continue;
     }
@@ -199,13 +218,13 @@ TYPED_TEST(PytorchGolden, OneStep) {
   for (const ParamSpec& p : network.specs()) {
     if (!is_learned(p.role)) continue;
     const std::vector<double> want = doubles(file, "adam/" + p.name);
-    expect_close(network.values(p.name), want, stored(greatest(want)), "updated " + p.name);
+    expect_close(network.value(p.name), want, stored(greatest(want)), "updated " + p.name);
   }
 }
 
 template <class T>
 void expect_losses(const weights::TensorFile& file, const std::string& name, double lr) {
-  Network<T> network(file, Padding::Torch);
+  GoldenRun<T> network(file, Padding::Torch);
   const std::vector<double> want = doubles(file, name);
   std::vector<double> got;
   for (std::size_t i = 0; i < want.size(); ++i) {

@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <random>
 
 #include "engine/model/predictor.h"
 #include "kernels/base/error.h"
+#include "tests/engine/plan/plan_support.h"
 #include "tests/support/tolerance.h"
 
 namespace dfengine {
@@ -22,7 +24,7 @@ constexpr double kTerms = 400;
 
 // Batch norms as weights/onnx/source_onnx.cpp leaves them, but for one: any scale and shift is kept.
 Model folded_model() {
-  MobileNetV2Config config;
+  NetworkConfig config;
   config.width = 0.1;
   config.input_size = kSize;
   config.head = Head::Detector;
@@ -56,10 +58,10 @@ std::vector<std::uint8_t> pictures(Index n) {
   return pixels;
 }
 
-std::vector<float> logits_of(Model& model, const std::vector<std::uint8_t>& pixels, Index n) {
+std::vector<float> logits_of(const Model& model, const std::vector<std::uint8_t>& pixels, Index n) {
   ThreadPool pool(1);
   std::vector<float> out(static_cast<std::size_t>(n));
-  Predictor(model, pool, Predictor::Output::Logits).run(pixels.data(), n, out.data());
+  Predictor(model, CpuBackend(pool), Predictor::Output::Logits).run(pixels.data(), n, out.data());
   return out;
 }
 
@@ -70,38 +72,35 @@ struct Statistics {
 // By the double kernels, in one batch, in two passes.
 std::map<std::string, Statistics> oracle(const Model& model,
                                          const std::vector<std::uint8_t>& pixels, Index n) {
-  Graph graph = make_mobilenet_v2(model.config, Element::F64);
+  Graph graph = model.network.graph;
   ParameterStore parameters(graph.params(), Element::F64, 0);
   for (std::size_t i = 0; i < parameters.specs().size(); ++i) {
     const auto values = model.parameters.get(model.parameters.find(parameters.specs()[i].name));
     const std::vector<double> wide(values.begin(), values.end());
     parameters.set(static_cast<int>(i), std::span<const double>(wide));
   }
-  std::vector<std::pair<std::string, ValueId>> watched;
-  for (const Node& node : std::vector<Node>(graph.nodes())) {
-    if (node.layer->norm() == nullptr) continue;
-    watched.emplace_back(node.layer->name(), node.inputs[0]);
-    graph.mark_output(node.inputs[0], node.layer->name());
+  std::vector<std::string> watched;
+  for (const Node& node : model.network.graph.nodes()) {
+    if (!std::holds_alternative<BatchNorm>(node.operation)) continue;
+    watched.push_back(node.name);
+    graph.mark_output(node.inputs[0], node.name);
   }
-  const Spec images{{n, kSize, kSize, 3}, Element::U8};
-  const Plan plan = Plan::build(graph, std::span(&images, 1), {Phase::Infer, {}});
-  const Memory arena(plan.arena_bytes());
-  Executor executor(plan, parameters, nullptr, arena);
-  executor.prepare();
-  std::copy(pixels.begin(), pixels.end(), static_cast<std::uint8_t*>(executor.input("images")));
-  ThreadPool pool(1);
-  executor.forward({{pool}, nullptr});
+  test::PlanRun run(graph, {{{n, kSize, kSize, 3}, Element::U8}}, {}, parameters);
+  test::Bytes bytes(pixels.size());
+  std::memcpy(bytes.data(), pixels.data(), bytes.size());
+  run.forward({bytes});
 
   std::map<std::string, Statistics> all;
-  for (const auto& [name, value] : watched) {
-    const auto* x = static_cast<const double*>(executor.output(name));
-    const Shape& shape = plan.specs()[static_cast<std::size_t>(plan.graph().output(name))].shape;
+  for (const std::string& name : watched) {
+    const test::Doubles x = run.output(name);
+    const Shape& shape = run.plan().spec(run.plan().graph().output(name)).shape;
     Statistics& s = all[name];
     for (Index c = 0; c < shape.c; ++c) {
       double sum = 0, squares = 0;
-      for (Index r = 0; r < shape.rows(); ++r) sum += x[r * shape.c + c];
+      for (Index r = 0; r < shape.rows(); ++r) sum += x[at(r * shape.c + c)];
       const double mean = sum / static_cast<double>(shape.rows());
-      for (Index r = 0; r < shape.rows(); ++r) squares += std::pow(x[r * shape.c + c] - mean, 2);
+      for (Index r = 0; r < shape.rows(); ++r)
+        squares += std::pow(x[at(r * shape.c + c)] - mean, 2);
       s.mean.push_back(mean);
       s.variance.push_back(squares / static_cast<double>(shape.rows() - 1));
     }
@@ -116,7 +115,8 @@ TEST(BatchNormUnfolder, KeepsOutputsAndSetsTheStatisticsOfADoubleRun) {
   const auto expected = oracle(model, pixels, kPictures);
   const auto before = logits_of(model, pixels, kPictures);
   ThreadPool pool(2);
-  BatchNormUnfolder unfolder(model, pool);
+  const CpuBackend backend(pool);
+  BatchNormUnfolder unfolder(model, backend);
   unfolder.add(pixels.data(), 10);
   unfolder.add(pixels.data() + 10 * kImageBytes, kPictures - 10);
   unfolder.finish();
@@ -150,10 +150,11 @@ TEST(BatchNormUnfolder, RefusesWhatItCannotDo) {
   ThreadPool pool(1);
   Model plain = folded_model();
   plain.notes.erase(kBnFolded);
-  EXPECT_THROW(BatchNormUnfolder(plain, pool), UsageError);
+  EXPECT_THROW(BatchNormUnfolder(plain, CpuBackend(pool)), UsageError);
 
   Model model = folded_model();
-  BatchNormUnfolder unfolder(model, pool);
+  const CpuBackend backend(pool);
+  BatchNormUnfolder unfolder(model, backend);
   const auto pixels = pictures(1);
   for (Index i = 0; i + 1 < kLeastUnfoldPictures; ++i) unfolder.add(pixels.data(), 1);
   try {

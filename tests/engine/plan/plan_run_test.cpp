@@ -6,57 +6,53 @@
 #include <cmath>
 
 #include "kernels/base/error.h"
-#include "layers/batch_norm.h"
-#include "layers/depthwise_conv.h"
-#include "layers/elementwise.h"
-#include "layers/head.h"
-#include "layers/pointwise_conv.h"
+#include "tests/engine/plan/naive_run.h"
 #include "tests/engine/plan/random_graph.h"
 
 namespace dfengine {
 namespace {
 
-using test::at;
 using test::batch_specs;
+using test::cpu_backend;
 using test::Doubles;
 using test::Inputs;
 using test::NaiveRun;
+using test::network_graph;
+using test::PlanRun;
 using test::Results;
-using test::Session;
 using test::tiny_config;
+using test::training_graph;
 
 // Runs the plan twice, the second time over NaN, and its layers once with memory of their own.
 // Returns the results.
 Results expect_same_bits(const Graph& graph, const std::vector<Spec>& in,
                          const PlanOptions& options, Element element) {
   const Inputs inputs = test::random_inputs(graph, in);
-  const auto first_store = test::trained_like(graph, element);
-  const auto second_store = test::trained_like(graph, element);
-  const auto naive_store = test::trained_like(graph, element);
-  const Results first = Session(graph, in, options, *first_store).run(inputs);
-  Session poisoned(graph, in, options, *second_store);
+  const auto store = test::trained_like(graph, element);
+  const Results first = PlanRun(graph, in, options, *store).run(inputs);
+  PlanRun poisoned(graph, in, options, *store);
   poisoned.poison();
   EXPECT_EQ(poisoned.run(inputs), first) << "depends on what the arena held before";
   const Graph& planned = poisoned.plan().graph();
-  const Results naive = NaiveRun(planned, in, options, *naive_store).run(inputs);
+  const Results naive = NaiveRun(planned, in, options, *store).run(inputs);
   EXPECT_EQ(naive.outputs, first.outputs) << "a value was overwritten too early";
   EXPECT_EQ(naive.gradients, first.gradients) << "a gradient or a saved value was overwritten";
-  EXPECT_EQ(naive.parameters, first.parameters) << "running statistics";
+  EXPECT_EQ(naive.statistics, first.statistics) << "running statistics";
   for (const auto& [name, values] : first.outputs)
     for (double v : values) EXPECT_TRUE(std::isfinite(v)) << name;
   return first;
 }
 
 TEST(PlanRun, InferenceHasTheBitsOfARunWithoutSharedMemory) {
-  const Graph graph = make_mobilenet_v2(tiny_config());
+  const Graph graph = network_graph(tiny_config());
   expect_same_bits(graph, batch_specs(3, 64, Element::F32, false), {}, Element::F32);
-  const Graph doubles = make_mobilenet_v2(tiny_config(), Element::F64);
+  const Graph doubles = network_graph(tiny_config(), Element::F64);
   expect_same_bits(doubles, batch_specs(1, 64, Element::F64, false), {}, Element::F64);
 }
 
 TEST(PlanRun, TrainingHasTheBitsOfARunWithoutSharedMemory) {
-  const Graph graph = make_mobilenet_v2_training(tiny_config());
-  for (int k : {0, 4, 12, kFeatureBlocks}) {
+  const Graph graph = training_graph(tiny_config());
+  for (int k : {0, 4, 12, test::block_count()}) {
     SCOPED_TRACE(k);
     const PlanOptions options{Phase::Train, test::from_block(k)};
     const Results r =
@@ -66,37 +62,56 @@ TEST(PlanRun, TrainingHasTheBitsOfARunWithoutSharedMemory) {
   }
 }
 
-// Frozen batch norms among trained convolutions: gradients pass through them.
+// The values that a store holds of all running statistics.
+std::map<std::string, Doubles> statistics_of(const ParameterStore& store) {
+  std::map<std::string, Doubles> all;
+  for (int i = 0; i < std::ssize(store.specs()); ++i) {
+    const ParamSpec& p = store.specs()[at(i)];
+    if (!is_learned(p.role))
+      all[p.name] = test::read(store.value(i), {{p.count()}, store.element()});
+  }
+  return all;
+}
+
+// Frozen batch norms among trained convolutions: gradients pass through them, and their statistics
+// stay.
 TEST(PlanRun, ConvolutionsAloneTrained) {
-  const Graph graph = make_mobilenet_v2_training(tiny_config());
+  const Graph graph = training_graph(tiny_config());
   const auto weights = [](const ParamSpec& p) { return p.role == Role::Weight; };
-  expect_same_bits(graph, batch_specs(2, 64, Element::F32, true), {Phase::Train, weights},
-                   Element::F32);
+  const Results r = expect_same_bits(graph, batch_specs(2, 64, Element::F32, true),
+                                     {Phase::Train, weights}, Element::F32);
+  EXPECT_EQ(r.statistics, statistics_of(*test::trained_like(graph, Element::F32)));
 }
 
 TEST(PlanRun, NormsAloneTrained) {
-  const Graph graph = make_mobilenet_v2_training(tiny_config());
+  const Graph graph = training_graph(tiny_config());
   const auto norms = [](const ParamSpec& p) { return p.role == Role::NormScale; };
-  expect_same_bits(graph, batch_specs(2, 64, Element::F32, true), {Phase::Train, norms},
-                   Element::F32);
+  const Results r = expect_same_bits(graph, batch_specs(2, 64, Element::F32, true),
+                                     {Phase::Train, norms}, Element::F32);
+  for (const auto& [name, values] : statistics_of(*test::trained_like(graph, Element::F32)))
+    EXPECT_NE(r.statistics.at(name), values) << name;
 }
 
+// A step writes gradients and next statistics of what is trained, and no parameter.
 TEST(PlanRun, FrozenParametersAndTheirGradientsAreLeftAlone) {
-  const Graph graph = make_mobilenet_v2_training(tiny_config());
+  const Graph graph = training_graph(tiny_config());
   const auto in = batch_specs(2, 64, Element::F32, true);
   const auto store = test::trained_like(graph, Element::F32);
-  const auto before = test::trained_like(graph, Element::F32);
   constexpr int kFrozen = 9;
-  Session session(graph, in, {Phase::Train, test::from_block(kFrozen)}, *store);
-  session.poison();
-  session.run(test::random_inputs(graph, in));
-  for (std::size_t i = 0; i < store->specs().size(); ++i) {
-    const ParamSpec& p = store->specs()[i];
-    const bool frozen = !test::from_block(kFrozen)(p);
-    const bool moved = store->get(static_cast<int>(i)) != before->get(static_cast<int>(i));
-    EXPECT_EQ(moved, !frozen && !is_learned(p.role)) << p.name;
-    if (!is_learned(p.role)) continue;
-    for (double g : session.gradient(p.name)) ASSERT_EQ(std::isnan(g), frozen) << p.name;
+  const Trainable trainable = test::from_block(kFrozen);
+  PlanRun run(graph, in, {Phase::Train, trainable}, *store);
+  run.poison();
+  const Results results = run.run(test::random_inputs(graph, in));
+  for (int i = 0; i < std::ssize(store->specs()); ++i) {
+    const ParamSpec& p = store->specs()[at(i)];
+    const Spec spec{{p.count()}, Element::F32};
+    const Doubles before = test::read(store->value(i), spec);
+    EXPECT_EQ(test::fetch(cpu_backend(), run.parameters().value(i), spec), before) << p.name;
+    if (is_learned(p.role)) {
+      for (double g : run.gradient(p.name)) ASSERT_EQ(std::isnan(g), !trainable(p)) << p.name;
+    } else {
+      EXPECT_EQ(results.statistics.at(p.name) != before, trainable(p)) << p.name;
+    }
   }
 }
 
@@ -112,14 +127,14 @@ constexpr double kLayers = 54, kTerms = 1280;
 
 TEST(PlanRun, FoldedInferenceEqualsTheUnfoldedNetwork) {
   for (Padding padding : {Padding::Torch, Padding::TfSame}) {
-    MobileNetV2Config config = tiny_config();
+    NetworkConfig config = tiny_config();
     config.padding = padding;
     config.bn_eps = padding == Padding::Torch ? 1e-5 : 1e-3;
-    const Graph graph = make_mobilenet_v2(config, Element::F64);
+    const Graph graph = network_graph(config, Element::F64);
     const auto in = batch_specs(2, 64, Element::F64, false);
     const Inputs inputs = test::random_inputs(graph, in);
     const auto store = test::trained_like(graph, Element::F64);
-    const Results folded = Session(graph, in, {}, *store).run(inputs);
+    const Results folded = PlanRun(graph, in, {}, *store).run(inputs);
     const Results plain = NaiveRun(graph, in, {}, *store).run(inputs);
     for (const char* name : {"pooled", "logits"}) {
       const Doubles &a = folded.outputs.at(name), &b = plain.outputs.at(name);
@@ -133,10 +148,10 @@ TEST(PlanRun, FoldedInferenceEqualsTheUnfoldedNetwork) {
 
 TEST(PlanRun, FloatFollowsDouble) {
   const auto logits = [](Element element) {
-    const Graph graph = make_mobilenet_v2(tiny_config(), element);
+    const Graph graph = network_graph(tiny_config(), element);
     const auto in = batch_specs(3, 64, element, false);
     const auto store = test::trained_like(graph, element);
-    return Session(graph, in, {}, *store).run(test::random_inputs(graph, in)).outputs.at("logits");
+    return PlanRun(graph, in, {}, *store).run(test::random_inputs(graph, in)).outputs.at("logits");
   };
   const Doubles single = logits(Element::F32), oracle = logits(Element::F64);
   const double bound = test::network_tolerance<float>(kLayers, kTerms, largest(oracle));
@@ -157,23 +172,24 @@ void expect_parameter_gradient(const Graph& graph, const std::vector<Spec>& in,
                                std::size_t elements) {
   const Inputs inputs = test::random_inputs(graph, in);
   const auto store = test::trained_like(graph, Element::F64);
-  Session session(graph, in, options, *store);
-  session.run(inputs);
-  const Doubles gradient = session.gradient(name);
+  PlanRun run(graph, in, options, *store);
+  run.run(inputs);
+  const Doubles gradient = run.gradient(name);
   auto* values = static_cast<double*>(store->value(store->find(name)));
-  NaiveRun probe(session.plan().graph(), in, options, *store);
+  NaiveRun probe(run.plan().graph(), in, options, *store);
   const auto loss_at = [&](std::size_t i, double step, std::vector<int>& pattern) {
     const double kept = values[i];
     values[i] += step;
-    session.forward(inputs);
+    run.refresh();
+    run.forward(inputs);
     probe.run(inputs);
     values[i] = kept;
     pattern = probe.pattern();
-    return session.output("loss")[0];
+    return run.output("loss")[0];
   };
   // Every layer's rounding reaches the loss.
   const double bound =
-      test::gradcheck_tolerance(kStep) * static_cast<double>(session.plan().forward_steps());
+      test::gradcheck_tolerance(kStep) * static_cast<double>(run.plan().forward_steps());
   const std::size_t stride = std::max<std::size_t>(1, gradient.size() / elements);
   for (std::size_t i = 0; i < gradient.size(); i += stride) {
     std::vector<int> above, below;
@@ -185,12 +201,12 @@ void expect_parameter_gradient(const Graph& graph, const std::vector<Spec>& in,
 
 // The first and the last parameter that is trained; both ends of the backward pass.
 TEST(PlanGradient, JustAboveTheCut) {
-  const Graph graph = make_mobilenet_v2_training(tiny_config(), Element::F64);
+  const Graph graph = training_graph(tiny_config(), Element::F64);
   const auto in = batch_specs(2, 64, Element::F64, true);
   for (int k : {0, 7, 14}) {
     SCOPED_TRACE(k);
     const PlanOptions options{Phase::Train, test::from_block(k)};
-    const auto trained = Plan::build(graph, in, options).trained();
+    const auto trained = Plan::build(graph, in, options, cpu_backend(Element::F64)).trained();
     expect_parameter_gradient(graph, in, options, trained.front().name, 3);
     expect_parameter_gradient(graph, in, options, trained[2].name, 3);
   }
@@ -201,22 +217,24 @@ Graph block_network(Index c, Index k, Index stride) {
   Graph g;
   const ValueId x = g.add_input("x"), targets = g.add_input("targets");
   const auto norm = [&](ValueId v, const std::string& name, Index channels, bool act) {
-    v = g.add(std::make_shared<BatchNorm>(name, channels, BatchNormOptions{}), {v});
-    if (!act) return v;
-    return g.add(std::make_shared<ActivationLayer>(name + ".act", Activation::Relu6), {v});
+    v = g.add(name, BatchNorm{.channels = channels}, {v});
+    return act ? g.add(name + ".act", Activate{Activation::Relu6}, {v}) : v;
   };
   const Index wide = 3 * c;
-  ValueId in = g.add(std::make_shared<PointwiseConv>("first", "first.weight", 3, c), {x});
-  ValueId y = g.add(std::make_shared<PointwiseConv>("expand", "expand.weight", c, wide), {in});
+  const ValueId in = g.add("first", Convolution{.in = 3, .out = c}, {x});
+  ValueId y = g.add("expand", Convolution{.in = c, .out = wide}, {in});
   y = norm(y, "bn1", wide, true);
-  y = g.add(std::make_shared<DepthwiseConv>("dw", "dw.weight", wide, stride, Padding::Torch), {y});
+  y = g.add(
+      "dw",
+      Convolution{.in = wide, .out = wide, .groups = wide, .window = {.size = 3, .stride = stride}},
+      {y});
   y = norm(y, "bn2", wide, true);
-  y = g.add(std::make_shared<PointwiseConv>("project", "project.weight", wide, k), {y});
+  y = g.add("project", Convolution{.in = wide, .out = k}, {y});
   y = norm(y, "bn3", k, false);
-  if (stride == 1 && c == k) y = g.add(std::make_shared<ResidualAdd>("add"), {y, in});
-  y = g.add(std::make_shared<GlobalAveragePool>("pool"), {y});
-  y = g.add(std::make_shared<Dense>("fc", k, 1, Activation::None), {y});
-  g.mark_output(g.add(std::make_shared<BceLoss>("loss"), {y, targets}), "loss");
+  if (stride == 1 && c == k) y = g.add("add", Add{}, {y, in});
+  y = g.add("pool", GlobalAveragePool{}, {y});
+  y = g.add("fc", Dense{.in = k, .out = 1}, {y});
+  g.mark_output(g.add("loss", BceLoss{}, {y, targets}), "loss");
   return g;
 }
 
@@ -224,7 +242,7 @@ void check_block(Index c, Index k, Index stride) {
   const Graph graph = block_network(c, k, stride);
   const std::vector<Spec> in = {{{3, 5, 7, 3}, Element::F64}, {{3, 1, 1, 1}, Element::F64}};
   const PlanOptions options{Phase::Train, test::everything()};
-  const Plan plan = Plan::build(graph, in, options);
+  const Plan plan = Plan::build(graph, in, options, cpu_backend(Element::F64));
   ASSERT_EQ(plan.trained().size(), 4u + 6 + 2);
   for (const ParamSpec& p : plan.trained())
     expect_parameter_gradient(graph, in, options, p.name, 12);
@@ -268,7 +286,7 @@ TEST(RandomGraphs, FoldedEqualsUnfolded) {
     const Graph graph = random_graph(seed);
     const auto store = test::trained_like(graph, Element::F64);
     const Inputs inputs = test::random_inputs(graph, kRandomSpecs);
-    const Doubles a = Session(graph, kRandomSpecs, {}, *store).run(inputs).outputs.at("sum");
+    const Doubles a = PlanRun(graph, kRandomSpecs, {}, *store).run(inputs).outputs.at("sum");
     const Doubles b = NaiveRun(graph, kRandomSpecs, {}, *store).run(inputs).outputs.at("sum");
     const auto layers = static_cast<double>(graph.nodes().size());
     const double bound = test::network_tolerance<double>(layers, 9, largest(b));

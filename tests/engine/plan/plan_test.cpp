@@ -8,49 +8,57 @@
 #include <set>
 
 #include "engine/plan/dump.h"
+#include "engine/runtime/cuda/cuda_backend.h"
 #include "kernels/base/error.h"
-#include "layers/batch_norm.h"
-#include "layers/elementwise.h"
-#include "layers/head.h"
-#include "layers/pointwise_conv.h"
 #include "tests/engine/plan/plan_support.h"
 
 namespace dfengine {
 namespace {
 
-using test::at;
 using test::batch_specs;
+using test::cpu_backend;
 using test::tiny_config;
 
 std::map<std::string, int> kind_counts(const Graph& graph) {
   std::map<std::string, int> counts;
-  for (const Node& n : graph.nodes()) ++counts[n.layer->kind()];
+  for (const Node& n : graph.nodes()) ++counts[kind(n.operation)];
   return counts;
 }
 
+Plan cpu_plan(const Graph& graph, const std::vector<Spec>& in, const PlanOptions& options) {
+  return Plan::build(graph, in, options, cpu_backend());
+}
+
 Plan inference_plan(Index batch = 2, Index side = 64) {
-  const Graph graph = make_mobilenet_v2(tiny_config());
-  return Plan::build(graph, batch_specs(batch, side, Element::F32, false), {});
+  return cpu_plan(test::network_graph(tiny_config()), batch_specs(batch, side, Element::F32, false),
+                  {});
 }
 
 Plan training_plan(const Trainable& trainable, Index batch = 2, Index side = 64) {
-  const Graph graph = make_mobilenet_v2_training(tiny_config());
-  return Plan::build(graph, batch_specs(batch, side, Element::F32, true),
-                     {Phase::Train, trainable});
+  return cpu_plan(test::training_graph(tiny_config()), batch_specs(batch, side, Element::F32, true),
+                  {Phase::Train, trainable});
 }
 
 Plan device_training_plan(const Trainable& trainable) {
-  const Graph graph = make_mobilenet_v2_training(tiny_config(), Element::F16);
-  return Plan::build(graph, batch_specs(2, 64, Element::F32, true),
-                     {Phase::Train, trainable, DeviceKind::Cuda});
+  const Graph graph = test::training_graph(tiny_config(), Element::F16);
+  return Plan::build(graph, batch_specs(2, 64, Element::F32, true), {Phase::Train, trainable},
+                     CudaKernelMaker());
+}
+
+Plan gradient_plan(const std::string& of) {
+  Graph graph = test::network_graph(tiny_config());
+  for (const Node& n : std::vector(graph.nodes()))
+    if (n.name == of) graph.mark_output(n.output, of);
+  return cpu_plan(graph, batch_specs(2, 64, Element::F32, false),
+                  {.gradients_of = {of}, .seed = "logits"});
 }
 
 std::vector<int> freezes() {
-  return {0, 1, 4, 9, 18, kFeatureBlocks};
+  return {0, 1, 4, 9, 18, test::block_count()};
 }
 
 TEST(InferencePlan, EverythingIsFolded) {
-  const Graph graph = make_mobilenet_v2(tiny_config());
+  const Graph graph = test::network_graph(tiny_config());
   const int adds = kind_counts(graph)["residual_add"];
   ASSERT_GT(adds, 9);
   const Plan plan = inference_plan();
@@ -74,23 +82,22 @@ TEST(InferencePlan, OutputsKeepTheirLayers) {
   // A batch norm whose result is asked for, or that two layers read, cannot vanish.
   Graph graph;
   const ValueId x = graph.add_input("x");
-  const ValueId conv = graph.add(std::make_shared<PointwiseConv>("pw", "pw.weight", 8, 8), {x});
-  const ValueId bn = graph.add(std::make_shared<BatchNorm>("bn", 8, BatchNormOptions{}), {conv});
-  const ValueId act = graph.add(std::make_shared<ActivationLayer>("act", Activation::Relu6), {bn});
+  const ValueId conv = graph.add("pw", Convolution{.in = 8, .out = 8}, {x});
+  const ValueId bn = graph.add("bn", BatchNorm{.channels = 8}, {conv});
+  const ValueId act = graph.add("act", Activate{Activation::Relu6}, {bn});
   graph.mark_output(bn, "bn");
   graph.mark_output(act, "act");
-  const std::vector<Spec> in = {{{1, 2, 2, 8}}};
-  const Graph folded = Plan::build(graph, in, {}).graph();
+  const Graph folded = cpu_plan(graph, {{{1, 2, 2, 8}}}, {}).graph();
   ASSERT_EQ(folded.nodes().size(), 2u);
-  EXPECT_EQ(folded.nodes()[0].layer->kind(), "pointwise+bn");
-  EXPECT_EQ(folded.nodes()[1].layer->kind(), "relu6");
+  EXPECT_EQ(kind(folded.nodes()[0].operation), "pointwise+bn");
+  EXPECT_EQ(kind(folded.nodes()[1].operation), "relu6");
 }
 
 TEST(TrainingPlan, TrainsExactlyWhatIsNotFrozen) {
   for (int k : freezes()) {
     SCOPED_TRACE(k);
     std::vector<std::string> expected, trained;
-    const Graph graph = make_mobilenet_v2_training(tiny_config());
+    const Graph graph = test::training_graph(tiny_config());
     for (const ParamSpec& p : graph.params())
       if (is_learned(p.role) && test::from_block(k)(p)) expected.push_back(p.name);
     const Plan plan = training_plan(test::from_block(k));
@@ -112,9 +119,11 @@ TEST(TrainingPlan, BackwardIsCutBelowTheFirstTrainedBlock) {
     }
     // From the loss down to the first node with a trained parameter, and no further.
     int first = 0;
-    while (plan.graph().nodes()[at(first)].layer->params().empty() ||
-           !test::from_block(k)(plan.graph().nodes()[at(first)].layer->params()[0]))
-      ++first;
+    const Trainable trainable = test::from_block(k);
+    const auto trains = [&](const Node& n) {
+      return std::ranges::any_of(params(n.operation, n.name), trainable);
+    };
+    while (!trains(plan.node(first))) ++first;
     ASSERT_FALSE(reached.empty());
     EXPECT_TRUE(std::ranges::is_sorted(reached, std::greater<>()));
     EXPECT_EQ(reached.front(), nodes - 1);
@@ -129,16 +138,15 @@ TEST(TrainingPlan, InferenceFormBelowTheCutTrainableFormAbove) {
     SCOPED_TRACE(k);
     const Plan plan = training_plan(test::from_block(k));
     for (const Node& n : plan.graph().nodes()) {
-      const int block = feature_block(n.layer->name());
-      const std::string kind = n.layer->kind();
-      if (block < 0) continue;
-      if (block < k) {
-        EXPECT_NE(kind.find("+bn"), std::string::npos) << n.layer->name() << " " << kind;
+      const std::string word = kind(n.operation);
+      if (n.block < 0) continue;
+      if (n.block < k) {
+        EXPECT_NE(word.find("+bn"), std::string::npos) << n.name << " " << word;
       } else {
         EXPECT_TRUE((std::set<std::string>{"stem", "depthwise", "pointwise", "batch_norm",
                                            "batch_norm+relu6", "residual_add"})
-                        .contains(kind))
-            << n.layer->name() << " " << kind;
+                        .contains(word))
+            << n.name << " " << word;
       }
     }
   }
@@ -158,8 +166,8 @@ void expect_sound_memory(const Plan& plan) {
   };
   for (int s = 0; s < static_cast<int>(plan.steps().size()); ++s) {
     const Step& step = plan.steps()[at(s)];
-    for (int b : {step.x[0], step.x[1], step.norm, step.y, step.saved, step.scratch, step.dy,
-                  step.dx[0], step.dx[1]})
+    for (int b :
+         {step.x[0], step.x[1], step.y, step.saved, step.scratch, step.dy, step.dx[0], step.dx[1]})
       EXPECT_TRUE(alive(b, s)) << "step " << s << " names a buffer that is not alive";
   }
   for (const Graph::Output& o : plan.graph().outputs())
@@ -179,19 +187,20 @@ TEST(PlanMemory, BuffersAreAliveWhereUsedAndApart) {
   expect_sound_memory(inference_plan());
   for (int k : freezes()) expect_sound_memory(training_plan(test::from_block(k)));
   for (int k : freezes()) expect_sound_memory(device_training_plan(test::from_block(k)));
+  for (const char* of : {"features.18.1.relu6", "features.3.add", "features.0.0"})
+    expect_sound_memory(gradient_plan(of));
 }
 
 // A pointwise convolution may add its second input in place, but not if it convolves it too.
 TEST(PlanMemory, NoConvolutionOverwritesWhatItReads) {
   Graph graph;
-  const ValueId x =
-      graph.add(std::make_shared<ActivationLayer>("act", Activation::Relu), {graph.add_input("x")});
-  const ValueId conv = graph.add(std::make_shared<PointwiseConv>("pw", "pw.weight", 8, 8), {x});
-  const ValueId bn = graph.add(std::make_shared<BatchNorm>("bn", 8, BatchNormOptions{}), {conv});
-  graph.mark_output(graph.add(std::make_shared<ResidualAdd>("add"), {bn, x}), "y");
-  const Plan plan = Plan::build(graph, std::vector<Spec>{{{1, 2, 2, 8}}}, {});
+  const ValueId x = graph.add("act", Activate{Activation::Relu}, {graph.add_input("x")});
+  const ValueId conv = graph.add("pw", Convolution{.in = 8, .out = 8}, {x});
+  const ValueId bn = graph.add("bn", BatchNorm{.channels = 8}, {conv});
+  graph.mark_output(graph.add("add", Add{}, {bn, x}), "y");
+  const Plan plan = cpu_plan(graph, {{{1, 2, 2, 8}}}, {});
   ASSERT_EQ(plan.steps().size(), 2u);
-  EXPECT_EQ(plan.graph().nodes()[1].layer->kind(), "pointwise+bn+add");
+  EXPECT_EQ(kind(plan.node(1).operation), "pointwise+bn+add");
   EXPECT_NE(plan.steps()[1].y, plan.steps()[1].x[0]);
 }
 
@@ -213,22 +222,22 @@ TEST(PlanMemory, InferenceNeedsNoMoreThanItsWidestStep) {
 }
 
 TEST(PlanErrors, ShapesThatDoNotFit) {
-  const Graph graph = make_mobilenet_v2_training(tiny_config());
+  const Graph graph = test::training_graph(tiny_config());
   const PlanOptions options{Phase::Train, test::everything()};
   auto in = batch_specs(2, 64, Element::F32, true);
   in[0].shape.c = 4;
-  EXPECT_THROW(Plan::build(graph, in, options), ShapeError);
+  EXPECT_THROW(cpu_plan(graph, in, options), ShapeError);
   in = batch_specs(2, 64, Element::F32, true);
   in[0].element = Element::F32;
-  EXPECT_THROW(Plan::build(graph, in, options), ShapeError);
+  EXPECT_THROW(cpu_plan(graph, in, options), ShapeError);
   in = batch_specs(2, 64, Element::F32, true);
   in[1].shape.n = 3;
-  EXPECT_THROW(Plan::build(graph, in, options), ShapeError);
+  EXPECT_THROW(cpu_plan(graph, in, options), ShapeError);
   in[1] = {{2, 1, 1, 1}, Element::F64};
-  EXPECT_THROW(Plan::build(graph, in, options), ShapeError);
+  EXPECT_THROW(cpu_plan(graph, in, options), ShapeError);
   in.pop_back();
-  EXPECT_THROW(Plan::build(graph, in, options), ShapeError);
-  EXPECT_THROW(Plan::build(graph, batch_specs(0, 64, Element::F32, true), options), ShapeError);
+  EXPECT_THROW(cpu_plan(graph, in, options), ShapeError);
+  EXPECT_THROW(cpu_plan(graph, batch_specs(0, 64, Element::F32, true), options), ShapeError);
 }
 
 // At 64 pixels the last blocks have 2x2 values per picture, at 32 pixels one.
@@ -241,39 +250,61 @@ TEST(PlanErrors, OnePictureTrainsUnlessBatchNormSeesOneValue) {
   } catch (const ShapeError& e) {
     EXPECT_NE(std::string(e.what()).find("features.14.conv.1.1"), std::string::npos) << e.what();
   }
-  EXPECT_NO_THROW(training_plan(test::from_block(kFeatureBlocks), 1, 32)) << "frozen statistics";
+  EXPECT_NO_THROW(training_plan(test::from_block(test::block_count()), 1, 32))
+      << "frozen statistics";
 }
 
 TEST(PlanErrors, GraphsThatCannotBeTrained) {
   const PlanOptions all{Phase::Train, test::everything()};
-  const Graph no_loss = make_head({});
-  EXPECT_THROW(Plan::build(no_loss, std::vector<Spec>{{{2, 1, 1, 1280}}}, all), UsageError);
-  EXPECT_THROW(Plan::build(no_loss, std::vector<Spec>{{{2, 1, 1, 1280}}}, {Phase::Train, {}}),
-               UsageError);
+  const Graph no_loss = behind(test::network_graph({}), "pooled");
+  const std::vector<Spec> pooled = {{{2, 1, 1, 1280}}};
+  EXPECT_THROW(cpu_plan(no_loss, pooled, all), UsageError);
+  EXPECT_THROW(cpu_plan(no_loss, pooled, {Phase::Train, {}}), UsageError);
 
   Graph shared;
   ValueId x = shared.add_input("x");
   const ValueId targets = shared.add_input("targets");
-  const auto fc = std::make_shared<Dense>("fc", 1, 1, Activation::None);
-  x = shared.add(fc, {shared.add(fc, {x})});
-  shared.add(std::make_shared<BceLoss>("loss"), {x, targets});
+  const Dense fc{.in = 1, .out = 1};
+  x = shared.add("fc", fc, {shared.add("fc", fc, {x})});
+  shared.add("loss", BceLoss{}, {x, targets});
   const std::vector<Spec> in = {{{2, 1, 1, 1}}, {{2, 1, 1, 1}}};
-  EXPECT_THROW(Plan::build(shared, in, all), UsageError);
-  EXPECT_NO_THROW(Plan::build(shared, in, {Phase::Train, test::none()}));
+  EXPECT_THROW(cpu_plan(shared, in, all), UsageError);
+  EXPECT_NO_THROW(cpu_plan(shared, in, {Phase::Train, test::none()}));
+}
+
+// A training plan gives the gradients of parameters alone; others begin at an output and end at
+// outputs that it depends on, none behind another.
+TEST(PlanErrors, GradientsThatCannotBeGiven) {
+  const auto training = batch_specs(2, 64, Element::F32, true);
+  EXPECT_THROW(cpu_plan(test::training_graph(tiny_config()), training,
+                        {Phase::Train, test::everything(), {"logits"}, "loss"}),
+               UsageError);
+  Graph graph = test::network_graph(tiny_config());
+  graph.mark_output(graph.producer(graph.output("pooled"))->inputs[0], "features");
+  const auto throws = [&](const std::vector<std::string>& of, const std::string& seed) {
+    EXPECT_THROW(cpu_plan(graph, batch_specs(2, 64, Element::F32, false),
+                          {.gradients_of = of, .seed = seed}),
+                 UsageError);
+  };
+  throws({"nothing"}, "logits");
+  throws({"pooled"}, "nothing");
+  throws({"pooled"}, "");
+  throws({"logits"}, "pooled");
+  throws({"features", "pooled"}, "logits");
 }
 
 // Batch norm's kernel cannot add to a gradient: a plan that would need it is refused.
 TEST(PlanErrors, BatchNormSharesItsInputWithNoLayerAboveIt) {
-  const PlanOptions all{Phase::Train, test::everything()};
   Graph graph;
   const ValueId x = graph.add_input("x");
   const ValueId targets = graph.add_input("targets");
-  const ValueId fc = graph.add(std::make_shared<Dense>("fc", 1, 1, Activation::None), {x});
-  const ValueId bn = graph.add(std::make_shared<BatchNorm>("bn", 1, BatchNormOptions{}), {fc});
-  const ValueId sum = graph.add(std::make_shared<ResidualAdd>("add"), {bn, fc});
-  graph.add(std::make_shared<BceLoss>("loss"), {sum, targets});
-  EXPECT_THROW(Plan::build(graph, std::vector<Spec>{{{2, 1, 1, 1}}, {{2, 1, 1, 1}}}, all),
-               UsageError);
+  const ValueId fc = graph.add("fc", Dense{.in = 1, .out = 1}, {x});
+  const ValueId bn = graph.add("bn", BatchNorm{.channels = 1}, {fc});
+  const ValueId sum = graph.add("add", Add{}, {bn, fc});
+  graph.add("loss", BceLoss{}, {sum, targets});
+  EXPECT_THROW(
+      cpu_plan(graph, {{{2, 1, 1, 1}}, {{2, 1, 1, 1}}}, {Phase::Train, test::everything()}),
+      UsageError);
 }
 
 std::vector<std::string> lines_of(const std::string& text) {
@@ -287,14 +318,14 @@ std::vector<std::string> lines_of(const std::string& text) {
 
 TEST(PlanDump, OneLineAStep) {
   const Plan plan = training_plan(test::from_block(9));
-  const auto lines = lines_of(dump_text(plan));
+  const auto lines = lines_of(dump_text(plan, false));
   ASSERT_EQ(lines.size(), plan.steps().size() + 2);
   for (std::size_t i = 0; i < plan.steps().size(); ++i) {
     const Step& step = plan.steps()[i];
-    const Layer& layer = *plan.graph().nodes()[at(step.node)].layer;
+    const Node& node = plan.node(step.node);
     const std::string& line = lines[i + 1];
-    EXPECT_NE(line.find(layer.name() + " "), std::string::npos) << line;
-    EXPECT_NE(line.find(layer.kind() + " "), std::string::npos) << line;
+    EXPECT_NE(line.find(node.name + " "), std::string::npos) << line;
+    EXPECT_NE(line.find(kind(node.operation) + " "), std::string::npos) << line;
     EXPECT_NE(line.find(step.kind == StepKind::Forward ? " forward " : " backward "),
               std::string::npos)
         << line;

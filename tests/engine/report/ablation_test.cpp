@@ -49,8 +49,8 @@ TEST_F(Ablation, EachRungChangesWhatItSays) {
   EXPECT_EQ(changed(1), std::vector<std::string>{"pixels"});
   EXPECT_EQ(changed(3), std::vector<std::string>{"freeze"});
   EXPECT_EQ(changed(4), (std::vector<std::string>{"head_epochs", "lr", "weights"}));
-  EXPECT_EQ(ladder[0].options.freeze, kFeatureBlocks);
-  EXPECT_EQ(ladder[2].options.freeze, kFeatureBlocks - 5);
+  EXPECT_EQ(ladder[0].options.freeze, 19);
+  EXPECT_EQ(ladder[2].options.freeze, 19 - 5);
   for (const Rung& r : ladder) {
     EXPECT_EQ(r.options.width, test::tiny_config().width);
     EXPECT_EQ(r.options.img_size, test::tiny_config().input_size);

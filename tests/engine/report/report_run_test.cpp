@@ -9,6 +9,7 @@
 #include "engine/report/mistakes.h"
 #include "engine/report/report.h"
 #include "engine/report/training_charts.h"
+#include "engine/runtime/cpu/cpu_backend.h"
 #include "engine/train/run_files.h"
 #include "engine/train/schedule.h"
 #include "kernels/base/atomic_file.h"
@@ -110,7 +111,8 @@ class RunReport : public testing::TestWithParam<int> {
 TEST_P(RunReport, KeptPredictionsAreTheKeptModels) {
   Model model = load_detector(options_.output / kBestModel);
   ThreadPool pool(1);
-  Predictor predictor(model, pool, Predictor::Output::Logits);
+  const CpuBackend backend(pool);
+  Predictor predictor(model, backend, Predictor::Output::Logits);
   const Dataset& valid = valid_.splits.front();
   Loader loader(valid, loader_options(options_, model, 1));
   const Predictions now = predict_split(predictor, valid, loader), then = kept(model);
@@ -153,7 +155,7 @@ TEST_P(RunReport, PredictionsOfOtherPicturesAreRefused) {
   std::filesystem::remove(options_.output / kValidPredictions);
   expect_refused("");
 }
-INSTANTIATE_TEST_SUITE_P(Steps, RunReport, testing::Values(0, kFeatureBlocks));
+INSTANTIATE_TEST_SUITE_P(Steps, RunReport, testing::Values(0, kWholeBase));
 
 TEST(Comparison, TablesHaveTheKeptEpochAndOnlyWhatDiffers) {
   const test::ScratchFolder scratch;

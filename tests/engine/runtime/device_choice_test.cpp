@@ -3,6 +3,7 @@
 #include <set>
 
 #include "engine/plan/dump.h"
+#include "kernels/cuda/pointwise/pointwise_choice.h"
 #include "tests/engine/runtime/device_support.h"
 
 namespace dfengine::test {
@@ -11,12 +12,13 @@ namespace {
 // Of a full-sized network: nothing of it is run.
 Plan device_plan(cuda::Tuner* tuner, Precision precision = Precision::Fp16,
                  Phase phase = Phase::Train) {
-  const Spec specs[] = {{{32, 224, 224, 3}, Element::U8}, {{32, 1, 1, 1}, Element::F32}};
+  const Element element = element_of(precision);
+  const CudaKernelMaker maker(tuner);
   if (phase == Phase::Infer)
-    return Plan::build(make_mobilenet_v2({}, element_of(precision)), std::span(specs, 1),
-                       {phase, {}, DeviceKind::Cuda, tuner});
-  return Plan::build(make_mobilenet_v2_training({}, element_of(precision)), specs,
-                     {phase, everything(), DeviceKind::Cuda, tuner});
+    return Plan::build(network_graph({}, element), batch_specs(32, 224, Element::F32, false), {},
+                       maker);
+  return Plan::build(training_graph({}, element), batch_specs(32, 224, Element::F32, true),
+                     {phase, everything()}, maker);
 }
 
 // Later candidates are faster, but "64x64x64" cannot run.
@@ -33,28 +35,27 @@ struct Falling {
 
 TEST(DeviceChoice, EachPointwiseConvolutionHasOneForEachLaunch) {
   const Plan plan = device_plan(nullptr);
-  const auto& nodes = plan.graph().nodes();
   int pointwise = 0;
   for (int i = 0; i < plan.forward_steps(); ++i) {
-    const LayerPlan& layer = plan.layer_plan(i);
-    const KernelChoices& choices = layer.choices;
-    const std::string kind = nodes[at(i)].layer->kind();
-    const bool is_pointwise = kind.starts_with("pointwise");
+    const Node& node = plan.node(i);
+    const auto* conv = std::get_if<Convolution>(&node.operation);
+    const bool is_pointwise = conv != nullptr && conv->groups == 1 && conv->window.size == 1;
+    const KernelNames& names = plan.kernel(i).names;
     pointwise += is_pointwise;
-    EXPECT_EQ(choices.forward != nullptr, is_pointwise || kind == "stem") << kind;
-    EXPECT_EQ(choices.data_gradient != nullptr, is_pointwise) << kind;
-    EXPECT_EQ(choices.weight_gradient != nullptr, is_pointwise) << kind;
+    for (const std::string& name : {names.forward, names.data_gradient, names.weight_gradient})
+      EXPECT_EQ(name.ends_with(", by rule"), is_pointwise) << node.name << ": " << name;
     if (!is_pointwise) continue;
-    EXPECT_FALSE(choices.forward->timed);
-    EXPECT_EQ(layer.forward_scratch, choices.forward->scratch);
-    EXPECT_EQ(layer.backward_scratch, choices.weight_gradient->scratch);
+    const auto p = PointwiseProblem::make(plan.spec(node.output).shape.rows(), conv->in, conv->out);
+    const bool loads = conv->norm_on_load.has_value();
+    EXPECT_EQ(plan.kernel(i).needs.forward_scratch,
+              cuda::choose_pointwise_forward<Half>(nullptr, p, {}, loads).scratch);
+    EXPECT_EQ(plan.kernel(i).needs.backward_scratch,
+              std::max(cuda::choose_pointwise_backward_data<Half>(nullptr, p).scratch,
+                       cuda::choose_pointwise_backward_weight<Half>(nullptr, p, loads).scratch));
   }
   EXPECT_EQ(pointwise, 34);
   const Plan floats = device_plan(nullptr, Precision::Fp32);
-  for (int i = 0; i < floats.forward_steps(); ++i) {
-    const auto& choice = floats.layer_plan(i).choices.forward;
-    EXPECT_TRUE(choice == nullptr || choice->name == "own");
-  }
+  for (int i = 0; i < floats.forward_steps(); ++i) EXPECT_EQ(floats.kernel(i).names.forward, "own");
 }
 
 TEST(DeviceChoice, EqualProblemsAreTimedOnceForAllPlans) {
@@ -69,14 +70,14 @@ TEST(DeviceChoice, EqualProblemsAreTimedOnceForAllPlans) {
 }
 
 TEST(DeviceChoice, TheDumpShowsWhatWasChosenAndHow) {
-  const std::string by_rule = dump_text(device_plan(nullptr));
+  const std::string by_rule = dump_text(device_plan(nullptr), true);
   EXPECT_NE(by_rule.find("256x16x32, by rule\n"), std::string::npos) << by_rule;
   EXPECT_NE(by_rule.find("dx 256x32x32, by rule; dw "), std::string::npos) << by_rule;
   EXPECT_NE(by_rule.find("  own\n"), std::string::npos) << by_rule;
   EXPECT_EQ(by_rule.find(" us"), std::string::npos) << by_rule;
 
   Falling falling;
-  const std::string timed = dump_text(device_plan(&falling.tuner));
+  const std::string timed = dump_text(device_plan(&falling.tuner), true);
   EXPECT_NE(timed.find(" us (rule: "), std::string::npos) << timed;
   EXPECT_NE(timed.find(": 64x64x64: made-up reason\n"), std::string::npos) << timed;
 }

@@ -1,18 +1,29 @@
 // The whole network on a device: against the double oracle, and against itself (graph and eager,
-// run and rerun, resumed and uninterrupted).
+// run and rerun, resumed and uninterrupted; what must hold on the CPU, too, is asked of both).
+#include "engine/model/predictor.h"
 #include "tests/engine/runtime/device_support.h"
+#include "tests/engine/runtime/forwarding_backend.h"
 
 namespace dfengine::test {
 namespace {
 
-constexpr DeviceConfig kDeterministic = {Precision::Fp16, true, true};
+constexpr DeviceConfig kDeterministic = deterministic(Precision::Fp16);
+
+// A model whose pictures have kSide pixels, which no file's may.
+Model small_model() {
+  const NetworkConfig config = small_config();
+  Model model{
+      {}, make_network(config), std::move(*trained_like(network_graph(config), Element::F32))};
+  model.config = config;
+  model.network.image = kImage;
+  return model;
+}
 
 Doubles device_logits(Precision precision, const SmallBatch& batch) {
-  const Device device({precision, true, true});
-  const Graph graph = make_mobilenet_v2(small_config(), device.element());
-  const auto store = trained_like(graph, Element::F32);
-  DeviceInference network(graph, "logits", kSide, *store, device);
-  std::vector<float> out(static_cast<std::size_t>(batch.n()));
+  const CudaBackend backend(deterministic(precision));
+  const Model model = small_model();
+  Predictor network(model, backend, Predictor::Output::Logits);
+  std::vector<float> out(at(batch.n()));
   network.run(batch.images.data(), batch.n(), out.data());
   std::vector<float> again(out.size());
   network.run(batch.images.data(), batch.n(), again.data());
@@ -21,17 +32,12 @@ Doubles device_logits(Precision precision, const SmallBatch& batch) {
 }
 
 Doubles inference_oracle(const SmallBatch& batch, double noise = 0, std::uint64_t seed = 0) {
-  const Graph graph = make_mobilenet_v2(small_config(), Element::F64);
+  const Graph graph = network_graph(small_config());
   const auto store = trained_like(graph, Element::F64);
   add_noise(*store, noise, seed);
-  const Spec images{{batch.n(), kSide, kSide, 3}, Element::U8};
-  const Plan plan = Plan::build(graph, std::span(&images, 1), {Phase::Infer, {}});
-  const Memory arena(plan.arena_bytes());
-  Executor e(plan, *store, nullptr, arena);
-  e.prepare();
-  std::memcpy(e.input("images"), batch.images.data(), batch.images.size());
-  e.forward({{shared_pool()}, nullptr});
-  return read(e.output("logits"), batch.n(), Element::F64);
+  PlanRun run(graph, batch_specs(batch.n(), kSide, Element::F64, false), {}, *store);
+  run.forward({batch.inputs(Element::F64)[0]});
+  return run.output("logits");
 }
 
 TEST(DeviceNetwork, InferenceEqualsDouble) {
@@ -52,73 +58,51 @@ TEST(DeviceNetwork, InferenceEqualsDouble) {
   check(Precision::Bf16, unit_roundoff<BFloat16>());
 }
 
-// Gradients of one step, as the device's blocks hold them.
-std::map<std::string, Doubles> device_gradients(Precision precision, const SmallBatch& batch,
-                                                const Trainable& trainable, float loss_scale,
-                                                cuda::Tuner* tuner = nullptr) {
-  const Device device({precision, false, true});
-  const Graph graph = make_mobilenet_v2_training(small_config(), element_of(precision));
-  const auto store = trained_like(graph, Element::F32);
-  const DeviceParameters parameters(*store, device, true);
-  const Spec specs[] = {{{batch.n(), kSide, kSide, 3}, Element::U8},
-                        {{batch.n(), 1, 1, 1}, Element::F32}};
-  const Plan plan = Plan::build(graph, specs, {Phase::Train, trainable, DeviceKind::Cuda, tuner});
-  const cuda::DeviceMemory arena = cuda::allocate_device(plan.arena_bytes());
-  DeviceExecutor e(plan, *store, parameters, arena.get());
-  e.prepare(*store, device);
-  const StepScalars scalars{.loss_scale = loss_scale};
-  const cuda::DeviceMemory on = cuda::allocate_device(sizeof scalars);
-  const cuda::Stream stream = device.compute();
-  cuda::upload(stream, on.get(), &scalars, sizeof scalars);
-  cuda::upload(stream, e.input("images"), batch.images.data(),
-               static_cast<Index>(batch.images.size()));
-  cuda::upload(stream, e.input("targets"), batch.targets.data(), batch.n() * 4);
-  const DeviceContext ctx{stream, static_cast<const StepScalars*>(on.get())};
-  e.forward(ctx);
-  e.backward(ctx);
-  std::map<std::string, Doubles> all;
-  for (const ParamSpec& p : plan.trained()) {
-    std::vector<float> values(static_cast<std::size_t>(p.count()));
-    const void* from = parameters.places().gradients[at(store->find(p.name))];
-    cuda::download(stream, values.data(), from, p.count() * 4);
-    cuda::synchronize(stream);
-    for (float v : values) all[p.name].push_back(v / loss_scale);
-  }
-  return all;
-}
-
 template <class T>
-void expect_gradients(const std::map<std::string, Doubles>& got, const Oracle& want,
-                      const Condition& allowed) {
-  ASSERT_EQ(got.size(), want.gradients.size());
+void expect_gradients(const StepResult& got, const StepResult& want, const Condition& allowed) {
+  ASSERT_EQ(got.gradients.size(), want.gradients.size());
   for (const auto& [name, v] : want.gradients) {
     double bound = allowed.gradient(name);
     if (name.ends_with(".bias") && !name.starts_with("head")) {
       const std::string scale = name.substr(0, name.size() - 4) + "weight";
       bound = std::max(bound, Condition::shift(want.gradients.at(scale), 2 * unit_roundoff<T>()));
     }
-    EXPECT_LE(Condition::distance(v, got.at(name)), bound) << name;
+    EXPECT_LE(Condition::distance(v, got.gradients.at(name)), bound) << name;
   }
 }
 
 template <class T>
-void check_step(Precision precision, const Trainable& trainable, float loss_scale) {
+void check_step(Precision precision, const Trainable& trainable) {
   SCOPED_TRACE(name_of(precision));
   const SmallBatch batch;
-  const Oracle want(batch, trainable);
+  const StepResult want = StepResult::oracle(batch, trainable);
   const Condition allowed = Condition::of<T>(want, batch, trainable);
-  expect_gradients<T>(device_gradients(precision, batch, trainable, loss_scale), want, allowed);
-  SmallRun run({precision, true, true}, trainable, 0);
+  const CudaBackend backend(deterministic(precision));
+  expect_gradients<T>(StepResult::on(backend, batch, trainable), want, allowed);
+  SmallRun run(deterministic(precision), trainable, 0);
   EXPECT_NEAR(run.steps(2)[0], want.loss, allowed.loss());
 }
 
 TEST(DeviceNetwork, StepEqualsDouble) {
   DF_NEEDS_DEVICE();
   DF_SLOW_UNDER_SANITIZERS();
-  check_step<float>(Precision::Fp32, everything(), 1.0f);
-  check_step<Half>(Precision::Fp16, everything(), 1024.0f);
-  check_step<BFloat16>(Precision::Bf16, from_block(17), 1.0f);
+  check_step<float>(Precision::Fp32, everything());
+  check_step<Half>(Precision::Fp16, everything());
+  check_step<BFloat16>(Precision::Bf16, from_block(17));
 }
+
+// A device whose kernels are those of a tuner.
+class TunedBackend final : public ForwardingBackend {
+ public:
+  TunedBackend(const Backend& backend, cuda::Tuner& tuner)
+      : ForwardingBackend(backend), maker_(&tuner) {}
+  Kernel make(const Node& node, const KernelQuery& query) const override {
+    return maker_.make(node, query);
+  }
+
+ private:
+  CudaKernelMaker maker_;
+};
 
 // Times that choose the last candidate of each problem.
 TEST(DeviceNetwork, AStepWithOtherKernelsEqualsDouble) {
@@ -130,74 +114,82 @@ TEST(DeviceNetwork, AStepWithOtherKernelsEqualsDouble) {
     return [us = 1000.0](const cuda::Candidate&) mutable { return --us; };
   });
   const SmallBatch batch;
-  const Oracle want(batch, everything());
+  const StepResult want = StepResult::oracle(batch, everything());
   const Condition allowed = Condition::of<Half>(want, batch, everything());
-  const auto got = device_gradients(Precision::Fp16, batch, everything(), 1024.0f, &tuner);
-  expect_gradients<Half>(got, want, allowed);
+  const CudaBackend device(deterministic(Precision::Fp16));
+  const TunedBackend backend(device, tuner);
+  expect_gradients<Half>(StepResult::on(backend, batch, everything()), want, allowed);
   EXPECT_GT(problems, 10u);
 }
 
 TEST(DeviceNetwork, GraphEagerAndRerunGiveTheSameBits) {
   DF_NEEDS_DEVICE();
   DF_SLOW_UNDER_SANITIZERS();
-  SmallRun graph(kDeterministic), eager({Precision::Fp16, false, true}), again(kDeterministic);
+  SmallRun graph(kDeterministic), eager(deterministic(Precision::Fp16, false)),
+      again(kDeterministic);
   const auto losses = graph.steps(3);
   EXPECT_EQ(losses, eager.steps(3));
   EXPECT_EQ(losses, again.steps(3));
   const auto state = graph.state();
-  EXPECT_EQ(state, eager.state());
-  EXPECT_EQ(state, again.state());
-  EXPECT_EQ(graph.scaler(), eager.scaler());
+  EXPECT_TRUE(state == eager.state());
+  EXPECT_TRUE(state == again.state());
   EXPECT_EQ(graph.scaler().step, 3u);
 }
 
-// Batches in device memory and batches that are copied up are the same work.
-TEST(DeviceNetwork, AResidentStepGivesTheBitsOfAFedOne) {
-  DF_NEEDS_DEVICE();
-  DF_SLOW_UNDER_SANITIZERS();
-  SmallRun fed(kDeterministic, from_block(kFeatureBlocks)),
-      resident(kDeterministic, from_block(kFeatureBlocks));
-  const SmallBatch batch;
-  const float rate = 1e-3f;
-  const auto on_device = [](const auto& values) {
-    const auto bytes = static_cast<Index>(values.size() * sizeof values[0]);
-    cuda::DeviceMemory memory = cuda::allocate_device(bytes);
-    cuda::upload(nullptr, memory.get(), values.data(), bytes);
-    cuda::synchronize(nullptr);
-    return memory;
-  };
-  const auto images = on_device(batch.images), targets = on_device(batch.targets),
-             rates = on_device(std::vector<float>{rate});
-  for (int i = 0; i < 2; ++i) {
-    fed.training().step(batch.images.data(), batch.targets.data(), batch.n(), rate);
-    resident.training().step_resident(images.get(), static_cast<const float*>(targets.get()),
-                                      batch.n(), static_cast<const float*>(rates.get()));
+// ---- On every backend; in half precision where it is a device -----------------------------------
+
+class NetworkOn : public OnBackend {
+ protected:
+  void SetUp() override {
+    OnBackend::SetUp();
+    if (!IsSkipped() && GetParam() == DeviceKind::Cuda) {
+      DF_SLOW_UNDER_SANITIZERS();
+    }
   }
+  static std::unique_ptr<Backend> backend() {
+    if (GetParam() == DeviceKind::Cuda) return std::make_unique<CudaBackend>(kDeterministic);
+    return float_backend(DeviceKind::Cpu);
+  }
+};
+DF_ON_EVERY_BACKEND(NetworkOn);
+
+// Batches in the backend's memory and batches that are copied there are the same work.
+TEST_P(NetworkOn, AResidentStepGivesTheBitsOfAFedOne) {
+  SmallRun fed(backend(), from_block(block_count())),
+      resident(backend(), from_block(block_count()));
+  const SmallBatch batch;
+  const Backend& on = resident.backend();
+  const Inputs inputs = batch.inputs(Element::F32);
+  const OwnedMemory images = on.allocate(std::ssize(inputs[0])),
+                    targets = on.allocate(std::ssize(inputs[1]));
+  put(on, {images.get()}, inputs[0]);
+  put(on, {targets.get()}, inputs[1]);
+  // The resident step has the input of the one before.
+  const StepInput input = fed.input();
+  for (SmallRun* run : {&fed, &resident}) run->step(batch);
+  fed.training().step(batch.images.data(), batch.targets.data(), batch.n(), input);
+  resident.training().step_resident({images.get()}, {targets.get()}, batch.n());
   const StepSums sums = resident.training().collect();
   EXPECT_EQ(sums.n, 2 * batch.n());
   EXPECT_EQ(sums.loss, fed.training().collect().loss);
-  EXPECT_EQ(resident.state(), fed.state());
+  EXPECT_TRUE(resident.state() == fed.state());
 }
 
-TEST(DeviceNetwork, APlannedLastBatchGivesTheBitsOfAnUnplannedOne) {
-  DF_NEEDS_DEVICE();
-  DF_SLOW_UNDER_SANITIZERS();
-  SmallRun unplanned(kDeterministic),
-      planned(kDeterministic, everything(), 0.2, [](auto&o) { o.rest = kImages - 1; });
+TEST_P(NetworkOn, APlannedLastBatchGivesTheBitsOfAnUnplannedOne) {
+  SmallRun unplanned(backend()),
+      planned(backend(), everything(), 0.2, [](auto&o) { o.rest = kImages - 1; });
   EXPECT_EQ(planned.steps(2), unplanned.steps(2));
-  EXPECT_EQ(planned.state(), unplanned.state());
+  EXPECT_TRUE(planned.state() == unplanned.state());
 }
 
-TEST(DeviceNetwork, ResumedEqualsUninterrupted) {
-  DF_NEEDS_DEVICE();
-  DF_SLOW_UNDER_SANITIZERS();
-  SmallRun whole(kDeterministic), first(kDeterministic), second(kDeterministic);
+TEST_P(NetworkOn, ResumedEqualsUninterrupted) {
+  SmallRun whole(backend()), first(backend()), second(backend());
   whole.steps(2);
   const auto rest = whole.steps(2);
   first.steps(2);
-  second.restore(first);
+  second.restore(first.state());
   EXPECT_EQ(second.steps(2), rest);
-  EXPECT_EQ(second.state(), whole.state());
+  EXPECT_TRUE(second.state() == whole.state());
 }
 
 // A step whose gradients overflow changes nothing but the loss scale.
@@ -206,74 +198,77 @@ TEST(DeviceNetwork, OverflowSkipsTheStepAndItsStatistics) {
   DF_SLOW_UNDER_SANITIZERS();
   SmallRun run(kDeterministic);
   run.steps(1);
-  const auto before = run.state();
-  ScalerState huge = run.scaler();
-  huge.loss_scale = 3e38f;
-  std::vector<std::byte> first(
-      before.begin() + run.store().bytes(),
-      before.begin() + run.store().bytes() + run.store().learned_count() * 4);
-  std::vector<std::byte> second(before.end() - run.store().learned_count() * 4, before.end());
-  run.training().upload(run.store(), first.data(), second.data(), huge);
+  SmallRun::State before = run.state();
+  before.scaler.loss_scale = 3e38f;
+  run.restore(before);
   run.steps(1);
-  EXPECT_EQ(run.state(), before);
-  EXPECT_EQ(run.scaler().skipped, 1u);
-  EXPECT_EQ(run.scaler().step, 1u);
-  EXPECT_EQ(run.scaler().loss_scale, 1.5e38f);
+  const SmallRun::State after = run.state();
+  EXPECT_TRUE(after.values == before.values);
+  EXPECT_TRUE(after.moments.first == before.moments.first);
+  EXPECT_TRUE(after.moments.second == before.moments.second);
+  EXPECT_EQ(after.scaler.skipped, 1u);
+  EXPECT_EQ(after.scaler.step, 1u);
+  EXPECT_EQ(after.scaler.loss_scale, 1.5e38f);
+}
+
+// On the CPU, too, and where gradients are not scaled.
+TEST_P(NetworkOn, NumbersThatAreNotFiniteSkipTheStepAndItsStatistics) {
+  SmallRun run(float_backend(GetParam()), everything(), 0);
+  const int i = run.store().find("head.fc2.weight");
+  run.store().set(i, std::span<const float>(std::vector<float>(
+                         at(run.store().specs()[at(i)].count()), std::nanf(""))));
+  run.upload();
+  const SmallRun::State before = run.state();
+  run.step(SmallBatch());
+  const SmallRun::State after = run.state();
+  EXPECT_TRUE(after.values == before.values);
+  EXPECT_TRUE(after.moments.first == before.moments.first);
+  EXPECT_EQ(after.scaler.skipped, 1u);
+  EXPECT_EQ(after.scaler.step, 0u);
+  EXPECT_EQ(after.scaler.loss_scale, 1.0f);
 }
 
 // Stands for a launch that the driver refuses.
-struct FailingLayer final : Layer {
-  using Layer::Layer;
-  std::string kind() const override { return "failing"; }
-  Spec infer(std::span<const Spec> in) const override { return in[0]; }
-  LayerPlan plan(const PlanQuery&) const override { return {}; }
-  void forward(const LayerContext&, const LayerIo&) const override {}
-  void device_forward(const DeviceContext&, const LayerIo&) const override {
-    throw DeviceError("cudaLaunch failed");
+class FailingBackend final : public ForwardingBackend {
+ public:
+  using ForwardingBackend::ForwardingBackend;
+  Kernel make(const Node&, const KernelQuery&) const override {
+    Kernel kernel;
+    kernel.forward = [](const StepContext&, const ForwardIo&) {
+      throw DeviceError("cudaLaunch failed");
+    };
+    return kernel;
   }
 };
 
-TEST(DeviceNetwork, ADevicesErrorNamesTheLayer) {
-  DF_NEEDS_DEVICE();
-  const Device device({Precision::Fp32, true});
+TEST_P(NetworkOn, ADevicesErrorNamesTheLayer) {
+  const auto working = backend();
+  const FailingBackend failing(*working);
   Graph graph;
   const ValueId input = graph.add_input("x");
-  graph.mark_output(graph.add(std::make_shared<FailingLayer>("middle"), {input}), "y");
-  const Spec x{{2, 4, 4, 8}, Element::F32};
-  const Plan plan = Plan::build(graph, std::span(&x, 1), {Phase::Infer, {}, DeviceKind::Cuda});
+  graph.mark_output(graph.add("middle", Activate{Activation::Relu}, {input}), "y");
+  const Spec x{{2, 4, 4, 8}, failing.element()};
   const ParameterStore store({}, Element::F32, 1);
-  const DeviceParameters parameters(store, device, false);
-  const cuda::DeviceMemory arena = cuda::allocate_device(plan.arena_bytes());
-  const DeviceExecutor e(plan, store, parameters, arena.get());
+  const ParameterBlock parameters(graph, store, failing, false);
+  Session session(graph, {x}, {}, store, parameters, failing);
   try {
-    e.forward({device.compute(), nullptr});
+    session.bound(2).binding->forward({failing.queue()});
     ADD_FAILURE();
   } catch (const DeviceError& error) {
     EXPECT_STREQ(error.what(),
-                 "layer middle (failing), forward, [2, 4, 4, 8] to [2, 4, 4, 8]: "
-                 "cudaLaunch failed");
+                 "layer middle (relu), forward, [2, 4, 4, 8] to [2, 4, 4, 8]: cudaLaunch failed");
   }
-}
-
-TEST(DeviceNetwork, RefusesANetworkOfAnotherElement) {
-  DF_NEEDS_DEVICE();
-  const Device device({Precision::Fp16, true});
-  const Graph graph = make_mobilenet_v2(small_config(), Element::F32);
-  const auto store = trained_like(graph, Element::F32);
-  DeviceInference network(graph, "logits", kSide, *store, device);
-  EXPECT_THROW(network.reserve(1), Error);
 }
 
 TEST(DeviceNetwork, RefusesAWeightThatHalfCannotHold) {
   DF_NEEDS_DEVICE();
-  const Device device(kDeterministic);
-  const Graph graph = make_mobilenet_v2(small_config(), device.element());
-  const auto store = trained_like(graph, Element::F32);
-  const int i = store->find("features.0.1.weight");
-  store->set(i, std::span<const float>(std::vector<float>(
-                    static_cast<std::size_t>(store->specs()[at(i)].count()), 1e9f)));
-  DeviceInference network(graph, "logits", kSide, *store, device);
-  EXPECT_THROW(network.reserve(1), ModelFileError);
+  const CudaBackend backend(kDeterministic);
+  Model model = small_model();
+  EXPECT_NO_THROW(Predictor(model, backend, Predictor::Output::Logits));
+  const int i = model.parameters.find("features.0.1.weight");
+  model.parameters.set(i, std::span<const float>(std::vector<float>(
+                              at(model.parameters.specs()[at(i)].count()), 1e9f)));
+  EXPECT_THROW(Predictor(model, backend, Predictor::Output::Logits), ModelFileError);
 }
 
 }  // namespace

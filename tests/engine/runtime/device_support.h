@@ -1,12 +1,10 @@
-// A small network, its data, and the double oracle's view of it, for the tests of the device
-// engine.
+// A small network on the backends of the engine, its data, and the double oracle's view of it.
 #pragma once
 
 #include <functional>
 
-#include "engine/runtime/device_inference.h"
-#include "engine/runtime/device_training.h"
-#include "engine/train/optimizer.h"
+#include "engine/runtime/cuda/cuda_backend.h"
+#include "engine/runtime/training.h"
 #include "tests/engine/plan/plan_support.h"
 #include "tests/support/device.h"
 
@@ -14,13 +12,40 @@ namespace dfengine::test {
 
 // 32 pixels leave 1x1 in the last blocks: as many rows for batch statistics as there are images.
 constexpr Index kImages = 4, kSide = 32;
+constexpr Spec kImage{{1, kSide, kSide, 3}, Element::U8};
 
-inline MobileNetV2Config small_config(double dropout = 0) {
-  MobileNetV2Config config;
+inline NetworkConfig small_config(double dropout = 0) {
+  NetworkConfig config;
   config.width = 0.1;
   config.dropout = dropout;
   return config;
 }
+
+// Chosen by the rule, so that two runs have the same kernels.
+constexpr DeviceConfig deterministic(Precision precision, bool graphs = true) {
+  return {precision, graphs, true};
+}
+
+// The CPU or a device, both in float.
+inline std::unique_ptr<Backend> float_backend(DeviceKind kind) {
+  if (kind == DeviceKind::Cuda)
+    return std::make_unique<CudaBackend>(deterministic(Precision::Fp32));
+  return std::make_unique<CpuBackend>(shared_pool());
+}
+
+// What tests derive from that hold on every backend: one body, run on the CPU and on a device.
+class OnBackend : public testing::TestWithParam<DeviceKind> {
+ protected:
+  void SetUp() override {
+    if (GetParam() == DeviceKind::Cuda) DF_NEEDS_DEVICE();
+  }
+};
+// tests/gpu.sh selects by the word Device.
+#define DF_ON_EVERY_BACKEND(suite)                                                      \
+  INSTANTIATE_TEST_SUITE_P(, suite, testing::Values(DeviceKind::Cpu, DeviceKind::Cuda), \
+                           [](const testing::TestParamInfo<DeviceKind>& on) {           \
+                             return on.param == DeviceKind::Cpu ? "Cpu" : "Device";     \
+                           })
 
 struct SmallBatch {
   std::vector<std::uint8_t> images;
@@ -28,51 +53,63 @@ struct SmallBatch {
 
   explicit SmallBatch(Index n = kImages, std::uint64_t seed = 1) {
     Random random(seed, RandomStream::Synth, 9);
-    images.resize(static_cast<std::size_t>(n * kSide * kSide * 3));
+    images.resize(at(n * kImage.bytes()));
     for (auto& v : images) v = static_cast<std::uint8_t>(random.below(256));
     for (Index i = 0; i < n; ++i) targets.push_back(static_cast<float>(i % 2));
   }
-  Index n() const { return static_cast<Index>(targets.size()); }
+  Index n() const { return std::ssize(targets); }
+  // For a training graph, targets in this element.
+  Inputs inputs(Element element) const {
+    return {stored_bytes(Element::U8, {images.begin(), images.end()}),
+            stored_bytes(element, {targets.begin(), targets.end()})};
+  }
 };
 
 // Multiplies every value of a store of doubles by 1 + noise * u, u uniform in [-1, 1).
 inline void add_noise(ParameterStore& store, double noise, std::uint64_t seed) {
   auto* values = reinterpret_cast<double*>(store.data());
   const Doubles random = random_uniform<double>(store.total_count(), seed);
-  for (Index i = 0; i < store.total_count(); ++i)
-    values[i] *= 1 + noise * random[static_cast<std::size_t>(i)];
+  for (Index i = 0; i < store.total_count(); ++i) values[i] *= 1 + noise * random[at(i)];
 }
 
-// Logits, loss and gradients in double on the CPU. noise: relative, of every weight.
-struct Oracle {
+// What step_memory() scales gradients by.
+inline double loss_scale(const Backend& backend) {
+  const StepMemory memory = step_memory(backend);
+  StepScalars scalars;
+  backend.download(&scalars, memory.context().scalars, sizeof scalars);
+  backend.synchronize();
+  return static_cast<double>(scalars.loss_scale);
+}
+
+// Logits, loss and gradients of one training step.
+struct StepResult {
   Doubles logits;
   double loss = 0;
   std::map<std::string, Doubles> gradients;
 
-  Oracle(const SmallBatch& batch, const Trainable& trainable, double noise = 0,
-         std::uint64_t seed = 0) {
-    const Graph graph = make_mobilenet_v2_training(small_config(), Element::F64);
-    auto store = trained_like(graph, Element::F64);
+  StepResult(const Backend& backend, const ParameterStore& store, const SmallBatch& batch,
+             const Trainable& trainable) {
+    PlanRun run(training_graph(small_config()),
+                batch_specs(batch.n(), kSide, backend.parameter_element(), true),
+                {Phase::Train, trainable}, store, backend);
+    const Results r = run.run(batch.inputs(backend.parameter_element()));
+    logits = r.outputs.at("logits");
+    loss = r.outputs.at("loss")[0];
+    gradients = r.gradients;
+    for (auto& [name, values] : gradients)
+      for (double& v : values) v /= loss_scale(backend);
+  }
+  // In double on the CPU. noise: relative, of every weight.
+  static StepResult oracle(const SmallBatch& batch, const Trainable& trainable, double noise = 0,
+                           std::uint64_t seed = 0) {
+    const auto store = trained_like(training_graph(small_config()), Element::F64);
     add_noise(*store, noise, seed);
-    const Spec specs[] = {{{batch.n(), kSide, kSide, 3}, Element::U8},
-                          {{batch.n(), 1, 1, 1}, Element::F64}};
-    const Plan plan = Plan::build(graph, specs, {Phase::Train, trainable});
-    Optimizer optimizer(*store, plan.trained(), OptimizerKind::Adam, 0.0);
-    const Memory arena(plan.arena_bytes());
-    Executor e(plan, *store, optimizer.gradients(), arena);
-    e.prepare();
-    std::memcpy(e.input("images"), batch.images.data(), batch.images.size());
-    std::copy(batch.targets.begin(), batch.targets.end(), static_cast<double*>(e.input("targets")));
-    const StepState state;
-    const LayerContext ctx{{shared_pool()}, &state};
-    e.forward(ctx);
-    logits = read(e.output("logits"), batch.n(), Element::F64);
-    loss = *static_cast<const double*>(e.output("loss"));
-    e.backward(ctx);
-    for (const ParamSpec& p : plan.trained())
-      gradients[p.name] = read(reinterpret_cast<const double*>(optimizer.gradients()) +
-                                   store->offset(store->find(p.name)),
-                               p.count(), Element::F64);
+    return {cpu_backend(Element::F64), *store, batch, trainable};
+  }
+  static StepResult on(const Backend& backend, const SmallBatch& batch,
+                       const Trainable& trainable) {
+    const auto store = trained_like(training_graph(small_config()), backend.parameter_element());
+    return {backend, *store, batch, trainable};
   }
 };
 
@@ -83,10 +120,11 @@ struct Oracle {
 class Condition {
  public:
   template <class T>
-  static Condition of(const Oracle& exact, const SmallBatch& batch, const Trainable& trainable) {
+  static Condition of(const StepResult& exact, const SmallBatch& batch,
+                      const Trainable& trainable) {
     Condition c;
     for (std::uint64_t seed : {1, 2, 3}) {
-      const Oracle noisy(batch, trainable, 2 * unit_roundoff<T>(), seed);
+      const StepResult noisy = StepResult::oracle(batch, trainable, 2 * unit_roundoff<T>(), seed);
       c.loss_ = std::max(c.loss_, std::abs(noisy.loss - exact.loss));
       for (const auto& [name, v] : exact.gradients)
         c.gradients_[name] = std::max(c.gradients_[name], distance(v, noisy.gradients.at(name)));
@@ -113,41 +151,42 @@ class Condition {
   std::map<std::string, double> gradients_;
 };
 
-// One training run on a device: a few steps on the same batch.
+// One training run: a few steps on the same batch.
 class SmallRun {
  public:
   // change: of what else training is told.
-  explicit SmallRun(const DeviceConfig& options, const Trainable& trainable = everything(),
-                    double dropout = 0.2,
-                    const std::function<void(DeviceTrainingOptions&)>& change = {})
-      : config_(small_config(dropout)),
-        device_(options),
-        store_(trained_like(make_mobilenet_v2_training(config_), Element::F32)) {
-    DeviceTrainingOptions o;
+  explicit SmallRun(std::unique_ptr<Backend> backend, const Trainable& trainable = everything(),
+                    double dropout = 0.2, const std::function<void(TrainingOptions&)>& change = {})
+      : backend_(std::move(backend)),
+        graph_(training_graph(small_config(dropout))),
+        store_(trained_like(graph_, Element::F32)) {
+    TrainingOptions o;
     o.batch = kImages;
     o.trainable = trainable;
-    for (const ParamSpec& p : store_->specs())
-      if (is_learned(p.role) && trainable(p)) o.trained.push_back(p);
-    o.seed = 3;
     if (change) change(o);
-    training_ = std::make_unique<DeviceTraining>(
-        make_mobilenet_v2_training(config_, device_.element()), "images",
-        Spec{{1, kSide, kSide, 3}, Element::U8}, *store_, device_, o);
-    const auto bytes = static_cast<std::size_t>(store_->learned_count()) * sizeof(float);
-    first_.resize(bytes);
-    second_.resize(bytes);
-    scaler_ = initial_scaler(options.precision);
-    if (options.precision == Precision::Fp16)
-      scaler_.loss_scale = 16;  // more overflows with so few rows
+    training_ = std::make_unique<Training>(graph_, kImage, *store_, *backend_, o);
+    scaler_ = initial_scaler(backend_->element());
+    // More overflows with so few rows.
+    if (backend_->element() == Element::F16) scaler_.loss_scale = 16;
     upload();
+  }
+  explicit SmallRun(const DeviceConfig& config, const Trainable& trainable = everything(),
+                    double dropout = 0.2, const std::function<void(TrainingOptions&)>& change = {})
+      : SmallRun(std::make_unique<CudaBackend>(config), trainable, dropout, change) {}
+
+  // What the next step is told.
+  StepInput input() const { return {.seed = 3, .step = steps_, .learning_rate = 1e-3}; }
+  void step(const SmallBatch& batch) {
+    training_->step(batch.images.data(), batch.targets.data(), batch.n(), input());
+    ++steps_;
   }
 
   // Losses of `count` steps, the last one on a smaller batch.
-  std::vector<double> steps(int count, float lr = 1e-3f) {
+  std::vector<double> steps(int count) {
     std::vector<double> losses;
     for (int i = 0; i < count; ++i) {
       const SmallBatch batch(i + 1 < count ? kImages : kImages - 1);
-      training_->step(batch.images.data(), batch.targets.data(), batch.n(), lr);
+      step(batch);
       const StepSums sums = training_->collect();
       EXPECT_EQ(sums.n, batch.n());
       losses.push_back(sums.loss / static_cast<double>(sums.n));
@@ -155,38 +194,51 @@ class SmallRun {
     return losses;
   }
 
-  // Everything a checkpoint would hold.
-  std::vector<std::byte> state() {
-    training_->download(*store_, first_.data(), second_.data(), scaler_);
-    std::vector<std::byte> all(store_->data(), store_->data() + store_->bytes());
-    all.insert(all.end(), first_.begin(), first_.end());
-    all.insert(all.end(), second_.begin(), second_.end());
-    return all;
+  // Everything a checkpoint would hold. What trains is fetched.
+  struct State {
+    std::vector<std::byte> values;
+    Moments moments;
+    ScalerState scaler;
+    std::uint64_t steps = 0;
+    bool operator==(const State& other) const {
+      return values == other.values && moments.first == other.moments.first &&
+             moments.second == other.moments.second && scaler == other.scaler &&
+             steps == other.steps;
+    }
+  };
+  State state() {
+    training_->download(*store_, scaler_);
+    return {{store_->data(), store_->data() + store_->bytes()},
+            training_->moments(*store_),
+            scaler_,
+            steps_};
   }
   // Goes on from another run's state.
-  void restore(SmallRun& from) {
-    from.state();
-    std::memcpy(store_->data(), from.store_->data(), static_cast<std::size_t>(store_->bytes()));
-    training_->upload(*store_, from.first_.data(), from.second_.data(), from.scaler_);
+  void restore(const State& from) {
+    std::ranges::copy(from.values, store_->data());
+    scaler_ = from.scaler;
+    steps_ = from.steps;
+    training_->upload(*store_, from.moments, scaler_);
   }
 
-  // Puts the store's values back on the device, with moments of zero.
+  // Puts the store's values and the scaler back, with moments of zero.
   void upload() {
-    const std::vector<std::byte> zero(first_.size());
-    training_->upload(*store_, zero.data(), zero.data(), scaler_);
+    const std::vector<float> zero(at(store_->learned_count()));
+    training_->upload(*store_, {zero, zero}, scaler_);
   }
 
   ScalerState& scaler() { return scaler_; }
   ParameterStore& store() { return *store_; }
-  DeviceTraining& training() { return *training_; }
+  Training& training() { return *training_; }
+  const Backend& backend() const { return *backend_; }
 
  private:
-  MobileNetV2Config config_;
-  Device device_;
+  std::unique_ptr<Backend> backend_;
+  Graph graph_;
   std::unique_ptr<ParameterStore> store_;
-  std::unique_ptr<DeviceTraining> training_;
-  std::vector<std::byte> first_, second_;
+  std::unique_ptr<Training> training_;
   ScalerState scaler_;
+  std::uint64_t steps_ = 0;
 };
 
 }  // namespace dfengine::test

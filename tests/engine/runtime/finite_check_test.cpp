@@ -3,8 +3,6 @@
 
 #include <cmath>
 
-#include "layers/batch_norm.h"
-#include "layers/pointwise_conv.h"
 #include "tests/engine/runtime/device_support.h"
 
 namespace dfengine::test {
@@ -26,19 +24,23 @@ std::string complaint(const BoundStep& step, bool gradients = true) {
   return "";
 }
 
-// A pointwise layer of 8 to 8 channels over 2 x 1 x 3 places, and all that its steps write.
+// A pointwise convolution of 8 to 8 channels over 2 x 1 x 3 places, and all that its steps write.
 struct PointwiseStep {
-  PointwiseConv layer{"features.3", "features.3.weight", 8, 8};
-  std::vector<Spec> in = {{{2, 1, 3, 8}, Element::F32}};
+  static constexpr Spec kValue{{2, 1, 3, 8}, Element::F32};
+  Node node{"features.3", Convolution{.in = 8, .out = 8}, {0}, 1};
   std::vector<float> y = std::vector<float>(48), dx = y, dw = std::vector<float>(64);
-  std::vector<void*> dparams = {dw.data()};
-  BoundStep step{&layer, StepKind::Backward, {}};
+  std::vector<Place> dparams = {{dw.data()}};
+  BoundStep step{.node = &node,
+                 .kind = StepKind::Backward,
+                 .in = {kValue},
+                 .gradients = {kValue},
+                 .out = kValue,
+                 .forward = {},
+                 .backward = {}};
   PointwiseStep() {
-    step.io.in = in;
-    step.io.out = in[0];
-    step.io.y = y.data();
-    step.io.dx[0] = dx.data();
-    step.io.dparams = dparams;
+    step.forward.y = {y.data()};
+    step.backward.dx[0] = {dx.data()};
+    step.backward.dparams = dparams;
   }
 };
 
@@ -66,25 +68,35 @@ TEST(FiniteCheck, NamesLayerTensorAndPlace) {
 }
 
 // A batch norm that leaves its result to its readers, and one of these.
-TEST(FiniteCheck, LooksAtWhatADeferredBatchNormTellsItsReaders) {
-  const LayerPtr norm = BatchNorm("bn", 8, {}).with_deferred_output();
-  std::vector<float> saved(32);
-  BoundStep step{norm.get(), StepKind::Forward, {}};
-  step.io.out = {{2, 1, 3, 8}, Element::F16};
-  step.io.saved = saved.data();
+TEST(FiniteCheck, LooksAtWhatABatchNormTellsItsReaders) {
+  const Node norm{"bn", BatchNorm{.channels = 8, .output = NormOutput::ScaleShift}, {0}, 1};
+  const Spec half{{2, 1, 3, 8}, Element::F16}, told{{1, 1, 2, 8}, Element::F32};
+  std::vector<float> values(16);
+  BoundStep step{
+      .node = &norm, .in = {half}, .gradients = {half}, .out = told, .forward = {}, .backward = {}};
+  step.forward.y = {values.data()};
   EXPECT_EQ(complaint(step), "");
-  saved[15] = INFINITY;
-  EXPECT_NE(complaint(step).find("its shift is not finite at value 7"), std::string::npos);
-  saved[2] = kNan;
-  EXPECT_NE(complaint(step).find("its scale is not finite at value 2"), std::string::npos);
+  values[15] = INFINITY;
+  EXPECT_NE(complaint(step).find("layer bn"), std::string::npos) << complaint(step);
+  EXPECT_NE(complaint(step).find("its output [1, 1, 2, 8] is not finite at [0, 0, 1, 7]"),
+            std::string::npos)
+      << complaint(step);
+  values[2] = kNan;
+  EXPECT_NE(complaint(step).find("[0, 0, 0, 2]"), std::string::npos) << complaint(step);
 
+  // The gradient of what it tells is that of its result.
   PointwiseStep s;
-  s.step.kind = StepKind::Forward;
-  s.y[0] = kNan;
-  EXPECT_NE(complaint(s.step).find("all that it read was finite. "), std::string::npos);
-  s.step.io.norm = norm->norm_on_load(saved.data());
-  EXPECT_NE(complaint(s.step).find("finite, before the batch norm that it applied. "),
-            std::string::npos);
+  s.node.operation = Convolution{.in = 8, .out = 8, .norm_on_load = Activation::Relu6};
+  s.node.inputs = {0, 1};
+  s.step.in = {s.kValue, told};
+  s.step.gradients = {s.kValue, s.kValue};
+  s.step.backward.dx = {Place{}, Place{s.dx.data()}};
+  EXPECT_EQ(complaint(s.step), "");
+  s.dx[47] = kNan;
+  EXPECT_NE(
+      complaint(s.step).find("the gradient of input 1 [2, 1, 3, 8] is not finite at [1, 0, 2, 7]"),
+      std::string::npos)
+      << complaint(s.step);
 }
 
 TEST(FiniteCheck, KnowsTheElementsOfDevices) {
@@ -92,9 +104,9 @@ TEST(FiniteCheck, KnowsTheElementsOfDevices) {
   s.step.kind = StepKind::Forward;
   for (const auto& [element, bits] :
        {std::pair{Element::F16, std::uint16_t{0x7C00}}, {Element::BF16, std::uint16_t{0x7F80}}}) {
-    s.step.io.out.element = element;
+    s.step.out.element = element;
     std::vector<std::uint16_t> y(48);
-    s.step.io.y = y.data();
+    s.step.forward.y = {y.data()};
     y[5] = static_cast<std::uint16_t>(bits - 1);  // the largest number
     EXPECT_EQ(complaint(s.step), "");
     y[5] = bits;
@@ -105,27 +117,35 @@ TEST(FiniteCheck, KnowsTheElementsOfDevices) {
 // One weight in the middle of the network.
 void spoil(ParameterStore& store) {
   const int i = store.find("features.5.conv.1.0.weight");
-  std::vector<float> values(static_cast<std::size_t>(store.specs()[at(i)].count()), 0.1f);
+  std::vector<float> values(at(store.specs()[at(i)].count()), 0.1f);
   values[3] = kNan;
   store.set(i, std::span<const float>(values));
+}
+
+void expect_stopped(std::unique_ptr<Backend> backend) {
+  const Element element = backend->element();
+  SmallRun run(std::move(backend), everything(), 0, [](auto& o) { o.check_finite = true; });
+  run.steps(1);
+  run.state();
+  spoil(run.store());
+  run.upload();
+  try {
+    run.steps(1);
+    ADD_FAILURE() << "not noticed in element " << static_cast<int>(element);
+  } catch (const Error& e) {
+    EXPECT_TRUE(std::string(e.what()).starts_with("layer features.5.conv.1.0")) << e.what();
+  }
+}
+
+TEST(FiniteCheck, ARunStopsAtTheLayer) {
+  expect_stopped(float_backend(DeviceKind::Cpu));
 }
 
 TEST(FiniteCheck, ADeviceRunStopsAtTheLayer) {
   DF_NEEDS_DEVICE();
   DF_SLOW_UNDER_SANITIZERS();
-  for (Precision precision : {Precision::Fp16, Precision::Bf16, Precision::Fp32}) {
-    SmallRun run({precision, true}, everything(), 0, [](auto& o) { o.check_finite = true; });
-    run.steps(1);
-    run.state();
-    spoil(run.store());
-    run.upload();
-    try {
-      run.steps(1);
-      ADD_FAILURE() << "not noticed in " << name_of(precision);
-    } catch (const Error& e) {
-      EXPECT_TRUE(std::string(e.what()).starts_with("layer features.5.conv.1.0")) << e.what();
-    }
-  }
+  for (Precision precision : {Precision::Fp16, Precision::Bf16, Precision::Fp32})
+    expect_stopped(std::make_unique<CudaBackend>(DeviceConfig{precision, true}));
 }
 
 }  // namespace

@@ -55,7 +55,7 @@ Rows make_rows(int count, bool informative, std::uint64_t seed) {
 }
 
 Model small_model() {
-  MobileNetV2Config config;
+  NetworkConfig config;
   config.width = 0.1;
   config.input_size = 96;
   return make_model(config, 1);

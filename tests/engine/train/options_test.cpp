@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/base/error.h"
+#include "layers/networks/architectures.h"
 #include "tests/weights/scratch_folder.h"
 
 namespace dfengine {
@@ -24,7 +25,7 @@ TEST(Recipe, SeedIsTheNotebook) {
   EXPECT_EQ(o.lr, 1e-3);
   EXPECT_EQ(o.optimizer, OptimizerKind::Adam);
   EXPECT_EQ(o.weight_decay, 0);
-  EXPECT_EQ(o.freeze, kFeatureBlocks);
+  EXPECT_EQ(o.freeze, kWholeBase);
   EXPECT_EQ(o.unfreeze_at_epoch, -1);
   EXPECT_EQ(o.head_epochs, 0);
   EXPECT_EQ(o.schedule, ScheduleKind::Constant);
@@ -130,6 +131,29 @@ TEST(OptionsJson, RoundTripKeepsEveryField) {
   EXPECT_EQ(to_json(r), to_json(o));
 }
 
+// The words of args.json and checkpoints: a run made by any version goes on.
+TEST(OptionsJson, KeysAndValuesAreThoseOfOldRuns) {
+  const nlohmann::json old = nlohmann::json::parse(R"({
+    "data": "some/data", "csv": "", "valid_csv": "", "test_csv": "", "classes": "",
+    "label_positive": "", "fractions": [], "group_column": "", "seed": 18446744073709551615,
+    "on_bad": "skip", "weights": "w.safetensors", "output": "out", "epochs": 7, "batch_size": 13,
+    "lr": 0.30000000000000004, "optimizer": "adamw", "weight_decay": 0.3333333333333333,
+    "freeze": 4, "unfreeze_at_epoch": 3, "head_epochs": 2, "schedule": "plateau", "warmup": 0.7,
+    "patience": 5, "img_size": 128, "width": 0.35, "dropout": 0.45,
+    "augment": {"hflip": false, "scale": [0.5, 0.9], "ratio": [0.8, 1.1],
+                "color_jitter": [0.1, 0.2, 0.3, 0.4], "downscale_prob": 0.6,
+                "downscale": [0.3, 0.7], "blur_prob": 0.11, "blur_sig": [1.0, 2.0],
+                "jpg_prob": 0.12, "jpg_qual": [40.0, 90.0], "reprob": 0.13,
+                "erase_scale": [0.1, 0.2], "erase_ratio": [0.4, 3.0]},
+    "resize": "bicubic", "crop": "center", "max_pixels": 123456, "cache": "disk",
+    "pixels": "zero_one", "threshold_metric": "balanced-accuracy", "device": "cuda",
+    "precision": "bf16", "graphs": false, "deterministic": true, "threads": 3})");
+  EXPECT_EQ(to_json(unusual()), old);
+  EXPECT_EQ(to_json(train_options_from_json(old)).dump(), old.dump());
+  EXPECT_EQ(to_json(TrainOptions{}).at("resize"), "");
+  EXPECT_EQ(to_json(TrainOptions{}).at("crop"), "");
+}
+
 TEST(OptionsJson, AnAbsentFieldOrAnotherTypeIsADamagedFile) {
   const nlohmann::json whole = to_json(unusual());
   for (const auto& [key, value] : whole.items()) {
@@ -169,7 +193,6 @@ TEST(OptionsValidate, EveryRefusalNamesItsOption) {
       {"--weight-decay", [=](TrainOptions& o) { o.weight_decay = nan; }},
       {"--weight-decay", [=](TrainOptions& o) { o.weight_decay = inf; }},
       {"--freeze", [](TrainOptions& o) { o.freeze = -1; }},
-      {"--freeze", [](TrainOptions& o) { o.freeze = kFeatureBlocks + 1; }},
       {"--head-epochs", [](TrainOptions& o) { o.head_epochs = -1; }},
       {"--warmup", [](TrainOptions& o) { o.warmup = -1; }},
       {"--warmup", [=](TrainOptions& o) { o.warmup = nan; }},
@@ -196,10 +219,19 @@ TEST(OptionsParse, NamesAndBlocks) {
   EXPECT_EQ(parse_name<ScheduleKind>("constant"), ScheduleKind::Constant);
   EXPECT_EQ(parse_name<ScheduleKind>("cosine"), ScheduleKind::Cosine);
   EXPECT_EQ(parse_name<ScheduleKind>("plateau"), ScheduleKind::Plateau);
-  EXPECT_EQ(parse_freeze("all"), kFeatureBlocks);
+  EXPECT_EQ(parse_freeze("all"), kWholeBase);
   EXPECT_EQ(parse_freeze("none"), 0);
   EXPECT_EQ(parse_freeze("0"), 0);
-  EXPECT_EQ(parse_freeze("19"), kFeatureBlocks);
+  EXPECT_EQ(parse_freeze("19"), 19);
+}
+
+TEST(OptionsParse, BlocksAreCountedByTheNetwork) {
+  const Network network = make_network({});
+  EXPECT_EQ(frozen_blocks(kWholeBase, network), 19);
+  EXPECT_EQ(frozen_blocks(0, network), 0);
+  EXPECT_EQ(frozen_blocks(19, network), 19);
+  EXPECT_NE(message_of<UsageError>([&] { (void)frozen_blocks(20, network); }).find("19 blocks"),
+            std::string::npos);
 }
 
 TEST(OptionsParse, OtherNamesAreRefused) {
@@ -208,7 +240,7 @@ TEST(OptionsParse, OtherNamesAreRefused) {
       std::string::npos);
   EXPECT_NE(message_of<UsageError>([] { parse_name<ScheduleKind>(""); }).find("cosine"),
             std::string::npos);
-  for (const char* text : {"", "20", "-1", "3x", " 3", "99999999999999999999", "All"})
+  for (const char* text : {"", "-1", "3x", " 3", "99999999999999999999", "All"})
     EXPECT_NE(message_of<UsageError>([&] { parse_freeze(text); }).find("--freeze"),
               std::string::npos)
         << text;

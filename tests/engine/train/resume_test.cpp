@@ -94,10 +94,10 @@ constexpr Kind kKinds[] = {
        o.augment.hflip = false;
        o.freeze = 5;
      }},
-    {"features_hflip", [](TrainOptions& o) { o.freeze = kFeatureBlocks; }},
+    {"features_hflip", [](TrainOptions& o) { o.freeze = kWholeBase; }},
     {"features",
      [](TrainOptions& o) {
-       o.freeze = kFeatureBlocks;
+       o.freeze = kWholeBase;
        o.augment.hflip = false;
      }},
     {"head_then_everything", [](TrainOptions& o) { o.head_epochs = 1; }},
@@ -116,7 +116,7 @@ constexpr Kind kKinds[] = {
     {"head_then_frozen_then_everything",
      [](TrainOptions& o) {
        o.head_epochs = 1;
-       o.freeze = kFeatureBlocks;
+       o.freeze = kWholeBase;
        o.unfreeze_at_epoch = 3;
        o.epochs = 3;
      }},
@@ -147,7 +147,7 @@ TEST(ResumeRun, LeavesWholeFilesBehindWhenInterrupted) {
   EXPECT_EQ(c.state.epoch, 0);
   EXPECT_EQ(c.state.step, 2);
   EXPECT_EQ(c.state.seen, 20);
-  EXPECT_EQ(c.optimizer_steps, 2);
+  EXPECT_EQ(c.state.scaler.step, 2);
 
   const TrainOptions late = tiny_options(scratch.path() / "late");
   train_steps(late, 7);

@@ -7,6 +7,7 @@
 #include <numbers>
 #include <vector>
 
+#include "layers/networks/architectures.h"
 #include "tests/support/tolerance.h"
 
 namespace dfengine {
@@ -25,14 +26,14 @@ TrainOptions options_of(int head_epochs, int freeze, int unfreeze_at_epoch) {
 
 // What the flags' help texts promise for an epoch counted from 0.
 int frozen_in(const TrainOptions& o, int epoch) {
-  if (epoch < o.head_epochs) return kFeatureBlocks;
+  if (epoch < o.head_epochs) return kWholeBase;
   if (o.unfreeze_at_epoch > 0 && epoch + 1 >= o.unfreeze_at_epoch) return 0;
   return o.freeze;
 }
 
 TEST(Schedule, FrozenBlocksFollowTheFlagsInEveryCombination) {
   for (int head : {0, 1, 3, 9}) {
-    for (int freeze : {0, 5, kFeatureBlocks}) {
+    for (int freeze : {0, 5, kWholeBase}) {
       for (int unfreeze : {-1, 1, 2, 4, 9}) {
         const TrainOptions o = options_of(head, freeze, unfreeze);
         for (int epoch = 0; epoch < o.epochs; ++epoch) {
@@ -51,7 +52,7 @@ TEST(Schedule, FrozenBlocksFollowTheFlagsInEveryCombination) {
 // must be right: a resumed run decides by it whether the checkpoint's moments are of this phase.
 TEST(Schedule, APhaseIsAllNeighbouringEpochsThatTrainTheSame) {
   for (int head : {0, 1, 3, 9}) {
-    for (int freeze : {0, 5, kFeatureBlocks}) {
+    for (int freeze : {0, 5, kWholeBase}) {
       for (int unfreeze : {-1, 1, 2, 4, 9}) {
         const TrainOptions o = options_of(head, freeze, unfreeze);
         TrainPhase before = phase_of(o, 0);
@@ -75,15 +76,15 @@ TEST(Schedule, TrainableAreTheBlocksAboveTheFrozenOnesAndTheHead) {
   const auto trains = [](int frozen, const char* name) {
     ParamSpec p;
     p.name = name;
-    return trainable_in({0, frozen, false})(p);
+    return make_network({}).trainable_above(frozen)(p);
   };
   EXPECT_TRUE(trains(0, "features.0.0.weight"));
   EXPECT_FALSE(trains(1, "features.0.0.weight"));
   EXPECT_FALSE(trains(11, "features.10.conv.0.0.weight"));
   EXPECT_TRUE(trains(10, "features.10.conv.0.0.weight"));
   EXPECT_TRUE(trains(2, "features.10.conv.0.0.weight"));  // 10, not 1
-  EXPECT_FALSE(trains(kFeatureBlocks, "features.18.1.bias"));
-  EXPECT_TRUE(trains(kFeatureBlocks, "head.fc1.weight"));
+  EXPECT_FALSE(trains(kWholeBase, "features.18.1.bias"));
+  EXPECT_TRUE(trains(kWholeBase, "head.fc1.weight"));
 }
 
 TEST(LearningRate, HeadEpochsRunAtTenTimesTheRate) {

@@ -7,30 +7,38 @@
 #include <optional>
 
 #include "engine/data/sets/folder_source.h"
-#include "engine/train/optimizer.h"
+#include "engine/runtime/cpu/cpu_backend.h"
 #include "tests/engine/train/train_support.h"
 #include "tests/support/tolerance.h"
 
 namespace dfengine {
 namespace {
 
-constexpr TrainPhase kHeadAlone{0, kFeatureBlocks, true};
+constexpr TrainPhase kHeadAlone{0, kWholeBase, true};
 
 // One way of steps with everything it needs, the base frozen.
 struct Way {
   Way(const TrainOptions& o, const TrainPhase& phase,
       std::unique_ptr<TrainingSteps> (*make)(const StepsInput&))
       : options(o), model(make_model(tiny(o), o.seed)) {
-    std::vector<ParamSpec> trained;
-    for (const ParamSpec& p : model.parameters.specs())
-      if (is_learned(p.role) && trainable_in(phase)(p)) trained.push_back(p);
-    optimizer.emplace(model.parameters, trained, OptimizerKind::Adam, 0.0);
-    steps =
-        make({model, train, valid, options, phase, pool, optimizer->gradients(), never, bad_files});
+    steps = make({model, train, valid, options, phase, backend, pool, never, bad_files});
   }
 
-  static MobileNetV2Config tiny(const TrainOptions& o) {
-    MobileNetV2Config config = test::tiny_config();
+  // The sums of the next step; nothing after the last. Without a learning rate only running
+  // statistics move.
+  std::optional<StepSums> next(std::uint64_t step, double learning_rate = 0) {
+    if (!steps->next({options.seed, step, learning_rate})) return std::nullopt;
+    return steps->training().collect();
+  }
+  Moments zero_moments() const {
+    const std::vector<float> zero(at(model.parameters.learned_count()));
+    return {zero, zero};
+  }
+  // Brings what was trained to the model.
+  void download() { steps->training().download(model.parameters, scaler); }
+
+  static NetworkConfig tiny(const TrainOptions& o) {
+    NetworkConfig config = test::tiny_config();
     config.dropout = o.dropout;
     return config;
   }
@@ -40,9 +48,10 @@ struct Way {
   Dataset train = scan_split(test::synth_set(), "train");
   Dataset valid = scan_split(test::synth_set(), "valid");
   ThreadPool pool{2};
+  CpuBackend backend{pool};
   std::atomic<bool> never{false};
   BadFiles bad_files;
-  std::optional<Optimizer> optimizer;
+  ScalerState scaler;
   std::unique_ptr<TrainingSteps> steps;
 };
 
@@ -57,17 +66,17 @@ TEST(Steps, ImagesAndFeaturesGiveTheSameLosses) {
       images.steps->start(epoch, 0);
       features.steps->start(epoch, 0);
       while (true) {
-        const StepState state{o.seed, total++};
-        const auto a = images.steps->next(state), b = features.steps->next(state);
+        const auto a = images.next(total, 0.01), b = features.next(total, 0.01);
+        ++total;
         ASSERT_EQ(a.has_value(), b.has_value());
         if (!a) break;
         SCOPED_TRACE(testing::Message() << "hflip " << hflip << " step " << total);
         EXPECT_EQ(a->n, b->n);
-        EXPECT_EQ(a->loss_sum, b->loss_sum);
-        EXPECT_EQ(a->correct, b->correct);
-        images.optimizer->update({images.pool}, 0.01);
-        features.optimizer->update({features.pool}, 0.01);
+        EXPECT_EQ(a->loss, b->loss);
+        EXPECT_EQ(a->right, b->right);
       }
+      images.download();
+      features.download();
       const auto a = images.steps->validate(), b = features.steps->validate();
       ASSERT_TRUE(a && b);
       EXPECT_EQ(a->label, b->label);
@@ -96,19 +105,19 @@ TEST(Steps, BeginAnEpochAtAnyStep) {
   for (auto make : {make_image_steps, make_feature_steps}) {
     Way way(o, kHeadAlone, make);
     way.steps->start(1, 0);
-    std::vector<StepResult> all;
-    while (const auto r = way.steps->next({o.seed, all.size()})) all.push_back(*r);
+    std::vector<StepSums> all;
+    while (const auto r = way.next(all.size())) all.push_back(*r);
     ASSERT_EQ(all.size(), static_cast<std::size_t>(test::kTinySteps));
     EXPECT_EQ(all.back().n, test::kTinyRest);
     for (std::size_t first = 0; first <= all.size(); ++first) {
       way.steps->start(1, static_cast<Index>(first));
       for (std::size_t i = first; i < all.size(); ++i) {
-        const auto r = way.steps->next({o.seed, i});
+        const auto r = way.next(i);
         ASSERT_TRUE(r.has_value());
-        EXPECT_EQ(r->loss_sum, all[i].loss_sum);
+        EXPECT_EQ(r->loss, all[i].loss);
         EXPECT_EQ(r->n, all[i].n);
       }
-      EXPECT_FALSE(way.steps->next({o.seed, 0}).has_value()) << "started at step " << first;
+      EXPECT_FALSE(way.next(0).has_value()) << "started at step " << first;
     }
   }
 }
@@ -119,7 +128,7 @@ TEST(Steps, PlannedBytesAreThereBeforeTheFirstEpochAndStay) {
     Way way(o, kHeadAlone, make);
     const Index planned = way.steps->planned_bytes();
     way.steps->start(0, 0);
-    while (way.steps->next({o.seed, 0})) {
+    while (way.next(0)) {
     }
     way.steps->validate();
     EXPECT_EQ(way.steps->planned_bytes(), planned);
@@ -134,14 +143,15 @@ TEST(Steps, ResultsAreSumsOverTheBatch) {
   const int w = way.model.parameters.find("head.fc2.weight");
   const std::vector<float> zeros(128);
   way.model.parameters.set(w, std::span<const float>(zeros));
+  way.steps->training().upload(way.model.parameters, way.zero_moments(), {});
   way.steps->start(0, 0);
   Index fakes = 0, correct = 0;
   for (const std::uint32_t i : epoch_order(48, o.seed, 0, true))
     fakes += way.train.samples[i].label;
-  while (const auto r = way.steps->next({o.seed, 0})) {
-    EXPECT_NEAR(r->loss_sum, static_cast<double>(r->n) * std::log(2.0),
+  while (const auto r = way.next(0)) {
+    EXPECT_NEAR(r->loss, static_cast<double>(r->n) * std::log(2.0),
                 test::tolerance<float>(static_cast<double>(r->n), static_cast<double>(r->n)));
-    correct += r->correct;
+    correct += r->right;
   }
   EXPECT_EQ(correct, fakes);  // probability 0.5 is called fake
 }
@@ -152,9 +162,11 @@ TEST(Steps, FrozenRunningStatisticsRest) {
   Way way(o, phase, make_image_steps);
   const Model before = make_model(Way::tiny(o), o.seed);
   way.steps->start(0, 0);
-  way.steps->next({o.seed, 0});  // forward and backward alone: no update
+  way.next(0);  // without a learning rate
+  way.download();
+  const Trainable trainable = before.network.trainable_above(phase.frozen_blocks);
   for (const ParamSpec& p : before.parameters.specs()) {
-    const bool moves = !is_learned(p.role) && feature_block(p.name) >= 3;
+    const bool moves = !is_learned(p.role) && trainable(p);
     EXPECT_EQ(test::parameter(before, p.name) != test::parameter(way.model, p.name), moves)
         << p.name;
   }

@@ -54,8 +54,8 @@ inline TrainOptions tiny_options(const std::filesystem::path& output) {
 constexpr Index kTinySteps = 5;  // of an epoch
 constexpr Index kTinyRest = 8;   // pictures of the last one
 
-inline MobileNetV2Config tiny_config() {
-  MobileNetV2Config config;
+inline NetworkConfig tiny_config() {
+  NetworkConfig config;
   config.width = 0.1;
   config.input_size = 96;
   return config;

@@ -6,6 +6,8 @@
 
 #include "engine/data/sets/folder_source.h"
 #include "engine/evaluate/metrics/calibration.h"
+#include "engine/model/predictor.h"
+#include "engine/runtime/cpu/cpu_backend.h"
 #include "kernels/base/error.h"
 #include "kernels/base/sigmoid.h"
 #include "tests/engine/data/data_support.h"
@@ -54,7 +56,7 @@ TEST_F(Train, AnotherSeedGivesAnotherRun) {
 
 TEST_F(Train, EveryPictureIsSeenOncePerEpochThePartialBatchIncluded) {
   for (Index batch : {Index{10}, Index{16}, Index{47}, Index{48}, Index{1000}}) {
-    for (int freeze : {0, kFeatureBlocks}) {
+    for (int freeze : {0, kWholeBase}) {
       TrainOptions o =
           options(("b" + std::to_string(batch) + "_" + std::to_string(freeze)).c_str());
       o.batch_size = batch;
@@ -113,7 +115,8 @@ TEST_F(Train, TheModelKeptIsThatOfTheEpochWithTheBestValidationAuc) {
   Model model = load_detector(o.output / kBestModel);
   const double temperature = std::exchange(model.temperature, 1);
   ThreadPool pool(1);
-  Predictor predictor(model, pool, Predictor::Output::Logits);
+  const CpuBackend backend(pool);
+  Predictor predictor(model, backend, Predictor::Output::Logits);
   const Dataset valid = scan_split(o.data, "valid");
   Loader loader(valid, loader_options(o, model, 1));
   const Predictions p = predict_split(predictor, valid, loader);
@@ -175,22 +178,22 @@ TEST_F(Train, FrozenBlocksKeepEveryBitAndTheRestMoves) {
   train_to_end(o);
   const Model before = make_model(test::tiny_config(), o.seed);
   const Model after = load_checkpoint(o.output / kCheckpoint).model;
+  const Trainable trainable = before.network.trainable_above(kFrozen);
   for (const ParamSpec& p : before.parameters.specs()) {
-    const int block = feature_block(p.name);
-    const bool frozen = block >= 0 && block < kFrozen;
+    const bool frozen = !trainable(p);
     EXPECT_EQ(test::parameter(before, p.name) == test::parameter(after, p.name), frozen) << p.name;
   }
 }
 
 TEST_F(Train, AFrozenBaseKeepsEveryBit) {
   TrainOptions o = options("run");
-  o.freeze = kFeatureBlocks;
+  o.freeze = kWholeBase;
   train_to_end(o);
   const Model before = make_model(test::tiny_config(), o.seed);
   const Model after = load_checkpoint(o.output / kCheckpoint).model;
   for (const ParamSpec& p : before.parameters.specs())
     EXPECT_EQ(test::parameter(before, p.name) == test::parameter(after, p.name),
-              feature_block(p.name) >= 0)
+              p.name.starts_with("features."))
         << p.name;
 }
 
@@ -205,7 +208,7 @@ TEST_F(Train, LearnsAnEasySet) {
     data.write_bmp(std::string(split) + (fake ? "/fake/" : "/real/") + std::to_string(i) + ".bmp",
                    picture);
   }
-  for (int freeze : {0, kFeatureBlocks}) {
+  for (int freeze : {0, kWholeBase}) {
     TrainOptions o = options(freeze ? "head" : "all");
     o.data = data.path();
     o.freeze = freeze;
@@ -225,7 +228,7 @@ TEST_F(Train, PatienceStopsAfterSoManyEpochsWithoutABetterLoss) {
   o.patience = 2;
   o.lr = 0.05;
   o.schedule = ScheduleKind::Constant;
-  o.freeze = kFeatureBlocks;
+  o.freeze = kWholeBase;
   const TrainResult result = train_to_end(o);
   ASSERT_EQ(result.end, TrainEnd::EarlyStop);
   EXPECT_LT(result.state.epoch, o.epochs);
@@ -270,7 +273,7 @@ TEST_F(Train, ALossThatIsNotFiniteIsAFailedRunAndTheLastCheckpointStays) {
   o.weight_decay = 100;  // each step multiplies the weights by -90,000
   o.schedule = ScheduleKind::Constant;
   o.warmup = 0;
-  for (int freeze : {0, kFeatureBlocks}) {
+  for (int freeze : {0, kWholeBase}) {
     o.freeze = freeze;
     o.output = scratch_.path() / ("run" + std::to_string(freeze));
     try {
@@ -318,7 +321,7 @@ TEST_F(Train, WeightsGiveTheBaseAndTheNotesSayFromWhere) {
   save_model(weights, make_model(test::tiny_config(), 77));
   TrainOptions o = options("run");
   o.weights = weights;
-  o.freeze = kFeatureBlocks;
+  o.freeze = kWholeBase;
   train_to_end(o);
   const Model start = load_model(weights), best = load_detector(o.output / kBestModel);
   EXPECT_EQ(test::parameter(best, "features.3.conv.0.0.weight"),

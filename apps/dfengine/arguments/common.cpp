@@ -1,0 +1,204 @@
+#include "apps/dfengine/arguments/common.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+
+#include "apps/dfengine/arguments/choice.h"
+#include "apps/dfengine/commands.h"
+#include "engine/data/sets/dataset.h"
+#include "kernels/base/error.h"
+#include "kernels/base/thread_pool.h"
+#include "kernels/cuda/context.h"
+
+namespace dfengine {
+
+CLI::Option* add_threads(CLI::App& command, int& threads) {
+  return command
+      .add_option("--threads", threads,
+                  "CPU threads, at least 0. 0 means all that this process may use. The result is "
+                  "the same for any number.")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+}
+
+std::vector<CLI::Option*> DeviceOptions::add_to(CLI::App& command) {
+  add_threads(command, threads);
+  return {
+      add_choice(
+          command, "--device", device,
+          "Where to compute: cpu; cuda, which needs a build with --preset cuda and an NVIDIA "
+          "GPU; or auto, which is the CPU until the CUDA engine has passed its tests on a "
+          "GPU."),
+      add_choice(command, "--precision", precision,
+                 "With cuda: how activations and the weights that convolutions read are stored. "
+                 "Sums, statistics, head, loss, master weights and moments are always float."),
+      command.add_flag("--no-graph", no_graph,
+                       "With cuda: launch kernel by kernel instead of replaying one captured "
+                       "graph."),
+      command.add_flag("--deterministic", deterministic,
+                       "With cuda: choose kernels by a rule instead of timing them when a plan is "
+                       "built, so that every run gives the same bits.")};
+}
+
+void DeviceOptions::check() const {
+  if (device != DeviceChoice::Cuda) return;
+  cuda::device_summary();  // throws where there is none
+  fmt::print(
+      stderr,
+      "dfengine: warning: the CUDA engine has been tested in a stand-in, not yet on a GPU: run "
+      "tests/gpu.sh,\nand compare with --device cpu before you rely on it\n");
+}
+
+void DeviceOptions::check_cpu() const {
+  if (kind() == DeviceKind::Cuda)
+    throw DeviceError("this command computes on the CPU: use --device cpu");
+}
+
+std::unique_ptr<Backend> DeviceOptions::open(ThreadPool& pool) const {
+  return open_backend(kind(), config(), pool);
+}
+
+int DeviceOptions::thread_count() const {
+  return ThreadPool::count_for(threads);
+}
+
+const std::atomic<bool>& catch_ctrl_c() {
+  static std::atomic<bool> interrupted{false};
+  std::signal(SIGINT, [](int) {
+    interrupted = true;
+    std::signal(SIGINT, SIG_DFL);
+  });
+  return interrupted;
+}
+
+void add_tta(CLI::App& command, Views& views) {
+  add_choice(command, "--tta", views,
+             "Test-time augmentation: the mean logit of several views. flip takes the picture and "
+             "its mirror image; crops takes the four corners and the middle of a picture 256/224 "
+             "as large, and their mirror images.");
+}
+
+void add_threshold(CLI::App& command, std::optional<double>& threshold) {
+  command
+      .add_option("--threshold", threshold,
+                  "Call a picture fake from this probability on, from 0 to 1.")
+      ->check(CLI::Range(0.0, 1.0))
+      ->default_str("the model's own");
+}
+
+void add_no_progress(CLI::App& command, bool& no_progress) {
+  command.add_flag("--no-progress", no_progress, "Draw no progress line.");
+}
+
+std::vector<std::filesystem::path> list_pictures(
+    const std::vector<std::filesystem::path>& paths) try {
+  std::vector<std::filesystem::path> pictures;
+  for (const std::filesystem::path& path : paths) {
+    std::error_code unreadable;
+    if (!std::filesystem::is_directory(path, unreadable)) {
+      pictures.push_back(path);
+      continue;
+    }
+    const auto begin = static_cast<std::ptrdiff_t>(pictures.size());
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(path))
+      if (entry.is_regular_file() && is_picture(entry.path())) pictures.push_back(entry.path());
+    std::sort(pictures.begin() + begin, pictures.end());
+  }
+  if (pictures.empty()) throw DataError("no pictures (jpg, jpeg, png, bmp) in the paths given");
+  return pictures;
+} catch (const std::filesystem::filesystem_error& e) {
+  throw DataError("cannot list " + e.path1().string() + ": " + e.code().message());
+}
+
+std::vector<BadPicture> for_each_batch(
+    const std::vector<std::filesystem::path>& paths, const Preparation& how,
+    const std::function<void(const std::uint8_t*, const std::vector<std::size_t>&)>& use,
+    Views views) {
+  constexpr std::size_t kBatch = 32;
+  const auto bytes = static_cast<std::size_t>(view_count(views) * how.size * how.size * 3);
+  std::vector<std::uint8_t> pixels(kBatch * bytes);
+  std::vector<std::size_t> which;
+  std::vector<BadPicture> bad;
+  Preparer preparer(how);
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    try {
+      preparer.prepare(paths[i], pixels.data() + which.size() * bytes, views);
+      which.push_back(i);
+    } catch (const DataError& e) {
+      bad.push_back({paths[i], e.what()});
+    }
+    if (which.size() == kBatch || (i + 1 == paths.size() && !which.empty())) {
+      use(pixels.data(), which);
+      which.clear();
+    }
+  }
+  return bad;
+}
+
+void end_if_unreadable(const std::vector<std::string>& errors, std::size_t total,
+                       const char* what) {
+  std::fflush(stdout);
+  for (const std::string& error : errors) fmt::print(stderr, "dfengine: {}\n", error);
+  if (!errors.empty())
+    throw Exit{ExitCode::BadData, fmt::format("{} of {} {}", errors.size(), total, what)};
+}
+
+ProgressLine::ProgressLine(bool wanted) : on_terminal_(wanted && isatty(STDERR_FILENO) == 1) {}
+
+void ProgressLine::show(const std::string& text) {
+  if (!on_terminal_) return;
+  fmt::print(stderr, "\r\x1b[K{}", text);
+  std::fflush(stderr);
+  shown_ = true;
+}
+
+void ProgressLine::clear() {
+  if (!shown_) return;
+  fmt::print(stderr, "\r\x1b[K");
+  std::fflush(stderr);
+  shown_ = false;
+}
+
+std::string bar(double share) {
+  constexpr int kWidth = 20;
+  const int filled = std::clamp(static_cast<int>(share * kWidth), 0, kWidth);
+  return "[" + std::string(static_cast<std::size_t>(filled), '=') +
+         std::string(static_cast<std::size_t>(kWidth - filled), ' ') + "]";
+}
+
+std::string clock_text(double seconds) {
+  const auto s = static_cast<long>(seconds + 0.5);
+  if (s >= 3600) return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
+  return fmt::format("{}:{:02}", s / 60, s % 60);
+}
+
+void require_number(const std::filesystem::path& model, double prob) {
+  if (std::isnan(prob))
+    throw ModelFileError(model.string() +
+                         ": its output is not a number: the weights are damaged or diverged");
+}
+
+std::string command_line() {
+  std::ifstream stream("/proc/self/cmdline", std::ios::binary);
+  std::string line;
+  for (std::string word; std::getline(stream, word, '\0');) {
+    constexpr std::string_view kPlain =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=:,@%+";
+    std::string quoted = word;
+    if (word.empty() || word.find_first_not_of(kPlain) != word.npos) {
+      quoted = "'";
+      for (char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+      quoted += "'";
+    }
+    line += (line.empty() ? "" : " ") + quoted;
+  }
+  return line;
+}
+
+}  // namespace dfengine

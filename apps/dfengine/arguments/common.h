@@ -1,0 +1,115 @@
+// What several commands share: the choice of a device, threads, lists of pictures, progress.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/data/pictures/prepare.h"
+#include "engine/runtime/open_backend.h"
+
+namespace dfengine {
+
+// auto is the CPU until the CUDA engine has passed its tests on a GPU.
+enum class DeviceChoice { Auto, Cpu, Cuda };
+template <>
+inline constexpr auto enum_names<DeviceChoice> = names_for<DeviceChoice>(
+    "device",
+    {{"auto", DeviceChoice::Auto}, {"cpu", DeviceChoice::Cpu}, {"cuda", DeviceChoice::Cuda}});
+
+// Where to compute.
+struct DeviceOptions {
+  DeviceChoice device = DeviceChoice::Auto;
+  Precision precision = Precision::Fp16;
+  bool no_graph = false;
+  bool deterministic = false;
+  int threads = 0;
+
+  // Returns the options on which the result depends, which are all but --threads.
+  std::vector<CLI::Option*> add_to(CLI::App& command);
+  // Throws DeviceError where `device` cannot be had.
+  void check() const;
+  // Throws DeviceError for a device other than the CPU, for commands that know no other.
+  void check_cpu() const;
+  int thread_count() const;
+  DeviceKind kind() const {
+    return device == DeviceChoice::Cuda ? DeviceKind::Cuda : DeviceKind::Cpu;
+  }
+  DeviceConfig config() const {
+    return {.precision = precision, .graphs = !no_graph, .deterministic = deterministic};
+  }
+  // What was asked for; pool must outlive it.
+  std::unique_ptr<Backend> open(ThreadPool& pool) const;
+};
+
+// Lists files as they are given and, of folders, the pictures inside at any depth, sorted. A path
+// that does not exist stays in the list, so that reading it reports it. Throws DataError when the
+// list is empty or a folder cannot be listed.
+std::vector<std::filesystem::path> list_pictures(const std::vector<std::filesystem::path>& paths);
+
+// From now on the first Ctrl-C sets the flag, and a second one ends the program at once. Files on
+// disk are whole at any moment, so that this does no harm.
+const std::atomic<bool>& catch_ctrl_c();
+
+// --threads; 0: all this process may use.
+CLI::Option* add_threads(CLI::App& command, int& threads);
+
+// --no-progress.
+void add_no_progress(CLI::App& command, bool& no_progress);
+
+// --tta.
+void add_tta(CLI::App& command, Views& views);
+
+// --threshold, which takes the place of the model's own.
+void add_threshold(CLI::App& command, std::optional<double>& threshold);
+
+// A picture that could not be used.
+struct BadPicture {
+  std::filesystem::path path;
+  std::string reason;
+};
+
+// Prepares the pictures batch by batch and hands each batch [n, views, size, size, 3] to `use`,
+// with the positions in `paths` of the pictures in it. Returns those that could not be read.
+std::vector<BadPicture> for_each_batch(
+    const std::vector<std::filesystem::path>& paths, const Preparation& how,
+    const std::function<void(const std::uint8_t* pixels, const std::vector<std::size_t>& which)>&
+        use,
+    Views views = Views::One);
+
+// Prints each error. If there is one, the command then ends with the exit code for bad data, with a
+// message such as "2 of 9 pictures could not be read".
+void end_if_unreadable(const std::vector<std::string>& errors, std::size_t total,
+                       const char* what = "pictures could not be read");
+
+// A line that is drawn over itself on a terminal. It does nothing elsewhere.
+class ProgressLine {
+ public:
+  explicit ProgressLine(bool wanted);
+  ~ProgressLine() { clear(); }
+  bool on_terminal() const { return on_terminal_; }
+  void show(const std::string& text);
+  void clear();
+
+ private:
+  bool on_terminal_;
+  bool shown_ = false;
+};
+
+// Text such as "[=====     ]" for a share from 0 to 1.
+std::string bar(double share);
+// Text such as "1:23:45" or "2:05".
+std::string clock_text(double seconds);
+
+// Throws ModelFileError naming the model's file unless the probability is a number.
+void require_number(const std::filesystem::path& model, double prob);
+
+// The command line of this process as a shell would take it again, or "" where the system does not
+// say.
+std::string command_line();
+
+}  // namespace dfengine

@@ -1,0 +1,114 @@
+// A table of options (engine/data/option_row.h) as options of a command.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "apps/dfengine/arguments/choice.h"
+#include "engine/train/options.h"
+
+namespace dfengine {
+
+// A value as the command line takes it and help shows it.
+template <class T>
+std::string option_text(const T& value) {
+  if constexpr (NamedEnum<T>)
+    return name_of(value);
+  else
+    return fmt::format("{}", value);
+}
+template <NamedEnum T>
+std::string option_text(const std::optional<T>& value) {
+  return value ? name_of(*value) : "";
+}
+std::string option_text(bool value);
+std::string option_text(const Range& value);
+std::string option_text(const std::array<double, 4>& value);
+std::string option_text(const std::filesystem::path& value);
+std::string option_text(const ThresholdRule& value);
+
+// The other way; `option` stands in the UsageError.
+void parse_option(const std::string& option, const std::string& text, Range& value);
+void parse_option(const std::string& option, const std::string& text, std::array<double, 4>& value);
+void parse_option(const std::string& option, const std::string& text, ThresholdRule& value);
+
+template <class T>
+concept ParsedHere = requires(T& value) {
+  parse_option("", "", value);
+};
+
+template <class Row, class T>
+CLI::Option* add_option(CLI::App& command, const Row& row, T& value) {
+  std::string help = row.help;
+  if (*row.allowed != 0) help += fmt::format(" Allowed: {}.", row.allowed);
+  if constexpr (std::is_same_v<T, bool>)
+    return command.add_flag(row.flag, value, help);
+  else if constexpr (ParsedHere<T>)
+    return command.add_option_function<std::string>(
+        row.flag,
+        [&value, name = row.name()](const std::string& text) { parse_option(name, text, value); },
+        help);
+  else if constexpr (requires { add_choice(command, row.flag, value, help); })
+    return add_choice(command, row.flag, value, help);
+  else if constexpr (std::is_same_v<T, int>) {
+    if (row.from_words == nullptr) return command.add_option(row.flag, value, help);
+    return command.add_option_function<std::string>(
+        row.flag, [&value, &row](const std::string& text) { value = row.from_words(text); }, help);
+  } else
+    return command.add_option(row.flag, value, help);
+}
+
+// The rows of a table that have a flag and a help text. Only what the person named changes options.
+template <class Row>
+class Settings {
+ public:
+  using Options = typename Row::Options;
+  struct Recipe {
+    std::string when;  // "with --recipe seed"
+    Options values;
+  };
+
+  // Help names the defaults in `usual` and where `recipes` differ.
+  std::vector<CLI::Option*> add_to(CLI::App& command, std::span<const Row> rows,
+                                   const Options& usual, const std::vector<Recipe>& recipes = {}) {
+    std::vector<CLI::Option*> all;
+    for (const Row& row : rows) {
+      if (*row.help == 0) continue;
+      std::visit(
+          [&](auto place) {
+            all.push_back(add_option(command, row, given_.*place)
+                              ->default_str(default_text(row, place, usual, recipes)));
+          },
+          row.place);
+      rows_.emplace_back(all.back(), &row);
+    }
+    return all;
+  }
+
+  void put_over(Options& options) const {
+    for (const auto& [option, row] : rows_)
+      if (option->count() > 0)
+        std::visit([&](auto place) { options.*place = given_.*place; }, row->place);
+  }
+
+ private:
+  template <class Place>
+  static std::string default_text(const Row& row, Place place, const Options& usual,
+                                  const std::vector<Recipe>& recipes) {
+    std::string text = *row.usual != 0 ? row.usual : option_text(usual.*place);
+    for (const Recipe& r : recipes)
+      if (r.values.*place != usual.*place)
+        text += fmt::format("; {}: {}", r.when, option_text(r.values.*place));
+    return text;
+  }
+
+  Options given_;
+  std::vector<std::pair<CLI::Option*, const Row*>> rows_;
+};
+
+}  // namespace dfengine

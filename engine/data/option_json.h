@@ -1,0 +1,60 @@
+// A table of options to JSON and back.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <type_traits>
+
+#include "engine/data/option_row.h"
+#include "kernels/base/enum_names.h"
+#include "kernels/base/json_bytes.h"
+
+namespace dfengine {
+
+// Enums are written as their names, "" for one that was not chosen; paths byte for byte.
+template <class T>
+nlohmann::json option_to_json(const T& value) {
+  if constexpr (NamedEnum<T>)
+    return name_of(value);
+  else if constexpr (std::is_same_v<T, std::filesystem::path>)
+    return bytes_to_json(value.string());
+  else
+    return value;
+}
+template <NamedEnum T>
+nlohmann::json option_to_json(const std::optional<T>& value) {
+  return value ? name_of(*value) : "";
+}
+
+template <class T>
+void option_from_json(const nlohmann::json& json, T& value) {
+  if constexpr (NamedEnum<T>)
+    value = parse_name<T>(json.get<std::string>());
+  else if constexpr (std::is_same_v<T, std::filesystem::path>)
+    value = bytes_from_json(json);
+  else
+    json.get_to(value);
+}
+template <NamedEnum T>
+void option_from_json(const nlohmann::json& json, std::optional<T>& value) {
+  const auto name = json.get<std::string>();
+  if (!name.empty()) value = parse_name<T>(name);
+}
+
+template <class Rows, class Options>
+void write_options(const Rows& rows, const Options& options, nlohmann::json& json) {
+  for (const auto& row : rows)
+    std::visit([&](auto place) { json[row.key] = option_to_json(options.*place); }, row.place);
+}
+
+// Throws nlohmann::json::exception for a key that is absent or a value of another type, UsageError
+// for a name that is unknown.
+template <class Rows, class Options>
+void read_options(const Rows& rows, const nlohmann::json& json, Options& options) {
+  for (const auto& row : rows)
+    std::visit([&](auto place) { option_from_json(json.at(row.key), options.*place); }, row.place);
+}
+
+}  // namespace dfengine

@@ -1,0 +1,41 @@
+// One setting of a struct of options, stated once: how the command line, files and errors call it,
+// what it is for, where it lies and what it may be. A table of such rows makes the struct's command
+// line (apps/dfengine/arguments/settings.h), its JSON (option_json.h) and its checks.
+#pragma once
+
+#include <string>
+#include <variant>
+
+#include "kernels/base/error.h"
+
+namespace dfengine {
+
+template <class Of, class... Values>
+struct OptionRow {
+  using Options = Of;
+
+  const char* flag = "";  // "--epochs"; "--hflip,!--no-hflip" can be switched off again
+  const char* key;        // in JSON
+  std::variant<Values Options::*...> place;
+  const char* help = "";     // "": the command line lacks it, or has it from another group
+  const char* allowed = "";  // what `accepts` accepts, in words: "at least 1"
+  bool (*accepts)(const Options&) = nullptr;
+  int (*from_words)(const std::string&) = nullptr;  // of a number that also has names
+  const char* usual = "";  // what the default means, where its value does not say it
+
+  // As errors call it.
+  std::string name() const {
+    const std::string all = *flag != 0 ? flag : key;
+    return all.substr(0, all.find(','));
+  }
+};
+
+// Throws UsageError for the first value that its row does not accept.
+template <class Rows, class Options>
+void check_options(const Rows& rows, const Options& options) {
+  for (const auto& row : rows)
+    if (row.accepts != nullptr && !row.accepts(options))
+      throw UsageError(row.name() + " must be " + row.allowed);
+}
+
+}  // namespace dfengine

@@ -1,0 +1,136 @@
+// What a backend makes of one node of a graph for one plan: everything chosen, so that a step only
+// calls it.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/cpu/context.h"
+#include "kernels/cuda/stream.h"
+#include "kernels/step.h"
+#include "layers/graph.h"
+
+namespace dfengine {
+
+// Train: backward may follow. Infer: forward only, parameters constant between prepare() calls.
+enum class Phase { Train, Infer };
+
+// What a backend is asked.
+struct KernelQuery {
+  Phase phase = Phase::Infer;
+  bool backward = false;  // a backward step will follow
+  std::span<const Spec> in;
+  Spec out;
+};
+
+// What a kernel books, all in bytes, and what it allows.
+struct Needs {
+  Index prepared = 0;         // made from the parameters by prepare; lives as long as the plan
+  Index saved = 0;            // made in forward, kept for backward
+  Index forward_scratch = 0;  // dies with the step
+  Index backward_scratch = 0;
+  bool backward_needs_input = false;
+  bool backward_needs_output = false;
+  int overwrites_input = -1;     // forward's y may be this input's memory, -1: none
+  bool dx_may_be_dy = false;     // backward's first gradient may be dy's memory
+  bool dx_overwrites = false;    // backward cannot add to dx: one reader of the input at most
+  bool starts_backward = false;  // a loss: backward reads no dy
+};
+
+// ---- Running ------------------------------------------------------------------------------------
+
+// Memory that a step reads or writes; null: absent.
+struct ConstPlace {
+  const void* address = nullptr;
+  template <class T>
+  const T* as() const {
+    return static_cast<const T*>(address);
+  }
+  explicit operator bool() const { return address != nullptr; }
+};
+struct Place {
+  void* address = nullptr;
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(address);
+  }
+  explicit operator bool() const { return address != nullptr; }
+  operator ConstPlace() const { return {address}; }  // NOLINT: reading is always allowed
+};
+
+// Where work goes: the threads of the CPU, or the queue of a device.
+struct Queue {
+  ThreadPool* pool = nullptr;
+  cuda::Stream stream = nullptr;
+  cpu::Context cpu() const { return {*pool}; }
+};
+
+// What a step is handed beside its memory. In training the two structs lie in the backend's memory.
+struct StepContext {
+  Queue queue;
+  const StepInput* input = nullptr;
+  const StepScalars* scalars = nullptr;
+};
+
+// Parameters are in the order of params(operation), in float (double for the oracle); `working` are
+// the same in the element of the activations.
+struct ForwardIo {
+  std::array<ConstPlace, kMaxInputs> x;
+  Place y, saved, scratch;
+  ConstPlace prepared;
+  std::span<const ConstPlace> params, working;
+  std::span<const Place> next;  // training: where the next values of running statistics go
+};
+
+// A gradient whose place is absent is not asked for. dparams are overwritten.
+struct BackwardIo {
+  std::array<ConstPlace, kMaxInputs> x;
+  ConstPlace y, dy, saved;
+  Place scratch;
+  std::span<const ConstPlace> params, working;
+  std::array<Place, kMaxInputs> dx;
+  std::array<Write, kMaxInputs> dx_write{};
+  std::span<const Place> dparams;
+};
+
+// dx is dy, in its place already: nothing is to be done for this input.
+inline bool stays_in_place(const BackwardIo& io, std::size_t input) {
+  return io.dx[input].address == io.dy.address && io.dx_write[input] == Write::Overwrite;
+}
+
+// Which of several kernels a launch uses, for people.
+struct KernelNames {
+  std::string forward = "own", data_gradient = "own", weight_gradient = "own";
+  std::vector<std::string> left_out;  // "name: reason" of candidates that failed
+};
+
+struct Kernel {
+  Needs needs;
+  KernelNames names;
+  // Fills `prepared`, both in host memory, from the parameter values in float (double for the
+  // oracle): outside of steps, whenever they changed. Empty where nothing is prepared.
+  std::function<void(std::span<const ConstPlace> params, Place prepared)> prepare;
+  std::function<void(const StepContext&, const ForwardIo&)> forward;
+  // Empty for what has no gradient.
+  std::function<void(const StepContext&, const BackwardIo&)> backward;
+};
+
+class KernelMaker {
+ public:
+  virtual ~KernelMaker() = default;
+  // Throws ShapeError or UsageError naming the layer where it has no kernel for the node.
+  virtual Kernel make(const Node& node, const KernelQuery& query) const = 0;
+  // Whether convolutions can take a batch norm as they load (Convolution::norm_on_load).
+  virtual bool loads_norms() const { return false; }
+  // Time of the node's forward and, where the query has one, backward. Nothing: it is not timed,
+  // and the rule decides.
+  virtual std::optional<double> microseconds(const Node&, const KernelQuery&) const {
+    return std::nullopt;
+  }
+};
+
+}  // namespace dfengine

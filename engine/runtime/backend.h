@@ -1,0 +1,102 @@
+// What computes: the CPU, or a CUDA device. One interface for memory, copies, the queue, captured
+// steps, the kernels of a graph's operations and those of a training step; everything above it
+// knows no device.
+#pragma once
+
+#include <memory>
+
+#include "engine/plan/kernel.h"
+#include "kernels/adam.h"
+#include "kernels/base/enum_names.h"
+
+namespace dfengine {
+
+enum class DeviceKind { Cpu, Cuda };
+template <>
+inline constexpr auto enum_names<DeviceKind> =
+    names_for<DeviceKind>("device", {{"cpu", DeviceKind::Cpu}, {"cuda", DeviceKind::Cuda}});
+
+// Zeroed memory of a backend, given back with its last owner.
+using OwnedMemory = std::shared_ptr<std::byte>;
+
+// The way of a batch from host memory to the backend's.
+class Feed {
+ public:
+  struct Part {
+    const void* host = nullptr;
+    void* to = nullptr;
+    Index bytes = 0;
+  };
+  virtual ~Feed() = default;
+  // Has read the host memory when it returns; what is queued afterwards finds the parts in place.
+  virtual void put(std::span<const Part> parts) = 0;
+  virtual Index bytes() const = 0;  // that it holds
+};
+
+// Neighbouring elements of a parameter block that an update treats alike.
+struct UpdateRange {
+  Index offset = 0, count = 0;
+  double weight_decay = 0;
+  bool commit = false;  // running statistics: the next value becomes the value
+};
+
+// What an optimiser step reads and writes: blocks of parameters in one layout (ParameterBlock).
+struct Update {
+  AdamProblem adam;  // betas, eps, decoupled; the rest comes from input and scalars
+  std::vector<UpdateRange> ranges;
+  const StepInput* input = nullptr;
+  const StepScalars* scalars = nullptr;
+  ConstPlace gradients;  // of the learned parameters
+  ConstPlace next;       // running statistics' next values, which lie behind the learned ones
+  Index learned = 0;     // where those begin in the other blocks
+  Place values, first_moment, second_moment;
+  Place working;  // absent where the activations have the parameters' element
+};
+
+class Backend : public KernelMaker {
+ public:
+  virtual DeviceKind kind() const = 0;
+  // Which device of its kind.
+  virtual int ordinal() const { return 0; }
+  // Of activations and of the weights that convolutions read; and of parameters.
+  virtual Element element() const = 0;
+  virtual Element parameter_element() const { return Element::F32; }
+  // Every parameter of a block begins at a multiple of so many elements.
+  virtual Index alignment() const = 0;
+  // Pictures of an inference call of n that go through the network together.
+  virtual Index inference_batch(Index n) const = 0;
+  // Reading a step's result waits for it: after how many steps that costs nothing.
+  virtual int steps_between_reads() const = 0;
+
+  virtual OwnedMemory allocate(Index bytes) const = 0;
+  virtual Queue queue() const = 0;
+  // Copies queue behind earlier work; host memory may be used again when upload returns, and holds
+  // what download brings after synchronize.
+  virtual void upload(void* to, const void* from, Index bytes) const = 0;
+  virtual void download(void* to, const void* from, Index bytes) const = 0;
+  virtual void copy(void* to, const void* from, Index bytes) const = 0;
+  virtual void synchronize() const = 0;
+  // For batches of at most so many bytes, all parts together.
+  virtual std::unique_ptr<Feed> make_feed(Index bytes) const = 0;
+  // What queues the same work again as fast as it can: a captured graph, or the body itself.
+  virtual std::function<void()> capture(std::function<void()> body) const = 0;
+  // How long the work takes that body queues.
+  virtual double milliseconds(const std::function<void()>& body) const = 0;
+  // Sums the values over all ranks; for one rank there is nothing to do.
+  virtual void all_reduce(Place /*values*/, Index /*count*/) const {}
+
+  // ---- Of a training step, queued; pointers into the backend's memory ----
+  // logits and targets [n], loss [1]; records [kStepRecords].
+  virtual void record(Index n, ConstPlace logits, ConstPlace targets, ConstPlace loss,
+                      const StepScalars* scalars, StepRecord* records) const = 0;
+  // scalars->overflow becomes 1 where any of the values is not finite.
+  virtual void check_finite(ConstPlace values, Index count, StepScalars* scalars) const = 0;
+  // What queues the update, made once.
+  virtual std::function<void()> make_update(const Update& update) const = 0;
+  // Last: moves the scalars by next_scalars.
+  virtual void finish(StepScalars* scalars) const = 0;
+  // working = values in element().
+  virtual void cast(Index count, ConstPlace values, Place working) const = 0;
+};
+
+}  // namespace dfengine

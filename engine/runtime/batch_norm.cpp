@@ -1,0 +1,121 @@
+// Batch norm. Saved: mean and rstd of the batch, [C] each.
+#include "kernels/batch_norm.h"
+
+#include "engine/runtime/kernels.h"
+#include "kernels/base/error.h"
+
+namespace dfengine {
+namespace {
+
+// The queue that a kernel is given tells which it is.
+using cpu::batch_norm_backward, cuda::batch_norm_backward;
+using cpu::batch_norm_forward, cuda::batch_norm_forward;
+using cpu::batch_norm_frozen_backward, cuda::batch_norm_frozen_backward;
+using cpu::batch_norm_frozen_forward, cuda::batch_norm_frozen_forward;
+
+// What its readers need of a batch norm that writes no result: scale, then shift.
+template <class T>
+void scale_and_shift(const BatchNormProblem& p, bool of_batch, cuda::Stream stream,
+                     const ForwardIo& io) {
+  const auto param = [&](NormParam i) { return io.params[i].as<float>(); };
+  float *scale = io.y.as<float>(), *shift = scale + p.c, *mean = io.saved.as<float>();
+  if (of_batch) {
+    cuda::batch_norm_statistics<T>(
+        stream, p, io.x[0].as<T>(), param(kNormScale), param(kNormShift), param(kNormMean),
+        param(kNormVariance), io.next[kNormMean].as<float>(), io.next[kNormVariance].as<float>(),
+        io.scratch.as<float>(), mean, mean + p.c, scale, shift);
+  } else {
+    cuda::batch_norm_frozen_statistics(stream, p, param(kNormScale), param(kNormShift),
+                                       param(kNormMean), param(kNormVariance), scale, shift);
+  }
+}
+
+template <class Target>
+void forward(const BatchNormProblem& p, bool of_batch, const StepContext& ctx,
+             const ForwardIo& io) {
+  using T = typename Target::Value;
+  using Sum = typename Target::Sum;
+  const auto param = [&](NormParam i) { return io.params[i].template as<Sum>(); };
+  if (of_batch) {
+    Sum* saved = io.saved.as<Sum>();
+    batch_norm_forward<T>(Target::queue(ctx), p, io.x[0].as<T>(), param(kNormScale),
+                          param(kNormShift), param(kNormMean), param(kNormVariance),
+                          io.next[kNormMean].as<Sum>(), io.next[kNormVariance].as<Sum>(),
+                          io.scratch.as<Sum>(), saved, saved + p.c, io.y.as<T>());
+  } else {
+    batch_norm_frozen_forward<T>(Target::queue(ctx), p, io.x[0].as<T>(), param(kNormScale),
+                                 param(kNormShift), param(kNormMean), param(kNormVariance),
+                                 io.y.as<T>());
+  }
+}
+
+// sums: elements of scratch that the kernel wants.
+template <class Target>
+void backward(const BatchNormProblem& p, bool of_batch, Index sums, const StepContext& ctx,
+              const BackwardIo& io) {
+  using T = typename Target::Value;
+  using Sum = typename Target::Sum;
+  const auto param = [&](NormParam i) { return io.params[i].template as<Sum>(); };
+  Sum* scratch = io.scratch.as<Sum>();
+  // The kernel always writes both parameter gradients.
+  Sum* unused = scratch + sums;
+  Sum* dscale = io.dparams[kNormScale] ? io.dparams[kNormScale].as<Sum>() : unused;
+  Sum* dshift = io.dparams[kNormShift] ? io.dparams[kNormShift].as<Sum>() : unused + p.c;
+  const T *x = io.x[0].as<T>(), *dy = io.dy.as<T>();
+  T* dx = io.dx[0].as<T>();
+  if (of_batch) {
+    const Sum* saved = io.saved.as<Sum>();
+    batch_norm_backward<T>(Target::queue(ctx), p, x, dy, param(kNormScale), param(kNormShift),
+                           saved, saved + p.c, scratch, dscale, dshift, dx);
+  } else {
+    batch_norm_frozen_backward<T>(Target::queue(ctx), p, x, dy, param(kNormScale),
+                                  param(kNormShift), param(kNormMean), param(kNormVariance),
+                                  scratch, dscale, dshift, dx);
+  }
+}
+
+}  // namespace
+
+template <class Target>
+Kernel Kernels<Target>::operator()(const BatchNorm& op) const {
+  const bool defers = op.output == NormOutput::ScaleShift;
+  if (defers && !Target::kOnDevice)
+    throw UsageError("layer " + node.name + ": the CPU applies no batch norm on load");
+  const Shape& x = query.in[0].shape;
+  const auto p = BatchNormProblem::make(x.rows(), op.channels, op.eps, op.momentum, op.activation);
+  const Index sums = Target::kOnDevice ? cuda::batch_norm_scratch(p) : cpu::batch_norm_scratch(p);
+  const bool of_batch = query.phase == Phase::Train && !op.frozen_statistics;
+  constexpr Index kSize = sizeof(Sum);
+  Kernel k;
+  if (of_batch) {
+    if (x.rows() == 1)
+      throw ShapeError("layer " + node.name +
+                       ": needs more than one value per channel in training, input is " +
+                       to_string(x));
+    k.needs.forward_scratch = sums * kSize;
+    k.needs.saved = 2 * p.c * kSize;
+  }
+  if (query.backward) {
+    k.needs.backward_needs_input = true;
+    k.needs.backward_scratch = (sums + 2 * p.c) * kSize;  // and gradients that nobody asked for
+    k.needs.dx_may_be_dy = true;
+    k.needs.dx_overwrites = true;
+  } else if (!of_batch && !defers) {
+    k.needs.overwrites_input = 0;
+  }
+  k.forward = [=](const StepContext& ctx, const ForwardIo& io) {
+    if constexpr (Target::kOnDevice)
+      if (defers) return scale_and_shift<T>(p, of_batch, ctx.queue.stream, io);
+    forward<Target>(p, of_batch, ctx, io);
+  };
+  k.backward = [=](const StepContext& ctx, const BackwardIo& io) {
+    backward<Target>(p, of_batch, sums, ctx, io);
+  };
+  return k;
+}
+
+#define DF_INSTANTIATE(Target) template Kernel Kernels<Target>::operator()(const BatchNorm&) const
+DF_FOR_EACH_TARGET(DF_INSTANTIATE);
+#undef DF_INSTANTIATE
+
+}  // namespace dfengine

@@ -1,0 +1,107 @@
+#include "engine/runtime/cpu/cpu_backend.h"
+
+#include <chrono>
+#include <cmath>
+#include <cstring>
+
+#include "engine/runtime/kernels.h"
+#include "kernels/base/error.h"
+#include "kernels/base/memory.h"
+
+namespace dfengine {
+namespace {
+
+class CpuFeed final : public Feed {
+ public:
+  void put(std::span<const Part> parts) override {
+    for (const Part& part : parts)
+      std::memcpy(part.to, part.host, static_cast<std::size_t>(part.bytes));
+  }
+  Index bytes() const override { return 0; }
+};
+
+template <class T>
+void record_as(Index n, ConstPlace logits, ConstPlace targets, ConstPlace loss, StepRecord& to) {
+  Index right = 0;
+  for (Index i = 0; i < n; ++i) right += (logits.as<T>()[i] >= 0) == (targets.as<T>()[i] > T(0.5));
+  to = {static_cast<float>(*loss.as<T>()), static_cast<float>(right)};
+}
+
+template <class T>
+bool all_finite(const T* values, Index count) {
+  for (Index i = 0; i < count; ++i)
+    if (!std::isfinite(values[i])) return false;
+  return true;
+}
+
+template <class T>
+void run(const cpu::Context& ctx, const Update& u) {
+  if (u.scalars->overflow != 0) return;
+  AdamProblem problem = u.adam;
+  problem.lr = u.input->learning_rate;
+  problem.step = static_cast<std::int64_t>(u.scalars->step) + 1;
+  for (const UpdateRange& range : u.ranges) {
+    T* values = u.values.as<T>() + range.offset;
+    if (range.commit) {
+      std::memcpy(values, u.next.as<T>() + range.offset - u.learned,
+                  static_cast<std::size_t>(range.count) * sizeof(T));
+      continue;
+    }
+    problem.weight_decay = range.weight_decay;
+    cpu::adam_update<T>(ctx, problem, range.count, u.gradients.as<T>() + range.offset, values,
+                        u.first_moment.as<T>() + range.offset,
+                        u.second_moment.as<T>() + range.offset);
+  }
+}
+
+}  // namespace
+
+CpuBackend::CpuBackend(ThreadPool& pool, Element element) : pool_(pool), element_(element) {}
+
+Kernel CpuBackend::make(const Node& node, const KernelQuery& query) const {
+  const Element in = query.in[0].element;
+  return with_element(in == Element::U8 ? query.out.element : in, [&](auto t) {
+    return std::visit(Kernels<OnCpu<decltype(t)>>{node, query}, node.operation);
+  });
+}
+
+OwnedMemory CpuBackend::allocate(Index bytes) const {
+  auto memory = std::make_shared<Memory>(bytes);
+  return OwnedMemory(memory, memory->data());
+}
+
+void CpuBackend::copy(void* to, const void* from, Index bytes) const {
+  if (bytes > 0) std::memcpy(to, from, static_cast<std::size_t>(bytes));
+}
+
+std::unique_ptr<Feed> CpuBackend::make_feed(Index) const {
+  return std::make_unique<CpuFeed>();
+}
+
+double CpuBackend::milliseconds(const std::function<void()>& body) const {
+  const auto begin = std::chrono::steady_clock::now();
+  body();
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin)
+      .count();
+}
+
+void CpuBackend::record(Index n, ConstPlace logits, ConstPlace targets, ConstPlace loss,
+                        const StepScalars* scalars, StepRecord* records) const {
+  with_element(element_, [&](auto t) {
+    record_as<decltype(t)>(n, logits, targets, loss, records[scalars->position % kStepRecords]);
+  });
+}
+
+void CpuBackend::check_finite(ConstPlace values, Index count, StepScalars* scalars) const {
+  const bool finite =
+      with_element(element_, [&](auto t) { return all_finite(values.as<decltype(t)>(), count); });
+  if (!finite) scalars->overflow = 1;
+}
+
+std::function<void()> CpuBackend::make_update(const Update& update) const {
+  return [ctx = queue().cpu(), update, element = element_] {
+    with_element(element, [&](auto t) { run<decltype(t)>(ctx, update); });
+  };
+}
+
+}  // namespace dfengine

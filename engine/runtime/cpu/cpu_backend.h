@@ -1,0 +1,47 @@
+// The CPU as a backend: threads of a pool, ordinary memory, everything done when it is queued.
+#pragma once
+
+#include "engine/runtime/backend.h"
+
+namespace dfengine {
+
+class CpuBackend final : public Backend {
+ public:
+  // pool must outlive the backend. F32; F64 is the oracle of the tests.
+  explicit CpuBackend(ThreadPool& pool, Element element = Element::F32);
+
+  Kernel make(const Node& node, const KernelQuery& query) const override;
+
+  DeviceKind kind() const override { return DeviceKind::Cpu; }
+  Element element() const override { return element_; }
+  Element parameter_element() const override { return element_; }
+  Index alignment() const override { return 1; }
+  // More would push the widest activations out of the caches without making any kernel's work
+  // better (bench/NOTES.md, "inference batch").
+  Index inference_batch(Index n) const override { return n >= 4 ? 4 : 1; }
+  int steps_between_reads() const override { return 1; }
+
+  OwnedMemory allocate(Index bytes) const override;
+  Queue queue() const override { return {.pool = &pool_}; }
+  void upload(void* to, const void* from, Index bytes) const override { copy(to, from, bytes); }
+  void download(void* to, const void* from, Index bytes) const override { copy(to, from, bytes); }
+  void copy(void* to, const void* from, Index bytes) const override;
+  void synchronize() const override {}
+  std::unique_ptr<Feed> make_feed(Index bytes) const override;
+  std::function<void()> capture(std::function<void()> body) const override { return body; }
+
+  double milliseconds(const std::function<void()>& body) const override;
+
+  void record(Index n, ConstPlace logits, ConstPlace targets, ConstPlace loss,
+              const StepScalars* scalars, StepRecord* records) const override;
+  void check_finite(ConstPlace values, Index count, StepScalars* scalars) const override;
+  std::function<void()> make_update(const Update& update) const override;
+  void finish(StepScalars* scalars) const override { *scalars = next_scalars(*scalars); }
+  void cast(Index, ConstPlace, Place) const override {}  // parameters have the element already
+
+ private:
+  ThreadPool& pool_;
+  Element element_;
+};
+
+}  // namespace dfengine

@@ -1,0 +1,84 @@
+// The kernel of every operation, on the CPU and on CUDA devices. What only the two convolution
+// folders (cpu/, cuda/) treat differently aside, a kernel is the same call on another queue.
+#pragma once
+
+#include <type_traits>
+
+#include "engine/plan/kernel.h"
+
+namespace dfengine {
+
+namespace cuda {
+class Tuner;
+}
+
+// What a kernel computes in. Value: activations. Sum: parameters, statistics, sums, and everything
+// behind the pool.
+template <class T>
+struct OnCpu {
+  using Value = T;
+  using Sum = T;
+  static constexpr bool kOnDevice = false;
+  static cpu::Context queue(const StepContext& ctx) { return ctx.queue.cpu(); }
+};
+template <class T>
+struct OnCuda {
+  using Value = T;
+  using Sum = float;
+  static constexpr bool kOnDevice = true;
+  static cuda::Stream queue(const StepContext& ctx) { return ctx.queue.stream; }
+};
+
+// Visits an operation; one that is missing here does not compile.
+template <class Target>
+struct Kernels {
+  using T = typename Target::Value;
+  using Sum = typename Target::Sum;
+
+  const Node& node;
+  const KernelQuery& query;
+  cuda::Tuner* tuner = nullptr;  // of a device; null: kernels are chosen by the rule
+
+  Kernel operator()(const ImageNormalize& op) const;
+  Kernel operator()(const Convolution& op) const;
+  Kernel operator()(const BatchNorm& op) const;
+  Kernel operator()(const Activate& op) const;
+  Kernel operator()(const Add& op) const;
+  Kernel operator()(const Dropout& op) const;
+  Kernel operator()(const GlobalAveragePool& op) const;
+  Kernel operator()(const Dense& op) const;
+  Kernel operator()(const BceLoss& op) const;
+
+ private:
+  // What stands behind the pool is in float on devices; else UsageError naming the layer.
+  void require_sum() const;
+};
+
+// The three convolutions there are kernels for, as each backend has them.
+struct ConvolutionQuery {
+  const Convolution& op;
+  const Node& node;
+  const KernelQuery& query;
+  cuda::Tuner* tuner;
+};
+template <class T>
+Kernel cpu_pointwise(const ConvolutionQuery& q);
+template <class T>
+Kernel cpu_depthwise(const ConvolutionQuery& q);
+template <class T>
+Kernel cpu_stem(const ConvolutionQuery& q);
+template <class T>
+Kernel cuda_pointwise(const ConvolutionQuery& q);
+template <class T>
+Kernel cuda_depthwise(const ConvolutionQuery& q);
+template <class T>
+Kernel cuda_stem(const ConvolutionQuery& q);
+
+#define DF_FOR_EACH_TARGET(instantiate) \
+  instantiate(OnCpu<float>);            \
+  instantiate(OnCpu<double>);           \
+  instantiate(OnCuda<Half>);            \
+  instantiate(OnCuda<BFloat16>);        \
+  instantiate(OnCuda<float>)
+
+}  // namespace dfengine

@@ -1,0 +1,13 @@
+// The backend that a person asked for.
+#pragma once
+
+#include "engine/runtime/cpu/cpu_backend.h"
+#include "engine/runtime/cuda/cuda_backend.h"
+
+namespace dfengine {
+
+// pool must outlive it; config is of a CUDA device. Throws DeviceError where there is none.
+std::unique_ptr<Backend> open_backend(DeviceKind kind, const DeviceConfig& config,
+                                      ThreadPool& pool);
+
+}  // namespace dfengine

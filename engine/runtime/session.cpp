@@ -1,0 +1,104 @@
+#include "engine/runtime/session.h"
+
+#include <algorithm>
+
+namespace dfengine {
+
+Session::Session(const Graph& graph, std::vector<Spec> samples, PlanOptions options,
+                 const ParameterStore& store, const ParameterBlock& parameters,
+                 const Backend& backend)
+    : graph_(with_element(graph, backend.element())),
+      samples_(std::move(samples)),
+      options_(std::move(options)),
+      store_(store),
+      parameters_(parameters),
+      backend_(backend) {}
+
+std::unique_ptr<Session::Bound> Session::make(Index n) const {
+  std::vector<Spec> specs = samples_;
+  for (Spec& s : specs) s.shape.n = n;
+  auto bound = std::make_unique<Bound>(
+      Bound{Plan::build(graph_, specs, options_, backend_), nullptr, nullptr, {}});
+  bound->prepared = backend_.allocate(bound->plan.prepared_bytes());
+  prepare(*bound);
+  return bound;
+}
+
+std::unique_ptr<Binding> Session::bind(const Bound& bound, std::byte* arena) const {
+  return std::make_unique<Binding>(bound.plan, store_, parameters_, arena, bound.prepared.get());
+}
+
+// Moves every plan to a larger arena: all or none.
+void Session::grow(Index bytes) {
+  if (bytes <= arena_bytes_) return;
+  OwnedMemory larger = backend_.allocate(bytes);
+  std::vector<std::pair<Bound*, std::unique_ptr<Binding>>> moved;
+  for (auto& [n, bound] : kept_) moved.emplace_back(bound.get(), bind(*bound, larger.get()));
+  if (last_) moved.emplace_back(last_.get(), bind(*last_, larger.get()));
+  backend_.synchronize();  // what is queued still uses the old one
+  for (auto& [bound, binding] : moved) {
+    bound->binding = std::move(binding);
+    bound->replay = {};
+  }
+  arena_ = std::move(larger);
+  arena_bytes_ = bytes;
+}
+
+Session::Bound& Session::bound(Index n) {
+  const auto found = kept_.find(n);
+  if (found != kept_.end()) return *found->second;
+  if (n == last_n_) return *last_;
+  std::unique_ptr<Bound> made = make(n);
+  grow(made->plan.arena_bytes());
+  made->binding = bind(*made, arena_.get());
+  backend_.synchronize();  // the plan that goes may still run
+  last_ = std::move(made);
+  last_n_ = n;
+  return *last_;
+}
+
+void Session::reserve(Index n) {
+  if (kept_.contains(n)) return;
+  bound(n);
+  kept_[n] = std::move(last_);
+  last_n_ = 0;
+}
+
+void Session::prepare(Bound& bound) const {
+  const Plan& plan = bound.plan;
+  if (plan.prepared_bytes() == 0) return;
+  // 16-byte aligned, as vectors of bytes are.
+  std::vector<std::byte> staging(at(plan.prepared_bytes()));
+  for (int i = 0; i < plan.forward_steps(); ++i) {
+    if (plan.kernel(i).needs.prepared == 0) continue;
+    std::vector<ConstPlace> values;
+    for (const ParamSpec& p : params(plan.node(i).operation, plan.node(i).name)) {
+      const int index = store_.find(p.name);
+      if (index < 0) throw Error("layer " + plan.node(i).name + ": no parameter " + p.name);
+      values.push_back({store_.value(index)});
+    }
+    plan.kernel(i).prepare(values, {staging.data() + plan.prepared_offset(i)});
+  }
+  backend_.upload(bound.prepared.get(), staging.data(), plan.prepared_bytes());
+  backend_.synchronize();
+}
+
+void Session::prepare() {
+  for (auto& [n, bound] : kept_) prepare(*bound);
+  if (last_) prepare(*last_);
+}
+
+void Session::launch(Bound& bound, const std::function<void()>& body) const {
+  if (bound.replay) return bound.replay();
+  // The first run loads the kernels, which a capture must not do.
+  body();
+  bound.replay = backend_.capture(body);
+}
+
+Index Session::bytes() const {
+  Index total = arena_bytes_;
+  for (const auto& [n, bound] : kept_) total += bound->plan.prepared_bytes();
+  return total + (last_ ? last_->plan.prepared_bytes() : 0);
+}
+
+}  // namespace dfengine

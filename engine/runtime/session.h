@@ -1,0 +1,62 @@
+// A graph ready to run on a backend for whatever batch size is asked: plans, their memory, and what
+// replays them. Prediction, training, Grad-CAM, unfolding and the benchmarks all use it.
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "engine/runtime/binding.h"
+
+namespace dfengine {
+
+class Session {
+ public:
+  // A plan with everything it needs to run.
+  struct Bound {
+    Plan plan;
+    OwnedMemory prepared;
+    std::unique_ptr<Binding> binding;
+    std::function<void()> replay;  // empty until the first run
+  };
+
+  // samples: what each graph input holds, in the order of graph.inputs(), with n = 1; a batch has n
+  // of each. store (from which weights are prepared), parameters (which steps read) and backend
+  // must outlive the session. Activations are in backend.element().
+  Session(const Graph& graph, std::vector<Spec> samples, PlanOptions options,
+          const ParameterStore& store, const ParameterBlock& parameters, const Backend& backend);
+
+  // The plan for n samples, made when it is first asked for and then kept, as those of reserve();
+  // of other sizes only the last one asked for. References are valid until the next call of either.
+  // Throws what Plan::build and the backend's allocation throw, and is then as it was.
+  Bound& bound(Index n);
+  void reserve(Index n);
+  // Folds and packs weights again: call after the store's values changed.
+  void prepare();
+  // Runs body, which queues the work of this plan; from the second call on as the backend captured
+  // it the first time.
+  void launch(Bound& bound, const std::function<void()>& body) const;
+  // Activations and prepared weights.
+  Index bytes() const;
+
+ private:
+  std::unique_ptr<Bound> make(Index n) const;
+  void prepare(Bound& bound) const;
+  std::unique_ptr<Binding> bind(const Bound& bound, std::byte* arena) const;
+  void grow(Index bytes);
+
+  Graph graph_;
+  std::vector<Spec> samples_;
+  PlanOptions options_;
+  const ParameterStore& store_;
+  const ParameterBlock& parameters_;
+  const Backend& backend_;
+  std::map<Index, std::unique_ptr<Bound>> kept_;
+  std::unique_ptr<Bound> last_;
+  Index last_n_ = 0;
+  // One for all: plans of a session never run at the same time, and between two runs the arena
+  // holds nothing.
+  OwnedMemory arena_;
+  Index arena_bytes_ = 0;
+};
+
+}  // namespace dfengine

@@ -1,0 +1,181 @@
+#include "engine/runtime/training.h"
+
+#include <algorithm>
+#include <array>
+
+#include "engine/runtime/finite_check.h"
+#include "kernels/base/error.h"
+
+namespace dfengine {
+namespace {
+
+constexpr Index kRecordBytes = kStepRecords * sizeof(StepRecord);
+
+std::vector<Spec> samples_of(const Graph& graph, Spec sample, Element targets) {
+  std::vector<Spec> samples(graph.inputs().size(), sample);
+  for (std::size_t i = 0; i < samples.size(); ++i)
+    if (graph.inputs()[i] == graph.input("targets")) samples[i] = {{1, 1, 1, 1}, targets};
+  return samples;
+}
+
+std::vector<ParamSpec> trained(const ParameterStore& store, const Trainable& trainable) {
+  std::vector<ParamSpec> moved;
+  for (const ParamSpec& p : store.specs())
+    if (is_learned(p.role) && trainable(p)) moved.push_back(p);
+  return moved;
+}
+
+}  // namespace
+
+ScalerState initial_scaler(Element element) {
+  ScalerState state;
+  if (element == Element::F16) state.loss_scale = kInitialLossScale;
+  return state;
+}
+
+Training::Training(const Graph& graph, Spec sample, const ParameterStore& store,
+                   const Backend& backend, const TrainingOptions& options)
+    : backend_(backend),
+      options_(options),
+      input_(graph.values()[at(graph.inputs()[0])].name),
+      sample_(sample),
+      target_bytes_(element_size(backend.parameter_element())),
+      parameters_(graph, store, backend, true),
+      session_(graph, samples_of(graph, sample, backend.parameter_element()),
+               {.phase = Phase::Train, .trainable = options.trainable}, store, parameters_,
+               backend),
+      step_input_(backend.allocate(sizeof(StepInput))),
+      scalars_(backend.allocate(sizeof(StepScalars))),
+      records_(backend.allocate(kRecordBytes)),
+      feed_(backend.make_feed(options.batch * (sample.bytes() + target_bytes_) +
+                              Index{sizeof(StepInput)})) {
+  StepScalars first;
+  first.loss_scale = initial_scaler(backend.element()).loss_scale;
+  if (backend.element() == Element::F16) first.growth_interval = kGrowthInterval;
+  put(first);
+  Update update = parameters_.update(store, trained(store, options.trainable), options.adam,
+                                     options.weight_decay);
+  update.input = Place{step_input_.get()}.as<StepInput>();
+  update.scalars = scalars_place();
+  update_ = backend.make_update(update);
+  pending_.reserve(kStepRecords);
+  session_.reserve(options.batch);
+  if (options.rest > 0) session_.reserve(options.rest);
+}
+
+StepScalars Training::scalars() const {
+  StepScalars now;
+  backend_.download(&now, scalars_.get(), sizeof now);
+  backend_.synchronize();
+  return now;
+}
+
+void Training::put(const StepScalars& scalars) {
+  backend_.upload(scalars_.get(), &scalars, sizeof scalars);
+  backend_.synchronize();
+}
+
+StepWatch Training::finite_watch() const {
+  if (!options_.check_finite) return {};
+  const auto fetch = [this, host = std::vector<std::byte>()](const void* memory,
+                                                             Index bytes) mutable {
+    host.resize(at(bytes));
+    backend_.download(host.data(), memory, bytes);
+    backend_.synchronize();
+    return std::span<const std::byte>(host);
+  };
+  const bool gradients = backend_.element() != Element::F16;
+  return [gradients, fetch = Fetch(fetch)](const BoundStep& step) {
+    require_finite(step, gradients, fetch);
+  };
+}
+
+void Training::queue(const Session::Bound& bound, Index n) {
+  const Binding& binding = *bound.binding;
+  const StepContext ctx{backend_.queue(), Place{step_input_.get()}.as<StepInput>(),
+                        scalars_place()};
+  const StepWatch watch = finite_watch();
+  binding.forward(ctx, watch);
+  // Before backward, which may put gradients where the targets lie.
+  backend_.record(n, binding.output("logits"), binding.input("targets"), binding.output("loss"),
+                  scalars_place(), Place{records_.get()}.as<StepRecord>());
+  binding.backward(ctx, watch);
+  backend_.all_reduce(parameters_.gradients(), parameters_.learned_count());
+  backend_.check_finite(parameters_.gradients(), parameters_.learned_count(), scalars_place());
+  backend_.check_finite(parameters_.next(), parameters_.statistics_count(), scalars_place());
+  update_();
+  backend_.finish(scalars_place());
+}
+
+void Training::step(const void* samples, const float* targets, Index n, const StepInput& input) {
+  if (n < 1 || n > options_.batch)
+    throw Error("training: a step of " + std::to_string(n) + " samples, planned for " +
+                std::to_string(options_.batch));
+  Session::Bound& bound = session_.bound(n);
+  const Feed::Part parts[] = {{samples, bound.binding->input(input_).address, n * sample_.bytes()},
+                              {targets, bound.binding->input("targets").address, n * target_bytes_},
+                              {&input, step_input_.get(), sizeof input}};
+  feed_->put(parts);
+  launch(bound, n);
+}
+
+void Training::step_resident(ConstPlace samples, ConstPlace targets, Index n) {
+  Session::Bound& bound = session_.bound(n);
+  backend_.copy(bound.binding->input(input_).address, samples.address, n * sample_.bytes());
+  backend_.copy(bound.binding->input("targets").address, targets.address, n * target_bytes_);
+  launch(bound, n);
+}
+
+void Training::launch(Session::Bound& bound, Index n) {
+  // Given with the next collection.
+  if (pending_.size() == kStepRecords) sums_ = collect();
+  pending_.push_back(n);
+  const auto body = [this, &bound, n] { queue(bound, n); };
+  if (options_.check_finite) return body();  // it waits, which a captured step cannot
+  session_.launch(bound, body);
+}
+
+StepSums Training::collect() {
+  std::vector<StepRecord> records(kStepRecords);
+  backend_.download(records.data(), records_.get(), kRecordBytes);
+  const std::uint64_t position = scalars().position;
+  StepSums sums = sums_;
+  for (std::size_t i = 0; i < pending_.size(); ++i) {
+    const StepRecord& record = records[(position - pending_.size() + i) % kStepRecords];
+    sums.n += pending_[i];
+    sums.loss += static_cast<double>(record.loss) * static_cast<double>(pending_[i]);
+    sums.right += static_cast<Index>(record.right);
+  }
+  pending_.clear();
+  sums_ = {};
+  return sums;
+}
+
+StepSums Training::collect_at_times() {
+  if (std::ssize(pending_) < backend_.steps_between_reads()) return {};
+  return collect();
+}
+
+void Training::download(ParameterStore& store, ScalerState& scaler) const {
+  parameters_.download(store);
+  const StepScalars now = scalars();
+  scaler = {now.step, now.skipped, now.loss_scale, now.good_steps};
+}
+
+void Training::upload(const ParameterStore& store, const Moments& moments,
+                      const ScalerState& scaler) {
+  parameters_.upload(store);
+  parameters_.upload(store, moments);
+  StepScalars now = scalars();
+  now.step = scaler.step;
+  now.skipped = scaler.skipped;
+  now.loss_scale = scaler.loss_scale;
+  now.good_steps = scaler.good_steps;
+  put(now);
+}
+
+Index Training::bytes() const {
+  return parameters_.bytes() + session_.bytes() + feed_->bytes();
+}
+
+}  // namespace dfengine

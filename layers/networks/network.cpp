@@ -1,0 +1,40 @@
+#include "layers/networks/network.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <unordered_set>
+
+#include "kernels/base/error.h"
+
+namespace dfengine {
+void NetworkConfig::validate() const {
+  if (!(width > 0 && width <= 4))
+    throw UsageError(fmt::format("width multiplier {} is not in (0, 4]", width));
+  if (input_size % 32 != 0 || input_size < 96 || input_size > 320)
+    throw UsageError(
+        fmt::format("input size {} is not a multiple of 32 from 96 to 320", input_size));
+  if (!(bn_eps > 0 && std::isfinite(bn_eps)))
+    throw UsageError(fmt::format("batch norm epsilon {} is not positive", bn_eps));
+  if (!(bn_momentum > 0 && bn_momentum <= 1))
+    throw UsageError(fmt::format("batch norm momentum {} is not in (0, 1]", bn_momentum));
+  for (double m : mean)
+    if (!std::isfinite(m)) throw UsageError(fmt::format("mean {} is not a number", m));
+  for (double s : std_dev)
+    if (!(s > 0 && std::isfinite(s)))
+      throw UsageError(fmt::format("standard deviation {} is not positive", s));
+  if (!(dropout >= 0 && dropout < 1))
+    throw UsageError(fmt::format("dropout {} is not in [0, 1)", dropout));
+  if (head == Head::Classifier && classes < 1) throw UsageError("classes must be at least 1");
+  if (head == Head::Detector && hidden < 1) throw UsageError("hidden must be at least 1");
+}
+
+Trainable Network::trainable_above(int frozen) const {
+  std::unordered_set<std::string> held;
+  for (const Node& node : graph.nodes())
+    if (node.block >= 0 && node.block < frozen)
+      for (const ParamSpec& p : params(node.operation, node.name)) held.insert(p.name);
+  return [held = std::move(held)](const ParamSpec& p) { return !held.contains(p.name); };
+}
+
+}  // namespace dfengine

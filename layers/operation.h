@@ -1,0 +1,127 @@
+// The operations that networks are made of, as values: shapes and parameters, no memory and no
+// kernels. The set is closed: the exporter, the costs, the dump and each backend visit it, so that
+// an operation which one of them does not know does not compile.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "layers/parameter.h"
+#include "layers/spec.h"
+
+namespace dfengine {
+
+// Pixels to network input: [N, H, W, 3] uint8 -> (x / 255 - mean) / std_dev in the given element.
+struct ImageNormalize {
+  std::array<double, 3> mean = {0, 0, 0};
+  std::array<double, 3> std_dev = {1, 1, 1};
+  Element element = Element::F32;
+};
+
+// A batch norm as its parameters and its readers know it. Its parameters are NAME.weight (scale),
+// NAME.bias (shift), NAME.running_mean and NAME.running_var, each [C], in this order.
+struct Norm {
+  std::string name;
+  double eps = 1e-5;
+};
+enum NormParam : std::size_t { kNormScale, kNormShift, kNormMean, kNormVariance };
+std::vector<ParamSpec> norm_params(const Norm& norm, Index channels);
+
+// y = x * w over a window: [N, H, W, in] -> [N, P, Q, out]. Parameter: NAME.weight [out, in /
+// groups, size, size].
+struct Convolution {
+  Index in = 0, out = 0;  // channels
+  Index groups = 1;       // in: depthwise
+  Window window = {};
+  // Inference form: a batch norm folded into weight and bias, whose parameters follow the weight;
+  // an activation behind it; a second input [N, P, Q, out] added last. Has no gradient.
+  std::optional<Norm> norm = {};
+  Activation activation = Activation::None;
+  bool residual = false;
+  // Training form: the input is that of a batch norm whose result is computed as it is loaded
+  // (kernels/norm_on_load.h), with this activation. The second input is the batch norm's
+  // NormOutput::ScaleShift.
+  std::optional<Activation> norm_on_load = {};
+
+  bool inference_form() const { return norm || activation != Activation::None || residual; }
+};
+
+// What a batch norm writes: its result, or what its readers need to compute it: [1, 1, 2, C] in
+// float, scale and shift. The gradient of that value is the gradient of the result.
+enum class NormOutput { Values, ScaleShift };
+
+// Batch normalisation over N, H, W with an optional activation behind it. Trains on batch
+// statistics unless they are frozen.
+struct BatchNorm {
+  Index channels = 0;
+  double eps = 1e-5;
+  double momentum = 0.1;
+  Activation activation = Activation::None;
+  bool frozen_statistics = false;
+  NormOutput output = NormOutput::Values;
+};
+
+// Relu or Relu6.
+struct Activate {
+  Activation activation = Activation::Relu6;
+};
+
+// y = first + second; the second is the skip.
+struct Add {};
+
+// Inverted dropout; the identity outside of training. 0 <= rate < 1.
+struct Dropout {
+  double rate = 0;
+};
+
+// [N, H, W, C] -> [N, 1, 1, C]; 16-bit inputs become float, as everything behind is small.
+struct GlobalAveragePool {};
+
+// y = activation(x w^T + b): [N, 1, 1, in] -> [N, 1, 1, out]. Parameters: NAME.weight [out, in]
+// and NAME.bias [out], as torch.nn.Linear.
+struct Dense {
+  Index in = 0, out = 0;
+  Activation activation = Activation::None;
+};
+
+// Binary cross-entropy with logits: logits and targets [N, 1, 1, 1] -> mean loss [1, 1, 1, 1].
+// Backward starts here: the seed gradient is 1.
+struct BceLoss {};
+
+using Operation = std::variant<ImageNormalize, Convolution, BatchNorm, Activate, Add, Dropout,
+                               GlobalAveragePool, Dense, BceLoss>;
+
+inline constexpr std::size_t kMaxInputs = 2;
+
+// Makes one visitor of several lambdas.
+template <class... F>
+struct Overload : F... {
+  using F::operator()...;
+};
+template <class... F>
+Overload(F...) -> Overload<F...>;
+
+// Output of these inputs; throws ShapeError naming the layer and the shapes, UsageError for an
+// operation that makes no sense.
+Spec infer(const Operation& operation, const std::string& name, std::span<const Spec> in);
+
+// In the order in which backends get them.
+std::vector<ParamSpec> params(const Operation& operation, const std::string& name);
+
+// One word for plan dumps, with what is fused: "pointwise+bn+relu6".
+std::string kind(const Operation& operation);
+
+// Whether backward gives a gradient for this input.
+bool passes_gradient(const Operation& operation, std::size_t input);
+
+// The gradient of the output, where it is another one than the output's own.
+Spec gradient_spec(const Operation& operation, std::span<const Spec> in, const Spec& out);
+
+// "", "+relu", "+relu6".
+std::string activation_suffix(Activation activation);
+
+}  // namespace dfengine

@@ -1,0 +1,284 @@
+#include "layers/rewrites.h"
+
+#include <algorithm>
+
+#include "kernels/base/error.h"
+
+namespace dfengine {
+namespace {
+
+// Rebuilds a graph node by node. A node may be replaced, or vanish because an earlier one took over
+// its work.
+class Rewriter {
+ public:
+  explicit Rewriter(const Graph& source) : source_(source), counts_(source.consumer_counts()) {
+    map_.assign(source.values().size(), kPending);
+    for (const Graph::Output& o : source.outputs()) ++counts_[at(o.value)];
+    for (ValueId v : source.inputs()) map_[at(v)] = result_.add_input(source.values()[at(v)].name);
+  }
+
+  // The only node that reads this value; null where there are others, or where it is an output.
+  const Node* sole_consumer(ValueId value) const {
+    if (counts_[at(value)] != 1) return nullptr;
+    for (const Node& node : source_.nodes())
+      if (std::ranges::find(node.inputs, value) != node.inputs.end()) return &node;
+    return nullptr;
+  }
+
+  // A node whose inputs are numbered as in the source.
+  void emit(Node node) {
+    for (ValueId& v : node.inputs) v = map_[at(v)];
+    map_[at(node.output)] = result_.add(std::move(node.name), std::move(node.operation),
+                                        std::move(node.inputs), node.block);
+  }
+
+  // A value that no longer exists: it is passed inside a fused node.
+  void absorb(ValueId value) { map_[at(value)] = kAbsorbed; }
+
+  // The value was emitted or absorbed already.
+  bool done(ValueId output) const { return map_[at(output)] != kPending; }
+
+  Graph finish() {
+    for (const Graph::Output& o : source_.outputs()) result_.mark_output(map_[at(o.value)], o.name);
+    return std::move(result_);
+  }
+
+ private:
+  static constexpr ValueId kPending = -1, kAbsorbed = -2;
+  const Graph& source_;
+  std::vector<int> counts_;
+  std::vector<ValueId> map_;
+  Graph result_;
+};
+
+bool moves(const Node& node, const Trainable& trainable) {
+  return std::ranges::any_of(params(node.operation, node.name), [&](const ParamSpec& p) {
+    return is_learned(p.role) && trainable(p);
+  });
+}
+
+// Takes over the only reader of the node's output, where one of the fusions can.
+bool take_over_reader(const Rewriter& rewriter, std::span<const Fusion> fusions,
+                      const std::vector<bool>& keep, Node& node) {
+  const Node* next = rewriter.sole_consumer(node.output);
+  if (next == nullptr || keep[at(next->output)]) return false;
+  for (const Fusion fusion : fusions) {
+    std::optional<Operation> fused = fusion(node, *next);
+    if (!fused) continue;
+    std::vector<ValueId> inputs = node.inputs;
+    for (ValueId v : next->inputs) {
+      if (v == node.output) continue;
+      // It must exist already, or the fused node would run before its input.
+      if (!rewriter.done(v)) return false;
+      inputs.push_back(v);
+    }
+    node.operation = *std::move(fused);
+    node.inputs = std::move(inputs);
+    node.output = next->output;
+    return true;
+  }
+  return false;
+}
+
+const Convolution* plain_convolution(const Operation& operation) {
+  const auto* conv = std::get_if<Convolution>(&operation);
+  return conv != nullptr && !conv->inference_form() && !conv->norm_on_load ? conv : nullptr;
+}
+
+// The nodes that read a batch norm's result, if all of them can compute it as they load it: each is
+// a convolution that reads it once, as its first input, and has such a kernel.
+std::vector<const Node*> loading_readers(const Graph& graph, ValueId value) {
+  std::vector<const Node*> readers;
+  for (const Node& node : graph.nodes()) {
+    const auto times = std::ranges::count(node.inputs, value);
+    if (times == 0) continue;
+    const Convolution* conv = plain_convolution(node.operation);
+    const bool has_kernel = conv != nullptr && (conv->groups > 1 || conv->window.size == 1);
+    if (!has_kernel || times > 1 || node.inputs[0] != value) return {};
+    readers.push_back(&node);
+  }
+  return readers;
+}
+
+// The batch norm writes scale and shift; its readers read its input, and these.
+Alternative norm_on_load(const Node& norm, const std::vector<const Node*>& readers) {
+  const auto& op = std::get<BatchNorm>(norm.operation);
+  Alternative choice{{norm}, {norm}};
+  std::get<BatchNorm>(choice.fused[0].operation).output = NormOutput::ScaleShift;
+  for (const Node* reader : readers) {
+    choice.plain.push_back(*reader);
+    Node fused = *reader;
+    std::get<Convolution>(fused.operation).norm_on_load = op.activation;
+    fused.inputs = {norm.inputs[0], norm.output};
+    choice.fused.push_back(std::move(fused));
+  }
+  return choice;
+}
+
+}  // namespace
+
+std::vector<bool> needs_gradient(const Graph& graph, const Trainable& trainable,
+                                 std::span<const ValueId> wanted) {
+  std::vector<bool> needs(graph.values().size(), false);
+  for (ValueId v : wanted) needs[at(v)] = true;
+  for (const Node& node : graph.nodes()) {
+    const bool inherited =
+        std::ranges::any_of(node.inputs, [&](ValueId v) { return needs[at(v)]; });
+    if (inherited || moves(node, trainable)) needs[at(node.output)] = true;
+  }
+  return needs;
+}
+
+std::optional<Operation> fold_norm(const Node& first, const Node& second) {
+  const Convolution* conv = plain_convolution(first.operation);
+  const auto* norm = std::get_if<BatchNorm>(&second.operation);
+  if (conv == nullptr || norm == nullptr || norm->activation != Activation::None) return {};
+  Convolution fused = *conv;
+  fused.norm = {second.name, norm->eps};
+  return fused;
+}
+
+std::optional<Operation> fold_activation(const Node& first, const Node& second) {
+  const auto* conv = std::get_if<Convolution>(&first.operation);
+  const auto* activate = std::get_if<Activate>(&second.operation);
+  if (conv == nullptr || activate == nullptr || !conv->norm || conv->residual ||
+      conv->activation != Activation::None)
+    return {};
+  Convolution fused = *conv;
+  fused.activation = activate->activation;
+  return fused;
+}
+
+std::optional<Operation> fold_residual(const Node& first, const Node& second) {
+  const auto* conv = std::get_if<Convolution>(&first.operation);
+  if (conv == nullptr || !std::holds_alternative<Add>(second.operation) || !conv->norm ||
+      conv->residual)
+    return {};
+  Convolution fused = *conv;
+  fused.residual = true;
+  return fused;
+}
+
+std::optional<Operation> fuse_norm_activation(const Node& first, const Node& second) {
+  const auto* norm = std::get_if<BatchNorm>(&first.operation);
+  const auto* activate = std::get_if<Activate>(&second.operation);
+  if (norm == nullptr || activate == nullptr || norm->activation != Activation::None) return {};
+  BatchNorm fused = *norm;
+  fused.activation = activate->activation;
+  return fused;
+}
+
+Graph fuse(const Graph& graph, std::span<const Fusion> fusions, const std::vector<bool>& keep) {
+  Rewriter rewriter(graph);
+  for (const Node& first : graph.nodes()) {
+    if (rewriter.done(first.output)) continue;
+    Node node = first;
+    std::vector<ValueId> inner;
+    while (!keep[at(node.output)]) {
+      const ValueId before = node.output;
+      if (!take_over_reader(rewriter, fusions, keep, node)) break;
+      inner.push_back(before);
+    }
+    for (ValueId v : inner) rewriter.absorb(v);
+    rewriter.emit(std::move(node));
+  }
+  return rewriter.finish();
+}
+
+Graph load_norms(const Graph& graph, const std::vector<bool>& needs, const Prefer& prefer) {
+  std::vector<Node> nodes = graph.nodes();
+  for (const Node& node : graph.nodes()) {
+    if (!std::holds_alternative<BatchNorm>(node.operation) || !needs[at(node.output)]) continue;
+    const bool is_output = std::ranges::any_of(
+        graph.outputs(), [&](const Graph::Output& o) { return o.value == node.output; });
+    const std::vector<const Node*> readers = loading_readers(graph, node.output);
+    if (is_output || readers.empty()) continue;
+    const Alternative choice = norm_on_load(node, readers);
+    if (!prefer(choice)) continue;
+    for (const Node& fused : choice.fused)
+      nodes[at(graph.values()[at(fused.output)].producer)] = fused;
+  }
+  Rewriter rewriter(graph);
+  for (Node& node : nodes) rewriter.emit(std::move(node));
+  return rewriter.finish();
+}
+
+Graph freeze_statistics(const Graph& graph, const Trainable& trainable) {
+  Rewriter rewriter(graph);
+  for (Node node : graph.nodes()) {
+    if (auto* norm = std::get_if<BatchNorm>(&node.operation))
+      norm->frozen_statistics = norm->frozen_statistics || !moves(node, trainable);
+    rewriter.emit(std::move(node));
+  }
+  return rewriter.finish();
+}
+
+Graph with_element(const Graph& graph, Element element) {
+  Rewriter rewriter(graph);
+  for (Node node : graph.nodes()) {
+    if (auto* normalize = std::get_if<ImageNormalize>(&node.operation))
+      normalize->element = element;
+    rewriter.emit(std::move(node));
+  }
+  return rewriter.finish();
+}
+
+Graph with_loss(const Graph& graph) {
+  Graph result;
+  for (ValueId v : graph.inputs()) result.add_input(graph.values()[at(v)].name);
+  const ValueId targets = result.add_input("targets");
+  // Inputs come first in both, so that every other value moves by one.
+  const auto moved = [&](ValueId v) { return v < targets ? v : v + 1; };
+  for (Node node : graph.nodes()) {
+    for (ValueId& v : node.inputs) v = moved(v);
+    result.add(std::move(node.name), std::move(node.operation), std::move(node.inputs), node.block);
+  }
+  const ValueId logits = moved(graph.output("logits"));
+  result.mark_output(logits, "logits");
+  const ValueId loss = result.add("loss", BceLoss{}, {logits, targets});
+  result.mark_output(loss, "loss");
+  return result;
+}
+
+Graph up_to(const Graph& graph, const std::string& output) {
+  std::vector<bool> wanted(graph.values().size(), false);
+  wanted[at(graph.output(output))] = true;
+  for (std::size_t i = graph.nodes().size(); i-- > 0;) {
+    const Node& node = graph.nodes()[i];
+    if (wanted[at(node.output)])
+      for (ValueId v : node.inputs) wanted[at(v)] = true;
+  }
+  Graph result;
+  std::vector<ValueId> map(graph.values().size(), -1);
+  for (ValueId v : graph.inputs())
+    if (wanted[at(v)]) map[at(v)] = result.add_input(graph.values()[at(v)].name);
+  for (Node node : graph.nodes()) {
+    if (!wanted[at(node.output)]) continue;
+    for (ValueId& v : node.inputs) v = map[at(v)];
+    map[at(node.output)] = result.add(std::move(node.name), std::move(node.operation),
+                                      std::move(node.inputs), node.block);
+  }
+  result.mark_output(map[at(graph.output(output))], output);
+  return result;
+}
+
+Graph behind(const Graph& graph, const std::string& output) {
+  Graph result;
+  std::vector<ValueId> map(graph.values().size(), -1);
+  map[at(graph.output(output))] = result.add_input(output);
+  for (const Node& node : graph.nodes()) {
+    std::vector<ValueId> inputs;
+    for (ValueId v : node.inputs) inputs.push_back(map[at(v)]);
+    const auto known = std::ranges::count_if(inputs, [](ValueId v) { return v >= 0; });
+    if (known == 0 || map[at(node.output)] >= 0) continue;
+    if (known < std::ssize(inputs))
+      throw UsageError("layer " + node.name + ": reads a value that does not follow from " +
+                       output);
+    map[at(node.output)] = result.add(node.name, node.operation, std::move(inputs), node.block);
+  }
+  for (const Graph::Output& o : graph.outputs())
+    if (o.name != output && map[at(o.value)] >= 0) result.mark_output(map[at(o.value)], o.name);
+  return result;
+}
+
+}  // namespace dfengine

@@ -1,0 +1,67 @@
+// A backend that does what another one does: tests derive from it what shall differ.
+#pragma once
+
+#include "engine/runtime/backend.h"
+
+namespace dfengine::test {
+
+class ForwardingBackend : public Backend {
+ public:
+  // `to` must outlive it.
+  explicit ForwardingBackend(const Backend& to) : to_(to) {}
+
+  Kernel make(const Node& node, const KernelQuery& query) const override {
+    return to_.make(node, query);
+  }
+  bool loads_norms() const override { return to_.loads_norms(); }
+  std::optional<double> microseconds(const Node& node, const KernelQuery& query) const override {
+    return to_.microseconds(node, query);
+  }
+
+  DeviceKind kind() const override { return to_.kind(); }
+  int ordinal() const override { return to_.ordinal(); }
+  Element element() const override { return to_.element(); }
+  Element parameter_element() const override { return to_.parameter_element(); }
+  Index alignment() const override { return to_.alignment(); }
+  Index inference_batch(Index n) const override { return to_.inference_batch(n); }
+  int steps_between_reads() const override { return to_.steps_between_reads(); }
+
+  OwnedMemory allocate(Index bytes) const override { return to_.allocate(bytes); }
+  Queue queue() const override { return to_.queue(); }
+  void upload(void* to, const void* from, Index bytes) const override {
+    to_.upload(to, from, bytes);
+  }
+  void download(void* to, const void* from, Index bytes) const override {
+    to_.download(to, from, bytes);
+  }
+  void copy(void* to, const void* from, Index bytes) const override { to_.copy(to, from, bytes); }
+  void synchronize() const override { to_.synchronize(); }
+  std::unique_ptr<Feed> make_feed(Index bytes) const override { return to_.make_feed(bytes); }
+  std::function<void()> capture(std::function<void()> body) const override {
+    return to_.capture(std::move(body));
+  }
+  double milliseconds(const std::function<void()>& body) const override {
+    return to_.milliseconds(body);
+  }
+  void all_reduce(Place values, Index count) const override { to_.all_reduce(values, count); }
+
+  void record(Index n, ConstPlace logits, ConstPlace targets, ConstPlace loss,
+              const StepScalars* scalars, StepRecord* records) const override {
+    to_.record(n, logits, targets, loss, scalars, records);
+  }
+  void check_finite(ConstPlace values, Index count, StepScalars* scalars) const override {
+    to_.check_finite(values, count, scalars);
+  }
+  std::function<void()> make_update(const Update& update) const override {
+    return to_.make_update(update);
+  }
+  void finish(StepScalars* scalars) const override { to_.finish(scalars); }
+  void cast(Index count, ConstPlace values, Place working) const override {
+    to_.cast(count, values, working);
+  }
+
+ private:
+  const Backend& to_;
+};
+
+}  // namespace dfengine::test
