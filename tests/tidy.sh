@@ -14,7 +14,7 @@ else
   if [ -z "$since" ] || [ "$since" = "$(git rev-parse HEAD)" ]; then since=HEAD^; fi
   if ! git rev-parse --verify --quiet "$since^{commit}" >/dev/null; then
     echo "tidy LEFT OUT: $since is not in this clone, so nobody knows what changed"
-    exit 0
+    exit $(($# > 0))
   fi
   mapfile -t files < <(git diff --name-only --diff-filter=d "$since" -- "${kinds[@]}")
 fi

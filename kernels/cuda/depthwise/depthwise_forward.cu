@@ -13,7 +13,7 @@ namespace {
 constexpr int kThreads = 128;
 // Floats need more registers.
 template <class T>
-[[maybe_unused]] constexpr int kBlocksPerSm = sizeof(T) == 4 ? 2 : 3;
+constexpr int kBlocksPerSm = sizeof(T) == 4 ? 2 : 3;
 // Output columns per thread.
 constexpr int kColumns = 2;
 constexpr int kLongestStrip = 14;
