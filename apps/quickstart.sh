@@ -1,23 +1,26 @@
-#!/ usr / bin / env bash
-#From nothing to figures : installs what is missing, builds, trains, evaluates.Without options it
-#draws a synthetic set and trains a small network from scratch : under 10 minutes on 2 cores.
-set - euo pipefail
+#!/usr/bin/env bash
+# From nothing to figures: installs what is missing, builds, trains, evaluates. Without options it
+# draws a synthetic set and trains a small network from scratch: under 10 minutes on 2 cores.
+set -euo pipefail
 
-      usage(){
-        cat << 'TEXT' Usage : apps /
-                       quickstart.sh[--data DIR][--weights FILE]-- data DIR your own set instead of
-                           the synthetic one : DIR /
-                       {train, valid, test} / {real, fake} / --weights FILE fine -
-                   tune MobileNetV2 1.0 at 224 from these weights(safetensors, torchvision names)
-                           instead of training a small network from scratch Writes into runs /
-                       quickstart /
-        , which is replaced by each run.TEXT
-      }
+usage() {
+  cat <<'TEXT'
+Usage: apps/quickstart.sh [--data DIR] [--weights FILE]
+  --data DIR      your own set instead of the synthetic one: DIR/{train,valid,test}/{real,fake}/
+  --weights FILE  fine-tune MobileNetV2 1.0 at 224 from these weights (safetensors, torchvision
+                  names) instead of training a small network from scratch
+Writes into runs/quickstart/, which is replaced by each run.
+TEXT
+}
 
-    fail(){echo "quickstart: $1" > & 2 exit 2}
+fail() {
+  echo "quickstart: $1" >&2
+  exit 2
+}
 
-    data = "" weights = "" while[$ # - gt 0];
-do
+data=""
+weights=""
+while [ $# -gt 0 ]; do
   case $1 in
     --data | --weights)
       [ $# -ge 2 ] || fail "$1 needs a value"

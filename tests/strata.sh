@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # House rules that no compiler checks: includes point one way only (CONTRIBUTING.md, "Strata"), no
 # source file passes 400 lines, no folder holds more than 32 files, no file includes itself by way
-# of others, no tolerance is typed as a literal in a test.
+# of others, every script is one, no tolerance is typed as a literal in a test.
 # Usage: tests/strata.sh [ROOT]    prints every fault as file:line and exits 1 when there is one.
 set -euo pipefail
 cd "${1:-$(dirname "$0")/..}"
@@ -83,6 +83,12 @@ while read -r lines file; do
     fault "$file:$lines: more than $max_lines lines: split it by meaning"
   fi
 done < <(wc -l "${sources[@]}")
+
+for file in "${sources[@]}"; do
+  [[ $file == *.sh ]] || continue
+  [ -x "$file" ] || fault "$file: cannot be run: chmod +x"
+  bash -n "$file" 2>/dev/null || fault "$file: bash cannot parse it: bash -n $file"
+done
 
 # A stranger must see at a glance what a folder holds. Goldens come as many as their cases.
 while read -r files folder; do

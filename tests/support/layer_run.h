@@ -154,7 +154,7 @@ class LayerRun {
     Doubles forward(bool in_place) {
       BackendBlock scratch(on_, kernel_.needs.forward_scratch);
       BackendBlock& y = in_place ? x_[at(kernel_.needs.overwrites_input)] : y_;
-      const std::vector<ConstPlace> params = places<ConstPlace>(params_);
+      const std::vector<ConstPlace> masters = places<ConstPlace>(params_);
       const std::vector<ConstPlace> working = places<ConstPlace>(working_);
       const std::vector<Place> next = places<Place>(next_);
       ForwardIo io;
@@ -163,7 +163,7 @@ class LayerRun {
       io.saved = saved_.place();
       io.scratch = scratch.place();
       io.prepared = prepared_.place();
-      io.params = params;
+      io.params = masters;
       io.working = working;
       io.next = next;
       kernel_.forward(step_.context(), io);
@@ -184,7 +184,7 @@ class LayerRun {
 
     LayerGradients backward(const BackwardCall& call) {
       BackendBlock scratch(on_, kernel_.needs.backward_scratch);
-      BackendBlock dy(on_, run_.dy_spec().element, run_.dy);
+      BackendBlock gradient(on_, run_.dy_spec().element, run_.dy);
       std::vector<BackendBlock> dx, dparams;
       for (std::size_t k = 0; k < x_.size(); ++k) {
         const Spec& s = run_.dx_spec(k);
@@ -195,15 +195,15 @@ class LayerRun {
         }
       }
       for (const BackendBlock& p : params_) dparams.emplace_back(on_, p.size());
-      const std::vector<ConstPlace> params = places<ConstPlace>(params_);
+      const std::vector<ConstPlace> masters = places<ConstPlace>(params_);
       const std::vector<ConstPlace> working = places<ConstPlace>(working_);
       std::vector<Place> dparam_places = places<Place>(dparams);
       for (std::size_t k : call.skip_dparams) dparam_places[k] = {};
       BackwardIo io;
-      io.dy = dy.place();
+      io.dy = gradient.place();
       io.saved = saved_.place();
       io.scratch = scratch.place();
-      io.params = params;
+      io.params = masters;
       io.working = working;
       io.dparams = dparam_places;
       // What was not asked for is absent, as it may be overwritten by then.
@@ -214,11 +214,11 @@ class LayerRun {
         io.dx[k] = dx[k].place();
         if (!call.add_to.empty()) io.dx_write[k] = Write::Accumulate;
       }
-      if (call.dx_is_dy) io.dx[0] = dy.place();
+      if (call.dx_is_dy) io.dx[0] = gradient.place();
       for (std::size_t k : call.skip_dx) io.dx[k] = {};
       kernel_.backward(step_.context(), io);
       expect_intact({&scratch, &saved_});
-      return collect(call, dx, dparams, dy);
+      return collect(call, dx, dparams, gradient);
     }
 
    private:
@@ -242,13 +242,14 @@ class LayerRun {
     }
 
     LayerGradients collect(const BackwardCall& call, const std::vector<BackendBlock>& dx,
-                           const std::vector<BackendBlock>& dparams, const BackendBlock& dy) const {
+                           const std::vector<BackendBlock>& dparams,
+                           const BackendBlock& gradient) const {
       LayerGradients result;
       for (std::size_t k = 0; k < dx.size(); ++k)
         result.dx.push_back(dx[k].values(run_.dx_spec(k).element));
       for (const BackendBlock& d : dparams)
         result.dparams.push_back(d.values(on_.parameter_element()));
-      if (call.dx_is_dy) result.dx[0] = dy.values(run_.dx_spec(0).element);
+      if (call.dx_is_dy) result.dx[0] = gradient.values(run_.dx_spec(0).element);
       for (std::size_t k : call.skip_dx) result.dx[k].clear();
       for (std::size_t k : call.skip_dparams) result.dparams[k].clear();
       return result;
