@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "kernels/base/error.h"
-#include "layers/models/mobilenet_v2.h"
+#include "layers/networks/mobilenet_v2.h"
 #include "weights/families/source.h"
 #include "weights/onnx/onnx_file.h"
 
