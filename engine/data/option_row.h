@@ -20,7 +20,9 @@ struct OptionRow {
   const char* help = "";     // "": the command line lacks it, or has it from another group
   const char* allowed = "";  // what `accepts` accepts, in words: "at least 1"
   bool (*accepts)(const Options&) = nullptr;
-  int (*from_words)(const std::string&) = nullptr;  // of a number that also has names
+  // Of a number that also has names: both ways.
+  int (*from_words)(const std::string&) = nullptr;
+  std::string (*to_words)(int) = nullptr;
   const char* usual = "";  // what the default means, where its value does not say it
 
   // As errors call it.

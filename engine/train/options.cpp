@@ -34,6 +34,11 @@ int parse_freeze(const std::string& text) {
   return blocks;
 }
 
+std::string freeze_words(int freeze) {
+  if (freeze == 0) return "none";
+  return freeze == kWholeBase ? "all" : fmt::format("{}", freeze);
+}
+
 int frozen_blocks(int freeze, const Network& network) {
   if (freeze == kWholeBase) return network.block_count();
   if (freeze > network.block_count())

@@ -107,6 +107,7 @@ TrainOptions train_options_from_json(const nlohmann::json& json);
 
 // "all" is kWholeBase, "none" is 0; else a number of blocks. Throws UsageError.
 int parse_freeze(const std::string& text);
+std::string freeze_words(int freeze);
 // How many blocks of a network that freezes. Throws UsageError when it has fewer.
 int frozen_blocks(int freeze, const Network& network);
 

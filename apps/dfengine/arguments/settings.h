@@ -97,13 +97,20 @@ class Settings {
   }
 
  private:
+  template <class T>
+  static std::string text_of(const Row& row, const T& value) {
+    if constexpr (std::is_same_v<T, int>)
+      if (row.to_words != nullptr) return row.to_words(value);
+    return option_text(value);
+  }
+
   template <class Place>
   static std::string default_text(const Row& row, Place place, const Options& usual,
                                   const std::vector<Recipe>& recipes) {
-    std::string text = *row.usual != 0 ? row.usual : option_text(usual.*place);
+    std::string text = *row.usual != 0 ? row.usual : text_of(row, usual.*place);
     for (const Recipe& r : recipes)
       if (r.values.*place != usual.*place)
-        text += fmt::format("; {}: {}", r.when, option_text(r.values.*place));
+        text += fmt::format("; {}: {}", r.when, text_of(row, r.values.*place));
     return text;
   }
 

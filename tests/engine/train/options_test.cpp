@@ -221,6 +221,7 @@ TEST(OptionsParse, NamesAndBlocks) {
   EXPECT_EQ(parse_name<ScheduleKind>("plateau"), ScheduleKind::Plateau);
   EXPECT_EQ(parse_freeze("all"), kWholeBase);
   EXPECT_EQ(parse_freeze("none"), 0);
+  for (const char* text : {"all", "none", "7"}) EXPECT_EQ(freeze_words(parse_freeze(text)), text);
   EXPECT_EQ(parse_freeze("0"), 0);
   EXPECT_EQ(parse_freeze("19"), 19);
 }
