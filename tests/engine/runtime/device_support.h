@@ -96,8 +96,9 @@ struct StepResult {
     logits = r.outputs.at("logits");
     loss = r.outputs.at("loss")[0];
     gradients = r.gradients;
+    const double scale = loss_scale(backend);
     for (auto& [name, values] : gradients)
-      for (double& v : values) v /= loss_scale(backend);
+      for (double& v : values) v /= scale;
   }
   // In double on the CPU. noise: relative, of every weight.
   static StepResult oracle(const SmallBatch& batch, const Trainable& trainable, double noise = 0,
