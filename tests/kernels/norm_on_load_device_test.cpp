@@ -110,6 +110,9 @@ TEST(NormOnLoadDevice, EveryPointwiseTile) {
     for (cuda::PointwiseWeightTile tile : cuda::kPointwiseWeightTiles)
       check_weight_tile<Half>(tile);
   });
+  for (cuda::PointwiseTile tile : cuda::kPointwiseTiles) check_tile<BFloat16>(tile);
+  for (cuda::PointwiseWeightTile tile : cuda::kPointwiseWeightTiles)
+    check_weight_tile<BFloat16>(tile);
 }
 
 template <class T>

@@ -81,7 +81,7 @@ TEST(PointwiseConvDevice, EveryTileIsExactOnWholeNumbers) {
   for_each_thread_order([] {
     for (cuda::PointwiseTile tile : cuda::kPointwiseTiles) check_tile<Half>(tile);
   });
-  check_tile<BFloat16>(cuda::PointwiseTile::k64x64x64);
+  for (cuda::PointwiseTile tile : cuda::kPointwiseTiles) check_tile<BFloat16>(tile);
 }
 
 // One block takes all tiles of rows; where the weights fit, they are copied for the first round
@@ -122,7 +122,8 @@ TEST(PointwiseConvDevice, EveryWeightTileIsExactOnWholeNumbers) {
     for (cuda::PointwiseWeightTile tile : cuda::kPointwiseWeightTiles)
       check_weight_tile<Half>(tile);
   });
-  check_weight_tile<BFloat16>(cuda::PointwiseWeightTile::k32x32);
+  for (cuda::PointwiseWeightTile tile : cuda::kPointwiseWeightTiles)
+    check_weight_tile<BFloat16>(tile);
 }
 
 // More steps than the ring has stages, several tiles, parts of unequal length.

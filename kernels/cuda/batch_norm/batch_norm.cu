@@ -13,7 +13,7 @@ namespace {
 constexpr const char* kName = "batch norm";
 
 template <class T, Second second>
-__global__ void __launch_bounds__(kBatchNormThreads)
+__global__ void __launch_bounds__(kBatchNormThreads, kBatchNormForwardBlocks)
     apply_kernel(BatchNormTile tile, Index m, Index c, float eps, Activation act,
                  const T* __restrict__ x, const float* __restrict__ gamma,
                  const float* __restrict__ beta, const float* __restrict__ means,
@@ -21,19 +21,27 @@ __global__ void __launch_bounds__(kBatchNormThreads)
   const BatchNormPlace at = batch_norm_place(tile, m, c);
   if (!at.active) return;
   const Channels<second> channels(at.channel, eps, gamma, beta, means, spreads);
-  for (Index row = at.row; row < at.end; row += at.step) {
-    float v[kVector];
-    load8(x + row * c + at.channel, v);
+  for_each_row<T>(
+      at, [&](Index row) { return load_packed(x + row * c + at.channel); },
+      [&](Index row, const Packed<T>& packed) {
+        float v[kVector];
+        unpack(packed, v);
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) v[i] = activate(act, channels.value(i, v[i]));
-    store8(y + row * c + at.channel, v);
-  }
+        for (int i = 0; i < kVector; ++i) v[i] = activate(act, channels.value(i, v[i]));
+        store8(y + row * c + at.channel, v);
+      });
 }
 
-// partial [chunks, 2, C] = the sums of g and of g * xhat, where g is the gradient behind the
+// One row's input and the gradient of its output.
+template <class T>
+struct GradientRow {
+  Packed<T> x, dy;
+};
+
+// partial [chunks, 2, C] = the sums of g and of g * (x - mean), where g is the gradient behind the
 // activation.
 template <class T, Second second>
-__global__ void __launch_bounds__(kBatchNormThreads)
+__global__ void __launch_bounds__(kBatchNormThreads, kBatchNormBackwardBlocks)
     gradient_sums_kernel(BatchNormTile tile, Index m, Index c, float eps, Activation act,
                          const T* __restrict__ x, const T* __restrict__ dy,
                          const float* __restrict__ gamma, const float* __restrict__ beta,
@@ -43,46 +51,53 @@ __global__ void __launch_bounds__(kBatchNormThreads)
   const BatchNormPlace at = batch_norm_place(tile, m, c);
   if (at.active) {
     const Channels<second> channels(at.channel, eps, gamma, beta, means, spreads);
-    for (Index row = at.row; row < at.end; row += at.step) {
-      float v[kVector], g[kVector];
-      load8(x + row * c + at.channel, v);
-      load8(dy + row * c + at.channel, g);
+    for_each_row<T>(
+        at,
+        [&](Index row) -> GradientRow<T> {
+          return {load_packed(x + row * c + at.channel), load_packed(dy + row * c + at.channel)};
+        },
+        [&](Index, const GradientRow<T>& packed) {
+          float v[kVector], g[kVector];
+          unpack(packed.x, v);
+          unpack(packed.dy, g);
 #pragma unroll
-      for (int i = 0; i < kVector; ++i) {
-        if (!passes_gradient(act, channels.value(i, v[i]))) continue;
-        sums[0][i] += g[i];
-        sums[1][i] = fmaf(g[i], channels.xhat(i, v[i]), sums[1][i]);
-      }
-    }
+          for (int i = 0; i < kVector; ++i) {
+            if (!passes_gradient(act, channels.value(i, v[i]))) continue;
+            sums[0][i] += g[i];
+            sums[1][i] = fmaf(g[i], v[i] - channels.mean[i], sums[1][i]);
+          }
+        });
   }
   write_block_sums(tile, sums, c, partial + Index{blockIdx.x} * 2 * c);
 }
 
-// dbeta = the sum of g and dgamma = the sum of g * xhat. One warp per channel adds its lanes in a
-// tree.
+// dbeta = the sum of g and dgamma = the sum of g * xhat, with xhat = (x - mean) * rstd. One warp per
+// channel adds its lanes in a tree.
+template <Second second>
 __global__ void __launch_bounds__(kBatchNormThreads)
-    finish_gradients_kernel(Index chunks, Index c, const float* __restrict__ partial,
-                            float* __restrict__ dgamma, float* __restrict__ dbeta) {
+    finish_gradients_kernel(Index chunks, Index c, float eps, const float* __restrict__ spreads,
+                            const float* __restrict__ partial, float* __restrict__ dgamma,
+                            float* __restrict__ dbeta) {
   const int lane = static_cast<int>(threadIdx.x) % kBatchNormMergeLanes;
   const Index channel = Index{blockIdx.x} * kBatchNormMergeChannels +
                         static_cast<int>(threadIdx.x) / kBatchNormMergeLanes;
   const Index at = channel < c ? channel : c - 1;
-  float g = 0.0f, g_xhat = 0.0f;
+  float g = 0.0f, g_deviation = 0.0f;
   for (Index chunk = lane; chunk < chunks; chunk += kBatchNormMergeLanes) {
     g += partial[chunk * 2 * c + at];
-    g_xhat += partial[(chunk * 2 + 1) * c + at];
+    g_deviation += partial[(chunk * 2 + 1) * c + at];
   }
   g = warp_sum(g);
-  g_xhat = warp_sum(g_xhat);
+  g_deviation = warp_sum(g_deviation);
   if (lane != 0 || channel >= c) return;
-  dgamma[channel] = g_xhat;
+  dgamma[channel] = g_deviation * rstd_of<second>(spreads[channel], eps);
   dbeta[channel] = g;
 }
 
-// dx = scale * (g - dbeta / M - xhat * dgamma / M) with batch statistics, and dx = scale * g with
-// frozen ones.
+// dx = scale * (g - dbeta / M - xhat * dgamma / M) with batch statistics, which is
+// scale * g + (offset + slope * x), and dx = scale * g with frozen ones. dx may be dy.
 template <class T, Second second>
-__global__ void __launch_bounds__(kBatchNormThreads)
+__global__ void __launch_bounds__(kBatchNormThreads, kBatchNormBackwardBlocks)
     gradient_apply_kernel(BatchNormTile tile, Index m, Index c, float eps, Activation act,
                           const T* __restrict__ x, const T* dy, const float* __restrict__ gamma,
                           const float* __restrict__ beta, const float* __restrict__ means,
@@ -91,31 +106,39 @@ __global__ void __launch_bounds__(kBatchNormThreads)
   const BatchNormPlace at = batch_norm_place(tile, m, c);
   if (!at.active) return;
   const Channels<second> channels(at.channel, eps, gamma, beta, means, spreads);
-  float mean_g[kVector] = {}, mean_g_xhat[kVector] = {};
+  float offset[kVector] = {}, slope[kVector] = {};
   if constexpr (second == Second::Rstd) {
     const float share = 1.0f / static_cast<float>(m);
-    load8(dbeta + at.channel, mean_g);
-    load8(dgamma + at.channel, mean_g_xhat);
-#pragma unroll
-    for (int i = 0; i < kVector; ++i) mean_g[i] *= share, mean_g_xhat[i] *= share;
-  }
-  for (Index row = at.row; row < at.end; row += at.step) {
-    float v[kVector], g[kVector];
-    load8(x + row * c + at.channel, v);
-    load8(dy + row * c + at.channel, g);
+    load8(dbeta + at.channel, offset);
+    load8(dgamma + at.channel, slope);
 #pragma unroll
     for (int i = 0; i < kVector; ++i) {
-      const float passed = passes_gradient(act, channels.value(i, v[i])) ? g[i] : 0.0f;
-      g[i] = channels.scale[i] * (passed - mean_g[i] - channels.xhat(i, v[i]) * mean_g_xhat[i]);
+      slope[i] *= -share * channels.scale[i] * channels.rstd[i];
+      offset[i] = fmaf(-share * channels.scale[i], offset[i], -slope[i] * channels.mean[i]);
     }
-    store8(dx + row * c + at.channel, g);
   }
+  for_each_row<T>(
+      at,
+      [&](Index row) -> GradientRow<T> {
+        return {load_packed(x + row * c + at.channel), load_packed(dy + row * c + at.channel)};
+      },
+      [&](Index row, const GradientRow<T>& packed) {
+        float v[kVector], g[kVector];
+        unpack(packed.x, v);
+        unpack(packed.dy, g);
+#pragma unroll
+        for (int i = 0; i < kVector; ++i) {
+          const float passed = passes_gradient(act, channels.value(i, v[i])) ? g[i] : 0.0f;
+          g[i] = fmaf(channels.scale[i], passed, fmaf(slope[i], v[i], offset[i]));
+        }
+        store8(dx + row * c + at.channel, g);
+      });
 }
 
 template <class T, Second second>
 void forward_apply(Stream stream, const BatchNormProblem& p, const T* x, const float* gamma,
                    const float* beta, const float* means, const float* spreads, T* y) {
-  const BatchNormTile tile = BatchNormTile::make(p.m, p.c);
+  const BatchNormTile tile = BatchNormTile::make(p.m, p.c, kBatchNormForwardBlocks);
   launch(stream, "batch_norm_apply", apply_kernel<T, second>, batch_norm_grid(tile),
          kBatchNormThreads, 0, tile, p.m, p.c, static_cast<float>(p.eps), p.activation, x, gamma,
          beta, means, spreads, y);
@@ -126,14 +149,14 @@ void backward(Stream stream, const BatchNormProblem& p, const T* x, const T* dy,
               const float* beta, const float* means, const float* spreads, float* scratch,
               float* dgamma, float* dbeta, T* dx) {
   require_vectors(kName, p.c, {x, dy, gamma, beta, means, spreads, dgamma, dbeta, dx});
-  const BatchNormTile tile = BatchNormTile::make(p.m, p.c);
+  const BatchNormTile tile = BatchNormTile::make(p.m, p.c, kBatchNormBackwardBlocks);
   const float eps = static_cast<float>(p.eps);
   launch(stream, "batch_norm_gradient_sums", gradient_sums_kernel<T, second>, batch_norm_grid(tile),
          kBatchNormThreads, 0, tile, p.m, p.c, eps, p.activation, x, dy, gamma, beta, means,
          spreads, scratch);
-  launch(stream, "batch_norm_finish_gradients", finish_gradients_kernel,
+  launch(stream, "batch_norm_finish_gradients", finish_gradients_kernel<second>,
          blocks(divide_up(p.c, kBatchNormMergeChannels)), kBatchNormThreads, 0, tile.chunks, p.c,
-         scratch, dgamma, dbeta);
+         eps, spreads, scratch, dgamma, dbeta);
   if (dx == nullptr) return;
   launch(stream, "batch_norm_gradient_apply", gradient_apply_kernel<T, second>,
          batch_norm_grid(tile), kBatchNormThreads, 0, tile, p.m, p.c, eps, p.activation, x, dy,
@@ -143,7 +166,9 @@ void backward(Stream stream, const BatchNormProblem& p, const T* x, const T* dy,
 }  // namespace
 
 Index batch_norm_scratch(const BatchNormProblem& p) {
-  return BatchNormTile::make(p.m, p.c).chunks * 2 * p.c;
+  const Index forward = BatchNormTile::make(p.m, p.c, kBatchNormForwardBlocks).chunks;
+  const Index backward = BatchNormTile::make(p.m, p.c, kBatchNormBackwardBlocks).chunks;
+  return std::max(forward, backward) * 2 * p.c;
 }
 
 template <class T>

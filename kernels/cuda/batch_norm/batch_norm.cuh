@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/norm_on_load.cuh"
-#include "kernels/cuda/platform.cuh"
+#include "kernels/cuda/packed.cuh"
 
 namespace dfengine::cuda {
 
@@ -21,16 +21,19 @@ struct BatchNormTile {
   Index rows = 0;            // per block
   Index chunks = 0;          // blocks over the rows
 
-  static BatchNormTile make(Index m, Index c) {
+  // A kernel's registers decide how many blocks a multiprocessor holds at once. All blocks of the
+  // grid are to run together: a remainder that runs alone leaves most of the GPU idle.
+  static BatchNormTile make(Index m, Index c, int blocks_per_multiprocessor) {
     constexpr Index kMaxGroups = 32;
-    // Four blocks on each of 132 multiprocessors, and some rows for every lane.
-    constexpr Index kBlocks = 528, kRowsPerLane = 8;
+    // An H100 has 132 multiprocessors; and some rows for every lane.
+    constexpr Index kMultiprocessors = 132, kRowsPerLane = 8;
     const Index all = divide_up(c, kVector);
     BatchNormTile tile;
     tile.channel_blocks = divide_up(all, kMaxGroups);
     tile.groups = static_cast<int>(divide_up(all, tile.channel_blocks));
     tile.lanes = kThreads / tile.groups;
-    const Index wanted = std::max<Index>(1, kBlocks / tile.channel_blocks);
+    const Index wanted =
+        std::max<Index>(1, kMultiprocessors * blocks_per_multiprocessor / tile.channel_blocks);
     const Index most = std::max<Index>(1, m / (tile.lanes * kRowsPerLane));
     tile.rows = divide_up(m, std::min(wanted, most));
     tile.chunks = divide_up(m, tile.rows);
@@ -39,6 +42,8 @@ struct BatchNormTile {
 };
 
 constexpr int kBatchNormThreads = BatchNormTile::kThreads;
+// Blocks per multiprocessor of the kernels that read x, and of those that read dy beside it.
+constexpr int kBatchNormForwardBlocks = 4, kBatchNormBackwardBlocks = 3;
 // Lanes of the merging block that share one channel's chunks.
 constexpr int kBatchNormMergeLanes = 32;
 constexpr int kBatchNormMergeChannels = kBatchNormThreads / kBatchNormMergeLanes;
@@ -94,8 +99,28 @@ __device__ __forceinline__ BatchNormPlace batch_norm_place(const BatchNormTile& 
           .active = lane < tile.lanes && channel < c};
 }
 
+// Calls use(row, load(row)) for each row of this thread. The loads of two rows are under way
+// together where a row takes 16 bytes; floats take 32, and the registers do not hold two rows.
+template <class T, class Load, class Use>
+__device__ __forceinline__ void for_each_row(const BatchNormPlace& at, Load&& load, Use&& use) {
+  Index row = at.row;
+  if constexpr (sizeof(T) == 2) {
+    for (; row + at.step < at.end; row += 2 * at.step) {
+      const auto first = load(row), second = load(row + at.step);
+      use(row, first);
+      use(row + at.step, second);
+    }
+  }
+  for (; row < at.end; row += at.step) use(row, load(row));
+}
+
 // What stands beside the mean: the rstd that was saved, or the running variance.
 enum class Second { Rstd, Variance };
+
+template <Second second>
+__device__ __forceinline__ float rstd_of(float spread, float eps) {
+  return second == Second::Rstd ? spread : 1.0f / sqrtf(spread + eps);
+}
 
 // y = act(x * scale + shift) for this thread's channels; forward and backward compute the very
 // same value, so that they agree on what the activation clipped.
@@ -112,7 +137,7 @@ struct Channels {
     load8(spreads + first, rstd);
 #pragma unroll
     for (int i = 0; i < kVector; ++i) {
-      if constexpr (second == Second::Variance) rstd[i] = 1.0f / sqrtf(rstd[i] + eps);
+      rstd[i] = rstd_of<second>(rstd[i], eps);
       const ScaleShift norm = scale_shift(g[i], b[i], mean[i], rstd[i]);
       scale[i] = norm.scale;
       shift[i] = norm.shift;
@@ -120,9 +145,6 @@ struct Channels {
   }
   __device__ float value(int i, float x) const {
     return normalised(x, scale[i], shift[i]);
-  }
-  __device__ float xhat(int i, float x) const {
-    return (x - mean[i]) * rstd[i];
   }
 };
 

@@ -12,7 +12,7 @@ namespace {
 // partial [chunks, 2, C] = the sums of (x - x[0]) and of its square. The first row stands in for
 // the mean, so that squares do not cancel when the mean is large against the deviation.
 template <class T>
-__global__ void __launch_bounds__(kBatchNormThreads)
+__global__ void __launch_bounds__(kBatchNormThreads, kBatchNormForwardBlocks)
     statistics_kernel(BatchNormTile tile, Index m, Index c, const T* __restrict__ x,
                       float* __restrict__ partial) {
   float sums[2][kVector] = {};
@@ -20,16 +20,18 @@ __global__ void __launch_bounds__(kBatchNormThreads)
   if (at.active) {
     float shift[kVector];
     load8(x + at.channel, shift);
-    for (Index row = at.row; row < at.end; row += at.step) {
-      float v[kVector];
-      load8(x + row * c + at.channel, v);
+    for_each_row<T>(
+        at, [&](Index row) { return load_packed(x + row * c + at.channel); },
+        [&](Index, const Packed<T>& packed) {
+          float v[kVector];
+          unpack(packed, v);
 #pragma unroll
-      for (int i = 0; i < kVector; ++i) {
-        const float d = v[i] - shift[i];
-        sums[0][i] += d;
-        sums[1][i] = fmaf(d, d, sums[1][i]);
-      }
-    }
+          for (int i = 0; i < kVector; ++i) {
+            const float d = v[i] - shift[i];
+            sums[0][i] += d;
+            sums[1][i] = fmaf(d, d, sums[1][i]);
+          }
+        });
   }
   write_block_sums(tile, sums, c, partial + Index{blockIdx.x} * 2 * c);
 }
@@ -120,7 +122,7 @@ void batch_norm_statistics(Stream stream, const BatchNormProblem& p, const T* x,
   if (p.m < 2)
     throw ShapeError("batch norm over [1, " + std::to_string(p.c) +
                      "]: batch statistics need more than one value per channel");
-  const BatchNormTile tile = BatchNormTile::make(p.m, p.c);
+  const BatchNormTile tile = BatchNormTile::make(p.m, p.c, kBatchNormForwardBlocks);
   launch(stream, "batch_norm_statistics", statistics_kernel<T>, batch_norm_grid(tile),
          kBatchNormThreads, 0, tile, p.m, p.c, x, scratch);
   launch(stream, "batch_norm_finish_statistics", finish_statistics_kernel<T>,
