@@ -40,7 +40,7 @@ mkdir -p "$out"
 log=$out/log.txt work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT
 dfengine=$build/dfengine imagenet=${DFENGINE_DATA:-}/weights/mobilenet_v2-b0353104.pth
-device_tests='*Device*:CheckFinite*:CudaContext*:*NormOnLoad*'
+device_tests='*Device*:CheckFinite*:CudaContext*:*NormOnLoad*-CudaContext.WithoutADevice*'
 
 # cuBLASLt and cuDNN as toolkits and Python packages install them.
 for folder in $(python3 -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2>/dev/null)/nvidia/*/lib \
@@ -70,7 +70,7 @@ tests() {
   done
   return $status
 }
-mma() { tests test_kernels 'MmaDevice*:TunerDevice*:CudaContext*'; }
+mma() { tests test_kernels 'MmaDevice*:TunerDevice*'; }
 kernels() { tests test_kernels "$device_tests"; }
 layers() { tests test_layers "$device_tests"; }
 engine() { tests test_engine "$device_tests"; }
@@ -148,12 +148,13 @@ for stage in "${stages[@]}"; do
   bad=$(grep -c '^\[  FAILED  \].* ms)$' "$work/log")
   skipped=$(grep -c '^\[  SKIPPED \].* ms)$' "$work/log")
   verdict=passed
-  case $stage in mma | kernels | layers | engine) if [ "$ok" -eq 0 ]; then status=1; fi ;; esac
+  # Tests are skipped where no GPU answers, and here is one.
+  if [ "$skipped" -gt 0 ]; then status=1; fi
   if [ "$status" -ne 0 ]; then verdict="FAILED (exit code $status)" failed=$((failed + 1)); fi
   if [ "$status" -eq 124 ]; then verdict="FAILED (no end after $most s)"; fi
   echo "gpu: $stage: $verdict, $((SECONDS - begun)) s; tests passed $ok, failed $bad, skipped $skipped" | tee -a "$log"
   if [ "$status" -ne 0 ]; then tail -n 30 "$work/log"; fi
-  if [ "$status" -ne 0 ] && { [ "$stage" = start ] || [ "$stage" = mma ]; } && [ "$ok" -eq 0 ]; then
+  if [ "$status" -ne 0 ] && [[ $stage == start || $stage == mma && $ok -eq 0 ]]; then
     echo "gpu: nothing starts, so the other stages are left out"
     break
   fi
