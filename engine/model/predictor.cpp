@@ -7,6 +7,9 @@
 namespace dfengine {
 namespace {
 
+// Pictures whose results wait in the backend's memory together.
+constexpr Index kMostResults = 4096;
+
 const char* name_of(Predictor::Output output) {
   return output == Predictor::Output::Pooled ? "pooled" : "logits";
 }
@@ -27,17 +30,24 @@ Predictor::Predictor(const Model& model, const Backend& backend, Output output)
       parameters_(graph_, model.parameters, backend, false),
       session_(graph_, {model.network.image}, {}, model.parameters, parameters_, backend),
       image_bytes_(model.network.image.bytes()) {
-  reserve(1);
-  const Plan& plan = session_.bound(backend.inference_batch(1)).plan;
+  const Index smallest = backend.inference_batch(1);
+  session_.reserve(smallest);
+  const Plan& plan = session_.bound(smallest).plan;
   width_ = plan.spec(plan.graph().output(output_)).shape.c;
+  reserve(1);
 }
 
 void Predictor::reserve(Index n) {
   const Index batch = backend_.inference_batch(n);
   session_.reserve(batch);
-  if (batch <= fed_) return;
-  feed_ = backend_.make_feed(batch * image_bytes_);
-  fed_ = batch;
+  if (batch > fed_) {
+    feed_ = backend_.make_feed(batch * image_bytes_);
+    fed_ = batch;
+  }
+  if (const Index wanted = std::min(n, kMostResults); wanted > results_room_) {
+    results_ = backend_.allocate(wanted * result_bytes());
+    results_room_ = wanted;
+  }
 }
 
 void Predictor::refresh() {
@@ -51,6 +61,17 @@ void Predictor::launch(Session::Bound& bound) {
 
 void Predictor::run(const std::uint8_t* images, Index n, float* out) {
   for (Index done = 0; done < n;) {
+    const Index count = std::min(kMostResults, n - done);
+    run_together(images + done * image_bytes_, count, out + done * width_);
+    done += count;
+  }
+}
+
+// Results wait in the backend's memory until the last batch is queued: fetching one would wait for
+// it, and the next batch could not be on its way meanwhile.
+void Predictor::run_together(const std::uint8_t* images, Index n, float* out) {
+  reserve(n);
+  for (Index done = 0; done < n;) {
     const Index batch = backend_.inference_batch(n - done), count = std::min(batch, n - done);
     reserve(batch);
     Session::Bound& bound = session_.bound(batch);
@@ -58,10 +79,11 @@ void Predictor::run(const std::uint8_t* images, Index n, float* out) {
                           count * image_bytes_};
     feed_->put(std::span(&part, 1));
     launch(bound);
-    backend_.download(out + done * width_, bound.binding->output(output_).address,
-                      count * width_ * kFloatBytes);
+    backend_.copy(results_.get() + done * result_bytes(), bound.binding->output(output_).address,
+                  count * result_bytes());
     done += count;
   }
+  backend_.download(out, results_.get(), n * result_bytes());
   backend_.synchronize();
 }
 
@@ -78,7 +100,8 @@ void Predictor::queue(const void* images, Index n) {
 }
 
 Index Predictor::bytes() const {
-  return parameters_.bytes() + session_.bytes() + (feed_ ? feed_->bytes() : 0);
+  return parameters_.bytes() + session_.bytes() + (feed_ ? feed_->bytes() : 0) +
+         results_room_ * result_bytes();
 }
 
 }  // namespace dfengine

@@ -33,7 +33,9 @@ class Predictor {
   Index bytes() const;
 
  private:
+  Index result_bytes() const { return width_ * kFloatBytes; }
   void launch(Session::Bound& bound);
+  void run_together(const std::uint8_t* images, Index n, float* out);
 
   const Model& model_;
   const Backend& backend_;
@@ -44,6 +46,8 @@ class Predictor {
   Index width_, image_bytes_;
   std::unique_ptr<Feed> feed_;
   Index fed_ = 0;  // pictures that the feed has room for
+  OwnedMemory results_;
+  Index results_room_ = 0;  // pictures
 };
 
 }  // namespace dfengine

@@ -24,7 +24,7 @@ __device__ __forceinline__ void store_output(const Epilogue<T, float>& epilogue,
   if (epilogue.residual != nullptr) load8(epilogue.residual + at, residual);
 #pragma unroll
   for (int i = 0; i < kVector; ++i)
-    sum[i] = activate(epilogue.activation, sum[i] + bias[i]) + residual[i];
+    sum[i] = clamp(epilogue.activation, sum[i] + bias[i]) + residual[i];
   store8(y + at, sum);
 }
 

@@ -29,7 +29,7 @@ __device__ __forceinline__ void normalise(const float (&scale)[kChannels],
 #pragma unroll
   for (int i = 0; i < kChannels; ++i) {
     const float v = normalised(to_float(values[i]), scale[i], shift[i]);
-    values[i] = from_float<T>(activate(activation, v));
+    values[i] = from_float<T>(clamp(activation, v));
   }
 }
 

@@ -109,6 +109,18 @@ __device__ __forceinline__ void store8(T* p, const float (&v)[kVector]) {
 
 // ---- Small things every kernel needs ------------------------------------------------------------
 
+// activate() by two bounds that a loop keeps in registers, so that it costs two instructions a value.
+__device__ __forceinline__ float clamp(Activation activation, float x) {
+#if defined(__CUDA_ARCH__)
+  const float low = activation == Activation::None ? -INFINITY : 0.0f;
+  const float high = activation == Activation::Relu6 ? 6.0f : INFINITY;
+  asm("max.NaN.f32 %0, %0, %1;\n\tmin.NaN.f32 %0, %0, %2;" : "+f"(x) : "f"(low), "f"(high));
+  return x;
+#else
+  return activate(activation, x);
+#endif
+}
+
 // The sum over the warp, with the same bits in every lane.
 __device__ __forceinline__ float warp_sum(float x) {
 #pragma unroll

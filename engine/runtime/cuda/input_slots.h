@@ -5,6 +5,7 @@
 #include <array>
 
 #include "engine/runtime/backend.h"
+#include "kernels/base/thread_pool.h"
 #include "kernels/cuda/runtime.h"
 
 namespace dfengine {
@@ -30,8 +31,11 @@ class InputSlots final : public Feed {
     cuda::OwnedEvent uploaded, consumed;
   };
 
+  void copy(const Part& part, std::byte* to);
+
   cuda::Stream compute_, copy_;
   Index bytes_;
+  ThreadPool copiers_;
   std::array<Slot, 2> slots_;
   std::size_t turn_ = 0;
 };

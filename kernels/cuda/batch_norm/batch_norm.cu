@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(kBatchNormThreads, kBatchNormForwardBlocks)
         float v[kVector];
         unpack(packed, v);
 #pragma unroll
-        for (int i = 0; i < kVector; ++i) v[i] = activate(act, channels.value(i, v[i]));
+        for (int i = 0; i < kVector; ++i) v[i] = clamp(act, channels.value(i, v[i]));
         store8(y + row * c + at.channel, v);
       });
 }

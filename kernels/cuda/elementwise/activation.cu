@@ -10,7 +10,7 @@ struct Forward {
   Activation act;
   __device__ void operator()(float (&v)[kVector], const float (&)[kVector]) const {
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) v[i] = activate(act, v[i]);
+    for (int i = 0; i < kVector; ++i) v[i] = clamp(act, v[i]);
   }
 };
 

@@ -27,7 +27,7 @@ __device__ __forceinline__ void store_float(const FloatProduct& p, Index row, In
                                             float sum) {
   const Index at = row * p.columns + column;
   if (p.epilogue.bias != nullptr) sum += p.epilogue.bias[column];
-  sum = activate(p.epilogue.activation, sum);
+  sum = clamp(p.epilogue.activation, sum);
   if (p.epilogue.residual != nullptr) sum += p.epilogue.residual[at];
   p.y[Index{blockIdx.y} * p.rows * p.columns + at] = sum;
 }
@@ -36,7 +36,7 @@ template <bool kNorm>
 __device__ __forceinline__ float with_norm(const NormOnLoad& norm, Index channel, float v) {
   if constexpr (kNorm) {
     if (norm.present())
-      v = activate(norm.activation, normalised(v, norm.scale[channel], norm.shift[channel]));
+      v = clamp(norm.activation, normalised(v, norm.scale[channel], norm.shift[channel]));
   }
   return v;
 }

@@ -11,15 +11,30 @@ namespace dfengine::cuda {
 // ldmatrix reads lie in different banks.
 constexpr int kPad = 8;
 
-// Calls body(row, column) for each vector of 8 of a tile kRows x kColumns that this thread copies.
+// The vectors of 8 of a tile kRows x kColumns that one thread copies. Where the threads make up whole
+// rows, they lie below each other.
+template <int kRows, int kColumns, int kThreads>
+struct OwnVectors {
+  static constexpr int kPerRow = kColumns / kVector, kVectors = kRows * kPerRow;
+  static constexpr bool kOneColumn = kThreads % kPerRow == 0;
+  static constexpr int kRowsApart = kThreads / kPerRow;
+};
+
+// Calls body(row, column) for each of this thread's vectors.
 template <int kRows, int kColumns, int kThreads, class Body>
 __device__ __forceinline__ void for_each_own_vector(Body&& body) {
-  constexpr int kPerRow = kColumns / kVector, kVectors = kRows * kPerRow;
-  // Copies run in the background: unrolled, their addresses would only take the registers that the
-  // sums need.
+  using Own = OwnVectors<kRows, kColumns, kThreads>;
+  const int thread = static_cast<int>(threadIdx.x);
+  // Unrolled, their addresses would only take the registers that the sums need.
+  if constexpr (Own::kOneColumn) {
+    const int column = thread % Own::kPerRow * kVector;
 #pragma unroll 1
-  for (int i = static_cast<int>(threadIdx.x); i < kVectors; i += kThreads)
-    body(i / kPerRow, i % kPerRow * kVector);
+    for (int row = thread / Own::kPerRow; row < kRows; row += Own::kRowsApart) body(row, column);
+  } else {
+#pragma unroll 1
+    for (int i = thread; i < Own::kVectors; i += kThreads)
+      body(i / Own::kPerRow, i % Own::kPerRow * kVector);
+  }
 }
 
 // Starts copying kRows x kColumns from (row, column) of a matrix [rows, columns] into shared memory
@@ -27,11 +42,21 @@ __device__ __forceinline__ void for_each_own_vector(Body&& body) {
 template <int kRows, int kColumns, int kThreads, class T>
 __device__ __forceinline__ void copy_tile(const T* matrix, int row, int rows, int column,
                                           int columns, T* to) {
-  for_each_own_vector<kRows, kColumns, kThreads>([&](int r, int c) {
-    const bool valid = row + r < rows && column + c < columns;
-    const Index from = valid ? (Index{row} + r) * columns + column + c : 0;
-    copy_async16(to + r * (kColumns + kPad) + c, matrix + from, valid);
-  });
+  using Own = OwnVectors<kRows, kColumns, kThreads>;
+  constexpr int kPitch = kColumns + kPad;
+  if constexpr (Own::kOneColumn) {
+    const int own = static_cast<int>(threadIdx.x) % Own::kPerRow * kVector;
+    const int valid_rows = column + own < columns ? rows - row : 0;
+    matrix += Index{row} * columns + (column + own);
+    for_each_own_vector<kRows, kColumns, kThreads>([&](int r, int c) {
+      copy_async16(to + r * kPitch + c, matrix + Index{r} * columns, r < valid_rows);
+    });
+  } else {
+    for_each_own_vector<kRows, kColumns, kThreads>([&](int r, int c) {
+      const bool valid = row + r < rows && column + c < columns;
+      copy_async16(to + r * kPitch + c, matrix + Index{row + r} * columns + column + c, valid);
+    });
+  }
 }
 
 // Applies the norm of the matrix's columns to what copy_tile copied for this same thread: its own

@@ -121,8 +121,8 @@ __device__ __forceinline__ void for_each_vector(const Product<T>& p, int row, in
 template <class T>
 __device__ __forceinline__ void finish_pair(const Epilogue<T, float>& epilogue, float left,
                                             float right, T* at) {
-  left = activate(epilogue.activation, left);
-  right = activate(epilogue.activation, right);
+  left = clamp(epilogue.activation, left);
+  right = clamp(epilogue.activation, right);
   if (epilogue.residual != nullptr) {
     left += to_float(at[0]);
     right += to_float(at[1]);
