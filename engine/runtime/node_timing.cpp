@@ -8,6 +8,7 @@ namespace dfengine {
 namespace {
 
 constexpr int kRounds = 7, kLaunches = 4;
+constexpr Index kFewNumbers = 1 << 14;
 
 // Memory for one node, filled as its kinds of values are.
 class NodeMemory {
@@ -54,17 +55,24 @@ class NodeMemory {
     return memory_.back().get();
   }
 
-  // Zeros draw less power and run faster than data does.
+  // Zeros draw less power and run faster than data does. A few numbers over and over are as good as
+  // ever new ones, which would take the host seconds to draw.
   std::byte* random(Index count, Element element) {
-    std::vector<float> values(at(count));
+    const Index few = std::min(count, kFewNumbers), bytes = element_size(element);
+    std::vector<float> values(at(few));
     Random numbers(1, RandomStream::Init, memory_.size());
     for (float& v : values) v = static_cast<float>(numbers.bits()) * 0x1p-31f - 1.0f;
-    std::byte* floats = block(count * kFloatBytes);
-    backend_.upload(floats, values.data(), count * kFloatBytes);
-    if (element != backend_.element() || element == Element::F32) return floats;
-    std::byte* cast = block(count * element_size(element));
-    backend_.cast(count, {floats}, {cast});
-    return cast;
+    std::byte* const all = block(count * bytes);
+    if (element != backend_.element() || element == Element::F32) {
+      backend_.upload(all, values.data(), few * bytes);
+    } else {
+      std::byte* const floats = block(few * kFloatBytes);
+      backend_.upload(floats, values.data(), few * kFloatBytes);
+      backend_.cast(few, {floats}, {all});
+    }
+    for (Index done = few; done < count; done *= 2)
+      backend_.copy(all + done * bytes, all, std::min(done, count - done) * bytes);
+    return all;
   }
 
   const Backend& backend_;

@@ -14,7 +14,7 @@
 
 namespace dfengine {
 
-// auto is the CPU until the CUDA engine has passed its tests on a GPU.
+// auto is the CPU: whether a machine's GPU computes rightly is not known before it was tried.
 enum class DeviceChoice { Auto, Cpu, Cuda };
 template <>
 inline constexpr auto enum_names<DeviceChoice> = names_for<DeviceChoice>(

@@ -83,10 +83,10 @@ __global__ void __launch_bounds__(kBatchNormThreads)
                         static_cast<int>(threadIdx.x) / kBatchNormMergeLanes;
   const Index at = channel < c ? channel : c - 1;
   float g = 0.0f, g_deviation = 0.0f;
-  for (Index chunk = lane; chunk < chunks; chunk += kBatchNormMergeLanes) {
-    g += partial[chunk * 2 * c + at];
-    g_deviation += partial[(chunk * 2 + 1) * c + at];
-  }
+  for_each_chunk(chunks, c, at, lane, partial, [&](Index, float sum_g, float sum_g_deviation) {
+    g += sum_g;
+    g_deviation += sum_g_deviation;
+  });
   g = warp_sum(g);
   g_deviation = warp_sum(g_deviation);
   if (lane != 0 || channel >= c) return;

@@ -70,13 +70,12 @@ __global__ void __launch_bounds__(kBatchNormThreads)
                         static_cast<int>(threadIdx.x) / kBatchNormMergeLanes;
   const Index at = channel < c ? channel : c - 1;  // every lane takes part in the shuffles
   Moments sum = {0.0f, 0.0f, 0.0f};
-  for (Index chunk = lane; chunk < tile.chunks; chunk += kBatchNormMergeLanes) {
+  for_each_chunk(tile.chunks, c, at, lane, partial, [&](Index chunk, float s, float q) {
     const Index rows = tile.rows < m - chunk * tile.rows ? tile.rows : m - chunk * tile.rows;
     const float n = static_cast<float>(rows);
-    const float s = partial[chunk * 2 * c + at], q = partial[(chunk * 2 + 1) * c + at];
-    const float mean = s / n;
-    sum = merge(sum, {n, mean, fmaxf(fmaf(-s, mean, q), 0.0f)});
-  }
+    const float chunk_mean = s / n;
+    sum = merge(sum, {n, chunk_mean, fmaxf(fmaf(-s, chunk_mean, q), 0.0f)});
+  });
 #pragma unroll
   for (int half = kBatchNormMergeLanes / 2; half > 0; half /= 2) {
     const Moments other = {__shfl_down_sync(kAllLanes, sum.n, half),
