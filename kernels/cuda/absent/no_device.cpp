@@ -1,7 +1,23 @@
-// kernels/cuda/tuning/libraries.h for builds without CUDA: no libraries.
+// What builds without CUDA have none of, in the stand-in either: a device that answers, and libraries.
+#include "kernels/cuda/absent/no_device.h"
+
+#include "kernels/base/error.h"
+#include "kernels/cuda/context.h"
 #include "kernels/cuda/tuning/libraries.h"
 
 namespace dfengine::cuda {
+
+void no_device() {
+  throw DeviceError("no CUDA in this build: rebuild with --preset cuda");
+}
+
+bool available() {
+  return false;
+}
+
+std::string device_summary() {
+  no_device();
+}
 
 struct Libraries::Handles {};
 Libraries::Libraries() = default;
