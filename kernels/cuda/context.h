@@ -13,8 +13,9 @@ bool available();
 // for their arithmetic and indexing, thousands of times too slow for work.
 bool is_emulated();
 
-// One line about the current device: name, compute capability, memory, driver and runtime version.
-// Throws DeviceError when this build has no CUDA, or no device answers; the message says which.
+// One line about the current device: name, compute capability, memory, the versions of driver,
+// runtime and cuBLASLt. Throws DeviceError when this build has no CUDA, or no device answers; the
+// message says which.
 std::string device_summary();
 
 }  // namespace dfengine::cuda

@@ -19,6 +19,10 @@ std::string device_summary() {
   no_device();
 }
 
+std::string found_libraries() {
+  return "no libraries";
+}
+
 struct Libraries::Handles {};
 Libraries::Libraries() = default;
 Libraries::~Libraries() = default;

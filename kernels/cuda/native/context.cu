@@ -5,6 +5,7 @@
 
 #include "kernels/base/error.h"
 #include "kernels/cuda/native/check.cuh"
+#include "kernels/cuda/tuning/libraries.h"
 
 namespace dfengine::cuda {
 namespace {
@@ -97,7 +98,7 @@ std::string device_summary() {
   check(cudaMemGetInfo(&free_bytes, &total_bytes), "cudaMemGetInfo");
   return std::string(properties.name) + ", compute capability " + std::to_string(properties.major) +
          "." + std::to_string(properties.minor) + ", " + gibibytes(total_bytes) + " (" +
-         gibibytes(free_bytes) + " free), " + versions();
+         gibibytes(free_bytes) + " free), " + versions() + ", " + found_libraries();
 }
 
 }  // namespace dfengine::cuda

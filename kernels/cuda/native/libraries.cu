@@ -1,10 +1,26 @@
 // kernels/cuda/tuning/libraries.h on CUDA: each library is opened when it is first asked.
 #include "kernels/cuda/tuning/libraries.h"
 
+#include "kernels/base/error.h"
 #include "kernels/cuda/native/cublaslt.cuh"
 #include "kernels/cuda/native/cudnn.cuh"
 
 namespace dfengine::cuda {
+namespace {
+
+std::string found(const std::string& name, std::string (*version)()) {
+  try {
+    return name + " " + version();
+  } catch (const DeviceError&) {  // the plan's list of what was left out has the reason
+    return "no " + name;
+  }
+}
+
+}  // namespace
+
+std::string found_libraries() {
+  return found("cuBLASLt", lt_version);
+}
 
 struct Libraries::Handles {
   LtHandle lt;

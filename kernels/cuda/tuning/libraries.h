@@ -1,5 +1,6 @@
-// What cuBLASLt and cuDNN offer for a problem. Builds without CUDA have neither and offer nothing
-// (emulated/libraries.cpp).
+// What cuBLASLt and cuDNN offer for a problem. Both are opened when they are first asked, so that a
+// program starts without them; where one is not installed, the reason is thrown and its kernels are
+// left out. Builds without CUDA have neither and offer nothing (absent/no_device.cpp).
 #pragma once
 
 #include <memory>
@@ -29,6 +30,9 @@ std::vector<Kernel<Launch>> convert_each(std::vector<LibraryKernel> kernels, Con
     converted.push_back({kernel.name, kernel.scratch, convert(std::move(kernel.launch))});
   return converted;
 }
+
+// "cuBLASLt 13.1.0", or "no cuBLASLt".
+std::string found_libraries();
 
 // The libraries of one device.
 class Libraries {
