@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "kernels/base/error.h"
+#include "kernels/cuda/context.h"
 #include "kernels/cuda/tuning/libraries.h"
 #include "tests/support/variable.h"
 #include "tests/weights/scratch_folder.h"
@@ -86,6 +87,21 @@ TEST(Libraries, BuildsWithoutCudaHaveNone) {
 TEST(Libraries, TheirVersionsAreTold) {
   const std::string found = cuda::found_libraries();
   EXPECT_TRUE(found.starts_with("cuBLASLt ") || found == "no cuBLASLt") << found;
+}
+
+// Opening it takes long, and it has one kernel to offer.
+TEST(Libraries, CudnnIsLeftOutUnlessAskedFor) {
+  const auto p = StemProblem::make({2, 32, 32, 3}, 32, Padding::Torch);
+  cuda::Libraries libraries;
+  {
+    const Variable asked("DFENGINE_CUDNN", std::nullopt);
+    EXPECT_TRUE(libraries.stem(cuda::StorageType::F16, p).empty());
+    EXPECT_EQ(cuda::found_libraries().find("cuDNN"), std::string::npos);
+  }
+  const Variable asked("DFENGINE_CUDNN", "1");
+  EXPECT_NE(cuda::found_libraries().find("cuDNN"), std::string::npos);
+  if (cuda::available()) return;
+  EXPECT_THROW(libraries.stem(cuda::StorageType::F16, p), DeviceError);
 }
 #endif
 

@@ -11,6 +11,7 @@
 #include "kernels/cuda/stem/stem_choice.h"
 #include "tests/support/device.h"
 #include "tests/support/random_data.h"
+#include "tests/support/variable.h"
 
 namespace dfengine::test {
 namespace {
@@ -287,6 +288,7 @@ TEST(Choice, IsDescribedInWords) {
 
 TEST(TunerDevice, EveryStemCandidateComputesTheSame) {
   DF_NEEDS_DEVICE();
+  const Variable cudnn("DFENGINE_CUDNN", "1");
   Comparison<Half> comparison;
   Tuner tuner(comparison.start());
   for (Padding padding : {Padding::Torch, Padding::TfSame}) {

@@ -31,7 +31,7 @@ std::vector<Kernel<Launch>> convert_each(std::vector<LibraryKernel> kernels, Con
   return converted;
 }
 
-// "cuBLASLt 13.1.0", or "no cuBLASLt".
+// "cuBLASLt 13.1.0", or "no cuBLASLt"; with DFENGINE_CUDNN=1 the same of cuDNN.
 std::string found_libraries();
 
 // The libraries of one device.
@@ -44,7 +44,8 @@ class Libraries {
   // float. They throw DeviceError.
   std::vector<LibraryKernel> pointwise(PointwisePass pass, StorageType type,
                                        const PointwiseProblem& p);
-  // The forward pass.
+  // The forward pass, by cuDNN. It is asked only where the environment has DFENGINE_CUDNN=1: it may
+  // compile kernels of its own for seconds, and what it competes for is a hundredth of a step.
   std::vector<LibraryKernel> stem(StorageType type, const StemProblem& p);
 
  private:
