@@ -2,6 +2,7 @@
 // have these functions too (kernels/cuda/absent, and kernels/cuda/emulated for tests).
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 namespace dfengine::cuda {
@@ -17,5 +18,10 @@ bool is_emulated();
 // runtime and cuBLASLt. Throws DeviceError when this build has no CUDA, or no device answers; the
 // message says which.
 std::string device_summary();
+
+// Bytes of shared memory that a block of the current device may have: of an A100 163 KiB, of an RTX
+// 3090 or 4090 99 KiB. Where no device answers it is an H100's, for which plans to look at are made.
+constexpr std::size_t kSharedMemoryOfH100 = 227 << 10;
+std::size_t shared_memory_limit();
 
 }  // namespace dfengine::cuda

@@ -19,6 +19,10 @@ std::string device_summary() {
   no_device();
 }
 
+std::size_t shared_memory_limit() {
+  return kSharedMemoryOfH100;
+}
+
 std::string found_libraries() {
   return "no libraries";
 }

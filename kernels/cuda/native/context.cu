@@ -101,4 +101,15 @@ std::string device_summary() {
          gibibytes(free_bytes) + " free), " + versions() + ", " + found_libraries();
 }
 
+std::size_t shared_memory_limit() {
+  int device = 0;
+  int bytes = 0;
+  if (cudaGetDevice(&device) == cudaSuccess &&
+      cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) ==
+          cudaSuccess)
+    return static_cast<std::size_t>(bytes);
+  cudaGetLastError();
+  return kSharedMemoryOfH100;
+}
+
 }  // namespace dfengine::cuda
