@@ -135,6 +135,13 @@ TEST(Tuner, FailsWhenEverythingDoes) {
   }
 }
 
+TEST(Tuner, WhatFailedIsTimedAgain) {
+  Clock clock{{{"a", {kFails, 2}}, {"b", {kFails, 1}}}};
+  Tuner tuner(clock.start());
+  EXPECT_THROW(choose(tuner, {"a", "b"}), DeviceError);
+  EXPECT_EQ(choose(tuner, {"a", "b"}).name, "b");
+}
+
 TEST(Tuner, LibrariesAreAskedAndMayFail) {
   Clock clock{{{"own", {3}}, {"library", {2}}}};
   Tuner tuner(clock.start());

@@ -97,8 +97,8 @@ class Session {
   // The launches are a graph, because the host takes longer to launch a small kernel than the
   // device takes to run it.
   const OwnedGraph& recorded(const Candidate& candidate) {
-    OwnedGraph& graph = graphs_[candidate.name];
-    if (graph) return graph;
+    if (const auto found = graphs_.find(candidate.name); found != graphs_.end())
+      return found->second;
     candidate.launch(stream_, sets_[0]);  // this loads the kernel, which a capture must not do
     synchronize(stream_);
     OwnedGraph made = capture(stream_, [&] {
@@ -106,7 +106,7 @@ class Session {
     });
     run(made, stream_);  // the first run of a graph is slower
     synchronize(stream_);
-    return graph = std::move(made);
+    return graphs_[candidate.name] = std::move(made);
   }
 
   Stream stream_;
