@@ -2,6 +2,7 @@
 // have these functions too (kernels/cuda/absent, and kernels/cuda/emulated for tests).
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 namespace dfengine::cuda {
@@ -13,8 +14,14 @@ bool available();
 // for their arithmetic and indexing, thousands of times too slow for work.
 bool is_emulated();
 
-// One line about the current device: name, compute capability, memory, driver and runtime version.
-// Throws DeviceError when this build has no CUDA, or no device answers; the message says which.
+// One line about the current device: name, compute capability, memory, the versions of driver,
+// runtime and cuBLASLt. Throws DeviceError when this build has no CUDA, or no device answers; the
+// message says which.
 std::string device_summary();
+
+// Bytes of shared memory that a block of the current device may have: of an A100 163 KiB, of an RTX
+// 3090 or 4090 99 KiB. Where no device answers it is an H100's, for which plans to look at are made.
+constexpr std::size_t kSharedMemoryOfH100 = 227 << 10;
+std::size_t shared_memory_limit();
 
 }  // namespace dfengine::cuda

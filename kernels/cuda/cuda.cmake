@@ -11,29 +11,31 @@ if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
 endif()
 find_package(CUDAToolkit REQUIRED)
-if(NOT TARGET CUDA::cublasLt)
-  message(FATAL_ERROR "cuBLASLt was not found in ${CUDAToolkit_LIBRARY_DIR}. Install it with the "
+# Of both libraries the headers alone are needed here: a program opens them when it runs
+# (kernels/cuda/tuning/shared_library.h).
+find_path(CUBLASLT_INCLUDE_DIR cublasLt.h HINTS ${CUDAToolkit_INCLUDE_DIRS}
+  DOC "Where cuBLASLt's headers are")
+if(NOT CUBLASLT_INCLUDE_DIR)
+  message(FATAL_ERROR "cublasLt.h was not found in ${CUDAToolkit_INCLUDE_DIRS}. Install it with the "
     "CUDA toolkit (libcublas-dev-*), or use --preset cpu.")
 endif()
 find_path(CUDNN_INCLUDE_DIR cudnn_backend.h HINTS ${CUDAToolkit_INCLUDE_DIRS} ENV CUDNN_PATH
   PATH_SUFFIXES include DOC "Where cuDNN's headers are")
-find_library(CUDNN_LIBRARY cudnn HINTS ${CUDAToolkit_LIBRARY_DIR} ENV CUDNN_PATH
-  PATH_SUFFIXES lib lib64 DOC "cuDNN")
-if(NOT CUDNN_INCLUDE_DIR OR NOT CUDNN_LIBRARY)
-  message(FATAL_ERROR "cuDNN 9 was not found beside the CUDA toolkit. Install it "
-    "(libcudnn9-dev-cuda-*), set CUDNN_PATH to where it lies, or use --preset cpu.")
+if(NOT CUDNN_INCLUDE_DIR)
+  message(FATAL_ERROR "The headers of cuDNN 9 were not found beside the CUDA toolkit. Install them "
+    "(libcudnn9-dev-cuda-*), set CUDNN_PATH to where they lie, or use --preset cpu.")
 endif()
 
 file(GLOB_RECURSE CUDA_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/cuda/*.cu)
 # A target of its own, so that CI can compile the kernels without building everything twice.
 add_library(dfengine_cuda OBJECT ${CUDA_SOURCES})
 target_include_directories(dfengine_cuda PRIVATE ${PROJECT_SOURCE_DIR})
-target_include_directories(dfengine_cuda SYSTEM PRIVATE ${CUDNN_INCLUDE_DIR})
+target_include_directories(dfengine_cuda SYSTEM PRIVATE ${CUBLASLT_INCLUDE_DIR} ${CUDNN_INCLUDE_DIR})
 target_compile_options(dfengine_cuda PRIVATE -lineinfo --expt-relaxed-constexpr
   -Xcompiler=-Wall,-Wextra,-Wshadow,-Wconversion)
 if(DFENGINE_WERROR)
   target_compile_options(dfengine_cuda PRIVATE -Werror=all-warnings -Xcompiler=-Werror)
 endif()
 target_sources(dfengine_lib PRIVATE $<TARGET_OBJECTS:dfengine_cuda>)
-# What a program needs beside itself: the driver, cuBLASLt and cuDNN 9.
-target_link_libraries(dfengine_lib PRIVATE CUDA::cudart_static CUDA::cublasLt ${CUDNN_LIBRARY})
+# What a program needs beside itself is the driver.
+target_link_libraries(dfengine_lib PRIVATE CUDA::cudart_static)

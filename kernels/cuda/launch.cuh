@@ -28,11 +28,16 @@ void launch(Stream stream, const char* name, void (*kernel)(P...), dim3 grid, un
             std::size_t shared, A&&... args) {
 #if defined(__CUDACC__)
   constexpr std::size_t kGranted = 48 << 10;
-  if (shared > kGranted)
-    check(
-        cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                             cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)),
-        name);
+  if (shared > kGranted) {
+    const auto* const function = reinterpret_cast<const void*>(kernel);
+    check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(shared)),
+          name);
+    // All that the cache can give: the driver's own choice may leave no room for a second block.
+    check(cudaFuncSetAttribute(function, cudaFuncAttributePreferredSharedMemoryCarveout,
+                               cudaSharedmemCarveoutMaxShared),
+          name);
+  }
   kernel<<<grid, threads, shared, stream>>>(static_cast<P>(std::forward<A>(args))...);
   check_launch(name);
 #else

@@ -43,8 +43,8 @@ using OwnedStream = std::unique_ptr<CUstream_st, DestroyStream>;
 OwnedStream make_stream();
 void synchronize(Stream stream);
 
-// Copies queue behind what the stream already holds and do not wait; host memory that is not
-// pinned is copied from before they return.
+// Copies queue behind what the stream already holds. They do not wait where the host memory is
+// pinned; else an upload has read it when it returns, and a download waits until it has written it.
 void upload(Stream stream, void* device, const void* host, Index bytes);
 void download(Stream stream, void* host, const void* device, Index bytes);
 void copy_on_device(Stream stream, void* to, const void* from, Index bytes);

@@ -11,6 +11,7 @@
 #include "kernels/cuda/stem/stem_choice.h"
 #include "tests/support/device.h"
 #include "tests/support/random_data.h"
+#include "tests/support/variable.h"
 
 namespace dfengine::test {
 namespace {
@@ -132,6 +133,13 @@ TEST(Tuner, FailsWhenEverythingDoes) {
     for (const char* part : {"problem", "a: no room for a", "b: no room for b"})
       EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << e.what();
   }
+}
+
+TEST(Tuner, WhatFailedIsTimedAgain) {
+  Clock clock{{{"a", {kFails, 2}}, {"b", {kFails, 1}}}};
+  Tuner tuner(clock.start());
+  EXPECT_THROW(choose(tuner, {"a", "b"}), DeviceError);
+  EXPECT_EQ(choose(tuner, {"a", "b"}).name, "b");
 }
 
 TEST(Tuner, LibrariesAreAskedAndMayFail) {
@@ -287,6 +295,7 @@ TEST(Choice, IsDescribedInWords) {
 
 TEST(TunerDevice, EveryStemCandidateComputesTheSame) {
   DF_NEEDS_DEVICE();
+  const Variable cudnn("DFENGINE_CUDNN", "1");
   Comparison<Half> comparison;
   Tuner tuner(comparison.start());
   for (Padding padding : {Padding::Torch, Padding::TfSame}) {

@@ -7,6 +7,7 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/sha256.h"
+#include "tests/support/variable.h"
 #include "tests/weights/scratch_folder.h"
 #include "tests/weights/web_server.h"
 
@@ -14,30 +15,8 @@ namespace dfengine::weights {
 namespace {
 
 using test::message_of;
+using test::Variable;
 using test::WebServer;
-
-// Sets an environment variable while it lives; nothing: unsets it.
-class Variable {
- public:
-  Variable(const char* name, const std::optional<std::string>& value) : name_(name) {
-    if (const char* before = std::getenv(name)) before_ = before;
-    set(value);
-  }
-  Variable(const Variable&) = delete;
-  Variable& operator=(const Variable&) = delete;
-  ~Variable() { set(before_); }
-
- private:
-  void set(const std::optional<std::string>& value) {
-    if (value) {
-      setenv(name_, value->c_str(), 1);
-    } else {
-      unsetenv(name_);
-    }
-  }
-  const char* name_;
-  std::optional<std::string> before_;
-};
 
 std::string content() {
   std::string text;

@@ -1,39 +1,14 @@
 // What the device code of a library without CUDA is linked with: plans can be made, kernels chosen
-// by the rule, but no device answers. Tests link the stand-in (emulated/) in its place.
-#include "kernels/base/error.h"
+// by the rule, but nothing runs. Tests link the stand-in (emulated/) in its place.
+#include "kernels/cuda/absent/no_device.h"
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/emulated/emulator.h"
 #include "kernels/cuda/runtime.h"
-#include "kernels/cuda/tuning/libraries.h"
 
 namespace dfengine::cuda {
-namespace {
 
-[[noreturn]] void absent() {
-  throw DeviceError("no CUDA in this build: rebuild with --preset cuda");
-}
-
-}  // namespace
-
-bool available() {
-  return false;
-}
 bool is_emulated() {
   return false;
-}
-std::string device_summary() {
-  absent();
-}
-
-struct Libraries::Handles {};
-Libraries::Libraries() = default;
-Libraries::~Libraries() = default;
-std::vector<LibraryKernel> Libraries::pointwise(PointwisePass, StorageType,
-                                                const PointwiseProblem&) {
-  return {};
-}
-std::vector<LibraryKernel> Libraries::stem(StorageType, const StemProblem&) {
-  return {};
 }
 
 // Nothing was ever made that could be freed.
@@ -44,82 +19,82 @@ void DestroyEvent::operator()(CUevent_st*) const {}
 void DestroyGraph::operator()(CUgraphExec_st*) const {}
 
 DeviceMemory allocate_device(Index) {
-  absent();
+  no_device();
 }
 Index device_memory_in_use() {
   return 0;
 }
 PinnedMemory allocate_pinned(Index) {
-  absent();
+  no_device();
 }
 OwnedStream make_stream() {
-  absent();
+  no_device();
 }
 OwnedEvent make_event() {
-  absent();
+  no_device();
 }
 void synchronize(Stream) {
-  absent();
+  no_device();
 }
 void synchronize(const OwnedEvent&) {
-  absent();
+  no_device();
 }
 void record(const OwnedEvent&, Stream) {
-  absent();
+  no_device();
 }
 void wait_for(Stream, const OwnedEvent&) {
-  absent();
+  no_device();
 }
 float elapsed_ms(const OwnedEvent&, const OwnedEvent&) {
-  absent();
+  no_device();
 }
 void upload(Stream, void*, const void*, Index) {
-  absent();
+  no_device();
 }
 void download(Stream, void*, const void*, Index) {
-  absent();
+  no_device();
 }
 void copy_on_device(Stream, void*, const void*, Index) {
-  absent();
+  no_device();
 }
 OwnedGraph capture(Stream, const std::function<void()>&) {
-  absent();
+  no_device();
 }
 void run(const OwnedGraph&, Stream) {
-  absent();
+  no_device();
 }
 
 namespace emulated {
 
 const Thread& current() {
-  absent();
+  no_device();
 }
 void submit(std::function<void()>) {
-  absent();
+  no_device();
 }
 void run(Extent, Extent, std::size_t, const std::function<void()>&) {
-  absent();
+  no_device();
 }
 void sync_threads() {
-  absent();
+  no_device();
 }
 void sync_warp() {
-  absent();
+  no_device();
 }
 std::byte* dynamic_shared() {
-  absent();
+  no_device();
 }
 const std::byte* exchange_slots(const void*, std::size_t) {
-  absent();
+  no_device();
 }
 void copy_later(void*, const void*, std::size_t) {
-  absent();
+  no_device();
 }
 void commit_copies() {
-  absent();
+  no_device();
 }
 void wait_copies(int) {
-  absent();
+  no_device();
 }
 
 }  // namespace emulated

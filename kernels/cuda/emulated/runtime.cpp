@@ -1,4 +1,5 @@
-// kernels/cuda/runtime.h on ordinary memory: what is queued runs at once, in order.
+// kernels/cuda/runtime.h on ordinary memory: what is queued runs at once, in order. Of a device there
+// is no more here than in absent/no_device.cpp, which the stand-in shares.
 #include "kernels/cuda/runtime.h"
 
 #include <chrono>
@@ -7,6 +8,7 @@
 #include <new>
 #include <vector>
 
+#include "kernels/cuda/context.h"
 #include "kernels/cuda/emulated/emulator.h"
 
 namespace dfengine::cuda {
@@ -44,6 +46,10 @@ void emulated::submit(std::function<void()> work) {
   } else {
     work();
   }
+}
+
+bool is_emulated() {
+  return true;
 }
 
 void FreeDevice::operator()(void* p) const {

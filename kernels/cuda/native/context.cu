@@ -5,6 +5,7 @@
 
 #include "kernels/base/error.h"
 #include "kernels/cuda/native/check.cuh"
+#include "kernels/cuda/tuning/libraries.h"
 
 namespace dfengine::cuda {
 namespace {
@@ -97,7 +98,18 @@ std::string device_summary() {
   check(cudaMemGetInfo(&free_bytes, &total_bytes), "cudaMemGetInfo");
   return std::string(properties.name) + ", compute capability " + std::to_string(properties.major) +
          "." + std::to_string(properties.minor) + ", " + gibibytes(total_bytes) + " (" +
-         gibibytes(free_bytes) + " free), " + versions();
+         gibibytes(free_bytes) + " free), " + versions() + ", " + found_libraries();
+}
+
+std::size_t shared_memory_limit() {
+  int device = 0;
+  int bytes = 0;
+  if (cudaGetDevice(&device) == cudaSuccess &&
+      cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) ==
+          cudaSuccess)
+    return static_cast<std::size_t>(bytes);
+  cudaGetLastError();
+  return kSharedMemoryOfH100;
 }
 
 }  // namespace dfengine::cuda

@@ -5,6 +5,7 @@
 
 #include "kernels/cuda/native/check.cuh"
 #include "kernels/cuda/native/workspace.cuh"
+#include "kernels/cuda/tuning/shared_library.h"
 
 namespace dfengine::cuda {
 namespace {
@@ -13,21 +14,54 @@ constexpr int kProposals = 6;
 constexpr std::uint64_t kWorkspace = 32 << 20;  // what NVIDIA advises for Hopper
 constexpr std::uint32_t kAlignment = 16;        // of tensors in a plan
 
+struct Functions {
+  SharedLibrary library{"libcublasLt.so." + std::to_string(CUBLAS_VER_MAJOR)};
+  DF_FUNCTION_OF(library, cublasLtCreate);
+  DF_FUNCTION_OF(library, cublasLtDestroy);
+  DF_FUNCTION_OF(library, cublasLtGetVersion);
+  DF_FUNCTION_OF(library, cublasLtGetStatusString);
+  DF_FUNCTION_OF(library, cublasLtMatmul);
+  DF_FUNCTION_OF(library, cublasLtMatmulAlgoGetHeuristic);
+  DF_FUNCTION_OF(library, cublasLtMatmulDescCreate);
+  DF_FUNCTION_OF(library, cublasLtMatmulDescDestroy);
+  DF_FUNCTION_OF(library, cublasLtMatmulDescSetAttribute);
+  DF_FUNCTION_OF(library, cublasLtMatmulPreferenceCreate);
+  DF_FUNCTION_OF(library, cublasLtMatmulPreferenceDestroy);
+  DF_FUNCTION_OF(library, cublasLtMatmulPreferenceSetAttribute);
+  DF_FUNCTION_OF(library, cublasLtMatrixLayoutCreate);
+  DF_FUNCTION_OF(library, cublasLtMatrixLayoutDestroy);
+};
+
+// The library, opened by the first call. Throws DeviceError where it is not here.
+const Functions& lt() {
+  static const Functions functions;
+  return functions;
+}
+
 void check_lt(cublasStatus_t status, const char* call, const std::string& problem,
               std::source_location place = std::source_location::current()) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
-  fail(std::string(call) + " failed: " + cublasLtGetStatusString(status) + " (" + problem + ")",
-       place);
+  fail(
+      std::string(call) + " failed: " + lt().cublasLtGetStatusString(status) + " (" + problem + ")",
+      place);
 }
 
 struct Destroy {
-  void operator()(cublasLtMatmulDesc_t p) const { cublasLtMatmulDescDestroy(p); }
-  void operator()(cublasLtMatrixLayout_t p) const { cublasLtMatrixLayoutDestroy(p); }
-  void operator()(cublasLtMatmulPreference_t p) const { cublasLtMatmulPreferenceDestroy(p); }
+  void operator()(cublasLtMatmulDesc_t p) const { lt().cublasLtMatmulDescDestroy(p); }
+  void operator()(cublasLtMatrixLayout_t p) const { lt().cublasLtMatrixLayoutDestroy(p); }
+  void operator()(cublasLtMatmulPreference_t p) const { lt().cublasLtMatmulPreferenceDestroy(p); }
 };
-using Operation = std::unique_ptr<cublasLtMatmulDescOpaque_t, Destroy>;
-using Layout = std::unique_ptr<cublasLtMatrixLayoutOpaque_t, Destroy>;
-using Preference = std::unique_ptr<cublasLtMatmulPreferenceOpaque_t, Destroy>;
+template <class Opaque>
+using Owned = std::unique_ptr<Opaque, Destroy>;
+
+// What create(&made, args...) makes.
+template <class Opaque, class... A>
+Owned<Opaque> make(const char* call, cublasStatus_t (*create)(Opaque**, A...),
+                   const std::string& problem, std::type_identity_t<A>... args) {
+  Opaque* made = nullptr;
+  check_lt(create(&made, args...), call, problem);
+  return Owned<Opaque>(made);
+}
 
 cudaDataType_t data_type(StorageType type) {
   switch (type) {
@@ -41,53 +75,29 @@ cudaDataType_t data_type(StorageType type) {
   return CUDA_R_32F;
 }
 
-// d[rows, columns] = op(a) op(b). cuBLAS stores matrices column by column, where a row-major matrix
-// of ours is its own transpose. Each product is therefore asked for transposed, which swaps the
-// operands of all but the weight gradient.
-struct LtMatrices {
-  cublasOperation_t a_operation, b_operation;
-  Index a_rows, a_columns, b_rows, b_columns, d_rows, d_columns;
-  StorageType d_type;
-  bool swapped;  // a is the second operand of the launch
+struct Matrix {
+  Index rows, columns;
+  cublasOperation_t operation = CUBLAS_OP_N;
 };
 
-LtMatrices matrices_of(PointwisePass pass, StorageType type, const PointwiseProblem& p) {
+// d = op(a) op(b). cuBLAS stores matrices column by column, where a row-major matrix of ours is its
+// own transpose. Each product is therefore asked for transposed, which swaps the operands of all but
+// the weight gradient.
+struct LtMatrices {
+  Matrix a, b, d;
+  bool swapped = true;  // a is the second operand of the launch
+};
+
+LtMatrices matrices_of(PointwisePass pass, const PointwiseProblem& p) {
   switch (pass) {
     case PointwisePass::Forward:  // y^T = w x^T
-      return {.a_operation = CUBLAS_OP_T,
-              .b_operation = CUBLAS_OP_N,
-              .a_rows = p.c,
-              .a_columns = p.k,
-              .b_rows = p.c,
-              .b_columns = p.m,
-              .d_rows = p.k,
-              .d_columns = p.m,
-              .d_type = type,
-              .swapped = true};
+      return {.a = {p.c, p.k, CUBLAS_OP_T}, .b = {p.c, p.m}, .d = {p.k, p.m}};
     case PointwisePass::DataGradient:  // dx^T = w^T dy^T
-      return {.a_operation = CUBLAS_OP_N,
-              .b_operation = CUBLAS_OP_N,
-              .a_rows = p.c,
-              .a_columns = p.k,
-              .b_rows = p.k,
-              .b_columns = p.m,
-              .d_rows = p.c,
-              .d_columns = p.m,
-              .d_type = type,
-              .swapped = true};
+      return {.a = {p.c, p.k}, .b = {p.k, p.m}, .d = {p.c, p.m}};
     case PointwisePass::WeightGradient:  // dw^T = x^T dy
       break;
   }
-  return {.a_operation = CUBLAS_OP_N,
-          .b_operation = CUBLAS_OP_T,
-          .a_rows = p.c,
-          .a_columns = p.m,
-          .b_rows = p.k,
-          .b_columns = p.m,
-          .d_rows = p.c,
-          .d_columns = p.k,
-          .d_type = StorageType::F32,
-          .swapped = false};
+  return {.a = {p.c, p.m}, .b = {p.k, p.m, CUBLAS_OP_T}, .d = {p.c, p.k}, .swapped = false};
 }
 
 struct Proposal {
@@ -102,25 +112,23 @@ class Problem {
       : handle_(std::move(handle)),
         text_(std::string("pointwise ") + name_of(type) + ", " + std::to_string(p.m) + " rows, " +
               std::to_string(p.c) + " to " + std::to_string(p.k) + " channels") {
-    const LtMatrices g = matrices_of(pass, type, p);
-    swapped_ = g.swapped;
-    cublasLtMatmulDesc_t operation = nullptr;
-    check_lt(cublasLtMatmulDescCreate(&operation, CUBLAS_COMPUTE_32F, CUDA_R_32F),
-             "cublasLtMatmulDescCreate", text_);
-    operation_.reset(operation);
-    set(CUBLASLT_MATMUL_DESC_TRANSA, g.a_operation);
-    set(CUBLASLT_MATMUL_DESC_TRANSB, g.b_operation);
-    a_ = layout(type, g.a_rows, g.a_columns);
-    b_ = layout(type, g.b_rows, g.b_columns);
-    d_ = layout(g.d_type, g.d_rows, g.d_columns);
+    const LtMatrices matrices = matrices_of(pass, p);
+    swapped_ = matrices.swapped;
+    operation_ = make("cublasLtMatmulDescCreate", lt().cublasLtMatmulDescCreate, text_,
+                      CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    set(CUBLASLT_MATMUL_DESC_TRANSA, matrices.a.operation);
+    set(CUBLASLT_MATMUL_DESC_TRANSB, matrices.b.operation);
+    a_ = layout(type, matrices.a);
+    b_ = layout(type, matrices.b);
+    d_ = layout(pass == PointwisePass::WeightGradient ? StorageType::F32 : type, matrices.d);
   }
 
   std::vector<Proposal> proposals() const {
-    cublasLtMatmulPreference_t made = nullptr;
-    check_lt(cublasLtMatmulPreferenceCreate(&made), "cublasLtMatmulPreferenceCreate", text_);
-    const Preference preference(made);
+    const auto preference =
+        make("cublasLtMatmulPreferenceCreate", lt().cublasLtMatmulPreferenceCreate, text_);
     const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto& value) {
-      check_lt(cublasLtMatmulPreferenceSetAttribute(made, attribute, &value, sizeof value),
+      check_lt(lt().cublasLtMatmulPreferenceSetAttribute(preference.get(), attribute, &value,
+                                                         sizeof value),
                "cublasLtMatmulPreferenceSetAttribute", text_);
     };
     prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, kWorkspace);
@@ -134,8 +142,9 @@ class Problem {
       prefer(attribute, kAlignment);
     cublasLtMatmulHeuristicResult_t results[kProposals] = {};
     int found = 0;
-    check_lt(cublasLtMatmulAlgoGetHeuristic(handle_.get(), operation_.get(), a_.get(), b_.get(),
-                                            d_.get(), d_.get(), made, kProposals, results, &found),
+    check_lt(lt().cublasLtMatmulAlgoGetHeuristic(handle_.get(), operation_.get(), a_.get(),
+                                                 b_.get(), d_.get(), d_.get(), preference.get(),
+                                                 kProposals, results, &found),
              "cublasLtMatmulAlgoGetHeuristic", text_);
     std::vector<Proposal> all;
     for (int i = 0; i < found; ++i)
@@ -149,39 +158,41 @@ class Problem {
     const float one = 1.0f, beta = write == Write::Accumulate ? 1.0f : 0.0f;
     const void* const a = swapped_ ? second : first;
     const void* const b = swapped_ ? first : second;
-    check_lt(cublasLtMatmul(handle_.get(), operation_.get(), &one, a, a_.get(), b, b_.get(), &beta,
-                            d, d_.get(), d, d_.get(), &proposal.algorithm, workspace_in(scratch),
-                            proposal.workspace, stream),
+    check_lt(lt().cublasLtMatmul(handle_.get(), operation_.get(), &one, a, a_.get(), b, b_.get(),
+                                 &beta, d, d_.get(), d, d_.get(), &proposal.algorithm,
+                                 workspace_in(scratch), proposal.workspace, stream),
              "cublasLtMatmul", text_);
   }
 
  private:
   template <class V>
   void set(cublasLtMatmulDescAttributes_t attribute, const V& value) {
-    check_lt(cublasLtMatmulDescSetAttribute(operation_.get(), attribute, &value, sizeof value),
+    check_lt(lt().cublasLtMatmulDescSetAttribute(operation_.get(), attribute, &value, sizeof value),
              "cublasLtMatmulDescSetAttribute", text_);
   }
-  Layout layout(StorageType type, Index rows, Index columns) const {
-    cublasLtMatrixLayout_t made = nullptr;
-    check_lt(cublasLtMatrixLayoutCreate(&made, data_type(type), static_cast<std::uint64_t>(rows),
-                                        static_cast<std::uint64_t>(columns), rows),
-             "cublasLtMatrixLayoutCreate", text_);
-    return Layout(made);
+  Owned<cublasLtMatrixLayoutOpaque_t> layout(StorageType type, const Matrix& m) const {
+    return make("cublasLtMatrixLayoutCreate", lt().cublasLtMatrixLayoutCreate, text_,
+                data_type(type), static_cast<std::uint64_t>(m.rows),
+                static_cast<std::uint64_t>(m.columns), m.rows);
   }
 
   LtHandle handle_;
   std::string text_;
   bool swapped_ = false;
-  Operation operation_;
-  Layout a_, b_, d_;
+  Owned<cublasLtMatmulDescOpaque_t> operation_;
+  Owned<cublasLtMatrixLayoutOpaque_t> a_, b_, d_;
 };
 
 }  // namespace
 
 LtHandle open_lt() {
   cublasLtHandle_t handle = nullptr;
-  check_lt(cublasLtCreate(&handle), "cublasLtCreate", "opening the library");
-  return LtHandle(handle, [](cublasLtHandle_t h) { cublasLtDestroy(h); });
+  check_lt(lt().cublasLtCreate(&handle), "cublasLtCreate", "opening the library");
+  return LtHandle(handle, [](cublasLtHandle_t h) { lt().cublasLtDestroy(h); });
+}
+
+std::string lt_version() {
+  return library_version(lt().cublasLtGetVersion());
 }
 
 std::vector<LibraryKernel> lt_products(const LtHandle& handle, PointwisePass pass, StorageType type,

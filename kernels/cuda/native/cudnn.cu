@@ -8,6 +8,7 @@
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/native/check.cuh"
 #include "kernels/cuda/native/workspace.cuh"
+#include "kernels/cuda/tuning/shared_library.h"
 
 static_assert(CUDNN_MAJOR >= 9, "dfengine needs cuDNN 9");
 
@@ -19,12 +20,34 @@ constexpr std::int64_t kAlignment = 16;  // of tensors in a plan
 // Names of the tensors within an operation.
 constexpr std::int64_t kX = 'x', kW = 'w', kY = 'y';
 
+struct Functions {
+  SharedLibrary library{"libcudnn.so." + std::to_string(CUDNN_MAJOR)};
+  DF_FUNCTION_OF(library, cudnnCreate);
+  DF_FUNCTION_OF(library, cudnnDestroy);
+  DF_FUNCTION_OF(library, cudnnSetStream);
+  DF_FUNCTION_OF(library, cudnnGetVersion);
+  DF_FUNCTION_OF(library, cudnnGetErrorString);
+  DF_FUNCTION_OF(library, cudnnGetLastErrorString);
+  DF_FUNCTION_OF(library, cudnnBackendCreateDescriptor);
+  DF_FUNCTION_OF(library, cudnnBackendDestroyDescriptor);
+  DF_FUNCTION_OF(library, cudnnBackendSetAttribute);
+  DF_FUNCTION_OF(library, cudnnBackendGetAttribute);
+  DF_FUNCTION_OF(library, cudnnBackendFinalize);
+  DF_FUNCTION_OF(library, cudnnBackendExecute);
+};
+
+// The library, opened by the first call. Throws DeviceError where it is not here.
+const Functions& dnn() {
+  static const Functions functions;
+  return functions;
+}
+
 void check_dnn(cudnnStatus_t status, const char* call, const std::string& problem,
                std::source_location place = std::source_location::current()) {
   if (status == CUDNN_STATUS_SUCCESS) return;
   char details[256] = "";
-  cudnnGetLastErrorString(details, sizeof details);
-  fail(std::string(call) + " failed: " + cudnnGetErrorString(status) + " (" + problem + "; " +
+  dnn().cudnnGetLastErrorString(details, sizeof details);
+  fail(std::string(call) + " failed: " + dnn().cudnnGetErrorString(status) + " (" + problem + "; " +
            details + ")",
        place);
 }
@@ -34,7 +57,8 @@ class Descriptor {
  public:
   Descriptor(cudnnBackendDescriptorType_t type, const std::string& problem) : problem_(problem) {
     cudnnBackendDescriptor_t made = nullptr;
-    check_dnn(cudnnBackendCreateDescriptor(type, &made), "cudnnBackendCreateDescriptor", problem_);
+    check_dnn(dnn().cudnnBackendCreateDescriptor(type, &made), "cudnnBackendCreateDescriptor",
+              problem_);
     owned_.reset(made);
   }
 
@@ -43,8 +67,8 @@ class Descriptor {
   template <class V>
   Descriptor& set(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type,
                   std::initializer_list<V> values) {
-    check_dnn(cudnnBackendSetAttribute(get(), name, type, static_cast<std::int64_t>(values.size()),
-                                       values.begin()),
+    check_dnn(dnn().cudnnBackendSetAttribute(
+                  get(), name, type, static_cast<std::int64_t>(values.size()), values.begin()),
               "cudnnBackendSetAttribute", problem_);
     return *this;
   }
@@ -52,7 +76,7 @@ class Descriptor {
     return set(name, CUDNN_TYPE_BACKEND_DESCRIPTOR, {value.get()});
   }
   Descriptor& finish() {
-    check_dnn(cudnnBackendFinalize(get()), "cudnnBackendFinalize", problem_);
+    check_dnn(dnn().cudnnBackendFinalize(get()), "cudnnBackendFinalize", problem_);
     return *this;
   }
 
@@ -61,16 +85,17 @@ class Descriptor {
   std::vector<V> get(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type,
                      std::vector<V> values) const {
     std::int64_t count = 0;
-    check_dnn(cudnnBackendGetAttribute(get(), name, type, static_cast<std::int64_t>(values.size()),
+    check_dnn(
+        dnn().cudnnBackendGetAttribute(get(), name, type, static_cast<std::int64_t>(values.size()),
                                        &count, values.data()),
-              "cudnnBackendGetAttribute", problem_);
+        "cudnnBackendGetAttribute", problem_);
     values.resize(std::min(values.size(), static_cast<std::size_t>(count)));
     return values;
   }
 
  private:
   struct Destroy {
-    void operator()(void* p) const { cudnnBackendDestroyDescriptor(p); }
+    void operator()(void* p) const { dnn().cudnnBackendDestroyDescriptor(p); }
   };
   std::string problem_;
   std::unique_ptr<void, Destroy> owned_;
@@ -201,7 +226,7 @@ class DnnStem {
     std::byte* const weights = workspace_in(scratch);
     launch(stream, "reorder_kernel", reorder_kernel, blocks(divide_up(27 * k_, kThreads)), kThreads,
            0, k_, static_cast<const std::uint16_t*>(w), reinterpret_cast<std::uint16_t*>(weights));
-    check_dnn(cudnnSetStream(handle_.get(), stream), "cudnnSetStream", graph_->problem);
+    check_dnn(dnn().cudnnSetStream(handle_.get(), stream), "cudnnSetStream", graph_->problem);
     // This costs a few words on the host, and with captured graphs only once.
     Descriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, graph_->problem);
     pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, {kX, kW, kY})
@@ -210,8 +235,8 @@ class DnnStem {
         .set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR,
              {static_cast<void*>(weights + weights_bytes())})
         .finish();
-    check_dnn(cudnnBackendExecute(handle_.get(), plan_.get(), pack.get()), "cudnnBackendExecute",
-              graph_->problem);
+    check_dnn(dnn().cudnnBackendExecute(handle_.get(), plan_.get(), pack.get()),
+              "cudnnBackendExecute", graph_->problem);
   }
 
  private:
@@ -227,8 +252,12 @@ class DnnStem {
 
 DnnHandle open_dnn() {
   cudnnHandle_t handle = nullptr;
-  check_dnn(cudnnCreate(&handle), "cudnnCreate", "opening the library");
-  return DnnHandle(handle, [](cudnnHandle_t h) { cudnnDestroy(h); });
+  check_dnn(dnn().cudnnCreate(&handle), "cudnnCreate", "opening the library");
+  return DnnHandle(handle, [](cudnnHandle_t h) { dnn().cudnnDestroy(h); });
+}
+
+std::string dnn_version() {
+  return library_version(dnn().cudnnGetVersion());
 }
 
 std::vector<LibraryKernel> dnn_stem(const DnnHandle& handle, StorageType type,

@@ -7,8 +7,10 @@
 
 namespace dfengine::cuda {
 
+// Both open the library of the version that the headers have, and throw DeviceError.
 using DnnHandle = std::shared_ptr<cudnnContext>;
 DnnHandle open_dnn();
+std::string dnn_version();
 
 // What the heuristics of cuDNN propose and the device can run, the best guess first: "cudnn#0",
 // "cudnn#1"... There is nothing where the padding differs between the two sides (tf_same at even

@@ -24,14 +24,16 @@ bool fills(PointwiseTile tile, Index rows, Index columns) {
   return 10 * tiles >= 7 * places(tile) * divide_up(tiles, places(tile));
 }
 
-PointwiseTile widest(Index columns, Index depth) {
-  if (columns <= 16) return PointwiseTile::k256x16x32;
-  if (columns <= 32) return depth <= 32 ? PointwiseTile::k256x32x32 : PointwiseTile::k128x32x64;
-  if (columns <= 64) return PointwiseTile::k128x64x64;
-  if (columns <= 96) return depth <= 32 ? PointwiseTile::k128x96x16 : PointwiseTile::k128x96x64;
-  if (columns <= 144) return PointwiseTile::k128x144x32;
-  if (columns <= 192 || columns % 192 == 0) return PointwiseTile::k128x192x32;
-  return PointwiseTile::k128x128x32;
+PointwiseTile widest(Index columns, Index depth, std::size_t limit) {
+  using enum PointwiseTile;
+  const auto fits = [limit](PointwiseTile tile) { return shared_memory_of(tile) <= limit; };
+  if (columns <= 16) return k256x16x32;
+  if (columns <= 32) return depth <= 32 ? k256x32x32 : k128x32x64;
+  if (columns <= 64) return k128x64x64;
+  if (columns <= 96) return depth > 32 && fits(k128x96x64) ? k128x96x64 : k128x96x16;
+  if (columns <= 144 && fits(k128x144x32)) return k128x144x32;
+  if ((columns <= 192 || columns % 192 == 0) && fits(k128x192x32)) return k128x192x32;
+  return k128x128x32;
 }
 
 PointwiseWeightTile widest_weight(Index k, Index c) {
@@ -82,8 +84,8 @@ TileSize size_of(PointwiseWeightTile tile) {
   });
 }
 
-PointwiseConfig choose_config(Index rows, Index columns, Index depth) {
-  PointwiseTile tile = widest(columns, depth);
+PointwiseConfig choose_config(Index rows, Index columns, Index depth, std::size_t limit) {
+  PointwiseTile tile = widest(columns, depth, limit);
   if (!fills(tile, rows, columns)) tile = PointwiseTile::k64x64x64;
   if (!fills(tile, rows, columns)) tile = PointwiseTile::k32x32x64;
   return {.tile = tile, .blocks = places(tile)};
@@ -93,10 +95,12 @@ PointwiseWeightConfig choose_weight_config(const PointwiseProblem& p) {
   return weight_config(p, widest_weight(p.k, p.c), 2);
 }
 
-std::vector<PointwiseConfig> candidate_configs(Index rows, Index columns, Index depth) {
-  std::vector<PointwiseConfig> all = {choose_config(rows, columns, depth)};
+std::vector<PointwiseConfig> candidate_configs(Index rows, Index columns, Index depth,
+                                               std::size_t limit) {
+  std::vector<PointwiseConfig> all = {choose_config(rows, columns, depth, limit)};
   for (PointwiseTile tile : kPointwiseTiles)
-    if (tile != all[0].tile && wastes_little(size_of(tile), rows, columns))
+    if (tile != all[0].tile && shared_memory_of(tile) <= limit &&
+        wastes_little(size_of(tile), rows, columns))
       all.push_back({.tile = tile, .blocks = places(tile)});
   return all;
 }

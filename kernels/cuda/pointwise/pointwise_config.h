@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cuda/context.h"
 #include "kernels/cuda/pointwise/pointwise_tile_names.h"
 #include "kernels/pointwise_conv.h"
 
@@ -16,17 +17,23 @@ struct TileSize {
   Index rows, columns, depth;
 };
 TileSize size_of(PointwiseTile tile);
+// Bytes of shared memory that a block needs, of forward and data gradient the larger.
+std::size_t shared_memory_of(PointwiseTile tile);
 
 struct PointwiseConfig {
   PointwiseTile tile = PointwiseTile::k32x32x64;
   Index blocks = 0;  // are started at most, and each takes tiles in turn
 };
-PointwiseConfig choose_config(Index rows, Index columns, Index depth);
-// The rule's choice, then every other tile that computes at most twice the results asked for.
-std::vector<PointwiseConfig> candidate_configs(Index rows, Index columns, Index depth);
+// Of the tiles that need at most so many bytes of shared memory.
+PointwiseConfig choose_config(Index rows, Index columns, Index depth,
+                              std::size_t limit = shared_memory_limit());
+// The rule's choice, then every other such tile that computes at most twice the results asked for.
+std::vector<PointwiseConfig> candidate_configs(Index rows, Index columns, Index depth,
+                                               std::size_t limit = shared_memory_limit());
 std::string name_of(const PointwiseConfig& config);  // "128x96x16"
 
 TileSize size_of(PointwiseWeightTile tile);
+std::size_t shared_memory_of(PointwiseWeightTile tile);  // what every device since sm_80 has
 
 struct PointwiseWeightConfig {
   PointwiseWeightTile tile = PointwiseWeightTile::k32x32;

@@ -1,4 +1,5 @@
-// The choice between the own kernel and cuDNN for the stem's forward pass.
+// The choice between the own kernel and, where it is asked for (Libraries::stem), cuDNN for the stem's
+// forward pass.
 #pragma once
 
 #include "kernels/cuda/tuning/choice.h"

@@ -1,5 +1,6 @@
-// What cuBLASLt and cuDNN offer for a problem. Builds without CUDA have neither and offer nothing
-// (emulated/libraries.cpp).
+// What cuBLASLt and cuDNN offer for a problem. Both are opened when they are first asked, so that a
+// program starts without them; where one is not installed, the reason is thrown and its kernels are
+// left out. Builds without CUDA have neither and offer nothing (absent/no_device.cpp).
 #pragma once
 
 #include <memory>
@@ -30,6 +31,9 @@ std::vector<Kernel<Launch>> convert_each(std::vector<LibraryKernel> kernels, Con
   return converted;
 }
 
+// "cuBLASLt 13.1.0", or "no cuBLASLt"; with DFENGINE_CUDNN=1 the same of cuDNN.
+std::string found_libraries();
+
 // The libraries of one device.
 class Libraries {
  public:
@@ -40,7 +44,8 @@ class Libraries {
   // float. They throw DeviceError.
   std::vector<LibraryKernel> pointwise(PointwisePass pass, StorageType type,
                                        const PointwiseProblem& p);
-  // The forward pass.
+  // The forward pass, by cuDNN. It is asked only where the environment has DFENGINE_CUDNN=1: it may
+  // compile kernels of its own for seconds, and what it competes for is a hundredth of a step.
   std::vector<LibraryKernel> stem(StorageType type, const StemProblem& p);
 
  private:
