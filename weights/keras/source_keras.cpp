@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "kernels/base/error.h"
+#include "weights/families/source.h"
 #include "weights/keras/keras_arrays.h"
 
 namespace dfengine::weights {
@@ -308,5 +309,10 @@ TensorFile translate_keras(TensorFile file, const std::string& name_for_errors) 
   set_conventions(out.metadata, side);
   return out;
 }
+
+constinit const Source kKeras = {
+    "keras", recognise_keras, [](TensorFile file, std::span<const Stage>, const std::string& name) {
+      return translate_keras(std::move(file), name);
+    }};
 
 }  // namespace dfengine::weights
