@@ -67,15 +67,6 @@ void check_entry(const HeaderEntry& entry, std::size_t data_size, const std::str
   }
 }
 
-void check_names_differ(const std::vector<HeaderEntry>& entries, const std::string& file) {
-  std::vector<std::string_view> names;
-  names.reserve(entries.size());
-  for (const HeaderEntry& entry : entries) names.push_back(entry.name);
-  std::ranges::sort(names);
-  const auto twice = std::ranges::adjacent_find(names);
-  if (twice != names.end()) refuse(file, *twice, "appears twice");
-}
-
 // The tensors must cover the data without overlap or hole.
 void check_coverage(const std::vector<HeaderEntry>& entries, std::size_t data_size,
                     const std::string& file) {
@@ -119,7 +110,8 @@ TensorFile parse_safetensors(std::span<const std::byte> file, const std::string&
   const auto data = file.subspan(kHeaderStart + json.size());
   Header header = parse_safetensors_header(json, name_for_errors);
   for (const HeaderEntry& entry : header.entries) check_entry(entry, data.size(), name_for_errors);
-  check_names_differ(header.entries, name_for_errors);
+  if (const auto twice = repeated(header.entries, &HeaderEntry::name))
+    refuse(name_for_errors, *twice, "appears twice");
   check_coverage(header.entries, data.size(), name_for_errors);
 
   TensorFile out;
@@ -145,7 +137,8 @@ std::vector<std::byte> serialize_safetensors(const TensorFile& file) {
     header.entries.push_back(entry_for(tensor, data_size));
     data_size = header.entries.back().end;
   }
-  check_names_differ(header.entries, "writing");
+  if (const auto twice = repeated(header.entries, &HeaderEntry::name))
+    refuse("writing", *twice, "appears twice");
 
   std::string json = format_safetensors_header(header);
   json.resize((json.size() + 7) / 8 * 8, ' ');

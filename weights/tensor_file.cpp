@@ -163,6 +163,53 @@ Tensor make_tensor(std::string name, std::vector<std::int64_t> shape,
   return make_tensor_of(DType::I64, std::move(name), std::move(shape), values);
 }
 
+// Copied in runs where the last dimensions lie dense.
+std::vector<std::byte> gather(std::span<const std::byte> from, std::size_t each,
+                              std::int64_t offset, std::span<const std::int64_t> shape,
+                              std::span<const std::int64_t> strides) {
+  std::size_t outer = shape.size();
+  std::int64_t run = 1;
+  while (outer > 0 && (strides[outer - 1] == run || shape[outer - 1] == 1)) run *= shape[--outer];
+  const std::size_t run_bytes = static_cast<std::size_t>(run) * each;
+  std::vector<std::byte> out(static_cast<std::size_t>(checked_count(shape).value()) * each);
+  std::vector<std::int64_t> index(outer, 0);
+  std::int64_t element = offset;
+  for (std::size_t done = 0; done < out.size(); done += run_bytes) {
+    std::memcpy(out.data() + done, from.data() + static_cast<std::size_t>(element) * each,
+                run_bytes);
+    for (std::size_t i = outer; i-- > 0;) {
+      if (shape[i] == 1) continue;  // its stride means nothing
+      element += strides[i];
+      if (++index[i] < shape[i]) break;
+      element -= strides[i] * shape[i];
+      index[i] = 0;
+    }
+  }
+  return out;
+}
+
+Tensor transposed(const Tensor& tensor, std::span<const std::size_t> axes) {
+  std::vector<std::int64_t> dense(axes.size(), 1), strides;
+  for (std::size_t i = axes.size(); i-- > 1;) dense[i - 1] = dense[i] * tensor.shape[i];
+  Tensor out{tensor.name, tensor.dtype, {}, {}};
+  for (const std::size_t axis : axes) {
+    out.shape.push_back(tensor.shape[axis]);
+    strides.push_back(dense[axis]);
+  }
+  out.bytes = gather(tensor.bytes, dtype_size(tensor.dtype), 0, out.shape, strides);
+  return out;
+}
+
+std::vector<std::string_view> lines_of(std::string_view text) {
+  std::vector<std::string_view> lines;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    lines.push_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
+}
+
 std::string printable(std::string_view text) {
   constexpr std::size_t kLongest = 120;
   std::string out(text.substr(0, kLongest));

@@ -60,10 +60,7 @@ ZipArchive::ZipArchive(std::span<const std::byte> file, std::string name_for_err
     if (name == nullptr) fail(fmt::format("number {}", i), zip_strerror(zip_.get()));
     names_.emplace_back(name);
   }
-  std::vector<std::string_view> sorted(names_.begin(), names_.end());
-  std::ranges::sort(sorted);
-  const auto twice = std::ranges::adjacent_find(sorted);
-  if (twice != sorted.end()) fail(*twice, "appears twice");
+  if (const auto twice = repeated(names_, std::identity())) fail(*twice, "appears twice");
 }
 
 std::vector<std::byte> ZipArchive::read(std::string_view entry) {

@@ -73,16 +73,6 @@ KerasRole role_of_name(const Tensor& tensor) {
   return KerasRole::Other;
 }
 
-std::vector<std::string_view> lines(std::string_view text) {
-  std::vector<std::string_view> out;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    out.push_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return out;
-}
-
 // Paths in the order that Keras' attributes list them.
 std::vector<std::string> listed_paths(const TensorFile& file) {
   std::vector<std::string> paths;
@@ -90,11 +80,11 @@ std::vector<std::string> listed_paths(const TensorFile& file) {
     const auto layers = file.metadata.find(root + "@layer_names");
     if (layers == file.metadata.end()) continue;
     const std::string prefix = root.empty() ? "" : root + "/";
-    for (const std::string_view layer : lines(layers->second)) {
+    for (const std::string_view layer : lines_of(layers->second)) {
       const std::string group = prefix + std::string(layer);
       const auto weights = file.metadata.find(group + "@weight_names");
       if (weights == file.metadata.end()) continue;
-      for (const std::string_view weight : lines(weights->second))
+      for (const std::string_view weight : lines_of(weights->second))
         paths.push_back(group + "/" + std::string(weight));
     }
   }

@@ -142,31 +142,6 @@ Matches match(const std::vector<KerasArray>& arrays, const std::string& file) {
   return std::ranges::any_of(by_name, is_base) ? by_name : match_by_order(arrays, file);
 }
 
-// The tensor with axes[i] as its i-th axis.
-Tensor transposed(const Tensor& in, std::span<const std::size_t> axes) {
-  const std::size_t rank = axes.size();
-  const std::size_t each = dtype_size(in.dtype);
-  std::vector<std::size_t> strides(rank, each);
-  for (std::size_t i = rank; i-- > 1;)
-    strides[i - 1] = strides[i] * static_cast<std::size_t>(in.shape[i]);
-  Tensor out{in.name, in.dtype, {}, {}};
-  for (const std::size_t axis : axes) out.shape.push_back(in.shape[axis]);
-  out.bytes.reserve(in.bytes.size());
-  std::vector<std::int64_t> at(rank, 0);
-  std::size_t from = 0;
-  while (out.bytes.size() < in.bytes.size()) {
-    const auto element = in.bytes.begin() + static_cast<std::ptrdiff_t>(from);
-    out.bytes.insert(out.bytes.end(), element, element + static_cast<std::ptrdiff_t>(each));
-    for (std::size_t i = rank; i-- > 0;) {
-      from += strides[axes[i]];
-      if (++at[i] < out.shape[i]) break;
-      from -= static_cast<std::size_t>(out.shape[i]) * strides[axes[i]];
-      at[i] = 0;
-    }
-  }
-  return out;
-}
-
 Tensor to_torch(Tensor tensor, const KerasRow& row, KerasRole role, const std::string& file) {
   const RolePattern& p = pattern_of(role);
   const auto count = checked_count(tensor.shape);
@@ -215,15 +190,6 @@ void check_chain(const TensorFile& file, const std::string& name) {
         break;
     }
   }
-}
-
-void check_names_differ(const TensorFile& file, const std::string& name) {
-  std::vector<std::string_view> names;
-  for (const Tensor& t : file.tensors) names.push_back(t.name);
-  std::ranges::sort(names);
-  const auto twice = std::ranges::adjacent_find(names);
-  if (twice != names.end())
-    throw ModelFileError(fmt::format("{}: Keras: two arrays are {}", name, printable(*twice)));
 }
 
 // The side of the square input, 224 in "KEY224, 224, 3]".
@@ -304,7 +270,9 @@ TensorFile translate_keras(TensorFile file, const std::string& name_for_errors) 
                                                 : to_torch(std::move(tensor), *matches[i],
                                                            arrays[i].role, name_for_errors));
   }
-  check_names_differ(out, name_for_errors);
+  if (const auto twice = repeated(out.tensors, &Tensor::name))
+    throw ModelFileError(
+        fmt::format("{}: Keras: two arrays are {}", name_for_errors, printable(*twice)));
   check_chain(out, name_for_errors);
   set_conventions(out.metadata, side);
   return out;

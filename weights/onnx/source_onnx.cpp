@@ -47,22 +47,12 @@ std::vector<Place> graph_places(std::span<const Stage> stages) {
   return places;
 }
 
-std::vector<std::string> split_lines(const std::string& text) {
-  std::vector<std::string> lines;
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find('\n', begin), text.size());
-    lines.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return lines;
-}
-
-std::string first_word(const std::string& line) {
+std::string_view first_word(std::string_view line) {
   return line.substr(0, line.find(' '));
 }
 
 // "kernel 3,3 strides 2,2" of a Conv line.
-std::string window_of(const std::string& line) {
+std::string_view window_of(std::string_view line) {
   const std::size_t begin = std::min(line.find("kernel "), line.size());
   return line.substr(begin, line.find(" dilations") - begin);
 }
@@ -71,7 +61,7 @@ std::string window_of(const Place& p) {
   return fmt::format("kernel {0},{0} strides {1},{1}", p.kernel, p.stride);
 }
 
-std::string kernel_of(const std::string& window) {
+std::string_view kernel_of(std::string_view window) {
   return window.substr(0, window.find(" strides"));
 }
 
@@ -87,7 +77,7 @@ class Translation {
       : file_(std::move(file)),
         name_(name),
         places_(graph_places(stages)),
-        lines_(split_lines(file_.metadata.at(kOnnxNodes))) {}
+        lines_(lines_of(file_.metadata.at(kOnnxNodes))) {}
 
   TensorFile run() {
     refuse_other_strides();
@@ -118,7 +108,7 @@ class Translation {
     return fmt::format("%{}", at_++);
   }
 
-  bool next_is(const std::string& op) const {
+  bool next_is(std::string_view op) const {
     return at_ < lines_.size() && first_word(lines_[at_]) == op;
   }
 
@@ -126,9 +116,10 @@ class Translation {
   // wrong results.
   void refuse_other_strides() const {
     std::size_t i = 0;
-    for (const std::string& line : lines_) {
+    for (const std::string_view line : lines_) {
       if (first_word(line) != "Conv" || i == places_.size()) continue;
-      const std::string found = window_of(line), wanted = window_of(places_[i]);
+      const std::string_view found = window_of(line);
+      const std::string wanted = window_of(places_[i]);
       if (kernel_of(found) != kernel_of(wanted)) return;  // another network altogether
       if (found != wanted)
         fail(
@@ -143,8 +134,8 @@ class Translation {
     constexpr std::string_view kKnown[] = {
         "Conv", "Clip", "Add", "GlobalAveragePool", "Gemm", "Relu", "Sub", "Sigmoid", "Mul"};
     std::map<std::string, int> others;
-    for (const std::string& line : lines_) {
-      const std::string op = first_word(line);
+    for (const std::string_view line : lines_) {
+      const std::string_view op = first_word(line);
       if (std::ranges::find(kKnown, op) == std::end(kKnown)) ++others[printable(op)];
     }
     if (others.empty()) return;
@@ -223,7 +214,7 @@ class Translation {
 
   // The pads this convolution may have. Stride 2 decides which rule the network follows.
   std::string pads(const Place& p, const std::string& line_before) {
-    const std::string& found = at_ < lines_.size() ? lines_[at_] : line_before;
+    const std::string_view found = at_ < lines_.size() ? lines_[at_] : line_before;
     const bool automatic = found.ends_with(" pads SAME_UPPER");
     if (p.stride == 2) {
       const bool tf = automatic || found.ends_with(" pads 0,0,1,1");
@@ -318,14 +309,8 @@ class Translation {
   void transpose(const std::string& name) {
     const Tensor& from = tensor(name);
     if (from.shape.size() != 2 || from.bytes.empty()) fail(name + " is not a matrix");
-    const auto rows = static_cast<std::size_t>(from.shape[0]);
-    const auto columns = static_cast<std::size_t>(from.shape[1]);
-    const std::size_t size = dtype_size(from.dtype);
-    Tensor to{name, from.dtype, {from.shape[1], from.shape[0]}, from.bytes};
-    for (std::size_t r = 0; r < rows; ++r)
-      for (std::size_t c = 0; c < columns; ++c)
-        std::memcpy(&to.bytes[(c * rows + r) * size], &from.bytes[(r * columns + c) * size], size);
-    *std::ranges::find(file_.tensors, name, &Tensor::name) = std::move(to);
+    constexpr std::size_t kAxes[] = {1, 0};
+    *std::ranges::find(file_.tensors, name, &Tensor::name) = transposed(from, kAxes);
   }
 
   void rename_dense(const std::vector<std::string>& names) {
@@ -351,7 +336,7 @@ class Translation {
   TensorFile file_, out_;
   const std::string& name_;
   std::vector<Place> places_;
-  std::vector<std::string> lines_;
+  std::vector<std::string_view> lines_;
   std::vector<std::string> inputs_;  // of each convolution so far
   std::string pad_mode_;
   std::size_t at_ = 0;

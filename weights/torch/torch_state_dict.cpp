@@ -148,10 +148,7 @@ class Reader {
       throw ModelFileError(fmt::format("{}: PyTorch file: {} tensors are over the limit of {}",
                                        file_, entries.size(), kMaxTensors));
     }
-    std::set<std::string_view> names;
-    for (const Entry& entry : entries) {
-      if (!names.insert(entry.name).second) fail(entry.name, "appears twice");
-    }
+    if (const auto twice = repeated(entries, &Entry::name)) fail(*twice, "appears twice");
   }
 
   // Tensors ---------------------------------------------------------------------------------------
@@ -237,33 +234,9 @@ class Reader {
     const std::size_t each = dtype_size(storage.dtype);
     Tensor out{std::string(entry.name), storage.dtype, view.shape, {}};
     account(storage, static_cast<std::size_t>(count) * each, entry.name);
-    out.bytes.resize(static_cast<std::size_t>(count) * each);
-    if (count > 0) gather(view, lookup_(storage), each, out.bytes);
+    if (count > 0)
+      out.bytes = gather(lookup_(storage), each, view.offset, view.shape, view.strides);
     return out;
-  }
-
-  // Copies element by element in row-major order, in runs where the last dimensions lie dense.
-  static void gather(const View& view, std::span<const std::byte> storage, std::size_t each,
-                     std::span<std::byte> out) {
-    std::size_t outer = view.shape.size();
-    std::int64_t run = 1;
-    while (outer > 0 && (view.strides[outer - 1] == run || view.shape[outer - 1] == 1)) {
-      run *= view.shape[--outer];
-    }
-    const std::size_t run_bytes = static_cast<std::size_t>(run) * each;
-    std::vector<std::int64_t> index(outer, 0);
-    std::int64_t element = view.offset;
-    for (std::size_t done = 0; done < out.size(); done += run_bytes) {
-      std::memcpy(out.data() + done, storage.data() + static_cast<std::size_t>(element) * each,
-                  run_bytes);
-      for (std::size_t i = outer; i-- > 0;) {
-        if (view.shape[i] == 1) continue;  // its stride means nothing
-        element += view.strides[i];
-        if (++index[i] < view.shape[i]) break;
-        element -= view.strides[i] * view.shape[i];
-        index[i] = 0;
-      }
-    }
   }
 
   const Pickle& pickle_;
