@@ -48,7 +48,7 @@ std::uint64_t read_superblock(Hdf5Bytes& file) {
 class Walker {
  public:
   Walker(std::span<const std::byte> file, const std::string& name)
-      : file_(file, name), heaps_(file_), data_(file_) {}
+      : file_(file, name), heaps_(file_) {}
 
   TensorFile read() {
     const std::uint64_t root = read_superblock(file_);
@@ -81,7 +81,7 @@ class Walker {
       file_.refuse("leads to an object that has another place in the file");
     const auto messages = read_messages(file_, link.address);
     if (is_group(messages)) return read_group(messages, path, depth + 1);
-    if (auto tensor = data_.read(messages)) out_.tensors.push_back(std::move(*tensor));
+    if (auto tensor = read_dataset(file_, messages)) out_.tensors.push_back(std::move(*tensor));
   }
 
   void read_entry(const Hdf5Message& message, const std::string& path) {
@@ -104,7 +104,6 @@ class Walker {
 
   Hdf5Bytes file_;
   Hdf5Heaps heaps_;
-  Hdf5Data data_;
   TensorFile out_;
   std::set<std::uint64_t> visited_;  // objects, by address of their headers
 };
