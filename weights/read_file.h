@@ -4,8 +4,6 @@
 #include <cstddef>
 #include <filesystem>
 #include <span>
-#include <string>
-#include <vector>
 
 #include "weights/file_bytes.h"
 #include "weights/tensor_file.h"

@@ -1,7 +1,6 @@
 // The kinds of work a network is timed at, and random data for them.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 

@@ -1,7 +1,5 @@
 #include "engine/evaluate/robustness.h"
 
-#include <fmt/format.h>
-
 #include <cmath>
 #include <nlohmann/json.hpp>
 

@@ -5,7 +5,6 @@
 #include <stb_image_write.h>
 
 #include <fstream>
-#include <string>
 
 #include "engine/synth/canvas.h"
 #include "engine/synth/face.h"

@@ -5,8 +5,6 @@
 // the three tables and a function that returns the one in use.
 #pragma once
 
-#include <string_view>
-
 namespace dfengine::cpu {
 
 enum class Isa { Baseline, Avx2, Avx512 };

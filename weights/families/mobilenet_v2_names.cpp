@@ -5,7 +5,6 @@
 
 #include <array>
 #include <set>
-#include <utility>
 
 #include "kernels/base/error.h"
 

@@ -7,7 +7,6 @@
 
 #if DFENGINE_ONNX
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <limits>
 #include <unordered_map>

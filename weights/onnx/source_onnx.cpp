@@ -6,8 +6,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
-#include <cstring>
 #include <map>
 
 #include "kernels/base/error.h"
