@@ -140,18 +140,9 @@ void batch_norm_frozen_backward(const Context& ctx, const BatchNormProblem& p, c
   }
 }
 
-#define DF_INSTANTIATE(T)                                                                        \
-  template void batch_norm_forward(const Context&, const BatchNormProblem&, const T*, const T*,  \
-                                   const T*, const T*, const T*, T*, T*, T*, T*, T*, T*);        \
-  template void batch_norm_backward(const Context&, const BatchNormProblem&, const T*, const T*, \
-                                    const T*, const T*, const T*, const T*, T*, T*, T*, T*);     \
-  template void batch_norm_frozen_forward(const Context&, const BatchNormProblem&, const T*,     \
-                                          const T*, const T*, const T*, const T*, T*);           \
-  template void batch_norm_frozen_backward(const Context&, const BatchNormProblem&, const T*,    \
-                                           const T*, const T*, const T*, const T*, const T*, T*, \
-                                           T*, T*, T*);
-DF_INSTANTIATE(float)
-DF_INSTANTIATE(double)
-#undef DF_INSTANTIATE
+DF_FLOAT_AND_DOUBLE(batch_norm_forward);
+DF_FLOAT_AND_DOUBLE(batch_norm_backward);
+DF_FLOAT_AND_DOUBLE(batch_norm_frozen_forward);
+DF_FLOAT_AND_DOUBLE(batch_norm_frozen_backward);
 
 }  // namespace dfengine::cpu

@@ -293,17 +293,10 @@ void pointwise_backward_weight(const Context& ctx, const PointwiseProblem& p, co
   }
 }
 
-#define DF_INSTANTIATE(T)                                                                         \
-  template void pointwise_pack<T>(const PointwiseProblem&, const T*, T*);                         \
-  template void pointwise_pack_transposed<T>(const PointwiseProblem&, const T*, T*);              \
-  template void pointwise_forward<T>(const Context&, const PointwiseProblem&, const T*, const T*, \
-                                     const Epilogue<T>&, T*);                                     \
-  template void pointwise_backward_data<T>(const Context&, const PointwiseProblem&, const T*,     \
-                                           const T*, Write, T*);                                  \
-  template void pointwise_backward_weight<T>(const Context&, const PointwiseProblem&, const T*,   \
-                                             const T*, T*, T*);
-DF_INSTANTIATE(float)
-DF_INSTANTIATE(double)
-#undef DF_INSTANTIATE
+DF_FLOAT_AND_DOUBLE(pointwise_pack);
+DF_FLOAT_AND_DOUBLE(pointwise_pack_transposed);
+DF_FLOAT_AND_DOUBLE(pointwise_forward);
+DF_FLOAT_AND_DOUBLE(pointwise_backward_data);
+DF_FLOAT_AND_DOUBLE(pointwise_backward_weight);
 
 }  // namespace dfengine::cpu
