@@ -134,24 +134,15 @@ std::vector<Filter> read_filters(const std::vector<Hdf5Message>& messages) {
 
 void read_tree(Hdf5Bytes& file, std::uint64_t address, std::optional<unsigned> level,
                std::size_t rank, std::vector<Chunk>& chunks) {
-  Hdf5Cursor in = file.open(address, 8, "chunk B-tree");
-  in.expect("TREE");
-  if (in.u8() != 1) in.refuse("is not of chunks");
-  const unsigned found = in.u8();
-  if (level && found != *level)
-    in.refuse(fmt::format("is on level {} instead of {}", found, *level));
-  const std::uint64_t count = in.u16();
-  const std::uint64_t key = 8 + 8 * (rank + 1), child = file.address_width();
-  Hdf5Cursor entries =
-      file.open(address + 8 + 2 * child, count * (key + child), "entries of a chunk B-tree");
-  for (std::uint64_t i = 0; i < count; ++i) {
-    const std::uint32_t size = entries.u32();
-    Chunk chunk{{}, entries.u32(), {}};
-    for (std::size_t d = 0; d < rank; ++d) chunk.at.push_back(entries.number(8));
-    entries.skip(8);  // place within a value
-    const std::uint64_t below = entries.address_field();
-    if (found > 0) {
-      read_tree(file, below, found - 1, rank, chunks);
+  Hdf5TreeNode node = open_tree_node(file, address, Hdf5Tree::Chunks, level, 8 + 8 * (rank + 1));
+  for (std::uint64_t i = 0; i < node.count; ++i) {
+    const std::uint32_t size = node.entries.u32();
+    Chunk chunk{{}, node.entries.u32(), {}};
+    for (std::size_t d = 0; d < rank; ++d) chunk.at.push_back(node.entries.number(8));
+    node.entries.skip(8);  // place within a value
+    const std::uint64_t below = node.entries.address_field();
+    if (node.level > 0) {
+      read_tree(file, below, node.level - 1, rank, chunks);
     } else {
       chunk.stored = file.stored(below, size, "chunk");
       chunks.push_back(std::move(chunk));

@@ -48,7 +48,7 @@ std::uint64_t read_superblock(Hdf5Bytes& file) {
 class Walker {
  public:
   Walker(std::span<const std::byte> file, const std::string& name)
-      : file_(file, name), heaps_(file_) {}
+      : file_(file, name), attributes_(file_) {}
 
   TensorFile read() {
     const std::uint64_t root = read_superblock(file_);
@@ -85,10 +85,10 @@ class Walker {
   }
 
   void read_entry(const Hdf5Message& message, const std::string& path) {
-    const std::string name = attribute_name(message);
+    const std::string name = Hdf5Attributes::name(message);
     if (std::ranges::find(kAttributes, name) == kAttributes.end()) return;
     file_.charge(path.size());
-    if (auto texts = read_texts(file_, heaps_, read_attribute(message)))
+    if (auto texts = attributes_.texts(message))
       out_.metadata[fmt::format("{}@{}", path, name)] = std::move(*texts);
   }
 
@@ -103,7 +103,7 @@ class Walker {
   }
 
   Hdf5Bytes file_;
-  Hdf5Heaps heaps_;
+  Hdf5Attributes attributes_;
   TensorFile out_;
   std::set<std::uint64_t> visited_;  // objects, by address of their headers
 };

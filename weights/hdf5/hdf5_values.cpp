@@ -111,7 +111,7 @@ std::optional<std::vector<std::int64_t>> read_dataspace(Hdf5Cursor in) {
   return dims;
 }
 
-std::span<const std::byte> Hdf5Heaps::object(std::uint64_t collection, std::uint32_t number) {
+std::span<const std::byte> Hdf5Attributes::object(std::uint64_t collection, std::uint32_t number) {
   auto found = collections_.find(collection);
   if (found == collections_.end())
     found = collections_.emplace(collection, read_collection(collection)).first;
@@ -122,7 +122,7 @@ std::span<const std::byte> Hdf5Heaps::object(std::uint64_t collection, std::uint
   return object->second;
 }
 
-Hdf5Heaps::Collection Hdf5Heaps::read_collection(std::uint64_t address) {
+Hdf5Attributes::Collection Hdf5Attributes::read_collection(std::uint64_t address) {
   const std::uint64_t head = 8 + file_.length_width();
   Hdf5Cursor start = file_.open(address, head, "global heap");
   start.expect("GCOL");
@@ -144,50 +144,44 @@ Hdf5Heaps::Collection Hdf5Heaps::read_collection(std::uint64_t address) {
   return objects;
 }
 
-std::string attribute_name(const Hdf5Message& message) {
+std::string Hdf5Attributes::name(const Hdf5Message& message) {
   return read_head(message).name;
 }
 
-Hdf5Attribute read_attribute(const Hdf5Message& message) {
+std::optional<std::string> Hdf5Attributes::texts(const Hdf5Message& message) {
   AttributeHead head = read_head(message);
   if (message.shared || head.named_type) head.rest.refuse("attribute of a named type");
   const Hdf5Type type = read_datatype(head.rest.part(head.type_size, "attribute's type"));
   const auto dims = read_dataspace(head.rest.part(head.space_size, "attribute's extent"));
   const auto count = dims ? static_cast<std::size_t>(*checked_count(*dims)) : 0;
-  return {std::move(head.name), type, count, head.rest};
-}
-
-std::optional<std::string> read_texts(Hdf5Bytes& file, Hdf5Heaps& heaps, Hdf5Attribute attribute) {
-  const auto kind = attribute.type.kind;
-  if (kind != Hdf5Type::Kind::FixedText && kind != Hdf5Type::Kind::VariableText)
-    return std::nullopt;
-  const bool fixed = kind == Hdf5Type::Kind::FixedText;
-  const std::size_t each = fixed ? attribute.type.size : 8 + file.address_width();
-  if (each == 0 || attribute.count > attribute.values.left() / each) {
-    file.refuse(fmt::format("attribute {}: {} texts of {} bytes are more than its {} bytes",
-                            attribute.name, attribute.count, each, attribute.values.left()));
+  const bool fixed = type.kind == Hdf5Type::Kind::FixedText;
+  if (!fixed && type.kind != Hdf5Type::Kind::VariableText) return std::nullopt;
+  const std::size_t each = fixed ? type.size : 8 + file_.address_width();
+  if (each == 0 || count > head.rest.left() / each) {
+    file_.refuse(fmt::format("attribute {}: {} texts of {} bytes are more than its {} bytes",
+                             head.name, count, each, head.rest.left()));
   }
   std::string joined;
-  for (std::size_t i = 0; i < attribute.count; ++i) {
+  for (std::size_t i = 0; i < count; ++i) {
     if (i > 0) joined += '\n';
-    if (fixed) {
-      joined += hdf5_text(attribute.values.take(each));
-      continue;
-    }
-    const std::uint32_t size = attribute.values.u32();
-    const std::uint64_t heap = attribute.values.address_field();
-    const std::uint32_t number = attribute.values.u32();
-    if (size == 0) continue;
-    const auto object = heaps.object(heap, number);
-    if (size > object.size()) {
-      file.refuse(fmt::format("attribute {}: a text of {} bytes in an object of {}", attribute.name,
-                              size, object.size()));
-    }
-    const auto text = hdf5_text(object.first(size));
-    file.charge(text.size());
-    joined += text;
+    joined += fixed ? hdf5_text(head.rest.take(each)) : variable_text(head.rest, head.name);
   }
   return joined;
+}
+
+std::string_view Hdf5Attributes::variable_text(Hdf5Cursor& values, const std::string& name) {
+  const std::uint32_t size = values.u32();
+  const std::uint64_t heap = values.address_field();
+  const std::uint32_t number = values.u32();
+  if (size == 0) return "";
+  const auto found = object(heap, number);
+  if (size > found.size()) {
+    file_.refuse(fmt::format("attribute {}: a text of {} bytes in an object of {}", name, size,
+                             found.size()));
+  }
+  const auto text = hdf5_text(found.first(size));
+  file_.charge(text.size());
+  return text;
 }
 
 }  // namespace dfengine::weights
