@@ -6,11 +6,11 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <optional>
 #include <utility>
 
 #include "kernels/base/error.h"
+#include "kernels/base/numbers.h"
 #include "weights/families/source.h"
 #include "weights/keras/keras_arrays.h"
 
@@ -196,15 +196,10 @@ void check_chain(const TensorFile& file, const std::string& name) {
 std::optional<int> side_after(std::string_view text, std::string_view key) {
   const std::size_t at = text.find(key);
   if (at == std::string_view::npos) return std::nullopt;
-  const char* end = text.data() + text.size();
-  int height = 0, width = 0;
-  const auto first = std::from_chars(text.data() + at + key.size(), end, height);
-  constexpr std::string_view kBetween = ", ";
-  if (first.ec != std::errc() || !std::string_view(first.ptr, end).starts_with(kBetween))
-    return std::nullopt;
-  const auto second = std::from_chars(first.ptr + kBetween.size(), end, width);
-  if (second.ec != std::errc() || height != width) return std::nullopt;
-  return height;
+  text.remove_prefix(at + key.size());
+  const std::string_view side = text.substr(0, text.find_first_not_of("0123456789"));
+  const bool square = text.substr(side.size()).starts_with(fmt::format(", {},", side));
+  return square ? number_of<int>(side) : std::nullopt;
 }
 
 // The side that Keras' configuration states, of version 3 or 2, as Python writes JSON.
@@ -224,10 +219,11 @@ std::optional<int> input_size(const std::vector<Tensor>& tensors) {
     if (name == std::string::npos) continue;
     const std::size_t size = t.name.find('_', name + kName.size());
     if (size == std::string::npos) continue;
-    int side = 0;
-    const char* end = t.name.data() + t.name.size();
-    const auto parsed = std::from_chars(t.name.data() + size + 1, end, side);
-    if (parsed.ec == std::errc() && parsed.ptr != end && *parsed.ptr == '/') return side;
+    const std::size_t slash = t.name.find('/', size);
+    if (slash == std::string::npos) continue;
+    if (const auto side =
+            number_of<int>(std::string_view(t.name).substr(size + 1, slash - size - 1)))
+      return side;
   }
   return std::nullopt;
 }

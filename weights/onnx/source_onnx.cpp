@@ -5,10 +5,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 
 #include "kernels/base/error.h"
+#include "kernels/base/numbers.h"
 #include "weights/families/source.h"
 #include "weights/onnx/onnx_file.h"
 
@@ -173,17 +173,9 @@ class Translation {
     if (!same) fail("its pixel scaling is not what its metadata 'mean' and 'std' say");
   }
 
-  // A metadata entry of numbers separated by commas; empty if it is not.
+  // A metadata entry of numbers; empty if it is not.
   std::vector<double> numbers(const char* key) const {
-    const std::string& text = file_.metadata.at(key);
-    std::vector<double> values;
-    const char *at = text.data(), *end = text.data() + text.size();
-    while (at < end && values.size() < 4) {
-      const auto [next, error] = std::from_chars(at, end, values.emplace_back());
-      if (error != std::errc() || (next < end && *next != ',')) return {};
-      at = next + 1;
-    }
-    return values;
+    return numbers_of(file_.metadata.at(key)).value_or(std::vector<double>());
   }
 
   std::string convolution(int i, const std::string& x) {
@@ -264,11 +256,10 @@ class Translation {
     const auto entry = file_.metadata.find("bn_eps");
     if (entry == file_.metadata.end()) return 1e-5;
     const std::string& text = entry->second;
-    double value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size() || !(value > 0 && value < 1))
+    const auto value = number_of<double>(text);
+    if (!value || !(*value > 0 && *value < 1))
       fail(fmt::format("metadata 'bn_eps' is '{}', not a number between 0 and 1", printable(text)));
-    return value;
+    return *value;
   }
 
   // There is no head, or ImageNet's one dense layer, or the detector's two with or without the
