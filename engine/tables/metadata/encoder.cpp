@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -16,9 +15,6 @@
 namespace dfengine {
 namespace {
 
-constexpr std::array<const char*, 7> kTimeParts = {
-    "year", "month sin", "month cos", "weekday sin", "weekday cos", "hour sin", "hour cos"};
-constexpr std::array<const char*, 2> kTextParts = {"length", "digits"};
 constexpr double kFarthest = 10;        // standard deviations
 constexpr double kFrequentWord = 0.05;  // share of the rows
 constexpr std::size_t kFewLevels = 20;
@@ -60,11 +56,11 @@ std::vector<double> parts_of(ColumnType type, std::string_view value) {
   }
 }
 
-std::vector<std::string> part_names(ColumnType type) {
-  if (type == ColumnType::Timestamp) return {kTimeParts.begin(), kTimeParts.end()};
-  if (type == ColumnType::Text) return {kTextParts.begin(), kTextParts.end()};
-  if (type == ColumnType::Numeric) return {""};
-  return {};
+// How many numbers that are.
+std::size_t part_count(ColumnType type) {
+  if (type == ColumnType::Timestamp) return 7;
+  if (type == ColumnType::Text) return 2;
+  return type == ColumnType::Numeric ? 1 : 0;
 }
 
 ColumnType infer_type(const std::vector<std::string_view>& values) {
@@ -89,7 +85,7 @@ ColumnType infer_type(const std::vector<std::string_view>& values) {
 }
 
 void fit_parts(ColumnEncoding& c, const std::vector<std::string_view>& values) {
-  const std::size_t width = part_names(c.type).size();
+  const std::size_t width = part_count(c.type);
   if (width == 0) return;
   std::vector<std::vector<double>> rows;
   for (std::string_view raw : values) {
@@ -177,8 +173,7 @@ Index find_column(const CsvTable& table, const std::string& column, const std::s
 // Of a column that was read from a file.
 void check(const ColumnEncoding& c) {
   const auto finite = [](double v) { return std::isfinite(v); };
-  const bool sizes =
-      c.mean.size() == part_names(c.type).size() && c.std_dev.size() == c.mean.size();
+  const bool sizes = c.mean.size() == part_count(c.type) && c.std_dev.size() == c.mean.size();
   const bool values = std::ranges::all_of(c.mean, finite) &&
                       std::ranges::all_of(c.std_dev, [](double v) { return v > 0; });
   const bool words = c.type == ColumnType::Categorical || c.type == ColumnType::Text;
@@ -214,19 +209,6 @@ Index Encoder::features() const {
   Index sum = 0;
   for (const ColumnEncoding& c : columns) sum += c.features();
   return sum;
-}
-
-std::vector<std::string> Encoder::feature_names() const {
-  std::vector<std::string> names;
-  for (const ColumnEncoding& c : columns) {
-    for (const std::string& part : part_names(c.type))
-      names.push_back(part.empty() ? c.name : c.name + ":" + part);
-    for (const std::string& level : c.levels)
-      names.push_back(c.name + (c.type == ColumnType::Text ? "~" : "=") + level);
-    if (c.rare) names.push_back(c.name + "=(rare)");
-    if (c.missing) names.push_back(c.name + ":missing");
-  }
-  return names;
 }
 
 Matrix Encoder::encode(const CsvTable& table, const std::string& name) const {

@@ -158,12 +158,6 @@ double log_loss(double logit, int label) {
   return z > 0 ? std::log1p(std::exp(-z)) : -z + std::log1p(std::exp(z));
 }
 
-double mean_log_loss(std::span<const double> logits, std::span<const int> label) {
-  double sum = 0;
-  for (std::size_t i = 0; i < logits.size(); ++i) sum += log_loss(logits[i], label[i]);
-  return sum / static_cast<double>(logits.size());
-}
-
 std::vector<int> stratified_folds(std::span<const int> label, int folds, std::uint64_t seed) {
   std::vector<std::size_t> order(label.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
