@@ -12,7 +12,7 @@
 
 #include "kernels/base/atomic_file.h"
 #include "kernels/base/error.h"
-#include "weights/file_bytes.h"
+#include "weights/read_file.h"
 #include "weights/safetensors_header.h"
 
 namespace dfengine::weights {
