@@ -17,38 +17,6 @@
 namespace dfengine::weights {
 namespace {
 
-struct RowPattern {
-  KerasLayer kind;
-  const char *torch, *keras, *stock;  // {i}: the block, {f}: torchvision's feature of it
-};
-
-constexpr RowPattern kStem[] = {
-    {KerasLayer::Conv, "features.0.0", "Conv1", "Conv1"},
-    {KerasLayer::Norm, "features.0.1", "bn_Conv1", "bn_Conv1"},
-    {KerasLayer::Depthwise, "features.1.conv.0.0", "expanded_conv_depthwise",
-     "mobl0_conv_0_depthwise"},
-    {KerasLayer::Norm, "features.1.conv.0.1", "expanded_conv_depthwise_BN",
-     "bn0_conv_0_bn_depthwise"},
-    {KerasLayer::Conv, "features.1.conv.1", "expanded_conv_project", "mobl0_conv_0_project"},
-    {KerasLayer::Norm, "features.1.conv.2", "expanded_conv_project_BN", "bn0_conv_0_bn_project"},
-};
-constexpr RowPattern kBlock[] = {
-    {KerasLayer::Conv, "features.{f}.conv.0.0", "block_{i}_expand", "mobl{i}_conv_{i}_expand"},
-    {KerasLayer::Norm, "features.{f}.conv.0.1", "block_{i}_expand_BN", "bn{i}_conv_{i}_bn_expand"},
-    {KerasLayer::Depthwise, "features.{f}.conv.1.0", "block_{i}_depthwise",
-     "mobl{i}_conv_{i}_depthwise"},
-    {KerasLayer::Norm, "features.{f}.conv.1.1", "block_{i}_depthwise_BN",
-     "bn{i}_conv_{i}_bn_depthwise"},
-    {KerasLayer::Conv, "features.{f}.conv.2", "block_{i}_project", "mobl{i}_conv_{i}_project"},
-    {KerasLayer::Norm, "features.{f}.conv.3", "block_{i}_project_BN", "bn{i}_conv_{i}_bn_project"},
-};
-constexpr int kBlocks = 16;
-constexpr RowPattern kTail[] = {
-    {KerasLayer::Conv, "features.18.0", "Conv_1", "Conv_1"},
-    {KerasLayer::Norm, "features.18.1", "Conv_1_bn", "Conv_1_bn"},
-    {KerasLayer::Dense, "classifier.1", "predictions", "Logits"},
-};
-
 // What a role is in torchvision: the kind of layer, the suffix, and Keras' axes in torch's order.
 struct RolePattern {
   KerasRole role;
@@ -79,18 +47,32 @@ const RolePattern& pattern_of(KerasRole role) {
   return *std::ranges::find(kRoles, role, &RolePattern::role);
 }
 
-std::vector<KerasRow> make_rows() {
-  std::vector<KerasRow> rows;
-  const auto add = [&](std::span<const RowPattern> patterns, int block) {
-    const auto fill = [&](const char* text) {
-      return fmt::format(fmt::runtime(text), fmt::arg("i", block), fmt::arg("f", block + 1));
-    };
-    for (const RowPattern& p : patterns)
-      rows.push_back({p.kind, fill(p.torch), fill(p.keras), fill(p.stock)});
+// A convolution and its batch norm.
+void add_rows(const ConvPlace& place, std::vector<KerasRow>& rows) {
+  const auto add = [&, torch = torchvision_names(place)](
+                       const std::string& conv, const std::string& norm,
+                       const std::string& stock_conv, const std::string& stock_norm) {
+    const bool depthwise = place.role == ConvRole::Depthwise;
+    rows.push_back(
+        {depthwise ? KerasLayer::Depthwise : KerasLayer::Conv, torch.conv, conv, stock_conv});
+    rows.push_back({KerasLayer::Norm, torch.norm, norm, stock_norm});
   };
-  add(kStem, 0);
-  for (int block = 1; block <= kBlocks; ++block) add(kBlock, block);
-  add(kTail, 0);
+  if (place.role == ConvRole::Stem) return add("Conv1", "bn_Conv1", "Conv1", "bn_Conv1");
+  if (place.role == ConvRole::Head) return add("Conv_1", "Conv_1_bn", "Conv_1", "Conv_1_bn");
+  const std::string part = place.role == ConvRole::Expand      ? "expand"
+                           : place.role == ConvRole::Depthwise ? "depthwise"
+                                                               : "project";
+  const std::string conv =
+      (place.block == 0 ? "expanded_conv_" : fmt::format("block_{}_", place.block)) + part;
+  add(conv, conv + "_BN", fmt::format("mobl{0}_conv_{0}_{1}", place.block, part),
+      fmt::format("bn{0}_conv_{0}_bn_{1}", place.block, part));
+}
+
+std::vector<KerasRow> make_rows() {
+  constexpr Stage kBlocks[] = {{.expand = 1}, {.repeats = 16}};
+  std::vector<KerasRow> rows;
+  for (const ConvPlace& place : conv_places(kBlocks)) add_rows(place, rows);
+  rows.push_back({KerasLayer::Dense, "classifier.1", "predictions", "Logits"});
   return rows;
 }
 
