@@ -5,21 +5,21 @@
 #include <map>
 #include <utility>
 
+#include "kernels/base/enum_names.h"
+
 namespace dfengine::weights {
 namespace {
 
-struct RoleRow {
-  KerasRole role;
-  const char* name;
-};
-constexpr RoleRow kNames[] = {{KerasRole::ConvKernel, "kernel"},
-                              {KerasRole::DepthwiseKernel, "depthwise kernel"},
-                              {KerasRole::DenseKernel, "dense kernel"},
-                              {KerasRole::DenseBias, "bias"},
-                              {KerasRole::Gamma, "gamma"},
-                              {KerasRole::Beta, "beta"},
-                              {KerasRole::Mean, "moving_mean"},
-                              {KerasRole::Variance, "moving_variance"}};
+constexpr auto kNames =
+    names_for<KerasRole>("role", {{"kernel", KerasRole::ConvKernel},
+                                  {"depthwise kernel", KerasRole::DepthwiseKernel},
+                                  {"dense kernel", KerasRole::DenseKernel},
+                                  {"bias", KerasRole::DenseBias},
+                                  {"gamma", KerasRole::Gamma},
+                                  {"beta", KerasRole::Beta},
+                                  {"moving_mean", KerasRole::Mean},
+                                  {"moving_variance", KerasRole::Variance},
+                                  {"other", KerasRole::Other}});
 // A batch norm's variables in the order Keras 3 numbers them.
 constexpr std::array kNormRoles = {KerasRole::Gamma, KerasRole::Beta, KerasRole::Mean,
                                    KerasRole::Variance};
@@ -68,9 +68,7 @@ KerasRole role_of_name(const Tensor& tensor) {
   const std::string_view leaf = without_suffix(split_last(tensor.name).second);
   if (leaf == "kernel") return kernel_role(tensor.shape);
   if (leaf == "depthwise_kernel") return KerasRole::DepthwiseKernel;
-  for (const RoleRow& row : kNames)
-    if (leaf == row.name) return row.role;
-  return KerasRole::Other;
+  return kNames.find(leaf).value_or(KerasRole::Other);
 }
 
 // Paths in the order that Keras' attributes list them.
@@ -137,8 +135,7 @@ bool is_optimizers(std::string_view path) {
 }  // namespace
 
 const char* role_name(KerasRole role) {
-  const auto row = std::ranges::find(kNames, role, &RoleRow::role);
-  return row == std::end(kNames) ? "other" : row->name;
+  return kNames.name_of(role);
 }
 
 bool is_keras_path(std::string_view path) {
