@@ -7,7 +7,7 @@
 #include <fstream>
 
 #include "engine/synth/canvas.h"
-#include "engine/synth/face.h"
+#include "engine/synth/portrait.h"
 #include "engine/synth/upsample.h"
 #include "kernels/base/error.h"
 
