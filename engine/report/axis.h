@@ -1,6 +1,7 @@
 // Where an axis begins, ends and carries numbers.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <span>
 #include <string>
@@ -19,6 +20,15 @@ struct Ticks {
   double low = 0, high = 1;  // the ends of the axis, low < high
   std::vector<double> at;    // rising, within [low, high]
   std::vector<std::string> text;
+};
+
+// Where data coordinates lie on a drawing. Those beyond the ends lie on them.
+struct Scale {
+  double low, high;   // data
+  double begin, end;  // drawing
+  double operator()(double v) const {
+    return begin + (std::clamp(v, low, high) - low) / (high - low) * (end - begin);
+  }
 };
 
 // Whether a chart can place this number.
