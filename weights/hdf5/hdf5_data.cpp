@@ -34,34 +34,6 @@ std::vector<std::byte> unshuffle(const std::vector<std::byte>& in, std::size_t e
   return out;
 }
 
-// Moves the index to the next row: over all dimensions but the last, within limits. False after the
-// last row.
-bool next_row(std::vector<std::uint64_t>& index, const std::vector<std::uint64_t>& limits) {
-  for (std::size_t i = limits.size() - 1; i-- > 0;) {
-    if (++index[i] < limits[i]) return true;
-    index[i] = 0;
-  }
-  return false;
-}
-
-// Copies the part of a chunk that lies within the data set, row by row.
-void place(const std::vector<std::byte>& chunk, const std::vector<std::uint64_t>& chunk_dims,
-           const std::vector<std::uint64_t>& at, const std::vector<std::uint64_t>& dims,
-           std::size_t each, std::vector<std::byte>& out) {
-  std::vector<std::uint64_t> limits;
-  for (std::size_t i = 0; i < dims.size(); ++i)
-    limits.push_back(std::min(chunk_dims[i], dims[i] - at[i]));
-  std::vector<std::uint64_t> row(dims.size(), 0);
-  do {
-    std::uint64_t from = 0, to = 0;
-    for (std::size_t i = 0; i < dims.size(); ++i) {
-      from = from * chunk_dims[i] + row[i];
-      to = to * dims[i] + at[i] + row[i];
-    }
-    std::memcpy(out.data() + to * each, chunk.data() + from * each, limits.back() * each);
-  } while (next_row(row, limits));
-}
-
 struct Chunk {
   std::vector<std::uint64_t> at;  // its first value's place in the data set
   std::uint32_t skipped_filters;  // bit i: filter i was not used on it
@@ -78,6 +50,22 @@ struct Grid {
   std::size_t chunk_size;  // bytes of an unpacked chunk
   std::vector<Filter> filters;
 };
+
+// Copies the part of a chunk that lies within the data set: its dimensions from the i-th on, of
+// which the values begin at `from` of the chunk's and at `to` of the data set's.
+void place(const Grid& grid, const Chunk& chunk, const std::vector<std::byte>& values,
+           std::vector<std::byte>& out, std::size_t i = 0, std::uint64_t from = 0,
+           std::uint64_t to = 0) {
+  const std::uint64_t count = std::min(grid.chunk[i], grid.dims[i] - chunk.at[i]);
+  from *= grid.chunk[i];
+  to = to * grid.dims[i] + chunk.at[i];
+  if (i + 1 == grid.dims.size()) {
+    std::memcpy(out.data() + to * grid.each, values.data() + from * grid.each, count * grid.each);
+    return;
+  }
+  for (std::uint64_t k = 0; k < count; ++k)
+    place(grid, chunk, values, out, i + 1, from + k, to + k);
+}
 
 // Bytes that the tensor needs. Refuses when so few stored bytes cannot hold them.
 std::size_t checked_size(Hdf5Bytes& file, const Tensor& tensor, std::uint64_t most) {
@@ -236,8 +224,7 @@ void read_chunked(Hdf5Bytes& file, Hdf5Cursor in, std::vector<Filter> filters, T
   grid.chunk_size = static_cast<std::size_t>(*count) * grid.each;
   check_complete(file, grid, chunks);
   tensor.bytes.resize(size);
-  for (const Chunk& c : chunks)
-    place(unpack(file, grid, c), grid.chunk, c.at, grid.dims, grid.each, tensor.bytes);
+  for (const Chunk& c : chunks) place(grid, c, unpack(file, grid, c), tensor.bytes);
 }
 
 void read_layout(Hdf5Bytes& file, Hdf5Cursor in, const std::vector<Hdf5Message>& messages,
