@@ -47,8 +47,7 @@ TensorFile translate(TensorFile file, std::span<const Stage> stages,
                      const std::string& name_for_errors) {
   const std::string prefix = has_stem(file, kPrefix) ? kPrefix : "";
   TensorFile out =
-      rename_tensors(std::move(file), names_to_torchvision(stages, hf_names, prefix, "classifier"),
-                     name_for_errors);
+      rename_to_torchvision(std::move(file), stages, hf_names, prefix, name_for_errors);
   // transformers hands TensorFlow's decay 0.997 to PyTorch as a momentum, which would replace the
   // statistics almost wholly at every step. What was meant is 1 - 0.997.
   out.metadata.insert({{"bn_eps", "0.001"},

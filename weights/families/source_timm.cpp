@@ -36,8 +36,7 @@ bool recognise(const TensorFile& file) {
 
 TensorFile translate(TensorFile file, std::span<const Stage> stages,
                      const std::string& name_for_errors) {
-  TensorFile out = rename_tensors(
-      std::move(file), names_to_torchvision(stages, timm_names, "", "classifier"), name_for_errors);
+  TensorFile out = rename_to_torchvision(std::move(file), stages, timm_names, "", name_for_errors);
   out.metadata.insert({{"bn_eps", "1e-05"},
                        {"bn_momentum", "0.1"},
                        {"pad_mode", "torch"},
