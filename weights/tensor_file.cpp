@@ -5,7 +5,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cstring>
 #include <limits>
@@ -25,20 +24,15 @@ struct DTypeRow {
   std::size_t size;
 };
 
-constexpr std::array<DTypeRow, 10> kDTypes = {{{DType::F64, "F64", 8},
-                                               {DType::F32, "F32", 4},
-                                               {DType::F16, "F16", 2},
-                                               {DType::BF16, "BF16", 2},
-                                               {DType::I64, "I64", 8},
-                                               {DType::I32, "I32", 4},
-                                               {DType::I16, "I16", 2},
-                                               {DType::I8, "I8", 1},
-                                               {DType::U8, "U8", 1},
-                                               {DType::Bool, "BOOL", 1}}};
+constexpr DTypeRow kDTypes[] = {{DType::F64, "F64", 8}, {DType::F32, "F32", 4},
+                                {DType::F16, "F16", 2}, {DType::BF16, "BF16", 2},
+                                {DType::I64, "I64", 8}, {DType::I32, "I32", 4},
+                                {DType::I16, "I16", 2}, {DType::I8, "I8", 1},
+                                {DType::U8, "U8", 1},   {DType::Bool, "BOOL", 1}};
 
 const DTypeRow& row_of(DType dtype) {
   const auto row = std::ranges::find(kDTypes, dtype, &DTypeRow::dtype);
-  if (row == kDTypes.end()) {
+  if (row == std::end(kDTypes)) {
     throw UsageError(fmt::format("no element type has number {}", static_cast<int>(dtype)));
   }
   return *row;

@@ -26,17 +26,12 @@ constexpr std::array<std::string_view, 16> kGlobals = {
     // Training scripts (torchvision's, timm's) keep these beside the state dict.
     "argparse.Namespace", "collections.Counter"};
 
-constexpr std::array<std::pair<std::string_view, DType>, 10> kStorages = {
-    {{"torch.DoubleStorage", DType::F64},
-     {"torch.FloatStorage", DType::F32},
-     {"torch.HalfStorage", DType::F16},
-     {"torch.BFloat16Storage", DType::BF16},
-     {"torch.LongStorage", DType::I64},
-     {"torch.IntStorage", DType::I32},
-     {"torch.ShortStorage", DType::I16},
-     {"torch.CharStorage", DType::I8},
-     {"torch.ByteStorage", DType::U8},
-     {"torch.BoolStorage", DType::Bool}}};
+constexpr std::pair<std::string_view, DType> kStorages[] = {
+    {"torch.DoubleStorage", DType::F64}, {"torch.FloatStorage", DType::F32},
+    {"torch.HalfStorage", DType::F16},   {"torch.BFloat16Storage", DType::BF16},
+    {"torch.LongStorage", DType::I64},   {"torch.IntStorage", DType::I32},
+    {"torch.ShortStorage", DType::I16},  {"torch.CharStorage", DType::I8},
+    {"torch.ByteStorage", DType::U8},    {"torch.BoolStorage", DType::Bool}};
 
 // The first that is there is taken, so that trained weights come before their moving average.
 constexpr std::array<std::string_view, 4> kWrappers = {"state_dict", "model", "state_dict_ema",
@@ -270,7 +265,7 @@ TorchStorage torch_storage(const Pickle& pickle, PickleRef persistent, const std
   }
   const std::string_view type = pickle[id.items[1]].text;
   const auto row = std::ranges::find(kStorages, type, [](const auto& r) { return r.first; });
-  if (row == kStorages.end()) fail(fmt::format("{} is no type of storage", type));
+  if (row == std::end(kStorages)) fail(fmt::format("{} is no type of storage", type));
   const TorchStorage storage{pickle[id.items[2]].text, row->second, pickle[id.items[4]].number};
   constexpr std::int64_t kMaxCount = std::int64_t{1} << 40;
   if (storage.count < 0 || storage.count > kMaxCount) {
