@@ -10,6 +10,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <set>
 #include <tuple>
 #include <utility>
 
@@ -57,6 +58,7 @@ class HeaderEvents {
       if (key != "dtype" && key != "shape" && key != "data_offsets") {
         refuse(fmt::format("unknown field \"{}\"", printable(key)));
       }
+      if (!fields_.insert(key).second) refuse(fmt::format("field \"{}\" appears twice", key));
     } else if (place_ == Place::Top && key == kMetadataKey && std::exchange(metadata_seen_, true)) {
       refuse("appears twice", key);
     }
@@ -73,7 +75,7 @@ class HeaderEvents {
       place_ = Place::Entry;
       entry_ = {};
       entry_.name = key_;
-      dtype_seen_ = shape_seen_ = offsets_seen_ = false;
+      fields_.clear();
     } else {
       refuse("an object where none belongs");
     }
@@ -82,9 +84,8 @@ class HeaderEvents {
 
   bool end_object() {
     if (place_ == Place::Entry) {
-      if (!dtype_seen_) refuse("field \"dtype\" is missing");
-      if (!shape_seen_) refuse("field \"shape\" is missing");
-      if (!offsets_seen_) refuse("field \"data_offsets\" is missing");
+      for (const char* field : {"dtype", "shape", "data_offsets"})
+        if (!fields_.contains(field)) refuse(fmt::format("field \"{}\" is missing", field));
       header_.entries.push_back(std::move(entry_));
     }
     place_ = Place::Top;
@@ -93,10 +94,8 @@ class HeaderEvents {
 
   bool start_array(std::size_t) {
     if (place_ == Place::Entry && key_ == "shape") {
-      once(shape_seen_);
       place_ = Place::Shape;
     } else if (place_ == Place::Entry && key_ == "data_offsets") {
-      once(offsets_seen_);
       place_ = Place::Offsets;
       offset_count_ = 0;
     } else {
@@ -119,7 +118,6 @@ class HeaderEvents {
         refuse("appears twice in the metadata", key_);
       }
     } else if (place_ == Place::Entry && key_ == "dtype") {
-      once(dtype_seen_);
       const auto dtype = dtype_from_name(value);
       if (!dtype) refuse(fmt::format("element type \"{}\" is not supported", printable(value)));
       entry_.dtype = *dtype;
@@ -165,10 +163,6 @@ class HeaderEvents {
  private:
   enum class Place { Start, Top, Metadata, Entry, Shape, Offsets };
 
-  void once(bool& seen) {
-    if (std::exchange(seen, true)) refuse(fmt::format("field \"{}\" appears twice", key_));
-  }
-
   // Returns bool only so that an event can be one line.
   [[noreturn]] bool refuse(const std::string& cause) const {
     const bool in_entry = place_ != Place::Top && place_ != Place::Metadata;
@@ -186,7 +180,8 @@ class HeaderEvents {
   std::string key_;
   HeaderEntry entry_;
   std::size_t offset_count_ = 0;
-  bool metadata_seen_ = false, dtype_seen_ = false, shape_seen_ = false, offsets_seen_ = false;
+  std::set<std::string> fields_;  // of the entry
+  bool metadata_seen_ = false;
 };
 
 std::string json_string(std::string_view text) {

@@ -36,13 +36,6 @@ constexpr RolePattern kRoles[] = {
     {KerasRole::Variance, KerasLayer::Norm, ".running_var", 1, {0, 0, 0, 0}},
 };
 
-struct Convention {
-  const char *entry, *value;
-};
-// x / 127.5 - 1 is (x / 255 - 0.5) / 0.5.
-constexpr Convention kConventions[] = {
-    {"bn_eps", "0.001"}, {"pad_mode", "tf_same"}, {"mean", "0.5,0.5,0.5"}, {"std", "0.5,0.5,0.5"}};
-
 const RolePattern& pattern_of(KerasRole role) {
   return *std::ranges::find(kRoles, role, &RolePattern::role);
 }
@@ -219,7 +212,11 @@ void set_conventions(std::map<std::string, std::string>& metadata, std::optional
       metadata.emplace("keras_version", version->second);
   }
   std::erase_if(metadata, [](const auto& e) { return e.first.find('@') != std::string::npos; });
-  for (const Convention& c : kConventions) metadata.emplace(c.entry, c.value);
+  // x / 127.5 - 1 is (x / 255 - 0.5) / 0.5.
+  metadata.insert({{"bn_eps", "0.001"},
+                   {"pad_mode", "tf_same"},
+                   {"mean", "0.5,0.5,0.5"},
+                   {"std", "0.5,0.5,0.5"}});
 }
 
 }  // namespace
