@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <map>
 #include <utility>
 
@@ -89,26 +90,6 @@ std::vector<std::string> listed_paths(const TensorFile& file) {
   return paths;
 }
 
-// Whether a comes before b when runs of digits count as numbers.
-bool natural_less(std::string_view a, std::string_view b) {
-  const auto digits = [](std::string_view s) {
-    return std::min(s.find_first_not_of("0123456789"), s.size());
-  };
-  while (!a.empty() && !b.empty()) {
-    const std::size_t in_a = digits(a), in_b = digits(b);
-    if (in_a > 0 && in_b > 0) {
-      if (in_a != in_b) return in_a < in_b;  // Keras writes no leading zeros
-      const int order = a.substr(0, in_a).compare(b.substr(0, in_b));
-      if (order != 0) return order < 0;
-    } else if (a[0] != b[0]) {
-      return a[0] < b[0];
-    }
-    a.remove_prefix(std::max<std::size_t>(in_b > 0 ? in_a : 0, 1));
-    b.remove_prefix(std::max<std::size_t>(in_a > 0 ? in_b : 0, 1));
-  }
-  return a.empty() && !b.empty();
-}
-
 // Indices of tensors: the listed ones first.
 std::vector<std::size_t> ordered(const TensorFile& file) {
   std::map<std::string_view, std::size_t> place;
@@ -121,7 +102,8 @@ std::vector<std::size_t> ordered(const TensorFile& file) {
   }
   std::ranges::sort(order, [&](const auto& a, const auto& b) {
     if (a.first != b.first) return a.first < b.first;
-    return natural_less(file.tensors[a.second].name, file.tensors[b.second].name);
+    // glibc's order in which runs of digits count as numbers.
+    return strverscmp(file.tensors[a.second].name.c_str(), file.tensors[b.second].name.c_str()) < 0;
   });
   std::vector<std::size_t> out;
   for (const auto& entry : order) out.push_back(entry.second);
