@@ -13,7 +13,6 @@
 #include "weights/hdf5/hdf5_bytes.h"
 #include "weights/hdf5/hdf5_data.h"
 #include "weights/hdf5/hdf5_object.h"
-#include "weights/hdf5/hdf5_values.h"
 
 namespace dfengine::weights {
 namespace {
