@@ -133,11 +133,6 @@ void write_file(const std::filesystem::path& path, const std::vector<std::uint8_
 
 }  // namespace
 
-std::vector<std::uint8_t> draw_synth_pixels(std::uint64_t seed, std::uint64_t number, Index size,
-                                            SynthClass kind) {
-  return draw_picture(seed, number, size, kind).pixels;
-}
-
 std::vector<std::uint8_t> draw_synth_jpeg(std::uint64_t seed, std::uint64_t number, Index size,
                                           SynthClass kind) {
   const Drawn drawn = draw_picture(seed, number, size, kind);

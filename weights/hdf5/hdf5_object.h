@@ -18,7 +18,6 @@ enum class Hdf5MessageType : unsigned {
   Link = 0x06,
   ExternalFiles = 0x07,
   Layout = 0x08,
-  GroupInfo = 0x0A,
   Filters = 0x0B,
   Attribute = 0x0C,
   Continuation = 0x10,
