@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 #include "kernels/base/json_bytes.h"
 
@@ -27,21 +28,16 @@ double character_width(char c) {
 }  // namespace
 
 std::string escape(std::string_view text) {
+  constexpr std::pair<char, std::string_view> kEntities[] = {
+      {'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}, {'"', "&quot;"}, {'\'', "&#39;"}};
   std::string out;
   for (const char c : readable(std::string(text))) {
+    const auto entity = std::ranges::find(kEntities, c, [](const auto& e) { return e.first; });
     const bool forbidden = (c >= 0 && c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7F;
-    if (forbidden)
+    if (entity != std::end(kEntities))
+      out += entity->second;
+    else if (forbidden)
       out += kReplacement;
-    else if (c == '&')
-      out += "&amp;";
-    else if (c == '<')
-      out += "&lt;";
-    else if (c == '>')
-      out += "&gt;";
-    else if (c == '"')
-      out += "&quot;";
-    else if (c == '\'')
-      out += "&#39;";
     else
       out += c;
   }
