@@ -38,8 +38,4 @@ bool is_drawable(double value);
 // Numbers that cannot be drawn are left out; where none remains the axis runs from 0 to 1.
 Ticks make_ticks(const Axis& axis, std::span<const double> data, int most);
 
-// A number as an axis shows it, with as many decimals as a step of this size needs. Small axes have
-// numbers such as "2e-5", large ones such as "3e6".
-std::string tick_text(double value, double step, double largest);
-
 }  // namespace dfengine::report

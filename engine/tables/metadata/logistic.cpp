@@ -95,8 +95,7 @@ bool descend(Objective& f, Eigen::VectorXd& w, const Eigen::VectorXd& step, doub
   return false;
 }
 
-}  // namespace
-
+// The given rows of x, in the given order.
 Matrix take_rows(const Matrix& x, std::span<const Index> rows) {
   Matrix out{std::ssize(rows), x.cols, {}};
   out.values.reserve(static_cast<std::size_t>(out.rows * out.cols));
@@ -106,6 +105,8 @@ Matrix take_rows(const Matrix& x, std::span<const Index> rows) {
   }
   return out;
 }
+
+}  // namespace
 
 double LogisticRegression::logit(std::span<const double> x) const {
   if (x.size() != weights.size())

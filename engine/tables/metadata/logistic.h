@@ -20,9 +20,6 @@ struct Matrix {
   }
 };
 
-// Gives the given rows of x, in the given order.
-Matrix take_rows(const Matrix& x, std::span<const Index> rows);
-
 struct LogisticRegression {
   std::vector<double> weights;  // [cols]
   double intercept = 0;
