@@ -88,6 +88,11 @@ std::vector<std::byte> read_file(const std::filesystem::path& path) {
   return bytes;
 }
 
+// Of safetensors.h, whose own file knows bytes alone.
+TensorFile read_safetensors(const std::filesystem::path& path) {
+  return parse_safetensors(read_file(path), path.string());
+}
+
 FileFormat sniff_format(std::span<const std::byte> file) {
   const std::string_view text = text_of(file);
   if (looks_like_safetensors(text)) return FileFormat::Safetensors;

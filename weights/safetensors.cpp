@@ -16,7 +16,6 @@
 
 #include "kernels/base/atomic_file.h"
 #include "kernels/base/error.h"
-#include "weights/read_file.h"
 
 namespace dfengine::weights {
 namespace {
@@ -333,10 +332,6 @@ TensorFile parse_safetensors(std::span<const std::byte> file, const std::string&
                            std::vector<std::byte>(bytes.begin(), bytes.end())});
   }
   return out;
-}
-
-TensorFile read_safetensors(const std::filesystem::path& path) {
-  return parse_safetensors(read_file(path), path.string());
 }
 
 std::vector<std::byte> serialize_safetensors(const TensorFile& file) {
