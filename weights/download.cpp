@@ -6,15 +6,11 @@
 
 #if DFENGINE_DOWNLOAD
 #include <curl/curl.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <memory>
-
-#include "kernels/base/unique_fd.h"
 
 namespace dfengine::weights {
 namespace {
@@ -31,7 +27,8 @@ struct CurlFree {
 // What the write callback needs.
 struct Target {
   CURL* curl;
-  int fd;
+  const std::filesystem::path& part;
+  std::ofstream file;
   std::uint64_t size;  // bytes in the file
   std::uint64_t most;
   bool begun = false;
@@ -45,7 +42,9 @@ bool begin(Target& target) {
   constexpr long kPartialContent = 206;
   if (status == kPartialContent || target.size == 0) return true;
   target.size = 0;
-  return ftruncate(target.fd, 0) == 0;
+  std::error_code error;
+  std::filesystem::resize_file(target.part, 0, error);
+  return !error;
 }
 
 // C calls this, so that it must not throw. Returning less than all bytes stops the transfer.
@@ -60,14 +59,9 @@ std::size_t take(const char* data, std::size_t, std::size_t count, void* user) n
     target.problem = "is too large";
     return 0;
   }
-  for (std::size_t done = 0; done < count;) {
-    const ssize_t n = write(target.fd, data + done, count - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      target.problem = std::strerror(errno);
-      return 0;
-    }
-    done += static_cast<std::size_t>(n);
+  if (!target.file.write(data, static_cast<std::streamsize>(count)).flush()) {
+    target.problem = std::strerror(errno);
+    return 0;
   }
   target.size += count;
   return count;
@@ -96,13 +90,14 @@ void set_options(CURL* curl, const std::string& url, Target& target) {
 }  // namespace
 
 void download(const std::string& url, const std::filesystem::path& part, std::uint64_t most) {
-  const UniqueFd fd(open(part.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
-  struct stat info {};
-  if (!fd || fstat(fd.get(), &info) != 0)
+  std::ofstream file(part, std::ios::binary | std::ios::app);
+  std::error_code error;
+  const std::uint64_t size = std::filesystem::file_size(part, error);
+  if (!file || error)
     throw ModelFileError(fmt::format("{}: {}", part.string(), std::strerror(errno)));
   const std::unique_ptr<CURL, CurlFree> curl(curl_easy_init());
   if (!curl) throw ModelFileError("libcurl cannot be started");
-  Target target{curl.get(), fd.get(), static_cast<std::uint64_t>(info.st_size), most, false, ""};
+  Target target{curl.get(), part, std::move(file), size, most, false, ""};
   set_options(curl.get(), url, target);
   const std::string rest = fmt::format("{}-", target.size);
   // libcurl's own resumption is not used, because it fails where a server knows no ranges.

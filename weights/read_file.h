@@ -1,16 +1,17 @@
-// Reads a weights file of any format, recognised by its content.
+// Reads a whole file, and a weights file of any format, recognised by its content.
 #pragma once
 
 #include <cstddef>
 #include <filesystem>
 #include <span>
-#include <string>
 #include <vector>
 
-#include "weights/file_bytes.h"
 #include "weights/tensor_file.h"
 
 namespace dfengine::weights {
+
+// The bytes of a regular file of at most 4 GiB. Throws ModelFileError with the path and the cause.
+std::vector<std::byte> read_file(const std::filesystem::path& path);
 
 enum class FileFormat { Unknown, Safetensors, TorchPickle, Zip, Hdf5, Onnx };
 

@@ -1,4 +1,5 @@
-// Reader and writer of safetensors, which know the layout of the data behind the header.
+// The header is read event by event, so that depth and memory stay within what the format allows,
+// and a doubled key is seen.
 #include "weights/safetensors.h"
 
 #include <fmt/format.h>
@@ -6,17 +7,225 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
+#include <nlohmann/json.hpp>
 #include <numeric>
+#include <set>
 #include <tuple>
 #include <utility>
 
 #include "kernels/base/atomic_file.h"
 #include "kernels/base/error.h"
-#include "weights/file_bytes.h"
-#include "weights/safetensors_header.h"
 
 namespace dfengine::weights {
 namespace {
+
+using Json = nlohmann::json;
+
+// The bytes before the header hold its length.
+constexpr std::size_t kHeaderStart = 8;
+// The format's own limit, in bytes.
+constexpr std::uint64_t kMaxHeaderSize = 100'000'000;
+// The format sets no limit; NumPy and PyTorch stop here too.
+constexpr std::size_t kMaxRank = 64;
+// The one top-level name that is not a tensor.
+constexpr std::string_view kMetadataKey = "__metadata__";
+
+// What the header says of one tensor. Offsets count from the end of the header and are not checked
+// against the file yet.
+struct HeaderEntry {
+  std::string name;
+  DType dtype = DType::F32;
+  std::vector<std::int64_t> shape;
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+};
+
+struct Header {
+  std::vector<HeaderEntry> entries;
+  std::map<std::string, std::string> metadata;
+};
+
+// Receives nlohmann's parse events. Each throws ModelFileError where the format does not allow the
+// event, so the parser never goes deeper than entry -> shape.
+class HeaderEvents {
+ public:
+  HeaderEvents(Header& header, const std::string& file) : header_(header), file_(file) {}
+
+  bool key(std::string& key) {
+    if (place_ == Place::Entry) {
+      if (key != "dtype" && key != "shape" && key != "data_offsets") {
+        refuse(fmt::format("unknown field \"{}\"", printable(key)));
+      }
+      if (!fields_.insert(key).second) refuse(fmt::format("field \"{}\" appears twice", key));
+    } else if (place_ == Place::Top && key == kMetadataKey && std::exchange(metadata_seen_, true)) {
+      refuse("appears twice", key);
+    }
+    key_ = std::move(key);
+    return true;
+  }
+
+  bool start_object(std::size_t) {
+    if (place_ == Place::Start) {
+      place_ = Place::Top;
+    } else if (place_ == Place::Top && key_ == kMetadataKey) {
+      place_ = Place::Metadata;
+    } else if (place_ == Place::Top) {
+      place_ = Place::Entry;
+      entry_ = {};
+      entry_.name = key_;
+      fields_.clear();
+    } else {
+      refuse("an object where none belongs");
+    }
+    return true;
+  }
+
+  bool end_object() {
+    if (place_ == Place::Entry) {
+      for (const char* field : {"dtype", "shape", "data_offsets"})
+        if (!fields_.contains(field)) refuse(fmt::format("field \"{}\" is missing", field));
+      header_.entries.push_back(std::move(entry_));
+    }
+    place_ = Place::Top;
+    return true;
+  }
+
+  bool start_array(std::size_t) {
+    if (place_ == Place::Entry && key_ == "shape") {
+      place_ = Place::Shape;
+    } else if (place_ == Place::Entry && key_ == "data_offsets") {
+      place_ = Place::Offsets;
+      offset_count_ = 0;
+    } else {
+      refuse("an array where none belongs");
+    }
+    return true;
+  }
+
+  bool end_array() {
+    if (place_ == Place::Offsets && offset_count_ != 2) {
+      refuse(fmt::format("data_offsets has {} numbers, not 2", offset_count_));
+    }
+    place_ = Place::Entry;
+    return true;
+  }
+
+  bool string(std::string& value) {
+    if (place_ == Place::Metadata) {
+      if (!header_.metadata.emplace(key_, std::move(value)).second) {
+        refuse("appears twice in the metadata", key_);
+      }
+    } else if (place_ == Place::Entry && key_ == "dtype") {
+      const auto dtype = dtype_from_name(value);
+      if (!dtype) refuse(fmt::format("element type \"{}\" is not supported", printable(value)));
+      entry_.dtype = *dtype;
+    } else {
+      refuse("a string where none belongs");
+    }
+    return true;
+  }
+
+  bool number_unsigned(std::uint64_t value) {
+    if (place_ == Place::Shape) {
+      if (entry_.shape.size() == kMaxRank) {
+        refuse(fmt::format("more than {} dimensions", kMaxRank));
+      }
+      if (value > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
+        refuse(fmt::format("dimension {} is too large", value));
+      }
+      entry_.shape.push_back(static_cast<std::int64_t>(value));
+    } else if (place_ == Place::Offsets && offset_count_ < 2) {
+      (offset_count_ == 0 ? entry_.begin : entry_.end) = value;
+      ++offset_count_;
+    } else {
+      refuse("a number where none belongs");
+    }
+    return true;
+  }
+
+  bool number_integer(std::int64_t value) { return refuse(fmt::format("number {}", value)); }
+  bool number_float(double, const std::string& text) {
+    return refuse(fmt::format("number {} is not a size", printable(text)));
+  }
+  bool null() { return refuse("null where none belongs"); }
+  bool boolean(bool) { return refuse("true or false where none belongs"); }
+  bool binary(Json::binary_t&) { return refuse("binary data where none belongs"); }
+
+  bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception&) {
+    throw ModelFileError(
+        fmt::format("{}: safetensors header: not valid JSON in UTF-8 at byte {}; the file is "
+                    "damaged or cut",
+                    file_, kHeaderStart + (position == 0 ? 0 : position - 1)));
+  }
+
+ private:
+  enum class Place { Start, Top, Metadata, Entry, Shape, Offsets };
+
+  // Returns bool only so that an event can be one line.
+  [[noreturn]] bool refuse(const std::string& cause) const {
+    const bool in_entry = place_ != Place::Top && place_ != Place::Metadata;
+    refuse(cause, in_entry ? entry_.name : key_);
+  }
+
+  [[noreturn]] bool refuse(const std::string& cause, std::string_view where) const {
+    throw ModelFileError(
+        fmt::format("{}: safetensors header: \"{}\": {}", file_, printable(where), cause));
+  }
+
+  Header& header_;
+  const std::string& file_;
+  Place place_ = Place::Start;
+  std::string key_;
+  HeaderEntry entry_;
+  std::size_t offset_count_ = 0;
+  std::set<std::string> fields_;  // of the entry
+  bool metadata_seen_ = false;
+};
+
+std::string json_string(std::string_view text) {
+  try {
+    return Json(text).dump();
+  } catch (const Json::exception&) {
+    throw ModelFileError(
+        fmt::format("safetensors: name or metadata \"{}\" is not UTF-8", printable(text)));
+  }
+}
+
+// Doubled tensor names are left to the caller; every other doubled key is refused here.
+Header parse_header(std::string_view json, const std::string& file) {
+  // nlohmann takes a NUL for the end of the text and would skip a byte order mark.
+  if (json.empty() || json.front() != '{') {
+    throw ModelFileError(
+        fmt::format("{}: safetensors header: must begin with '{{' at byte {}", file, kHeaderStart));
+  }
+  if (const auto nul = json.find('\0'); nul != std::string_view::npos) {
+    throw ModelFileError(
+        fmt::format("{}: safetensors header: zero byte at byte {}", file, kHeaderStart + nul));
+  }
+  Header header;
+  HeaderEvents events(header, file);
+  Json::sax_parse(json, &events);
+  return header;
+}
+
+// Without padding.
+std::string format_header(const Header& header) {
+  std::string json = "{";
+  if (!header.metadata.empty()) {
+    std::vector<std::string> pairs;
+    for (const auto& [key, value] : header.metadata)
+      pairs.push_back(json_string(key) + ":" + json_string(value));
+    json += fmt::format("{}:{{{}}}", json_string(kMetadataKey), fmt::join(pairs, ","));
+  }
+  for (const HeaderEntry& entry : header.entries) {
+    if (json.size() > 1) json += ",";
+    json += fmt::format(R"({}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
+                        json_string(entry.name), dtype_name(entry.dtype),
+                        fmt::join(entry.shape, ","), entry.begin, entry.end);
+  }
+  return json + "}";
+}
 
 [[noreturn]] void refuse(const std::string& file, std::string_view tensor,
                          const std::string& cause) {
@@ -67,15 +276,6 @@ void check_entry(const HeaderEntry& entry, std::size_t data_size, const std::str
   }
 }
 
-void check_names_differ(const std::vector<HeaderEntry>& entries, const std::string& file) {
-  std::vector<std::string_view> names;
-  names.reserve(entries.size());
-  for (const HeaderEntry& entry : entries) names.push_back(entry.name);
-  std::ranges::sort(names);
-  const auto twice = std::ranges::adjacent_find(names);
-  if (twice != names.end()) refuse(file, *twice, "appears twice");
-}
-
 // The tensors must cover the data without overlap or hole.
 void check_coverage(const std::vector<HeaderEntry>& entries, std::size_t data_size,
                     const std::string& file) {
@@ -117,9 +317,10 @@ HeaderEntry entry_for(const Tensor& tensor, std::uint64_t begin) {
 TensorFile parse_safetensors(std::span<const std::byte> file, const std::string& name_for_errors) {
   const std::string_view json = header_text(file, name_for_errors);
   const auto data = file.subspan(kHeaderStart + json.size());
-  Header header = parse_safetensors_header(json, name_for_errors);
+  Header header = parse_header(json, name_for_errors);
   for (const HeaderEntry& entry : header.entries) check_entry(entry, data.size(), name_for_errors);
-  check_names_differ(header.entries, name_for_errors);
+  if (const auto twice = repeated(header.entries, &HeaderEntry::name))
+    refuse(name_for_errors, *twice, "appears twice");
   check_coverage(header.entries, data.size(), name_for_errors);
 
   TensorFile out;
@@ -133,10 +334,6 @@ TensorFile parse_safetensors(std::span<const std::byte> file, const std::string&
   return out;
 }
 
-TensorFile read_safetensors(const std::filesystem::path& path) {
-  return parse_safetensors(read_file(path), path.string());
-}
-
 std::vector<std::byte> serialize_safetensors(const TensorFile& file) {
   Header header;
   header.metadata = file.metadata;
@@ -145,9 +342,10 @@ std::vector<std::byte> serialize_safetensors(const TensorFile& file) {
     header.entries.push_back(entry_for(tensor, data_size));
     data_size = header.entries.back().end;
   }
-  check_names_differ(header.entries, "writing");
+  if (const auto twice = repeated(header.entries, &HeaderEntry::name))
+    refuse("writing", *twice, "appears twice");
 
-  std::string json = format_safetensors_header(header);
+  std::string json = format_header(header);
   json.resize((json.size() + 7) / 8 * 8, ' ');
   if (json.size() > kMaxHeaderSize) {
     throw ModelFileError(fmt::format("writing safetensors: header of {} bytes is over the limit {}",

@@ -5,7 +5,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cstring>
 #include <limits>
@@ -25,20 +24,15 @@ struct DTypeRow {
   std::size_t size;
 };
 
-constexpr std::array<DTypeRow, 10> kDTypes = {{{DType::F64, "F64", 8},
-                                               {DType::F32, "F32", 4},
-                                               {DType::F16, "F16", 2},
-                                               {DType::BF16, "BF16", 2},
-                                               {DType::I64, "I64", 8},
-                                               {DType::I32, "I32", 4},
-                                               {DType::I16, "I16", 2},
-                                               {DType::I8, "I8", 1},
-                                               {DType::U8, "U8", 1},
-                                               {DType::Bool, "BOOL", 1}}};
+constexpr DTypeRow kDTypes[] = {{DType::F64, "F64", 8}, {DType::F32, "F32", 4},
+                                {DType::F16, "F16", 2}, {DType::BF16, "BF16", 2},
+                                {DType::I64, "I64", 8}, {DType::I32, "I32", 4},
+                                {DType::I16, "I16", 2}, {DType::I8, "I8", 1},
+                                {DType::U8, "U8", 1},   {DType::Bool, "BOOL", 1}};
 
 const DTypeRow& row_of(DType dtype) {
   const auto row = std::ranges::find(kDTypes, dtype, &DTypeRow::dtype);
-  if (row == kDTypes.end()) {
+  if (row == std::end(kDTypes)) {
     throw UsageError(fmt::format("no element type has number {}", static_cast<int>(dtype)));
   }
   return *row;
@@ -161,6 +155,53 @@ Tensor make_tensor(std::string name, std::vector<std::int64_t> shape,
 Tensor make_tensor(std::string name, std::vector<std::int64_t> shape,
                    std::span<const std::int64_t> values) {
   return make_tensor_of(DType::I64, std::move(name), std::move(shape), values);
+}
+
+// Copied in runs where the last dimensions lie dense.
+std::vector<std::byte> gather(std::span<const std::byte> from, std::size_t each,
+                              std::int64_t offset, std::span<const std::int64_t> shape,
+                              std::span<const std::int64_t> strides) {
+  std::size_t outer = shape.size();
+  std::int64_t run = 1;
+  while (outer > 0 && (strides[outer - 1] == run || shape[outer - 1] == 1)) run *= shape[--outer];
+  const std::size_t run_bytes = static_cast<std::size_t>(run) * each;
+  std::vector<std::byte> out(static_cast<std::size_t>(checked_count(shape).value()) * each);
+  std::vector<std::int64_t> index(outer, 0);
+  std::int64_t element = offset;
+  for (std::size_t done = 0; done < out.size(); done += run_bytes) {
+    std::memcpy(out.data() + done, from.data() + static_cast<std::size_t>(element) * each,
+                run_bytes);
+    for (std::size_t i = outer; i-- > 0;) {
+      if (shape[i] == 1) continue;  // its stride means nothing
+      element += strides[i];
+      if (++index[i] < shape[i]) break;
+      element -= strides[i] * shape[i];
+      index[i] = 0;
+    }
+  }
+  return out;
+}
+
+Tensor transposed(const Tensor& tensor, std::span<const std::size_t> axes) {
+  std::vector<std::int64_t> dense(axes.size(), 1), strides;
+  for (std::size_t i = axes.size(); i-- > 1;) dense[i - 1] = dense[i] * tensor.shape[i];
+  Tensor out{tensor.name, tensor.dtype, {}, {}};
+  for (const std::size_t axis : axes) {
+    out.shape.push_back(tensor.shape[axis]);
+    strides.push_back(dense[axis]);
+  }
+  out.bytes = gather(tensor.bytes, dtype_size(tensor.dtype), 0, out.shape, strides);
+  return out;
+}
+
+std::vector<std::string_view> lines_of(std::string_view text) {
+  std::vector<std::string_view> lines;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    lines.push_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
 }
 
 std::string printable(std::string_view text) {

@@ -1,8 +1,10 @@
 // Named tensors in the host's memory, which every reader of weights returns and every writer takes.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <span>
@@ -56,6 +58,27 @@ Tensor make_tensor(std::string name, std::vector<std::int64_t> shape,
                    std::span<const float> values);
 Tensor make_tensor(std::string name, std::vector<std::int64_t> shape,
                    std::span<const std::int64_t> values);
+
+// Elements of `each` bytes in row-major order of `shape`: that of index i lies i * strides elements
+// behind the one at `offset`. All of them must lie in `from`.
+std::vector<std::byte> gather(std::span<const std::byte> from, std::size_t each,
+                              std::int64_t offset, std::span<const std::int64_t> shape,
+                              std::span<const std::int64_t> strides);
+// The tensor with axes[i] as its i-th axis. Its bytes must fit its shape.
+Tensor transposed(const Tensor& tensor, std::span<const std::size_t> axes);
+
+// The first name, by the alphabet, that two of the items have.
+template <class Items, class Name>
+std::optional<std::string_view> repeated(const Items& items, Name name) {
+  std::vector<std::string_view> names;
+  for (const auto& item : items) names.push_back(std::invoke(name, item));
+  std::ranges::sort(names);
+  const auto twice = std::ranges::adjacent_find(names);
+  return twice == names.end() ? std::nullopt : std::optional(*twice);
+}
+
+// The text between line feeds; one at the end begins no further line.
+std::vector<std::string_view> lines_of(std::string_view text);
 
 // Text from a file, fit for an error message: control bytes become '?', long text is cut.
 std::string printable(std::string_view text);

@@ -39,16 +39,13 @@ struct ErrorText {
 
 }  // namespace
 
-void ZipArchive::Close::operator()(::zip* archive) const {
-  zip_discard(archive);
-}
-
 ZipArchive::ZipArchive(std::span<const std::byte> file, std::string name_for_errors)
     : file_name_(std::move(name_for_errors)),
       readable_(kAlwaysReadable + kMaxGrowth * file.size()) {
   ErrorText error;
   zip_source_t* source = zip_source_buffer_create(file.data(), file.size(), 0, &error.error);
-  if (source != nullptr) zip_.reset(zip_open_from_source(source, ZIP_RDONLY, &error.error));
+  if (source != nullptr)
+    zip_ = {zip_open_from_source(source, ZIP_RDONLY, &error.error), zip_discard};
   if (!zip_) {
     if (source != nullptr) zip_source_free(source);
     throw ModelFileError(fmt::format("{}: zip archive of {} bytes: {}; the file is damaged or cut",
@@ -60,10 +57,7 @@ ZipArchive::ZipArchive(std::span<const std::byte> file, std::string name_for_err
     if (name == nullptr) fail(fmt::format("number {}", i), zip_strerror(zip_.get()));
     names_.emplace_back(name);
   }
-  std::vector<std::string_view> sorted(names_.begin(), names_.end());
-  std::ranges::sort(sorted);
-  const auto twice = std::ranges::adjacent_find(sorted);
-  if (twice != sorted.end()) fail(*twice, "appears twice");
+  if (const auto twice = repeated(names_, std::identity())) fail(*twice, "appears twice");
 }
 
 std::vector<std::byte> ZipArchive::read(std::string_view entry) {
@@ -109,8 +103,6 @@ std::vector<std::byte> ZipArchive::read_all(std::uint64_t index, std::uint64_t s
 }
 
 #else
-
-void ZipArchive::Close::operator()(::zip*) const {}
 
 ZipArchive::ZipArchive(std::span<const std::byte>, std::string name_for_errors)
     : file_name_(std::move(name_for_errors)) {

@@ -34,15 +34,11 @@ class ZipArchive {
   const std::string& file_name() const { return file_name_; }
 
  private:
-  struct Close {
-    void operator()(::zip* archive) const;
-  };
-
   std::vector<std::byte> read_all(std::uint64_t index, std::uint64_t size, std::string_view entry);
   [[noreturn]] void fail(std::string_view entry, std::string_view cause) const;
 
   std::string file_name_;
-  std::unique_ptr<::zip, Close> zip_;
+  std::unique_ptr<::zip, void (*)(::zip*)> zip_{nullptr, nullptr};
   std::vector<std::string> names_;
   std::uint64_t readable_ = 0;  // bytes that may still be read
 };

@@ -22,20 +22,6 @@ PlanOptions plan_options(Work work, const Network& network) {
 
 }  // namespace
 
-const char* name_of(Work work) {
-  switch (work) {
-    case Work::Infer:
-      return "infer";
-    case Work::Train:
-      return "train";
-    case Work::Frozen:
-      return "frozen";
-    case Work::Head:
-      break;
-  }
-  return "head";
-}
-
 Workload::Workload(const BenchTarget& target, Work work)
     : backend(target.backend),
       options(plan_options(work, target.network)),

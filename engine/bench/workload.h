@@ -1,13 +1,13 @@
 // The kinds of work a network is timed at, and random data for them.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/model/model.h"
 #include "engine/runtime/training.h"
 #include "engine/train/schedule.h"
+#include "kernels/base/enum_names.h"
 
 namespace dfengine {
 
@@ -16,9 +16,11 @@ namespace dfengine {
 // Frozen  the same with the base frozen, in inference form: the first epoch of a frozen base
 // Head    a training step of the head on known features: the later epochs
 enum class Work { Infer, Train, Frozen, Head };
-
-// "infer", "train", "frozen", "head".
-const char* name_of(Work work);
+template <>
+inline constexpr auto enum_names<Work> = names_for<Work>("work", {{"infer", Work::Infer},
+                                                                  {"train", Work::Train},
+                                                                  {"frozen", Work::Frozen},
+                                                                  {"head", Work::Head}});
 
 // What is timed, and where.
 struct BenchTarget {

@@ -1,8 +1,5 @@
 #include "engine/evaluate/robustness.h"
 
-#include <fmt/format.h>
-
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 namespace dfengine {
@@ -87,7 +84,6 @@ std::vector<RobustnessRow> measure_robustness(Predictor& predictor, const Datase
 }
 
 nlohmann::json to_json(const std::vector<RobustnessRow>& rows) {
-  const auto number = [](double x) { return std::isfinite(x) ? nlohmann::json(x) : nullptr; };
   nlohmann::json list = nlohmann::json::array();
   for (const RobustnessRow& row : rows) {
     nlohmann::json j = {{"kind", row.what ? row.what->kind : "none"},
@@ -96,8 +92,8 @@ nlohmann::json to_json(const std::vector<RobustnessRow>& rows) {
     for (std::size_t i = 0; i < fields.size(); ++i) {
       if (!is_told(fields[i])) continue;
       const Interval& interval = row.summary.intervals[i];
-      j[fields[i].key] = number(row.summary.metrics.*fields[i].value);
-      j["intervals"][fields[i].key] = {number(interval.low), number(interval.high)};
+      j[fields[i].key] = row.summary.metrics.*fields[i].value;
+      j["intervals"][fields[i].key] = {interval.low, interval.high};
     }
     list.push_back(std::move(j));
   }

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <span>
 #include <string_view>
-#include <unordered_map>
 #include <unordered_set>
 
 #include "layers/networks/architectures.h"
@@ -15,19 +14,6 @@
 
 namespace dfengine {
 namespace {
-
-using ByName = std::unordered_map<std::string_view, const weights::Tensor*>;
-
-ByName by_name(const weights::TensorFile& file) {
-  ByName names;
-  for (const weights::Tensor& t : file.tensors) names.emplace(t.name, &t);
-  return names;
-}
-
-const weights::Tensor* find(const ByName& tensors, std::string_view name) {
-  const auto found = tensors.find(name);
-  return found == tensors.end() ? nullptr : found->second;
-}
 
 // Counters that PyTorch keeps beside its batch norms; the engine has no use for them.
 bool is_counter(std::string_view name) {
@@ -43,12 +29,12 @@ void take_rows(const weights::Tensor* weight, Index& rows) {
 
 // Published widths are multiples of 0.05. Several widths may round to the same channels. Then the
 // smallest is taken, except that 1 comes before all others.
-double width_of(const ByName& tensors, const Architecture& architecture) {
+double width_of(const weights::TensorFile& file, const Architecture& architecture) {
   if (architecture.deciding_channels == nullptr) return 1;
   const auto matches = [&](double width) {
     return std::ranges::count_if(
         architecture.deciding_channels(width), [&](const WeightChannels& wanted) {
-          const weights::Tensor* t = find(tensors, wanted.weight);
+          const weights::Tensor* t = file.find(wanted.weight);
           return t != nullptr && !t->shape.empty() && t->shape[0] == wanted.channels;
         });
   };
@@ -65,15 +51,15 @@ double width_of(const ByName& tensors, const Architecture& architecture) {
   return best;
 }
 
-NetworkConfig config_of(const ByName& tensors, const Architecture& architecture) {
+NetworkConfig config_of(const weights::TensorFile& file, const Architecture& architecture) {
   NetworkConfig config;
   config.architecture = architecture.name;
-  const weights::Tensor* detector = find(tensors, "head.fc1.weight");
-  const weights::Tensor* classifier = find(tensors, "classifier.1.weight");
+  const weights::Tensor* detector = file.find("head.fc1.weight");
+  const weights::Tensor* classifier = file.find("classifier.1.weight");
   config.head = detector ? Head::Detector : classifier ? Head::Classifier : Head::None;
   take_rows(detector, config.hidden);
   take_rows(classifier, config.classes);
-  config.width = width_of(tensors, architecture);
+  config.width = width_of(file, architecture);
   return config;
 }
 
@@ -90,12 +76,12 @@ const Architecture& architecture_of(const std::map<std::string, std::string>& me
   }
 }
 
-void compare(const weights::TensorFile& file, const ByName& tensors, ModelFit& fit) {
+void compare(const weights::TensorFile& file, ModelFit& fit) {
   const std::vector<ParamSpec> specs = fit.network.graph.params();
   std::unordered_set<std::string_view> known;
   for (const ParamSpec& p : specs) {
     known.insert(p.name);
-    const weights::Tensor* t = find(tensors, p.name);
+    const weights::Tensor* t = file.find(p.name);
     if (t == nullptr) {
       fit.missing.push_back(p.name);
     } else if (t->shape != p.file_shape) {
@@ -143,12 +129,11 @@ std::string ModelFit::faults() const {
 
 ModelFit fit_model(const weights::TensorFile& file, const std::string& name_for_errors,
                    std::span<const Architecture> table) {
-  const ByName tensors = by_name(file);
   ModelFit fit;
   const Architecture& wanted = architecture_of(file.metadata, table, name_for_errors);
-  fit.metadata = read_metadata(file.metadata, config_of(tensors, wanted), name_for_errors);
+  fit.metadata = read_metadata(file.metadata, config_of(file, wanted), name_for_errors);
   fit.network = make_network(fit.metadata.config, table);
-  compare(file, tensors, fit);
+  compare(file, fit);
   return fit;
 }
 

@@ -3,11 +3,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <charconv>
+#include <algorithm>
 
 #include "engine/data/sets/csv.h"
 #include "kernels/base/enum_names.h"
 #include "kernels/base/error.h"
+#include "kernels/base/numbers.h"
 #include "weights/tensor_file.h"
 
 namespace dfengine {
@@ -36,16 +37,19 @@ class Reader {
   template <class Number>
   void number(const std::string& key, Number& out) {
     std::string value;
-    if (text(key, value) && !parse(value, out)) fail(key, value, "a number");
+    if (!text(key, value)) return;
+    const auto number = number_of<Number>(value);
+    if (!number) fail(key, value, "a number");
+    out = *number;
   }
 
   void numbers(const std::string& key, std::array<double, 3>& out) {
     std::string value;
     if (!text(key, value)) return;
-    const std::vector<std::string> parts = split(value);
-    if (parts.size() != out.size()) fail(key, value, "three numbers separated by commas");
-    for (std::size_t i = 0; i < out.size(); ++i)
-      if (!parse(parts[i], out[i])) fail(key, value, "three numbers separated by commas");
+    const auto numbers = numbers_of(value);
+    if (!numbers || numbers->size() != out.size())
+      fail(key, value, "three numbers separated by commas");
+    std::ranges::copy(*numbers, out.begin());
   }
 
   template <class Enum, std::size_t N>
@@ -71,23 +75,6 @@ class Reader {
   std::map<std::string, std::string> rest() { return std::move(rest_); }
 
  private:
-  template <class Number>
-  static bool parse(std::string_view s, Number& out) {
-    const auto [end, error] = std::from_chars(s.data(), s.data() + s.size(), out);
-    return error == std::errc() && end == s.data() + s.size();
-  }
-
-  static std::vector<std::string> split(const std::string& s) {
-    std::vector<std::string> parts;
-    std::size_t begin = 0;
-    while (begin <= s.size() && !s.empty()) {
-      const std::size_t end = std::min(s.find(',', begin), s.size());
-      parts.push_back(s.substr(begin, end - begin));
-      begin = end + 1;
-    }
-    return parts;
-  }
-
   std::map<std::string, std::string> rest_;
   const std::string& file_;
 };

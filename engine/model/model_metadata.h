@@ -25,7 +25,7 @@ struct ModelMetadata {
   std::map<std::string, std::string> notes = {};
 };
 
-// The note of a model whose batch norms were folded ("yes"); weights/onnx/source_onnx.h writes it.
+// The note of a model whose batch norms were folded ("yes"); weights/onnx/source_onnx.cpp writes it.
 inline constexpr const char* kBnFolded = "bn_folded";
 bool is_bn_folded(const ModelMetadata& model);
 

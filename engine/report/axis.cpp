@@ -17,12 +17,8 @@ double nice_step(double least) {
   return 10 * power;
 }
 
-}  // namespace
-
-bool is_drawable(double value) {
-  return std::isfinite(value) && std::abs(value) < 1e100;
-}
-
+// A number as an axis shows it, with as many decimals as a step of this size needs. Small axes have
+// numbers such as "2e-5", large ones such as "3e6".
 std::string tick_text(double value, double step, double largest) {
   if (value == 0 || std::abs(value) < step * 1e-6) return "0";
   if (largest < 1e-2 || largest >= 1e6) {
@@ -31,6 +27,12 @@ std::string tick_text(double value, double step, double largest) {
   }
   const int decimals = static_cast<int>(std::clamp(-std::floor(std::log10(step * 1.0001)), 0., 9.));
   return fmt::format("{:.{}f}", value, decimals);
+}
+
+}  // namespace
+
+bool is_drawable(double value) {
+  return std::isfinite(value) && std::abs(value) < 1e100;
 }
 
 Ticks make_ticks(const Axis& axis, std::span<const double> data, int most) {

@@ -1,6 +1,7 @@
 // Where an axis begins, ends and carries numbers.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <span>
 #include <string>
@@ -21,15 +22,20 @@ struct Ticks {
   std::vector<std::string> text;
 };
 
+// Where data coordinates lie on a drawing. Those beyond the ends lie on them.
+struct Scale {
+  double low, high;   // data
+  double begin, end;  // drawing
+  double operator()(double v) const {
+    return begin + (std::clamp(v, low, high) - low) / (high - low) * (end - begin);
+  }
+};
+
 // Whether a chart can place this number.
 bool is_drawable(double value);
 
 // Puts ticks at multiples of 1, 2 or 5 times a power of ten, at most `most` (>= 2) steps of them.
 // Numbers that cannot be drawn are left out; where none remains the axis runs from 0 to 1.
 Ticks make_ticks(const Axis& axis, std::span<const double> data, int most);
-
-// A number as an axis shows it, with as many decimals as a step of this size needs. Small axes have
-// numbers such as "2e-5", large ones such as "3e6".
-std::string tick_text(double value, double step, double largest);
 
 }  // namespace dfengine::report

@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
+#include "engine/report/evaluation_charts.h"
 #include "engine/report/training_charts.h"
 #include "engine/train/run_files.h"
 #include "kernels/base/atomic_file.h"
@@ -12,10 +12,6 @@
 
 namespace dfengine::report {
 namespace {
-
-std::string number(double value, int decimals) {
-  return std::isfinite(value) ? fmt::format("{:.{}f}", value, decimals) : "n/a";
-}
 
 // Of UTF-8 text, as a terminal shows it.
 std::size_t columns_of(std::string_view text) {
@@ -47,14 +43,14 @@ Table comparison_table(const std::vector<RunHistory>& runs) {
     for (const EpochRow& row : run.rows) seconds += row.seconds;
     std::vector<std::string> cells = {run.name};
     if (const EpochRow* best = run.best()) {
-      cells.insert(cells.end(), {number(best->valid_auc, 4), number(best->valid_accuracy, 4),
-                                 number(best->valid_loss, 4), number(best->train_loss, 4),
+      cells.insert(cells.end(), {figure(best->valid_auc, 4), figure(best->valid_accuracy, 4),
+                                 figure(best->valid_loss, 4), figure(best->train_loss, 4),
                                  std::to_string(best->epoch)});
     } else {
       cells.insert(cells.end(), 5, "n/a");
     }
     cells.push_back(std::to_string(run.rows.size()));
-    cells.push_back(number(seconds / 60, 1));
+    cells.push_back(figure(seconds / 60, 1));
     table.rows.push_back(std::move(cells));
   }
   return table;

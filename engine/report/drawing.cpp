@@ -13,30 +13,6 @@ std::string px(double v) {
   return fmt::format("{:g}", rounded == 0 ? 0.0 : rounded);
 }
 
-std::string_view ink_class(Ink ink) {
-  switch (ink) {
-    case Ink::Real:
-      return "real";
-    case Ink::Fake:
-      return "fake";
-    case Ink::Muted:
-      return "mute";
-    case Ink::A:
-      return "ia";
-    case Ink::B:
-      return "ib";
-    case Ink::C:
-      return "ic";
-    case Ink::D:
-      return "id";
-    case Ink::E:
-      return "ie";
-    case Ink::F:
-      return "if";
-  }
-  return "mute";
-}
-
 void Drawing::text(double x, double y, std::string_view text, Anchor anchor,
                    std::string_view classes) {
   const char* end = anchor == Anchor::Start    ? ""

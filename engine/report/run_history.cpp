@@ -1,14 +1,12 @@
 #include "engine/report/run_history.h"
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "engine/data/sets/csv.h"
 #include "engine/train/run_files.h"
 #include "kernels/base/error.h"
+#include "kernels/base/numbers.h"
 #include "weights/read_file.h"
 
 namespace dfengine::report {
@@ -30,12 +28,11 @@ double parse_number(const CsvTable& table, std::size_t row, const char* column,
   const Index place = table.find(column);
   if (place < 0) throw DataError(file + ": no column " + column);
   const std::string& text = table.rows[row][at(place)];
-  double value = std::numeric_limits<double>::quiet_NaN();
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size())
+  const auto number = number_of<double>(text);
+  if (!number)
     throw DataError(file + ":" + std::to_string(table.lines[row]) + ": " + column + " is \"" +
                     text + "\", not a number");
-  return value;
+  return *number;
 }
 
 std::vector<EpochRow> read_rows(const std::filesystem::path& file) {

@@ -17,10 +17,10 @@ std::string number(double value, int decimals) {
 }
 
 // Numbers above the bars' columns, as many as fit.
-void bar_axis(Drawing& drawing, const Ticks& ticks, double left, double width, double top,
-              double bottom, const std::string& label) {
+void bar_axis(Drawing& drawing, const Ticks& ticks, const Scale& at, double top, double bottom,
+              const std::string& label) {
   for (std::size_t i = 0; i < ticks.at.size(); ++i) {
-    const double x = left + (ticks.at[i] - ticks.low) / (ticks.high - ticks.low) * width;
+    const double x = at(ticks.at[i]);
     drawing.line(x, top, x, bottom, "gr");
     drawing.text(x, bottom + kRowHeight - 2, ticks.text[i], Anchor::Middle, "so");
   }
@@ -46,13 +46,10 @@ std::string svg(const BarChart& chart) {
   const double bottom =
       top + kPitch * static_cast<double>(std::max<std::size_t>(chart.bars.size(), 1));
   Drawing drawing;
-  bar_axis(drawing, ticks, left, width, top, bottom, chart.axis.label);
+  const Scale at{ticks.low, ticks.high, left, left + width};
+  bar_axis(drawing, ticks, at, top, bottom, chart.axis.label);
   if (chart.bars.empty())
     drawing.text(kChartWidth / 2, top + kRowHeight, "no data", Anchor::Middle, "so");
-  const auto at = [&](double v) {
-    return left +
-           (std::clamp(v, ticks.low, ticks.high) - ticks.low) / (ticks.high - ticks.low) * width;
-  };
   double y = top;
   for (const Bar& b : chart.bars) {
     const double middle = y + kRowHeight + kBar / 2;

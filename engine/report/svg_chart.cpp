@@ -23,15 +23,6 @@ void check(const Chart& chart, const Series& s) {
                                  s.high.size()));
 }
 
-// Where data coordinates lie on the drawing.
-struct Scale {
-  double low, high;   // data
-  double begin, end;  // drawing
-  double operator()(double v) const {
-    return begin + (std::clamp(v, low, high) - low) / (high - low) * (end - begin);
-  }
-};
-
 // The coordinates of a line, gaps included; points nearer than a third of a unit to the one before
 // are left out, so that a curve of a million points stays small.
 class PathText {

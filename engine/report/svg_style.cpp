@@ -10,7 +10,7 @@ struct Colour {
   std::string_view name, light, dark;
 };
 
-// Each at least 3:1 against the background of its theme, and the classes apart for colour-blind
+// By Ink. Each at least 3:1 against the background of its theme, and the classes apart for colour-blind
 // readers too (blue against orange).
 constexpr Colour kInks[] = {
     {"real", "#0b6fa4", "#5ab4e5"}, {"fake", "#c4501b", "#f2935c"}, {"mute", "#8a939c", "#77818b"},
@@ -33,6 +33,10 @@ std::string colours(std::string_view Colour::*theme) {
 }
 
 }  // namespace
+
+std::string_view ink_class(Ink ink) {
+  return kInks[static_cast<std::size_t>(ink)].name;
+}
 
 std::string chart_css() {
   std::string css =

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
+
+#include "kernels/base/json_bytes.h"
 
 namespace dfengine::report {
 namespace {
@@ -10,25 +13,6 @@ constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 
 bool is_continuation(char c) {
   return (static_cast<unsigned char>(c) & 0xC0) == 0x80;
-}
-
-// Bytes of the well-formed UTF-8 character that begins `text`; 0 if there is none (Unicode 15,
-// table 3-7).
-std::size_t character_bytes(std::string_view text) {
-  const auto first = static_cast<unsigned char>(text[0]);
-  if (first < 0x80) return 1;
-  const std::size_t n = first >= 0xC2 && first <= 0xDF   ? 2
-                        : (first & 0xF0) == 0xE0         ? 3
-                        : first >= 0xF0 && first <= 0xF4 ? 4
-                                                         : 0;
-  if (n == 0 || text.size() < n) return 0;
-  for (std::size_t i = 1; i < n; ++i)
-    if (!is_continuation(text[i])) return 0;
-  const auto second = static_cast<unsigned char>(text[1]);
-  const bool overlong = (first == 0xE0 && second < 0xA0) || (first == 0xF0 && second < 0x90);
-  const bool surrogate = first == 0xED && second >= 0xA0;
-  const bool beyond = first == 0xF4 && second >= 0x90;
-  return overlong || surrogate || beyond ? 0 : n;
 }
 
 // In units of the font size, of DejaVu Sans: the widest of the fonts a reader is likely to have.
@@ -44,28 +28,18 @@ double character_width(char c) {
 }  // namespace
 
 std::string escape(std::string_view text) {
+  constexpr std::pair<char, std::string_view> kEntities[] = {
+      {'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}, {'"', "&quot;"}, {'\'', "&#39;"}};
   std::string out;
-  out.reserve(text.size());
-  while (!text.empty()) {
-    const std::size_t n = character_bytes(text);
-    const char c = text[0];
-    const auto code = static_cast<unsigned char>(c);
-    const bool forbidden = (code < 0x20 && c != '\t' && c != '\n' && c != '\r') || code == 0x7F;
-    if (n == 0 || forbidden)
+  for (const char c : readable(std::string(text))) {
+    const auto entity = std::ranges::find(kEntities, c, [](const auto& e) { return e.first; });
+    const bool forbidden = (c >= 0 && c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7F;
+    if (entity != std::end(kEntities))
+      out += entity->second;
+    else if (forbidden)
       out += kReplacement;
-    else if (c == '&')
-      out += "&amp;";
-    else if (c == '<')
-      out += "&lt;";
-    else if (c == '>')
-      out += "&gt;";
-    else if (c == '"')
-      out += "&quot;";
-    else if (c == '\'')
-      out += "&#39;";
     else
-      out += text.substr(0, n);
-    text.remove_prefix(std::max<std::size_t>(n, 1));
+      out += c;
   }
   return out;
 }

@@ -88,10 +88,9 @@ NamedChart learning_rate_chart(const TrainOptions& options, Index steps_per_epoc
     s.x.push_back(rows.back().epoch);
     s.y.push_back(rows.back().lr);
   }
-  Chart chart;
-  chart.title = "Learning rate";
-  chart.x = {"epochs passed", {}, {}, true};
-  chart.y = {"per step", 0.0};
+  Chart chart = epoch_chart("Learning rate", "per step");
+  chart.x.label = "epochs passed";
+  chart.y.low = 0;
   chart.series.push_back(std::move(s));
   return {"learning_rate", svg(chart)};
 }

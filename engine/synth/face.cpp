@@ -1,6 +1,4 @@
 // Paints a sitter from the back to the front: backdrop, back hair, body, head, features, hair.
-#include "engine/synth/face.h"
-
 #include "engine/synth/portrait.h"
 
 namespace dfengine {

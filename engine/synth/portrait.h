@@ -1,4 +1,5 @@
-// Paints one portrait, with a canvas, a sitter, and a brush in face units.
+// Paints synthetic faces: one random sitter in one random place and light, with a brush in face
+// units.
 #pragma once
 
 #include "engine/synth/canvas.h"
@@ -44,6 +45,10 @@ class Portrait {
   ValueNoise noise_;
   Brush brush_;
 };
+
+// Paints a face of size x size pixels, with values from about 0 to 1, before any camera or
+// generator. Every choice (tone, hair, features, clothes, background, light) comes from `random`.
+Canvas paint_face(Random& random, Index size);
 
 constexpr Brush::Box kHeadBox = {-1.3f, -1.6f, 1.3f, 1.3f};
 

@@ -4,30 +4,16 @@
 namespace dfengine {
 namespace {
 
-constexpr std::array<Colour, 6> kSkins = {{{0.97f, 0.83f, 0.74f},
-                                           {0.92f, 0.74f, 0.61f},
-                                           {0.84f, 0.64f, 0.49f},
-                                           {0.70f, 0.49f, 0.35f},
-                                           {0.53f, 0.35f, 0.24f},
-                                           {0.38f, 0.25f, 0.18f}}};
-constexpr std::array<Colour, 9> kHairs = {{{0.08f, 0.07f, 0.07f},
-                                           {0.14f, 0.10f, 0.08f},
-                                           {0.25f, 0.16f, 0.10f},
-                                           {0.38f, 0.25f, 0.15f},
-                                           {0.55f, 0.27f, 0.13f},
-                                           {0.80f, 0.65f, 0.38f},
-                                           {0.66f, 0.50f, 0.30f},
-                                           {0.62f, 0.61f, 0.60f},
-                                           {0.45f, 0.20f, 0.42f}}};
-constexpr std::array<Colour, 6> kIrises = {{{0.25f, 0.15f, 0.08f},
-                                            {0.38f, 0.24f, 0.12f},
-                                            {0.30f, 0.40f, 0.22f},
-                                            {0.28f, 0.45f, 0.62f},
-                                            {0.42f, 0.48f, 0.52f},
-                                            {0.15f, 0.10f, 0.07f}}};
+constexpr Colour kSkins[] = {{0.97f, 0.83f, 0.74f}, {0.92f, 0.74f, 0.61f}, {0.84f, 0.64f, 0.49f},
+                             {0.70f, 0.49f, 0.35f}, {0.53f, 0.35f, 0.24f}, {0.38f, 0.25f, 0.18f}};
+constexpr Colour kHairs[] = {{0.08f, 0.07f, 0.07f}, {0.14f, 0.10f, 0.08f}, {0.25f, 0.16f, 0.10f},
+                             {0.38f, 0.25f, 0.15f}, {0.55f, 0.27f, 0.13f}, {0.80f, 0.65f, 0.38f},
+                             {0.66f, 0.50f, 0.30f}, {0.62f, 0.61f, 0.60f}, {0.45f, 0.20f, 0.42f}};
+constexpr Colour kIrises[] = {{0.25f, 0.15f, 0.08f}, {0.38f, 0.24f, 0.12f}, {0.30f, 0.40f, 0.22f},
+                              {0.28f, 0.45f, 0.62f}, {0.42f, 0.48f, 0.52f}, {0.15f, 0.10f, 0.07f}};
 
 template <std::size_t kCount>
-Colour pick(Random& random, const std::array<Colour, kCount>& palette) {
+Colour pick(Random& random, const Colour (&palette)[kCount]) {
   return palette[random.below(static_cast<std::uint32_t>(kCount))];
 }
 
@@ -56,7 +42,7 @@ Colour any_colour(Random& random, Range values, Range saturations) {
 }
 
 void draw_colours(Random& random, Sitter& s) {
-  const std::uint32_t tone = random.below(kSkins.size() - 1);
+  const std::uint32_t tone = random.below(std::size(kSkins) - 1);
   s.skin = jitter(random, mix(kSkins[tone], kSkins[tone + 1], draw(random, 0, 1)), 0.05);
   s.hair = jitter(random, pick(random, kHairs), 0.2);
   s.iris = jitter(random, pick(random, kIrises), 0.15);
@@ -113,10 +99,9 @@ Sitter draw_sitter(Random& random) {
   Sitter s{};
   draw_colours(random, s);
   draw_features(random, s);
-  constexpr std::array<Hair, 10> kStyles = {Hair::Short, Hair::Short, Hair::Short, Hair::Long,
-                                            Hair::Long,  Hair::Long,  Hair::Curly, Hair::Bun,
-                                            Hair::Bald,  Hair::Beanie};
-  s.style = kStyles[random.below(kStyles.size())];
+  constexpr Hair kStyles[] = {Hair::Short, Hair::Short, Hair::Short, Hair::Long, Hair::Long,
+                              Hair::Long,  Hair::Curly, Hair::Bun,   Hair::Bald, Hair::Beanie};
+  s.style = kStyles[random.below(std::size(kStyles))];
   s.hairline = draw(random, -0.72, -0.48);
   s.fringe = draw(random, -0.5, 0.9);
   s.strands = draw(random, 0.25, 0.6);

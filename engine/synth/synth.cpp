@@ -5,10 +5,9 @@
 #include <stb_image_write.h>
 
 #include <fstream>
-#include <string>
 
 #include "engine/synth/canvas.h"
-#include "engine/synth/face.h"
+#include "engine/synth/portrait.h"
 #include "engine/synth/upsample.h"
 #include "kernels/base/error.h"
 
@@ -84,16 +83,11 @@ void append_bytes(void* context, void* data, int size) {
   bytes.insert(bytes.end(), first, first + size);
 }
 
+constexpr const char* kSplits[] = {"train", "valid", "test"};
+
 // Which split pair `pair` of pictures (one real, one fake) belongs to.
 const char* split_of(Index pair) {
-  switch (pair % 10) {
-    case 8:
-      return "valid";
-    case 9:
-      return "test";
-    default:
-      return "train";
-  }
+  return kSplits[std::max<Index>(pair % 10 - 7, 0)];
 }
 
 void check_options(const SynthOptions& options) {
@@ -102,7 +96,7 @@ void check_options(const SynthOptions& options) {
     throw UsageError(
         fmt::format("synth: count {} is not from {} to {}", options.count, kMinCount, kMaxCount));
   }
-  for (const char* split : {"train", "valid", "test"}) {
+  for (const char* split : kSplits) {
     std::error_code error;
     const std::filesystem::path folder = options.output / split;
     if (std::filesystem::exists(folder, error)) {
@@ -113,7 +107,7 @@ void check_options(const SynthOptions& options) {
 }
 
 void make_folders(const std::filesystem::path& output) {
-  for (const char* split : {"train", "valid", "test"}) {
+  for (const char* split : kSplits) {
     for (const char* label : {"real", "fake"}) {
       const std::filesystem::path folder = output / split / label;
       std::error_code error;
@@ -138,11 +132,6 @@ void write_file(const std::filesystem::path& path, const std::vector<std::uint8_
 }
 
 }  // namespace
-
-std::vector<std::uint8_t> draw_synth_pixels(std::uint64_t seed, std::uint64_t number, Index size,
-                                            SynthClass kind) {
-  return draw_picture(seed, number, size, kind).pixels;
-}
 
 std::vector<std::uint8_t> draw_synth_jpeg(std::uint64_t seed, std::uint64_t number, Index size,
                                           SynthClass kind) {

@@ -28,13 +28,8 @@ namespace dfengine {
 
 enum class SynthClass { Real, Fake };
 
-// Gives interleaved RGB bytes, size * size * 3, of picture `number`. Throws UsageError unless size
-// is a multiple of 4 from 32 to 1024.
-std::vector<std::uint8_t> draw_synth_pixels(std::uint64_t seed, std::uint64_t number, Index size,
-                                            SynthClass kind);
-
-// Gives the same picture as a JPEG file. Its quality, 90 to 96, is drawn from the seed whatever the
-// class.
+// Gives picture `number` as a JPEG file. Its quality, 90 to 96, is drawn from the seed whatever the
+// class. Throws UsageError unless size is a multiple of 4 from 32 to 1024.
 std::vector<std::uint8_t> draw_synth_jpeg(std::uint64_t seed, std::uint64_t number, Index size,
                                           SynthClass kind);
 

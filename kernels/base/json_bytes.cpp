@@ -1,7 +1,10 @@
 #include "kernels/base/json_bytes.h"
 
+#include <fmt/ranges.h>
+
 #include <charconv>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 namespace dfengine {
 
@@ -13,13 +16,8 @@ std::string readable(const std::string& bytes) {
 
 json bytes_to_json(const std::string& bytes) {
   if (readable(bytes) == bytes) return bytes;
-  constexpr const char* kDigits = "0123456789abcdef";
-  std::string hex;
-  for (char c : bytes) {
-    hex += kDigits[static_cast<unsigned char>(c) >> 4];
-    hex += kDigits[static_cast<unsigned char>(c) & 15];
-  }
-  return {{"hex", hex}};
+  const std::vector<unsigned char> codes(bytes.begin(), bytes.end());
+  return {{"hex", fmt::format("{:02x}", fmt::join(codes, ""))}};
 }
 
 std::string bytes_from_json(const json& j) {

@@ -54,8 +54,4 @@ Index peak_resident_bytes() {
   return field_of("/proc/self/status", "VmHWM:");
 }
 
-Index resident_bytes() {
-  return field_of("/proc/self/status", "VmRSS:");
-}
-
 }  // namespace dfengine

@@ -30,8 +30,6 @@ class Memory {
 // The following are in bytes, and 0 where the system does not say.
 // The most memory that this process ever held (VmHWM).
 Index peak_resident_bytes();
-// The memory that this process holds now (VmRSS).
-Index resident_bytes();
 // The memory that the system could still give without swapping (MemAvailable).
 Index available_bytes();
 

@@ -4,7 +4,7 @@
 #include <type_traits>
 
 #include "kernels/activation_function.h"
-#include "kernels/cpu/simd/activation.h"
+#include "kernels/cpu/simd/tables.h"
 
 namespace dfengine::cpu {
 
@@ -30,11 +30,7 @@ void activation_backward(const Context& ctx, Activation act, Index count, const 
   }
 }
 
-template void activation_forward(const Context&, Activation, Index, const float*, float*);
-template void activation_forward(const Context&, Activation, Index, const double*, double*);
-template void activation_backward(const Context&, Activation, Index, const float*, const float*,
-                                  Write, float*);
-template void activation_backward(const Context&, Activation, Index, const double*, const double*,
-                                  Write, double*);
+DF_FLOAT_AND_DOUBLE(activation_forward);
+DF_FLOAT_AND_DOUBLE(activation_backward);
 
 }  // namespace dfengine::cpu

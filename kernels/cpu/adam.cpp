@@ -4,7 +4,7 @@
 #include <cmath>
 #include <type_traits>
 
-#include "kernels/cpu/simd/adam.h"
+#include "kernels/cpu/simd/tables.h"
 
 namespace dfengine::cpu {
 
@@ -31,9 +31,6 @@ void adam_update(const Context& ctx, const AdamProblem& p, Index count, const T*
   }
 }
 
-template void adam_update(const Context&, const AdamProblem&, Index, const float*, float*, float*,
-                          float*);
-template void adam_update(const Context&, const AdamProblem&, Index, const double*, double*,
-                          double*, double*);
+DF_FLOAT_AND_DOUBLE(adam_update);
 
 }  // namespace dfengine::cpu

@@ -33,22 +33,25 @@ void normalize_channel(const BatchNormProblem& p, const Channel<T>& channel, Ind
   for (Index i = c; i < p.m * p.c; i += p.c) y[i] = activate(p.activation, channel.value(x[i]));
 }
 
-// The sums behind dgamma and dbeta.
+// `follow` is by how much each row moves the statistics: 1 / M, or 0 where they are frozen.
 template <class T>
-struct GradientSums {
-  T g = 0, g_xhat = 0;
-};
-
-template <class T>
-GradientSums<T> gradient_sums(const BatchNormProblem& p, const Channel<T>& channel, Index c,
-                              const T* x, const T* dy) {
-  GradientSums<T> sums;
+void channel_gradients(const BatchNormProblem& p, const Channel<T>& channel, T follow, Index c,
+                       const T* x, const T* dy, T* dgamma, T* dbeta, T* dx) {
+  const auto gradient = [&](Index i) {
+    return passes_gradient(p.activation, channel.value(x[i])) ? dy[i] : T{0};
+  };
+  T sum = 0, sum_xhat = 0;
   for (Index i = c; i < p.m * p.c; i += p.c) {
-    if (!passes_gradient(p.activation, channel.value(x[i]))) continue;
-    sums.g += dy[i];
-    sums.g_xhat += dy[i] * channel.xhat(x[i]);
+    sum += gradient(i);
+    sum_xhat += gradient(i) * channel.xhat(x[i]);
   }
-  return sums;
+  dgamma[c] = sum_xhat;
+  dbeta[c] = sum;
+  for (Index i = c; dx != nullptr && i < p.m * p.c; i += p.c) {
+    T g = gradient(i);
+    if (follow != 0) g -= follow * (sum + channel.xhat(x[i]) * sum_xhat);
+    dx[i] = channel.gamma * channel.rstd * g;
+  }
 }
 
 }  // namespace
@@ -89,19 +92,9 @@ void batch_norm_backward(const Context& ctx, const BatchNormProblem& p, const T*
     current_batch_norm_table().backward(ctx, p, x, dy, gamma, beta, saved_mean, saved_rstd, scratch,
                                         dgamma, dbeta, dx);
   } else {
-    const T rows = static_cast<T>(p.m);
-    for (Index c = 0; c < p.c; ++c) {
-      const Channel<T> channel = {saved_mean[c], saved_rstd[c], gamma[c], beta[c]};
-      const GradientSums<T> sums = gradient_sums(p, channel, c, x, dy);
-      dgamma[c] = sums.g_xhat;
-      dbeta[c] = sums.g;
-      if (dx == nullptr) continue;
-      for (Index i = c; i < p.m * p.c; i += p.c) {
-        const T g = passes_gradient(p.activation, channel.value(x[i])) ? dy[i] : T{0};
-        dx[i] = channel.gamma * channel.rstd *
-                (g - sums.g / rows - channel.xhat(x[i]) * sums.g_xhat / rows);
-      }
-    }
+    for (Index c = 0; c < p.c; ++c)
+      channel_gradients(p, Channel<T>{saved_mean[c], saved_rstd[c], gamma[c], beta[c]},
+                        1 / static_cast<T>(p.m), c, x, dy, dgamma, dbeta, dx);
   }
 }
 
@@ -127,31 +120,16 @@ void batch_norm_frozen_backward(const Context& ctx, const BatchNormProblem& p, c
                                                dgamma, dbeta, dx);
   } else {
     for (Index c = 0; c < p.c; ++c) {
-      const Channel<T> channel = {mean[c], 1 / std::sqrt(var[c] + p.eps), gamma[c], beta[c]};
-      const GradientSums<T> sums = gradient_sums(p, channel, c, x, dy);
-      dgamma[c] = sums.g_xhat;
-      dbeta[c] = sums.g;
-      if (dx == nullptr) continue;
-      for (Index i = c; i < p.m * p.c; i += p.c) {
-        const bool pass = passes_gradient(p.activation, channel.value(x[i]));
-        dx[i] = pass ? dy[i] * channel.gamma * channel.rstd : T{0};
-      }
+      const T rstd = 1 / std::sqrt(var[c] + p.eps);
+      channel_gradients(p, Channel<T>{mean[c], rstd, gamma[c], beta[c]}, T{0}, c, x, dy, dgamma,
+                        dbeta, dx);
     }
   }
 }
 
-#define DF_INSTANTIATE(T)                                                                        \
-  template void batch_norm_forward(const Context&, const BatchNormProblem&, const T*, const T*,  \
-                                   const T*, const T*, const T*, T*, T*, T*, T*, T*, T*);        \
-  template void batch_norm_backward(const Context&, const BatchNormProblem&, const T*, const T*, \
-                                    const T*, const T*, const T*, const T*, T*, T*, T*, T*);     \
-  template void batch_norm_frozen_forward(const Context&, const BatchNormProblem&, const T*,     \
-                                          const T*, const T*, const T*, const T*, T*);           \
-  template void batch_norm_frozen_backward(const Context&, const BatchNormProblem&, const T*,    \
-                                           const T*, const T*, const T*, const T*, const T*, T*, \
-                                           T*, T*, T*);
-DF_INSTANTIATE(float)
-DF_INSTANTIATE(double)
-#undef DF_INSTANTIATE
+DF_FLOAT_AND_DOUBLE(batch_norm_forward);
+DF_FLOAT_AND_DOUBLE(batch_norm_backward);
+DF_FLOAT_AND_DOUBLE(batch_norm_frozen_forward);
+DF_FLOAT_AND_DOUBLE(batch_norm_frozen_backward);
 
 }  // namespace dfengine::cpu

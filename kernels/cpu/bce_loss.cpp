@@ -34,11 +34,7 @@ void bce_backward(const Context&, Index n, const T* logits, const T* targets,
   }
 }
 
-template void bce_forward(const Context&, Index, const float*, const float*, float*);
-template void bce_forward(const Context&, Index, const double*, const double*, double*);
-template void bce_backward(const Context&, Index, const float*, const float*, const StepScalars*,
-                           float*);
-template void bce_backward(const Context&, Index, const double*, const double*, const StepScalars*,
-                           double*);
+DF_FLOAT_AND_DOUBLE(bce_forward);
+DF_FLOAT_AND_DOUBLE(bce_backward);
 
 }  // namespace dfengine::cpu

@@ -19,7 +19,6 @@ void bias_backward(const Context& ctx, Index m, Index c, const T* dy, T* db) {
   });
 }
 
-template void bias_backward<float>(const Context&, Index, Index, const float*, float*);
-template void bias_backward<double>(const Context&, Index, Index, const double*, double*);
+DF_FLOAT_AND_DOUBLE(bias_backward);
 
 }  // namespace dfengine::cpu

@@ -12,3 +12,8 @@ struct Context {
 };
 
 }  // namespace dfengine::cpu
+
+// Compiles a kernel, a template of which the contract header has the declaration, for both types.
+#define DF_FLOAT_AND_DOUBLE(kernel)               \
+  template decltype(kernel<float>) kernel<float>; \
+  template decltype(kernel<double>) kernel<double>

@@ -54,13 +54,7 @@ void dropout_backward(const Context& ctx, Index count, double rate, const StepIn
   });
 }
 
-template void dropout_forward(const Context&, Index, double, const StepInput*, const float*,
-                              float*);
-template void dropout_forward(const Context&, Index, double, const StepInput*, const double*,
-                              double*);
-template void dropout_backward(const Context&, Index, double, const StepInput*, const float*, Write,
-                               float*);
-template void dropout_backward(const Context&, Index, double, const StepInput*, const double*,
-                               Write, double*);
+DF_FLOAT_AND_DOUBLE(dropout_forward);
+DF_FLOAT_AND_DOUBLE(dropout_backward);
 
 }  // namespace dfengine::cpu

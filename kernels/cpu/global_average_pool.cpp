@@ -3,7 +3,7 @@
 
 #include <type_traits>
 
-#include "kernels/cpu/simd/global_average_pool.h"
+#include "kernels/cpu/simd/tables.h"
 
 namespace dfengine::cpu {
 
@@ -40,11 +40,7 @@ void global_average_pool_backward(const Context& ctx, const Shape& x_shape, cons
   }
 }
 
-template void global_average_pool_forward(const Context&, const Shape&, const float*, float*);
-template void global_average_pool_forward(const Context&, const Shape&, const double*, double*);
-template void global_average_pool_backward(const Context&, const Shape&, const float*, Write,
-                                           float*);
-template void global_average_pool_backward(const Context&, const Shape&, const double*, Write,
-                                           double*);
+DF_FLOAT_AND_DOUBLE(global_average_pool_forward);
+DF_FLOAT_AND_DOUBLE(global_average_pool_backward);
 
 }  // namespace dfengine::cpu

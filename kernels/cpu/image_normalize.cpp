@@ -3,7 +3,7 @@
 
 #include <type_traits>
 
-#include "kernels/cpu/simd/image_normalize.h"
+#include "kernels/cpu/simd/tables.h"
 
 namespace dfengine::cpu {
 
@@ -17,9 +17,6 @@ void image_normalize(const Context& ctx, Index rows, const double mean[3], const
   }
 }
 
-template void image_normalize(const Context&, Index, const double[3], const double[3],
-                              const std::uint8_t*, float*);
-template void image_normalize(const Context&, Index, const double[3], const double[3],
-                              const std::uint8_t*, double*);
+DF_FLOAT_AND_DOUBLE(image_normalize);
 
 }  // namespace dfengine::cpu

@@ -1,29 +1,29 @@
 #include "kernels/cpu/isa.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <string>
 
-#include "kernels/base/error.h"
+#include "kernels/base/enum_names.h"
 
 namespace dfengine::cpu {
 namespace {
 
-constexpr Isa kAll[] = {Isa::Avx512, Isa::Avx2, Isa::Baseline};
+// The best comes first.
+constexpr auto kNames = names_for<Isa>(
+    "instruction set", {{"avx512", Isa::Avx512}, {"avx2", Isa::Avx2}, {"baseline", Isa::Baseline}});
 
 Isa choose() {
   const char* asked = std::getenv("DFENGINE_ISA");
-  if (asked == nullptr || *asked == '\0') {
-    for (Isa isa : kAll)
-      if (isa_supported(isa)) return isa;
-    return Isa::Baseline;
-  }
-  for (Isa isa : kAll) {
-    if (std::string_view(asked) != isa_name(isa)) continue;
-    if (isa_supported(isa)) return isa;
+  if (asked == nullptr || *asked == '\0')
+    return std::ranges::find_if(kNames.rows, isa_supported, &EnumName<Isa>::value)->value;
+  const auto isa = kNames.find(asked);
+  if (!isa)
+    throw UsageError(std::string("DFENGINE_ISA=") + asked + ": not one of baseline, avx2, avx512");
+  if (!isa_supported(*isa))
     throw UsageError(std::string("DFENGINE_ISA=") + asked + ": this machine cannot run it");
-  }
-  throw UsageError(std::string("DFENGINE_ISA=") + asked + ": not one of baseline, avx2, avx512");
+  return *isa;
 }
 
 std::atomic<int>& state() {
@@ -34,15 +34,7 @@ std::atomic<int>& state() {
 }  // namespace
 
 const char* isa_name(Isa isa) {
-  switch (isa) {
-    case Isa::Avx512:
-      return "avx512";
-    case Isa::Avx2:
-      return "avx2";
-    case Isa::Baseline:
-      break;
-  }
-  return "baseline";
+  return kNames.name_of(isa);
 }
 
 bool isa_supported(Isa isa) {

@@ -5,8 +5,6 @@
 // the three tables and a function that returns the one in use.
 #pragma once
 
-#include <string_view>
-
 namespace dfengine::cpu {
 
 enum class Isa { Baseline, Avx2, Avx512 };
@@ -27,6 +25,14 @@ void set_isa(Isa isa);
 }  // namespace dfengine::cpu
 
 #if DF_X86_ISAS
+#define DF_ISA_CHOICE(name)                   \
+  current_isa() == Isa::Avx512 ? avx512::name \
+  : current_isa() == Isa::Avx2 ? avx2::name   \
+                               : baseline::name
+#else
+#define DF_ISA_CHOICE(name) baseline::name
+#endif
+
 #define DF_ISA_TABLE(Table, name)        \
   namespace baseline {                   \
   extern const Table name;               \
@@ -38,22 +44,5 @@ void set_isa(Isa isa);
   extern const Table name;               \
   }                                      \
   inline const Table& current_##name() { \
-    switch (current_isa()) {             \
-      case Isa::Avx512:                  \
-        return avx512::name;             \
-      case Isa::Avx2:                    \
-        return avx2::name;               \
-      case Isa::Baseline:                \
-        break;                           \
-    }                                    \
-    return baseline::name;               \
+    return DF_ISA_CHOICE(name);          \
   }
-#else
-#define DF_ISA_TABLE(Table, name)        \
-  namespace baseline {                   \
-  extern const Table name;               \
-  }                                      \
-  inline const Table& current_##name() { \
-    return baseline::name;               \
-  }
-#endif

@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "kernels/activation_function.h"
+#include "kernels/cpu/row_split.h"
 #include "kernels/cpu/simd/pointwise_conv.h"
 
 namespace dfengine::cpu {
@@ -179,19 +180,6 @@ void weight_task(const PointwiseProblem& p, const WeightCut& cut, Index task, co
   }
 }
 
-// dw = the sum of the slices' dw, in order.
-void add_slices(const Context& ctx, Index count, Index slices, const float* partial, float* dw) {
-  constexpr Index kBlock = 16384;
-  parallel_for(ctx.pool, divide_up(count, kBlock), [&](Index task, int) {
-    const Index first = task * kBlock, last = std::min(count, first + kBlock);
-    std::fill(dw + first, dw + last, 0.0f);
-    for (Index s = 0; s < slices; ++s) {
-      const float* from = partial + s * count;
-      for (Index i = first; i < last; ++i) dw[i] += from[i];
-    }
-  });
-}
-
 }  // namespace
 
 Index pointwise_packed_count(const PointwiseProblem& p) {
@@ -282,7 +270,7 @@ void pointwise_backward_weight(const Context& ctx, const PointwiseProblem& p, co
       const Index slice = task / (cut.k_blocks * cut.c_blocks);
       weight_task(p, cut, task, x, dy, cut.slices == 1 ? dw : scratch + slice * count);
     });
-    if (cut.slices > 1) add_slices(ctx, count, cut.slices, scratch, dw);
+    if (cut.slices > 1) add_slices(ctx, cut.slices, count, scratch, dw);
   } else {
     const MapIn<T> in(x, p.m, p.c), out(dy, p.m, p.k);
     for_row_blocks(ctx, p.k, [&](Index first, Index rows) {
@@ -293,17 +281,10 @@ void pointwise_backward_weight(const Context& ctx, const PointwiseProblem& p, co
   }
 }
 
-#define DF_INSTANTIATE(T)                                                                         \
-  template void pointwise_pack<T>(const PointwiseProblem&, const T*, T*);                         \
-  template void pointwise_pack_transposed<T>(const PointwiseProblem&, const T*, T*);              \
-  template void pointwise_forward<T>(const Context&, const PointwiseProblem&, const T*, const T*, \
-                                     const Epilogue<T>&, T*);                                     \
-  template void pointwise_backward_data<T>(const Context&, const PointwiseProblem&, const T*,     \
-                                           const T*, Write, T*);                                  \
-  template void pointwise_backward_weight<T>(const Context&, const PointwiseProblem&, const T*,   \
-                                             const T*, T*, T*);
-DF_INSTANTIATE(float)
-DF_INSTANTIATE(double)
-#undef DF_INSTANTIATE
+DF_FLOAT_AND_DOUBLE(pointwise_pack);
+DF_FLOAT_AND_DOUBLE(pointwise_pack_transposed);
+DF_FLOAT_AND_DOUBLE(pointwise_forward);
+DF_FLOAT_AND_DOUBLE(pointwise_backward_data);
+DF_FLOAT_AND_DOUBLE(pointwise_backward_weight);
 
 }  // namespace dfengine::cpu

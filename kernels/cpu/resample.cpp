@@ -1,7 +1,7 @@
 // Weighted sums of levels (see kernels/resample.h): chooses the instruction set's form.
 #include "kernels/resample.h"
 
-#include "kernels/cpu/simd/resample.h"
+#include "kernels/cpu/simd/tables.h"
 
 namespace dfengine::cpu {
 

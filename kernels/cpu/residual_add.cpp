@@ -3,7 +3,7 @@
 
 #include <type_traits>
 
-#include "kernels/cpu/simd/residual_add.h"
+#include "kernels/cpu/simd/tables.h"
 
 namespace dfengine::cpu {
 
@@ -25,9 +25,7 @@ void residual_add_backward(const Context& ctx, Index count, const T* dy, Write w
   }
 }
 
-template void residual_add(const Context&, Index, const float*, const float*, float*);
-template void residual_add(const Context&, Index, const double*, const double*, double*);
-template void residual_add_backward(const Context&, Index, const float*, Write, float*);
-template void residual_add_backward(const Context&, Index, const double*, Write, double*);
+DF_FLOAT_AND_DOUBLE(residual_add);
+DF_FLOAT_AND_DOUBLE(residual_add_backward);
 
 }  // namespace dfengine::cpu

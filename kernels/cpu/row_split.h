@@ -30,8 +30,22 @@ inline Index slice_count(Index rows, Index row_pixels) {
   return std::clamp<Index>(rows * row_pixels / kSlicePixels, 1, std::min(rows, kSlices));
 }
 
+// sum[count] = the sum of the slices of partial[slices, count], in their order.
+template <class T>
+void add_slices(const Context& ctx, Index slices, Index count, const T* partial, T* sum) {
+  constexpr Index kBlock = 1024;
+  parallel_for(ctx.pool, divide_up(count, kBlock), [&](Index block, int) {
+    const Index begin = block * kBlock, end = std::min(count, begin + kBlock);
+    std::fill(sum + begin, sum + end, T(0));
+    for (Index slice = 0; slice < slices; ++slice) {
+      const T* from = partial + slice * count;
+      for (Index i = begin; i < end; ++i) sum[i] += from[i];
+    }
+  });
+}
+
 // sum[count] = the sum over rows of what body(begin, end, partial) adds to its zeroed
-// partial[count]. Slices are added in their order. scratch has slices * count elements.
+// partial[count]. scratch has slices * count elements.
 template <class T, class Body>
 void sum_slices(const Context& ctx, Index rows, Index slices, Index count, T* scratch, T* sum,
                 Body&& body) {
@@ -40,15 +54,7 @@ void sum_slices(const Context& ctx, Index rows, Index slices, Index count, T* sc
     std::fill(partial, partial + count, T(0));
     body(rows * i / slices, rows * (i + 1) / slices, partial);
   });
-  constexpr Index kBlock = 1024;
-  parallel_for(ctx.pool, divide_up(count, kBlock), [&](Index block, int) {
-    const Index begin = block * kBlock, end = std::min(count, begin + kBlock);
-    std::fill(sum + begin, sum + end, T(0));
-    for (Index slice = 0; slice < slices; ++slice) {
-      const T* partial = scratch + slice * count;
-      for (Index i = begin; i < end; ++i) sum[i] += partial[i];
-    }
-  });
+  add_slices(ctx, slices, count, scratch, sum);
 }
 
 }  // namespace dfengine::cpu

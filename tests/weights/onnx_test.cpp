@@ -11,7 +11,6 @@
 #include "tests/weights/scratch_folder.h"
 #include "weights/onnx/onnx_file.h"
 #include "weights/onnx/onnx_writer.h"
-#include "weights/onnx/source_onnx.h"
 #include "weights/read_file.h"
 
 namespace dfengine::weights {

@@ -4,8 +4,7 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <set>
-#include <utility>
+#include <map>
 
 #include "kernels/base/error.h"
 
@@ -53,12 +52,13 @@ ConvNames torchvision_names(const ConvPlace& place) {
   return {feature + ".0", feature + ".1"};
 }
 
-NameMap names_to_torchvision(std::span<const Stage> stages,
-                             ConvNames (*names)(const ConvPlace& place), const std::string& prefix,
-                             const std::string& classifier) {
+TensorFile rename_to_torchvision(TensorFile file, std::span<const Stage> stages,
+                                 ConvNames (*names)(const ConvPlace& place),
+                                 const std::string& prefix, const std::string& name_for_errors) {
   constexpr std::array kNormTensors = {"weight", "bias", "running_mean", "running_var",
                                        "num_batches_tracked"};
-  NameMap map;
+  std::map<std::string, std::string> map = {{"classifier.weight", "classifier.1.weight"},
+                                            {"classifier.bias", "classifier.1.bias"}};
   for (const ConvPlace& place : conv_places(stages)) {
     const ConvNames from = names(place);
     const ConvNames to = torchvision_names(place);
@@ -68,22 +68,13 @@ NameMap names_to_torchvision(std::span<const Stage> stages,
           fmt::format("{}.{}", to.norm, tensor);
     }
   }
-  map[classifier + ".weight"] = "classifier.1.weight";
-  map[classifier + ".bias"] = "classifier.1.bias";
-  return map;
-}
-
-TensorFile rename_tensors(TensorFile file, const NameMap& names,
-                          const std::string& name_for_errors) {
-  std::set<std::string_view> seen;
   for (Tensor& tensor : file.tensors) {
-    const auto found = names.find(tensor.name);
-    if (found != names.end()) tensor.name = found->second;
-    if (!seen.insert(tensor.name).second) {
-      throw ModelFileError(fmt::format("{}: two tensors are torchvision's \"{}\"", name_for_errors,
-                                       printable(tensor.name)));
-    }
+    const auto found = map.find(tensor.name);
+    if (found != map.end()) tensor.name = found->second;
   }
+  if (const auto twice = repeated(file.tensors, &Tensor::name))
+    throw ModelFileError(fmt::format("{}: two tensors are torchvision's \"{}\"", name_for_errors,
+                                     printable(*twice)));
   return file;
 }
 

@@ -2,7 +2,6 @@
 // says only how it names a convolution and its batch norm.
 #pragma once
 
-#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -43,18 +42,12 @@ struct ConvNames {
 
 ConvNames torchvision_names(const ConvPlace& place);
 
-// The name in the file -> torchvision's name, for every tensor of the network.
-using NameMap = std::map<std::string, std::string>;
-
-// For a family with PyTorch's suffixes (weight, bias, running_mean, running_var,
-// num_batches_tracked). `prefix` stands before all its names but the classifier's.
-NameMap names_to_torchvision(std::span<const Stage> stages,
-                             ConvNames (*names)(const ConvPlace& place), const std::string& prefix,
-                             const std::string& classifier);
-
-// The file with the tensors of `names` renamed and the others as they were. Throws ModelFileError
-// if two tensors would have one name.
-TensorFile rename_tensors(TensorFile file, const NameMap& names,
-                          const std::string& name_for_errors);
+// The file with the tensors of the network renamed and the others as they were. For a family with
+// PyTorch's suffixes (weight, bias, running_mean, running_var, num_batches_tracked) and with a
+// "classifier"; `prefix` stands before all other names. Throws ModelFileError if two tensors would
+// have one name.
+TensorFile rename_to_torchvision(TensorFile file, std::span<const Stage> stages,
+                                 ConvNames (*names)(const ConvPlace& place),
+                                 const std::string& prefix, const std::string& name_for_errors);
 
 }  // namespace dfengine::weights

@@ -9,7 +9,7 @@
 
 namespace dfengine::weights {
 
-// One family. To add one, write source_<family>.{h,cpp} with these two functions and its row in
+// One family. To add one, write source_<family>.cpp, declare its row below and list it in
 // source.cpp.
 struct Source {
   const char* family;
@@ -24,6 +24,8 @@ struct Source {
   TensorFile (*translate)(TensorFile file, std::span<const Stage> stages,
                           const std::string& name_for_errors);
 };
+
+extern const Source kTimm, kHf, kKeras, kOnnx;
 
 // Recognises the family and translates. The family's name goes into metadata "source_family",
 // except for a model of dfengine's own, which says itself where it came from.

@@ -1,9 +1,11 @@
-// transformers' names, from transformers/models/mobilenet_v2/modeling_mobilenet_v2.py.
-#include "weights/families/source_hf.h"
-
+// Hugging Face transformers' MobileNetV2 (google/mobilenet_v2_*): TensorFlow's conventions in
+// PyTorch's layout, names from transformers/models/mobilenet_v2/modeling_mobilenet_v2.py. A
+// classifier of 1001 classes keeps them all: class 0 is "background".
 #include <fmt/format.h>
 
 #include <utility>
+
+#include "weights/families/source.h"
 
 namespace dfengine::weights {
 namespace {
@@ -37,18 +39,15 @@ bool has_stem(const TensorFile& file, const std::string& prefix) {
   return file.find(prefix + "conv_stem.first_conv.convolution.weight") != nullptr;
 }
 
-}  // namespace
-
-bool is_hf(const TensorFile& file) {
+bool recognise(const TensorFile& file) {
   return has_stem(file, kPrefix) || has_stem(file, "");
 }
 
-TensorFile hf_to_torchvision(TensorFile file, std::span<const Stage> stages,
-                             const std::string& name_for_errors) {
+TensorFile translate(TensorFile file, std::span<const Stage> stages,
+                     const std::string& name_for_errors) {
   const std::string prefix = has_stem(file, kPrefix) ? kPrefix : "";
   TensorFile out =
-      rename_tensors(std::move(file), names_to_torchvision(stages, hf_names, prefix, "classifier"),
-                     name_for_errors);
+      rename_to_torchvision(std::move(file), stages, hf_names, prefix, name_for_errors);
   // transformers hands TensorFlow's decay 0.997 to PyTorch as a momentum, which would replace the
   // statistics almost wholly at every step. What was meant is 1 - 0.997.
   out.metadata.insert({{"bn_eps", "0.001"},
@@ -58,5 +57,9 @@ TensorFile hf_to_torchvision(TensorFile file, std::span<const Stage> stages,
                        {"std", "0.5,0.5,0.5"}});
   return out;
 }
+
+}  // namespace
+
+constinit const Source kHf = {"hf", recognise, translate};
 
 }  // namespace dfengine::weights

@@ -1,9 +1,10 @@
-// timm's names, from timm/models/efficientnet.py and _efficientnet_blocks.py.
-#include "weights/families/source_timm.h"
-
+// timm's mobilenetv2_*: PyTorch's conventions under the names of timm's EfficientNet builder
+// (timm/models/efficientnet.py and _efficientnet_blocks.py).
 #include <fmt/format.h>
 
 #include <utility>
+
+#include "weights/families/source.h"
 
 namespace dfengine::weights {
 namespace {
@@ -28,17 +29,14 @@ ConvNames timm_names(const ConvPlace& place) {
   return {"conv_head", "bn2"};
 }
 
-}  // namespace
-
-bool is_timm(const TensorFile& file) {
+bool recognise(const TensorFile& file) {
   return file.find("conv_stem.weight") != nullptr &&
          file.find("blocks.0.0.conv_dw.weight") != nullptr;
 }
 
-TensorFile timm_to_torchvision(TensorFile file, std::span<const Stage> stages,
-                               const std::string& name_for_errors) {
-  TensorFile out = rename_tensors(
-      std::move(file), names_to_torchvision(stages, timm_names, "", "classifier"), name_for_errors);
+TensorFile translate(TensorFile file, std::span<const Stage> stages,
+                     const std::string& name_for_errors) {
+  TensorFile out = rename_to_torchvision(std::move(file), stages, timm_names, "", name_for_errors);
   out.metadata.insert({{"bn_eps", "1e-05"},
                        {"bn_momentum", "0.1"},
                        {"pad_mode", "torch"},
@@ -46,5 +44,9 @@ TensorFile timm_to_torchvision(TensorFile file, std::span<const Stage> stages,
                        {"std", "0.229,0.224,0.225"}});
   return out;
 }
+
+}  // namespace
+
+constinit const Source kTimm = {"timm", recognise, translate};
 
 }  // namespace dfengine::weights

@@ -40,6 +40,15 @@ std::span<const std::byte> Hdf5Bytes::data(std::uint64_t address, std::uint64_t 
   return file_.subspan(static_cast<std::size_t>(address), static_cast<std::size_t>(size));
 }
 
+std::span<const std::byte> Hdf5Bytes::stored(std::uint64_t address, std::uint64_t size,
+                                             const char* what) {
+  const auto bytes = data(address, size, what);
+  if (size > file_.size() - stored_)
+    refuse("its data overlap those of another data set; the file is damaged");
+  stored_ += size;
+  return bytes;
+}
+
 Hdf5Cursor Hdf5Bytes::open(std::uint64_t address, std::uint64_t size, const char* what) {
   const auto bytes = data(address, size, what);
   charge(size);

@@ -38,6 +38,8 @@ class Hdf5Bytes {
   // The same without cost, for data that are counted elsewhere.
   std::span<const std::byte> data(std::uint64_t address, std::uint64_t size,
                                   const char* what) const;
+  // Bytes of a data set. All that are asked for together are at most as many as the file has.
+  std::span<const std::byte> stored(std::uint64_t address, std::uint64_t size, const char* what);
   // Takes `work` bytes from the budget; refuses when it is used up.
   void charge(std::uint64_t work);
 
@@ -48,6 +50,7 @@ class Hdf5Bytes {
   unsigned address_width_ = 8;
   unsigned length_width_ = 8;
   std::uint64_t budget_;
+  std::uint64_t stored_ = 0;
 };
 
 // Reads little-endian fields one after the other from a part of the file and never beyond it.

@@ -1,4 +1,4 @@
-// The values of HDF5 data sets.
+// What the values of HDF5 attributes and data sets are, types and extents, and those of data sets.
 #pragma once
 
 #include <cstdint>
@@ -11,49 +11,24 @@
 
 namespace dfengine::weights {
 
-class Hdf5Data {
- public:
-  explicit Hdf5Data(Hdf5Bytes& file) : file_(file) {}
-
-  // The data set with that header as a tensor, named by the path that file.enter() was given;
-  // nothing for values that are not floats. The values may be stored in one piece, within the
-  // header, or in chunks under a B-tree of version 1, packed with gzip, shuffle or not at all.
-  // Throws ModelFileError for everything else.
-  std::optional<Tensor> read(const std::vector<Hdf5Message>& messages);
-
- private:
-  struct Chunk {
-    std::vector<std::uint64_t> at;  // its first value's place in the data set
-    std::uint32_t skipped_filters;  // bit i: filter i was not used on it
-    std::span<const std::byte> stored;
-  };
-  struct Filter {
-    unsigned id;
-    std::uint32_t value;  // of shuffle: bytes of one value
-  };
-  // What all chunks of a data set share.
-  struct Grid {
-    std::vector<std::uint64_t> dims, chunk;
-    std::size_t each;        // bytes of a value
-    std::size_t chunk_size;  // bytes of an unpacked chunk
-    std::vector<Filter> filters;
-  };
-
-  void read_layout(Hdf5Cursor in, const std::vector<Hdf5Message>& messages, Tensor& tensor);
-  void read_contiguous(Hdf5Cursor in, Tensor& tensor);
-  void read_chunked(Hdf5Cursor in, std::vector<Filter> filters, Tensor& tensor);
-  std::vector<Filter> read_filters(const std::vector<Hdf5Message>& messages) const;
-  void read_tree(std::uint64_t address, std::optional<unsigned> level, std::size_t rank,
-                 std::vector<Chunk>& chunks);
-  void check_complete(const Grid& grid, const std::vector<Chunk>& chunks) const;
-  std::vector<std::byte> unpack(const Grid& grid, const Chunk& chunk) const;
-  // Bytes of a data set. All that are asked for together are at most as many as the file has.
-  std::span<const std::byte> stored(std::uint64_t address, std::uint64_t size, const char* what);
-  // Bytes that the tensor needs. Refuses when so few stored bytes cannot hold them.
-  std::size_t checked_size(const Tensor& tensor, std::uint64_t most) const;
-
-  Hdf5Bytes& file_;
-  std::uint64_t stored_ = 0;
+struct Hdf5Type {
+  enum class Kind { Ieee, OtherFloat, FixedText, VariableText, Other };
+  Kind kind;
+  std::size_t size;  // bytes of one value as stored
+  bool big_endian;   // of Ieee
 };
+
+// The datatype message of section IV.A.2.d.
+Hdf5Type read_datatype(Hdf5Cursor in);
+
+// The extent of the values (section IV.A.2.b): empty for a single value, nothing for the null data
+// space. Throws ModelFileError for more than 8 dimensions and for impossible ones.
+std::optional<std::vector<std::int64_t>> read_dataspace(Hdf5Cursor in);
+
+// The data set with that header as a tensor, named by the path that file.enter() was given; nothing
+// for values that are not floats. The values may be stored in one piece, within the header, or in
+// chunks under a B-tree of version 1, packed with gzip, shuffle or not at all. Throws ModelFileError
+// for everything else.
+std::optional<Tensor> read_dataset(Hdf5Bytes& file, const std::vector<Hdf5Message>& messages);
 
 }  // namespace dfengine::weights

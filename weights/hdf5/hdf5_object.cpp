@@ -98,10 +98,6 @@ std::vector<Hdf5Message> read_version2(Hdf5Bytes& file, std::uint64_t address) {
   return read_blocks(file, file.open(rest + width, size, "object header"), format);
 }
 
-Hdf5Cursor open_node(Hdf5Bytes& file, std::uint64_t address, const char* what) {
-  return file.open(address, 8, what);
-}
-
 // The names of a group: NUL-ended texts in the data segment of a local heap.
 std::span<const std::byte> read_heap(Hdf5Bytes& file, std::uint64_t address) {
   const std::uint64_t size = 8 + 2 * file.length_width() + file.address_width();
@@ -120,25 +116,16 @@ class SymbolTable {
  public:
   SymbolTable(Hdf5Bytes& file, std::span<const std::byte> names) : file_(file), names_(names) {}
 
-  // `level` is the one that this node must have; the root may have any.
   void read_tree(std::uint64_t address, std::optional<unsigned> level) {
-    Hdf5Cursor in = open_node(file_, address, "group B-tree");
-    in.expect("TREE");
-    if (in.u8() != 0) in.refuse("is not a group's");
-    const unsigned found = in.u8();
-    if (level && found != *level)
-      in.refuse(fmt::format("is on level {} instead of {}", found, *level));
-    const std::uint64_t count = in.u16();
-    const unsigned key = file_.length_width(), child = file_.address_width();
-    Hdf5Cursor entries = file_.open(address + 8 + 2 * child, key + count * (key + child),
-                                    "entries of a group B-tree");
-    for (std::uint64_t i = 0; i < count; ++i) {
-      entries.skip(key);
-      const std::uint64_t below = entries.address_field();
-      if (found == 0) {
+    const unsigned key = file_.length_width();
+    Hdf5TreeNode node = open_tree_node(file_, address, Hdf5Tree::Group, level, key);
+    for (std::uint64_t i = 0; i < node.count; ++i) {
+      node.entries.skip(key);
+      const std::uint64_t below = node.entries.address_field();
+      if (node.level == 0) {
         read_node(below);
       } else {
-        read_tree(below, found - 1);
+        read_tree(below, node.level - 1);
       }
     }
   }
@@ -147,7 +134,7 @@ class SymbolTable {
 
  private:
   void read_node(std::uint64_t address) {
-    Hdf5Cursor in = open_node(file_, address, "symbol table node");
+    Hdf5Cursor in = file_.open(address, 8, "symbol table node");
     in.expect("SNOD");
     if (const unsigned version = in.u8(); version != 1)
       in.refuse(fmt::format("version {} is unknown", version));
@@ -209,6 +196,22 @@ std::vector<Hdf5Message> read_messages(Hdf5Bytes& file, std::uint64_t address) {
   if (version == 1) return read_version1(file, address);
   if (version == 'O') return read_version2(file, address);
   file.refuse(fmt::format("object header at byte {}: version {} is unknown", address, version));
+}
+
+Hdf5TreeNode open_tree_node(Hdf5Bytes& file, std::uint64_t address, Hdf5Tree tree,
+                            std::optional<unsigned> level, std::uint64_t key) {
+  const bool group = tree == Hdf5Tree::Group;
+  Hdf5Cursor in = file.open(address, 8, group ? "group B-tree" : "chunk B-tree");
+  in.expect("TREE");
+  if (in.u8() != static_cast<unsigned>(tree))
+    in.refuse(group ? "is not a group's" : "is not of chunks");
+  const unsigned found = in.u8();
+  if (level && found != *level)
+    in.refuse(fmt::format("is on level {} instead of {}", found, *level));
+  const std::uint64_t count = in.u16(), child = file.address_width();
+  return {found, count,
+          file.open(address + 8 + 2 * child, count * (key + child) + (group ? key : 0),
+                    group ? "entries of a group B-tree" : "entries of a chunk B-tree")};
 }
 
 const Hdf5Message* find_message(const std::vector<Hdf5Message>& messages, Hdf5MessageType type) {

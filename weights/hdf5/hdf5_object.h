@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,7 +18,6 @@ enum class Hdf5MessageType : unsigned {
   Link = 0x06,
   ExternalFiles = 0x07,
   Layout = 0x08,
-  GroupInfo = 0x0A,
   Filters = 0x0B,
   Attribute = 0x0C,
   Continuation = 0x10,
@@ -34,6 +34,20 @@ struct Hdf5Message {
 // The messages of the object header at that address, of version 1 or 2, with those of its
 // continuation blocks. The checksums of version 2 are not compared. Throws ModelFileError.
 std::vector<Hdf5Message> read_messages(Hdf5Bytes& file, std::uint64_t address);
+
+// A node of a B-tree of version 1 (section III.A.1): its level, and its entries behind the head.
+struct Hdf5TreeNode {
+  unsigned level;
+  std::uint64_t count;  // of entries: a key, then the address of a child
+  Hdf5Cursor entries;
+};
+
+enum class Hdf5Tree : unsigned { Group = 0, Chunks = 1 };
+
+// `level` is the one that the node must have; a root may have any. `key` is a key's size; a group's
+// tree has one more of them at the end. Throws ModelFileError.
+Hdf5TreeNode open_tree_node(Hdf5Bytes& file, std::uint64_t address, Hdf5Tree tree,
+                            std::optional<unsigned> level, std::uint64_t key);
 
 // The first message of the type, or null.
 const Hdf5Message* find_message(const std::vector<Hdf5Message>& messages, Hdf5MessageType type);

@@ -2,24 +2,25 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <map>
 #include <utility>
+
+#include "kernels/base/enum_names.h"
 
 namespace dfengine::weights {
 namespace {
 
-struct RoleRow {
-  KerasRole role;
-  const char* name;
-};
-constexpr RoleRow kNames[] = {{KerasRole::ConvKernel, "kernel"},
-                              {KerasRole::DepthwiseKernel, "depthwise kernel"},
-                              {KerasRole::DenseKernel, "dense kernel"},
-                              {KerasRole::DenseBias, "bias"},
-                              {KerasRole::Gamma, "gamma"},
-                              {KerasRole::Beta, "beta"},
-                              {KerasRole::Mean, "moving_mean"},
-                              {KerasRole::Variance, "moving_variance"}};
+constexpr auto kNames =
+    names_for<KerasRole>("role", {{"kernel", KerasRole::ConvKernel},
+                                  {"depthwise kernel", KerasRole::DepthwiseKernel},
+                                  {"dense kernel", KerasRole::DenseKernel},
+                                  {"bias", KerasRole::DenseBias},
+                                  {"gamma", KerasRole::Gamma},
+                                  {"beta", KerasRole::Beta},
+                                  {"moving_mean", KerasRole::Mean},
+                                  {"moving_variance", KerasRole::Variance},
+                                  {"other", KerasRole::Other}});
 // A batch norm's variables in the order Keras 3 numbers them.
 constexpr std::array kNormRoles = {KerasRole::Gamma, KerasRole::Beta, KerasRole::Mean,
                                    KerasRole::Variance};
@@ -68,19 +69,7 @@ KerasRole role_of_name(const Tensor& tensor) {
   const std::string_view leaf = without_suffix(split_last(tensor.name).second);
   if (leaf == "kernel") return kernel_role(tensor.shape);
   if (leaf == "depthwise_kernel") return KerasRole::DepthwiseKernel;
-  for (const RoleRow& row : kNames)
-    if (leaf == row.name) return row.role;
-  return KerasRole::Other;
-}
-
-std::vector<std::string_view> lines(std::string_view text) {
-  std::vector<std::string_view> out;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    out.push_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return out;
+  return kNames.find(leaf).value_or(KerasRole::Other);
 }
 
 // Paths in the order that Keras' attributes list them.
@@ -90,35 +79,15 @@ std::vector<std::string> listed_paths(const TensorFile& file) {
     const auto layers = file.metadata.find(root + "@layer_names");
     if (layers == file.metadata.end()) continue;
     const std::string prefix = root.empty() ? "" : root + "/";
-    for (const std::string_view layer : lines(layers->second)) {
+    for (const std::string_view layer : lines_of(layers->second)) {
       const std::string group = prefix + std::string(layer);
       const auto weights = file.metadata.find(group + "@weight_names");
       if (weights == file.metadata.end()) continue;
-      for (const std::string_view weight : lines(weights->second))
+      for (const std::string_view weight : lines_of(weights->second))
         paths.push_back(group + "/" + std::string(weight));
     }
   }
   return paths;
-}
-
-// Whether a comes before b when runs of digits count as numbers.
-bool natural_less(std::string_view a, std::string_view b) {
-  const auto digits = [](std::string_view s) {
-    return std::min(s.find_first_not_of("0123456789"), s.size());
-  };
-  while (!a.empty() && !b.empty()) {
-    const std::size_t in_a = digits(a), in_b = digits(b);
-    if (in_a > 0 && in_b > 0) {
-      if (in_a != in_b) return in_a < in_b;  // Keras writes no leading zeros
-      const int order = a.substr(0, in_a).compare(b.substr(0, in_b));
-      if (order != 0) return order < 0;
-    } else if (a[0] != b[0]) {
-      return a[0] < b[0];
-    }
-    a.remove_prefix(std::max<std::size_t>(in_b > 0 ? in_a : 0, 1));
-    b.remove_prefix(std::max<std::size_t>(in_a > 0 ? in_b : 0, 1));
-  }
-  return a.empty() && !b.empty();
 }
 
 // Indices of tensors: the listed ones first.
@@ -133,7 +102,8 @@ std::vector<std::size_t> ordered(const TensorFile& file) {
   }
   std::ranges::sort(order, [&](const auto& a, const auto& b) {
     if (a.first != b.first) return a.first < b.first;
-    return natural_less(file.tensors[a.second].name, file.tensors[b.second].name);
+    // glibc's order in which runs of digits count as numbers.
+    return strverscmp(file.tensors[a.second].name.c_str(), file.tensors[b.second].name.c_str()) < 0;
   });
   std::vector<std::size_t> out;
   for (const auto& entry : order) out.push_back(entry.second);
@@ -147,8 +117,7 @@ bool is_optimizers(std::string_view path) {
 }  // namespace
 
 const char* role_name(KerasRole role) {
-  const auto row = std::ranges::find(kNames, role, &RoleRow::role);
-  return row == std::end(kNames) ? "other" : row->name;
+  return kNames.name_of(role);
 }
 
 bool is_keras_path(std::string_view path) {

@@ -6,47 +6,16 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <optional>
 #include <utility>
 
 #include "kernels/base/error.h"
+#include "kernels/base/numbers.h"
+#include "weights/families/source.h"
 #include "weights/keras/keras_arrays.h"
 
 namespace dfengine::weights {
 namespace {
-
-struct RowPattern {
-  KerasLayer kind;
-  const char *torch, *keras, *stock;  // {i}: the block, {f}: torchvision's feature of it
-};
-
-constexpr RowPattern kStem[] = {
-    {KerasLayer::Conv, "features.0.0", "Conv1", "Conv1"},
-    {KerasLayer::Norm, "features.0.1", "bn_Conv1", "bn_Conv1"},
-    {KerasLayer::Depthwise, "features.1.conv.0.0", "expanded_conv_depthwise",
-     "mobl0_conv_0_depthwise"},
-    {KerasLayer::Norm, "features.1.conv.0.1", "expanded_conv_depthwise_BN",
-     "bn0_conv_0_bn_depthwise"},
-    {KerasLayer::Conv, "features.1.conv.1", "expanded_conv_project", "mobl0_conv_0_project"},
-    {KerasLayer::Norm, "features.1.conv.2", "expanded_conv_project_BN", "bn0_conv_0_bn_project"},
-};
-constexpr RowPattern kBlock[] = {
-    {KerasLayer::Conv, "features.{f}.conv.0.0", "block_{i}_expand", "mobl{i}_conv_{i}_expand"},
-    {KerasLayer::Norm, "features.{f}.conv.0.1", "block_{i}_expand_BN", "bn{i}_conv_{i}_bn_expand"},
-    {KerasLayer::Depthwise, "features.{f}.conv.1.0", "block_{i}_depthwise",
-     "mobl{i}_conv_{i}_depthwise"},
-    {KerasLayer::Norm, "features.{f}.conv.1.1", "block_{i}_depthwise_BN",
-     "bn{i}_conv_{i}_bn_depthwise"},
-    {KerasLayer::Conv, "features.{f}.conv.2", "block_{i}_project", "mobl{i}_conv_{i}_project"},
-    {KerasLayer::Norm, "features.{f}.conv.3", "block_{i}_project_BN", "bn{i}_conv_{i}_bn_project"},
-};
-constexpr int kBlocks = 16;
-constexpr RowPattern kTail[] = {
-    {KerasLayer::Conv, "features.18.0", "Conv_1", "Conv_1"},
-    {KerasLayer::Norm, "features.18.1", "Conv_1_bn", "Conv_1_bn"},
-    {KerasLayer::Dense, "classifier.1", "predictions", "Logits"},
-};
 
 // What a role is in torchvision: the kind of layer, the suffix, and Keras' axes in torch's order.
 struct RolePattern {
@@ -67,29 +36,36 @@ constexpr RolePattern kRoles[] = {
     {KerasRole::Variance, KerasLayer::Norm, ".running_var", 1, {0, 0, 0, 0}},
 };
 
-struct Convention {
-  const char *entry, *value;
-};
-// x / 127.5 - 1 is (x / 255 - 0.5) / 0.5.
-constexpr Convention kConventions[] = {
-    {"bn_eps", "0.001"}, {"pad_mode", "tf_same"}, {"mean", "0.5,0.5,0.5"}, {"std", "0.5,0.5,0.5"}};
-
 const RolePattern& pattern_of(KerasRole role) {
   return *std::ranges::find(kRoles, role, &RolePattern::role);
 }
 
-std::vector<KerasRow> make_rows() {
-  std::vector<KerasRow> rows;
-  const auto add = [&](std::span<const RowPattern> patterns, int block) {
-    const auto fill = [&](const char* text) {
-      return fmt::format(fmt::runtime(text), fmt::arg("i", block), fmt::arg("f", block + 1));
-    };
-    for (const RowPattern& p : patterns)
-      rows.push_back({p.kind, fill(p.torch), fill(p.keras), fill(p.stock)});
+// A convolution and its batch norm.
+void add_rows(const ConvPlace& place, std::vector<KerasRow>& rows) {
+  const auto add = [&, torch = torchvision_names(place)](
+                       const std::string& conv, const std::string& norm,
+                       const std::string& stock_conv, const std::string& stock_norm) {
+    const bool depthwise = place.role == ConvRole::Depthwise;
+    rows.push_back(
+        {depthwise ? KerasLayer::Depthwise : KerasLayer::Conv, torch.conv, conv, stock_conv});
+    rows.push_back({KerasLayer::Norm, torch.norm, norm, stock_norm});
   };
-  add(kStem, 0);
-  for (int block = 1; block <= kBlocks; ++block) add(kBlock, block);
-  add(kTail, 0);
+  if (place.role == ConvRole::Stem) return add("Conv1", "bn_Conv1", "Conv1", "bn_Conv1");
+  if (place.role == ConvRole::Head) return add("Conv_1", "Conv_1_bn", "Conv_1", "Conv_1_bn");
+  const std::string part = place.role == ConvRole::Expand      ? "expand"
+                           : place.role == ConvRole::Depthwise ? "depthwise"
+                                                               : "project";
+  const std::string conv =
+      (place.block == 0 ? "expanded_conv_" : fmt::format("block_{}_", place.block)) + part;
+  add(conv, conv + "_BN", fmt::format("mobl{0}_conv_{0}_{1}", place.block, part),
+      fmt::format("bn{0}_conv_{0}_bn_{1}", place.block, part));
+}
+
+std::vector<KerasRow> make_rows() {
+  constexpr Stage kBlocks[] = {{.expand = 1}, {.repeats = 16}};
+  std::vector<KerasRow> rows;
+  for (const ConvPlace& place : conv_places(kBlocks)) add_rows(place, rows);
+  rows.push_back({KerasLayer::Dense, "classifier.1", "predictions", "Logits"});
   return rows;
 }
 
@@ -139,31 +115,6 @@ Matches match(const std::vector<KerasArray>& arrays, const std::string& file) {
   Matches by_name = match_by_name(arrays);
   const auto is_base = [](const KerasRow* row) { return row && row->kind != KerasLayer::Dense; };
   return std::ranges::any_of(by_name, is_base) ? by_name : match_by_order(arrays, file);
-}
-
-// The tensor with axes[i] as its i-th axis.
-Tensor transposed(const Tensor& in, std::span<const std::size_t> axes) {
-  const std::size_t rank = axes.size();
-  const std::size_t each = dtype_size(in.dtype);
-  std::vector<std::size_t> strides(rank, each);
-  for (std::size_t i = rank; i-- > 1;)
-    strides[i - 1] = strides[i] * static_cast<std::size_t>(in.shape[i]);
-  Tensor out{in.name, in.dtype, {}, {}};
-  for (const std::size_t axis : axes) out.shape.push_back(in.shape[axis]);
-  out.bytes.reserve(in.bytes.size());
-  std::vector<std::int64_t> at(rank, 0);
-  std::size_t from = 0;
-  while (out.bytes.size() < in.bytes.size()) {
-    const auto element = in.bytes.begin() + static_cast<std::ptrdiff_t>(from);
-    out.bytes.insert(out.bytes.end(), element, element + static_cast<std::ptrdiff_t>(each));
-    for (std::size_t i = rank; i-- > 0;) {
-      from += strides[axes[i]];
-      if (++at[i] < out.shape[i]) break;
-      from -= static_cast<std::size_t>(out.shape[i]) * strides[axes[i]];
-      at[i] = 0;
-    }
-  }
-  return out;
 }
 
 Tensor to_torch(Tensor tensor, const KerasRow& row, KerasRole role, const std::string& file) {
@@ -216,28 +167,14 @@ void check_chain(const TensorFile& file, const std::string& name) {
   }
 }
 
-void check_names_differ(const TensorFile& file, const std::string& name) {
-  std::vector<std::string_view> names;
-  for (const Tensor& t : file.tensors) names.push_back(t.name);
-  std::ranges::sort(names);
-  const auto twice = std::ranges::adjacent_find(names);
-  if (twice != names.end())
-    throw ModelFileError(fmt::format("{}: Keras: two arrays are {}", name, printable(*twice)));
-}
-
 // The side of the square input, 224 in "KEY224, 224, 3]".
 std::optional<int> side_after(std::string_view text, std::string_view key) {
   const std::size_t at = text.find(key);
   if (at == std::string_view::npos) return std::nullopt;
-  const char* end = text.data() + text.size();
-  int height = 0, width = 0;
-  const auto first = std::from_chars(text.data() + at + key.size(), end, height);
-  constexpr std::string_view kBetween = ", ";
-  if (first.ec != std::errc() || !std::string_view(first.ptr, end).starts_with(kBetween))
-    return std::nullopt;
-  const auto second = std::from_chars(first.ptr + kBetween.size(), end, width);
-  if (second.ec != std::errc() || height != width) return std::nullopt;
-  return height;
+  text.remove_prefix(at + key.size());
+  const std::string_view side = text.substr(0, text.find_first_not_of("0123456789"));
+  const bool square = text.substr(side.size()).starts_with(fmt::format(", {},", side));
+  return square ? number_of<int>(side) : std::nullopt;
 }
 
 // The side that Keras' configuration states, of version 3 or 2, as Python writes JSON.
@@ -257,10 +194,11 @@ std::optional<int> input_size(const std::vector<Tensor>& tensors) {
     if (name == std::string::npos) continue;
     const std::size_t size = t.name.find('_', name + kName.size());
     if (size == std::string::npos) continue;
-    int side = 0;
-    const char* end = t.name.data() + t.name.size();
-    const auto parsed = std::from_chars(t.name.data() + size + 1, end, side);
-    if (parsed.ec == std::errc() && parsed.ptr != end && *parsed.ptr == '/') return side;
+    const std::size_t slash = t.name.find('/', size);
+    if (slash == std::string::npos) continue;
+    if (const auto side =
+            number_of<int>(std::string_view(t.name).substr(size + 1, slash - size - 1)))
+      return side;
   }
   return std::nullopt;
 }
@@ -274,7 +212,11 @@ void set_conventions(std::map<std::string, std::string>& metadata, std::optional
       metadata.emplace("keras_version", version->second);
   }
   std::erase_if(metadata, [](const auto& e) { return e.first.find('@') != std::string::npos; });
-  for (const Convention& c : kConventions) metadata.emplace(c.entry, c.value);
+  // x / 127.5 - 1 is (x / 255 - 0.5) / 0.5.
+  metadata.insert({{"bn_eps", "0.001"},
+                   {"pad_mode", "tf_same"},
+                   {"mean", "0.5,0.5,0.5"},
+                   {"std", "0.5,0.5,0.5"}});
 }
 
 }  // namespace
@@ -303,10 +245,17 @@ TensorFile translate_keras(TensorFile file, const std::string& name_for_errors) 
                                                 : to_torch(std::move(tensor), *matches[i],
                                                            arrays[i].role, name_for_errors));
   }
-  check_names_differ(out, name_for_errors);
+  if (const auto twice = repeated(out.tensors, &Tensor::name))
+    throw ModelFileError(
+        fmt::format("{}: Keras: two arrays are {}", name_for_errors, printable(*twice)));
   check_chain(out, name_for_errors);
   set_conventions(out.metadata, side);
   return out;
 }
+
+constinit const Source kKeras = {
+    "keras", recognise_keras, [](TensorFile file, std::span<const Stage>, const std::string& name) {
+      return translate_keras(std::move(file), name);
+    }};
 
 }  // namespace dfengine::weights

@@ -7,7 +7,6 @@
 
 #if DFENGINE_ONNX
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <limits>
 #include <unordered_map>
@@ -38,18 +37,11 @@ namespace pb = onnx_format;
 
 // TensorProto.DataType of the types a weight may have.
 std::optional<DType> dtype_of(int data_type) {
-  switch (data_type) {
-    case 1:
-      return DType::F32;
-    case 10:
-      return DType::F16;
-    case 11:
-      return DType::F64;
-    case 16:
-      return DType::BF16;
-    default:
-      return std::nullopt;
-  }
+  constexpr std::pair<int, DType> kTypes[] = {
+      {1, DType::F32}, {10, DType::F16}, {11, DType::F64}, {16, DType::BF16}};
+  for (const auto& [number, dtype] : kTypes)
+    if (number == data_type) return dtype;
+  return std::nullopt;
 }
 
 // A node's attributes by name.

@@ -17,43 +17,7 @@ namespace {
 // Bounds time, stack, memo and values together. A state dict of MobileNetV2 takes about 10,000.
 constexpr std::size_t kMaxOperations = 1'000'000;
 constexpr unsigned char kProtocol = 2;
-
-enum Opcode : unsigned char {
-  kMark = '(',
-  kStop = '.',
-  kBinFloat = 'G',
-  kBinInt = 'J',
-  kBinInt1 = 'K',
-  kBinInt2 = 'M',
-  kNone = 'N',
-  kBinPersId = 'Q',
-  kReduce = 'R',
-  kBinString = 'T',
-  kShortBinString = 'U',
-  kBinUnicode = 'X',
-  kEmptyList = ']',
-  kAppend = 'a',
-  kBuild = 'b',
-  kGlobal = 'c',
-  kAppends = 'e',
-  kBinGet = 'h',
-  kLongBinGet = 'j',
-  kBinPut = 'q',
-  kLongBinPut = 'r',
-  kSetItem = 's',
-  kTuple = 't',
-  kSetItems = 'u',
-  kEmptyDict = '}',
-  kEmptyTuple = ')',
-  kProto = 0x80,
-  kNewObj = 0x81,
-  kTuple1 = 0x85,
-  kTuple2 = 0x86,
-  kTuple3 = 0x87,
-  kNewTrue = 0x88,
-  kNewFalse = 0x89,
-  kLong1 = 0x8a
-};
+constexpr unsigned char kProto = 0x80, kStop = '.';  // opcodes that begin and end a pickle
 
 class Machine {
  public:
@@ -217,40 +181,41 @@ class Machine {
     }
   }
 
-  // Operations that push what follows in the file.
+  // Operations that push what follows in the file, under their names in pickletools.py.
   bool step_value(unsigned char opcode) {
     switch (opcode) {
-      case kNone:
+      case 'N':  // NONE
         return push(PickleKind::None), true;
-      case kNewTrue:
-      case kNewFalse:
-        return push_number(PickleKind::Bool, opcode == kNewTrue), true;
-      case kBinInt:
+      case 0x88:  // NEWTRUE
+        return push_number(PickleKind::Bool, 1), true;
+      case 0x89:  // NEWFALSE
+        return push_number(PickleKind::Bool, 0), true;
+      case 'J':  // BININT
         return push_number(PickleKind::Int, take<std::int32_t>()), true;
-      case kBinInt1:
+      case 'K':  // BININT1
         return push_number(PickleKind::Int, take<std::uint8_t>()), true;
-      case kBinInt2:
+      case 'M':  // BININT2
         return push_number(PickleKind::Int, take<std::uint16_t>()), true;
-      case kLong1:
+      case 0x8a:  // LONG1
         return push_long(), true;
-      case kBinFloat:
+      case 'G':  // BINFLOAT
         return take<double>(), push(PickleKind::Float), true;
-      case kShortBinString:
+      case 'U':  // SHORT_BINSTRING
         return push_text(take<std::uint8_t>()), true;
-      case kBinString:
-      case kBinUnicode:
+      case 'T':  // BINSTRING
+      case 'X':  // BINUNICODE
         return push_text(take<std::uint32_t>()), true;
-      case kEmptyTuple:
+      case ')':  // EMPTY_TUPLE
         return push(PickleKind::Tuple), true;
-      case kEmptyList:
+      case ']':  // EMPTY_LIST
         return push(PickleKind::List), true;
-      case kEmptyDict:
+      case '}':  // EMPTY_DICT
         return push(PickleKind::Dict), true;
-      case kGlobal:
+      case 'c':  // GLOBAL
         return push_global(), true;
-      case kBinGet:
+      case 'h':  // BINGET
         return get(take<std::uint8_t>()), true;
-      case kLongBinGet:
+      case 'j':  // LONG_BINGET
         return get(take<std::uint32_t>()), true;
       default:
         return false;
@@ -260,32 +225,32 @@ class Machine {
   // Operations on what the stack holds.
   bool step_stack(unsigned char opcode) {
     switch (opcode) {
-      case kMark:
+      case '(':  // MARK
         return marks_.push_back(stack_.size()), true;
-      case kTuple:
+      case 't':  // TUPLE
         return push_items(PickleKind::Tuple, pop_to_mark()), true;
-      case kTuple1:
-      case kTuple2:
-      case kTuple3:
-        return push_items(PickleKind::Tuple, pop_last(opcode - kTuple1 + 1u)), true;
-      case kAppend:
+      case 0x85:  // TUPLE1
+      case 0x86:  // TUPLE2
+      case 0x87:  // TUPLE3
+        return push_items(PickleKind::Tuple, pop_last(opcode - 0x84u)), true;
+      case 'a':  // APPEND
         return add(pop_last(1), false), true;
-      case kAppends:
+      case 'e':  // APPENDS
         return add(pop_to_mark(), false), true;
-      case kSetItem:
+      case 's':  // SETITEM
         return add(pop_last(2), true), true;
-      case kSetItems:
+      case 'u':  // SETITEMS
         return add(pop_to_mark(), true), true;
-      case kReduce:
-      case kNewObj:
+      case 'R':   // REDUCE
+      case 0x81:  // NEWOBJ
         return call(), true;
-      case kBuild:  // attributes of an object carry no tensors of ours
+      case 'b':  // BUILD: attributes of an object carry no tensors of ours
         return pop(), top(), true;
-      case kBinPersId:
+      case 'Q':  // BINPERSID
         return push_items(PickleKind::Persistent, pop_last(1)), true;
-      case kBinPut:
+      case 'q':  // BINPUT
         return memo_[take<std::uint8_t>()] = top(), true;
-      case kLongBinPut:
+      case 'r':  // LONG_BINPUT
         return memo_[take<std::uint32_t>()] = top(), true;
       default:
         return false;

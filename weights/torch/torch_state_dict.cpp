@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <set>
 #include <utility>
 
@@ -27,17 +26,12 @@ constexpr std::array<std::string_view, 16> kGlobals = {
     // Training scripts (torchvision's, timm's) keep these beside the state dict.
     "argparse.Namespace", "collections.Counter"};
 
-constexpr std::array<std::pair<std::string_view, DType>, 10> kStorages = {
-    {{"torch.DoubleStorage", DType::F64},
-     {"torch.FloatStorage", DType::F32},
-     {"torch.HalfStorage", DType::F16},
-     {"torch.BFloat16Storage", DType::BF16},
-     {"torch.LongStorage", DType::I64},
-     {"torch.IntStorage", DType::I32},
-     {"torch.ShortStorage", DType::I16},
-     {"torch.CharStorage", DType::I8},
-     {"torch.ByteStorage", DType::U8},
-     {"torch.BoolStorage", DType::Bool}}};
+constexpr std::pair<std::string_view, DType> kStorages[] = {
+    {"torch.DoubleStorage", DType::F64}, {"torch.FloatStorage", DType::F32},
+    {"torch.HalfStorage", DType::F16},   {"torch.BFloat16Storage", DType::BF16},
+    {"torch.LongStorage", DType::I64},   {"torch.IntStorage", DType::I32},
+    {"torch.ShortStorage", DType::I16},  {"torch.CharStorage", DType::I8},
+    {"torch.ByteStorage", DType::U8},    {"torch.BoolStorage", DType::Bool}};
 
 // The first that is there is taken, so that trained weights come before their moving average.
 constexpr std::array<std::string_view, 4> kWrappers = {"state_dict", "model", "state_dict_ema",
@@ -148,10 +142,7 @@ class Reader {
       throw ModelFileError(fmt::format("{}: PyTorch file: {} tensors are over the limit of {}",
                                        file_, entries.size(), kMaxTensors));
     }
-    std::set<std::string_view> names;
-    for (const Entry& entry : entries) {
-      if (!names.insert(entry.name).second) fail(entry.name, "appears twice");
-    }
+    if (const auto twice = repeated(entries, &Entry::name)) fail(*twice, "appears twice");
   }
 
   // Tensors ---------------------------------------------------------------------------------------
@@ -237,33 +228,9 @@ class Reader {
     const std::size_t each = dtype_size(storage.dtype);
     Tensor out{std::string(entry.name), storage.dtype, view.shape, {}};
     account(storage, static_cast<std::size_t>(count) * each, entry.name);
-    out.bytes.resize(static_cast<std::size_t>(count) * each);
-    if (count > 0) gather(view, lookup_(storage), each, out.bytes);
+    if (count > 0)
+      out.bytes = gather(lookup_(storage), each, view.offset, view.shape, view.strides);
     return out;
-  }
-
-  // Copies element by element in row-major order, in runs where the last dimensions lie dense.
-  static void gather(const View& view, std::span<const std::byte> storage, std::size_t each,
-                     std::span<std::byte> out) {
-    std::size_t outer = view.shape.size();
-    std::int64_t run = 1;
-    while (outer > 0 && (view.strides[outer - 1] == run || view.shape[outer - 1] == 1)) {
-      run *= view.shape[--outer];
-    }
-    const std::size_t run_bytes = static_cast<std::size_t>(run) * each;
-    std::vector<std::int64_t> index(outer, 0);
-    std::int64_t element = view.offset;
-    for (std::size_t done = 0; done < out.size(); done += run_bytes) {
-      std::memcpy(out.data() + done, storage.data() + static_cast<std::size_t>(element) * each,
-                  run_bytes);
-      for (std::size_t i = outer; i-- > 0;) {
-        if (view.shape[i] == 1) continue;  // its stride means nothing
-        element += view.strides[i];
-        if (++index[i] < view.shape[i]) break;
-        element -= view.strides[i] * view.shape[i];
-        index[i] = 0;
-      }
-    }
   }
 
   const Pickle& pickle_;
@@ -298,7 +265,7 @@ TorchStorage torch_storage(const Pickle& pickle, PickleRef persistent, const std
   }
   const std::string_view type = pickle[id.items[1]].text;
   const auto row = std::ranges::find(kStorages, type, [](const auto& r) { return r.first; });
-  if (row == kStorages.end()) fail(fmt::format("{} is no type of storage", type));
+  if (row == std::end(kStorages)) fail(fmt::format("{} is no type of storage", type));
   const TorchStorage storage{pickle[id.items[2]].text, row->second, pickle[id.items[4]].number};
   constexpr std::int64_t kMaxCount = std::int64_t{1} << 40;
   if (storage.count < 0 || storage.count > kMaxCount) {

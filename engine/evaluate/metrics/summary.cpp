@@ -6,20 +6,16 @@
 #include <nlohmann/json.hpp>
 
 namespace dfengine {
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Confusion, tn, fp, fn, tp)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ClassReport::Row, precision, recall, f1, support)
+
 namespace {
 
 using nlohmann::json;
 
-json number(double x) {
-  return std::isfinite(x) ? json(x) : json(nullptr);
-}
-
 double share(Index part, Index whole) {
   return whole == 0 ? 0.0 : static_cast<double>(part) / static_cast<double>(whole);
-}
-
-json to_json(const Confusion& c) {
-  return {{"tn", c.tn}, {"fp", c.fp}, {"fn", c.fn}, {"tp", c.tp}};
 }
 
 json normalized(const Confusion& c) {
@@ -27,13 +23,6 @@ json normalized(const Confusion& c) {
           {"fp", share(c.fp, c.tn + c.fp)},
           {"fn", share(c.fn, c.fn + c.tp)},
           {"tp", share(c.tp, c.fn + c.tp)}};
-}
-
-json to_json(const ClassReport::Row& row) {
-  return {{"precision", row.precision},
-          {"recall", row.recall},
-          {"f1", row.f1},
-          {"support", row.support}};
 }
 
 // A name in a column of `width` characters.
@@ -112,17 +101,17 @@ json to_json(const Summary& s, const std::array<std::string, 2>& classes) {
   const Metrics& m = s.metrics;
   json j = {{"n", m.n},
             {"threshold", m.threshold},
-            {"confusion", to_json(m.confusion)},
+            {"confusion", m.confusion},
             {"confusion_normalized", normalized(m.confusion)},
             {"per_class",
-             {{classes[0], to_json(s.report.by_label[0])},
-              {classes[1], to_json(s.report.by_label[1])},
-              {"macro", to_json(s.report.macro)},
-              {"weighted", to_json(s.report.weighted)}}}};
+             {{classes[0], s.report.by_label[0]},
+              {classes[1], s.report.by_label[1]},
+              {"macro", s.report.macro},
+              {"weighted", s.report.weighted}}}};
   const auto fields = metric_fields();
   for (std::size_t i = 0; i < fields.size(); ++i) {
-    j[fields[i].key] = number(m.*fields[i].value);
-    j["intervals"][fields[i].key] = {number(s.intervals[i].low), number(s.intervals[i].high)};
+    j[fields[i].key] = m.*fields[i].value;
+    j["intervals"][fields[i].key] = {s.intervals[i].low, s.intervals[i].high};
   }
   return j;
 }

@@ -21,7 +21,7 @@ struct Summary {
 Summary summarize(std::span<const double> prob, std::span<const int> label, double threshold,
                   std::uint64_t seed, Index resamples = kBootstrapSamples);
 
-// An object with these keys; what is not a number is null:
+// An object with these keys; what is not a number is written as null:
 //   n, threshold
 //   confusion              {"tn", "fp", "fn", "tp"}
 //   confusion_normalized   the same, divided by the pictures of the true class

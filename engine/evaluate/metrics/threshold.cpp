@@ -2,17 +2,17 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
 #include <cmath>
 #include <tuple>
 
 #include "engine/evaluate/metrics/curves.h"
 #include "kernels/base/error.h"
+#include "kernels/base/numbers.h"
 
 namespace dfengine {
 namespace {
 
-constexpr const char* kFpr = "fpr@";
+constexpr std::string_view kFpr = "fpr@";
 
 // Greater is better; the second decides where the first is equal.
 using Worth = std::tuple<double, double>;
@@ -47,11 +47,8 @@ double between(double low, double high) {
 ThresholdRule parse_threshold_rule(const std::string& text) {
   if (const auto goal = enum_names<ThresholdRule::Goal>.find(text)) return {*goal, 0};
   if (text.starts_with(kFpr)) {
-    const char *begin = text.data() + std::string(kFpr).size(), *end = text.data() + text.size();
-    double max_fpr = 0;
-    const auto [stop, error] = std::from_chars(begin, end, max_fpr);
-    if (error == std::errc() && stop == end && max_fpr >= 0 && max_fpr < 1)
-      return {ThresholdRule::Goal::Fpr, max_fpr};
+    const auto max_fpr = number_of<double>(text.substr(kFpr.size()));
+    if (max_fpr && *max_fpr >= 0 && *max_fpr < 1) return {ThresholdRule::Goal::Fpr, *max_fpr};
   }
   throw UsageError("threshold metric '" + text +
                    "': balanced-accuracy, f1, eer or fpr@x with x from 0 to below 1");

@@ -2,7 +2,6 @@
 // label away without the picture.
 #pragma once
 
-#include <filesystem>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>

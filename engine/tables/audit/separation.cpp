@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <limits>
 #include <unordered_map>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "engine/evaluate/metrics/curves.h"
+#include "kernels/base/numbers.h"
 #include "kernels/base/random.h"
 
 namespace dfengine::audit {
@@ -82,10 +82,8 @@ std::string pattern_of(std::string_view text) {
 }
 
 double number_or_nan(const std::string& text) {
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const bool whole = error == std::errc() && end == text.data() + text.size();
-  return whole && std::isfinite(value) ? value : std::numeric_limits<double>::quiet_NaN();
+  const auto number = number_of<double>(text);
+  return number && std::isfinite(*number) ? *number : std::numeric_limits<double>::quiet_NaN();
 }
 
 // Keeps the view that separates best.

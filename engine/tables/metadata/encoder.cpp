@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <numbers>
 #include <set>
 
@@ -15,9 +15,6 @@
 namespace dfengine {
 namespace {
 
-constexpr std::array<const char*, 7> kTimeParts = {
-    "year", "month sin", "month cos", "weekday sin", "weekday cos", "hour sin", "hour cos"};
-constexpr std::array<const char*, 2> kTextParts = {"length", "digits"};
 constexpr double kFarthest = 10;        // standard deviations
 constexpr double kFrequentWord = 0.05;  // share of the rows
 constexpr std::size_t kFewLevels = 20;
@@ -59,11 +56,11 @@ std::vector<double> parts_of(ColumnType type, std::string_view value) {
   }
 }
 
-std::vector<std::string> part_names(ColumnType type) {
-  if (type == ColumnType::Timestamp) return {kTimeParts.begin(), kTimeParts.end()};
-  if (type == ColumnType::Text) return {kTextParts.begin(), kTextParts.end()};
-  if (type == ColumnType::Numeric) return {""};
-  return {};
+// How many numbers that are.
+std::size_t part_count(ColumnType type) {
+  if (type == ColumnType::Timestamp) return 7;
+  if (type == ColumnType::Text) return 2;
+  return type == ColumnType::Numeric ? 1 : 0;
 }
 
 ColumnType infer_type(const std::vector<std::string_view>& values) {
@@ -88,7 +85,7 @@ ColumnType infer_type(const std::vector<std::string_view>& values) {
 }
 
 void fit_parts(ColumnEncoding& c, const std::vector<std::string_view>& values) {
-  const std::size_t width = part_names(c.type).size();
+  const std::size_t width = part_count(c.type);
   if (width == 0) return;
   std::vector<std::vector<double>> rows;
   for (std::string_view raw : values) {
@@ -173,6 +170,20 @@ Index find_column(const CsvTable& table, const std::string& column, const std::s
   return found;
 }
 
+// Of a column that was read from a file.
+void check(const ColumnEncoding& c) {
+  const auto finite = [](double v) { return std::isfinite(v); };
+  const bool sizes = c.mean.size() == part_count(c.type) && c.std_dev.size() == c.mean.size();
+  const bool values = std::ranges::all_of(c.mean, finite) &&
+                      std::ranges::all_of(c.std_dev, [](double v) { return v > 0; });
+  const bool words = c.type == ColumnType::Categorical || c.type == ColumnType::Text;
+  const bool levels = c.levels.size() <= kMaxLevels && (words || c.levels.empty()) &&
+                      (!c.rare || c.type == ColumnType::Categorical);
+  if (!sizes || !values || !levels)
+    throw ModelFileError(fmt::format("metadata: column '{}' is no {} column as dfengine writes it",
+                                     c.name, name_of(c.type)));
+}
+
 }  // namespace
 
 Index ColumnEncoding::features() const {
@@ -200,19 +211,6 @@ Index Encoder::features() const {
   return sum;
 }
 
-std::vector<std::string> Encoder::feature_names() const {
-  std::vector<std::string> names;
-  for (const ColumnEncoding& c : columns) {
-    for (const std::string& part : part_names(c.type))
-      names.push_back(part.empty() ? c.name : c.name + ":" + part);
-    for (const std::string& level : c.levels)
-      names.push_back(c.name + (c.type == ColumnType::Text ? "~" : "=") + level);
-    if (c.rare) names.push_back(c.name + "=(rare)");
-    if (c.missing) names.push_back(c.name + ":missing");
-  }
-  return names;
-}
-
 Matrix Encoder::encode(const CsvTable& table, const std::string& name) const {
   std::vector<std::size_t> from;
   for (const ColumnEncoding& c : columns)
@@ -231,6 +229,41 @@ Encoder fit_encoder(const CsvTable& table, const std::vector<std::string>& colum
   for (const std::string& column : columns)
     e.columns.push_back(fit_column(column, column_values(table, find_column(table, column, name))));
   return e;
+}
+
+nlohmann::json to_json(const Encoder& encoder) {
+  nlohmann::json columns = nlohmann::json::array();
+  for (const ColumnEncoding& c : encoder.columns)
+    columns.push_back({{"name", c.name},
+                       {"type", name_of(c.type)},
+                       {"mean", c.mean},
+                       {"std", c.std_dev},
+                       {"levels", c.levels},
+                       {"rare", c.rare},
+                       {"missing", c.missing}});
+  return columns;
+}
+
+Encoder encoder_from_json(const nlohmann::json& json) {
+  try {
+    if (!json.is_array()) throw ModelFileError("metadata: the columns are not a list");
+    Encoder encoder;
+    for (const nlohmann::json& j : json) {
+      ColumnEncoding c;
+      j.at("name").get_to(c.name);
+      c.type = parse_name<ColumnType, ModelFileError>(j.at("type").get<std::string>());
+      j.at("mean").get_to(c.mean);
+      j.at("std").get_to(c.std_dev);
+      j.at("levels").get_to(c.levels);
+      j.at("rare").get_to(c.rare);
+      j.at("missing").get_to(c.missing);
+      check(c);
+      encoder.columns.push_back(std::move(c));
+    }
+    return encoder;
+  } catch (const nlohmann::json::exception& e) {
+    throw ModelFileError(std::string("metadata: ") + e.what());
+  }
 }
 
 }  // namespace dfengine

@@ -65,8 +65,6 @@ struct Encoder {
   std::vector<ColumnEncoding> columns;
 
   Index features() const;
-  // Names such as "size", "device=phone", "device=(rare)", "taken:hour sin" and "taken:missing".
-  std::vector<std::string> feature_names() const;
   // Gives [table's rows, features()]. Throws DataError naming `name` and the column that is absent.
   Matrix encode(const CsvTable& table, const std::string& name) const;
 };

@@ -95,8 +95,7 @@ bool descend(Objective& f, Eigen::VectorXd& w, const Eigen::VectorXd& step, doub
   return false;
 }
 
-}  // namespace
-
+// The given rows of x, in the given order.
 Matrix take_rows(const Matrix& x, std::span<const Index> rows) {
   Matrix out{std::ssize(rows), x.cols, {}};
   out.values.reserve(static_cast<std::size_t>(out.rows * out.cols));
@@ -106,6 +105,8 @@ Matrix take_rows(const Matrix& x, std::span<const Index> rows) {
   }
   return out;
 }
+
+}  // namespace
 
 double LogisticRegression::logit(std::span<const double> x) const {
   if (x.size() != weights.size())
@@ -156,12 +157,6 @@ LogisticRegression fit_logistic(const Matrix& x, std::span<const int> label, dou
 double log_loss(double logit, int label) {
   const double z = label == 1 ? logit : -logit;
   return z > 0 ? std::log1p(std::exp(-z)) : -z + std::log1p(std::exp(z));
-}
-
-double mean_log_loss(std::span<const double> logits, std::span<const int> label) {
-  double sum = 0;
-  for (std::size_t i = 0; i < logits.size(); ++i) sum += log_loss(logits[i], label[i]);
-  return sum / static_cast<double>(logits.size());
 }
 
 std::vector<int> stratified_folds(std::span<const int> label, int folds, std::uint64_t seed) {

@@ -20,9 +20,6 @@ struct Matrix {
   }
 };
 
-// Gives the given rows of x, in the given order.
-Matrix take_rows(const Matrix& x, std::span<const Index> rows);
-
 struct LogisticRegression {
   std::vector<double> weights;  // [cols]
   double intercept = 0;
@@ -55,9 +52,7 @@ LogisticRegression fit_logistic(const Matrix& x, std::span<const int> label,
 LogisticRegression fit_logistic(const Matrix& x, std::span<const int> label,
                                 double penalty = kDefaultPenalty);
 
-// The mean of -log P(label), in nats; logits [n], label [n].
-double mean_log_loss(std::span<const double> logits, std::span<const int> label);
-// The same for one row.
+// -log P(label), in nats.
 double log_loss(double logit, int label);
 
 // The fold to which each row belongs. Every class is dealt out evenly over the `folds` folds, in an

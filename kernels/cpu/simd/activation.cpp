@@ -1,5 +1,5 @@
 // ReLU and ReLU6 on floats (see kernels/activation.h).
-#include "kernels/cpu/simd/activation.h"
+#include "kernels/cpu/simd/tables.h"
 
 #include "kernels/cpu/simd/elementwise.h"
 

@@ -1,5 +1,5 @@
 // Adam and AdamW on floats, one pass over the parameters (see kernels/adam.h).
-#include "kernels/cpu/simd/adam.h"
+#include "kernels/cpu/simd/tables.h"
 
 #if DF_X86_ISAS
 #include <immintrin.h>

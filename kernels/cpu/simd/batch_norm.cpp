@@ -236,16 +236,21 @@ void reduce(const Context& ctx, const BatchNormProblem& p, const Scratch& s, con
   });
 }
 
-void merge_sums(const BatchNormProblem& p, const Scratch& s, Index begin, Index width,
-                double* sum_g, double* sum_gd) {
-  for (Index i = 0; i < width; ++i) sum_g[i] = sum_gd[i] = 0.0;
-  for (Index chunk = 0; chunk < batch_norm_chunks(p); ++chunk) {
-    const float *g = s.sum(chunk, 0) + begin, *gd = s.sum(chunk, 1) + begin;
-    for (Index i = 0; i < width; ++i) {
-      sum_g[i] += g[i];
-      sum_gd[i] += gd[i];
+// Calls body(c, sum_g, sum_gd) with every channel's sums over all chunks.
+template <class Body>
+DF_INLINE void for_channel_sums(const Context& ctx, const BatchNormProblem& p, const Scratch& s,
+                                Body&& body) {
+  for_channel_blocks(ctx, p.c, [&](Index begin, Index width) {
+    double sum_g[kMergeChannels] = {}, sum_gd[kMergeChannels] = {};
+    for (Index chunk = 0; chunk < batch_norm_chunks(p); ++chunk) {
+      const float *g = s.sum(chunk, 0) + begin, *gd = s.sum(chunk, 1) + begin;
+      for (Index i = 0; i < width; ++i) {
+        sum_g[i] += g[i];
+        sum_gd[i] += gd[i];
+      }
     }
-  }
+    for (Index i = 0; i < width; ++i) body(begin + i, sum_g[i], sum_gd[i]);
+  });
 }
 
 // dx = scale * g + slope * (x - mean) + offset, with g = dy through the activation.
@@ -277,17 +282,12 @@ void backward(const Context& ctx, const BatchNormProblem& p, const float* x, con
   for (Index c = 0; c < p.c; ++c)
     scale_shift(gamma[c], beta[c], saved_mean[c], saved_rstd[c], s.scale + c, s.shift + c);
   reduce<false>(ctx, p, s, x, dy, saved_mean, nullptr);
-  for_channel_blocks(ctx, p.c, [&](Index begin, Index width) {
-    double sum_g[kMergeChannels], sum_gd[kMergeChannels];
-    merge_sums(p, s, begin, width, sum_g, sum_gd);
-    for (Index i = 0; i < width; ++i) {
-      const Index c = begin + i;
-      const double rstd = saved_rstd[c], m = static_cast<double>(p.m);
-      dgamma[c] = static_cast<float>(sum_gd[i] * rstd);
-      dbeta[c] = static_cast<float>(sum_g[i]);
-      s.slope[c] = static_cast<float>(-gamma[c] * rstd * rstd * rstd * sum_gd[i] / m);
-      s.offset[c] = static_cast<float>(-gamma[c] * rstd * sum_g[i] / m);
-    }
+  for_channel_sums(ctx, p, s, [&](Index c, double sum_g, double sum_gd) {
+    const double rstd = saved_rstd[c], m = static_cast<double>(p.m);
+    dgamma[c] = static_cast<float>(sum_gd * rstd);
+    dbeta[c] = static_cast<float>(sum_g);
+    s.slope[c] = static_cast<float>(-gamma[c] * rstd * rstd * rstd * sum_gd / m);
+    s.offset[c] = static_cast<float>(-gamma[c] * rstd * sum_g / m);
   });
   if (dx == nullptr) return;
   const bool stream = streams(p, dx);
@@ -342,14 +342,9 @@ void frozen_backward(const Context& ctx, const BatchNormProblem& p, const float*
     reduce<false>(ctx, p, s, x, dy, mean, nullptr);
   else
     reduce<true>(ctx, p, s, x, dy, mean, dx);
-  for_channel_blocks(ctx, p.c, [&](Index begin, Index width) {
-    double sum_g[kMergeChannels], sum_gd[kMergeChannels];
-    merge_sums(p, s, begin, width, sum_g, sum_gd);
-    for (Index i = 0; i < width; ++i) {
-      const Index c = begin + i;
-      dgamma[c] = static_cast<float>(sum_gd[i] * frozen_rstd(var[c], p.eps));
-      dbeta[c] = static_cast<float>(sum_g[i]);
-    }
+  for_channel_sums(ctx, p, s, [&](Index c, double sum_g, double sum_gd) {
+    dgamma[c] = static_cast<float>(sum_gd * frozen_rstd(var[c], p.eps));
+    dbeta[c] = static_cast<float>(sum_g);
   });
 }
 

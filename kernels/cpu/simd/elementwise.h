@@ -21,21 +21,16 @@ DF_INLINE void for_tasks(const Context& ctx, Index count, Body&& body) {
   });
 }
 
-template <Activation A>
-struct ActivationTag {
-  static constexpr Activation value = A;
-};
-
-// Calls body(ActivationTag<act>{}).
+// Calls body(Constant<act>{}).
 template <class Body>
 DF_INLINE void with_activation(Activation act, Body&& body) {
   switch (act) {
     case Activation::None:
-      return body(ActivationTag<Activation::None>{});
+      return body(Constant<Activation::None>{});
     case Activation::Relu:
-      return body(ActivationTag<Activation::Relu>{});
+      return body(Constant<Activation::Relu>{});
     case Activation::Relu6:
-      return body(ActivationTag<Activation::Relu6>{});
+      return body(Constant<Activation::Relu6>{});
   }
 }
 
@@ -48,21 +43,16 @@ DF_INLINE Vec<N> activation_gradient(Vec<N> z, Vec<N> dy) {
   return dy;
 }
 
-// Calls body(RowGroup<4>{}, row) for groups of four rows of c elements, then single rows. A group
+// Calls body(Constant<4>{}, row) for groups of four rows of c elements, then single rows. A group
 // shares the loads and stores of per-channel values between its rows. Long rows go one by one: a
 // group would read from four places at once, which the prefetcher follows badly.
-template <int R>
-struct RowGroup {
-  static constexpr int value = R;
-};
-
 template <class Body>
 DF_INLINE void for_row_groups(Index rows, Index c, Body&& body) {
   constexpr int kGroup = 4;
   constexpr Index kLongRow = 48;
   Index r = 0;
-  for (; c <= kLongRow && r + kGroup <= rows; r += kGroup) body(RowGroup<kGroup>{}, r);
-  for (; r < rows; ++r) body(RowGroup<1>{}, r);
+  for (; c <= kLongRow && r + kGroup <= rows; r += kGroup) body(Constant<kGroup>{}, r);
+  for (; r < rows; ++r) body(Constant<1>{}, r);
 }
 
 // sum[c] += the column sums of x [rows, c].

@@ -1,5 +1,5 @@
 // Global average pool on floats, one image per task (see kernels/global_average_pool.h).
-#include "kernels/cpu/simd/global_average_pool.h"
+#include "kernels/cpu/simd/tables.h"
 
 #include "kernels/cpu/simd/elementwise.h"
 

@@ -1,6 +1,6 @@
 // Bytes to normalised floats (see kernels/image_normalize.h). Colours repeat every three elements,
 // so three vectors in a row start at colours 0, kLanes % 3 and 2 * kLanes % 3 and then it repeats.
-#include "kernels/cpu/simd/image_normalize.h"
+#include "kernels/cpu/simd/tables.h"
 
 #include "kernels/cpu/simd/elementwise.h"
 

@@ -1,8 +1,8 @@
 // The matrix product behind the float pointwise convolution, one per instruction set.
 #pragma once
 
+#include "kernels/base/index.h"
 #include "kernels/cpu/isa.h"
-#include "kernels/cpu/simd/matrix_block.h"
 
 namespace dfengine::cpu {
 
@@ -18,6 +18,26 @@ constexpr Index panel_width(Index left) {
   if (left > 24) return 32;
   return left > 8 ? 16 : 8;
 }
+
+// What one call computes: Y [rows, columns] = clamp(A * B + bias, low, high) + residual.
+struct MatrixBlock {
+  Index rows = 0;
+  Index columns = 0;
+  Index depth = 0;
+  const float* a = nullptr;
+  Index a_stride = 0;             // see MatrixTable
+  const float* packed = nullptr;  // B, padded columns
+  float* y = nullptr;
+  Index y_stride = 0;               // between rows, of residual too
+  const float* bias = nullptr;      // [columns] or null
+  const float* residual = nullptr;  // [rows, columns] or null; may be y
+  // Optional: the unpacked B [depth, columns] of a product that follows, fetched into the cache
+  // meanwhile. Only read ahead of time: it may lie outside the buffer.
+  const float* next = nullptr;
+  Index next_stride = 0;
+  float low = -__builtin_inff();
+  float high = __builtin_inff();
+};
 
 // Every element of Y is one chain of fused multiply-adds (without FMA: multiply, add) in the order
 // of depth, so results do not depend on how a product is cut into blocks of rows and columns.

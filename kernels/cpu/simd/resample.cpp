@@ -1,6 +1,6 @@
 // Weighted sums of levels (see kernels/resample.h). Along a row a pixel's three colours and the
 // byte behind them fill a vector of four; across rows levels fill the widest vector.
-#include "kernels/cpu/simd/resample.h"
+#include "kernels/cpu/simd/tables.h"
 
 #ifdef __SSE4_1__
 #include <smmintrin.h>

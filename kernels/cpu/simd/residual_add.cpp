@@ -1,5 +1,5 @@
 // Addition of two float arrays and its gradient (see kernels/residual_add.h).
-#include "kernels/cpu/simd/residual_add.h"
+#include "kernels/cpu/simd/tables.h"
 
 #include "kernels/cpu/simd/elementwise.h"
 

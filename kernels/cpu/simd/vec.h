@@ -22,22 +22,8 @@ inline constexpr int kLanes = 4;
 
 // N floats in one register. GCC and Clang give it arithmetic, comparison and ?: by element.
 template <int N>
-struct VecOf;
-template <>
-struct VecOf<16> {
-  typedef float type __attribute__((vector_size(64)));
-};
-template <>
-struct VecOf<8> {
-  typedef float type __attribute__((vector_size(32)));
-};
-template <>
-struct VecOf<4> {
-  typedef float type __attribute__((vector_size(16)));
-};
-template <>
-struct VecOf<1> {
-  typedef float type __attribute__((vector_size(4)));
+struct VecOf {
+  typedef float type __attribute__((vector_size(4 * N)));
 };
 template <int N>
 using Vec = typename VecOf<N>::type;
@@ -83,11 +69,13 @@ DF_INLINE Vec<N> activate(Vec<N> x) {
   return x;
 }
 
-// A vector width as a value, for generic lambdas: body(Lanes<16>{}, c).
-template <int N>
-struct Lanes {
-  static constexpr int value = N;
+// A value as a type, for generic lambdas, such as a vector's width: body(Lanes<16>{}, c).
+template <auto Value>
+struct Constant {
+  static constexpr auto value = Value;
 };
+template <int N>
+using Lanes = Constant<N>;
 
 // Covers [0, count) with full vectors, then 8, 4 and single lanes: body(Lanes<n>, start).
 template <class Body>
