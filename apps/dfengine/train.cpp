@@ -161,8 +161,8 @@ void run_train(const CLI::App& command, const Arguments& a,
         ExitCode::Interrupted,
         fmt::format("interrupted in epoch {}; go on with: dfengine train --resume --output {}",
                     result.state.epoch + 1, folder)};
-  report::write_run_report(options.output, result.state, a.device.thread_count(), command_line());
   const Model best = load_detector(options.output / kBestModel);
+  report::write_run_report(result, best, a.device.thread_count(), command_line());
   fmt::print(
       "{}best epoch {} (validation AUC {:.4f}; threshold {:.4f}, temperature {:.4f}): {}/{}\n",
       result.end == TrainEnd::EarlyStop ? "stopped early; " : "", result.state.best_epoch,
