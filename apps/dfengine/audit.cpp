@@ -43,9 +43,7 @@ void add_audit(CLI::App& program) {
                   "tell real from fake without the picture, each with the AUC that it "
                   "reaches alone. OUTPUT becomes a folder with audit.html and audit.json.\n") +
           kDataNotes);
-  add_data_places(*command, a->data);
-  add_data_settings(*command, a->data, "--split,--fractions");
-  command->add_option("--seed", a->data.seed, "The seed of --split.")->capture_default_str();
+  add_data(*command, a->data, "--split,--fractions");
   command->add_option("--output", a->output, "Folder for audit.html and audit.json.")
       ->default_str("none, the findings are only printed");
   add_threads(*command, a->threads);

@@ -9,6 +9,7 @@
 #include "apps/dfengine/commands.h"
 #include "engine/data/pictures/contact_sheet.h"
 #include "engine/data/pictures/png_encode.h"
+#include "engine/train/options.h"
 #include "kernels/base/atomic_file.h"
 
 namespace dfengine {
@@ -17,13 +18,12 @@ namespace {
 struct Arguments {
   std::filesystem::path preview;
   std::vector<std::filesystem::path> paths;
-  AugmentArguments augment;
   LoaderOptions how;
   Index rows = 8, variants = 7;
 };
 
-void run_augment(Arguments& a) {
-  a.how.augment = a.augment.values();
+void run_augment(const Arguments& a) {
+  a.how.augment.validate();
   std::vector<std::filesystem::path> files = list_pictures(a.paths);
   // Spread over all that were named.
   const std::size_t rows = std::min(files.size(), static_cast<std::size_t>(a.rows));
@@ -60,7 +60,8 @@ void add_augment(CLI::App& program) {
   command->add_option("--seed", a->how.seed, "The seed, as train's.")->capture_default_str();
   add_resize(*command, a->how.resize, a->how.crop);
   add_max_pixels(*command, a->how.max_pixels);
-  a->augment.add_to(*command, {.hflip = true});
+  a->how.augment = recipe("finetune").augment;
+  add_augment(*command, a->how.augment);
   command->callback([a] { run_augment(*a); });
 }
 

@@ -22,7 +22,6 @@ struct Arguments {
   DataOptions data;
   std::string split = "train";
   LoaderOptions how;
-  AugmentArguments augment;
   DeviceOptions device;
   std::vector<Index> batches;
   double width = 1.0;
@@ -83,7 +82,7 @@ nlohmann::json bench_layers(const Arguments& a, const BenchTarget& target, doubl
 
 void bench_data(Arguments& a, const BenchTarget& target, nlohmann::json& report) {
   constexpr double kSecondsPerRound = 2;
-  a.how.augment = a.augment.values();
+  a.how.augment.validate();
   a.how.on_bad = a.data.on_bad;
   a.how.threads = target.pool.size();
   a.how.batch = batches_for(a, Work::Train).back();
@@ -147,11 +146,9 @@ void add_bench(CLI::App& program) {
           "memory. Times are medians. On a GPU they are those of events, with the batch in "
           "the GPU's memory; the column fed adds the copies and the host. GB per second count "
           "what a step must move at least, beside what a plain copy reaches in the same "
-          "run.\n") +
+          "run. In the sources, bench/compare.sh runs it beside ONNX Runtime and PyTorch.\n") +
           kDataNotes);
-  add_data_places(*command, a->data);
-  add_data_settings(*command, a->data, "--fractions");
-  command->add_option("--seed", a->data.seed, "The seed of --fractions.")->capture_default_str();
+  add_data(*command, a->data);
   command->add_option("--split", a->split, "The part of --data that is measured.")
       ->capture_default_str();
   command
@@ -172,7 +169,7 @@ void add_bench(CLI::App& program) {
   a->device.add_to(*command);
   add_resize(*command, a->how.resize, a->how.crop);
   add_max_pixels(*command, a->how.max_pixels);
-  a->augment.add_to(*command, {});
+  add_augment(*command, a->how.augment);
   command->add_option("--count", a->count, "Pictures in each round of the feed, at least 1.")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

@@ -162,10 +162,7 @@ void add_eval(CLI::App& program) {
                   "pictures like those you will meet before you act on its word.\n") +
           kDataNotes);
   command->add_option("--model", a->model, "Model file, as train writes it.")->required();
-  add_data_places(*command, a->data);
-  add_data_settings(*command, a->data, "--fractions");
-  command->add_option("--seed", a->data.seed, "The seed of --fractions: that of the training run.")
-      ->capture_default_str();
+  add_data(*command, a->data);
   command
       ->add_option("--split", a->split,
                    "What is measured: train, valid, test, another folder of --data, or all of a "

@@ -80,9 +80,7 @@ void add_pack(CLI::App& program) {
                   "stopped. Pictures that cannot be read are counted and the exit code is "
                   "3; who reads the file is told which they are.\n") +
           kDataNotes);
-  add_data_places(*command, a->data);
-  add_data_settings(*command, a->data, "--fractions");
-  command->add_option("--seed", a->data.seed, "The seed of --fractions.")->capture_default_str();
+  add_data(*command, a->data);
   command
       ->add_option("DATA", a->places,
                    "Folder or table of pictures (or --data, --csv), then the file OUT.dfpack to "

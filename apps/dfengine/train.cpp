@@ -44,15 +44,14 @@ std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
     for (CLI::Option* option : more) option->group(group);
     all.insert(all.end(), more.begin(), more.end());
   };
-  add(a.settings.add_to(command, train_options(), usual, {{when, seed}}));
+  add(a.settings.add_to(command, train_options(), usual, when, seed));
   command.get_option("--width")->excludes(command.get_option("--weights"));
-  add({command
-           .add_option("--seed", a.values.seed,
-                       "The seed of initial values, order, augmentation, dropout and --split.")
-           ->capture_default_str()});
-  add(a.augment.add_to(command, augment_options(), usual.augment, {{when, seed.augment}}),
+  add(a.augment.add_to(command, augment_options(), usual.augment, when, seed.augment),
       "Augmentation");
-  add(add_data_settings(command, a.values, "--split,--fractions"), "Data");
+  add(add_data(command, a.values, "--split,--fractions"), "Data");
+  command.get_option("--seed")
+      ->description("The seed of initial values, order, augmentation, dropout and --split.")
+      ->group("Options");
   add(a.device.add_to(command));
   return all;
 }
@@ -216,7 +215,6 @@ void add_train(CLI::App& program) {
   auto a = std::make_shared<Arguments>();
   CLI::App* command = program.add_subcommand("train", "Train a detector on labelled pictures.");
   add_notes(*command, std::string(kNotes) + kDataNotes);
-  add_data_places(*command, a->values);
   command
       ->add_option("--output", a->values.output,
                    "Folder of the run: a new one, or with --resume that of the run to go on with.")
