@@ -33,8 +33,8 @@ std::vector<CLI::Option*> DeviceOptions::add_to(CLI::App& command) {
       add_choice(
           command, "--device", device,
           "Where to compute: cpu; cuda, which needs a build with --preset cuda and an NVIDIA "
-          "GPU; or auto, which is the CPU until the CUDA engine has passed its tests on a "
-          "GPU."),
+          "GPU; or auto, which is the CPU until the CUDA engine has passed its tests "
+          "(tests/gpu.sh) on a GPU."),
       add_choice(command, "--precision", precision,
                  "With cuda: how activations and the weights that convolutions read are stored. "
                  "Sums, statistics, head, loss, master weights and moments are always float."),
