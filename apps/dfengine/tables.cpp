@@ -37,10 +37,8 @@ LabelledTable TableArguments::read(const std::filesystem::path& csv, bool proper
 std::vector<double> table_image_logits(Model& model, ThreadPool& pool, const LabelledTable& table,
                                        const std::filesystem::path& root) {
   ProgressLine line(true);
-  const auto total = static_cast<double>(table.label.size());
   return image_logits(model, pool, table_pictures(table.table, root, table.name), [&](Index done) {
-    line.show(fmt::format("{} {} {}/{}", table.name, bar(static_cast<double>(done) / total), done,
-                          table.label.size()));
+    line.show(table.name + " ", done, std::ssize(table.label));
   });
 }
 
