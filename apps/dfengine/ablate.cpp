@@ -3,8 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <memory>
-
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/commands.h"
@@ -56,32 +54,31 @@ void run_ablate(Arguments& a) {
 }  // namespace
 
 void add_ablate(CLI::App& program) {
-  auto a = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand(
-      "ablate", "Compare training from scratch with transferred weights, on the test pictures.");
-  add_notes(*command,
-            "Trains five recipes: the frozen base as the notebook had it, the same with the right "
-            "pixels, the last 5 blocks, all blocks, and all from scratch. Each is run with every "
-            "seed. OUTPUT holds a folder for each run, and ablation.md, .csv, .json and .svg with "
-            "the mean, the least and the greatest test figures of each recipe; each model's "
-            "threshold is chosen on the validation pictures. It computes on the CPU. After Ctrl-C "
-            "the same command goes on.");
-  command->add_option("--data", a->values.data, "Folder with train/, valid/ (or val/) and test/.")
+  const auto [command, a] = add_command<Arguments>(
+      program, "ablate",
+      "Compare training from scratch with transferred weights, on the test pictures.",
+      "Trains five recipes: the frozen base as the notebook had it, the same with the right "
+      "pixels, the last 5 blocks, all blocks, and all from scratch. Each is run with every "
+      "seed. OUTPUT holds a folder for each run, and ablation.md, .csv, .json and .svg with "
+      "the mean, the least and the greatest test figures of each recipe; each model's "
+      "threshold is chosen on the validation pictures. It computes on the CPU. After Ctrl-C "
+      "the same command goes on.",
+      run_ablate);
+  command.add_option("--data", a.values.data, "Folder with train/, valid/ (or val/) and test/.")
       ->required();
   command
-      ->add_option("--weights", a->values.weights,
-                   "ImageNet weights: any file that info can read, or imagenet.")
+      .add_option("--weights", a.values.weights,
+                  "ImageNet weights: any file that info can read, or imagenet.")
       ->required();
-  command->add_option("--output", a->values.output, "Folder for the runs and the comparison.")
+  command.add_option("--output", a.values.output, "Folder for the runs and the comparison.")
       ->required();
   command
-      ->add_option("--seeds", a->values.seeds,
-                   "Runs of each recipe, at least 1, with seeds 0, 1 and so on.")
+      .add_option("--seeds", a.values.seeds,
+                  "Runs of each recipe, at least 1, with seeds 0, 1 and so on.")
       ->capture_default_str();
-  command->add_option("--epochs", a->values.epochs, "Epochs of every run, at least 1.")
+  command.add_option("--epochs", a.values.epochs, "Epochs of every run, at least 1.")
       ->default_str("10 for the notebook's recipes, 20 for the others");
-  a->device.add_to(*command);
-  command->callback([a] { run_ablate(*a); });
+  a.device.add_to(command);
 }
 
 }  // namespace dfengine

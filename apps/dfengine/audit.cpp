@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "apps/dfengine/arguments/common.h"
@@ -34,22 +33,17 @@ void run_audit(const Arguments& a) {
 }  // namespace
 
 void add_audit(CLI::App& program) {
-  auto a = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand(
-      "audit", "Look for what gives the label away, before anything is trained.");
-  add_notes(
-      *command,
+  const auto [command, a] = add_command<Arguments>(
+      program, "audit", "Look for what gives the label away, before anything is trained.",
       std::string("Prints counts, copies of one file, and columns and file properties that "
                   "tell real from fake without the picture, each with the AUC that it "
                   "reaches alone. OUTPUT becomes a folder with audit.html and audit.json.\n") +
-          kDataNotes);
-  add_data_places(*command, a->data);
-  add_data_settings(*command, a->data, "--split,--fractions");
-  command->add_option("--seed", a->data.seed, "The seed of --split.")->capture_default_str();
-  command->add_option("--output", a->output, "Folder for audit.html and audit.json.")
+          kDataNotes,
+      run_audit);
+  add_data(command, a.data, "--split,--fractions");
+  command.add_option("--output", a.output, "Folder for audit.html and audit.json.")
       ->default_str("none, the findings are only printed");
-  add_threads(*command, a->threads);
-  command->callback([a] { run_audit(*a); });
+  add_threads(command, a.threads);
 }
 
 }  // namespace dfengine

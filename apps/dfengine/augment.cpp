@@ -1,14 +1,13 @@
 // dfengine augment: a contact sheet of what training would make of pictures.
 #include <fmt/format.h>
 
-#include <memory>
-
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/arguments/pictures.h"
 #include "apps/dfengine/commands.h"
 #include "engine/data/pictures/contact_sheet.h"
 #include "engine/data/pictures/png_encode.h"
+#include "engine/train/options.h"
 #include "kernels/base/atomic_file.h"
 
 namespace dfengine {
@@ -17,13 +16,12 @@ namespace {
 struct Arguments {
   std::filesystem::path preview;
   std::vector<std::filesystem::path> paths;
-  AugmentArguments augment;
   LoaderOptions how;
   Index rows = 8, variants = 7;
 };
 
-void run_augment(Arguments& a) {
-  a.how.augment = a.augment.values();
+void run_augment(const Arguments& a) {
+  a.how.augment.validate();
   std::vector<std::filesystem::path> files = list_pictures(a.paths);
   // Spread over all that were named.
   const std::size_t rows = std::min(files.size(), static_cast<std::size_t>(a.rows));
@@ -39,29 +37,27 @@ void run_augment(Arguments& a) {
 }  // namespace
 
 void add_augment(CLI::App& program) {
-  auto a = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand(
-      "augment", "Draw what train's augmentation makes of pictures, as one PNG.");
-  add_notes(*command,
-            "Each row shows a picture as it is prepared and then its augmented versions, as train "
-            "with the same options would see them. Everything acts on the prepared square "
-            "picture.");
-  command->add_option("--preview", a->preview, "PNG file to write.")->required();
-  command->add_option("--data", a->paths, "Pictures, or folders of them.")->required();
-  command->add_option("--rows", a->rows, "Pictures shown, from 1 to 1000, spread over --data.")
+  const auto [command, a] = add_command<Arguments>(
+      program, "augment", "Draw what train's augmentation makes of pictures, as one PNG.",
+      "Each row shows a picture as it is prepared and then its augmented versions, as train "
+      "with the same options would see them. Everything acts on the prepared square picture.",
+      run_augment);
+  command.add_option("--preview", a.preview, "PNG file to write.")->required();
+  command.add_option("--data", a.paths, "Pictures, or folders of them.")->required();
+  command.add_option("--rows", a.rows, "Pictures shown, from 1 to 1000, spread over --data.")
       ->check(CLI::Range(Index{1}, Index{1000}))
       ->capture_default_str();
-  command->add_option("--variants", a->variants, "Augmented versions of each, from 1 to 1000.")
+  command.add_option("--variants", a.variants, "Augmented versions of each, from 1 to 1000.")
       ->check(CLI::Range(Index{1}, Index{1000}))
       ->capture_default_str();
-  command->add_option("--img-size", a->how.size, "The side in pixels, from 8 to 1024.")
+  command.add_option("--img-size", a.how.size, "The side in pixels, from 8 to 1024.")
       ->check(CLI::Range(Index{8}, Index{1024}))
       ->capture_default_str();
-  command->add_option("--seed", a->how.seed, "The seed, as train's.")->capture_default_str();
-  add_resize(*command, a->how.resize, a->how.crop);
-  add_max_pixels(*command, a->how.max_pixels);
-  a->augment.add_to(*command, {.hflip = true});
-  command->callback([a] { run_augment(*a); });
+  command.add_option("--seed", a.how.seed, "The seed, as train's.")->capture_default_str();
+  add_resize(command, a.how.resize, a.how.crop);
+  add_max_pixels(command, a.how.max_pixels);
+  a.how.augment = recipe("finetune").augment;
+  add_augment(command, a.how.augment);
 }
 
 }  // namespace dfengine

@@ -22,7 +22,6 @@ struct Arguments {
   DataOptions data;
   std::string split = "train";
   LoaderOptions how;
-  AugmentArguments augment;
   DeviceOptions device;
   std::vector<Index> batches;
   double width = 1.0;
@@ -83,18 +82,18 @@ nlohmann::json bench_layers(const Arguments& a, const BenchTarget& target, doubl
 
 void bench_data(Arguments& a, const BenchTarget& target, nlohmann::json& report) {
   constexpr double kSecondsPerRound = 2;
-  a.how.augment = a.augment.values();
+  a.how.augment.validate();
   a.how.on_bad = a.data.on_bad;
   a.how.threads = target.pool.size();
   a.how.batch = batches_for(a, Work::Train).back();
   const DataSource source = open_data(a.data, {a.split});
   const FeedRates rates = measure_feed(source.splits.front(), a.how, a.count, a.rounds);
   say("\n" + feed_text(rates, a.how));
-  report["feed"] = to_json(rates);
+  report["feed"] = rates;
   const FilesTiming files =
       measure_files_training(target, source.splits.front(), a.how, kSecondsPerRound * a.rounds);
   say(files_text(files));
-  report["files"] = to_json(files);
+  report["files"] = files;
 }
 
 void run_bench(Arguments& a) {
@@ -135,11 +134,8 @@ void run_bench(Arguments& a) {
 }  // namespace
 
 void add_bench(CLI::App& program) {
-  auto a = std::make_shared<Arguments>();
-  CLI::App* command =
-      program.add_subcommand("bench", "Measure how fast this machine runs and feeds the network.");
-  add_notes(
-      *command,
+  const auto [command, a] = add_command<Arguments>(
+      program, "bench", "Measure how fast this machine runs and feeds the network.",
       std::string(
           "Measures inference, training, training with a frozen base and of the head alone, "
           "on random weights and pictures; with --data also decoding, resizing, augmenting, "
@@ -147,44 +143,42 @@ void add_bench(CLI::App& program) {
           "memory. Times are medians. On a GPU they are those of events, with the batch in "
           "the GPU's memory; the column fed adds the copies and the host. GB per second count "
           "what a step must move at least, beside what a plain copy reaches in the same "
-          "run.\n") +
-          kDataNotes);
-  add_data_places(*command, a->data);
-  add_data_settings(*command, a->data, "--fractions");
-  command->add_option("--seed", a->data.seed, "The seed of --fractions.")->capture_default_str();
-  command->add_option("--split", a->split, "The part of --data that is measured.")
+          "run. In the sources, bench/compare.sh runs it beside ONNX Runtime and PyTorch.\n") +
+          kDataNotes,
+      run_bench);
+  add_data(command, a.data);
+  command.add_option("--split", a.split, "The part of --data that is measured.")
       ->capture_default_str();
   command
-      ->add_option("--batch-sizes", a->batches,
-                   "Pictures at once, from 1 to 65536, such as 1,32. The last one is that of "
-                   "--layers and --data.")
+      .add_option("--batch-sizes", a.batches,
+                  "Pictures at once, from 1 to 65536, such as 1,32. The last one is that of "
+                  "--layers and --data.")
       ->delimiter(',')
       ->check(CLI::Range(Index{1}, Index{65536}))
       ->default_str("1,32 and for training 32; with cuda 1,32,256,1024 and 64,256");
-  command->add_flag("--layers", a->layers,
-                    "Measure every step of the plans too: time, bytes and rates.");
-  command->add_option("--width", a->width, "The network's width multiplier, above 0 and up to 4.")
+  command.add_flag("--layers", a.layers,
+                   "Measure every step of the plans too: time, bytes and rates.");
+  command.add_option("--width", a.width, "The network's width multiplier, above 0 and up to 4.")
       ->capture_default_str();
   command
-      ->add_option("--img-size", a->how.size,
-                   "The side of the network's input in pixels: a multiple of 32 from 96 to 320.")
+      .add_option("--img-size", a.how.size,
+                  "The side of the network's input in pixels: a multiple of 32 from 96 to 320.")
       ->capture_default_str();
-  a->device.add_to(*command);
-  add_resize(*command, a->how.resize, a->how.crop);
-  add_max_pixels(*command, a->how.max_pixels);
-  a->augment.add_to(*command, {});
-  command->add_option("--count", a->count, "Pictures in each round of the feed, at least 1.")
+  a.device.add_to(command);
+  add_resize(command, a.how.resize, a.how.crop);
+  add_max_pixels(command, a.how.max_pixels);
+  add_augment(command, a.how.augment);
+  command.add_option("--count", a.count, "Pictures in each round of the feed, at least 1.")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command
-      ->add_option("--rounds", a->rounds,
-                   "Rounds of each measurement, at least 1. The median counts, of the feed the "
-                   "fastest.")
+      .add_option("--rounds", a.rounds,
+                  "Rounds of each measurement, at least 1. The median counts, of the feed the "
+                  "fastest.")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_option("--json", a->json, "File for the figures as JSON.")
+  command.add_option("--json", a.json, "File for the figures as JSON.")
       ->default_str("none, the figures are only printed");
-  command->callback([a] { run_bench(*a); });
 }
 
 }  // namespace dfengine

@@ -118,22 +118,6 @@ std::string layers_text(const LayerTable& table, double copy_rate) {
          layer_columns(total_ms, table.total_cost(), copy_rate, total_ms) + "\n";
 }
 
-nlohmann::json to_json(const FeedRates& r) {
-  return {{"pictures", r.pictures},       {"threads", r.threads},
-          {"megapixels", r.megapixels},   {"decode", r.decode},
-          {"resize", r.resize},           {"decode_resize", r.decode_resize},
-          {"augment", r.augment},         {"read", r.read},
-          {"all_threads", r.all_threads}, {"feed", r.feed},
-          {"feed_cached", r.feed_cached}};
-}
-
-nlohmann::json to_json(const FilesTiming& t) {
-  return {{"pictures", t.pictures},
-          {"batch", t.batch},
-          {"images_per_second", t.images_per_second},
-          {"waited", t.waited}};
-}
-
 nlohmann::json to_json(const NetworkTiming& t, double copy_rate) {
   nlohmann::json json = to_json(t.step, t.batch);
   json.update({{"work", name_of(t.work)},

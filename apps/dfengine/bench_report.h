@@ -1,7 +1,7 @@
 // What dfengine bench prints, and what it writes as JSON.
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "engine/bench/files_bench.h"
@@ -18,8 +18,9 @@ std::string network_header(bool device);
 std::string network_line(const NetworkTiming& timing, double copy_rate);
 std::string layers_text(const LayerTable& table, double copy_rate);
 
-nlohmann::json to_json(const FeedRates& rates);
-nlohmann::json to_json(const FilesTiming& timing);
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(FeedRates, pictures, threads, megapixels, decode, resize,
+                                   decode_resize, augment, read, all_threads, feed, feed_cached)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(FilesTiming, pictures, batch, images_per_second, waited)
 nlohmann::json to_json(const NetworkTiming& timing, double copy_rate);
 nlohmann::json to_json(const LayerTable& table, double copy_rate);
 

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <memory>
 
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/commands.h"
@@ -99,36 +98,34 @@ void run_cascade(const Arguments& a) {
 }  // namespace
 
 void add_cascade(CLI::App& program) {
-  auto a = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand(
-      "cascade", "Let metadata decide the easy pictures, so that fewer need the image model.");
-  add_notes(
-      *command,
+  const auto [command, a] = add_command<Arguments>(
+      program, "cascade",
+      "Let metadata decide the easy pictures, so that fewer need the image model.",
       "Chooses on validation data below which probability the metadata model calls real and "
       "above which it calls fake, within --max-error. The pictures in between are left to the "
       "image model. With --test-csv it prints the share that metadata decides, the errors, "
       "the figures and the time saved. OUTPUT is a model file; dfengine predict --csv reads "
-      "it. It computes on the CPU.");
-  command->add_option("--model", a->model, "Image model as train writes it, or a hybrid.")
+      "it. It computes on the CPU.",
+      run_cascade);
+  command.add_option("--model", a.model, "Image model as train writes it, or a hybrid.")
       ->required();
-  command->add_option("--metadata", a->metadata, "metadata.json, as metadata train writes it.")
+  command.add_option("--metadata", a.metadata, "metadata.json, as metadata train writes it.")
       ->required();
   command
-      ->add_option("--csv", a->csv,
-                   "Table of validation pictures on which the thresholds are chosen. It must not "
-                   "be the one that the metadata model was fitted on.")
+      .add_option("--csv", a.csv,
+                  "Table of validation pictures on which the thresholds are chosen. It must not "
+                  "be the one that the metadata model was fitted on.")
       ->required();
-  command->add_option("--test-csv", a->test_csv, "Table to report share, figures and cost on.")
+  command.add_option("--test-csv", a.test_csv, "Table to report share, figures and cost on.")
       ->default_str("none, nothing is reported");
   command
-      ->add_option(
-          "--max-error", a->max_error,
+      .add_option(
+          "--max-error", a.max_error,
           "The greatest share of wrong answers on each side, held with 95 % confidence: above 0 "
           "and below 0.5.")
       ->capture_default_str();
-  command->add_option("--output", a->output, "Model file to write.")->required();
-  a->tables.add_reading_to(*command);
-  command->callback([a] { run_cascade(*a); });
+  command.add_option("--output", a.output, "Model file to write.")->required();
+  a.tables.add_reading_to(command);
 }
 
 }  // namespace dfengine

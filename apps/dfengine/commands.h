@@ -7,23 +7,10 @@
 
 namespace dfengine {
 
-void add_ablate(CLI::App& program);
-void add_audit(CLI::App& program);
-void add_cascade(CLI::App& program);
-void add_hybrid(CLI::App& program);
-void add_metadata(CLI::App& program);
-void add_train(CLI::App& program);
-void add_eval(CLI::App& program);
-void add_predict(CLI::App& program);
-void add_embed(CLI::App& program);
-void add_compare(CLI::App& program);
-void add_convert(CLI::App& program);
-void add_explain(CLI::App& program);
-void add_info(CLI::App& program);
-void add_synth(CLI::App& program);
-void add_pack(CLI::App& program);
-void add_augment(CLI::App& program);
-void add_bench(CLI::App& program);
+using AddCommand = void(CLI::App& program);
+AddCommand add_ablate, add_audit, add_augment, add_bench, add_cascade, add_compare, add_convert,
+    add_embed, add_eval, add_explain, add_hybrid, add_info, add_metadata, add_pack, add_predict,
+    add_synth, add_train;
 
 // The exit codes of the program.
 enum class ExitCode : int {

@@ -3,8 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <memory>
-
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/commands.h"
 
@@ -29,17 +27,15 @@ void run_compare(const Arguments& a) {
 }  // namespace
 
 void add_compare(CLI::App& program) {
-  auto a = std::make_shared<Arguments>();
-  CLI::App* command =
-      program.add_subcommand("compare", "Show runs side by side, with the settings that differ.");
-  add_notes(*command,
-            "Prints the validation figures of each run's kept epoch and the settings in which the "
-            "runs differ. OUTPUT becomes a folder with compare.html, one file without scripts or "
-            "network, with the validation curves over each other.");
-  command->add_option("RUN", a->runs, "Run folders, as train writes them.")->required();
-  command->add_option("--output", a->output, "Folder for compare.html.")
+  const auto [command, a] = add_command<Arguments>(
+      program, "compare", "Show runs side by side, with the settings that differ.",
+      "Prints the validation figures of each run's kept epoch and the settings in which the "
+      "runs differ. OUTPUT becomes a folder with compare.html, one file without scripts or "
+      "network, with the validation curves over each other.",
+      run_compare);
+  command.add_option("RUN", a.runs, "Run folders, as train writes them.")->required();
+  command.add_option("--output", a.output, "Folder for compare.html.")
       ->default_str("none, the table is only printed");
-  command->callback([a] { run_compare(*a); });
 }
 
 }  // namespace dfengine

@@ -1,8 +1,6 @@
 // dfengine convert: any model or weights file we read, as the engine's own or as ONNX.
 #include <fmt/format.h>
 
-#include <memory>
-
 #include "apps/dfengine/arguments/choice.h"
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/help.h"
@@ -25,6 +23,7 @@ constexpr auto kPixels = names_for<OnnxPixels>(
 struct Arguments {
   std::filesystem::path in, out;
   OnnxPixels pixels = OnnxPixels::Raw;
+  const CLI::Option* normalize = nullptr;  // by which pixels are chosen
   bool unfold_bn = false;
   std::vector<std::filesystem::path> calibrate;
   int threads = 0;
@@ -60,12 +59,12 @@ void unfold(Model& model, const Arguments& a) {
   fmt::print("batch norm statistics of {} pictures\n", pictures.size() - bad.size());
 }
 
-void run_convert(const Arguments& a, bool normalize_given) {
+void run_convert(const Arguments& a) {
   const std::string extension = a.out.extension().string();
   const bool onnx = extension == ".onnx";
   if (!onnx && extension != ".safetensors")
     throw UsageError(a.out.string() + ": the name must end in .safetensors or .onnx");
-  if (!onnx && normalize_given) throw UsageError("--normalize is for .onnx");
+  if (!onnx && a.normalize->count() > 0) throw UsageError("--normalize is for .onnx");
   if (onnx && a.unfold_bn)
     throw UsageError("--unfold-bn is for .safetensors: an .onnx has its batch norms folded");
   Model model = load_model(a.in);
@@ -89,41 +88,39 @@ void run_convert(const Arguments& a, bool normalize_given) {
 }  // namespace
 
 void add_convert(CLI::App& program) {
-  auto a = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand(
-      "convert", "Turn a model or weights file into the engine's own, or into ONNX.");
-  add_notes(*command,
-            "IN is MobileNetV2 as safetensors with torchvision's, timm's or Hugging Face's names, "
-            "as PyTorch .pth (zip and legacy, read without running any of it), as Keras .h5 and "
-            ".keras, or as ONNX; its content tells which. An OUT.onnx has its batch norms folded "
-            "and answers with calibrated probabilities; class names and threshold stand in its "
-            "metadata. An OUT.safetensors holds all that the model needs; its base tensors have "
-            "torchvision's names.");
+  const auto [command, a] = add_command<Arguments>(
+      program, "convert", "Turn a model or weights file into the engine's own, or into ONNX.",
+      "IN is MobileNetV2 as safetensors with torchvision's, timm's or Hugging Face's names, "
+      "as PyTorch .pth (zip and legacy, read without running any of it), as Keras .h5 and "
+      ".keras, or as ONNX; its content tells which. An OUT.onnx has its batch norms folded "
+      "and answers with calibrated probabilities; class names and threshold stand in its "
+      "metadata. An OUT.safetensors holds all that the model needs; its base tensors have "
+      "torchvision's names.",
+      run_convert);
   command
-      ->add_option("IN", a->in,
-                   "Model or weights file, or imagenet: torchvision's own, downloaded once into "
-                   "~/.cache/dfengine.")
+      .add_option("IN", a.in,
+                  "Model or weights file, or imagenet: torchvision's own, downloaded once into "
+                  "~/.cache/dfengine.")
       ->required();
-  command->add_option("OUT", a->out, "File to write, named .safetensors or .onnx.")->required();
-  CLI::Option* normalize =
-      add_choice(*command, "--normalize", a->pixels, kPixels,
+  command.add_option("OUT", a.out, "File to write, named .safetensors or .onnx.")->required();
+  a.normalize =
+      add_choice(command, "--normalize", a.pixels, kPixels,
                  "What an .onnx takes. inside: pixels from 0 to 255; outside: what the metadata's "
                  "mean and std make of pixel / 255.");
-  CLI::Option* unfold_flag = command->add_flag(
-      "--unfold-bn", a->unfold_bn,
+  CLI::Option* unfold_flag = command.add_flag(
+      "--unfold-bn", a.unfold_bn,
       "Of weights whose batch norms are folded, as in ONNX: estimate their statistics on "
       "--calibrate's pictures, so that all layers can be fine-tuned. Inference results stay.");
   CLI::Option* calibrate =
       command
-          ->add_option("--calibrate", a->calibrate,
-                       "Pictures, or folders of them: at least 32, at best several hundred like "
-                       "those that the model will see. Of more than 1024 an even selection is "
-                       "used.")
+          .add_option("--calibrate", a.calibrate,
+                      "Pictures, or folders of them: at least 32, at best several hundred like "
+                      "those that the model will see. Of more than 1024 an even selection is "
+                      "used.")
           ->needs(unfold_flag)
           ->default_str("none");
   unfold_flag->needs(calibrate);
-  add_threads(*command, a->threads);
-  command->callback([a, normalize] { run_convert(*a, normalize->count() > 0); });
+  add_threads(command, a.threads);
 }
 
 }  // namespace dfengine

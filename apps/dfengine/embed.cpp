@@ -68,22 +68,21 @@ void run_embed(const Arguments& a) {
 }  // namespace
 
 void add_embed(CLI::App& program) {
-  auto a = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand("embed", "Write the features of pictures.");
-  add_notes(*command,
-            "OUTPUT is a safetensors file with one tensor [pictures, features], a row for each "
-            "picture in the order given. Its metadata holds the file names, the model's name and "
-            "how the pictures were prepared. A picture that cannot be read ends the command, for a "
-            "missing row would shift the others.");
-  command->add_option("--model", a->model, "Model or weights file, or imagenet.")->required();
-  add_choice(*command, "--layer", a->layer, kLayers,
+  const auto [command, a] = add_command<Arguments>(
+      program, "embed", "Write the features of pictures.",
+      "OUTPUT is a safetensors file with one tensor [pictures, features], a row for each "
+      "picture in the order given. Its metadata holds the file names, the model's name and "
+      "how the pictures were prepared. A picture that cannot be read ends the command, for a "
+      "missing row would shift the others.",
+      run_embed);
+  command.add_option("--model", a.model, "Model or weights file, or imagenet.")->required();
+  add_choice(command, "--layer", a.layer, kLayers,
              "What is written: the pooled features before the head, or the logits.");
-  add_resize(*command, a->resize, a->crop);
-  add_max_pixels(*command, a->max_pixels);
-  command->add_option("--output", a->output, "Safetensors file to write.")->required();
-  command->add_option("PATH", a->paths, "Pictures, or folders of them.")->required();
-  a->device.add_to(*command);
-  command->callback([a] { run_embed(*a); });
+  add_resize(command, a.resize, a.crop);
+  add_max_pixels(command, a.max_pixels);
+  command.add_option("--output", a.output, "Safetensors file to write.")->required();
+  command.add_option("PATH", a.paths, "Pictures, or folders of them.")->required();
+  a.device.add_to(command);
 }
 
 }  // namespace dfengine

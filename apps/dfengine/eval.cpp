@@ -109,7 +109,7 @@ void run_eval(const Arguments& a) {
   ProgressLine line(!a.no_progress);
   const auto total = static_cast<Index>(dataset.samples.size());
   const Predictions p = predict_split(predictor, dataset, loader, [&](Index done) {
-    line.show(fmt::format("{} {}/{}", bar(static_cast<double>(done) / double(total)), done, total));
+    line.show("", done, total);
     return true;
   });
   line.clear();
@@ -125,7 +125,7 @@ void run_eval(const Arguments& a) {
   if (a.perturb) {
     const std::vector<RobustnessRow> rows = measure_robustness(
         predictor, dataset, options, model.threshold, kSeed, [&](Index row, Index done) {
-          line.show(fmt::format("change {}/{}: {}/{}", row, perturbations().size(), done, total));
+          line.show(fmt::format("change {}/{} ", row, perturbations().size()), done, total);
         });
     line.clear();
     fmt::print("\nAt threshold {:.4f}\n{}", model.threshold, to_text(rows));
@@ -143,10 +143,8 @@ void run_eval(const Arguments& a) {
 }  // namespace
 
 void add_eval(CLI::App& program) {
-  auto a = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand("eval", "Measure a model on labelled pictures.");
-  add_notes(
-      *command,
+  const auto [command, a] = add_command<Arguments>(
+      program, "eval", "Measure a model on labelled pictures.",
       std::string("Prints every figure with its 95 % interval (stratified bootstrap of 1,000 "
                   "resamples), at the model's threshold and at 0.5. All equal scikit-learn's. "
                   "Positive means fake: label 1, prob_fake, precision, recall. Probabilities are "
@@ -160,28 +158,25 @@ void add_eval(CLI::App& program) {
                   "What a score means. A detector knows the generators, crops and compressions it "
                   "was trained on. On others it can be no better than chance: measure it on "
                   "pictures like those you will meet before you act on its word.\n") +
-          kDataNotes);
-  command->add_option("--model", a->model, "Model file, as train writes it.")->required();
-  add_data_places(*command, a->data);
-  add_data_settings(*command, a->data, "--fractions");
-  command->add_option("--seed", a->data.seed, "The seed of --fractions: that of the training run.")
-      ->capture_default_str();
+          kDataNotes,
+      run_eval);
+  command.add_option("--model", a.model, "Model file, as train writes it.")->required();
+  add_data(command, a.data);
   command
-      ->add_option("--split", a->split,
-                   "What is measured: train, valid, test, another folder of --data, or all of a "
-                   "set without splits.")
+      .add_option("--split", a.split,
+                  "What is measured: train, valid, test, another folder of --data, or all of a "
+                  "set without splits.")
       ->capture_default_str();
-  add_tta(*command, a->views);
-  command->add_flag("--perturb", a->perturb,
-                    "Measure also under JPEG compression, blur, rescaling, noise and brightness, "
-                    "of several strengths each: 17 more passes over the pictures.");
-  add_threshold(*command, a->threshold);
-  command->add_option("--output", a->output, "Folder for the report and the predictions.")
+  add_tta(command, a.views);
+  command.add_flag("--perturb", a.perturb,
+                   "Measure also under JPEG compression, blur, rescaling, noise and brightness, "
+                   "of several strengths each: 17 more passes over the pictures.");
+  add_threshold(command, a.threshold);
+  command.add_option("--output", a.output, "Folder for the report and the predictions.")
       ->default_str("none, the figures are only printed");
-  add_max_pixels(*command, a->max_pixels);
-  add_no_progress(*command, a->no_progress);
-  a->device.add_to(*command);
-  command->callback([a] { run_eval(*a); });
+  add_max_pixels(command, a.max_pixels);
+  add_no_progress(command, a.no_progress);
+  a.device.add_to(command);
 }
 
 }  // namespace dfengine

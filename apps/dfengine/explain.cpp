@@ -1,8 +1,6 @@
 // dfengine explain: where in each picture the model found what it says.
 #include <fmt/format.h>
 
-#include <memory>
-
 #include "apps/dfengine/arguments/choice.h"
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/help.h"
@@ -64,20 +62,18 @@ void run_explain(const Arguments& a) {
 }  // namespace
 
 void add_explain(CLI::App& program) {
-  auto a = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand(
-      "explain", "Draw where in each picture the evidence is, as heat maps (Grad-CAM).");
-  add_notes(*command,
-            "OUTPUT becomes a folder with a PNG for each picture, red where the evidence is "
-            "strongest. For pictures called real the gradient's sign is turned, so that the map "
-            "shows what speaks for real. It computes on the CPU.");
-  command->add_option("--model", a->model, "Model file, as train writes it.")->required();
-  command->add_option("--output", a->output, "Folder for the overlays.")->required();
-  add_choice(*command, "--class", a->evidence, kQuestions,
+  const auto [command, a] = add_command<Arguments>(
+      program, "explain", "Draw where in each picture the evidence is, as heat maps (Grad-CAM).",
+      "OUTPUT becomes a folder with a PNG for each picture, red where the evidence is "
+      "strongest. For pictures called real the gradient's sign is turned, so that the map "
+      "shows what speaks for real. It computes on the CPU.",
+      run_explain);
+  command.add_option("--model", a.model, "Model file, as train writes it.")->required();
+  command.add_option("--output", a.output, "Folder for the overlays.")->required();
+  add_choice(command, "--class", a.evidence, kQuestions,
              "The class whose evidence is drawn: called is what the model says of the picture.");
-  command->add_option("PATH", a->paths, "Pictures, or folders of them.")->required();
-  a->device.add_to(*command);
-  command->callback([a] { run_explain(*a); });
+  command.add_option("PATH", a.paths, "Pictures, or folders of them.")->required();
+  a.device.add_to(command);
 }
 
 }  // namespace dfengine

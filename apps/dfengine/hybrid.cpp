@@ -1,8 +1,6 @@
 // dfengine hybrid: the image model's score and a table's columns in one detector.
 #include <fmt/format.h>
 
-#include <memory>
-
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/tables.h"
@@ -60,22 +58,20 @@ void add_hybrid(CLI::App& program) {
   CLI::App* hybrid = program.add_subcommand(
       "hybrid", "Make one detector of the image model's score and a table's columns.");
   hybrid->require_subcommand(1);
-  auto a = std::make_shared<Arguments>();
-  CLI::App* command = hybrid->add_subcommand("train", "Fit the combination of image and columns.");
-  add_notes(
-      *command,
+  const auto [command, a] = add_command<Arguments>(
+      *hybrid, "train", "Fit the combination of image and columns.",
       "It is fitted on validation data, never on what the image model was trained on: such "
       "tables are refused. Columns are used only where they clearly help; those that give the "
       "label away are left out and named. OUTPUT is a model file; dfengine predict --csv reads "
-      "it. It computes on the CPU.");
-  command->add_option("--model", a->model, "Image model, as train writes it.")->required();
-  command->add_option("--csv", a->csv, "Table of validation pictures.")->required();
-  command->add_option("--test-csv", a->test_csv, "Table to compare the image alone and both on.")
+      "it. It computes on the CPU.",
+      run_train);
+  command.add_option("--model", a.model, "Image model, as train writes it.")->required();
+  command.add_option("--csv", a.csv, "Table of validation pictures.")->required();
+  command.add_option("--test-csv", a.test_csv, "Table to compare the image alone and both on.")
       ->default_str("none, nothing is compared");
-  command->add_option("--output", a->output, "Model file to write.")->required();
-  a->tables.add_columns_to(*command);
-  a->tables.add_reading_to(*command);
-  command->callback([a] { run_train(*a); });
+  command.add_option("--output", a.output, "Model file to write.")->required();
+  a.tables.add_columns_to(command);
+  a.tables.add_reading_to(command);
 }
 
 }  // namespace dfengine

@@ -104,38 +104,36 @@ void run_info(const Arguments& a) {
 }  // namespace
 
 void add_info(CLI::App& program) {
-  auto a = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand(
-      "info", "Show what a model or weights file holds, or the plan it runs by.");
-  add_notes(
-      *command,
+  const auto [command, a] = add_command<Arguments>(
+      program, "info", "Show what a model or weights file holds, or the plan it runs by.",
       "Prints architecture, parameters and metadata; of a file that does not fit, what is "
       "missing or has another shape. The plan lists every step with its kernel and where each "
       "buffer lies in memory. A plan for a GPU can be made without one: kernels are then "
-      "chosen by a rule.");
-  command->add_option("FILE", a->file, "Model or weights file, or imagenet.")->required();
-  CLI::Option* plan = command->add_flag("--plan", a->plan, "Show the plan: steps and memory.");
+      "chosen by a rule. The line of the arena says whether a step fits: training MobileNetV2 "
+      "1.0 at 224 pixels with --precision fp16 --batch-size 256 takes 3.7 GB, inference 0.8 GB.",
+      run_info);
+  command.add_option("FILE", a.file, "Model or weights file, or imagenet.")->required();
+  CLI::Option* plan = command.add_flag("--plan", a.plan, "Show the plan: steps and memory.");
   const auto of_plan = [plan](CLI::Option* option) { option->needs(plan)->group("Plan"); };
-  of_plan(add_choice(*command, "--phase", a->phase, kPhases,
+  of_plan(add_choice(command, "--phase", a.phase, kPhases,
                      "What is planned: inference, or a training step."));
-  of_plan(command->add_option("--batch-size", a->batch, "Pictures at once, from 1 to 65536.")
+  of_plan(command.add_option("--batch-size", a.batch, "Pictures at once, from 1 to 65536.")
               ->check(CLI::Range(Index{1}, Index{1} << 16))
               ->capture_default_str());
   of_plan(command
-              ->add_option("--freeze", a->freeze,
-                           "Frozen blocks of a training step: all, none or a number of blocks, "
-                           "as train's --freeze.")
+              .add_option("--freeze", a.freeze,
+                          "Frozen blocks of a training step: all, none or a number of blocks, "
+                          "as train's --freeze.")
               ->capture_default_str());
-  of_plan(add_choice(*command, "--device", a->device,
-                     "What it is planned for. A GPU need not be here."));
-  of_plan(add_choice(*command, "--precision", a->precision,
+  of_plan(
+      add_choice(command, "--device", a.device, "What it is planned for. A GPU need not be here."));
+  of_plan(add_choice(command, "--precision", a.precision,
                      "With cuda: how activations and working weights are stored."));
-  of_plan(command->add_flag("--deterministic", a->deterministic,
-                            "With cuda: choose kernels by a rule, as train's --deterministic does. "
-                            "Else they are timed where there is a GPU."));
-  of_plan(add_choice(*command, "--format", a->format, kFormats,
+  of_plan(command.add_flag("--deterministic", a.deterministic,
+                           "With cuda: choose kernels by a rule, as train's --deterministic does. "
+                           "Else they are timed where there is a GPU."));
+  of_plan(add_choice(command, "--format", a.format, kFormats,
                      "How it is printed: as text, or as dot for Graphviz."));
-  command->callback([a] { run_info(*a); });
 }
 
 }  // namespace dfengine

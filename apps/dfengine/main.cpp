@@ -24,23 +24,12 @@ int run(int argc, char** argv) {
   program.footer(
       "Exit codes: 0 done, 1 failed run, 2 usage, 3 bad data, 4 bad model or weights file, "
       "5 no device, 130 interrupted.");
-  dfengine::add_audit(program);
-  dfengine::add_train(program);
-  dfengine::add_eval(program);
-  dfengine::add_predict(program);
-  dfengine::add_embed(program);
-  dfengine::add_metadata(program);
-  dfengine::add_hybrid(program);
-  dfengine::add_cascade(program);
-  dfengine::add_explain(program);
-  dfengine::add_compare(program);
-  dfengine::add_convert(program);
-  dfengine::add_info(program);
-  dfengine::add_ablate(program);
-  dfengine::add_synth(program);
-  dfengine::add_pack(program);
-  dfengine::add_augment(program);
-  dfengine::add_bench(program);
+  // In the order of --help.
+  using namespace dfengine;
+  for (AddCommand* add : {add_audit, add_train, add_eval, add_predict, add_embed, add_metadata,
+                          add_hybrid, add_cascade, add_explain, add_compare, add_convert, add_info,
+                          add_ablate, add_synth, add_pack, add_augment, add_bench})
+    add(program);
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

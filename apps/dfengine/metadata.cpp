@@ -1,7 +1,6 @@
 // dfengine metadata: what the columns of a table alone can tell, beside the image model.
 #include <fmt/format.h>
 
-#include <memory>
 #include <optional>
 
 #include "apps/dfengine/arguments/help.h"
@@ -114,46 +113,40 @@ void run_eval(const EvalArguments& a) {
 }
 
 void add_metadata_train(CLI::App& metadata) {
-  auto a = std::make_shared<TrainArguments>();
-  CLI::App* command =
-      metadata.add_subcommand("train", "Fit a logistic regression on a table's columns.");
-  add_notes(
-      *command,
+  const auto [command, a] = add_command<TrainArguments>(
+      metadata, "train", "Fit a logistic regression on a table's columns.",
       "Columns that give the label away (ids, paths, row numbers, anything that alone "
       "reaches an AUC of .95) are left out and named. Prints the test figures of the metadata "
       "and, with --image-model, of the image and of both together. OUTPUT becomes a folder "
       "with metadata.json, which cascade and metadata eval read, and comparison.csv. It "
-      "computes on the CPU.");
-  command->add_option("--csv", a->csv, "Table to fit on.")->required();
+      "computes on the CPU.",
+      run_train);
+  command.add_option("--csv", a.csv, "Table to fit on.")->required();
   CLI::Option* valid =
       command
-          ->add_option("--valid-csv", a->valid_csv,
-                       "Table on which the combination of image and metadata is fitted.")
+          .add_option("--valid-csv", a.valid_csv,
+                      "Table on which the combination of image and metadata is fitted.")
           ->default_str("none");
-  command->add_option("--test-csv", a->test_csv, "Table to compare on.")->required();
+  command.add_option("--test-csv", a.test_csv, "Table to compare on.")->required();
   command
-      ->add_option("--image-model", a->image_model,
-                   "Compare with this model, and with both together.")
+      .add_option("--image-model", a.image_model,
+                  "Compare with this model, and with both together.")
       ->needs(valid)
       ->default_str("none, the metadata alone");
-  command->add_flag("--keep-leaks", a->keep_leaks,
-                    "Show also what the table would have claimed with the leaks left in.");
-  command->add_option("--output", a->output, "Folder for metadata.json and comparison.csv.")
+  command.add_flag("--keep-leaks", a.keep_leaks,
+                   "Show also what the table would have claimed with the leaks left in.");
+  command.add_option("--output", a.output, "Folder for metadata.json and comparison.csv.")
       ->required();
-  a->tables.add_columns_to(*command);
-  a->tables.add_reading_to(*command);
-  command->callback([a] { run_train(*a); });
+  a.tables.add_columns_to(command);
+  a.tables.add_reading_to(command);
 }
 
 void add_metadata_eval(CLI::App& metadata) {
-  auto a = std::make_shared<EvalArguments>();
-  CLI::App* command =
-      metadata.add_subcommand("eval", "Measure a metadata model on a labelled table.");
-  command->add_option("--model", a->model, "metadata.json, as metadata train writes it.")
-      ->required();
-  command->add_option("--csv", a->csv, "Table with labels.")->required();
-  a->tables.add_reading_to(*command);
-  command->callback([a] { run_eval(*a); });
+  const auto [command, a] = add_command<EvalArguments>(
+      metadata, "eval", "Measure a metadata model on a labelled table.", "", run_eval);
+  command.add_option("--model", a.model, "metadata.json, as metadata train writes it.")->required();
+  command.add_option("--csv", a.csv, "Table with labels.")->required();
+  a.tables.add_reading_to(command);
 }
 
 }  // namespace

@@ -3,8 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <memory>
-
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/data.h"
 #include "apps/dfengine/arguments/help.h"
@@ -54,7 +52,7 @@ void run_pack(Arguments& a) {
   const std::atomic<bool>& interrupted = catch_ctrl_c();
   const PackResult result =
       write_pack(a.output, source.splits, a.how, pool, [&](Index done, Index total) {
-        line.show(fmt::format("{} {}/{}", bar(double(done) / double(total)), done, total));
+        line.show("", done, total);
         return !interrupted;
       });
   line.clear();
@@ -70,35 +68,31 @@ void run_pack(Arguments& a) {
 }  // namespace
 
 void add_pack(CLI::App& program) {
-  auto a = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand(
-      "pack", "Decode and resize pictures once, into one file that train, eval and bench take.");
-  add_notes(
-      *command,
+  const auto [command, a] = add_command<Arguments>(
+      program, "pack",
+      "Decode and resize pictures once, into one file that train, eval and bench take.",
       std::string("OUT.dfpack is given to other commands as --data. Made again, it is left as "
                   "it is where nothing changed; after Ctrl-C the same command goes on where it "
                   "stopped. Pictures that cannot be read are counted and the exit code is "
                   "3; who reads the file is told which they are.\n") +
-          kDataNotes);
-  add_data_places(*command, a->data);
-  add_data_settings(*command, a->data, "--fractions");
-  command->add_option("--seed", a->data.seed, "The seed of --fractions.")->capture_default_str();
+          kDataNotes,
+      run_pack);
+  add_data(command, a.data);
   command
-      ->add_option("DATA", a->places,
-                   "Folder or table of pictures (or --data, --csv), then the file OUT.dfpack to "
-                   "write.")
+      .add_option("DATA", a.places,
+                  "Folder or table of pictures (or --data, --csv), then the file OUT.dfpack to "
+                  "write.")
       ->expected(1, 2)
       ->required();
   command
-      ->add_option("--img-size", a->how.size,
-                   "The side in pixels, from 8 to 4096: that of the model.")
+      .add_option("--img-size", a.how.size,
+                  "The side in pixels, from 8 to 4096: that of the model.")
       ->check(CLI::Range(Index{8}, Index{4096}))
       ->capture_default_str();
-  add_resize(*command, a->how.resize, a->how.crop);
-  add_max_pixels(*command, a->how.max_pixels);
-  add_threads(*command, a->threads);
-  add_no_progress(*command, a->no_progress);
-  command->callback([a] { run_pack(*a); });
+  add_resize(command, a.how.resize, a.how.crop);
+  add_max_pixels(command, a.how.max_pixels);
+  add_threads(command, a.threads);
+  add_no_progress(command, a.no_progress);
 }
 
 }  // namespace dfengine

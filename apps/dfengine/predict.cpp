@@ -50,9 +50,7 @@ std::vector<Answer> predict(const Arguments& a, const Model& model) {
         }
       },
       a.views);
-  for (const BadPicture& b : bad)
-    for (Answer& answer : answers)
-      if (answer.path == b.path) answer.error = b.reason;
+  for (const BadPicture& b : bad) answers[b.place].error = b.reason;
   return answers;
 }
 
@@ -95,39 +93,36 @@ void run_predict(const Arguments& a) {
 }  // namespace
 
 void add_predict(CLI::App& program) {
-  auto a = std::make_shared<Arguments>();
-  CLI::App* command =
-      program.add_subcommand("predict", "Tell for each picture how probably it is fake.");
-  add_notes(
-      *command,
+  const auto [command, a] = add_command<Arguments>(
+      program, "predict", "Tell for each picture how probably it is fake.",
       "Trust it for pictures like those that the model was trained on. Other generators, crops or "
       "compressions need figures of their own: dfengine eval.\n"
       "Columns of csv and keys of json: path; prob_fake, the calibrated probability of being fake, "
       "0 to 1; verdict, the class it means at the threshold; error, why a picture could not be "
       "read "
       "(prob_fake and verdict are then empty, and the exit code is 3). json also has the threshold "
-      "and the positive class. With --csv also decided_by: metadata, image or hybrid.");
-  command->add_option("--model", a->model, "Model file, as train, hybrid or cascade writes it.")
+      "and the positive class. With --csv also decided_by: metadata, image or hybrid.",
+      run_predict);
+  command.add_option("--model", a.model, "Model file, as train, hybrid or cascade writes it.")
       ->required();
-  add_choice(*command, "--format", a->format, "How the answers are printed.");
+  add_choice(command, "--format", a.format, "How the answers are printed.");
   CLI::Option* paths =
-      command->add_option("PATH", a->paths, "Pictures, or folders of them.")->default_str("none");
+      command.add_option("PATH", a.paths, "Pictures, or folders of them.")->default_str("none");
   CLI::Option* csv =
       command
-          ->add_option("--csv", a->csv,
-                       "Table with a column path and the columns that a hybrid or cascade needs.")
+          .add_option("--csv", a.csv,
+                      "Table with a column path and the columns that a hybrid or cascade needs.")
           ->default_str("none");
-  command->add_option("--data", a->data, "Folder that the table's paths begin at.")
+  command.add_option("--data", a.data, "Folder that the table's paths begin at.")
       ->needs(csv)
       ->default_str("the table's own");
   paths->excludes(csv);
-  add_tta(*command, a->views);
-  add_threshold(*command, a->threshold);
-  add_max_pixels(*command, a->max_pixels);
+  add_tta(command, a.views);
+  add_threshold(command, a.threshold);
+  add_max_pixels(command, a.max_pixels);
   for (const char* name : {"--tta", "--threshold", "--max-pixels"})
-    csv->excludes(command->get_option(name));
-  a->device.add_to(*command);
-  command->callback([a] { run_predict(*a); });
+    csv->excludes(command.get_option(name));
+  a.device.add_to(command);
 }
 
 }  // namespace dfengine

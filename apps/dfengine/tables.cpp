@@ -9,13 +9,9 @@
 namespace dfengine {
 
 void TableArguments::add_reading_to(CLI::App& command) {
-  command.add_option("--data", data, "Folder that the tables' paths begin at.")
+  command.add_option("--data", source.data, "Folder that the tables' paths begin at.")
       ->default_str("each table's own");
-  command
-      .add_option("--label-positive", label_positive,
-                  "What label 1 means where no column or folder says it.")
-      ->check(CLI::IsMember({"real", "fake"}))
-      ->default_str("none, such a table is refused");
+  add_label_positive(command, source);
   device.add_to(command);
 }
 
@@ -28,11 +24,12 @@ void TableArguments::add_columns_to(CLI::App& command) {
 }
 
 std::filesystem::path TableArguments::root(const std::filesystem::path& csv) const {
-  return data.empty() ? csv.parent_path() : data;
+  return source.data.empty() ? csv.parent_path() : source.data;
 }
 
 LabelledTable TableArguments::read(const std::filesystem::path& csv, bool properties) const {
-  LabelledTable table = read_labelled_csv(csv, label_positive);
+  check_options(data_options(), source);
+  LabelledTable table = read_labelled_csv(csv, source.label_positive);
   if (properties) append_file_properties(table.table, root(csv), table.name);
   return table;
 }
@@ -40,10 +37,8 @@ LabelledTable TableArguments::read(const std::filesystem::path& csv, bool proper
 std::vector<double> table_image_logits(Model& model, ThreadPool& pool, const LabelledTable& table,
                                        const std::filesystem::path& root) {
   ProgressLine line(true);
-  const auto total = static_cast<double>(table.label.size());
   return image_logits(model, pool, table_pictures(table.table, root, table.name), [&](Index done) {
-    line.show(fmt::format("{} {} {}/{}", table.name, bar(static_cast<double>(done) / total), done,
-                          table.label.size()));
+    line.show(table.name + " ", done, std::ssize(table.label));
   });
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "apps/dfengine/arguments/common.h"
+#include "apps/dfengine/arguments/data.h"
 #include "engine/tables/metadata/labelled_table.h"
 #include "engine/tables/metadata/table_scores.h"
 
@@ -14,8 +15,7 @@ namespace dfengine {
 
 // How tables are read and what of them is used.
 struct TableArguments {
-  std::filesystem::path data;  // empty for each table's own folder
-  std::string label_positive;
+  DataOptions source;  // of which a folder, else each table's own, and what label 1 means are used
   bool file_properties = false;
   std::vector<std::string> exclude;
   DeviceOptions device;

@@ -3,8 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <memory>
-
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/data.h"
 #include "apps/dfengine/arguments/help.h"
@@ -27,9 +25,10 @@ struct Arguments {
   std::string recipe = "finetune";
   bool resume = false;
   bool no_progress = false;
+  const CLI::App* command = nullptr;
+  std::vector<CLI::Option*> fixed;  // once a run has begun: refused with --resume
 };
 
-// Options that a run cannot change once begun: refused with --resume.
 std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
   const TrainOptions usual = recipe("finetune"), seed = recipe("seed");
   const char* when = "with --recipe seed";
@@ -44,21 +43,20 @@ std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
     for (CLI::Option* option : more) option->group(group);
     all.insert(all.end(), more.begin(), more.end());
   };
-  add(a.settings.add_to(command, train_options(), usual, {{when, seed}}));
+  add(a.settings.add_to(command, train_options(), usual, when, seed));
   command.get_option("--width")->excludes(command.get_option("--weights"));
-  add({command
-           .add_option("--seed", a.values.seed,
-                       "The seed of initial values, order, augmentation, dropout and --split.")
-           ->capture_default_str()});
-  add(a.augment.add_to(command, augment_options(), usual.augment, {{when, seed.augment}}),
+  add(a.augment.add_to(command, augment_options(), usual.augment, when, seed.augment),
       "Augmentation");
-  add(add_data_settings(command, a.values, "--split,--fractions"), "Data");
+  add(add_data(command, a.values, "--split,--fractions"), "Data");
+  command.get_option("--seed")
+      ->description("The seed of initial values, order, augmentation, dropout and --split.")
+      ->group("Options");
   add(a.device.add_to(command));
   return all;
 }
 
 // The recipe's settings, with those the person named put over them.
-TrainOptions merge(const CLI::App& command, const Arguments& a) {
+TrainOptions merge(const Arguments& a) {
   TrainOptions o = recipe(a.recipe);
   static_cast<DataOptions&>(o) = a.values;
   o.output = a.values.output;
@@ -69,7 +67,7 @@ TrainOptions merge(const CLI::App& command, const Arguments& a) {
   o.device = a.device.kind();
   o.device_config = a.device.config();
   // Without weights there is nothing worth keeping frozen.
-  if (o.weights.empty() && a.recipe == "finetune" && command.count("--head-epochs") == 0)
+  if (o.weights.empty() && a.recipe == "finetune" && a.command->count("--head-epochs") == 0)
     o.head_epochs = 0;
   return o;
 }
@@ -103,9 +101,7 @@ TrainObserver make_observer(ProgressLine& line, bool progress, const std::string
                s.resumed ? fmt::format("; goes on at epoch {}", s.first_epoch) : "");
     if (s.trains_folded_base) warn_of_folded_base(weights);
   };
-  o.caching = [&line](Index done, Index total) {
-    line.show(fmt::format("{} packing {}/{}", bar(double(done) / double(total)), done, total));
-  };
+  o.caching = [&line](Index done, Index total) { line.show("packing ", done, total); };
   o.phase = [&line](const TrainPhase& phase, Index planned) {
     line.clear();
     fmt::print("training {}; planned memory {} MiB\n", describe(phase), planned >> 20);
@@ -136,15 +132,14 @@ TrainObserver make_observer(ProgressLine& line, bool progress, const std::string
   return o;
 }
 
-void run_train(const CLI::App& command, const Arguments& a,
-               const std::vector<CLI::Option*>& settings) {
+void run_train(const Arguments& a) {
   a.device.check();
   if (a.resume) {
-    for (const CLI::Option* option : settings)
+    for (const CLI::Option* option : a.fixed)
       if (option->count() > 0)
         throw Exit{ExitCode::Usage, option->get_name() + ": a resumed run keeps its own settings"};
   }
-  const TrainOptions options = merge(command, a);
+  const TrainOptions options = merge(a);
   const std::atomic<bool>& interrupted = catch_ctrl_c();
   ProgressLine line(!a.no_progress);
   const TrainResult result =
@@ -161,8 +156,8 @@ void run_train(const CLI::App& command, const Arguments& a,
         ExitCode::Interrupted,
         fmt::format("interrupted in epoch {}; go on with: dfengine train --resume --output {}",
                     result.state.epoch + 1, folder)};
-  report::write_run_report(options.output, result.state, a.device.thread_count(), command_line());
   const Model best = load_detector(options.output / kBestModel);
+  report::write_run_report(result, best, a.device.thread_count(), command_line());
   fmt::print(
       "{}best epoch {} (validation AUC {:.4f}; threshold {:.4f}, temperature {:.4f}): {}/{}\n",
       result.end == TrainEnd::EarlyStop ? "stopped early; " : "", result.state.best_epoch,
@@ -172,64 +167,55 @@ void run_train(const CLI::App& command, const Arguments& a,
 
 constexpr const char* kNotes =
     "OUTPUT holds in the end best.safetensors, the model of the epoch with the best validation "
-    "AUC; "
-    "report.html with its charts/; results.csv, a row per epoch; args.json, all settings; "
-    "predictions_valid.safetensors, that epoch's validation logits; last.ckpt, from which --resume "
-    "goes on; and bad_files.csv where pictures were left out.\n"
-    "Recipes. finetune trains the head for one epoch and then everything, with Adam at 0.0001 on a "
-    "cosine and mirrored pictures. seed repeats the notebook that this engine replaces: every "
-    "block "
-    "frozen, pixels in [0, 1], Adam at a constant 0.001 for 10 epochs, no dropout, no "
-    "augmentation.\n"
+    "AUC; report.html with its charts/; results.csv, a row per epoch; args.json, all settings; "
+    "predictions_valid.safetensors, that epoch's validation logits; last.ckpt, from which "
+    "--resume goes on; and bad_files.csv where pictures were left out.\n"
+    "Recipes. finetune trains the head for one epoch and then everything, with Adam at 0.0001 "
+    "on a cosine and mirrored pictures. seed repeats the notebook that this engine replaces: "
+    "every block frozen, pixels in [0, 1], Adam at a constant 0.001 for 10 epochs, no dropout, "
+    "no augmentation.\n"
     "Weights. --weights takes MobileNetV2 as safetensors with torchvision's, timm's or Hugging "
-    "Face's names, as PyTorch .pth (zip and legacy, read without running any of it), as Keras .h5 "
-    "and .keras, and as ONNX. In ONNX batch norms are folded into the convolutions: dfengine "
-    "convert "
-    "IN.onnx OUT.safetensors --unfold-bn --calibrate PICTURES gives them back, so that all of it "
-    "can "
-    "be fine-tuned.\n"
-    "The model file holds what the model needs: input size, normalisation, padding rule, epsilon, "
-    "resize rule, crop, class names, temperature and threshold. Positive means fake, everywhere: "
-    "label 1, prob_fake, precision, recall. Base tensors keep torchvision's names, so that "
-    "torchvision.models.mobilenet_v2().load_state_dict(..., strict=False) reads them.\n"
-    "Probabilities are calibrated: a temperature is fitted on the validation pictures, prob_fake "
-    "is "
-    "sigmoid(logit / temperature), and the threshold is the best there by --threshold-metric. "
-    "eval, "
-    "predict and ONNX files use both.\n"
+    "Face's names, as PyTorch .pth (zip and legacy, read without running any of it), as Keras "
+    ".h5 and .keras, and as ONNX. In ONNX batch norms are folded into the convolutions: "
+    "dfengine convert IN.onnx OUT.safetensors --unfold-bn --calibrate PICTURES gives them "
+    "back, so that all of it can be fine-tuned.\n"
+    "The model file holds what the model needs: input size, normalisation, padding rule, "
+    "epsilon, resize rule, crop, class names, temperature and threshold. Positive means fake, "
+    "everywhere: label 1, prob_fake, precision, recall. Base tensors keep torchvision's names, "
+    "so that torchvision.models.mobilenet_v2().load_state_dict(..., strict=False) reads them.\n"
+    "Probabilities are calibrated: a temperature is fitted on the validation pictures, "
+    "prob_fake is sigmoid(logit / temperature), and the threshold is the best there by "
+    "--threshold-metric. eval, predict and ONNX files use both.\n"
     "Augmentation equals torchvision's, acts on the prepared square picture, and follows from "
-    "seed, "
-    "epoch and picture alone.\n"
-    "The same command on the same machine gives the same bits, whatever --threads, interrupted or "
-    "not: on the CPU always, with --device cuda under --deterministic. Another instruction set "
-    "(DFENGINE_ISA=avx2) rounds differently. After Ctrl-C, dfengine train --output OUTPUT --resume "
-    "goes on bit for bit as if never stopped.\n"
-    "With --device cuda the loss scale is dynamic and a training step is one captured graph. Where "
-    "several kernels compute the same, they are timed and the fastest is taken; in the next "
-    "process "
-    "it may be another one, with other last bits. Loss scale and steps left out for overflow stand "
-    "in results.csv, in each epoch's line and in the report.\n";
+    "seed, epoch and picture alone.\n"
+    "The same command on the same machine gives the same bits, whatever --threads, interrupted "
+    "or not: on the CPU always, with --device cuda under --deterministic. Another instruction "
+    "set (DFENGINE_ISA=avx2) rounds differently. After Ctrl-C, dfengine train --output OUTPUT "
+    "--resume goes on bit for bit as if never stopped.\n"
+    "With --device cuda the loss scale is dynamic and a training step is one captured graph. "
+    "Where several kernels compute the same, they are timed and the fastest is taken; in the "
+    "next process it may be another one, with other last bits. Loss scale and steps left out "
+    "for overflow stand in results.csv, in each epoch's line and in the report.\n";
 
 }  // namespace
 
 void add_train(CLI::App& program) {
-  auto a = std::make_shared<Arguments>();
-  CLI::App* command = program.add_subcommand("train", "Train a detector on labelled pictures.");
-  add_notes(*command, std::string(kNotes) + kDataNotes);
-  add_data_places(*command, a->values);
+  const auto [command, a] =
+      add_command<Arguments>(program, "train", "Train a detector on labelled pictures.",
+                             std::string(kNotes) + kDataNotes, run_train);
   command
-      ->add_option("--output", a->values.output,
-                   "Folder of the run: a new one, or with --resume that of the run to go on with.")
+      .add_option("--output", a.values.output,
+                  "Folder of the run: a new one, or with --resume that of the run to go on with.")
       ->required();
-  const std::vector<CLI::Option*> settings = add_settings(*command, *a);
-  command->add_flag(
-      "--resume", a->resume,
+  a.command = &command;
+  a.fixed = add_settings(command, a);
+  command.add_flag(
+      "--resume", a.resume,
       "Go on from OUTPUT/last.ckpt with that run's settings. No other setting may be given.");
-  command->add_flag("--check-finite", a->values.check_finite,
-                    "Look at what every layer computes and stop at the first number that is not "
-                    "finite, naming layer and place. Slow.");
-  command->add_flag("--no-progress", a->no_progress, "Print one line per epoch only.");
-  command->callback([command, a, settings] { run_train(*command, *a, settings); });
+  command.add_flag("--check-finite", a.values.check_finite,
+                   "Look at what every layer computes and stop at the first number that is not "
+                   "finite, naming layer and place. Slow.");
+  command.add_flag("--no-progress", a.no_progress, "Print one line per epoch only.");
 }
 
 }  // namespace dfengine

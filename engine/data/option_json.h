@@ -13,13 +13,17 @@
 
 namespace dfengine {
 
-// Enums are written as their names, "" for one that was not chosen; paths byte for byte.
+// What need not be UTF-8.
+template <class T>
+concept Bytes = std::is_same_v<T, std::filesystem::path> || std::is_same_v<T, std::string>;
+
+// Enums are written as their names, "" for one that was not chosen; paths and text byte for byte.
 template <class T>
 nlohmann::json option_to_json(const T& value) {
   if constexpr (NamedEnum<T>)
     return name_of(value);
-  else if constexpr (std::is_same_v<T, std::filesystem::path>)
-    return bytes_to_json(value.string());
+  else if constexpr (Bytes<T>)
+    return bytes_to_json(std::filesystem::path(value).string());
   else
     return value;
 }
@@ -32,7 +36,7 @@ template <class T>
 void option_from_json(const nlohmann::json& json, T& value) {
   if constexpr (NamedEnum<T>)
     value = parse_name<T>(json.get<std::string>());
-  else if constexpr (std::is_same_v<T, std::filesystem::path>)
+  else if constexpr (Bytes<T>)
     value = bytes_from_json(json);
   else
     json.get_to(value);

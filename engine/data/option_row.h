@@ -3,7 +3,9 @@
 // line (apps/dfengine/arguments/settings.h), its JSON (option_json.h) and its checks.
 #pragma once
 
+#include <algorithm>
 #include <string>
+#include <string_view>
 #include <variant>
 
 #include "kernels/base/error.h"
@@ -31,6 +33,12 @@ struct OptionRow {
     return all.substr(0, all.find(','));
   }
 };
+
+// The row of an option that a table has; `name` is as errors call it.
+template <class Rows>
+const auto& row_of(const Rows& rows, std::string_view name) {
+  return *std::ranges::find_if(rows, [&](const auto& row) { return row.name() == name; });
+}
 
 // Throws UsageError for the first value that its row does not accept.
 template <class Rows, class Options>

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "engine/evaluate/metrics/calibration.h"
+#include "engine/runtime/cpu/cpu_backend.h"
 
 namespace dfengine {
 
@@ -45,6 +46,14 @@ Predictions predict_split(Predictor& predictor, const Dataset& dataset, Loader& 
     result.index.push_back(i);
   }
   return result;
+}
+
+Predictions predict_split(const Model& model, const Dataset& dataset, Index max_pixels,
+                          OnBad on_bad, ThreadPool& pool) {
+  const CpuBackend backend(pool);
+  Predictor predictor(model, backend, Predictor::Output::Logits);
+  Loader loader(dataset, one_pass(model.preparation(max_pixels), pool.size(), on_bad));
+  return predict_split(predictor, dataset, loader);
 }
 
 void calibrate(Model& model, const Predictions& predictions, const ThresholdRule& rule) {

@@ -29,6 +29,10 @@ void run_views(Predictor& predictor, const std::uint8_t* images, Index n, Index 
 Predictions predict_split(Predictor& predictor, const Dataset& dataset, Loader& loader,
                           const std::function<bool(Index)>& done = {});
 
+// The same on the CPU, in one pass over the pictures.
+Predictions predict_split(const Model& model, const Dataset& dataset, Index max_pixels,
+                          OnBad on_bad, ThreadPool& pool);
+
 // Gives the model the temperature that fits these predictions of it best, and the threshold that
 // the rule then chooses (engine/evaluate/metrics). Throws as fit_temperature does.
 void calibrate(Model& model, const Predictions& predictions, const ThresholdRule& rule);

@@ -15,14 +15,23 @@ namespace {
 using weights::OnnxWriter;
 using List = std::vector<std::int64_t>;
 
-// One exporting run over the network's own graph, unfused.
+// What a batch norm multiplies by in inference, and what it then adds.
+struct Affine {
+  std::vector<double> scale;
+  std::vector<float> shift;
+};
+
+// One exporting run over the network's own graph, in which batch norms behind a convolution are
+// folded and nothing else is fused.
 class Exporter {
  public:
   Exporter(const Model& model, OnnxPixels pixels)
       : model_(model),
         pixels_(pixels),
-        graph_(model.network.graph),
-        names_(graph_.values().size()) {
+        graph_(fuse(model.network.graph, kFolded,
+                    std::vector<bool>(model.network.graph.values().size()))),
+        names_(graph_.values().size()),
+        writer_(model.config.architecture) {
     const Spec image = model.network.image;
     specs_ = graph_.infer(std::span(&image, 1));
   }
@@ -41,18 +50,15 @@ class Exporter {
   }
 
  private:
+  static constexpr Fusion kFolded[] = {fold_norm};
+
   // An operation without a counterpart here does not compile.
   void add(const Node& node) {
     const std::string& x = names_[at(node.inputs[0])];
     names_[at(node.output)] = std::visit(
         Overload{[&](const ImageNormalize& op) { return normalize(op, x); },
-                 [&](const Convolution& op) {
-                   convolution_ = {&node, &op};
-                   return x;  // written with its batch norm, which comes next
-                 },
-                 [&](const BatchNorm& op) {
-                   return convolution(x, {node.name, op.eps});
-                 },
+                 [&](const Convolution& op) { return convolution(op, node, x); },
+                 [&](const BatchNorm& op) { return norm(op, node.name, x); },
                  [&](const Activate& op) { return activation(op.activation, node.name, x); },
                  [&](const Add&) {
                    return put("Add", node.name, {x, names_[at(node.inputs[1])]});
@@ -98,41 +104,56 @@ class Exporter {
     return model_.parameters.get(model_.parameters.find(p.name));
   }
 
-  // w' = w * gamma / sqrt(var + eps), bias = beta - mean * gamma / sqrt(var + eps).
-  std::string convolution(const std::string& x, const Norm& norm) {
-    const auto& [node, conv] = convolution_;
-    const ParamSpec weight = params(node->operation, node->name)[0];
-    std::vector<float> w = values(weight);
-    const std::vector<ParamSpec> of_norm = norm_params(norm, conv->out);
+  // scale = gamma / sqrt(var + eps), shift = beta - mean * scale.
+  Affine affine(const Norm& norm, Index channels) const {
+    const std::vector<ParamSpec> of_norm = norm_params(norm, channels);
     const std::vector<float> gamma = values(of_norm[kNormScale]),
                              beta = values(of_norm[kNormShift]), mean = values(of_norm[kNormMean]),
                              var = values(of_norm[kNormVariance]);
-    std::vector<float> bias(gamma.size());
-    const std::size_t per_channel = w.size() / gamma.size();
+    Affine a;
     for (std::size_t k = 0; k < gamma.size(); ++k) {
-      const double scale = gamma[k] / std::sqrt(static_cast<double>(var[k]) + norm.eps);
-      bias[k] = static_cast<float>(beta[k] - mean[k] * scale);
-      for (std::size_t i = 0; i < per_channel; ++i) {
-        float& v = w[k * per_channel + i];
-        v = static_cast<float>(v * scale);
-      }
+      a.scale.push_back(gamma[k] / std::sqrt(static_cast<double>(var[k]) + norm.eps));
+      a.shift.push_back(static_cast<float>(beta[k] - mean[k] * a.scale[k]));
     }
-    const std::string& name = node->name;
-    writer_.constant(name + ".weight", weight.file_shape, w);
-    writer_.constant(name + ".bias", {weight.file_shape[0]}, bias);
-    return put("Conv", name, {x, name + ".weight", name + ".bias"}, window());
+    return a;
   }
 
-  std::vector<OnnxWriter::Attribute> window() const {
-    const auto& [node, conv] = convolution_;
-    const Shape& in = specs_[at(node->inputs[0])].shape;
-    const Window& w = conv->window;
-    const WindowAxis axis = window_axis(in.h, w);
-    const Index after = (axis.out - 1) * w.stride + w.size - in.h - axis.before;
+  // One that no convolution in front of it takes over.
+  std::string norm(const BatchNorm& op, const std::string& name, const std::string& x) {
+    const Affine a = affine({name, op.eps}, op.channels);
+    const std::vector<float> scale(a.scale.begin(), a.scale.end());
+    writer_.constant(name + ".scale", {op.channels, 1, 1}, scale);
+    writer_.constant(name + ".shift", {op.channels, 1, 1}, a.shift);
+    const std::string scaled = put("Mul", name + ".scaled", {x, name + ".scale"});
+    return put("Add", name, {scaled, name + ".shift"});
+  }
+
+  std::string convolution(const Convolution& op, const Node& node, const std::string& x) {
+    const std::string& name = node.name;
+    const ParamSpec weight = params(op, name)[0];
+    std::vector<float> w = values(weight);
+    std::vector<std::string> inputs = {x, name + ".weight"};
+    Affine a;
+    if (op.norm) {
+      a = affine(*op.norm, op.out);
+      const std::size_t per_channel = w.size() / a.scale.size();
+      for (std::size_t i = 0; i < w.size(); ++i)
+        w[i] = static_cast<float>(w[i] * a.scale[i / per_channel]);
+      inputs.push_back(name + ".bias");
+    }
+    writer_.constant(name + ".weight", weight.file_shape, w);
+    if (op.norm) writer_.constant(name + ".bias", {op.out}, a.shift);
+    return put("Conv", name, inputs, window(op, specs_[at(node.inputs[0])].shape.h));
+  }
+
+  static std::vector<OnnxWriter::Attribute> window(const Convolution& op, Index in) {
+    const Window& w = op.window;
+    const WindowAxis axis = window_axis(in, w);
+    const Index after = (axis.out - 1) * w.stride + w.size - in - axis.before;
     // Torch's rule pads as much behind as before, even where the last window does not reach it.
     const Index end = w.padding == Padding::Torch ? axis.before : after;
     return {{"dilations", List{1, 1}},
-            {"group", conv->groups},
+            {"group", op.groups},
             {"kernel_shape", List{w.size, w.size}},
             {"pads", List{axis.before, axis.before, end, end}},
             {"strides", List{w.stride, w.stride}}};
@@ -175,11 +196,6 @@ class Exporter {
   Graph graph_;
   std::vector<std::string> names_;  // of values, in the ONNX graph
   std::vector<Spec> specs_;         // of values, for one picture
-  // The convolution that waits for its batch norm.
-  struct {
-    const Node* node = nullptr;
-    const Convolution* conv = nullptr;
-  } convolution_;
   OnnxWriter writer_;
 };
 

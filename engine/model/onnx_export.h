@@ -17,7 +17,7 @@ enum class OnnxPixels {
 
 // Opset 17, float. Input "images" [batch, 3, S, S], S the model's input size. Output of a detector
 // "prob_fake" [batch, 1], sigmoid(logit / temperature), of an ImageNet head "logits" [batch,
-// classes], without a head "pooled" [batch, C]. Batch norms are folded into the convolutions
+// classes], without a head "pooled" [batch, C]. A batch norm behind a convolution is folded into it
 // (computed in double); TensorFlow's padding becomes explicit asymmetric pads. metadata_props
 // carries the model file's metadata (classes, positive_class, threshold, temperature, mean, std,
 // resize, crop, ...) and "normalization", "inside" or "outside". Throws Error in a build without

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "engine/data/digest.h"
 #include "engine/report/environment.h"
@@ -13,7 +12,6 @@
 #include "engine/train/run_files.h"
 #include "kernels/base/atomic_file.h"
 #include "kernels/base/error.h"
-#include "weights/read_file.h"
 
 namespace dfengine::report {
 namespace {
@@ -106,10 +104,14 @@ class EvaluationPage {
   Metrics at_threshold_, at_half_;
 };
 
-TrainOptions read_options(const std::filesystem::path& file) {
-  const std::vector<std::byte> bytes = weights::read_file(file);
-  const auto* text = reinterpret_cast<const char*>(bytes.data());
-  return train_options_from_json(nlohmann::json::parse(text, text + bytes.size(), nullptr, false));
+// Runs of versions that kept none, gone on with by this one, get them anew.
+Predictions valid_predictions(const TrainResult& run, const Model& kept, ThreadPool& pool) {
+  const TrainOptions& o = run.options;
+  const Dataset& valid = run.splits[1];
+  std::error_code ignored;
+  if (std::filesystem::exists(o.output / kValidPredictions, ignored))
+    return read_valid_predictions(o.output, valid, kept);
+  return predict_split(kept, valid, o.max_pixels, o.on_bad, pool);
 }
 
 }  // namespace
@@ -126,23 +128,22 @@ void write_evaluation_report(const std::filesystem::path& output, const Evaluati
   write_text(output / kReport, page.html());
 }
 
-void write_run_report(const std::filesystem::path& folder, const TrainState& state, int threads,
+void write_run_report(const TrainResult& result, const Model& kept, int threads,
                       const std::string& command) {
+  const TrainOptions& options = result.options;
+  const std::filesystem::path& folder = options.output;
   const RunHistory run = read_run(folder);
-  const TrainOptions options = read_options(folder / kArguments);
-  const Model model = load_detector(folder / kBestModel);
   ThreadPool pool(threads);
-  const DataSource source = open_data(options, {"train", "valid"});
-  const Dataset &train = source.splits[0], &valid = source.splits[1];
-  const Predictions predictions = read_valid_predictions(folder, valid, model);
+  const Dataset& valid = result.splits[1];
+  const Predictions predictions = valid_predictions(result, kept, pool);
   const std::vector<Interval> intervals =
-      bootstrap_intervals(predictions.prob, predictions.label, model.threshold, options.seed);
-  const Evaluation e{model, pool, valid, predictions, intervals, kBestModel, command};
+      bootstrap_intervals(predictions.prob, predictions.label, kept.threshold, options.seed);
+  const Evaluation e{kept, pool, valid, predictions, intervals, kBestModel, command};
 
   Page page("Training run " + run.name,
             fmt::format("{} epochs; the model of epoch {} was kept, figures of its {} validation "
                         "pictures",
-                        run.rows.size(), state.best_epoch, valid.samples.size()));
+                        run.rows.size(), result.state.best_epoch, valid.samples.size()));
   EvaluationPage parts(page, e);
   parts.tiles();
   page.text(
@@ -150,14 +151,14 @@ void write_run_report(const std::filesystem::path& folder, const TrainState& sta
       "figures flatter the model a little: dfengine eval on the test split gives the honest ones.");
   std::vector<NamedChart> charts = training_charts(run);
   const auto epochs = std::max<Index>(1, std::ssize(run.rows));
-  const Index steps = static_cast<Index>(state.total_steps) / epochs;
+  const Index steps = static_cast<Index>(result.state.total_steps) / epochs;
   charts.push_back(learning_rate_chart(options, steps, run.rows));
   page.section("Training");
   page.charts(elements(charts));
   for (NamedChart& chart : parts.figures()) charts.push_back(std::move(chart));
   write_charts(folder / kCharts, charts);
   parts.mistakes();
-  parts.environment_of(digest(train, valid));
+  parts.environment_of(result.data_digest);
   page.section("Arguments");
   page.facts(run.arguments);
   write_text(folder / kReport, page.html());

@@ -4,7 +4,7 @@
 #include "engine/evaluate/evaluate.h"
 #include "engine/evaluate/metrics/bootstrap.h"
 #include "engine/report/html.h"
-#include "engine/train/checkpoint.h"
+#include "engine/train/trainer.h"
 
 namespace dfengine::report {
 
@@ -27,10 +27,9 @@ struct Evaluation {
 // picture to be shown can no longer be read.
 void write_evaluation_report(const std::filesystem::path& output, const Evaluation& evaluation);
 
-// The same for a run folder whose training is done, on the kept model's predictions of the
-// validation pictures and with the course of training. `state` is the run's last; `command` is as
-// it was typed.
-void write_run_report(const std::filesystem::path& folder, const TrainState& state, int threads,
+// The same in the folder of a run that came to its end, on the kept model's predictions of the
+// validation pictures and with the course of training. `command` is as it was typed.
+void write_run_report(const TrainResult& result, const Model& kept, int threads,
                       const std::string& command);
 
 }  // namespace dfengine::report

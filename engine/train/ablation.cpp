@@ -4,7 +4,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "engine/runtime/cpu/cpu_backend.h"
 #include "engine/train/run_files.h"
 #include "kernels/base/error.h"
 
@@ -34,14 +33,9 @@ bool has_run(const TrainOptions& options) {
 AblationRun measure(const Rung& rung, const TrainOptions& options, const TrainState& state,
                     ThreadPool& pool) {
   const Model model = load_detector(options.output / kBestModel);
-  const CpuBackend backend(pool);
-  Predictor predictor(model, backend, Predictor::Output::Logits);
   const DataSource source = open_data(options, {"test"});
-  const Dataset& test = source.splits.front();
-  LoaderOptions load = loader_options(options, model, pool.size());
-  load.cache_bytes = 0;
-  Loader loader(test, load);
-  const Predictions p = predict_split(predictor, test, loader);
+  const Predictions p =
+      predict_split(model, source.splits.front(), options.max_pixels, options.on_bad, pool);
   AblationRun run;
   run.rung = rung.key;
   run.seed = options.seed;

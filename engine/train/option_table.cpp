@@ -112,13 +112,13 @@ constexpr TrainOption kRows[] = {
      .key = "resize",
      .place = &Options::resize,
      .help = "How pictures are resized: bilinear and bicubic (both antialiased) and nearest give "
-             "Pillow's pixels. The model file keeps it.",
+             "Pillow's pixels.",
      .usual = "the weights' own, bilinear without weights"},
     {.flag = "--crop",
      .key = "crop",
      .place = &Options::crop,
      .help = "none resizes the whole picture to the square; center resizes by 256/224 and cuts the "
-             "middle out. The model file keeps it.",
+             "middle out.",
      .usual = "the weights' own, none without weights"},
     {.flag = "--max-pixels",
      .key = "max_pixels",

@@ -55,8 +55,7 @@ std::string describe_cache(const TrainOptions& options, const std::vector<Datase
       splits, [&](const Dataset& d) { return d.samples.size() * picture <= most; });
   return fits ? fmt::format("cache: memory ({} MiB)", mib)
               : fmt::format(
-                    "cache: none or in part ({} MiB for all; --cache disk keeps them in "
-                    "a file)",
+                    "cache: none or in part ({} MiB for all; --cache disk keeps them in a file)",
                     mib);
 }
 

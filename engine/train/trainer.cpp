@@ -68,22 +68,26 @@ class Run {
     if (!fill_disk_cache()) {
       enter_phase(phase_at(state_.epoch));
       save();
-      return {TrainEnd::Interrupted, state_, planned_bytes_};
+      return result(TrainEnd::Interrupted);
     }
     while (!state_.finished && state_.epoch < options_.epochs) {
       enter_phase(phase_at(state_.epoch));
-      if (!train_epoch()) return {TrainEnd::Interrupted, state_, planned_bytes_};
+      if (!train_epoch()) return result(TrainEnd::Interrupted);
       const std::optional<bool> stop = finish_epoch();
-      if (!stop) return {TrainEnd::Interrupted, state_, planned_bytes_};
-      if (*stop) return {TrainEnd::EarlyStop, state_, planned_bytes_};
+      if (!stop) return result(TrainEnd::Interrupted);
+      if (*stop) return result(TrainEnd::EarlyStop);
     }
-    return {TrainEnd::Finished, state_, planned_bytes_};
+    return result(TrainEnd::Finished);
   } catch (const DataError&) {
     write_bad_files();  // perhaps there were too many of them
     throw;
   }
 
  private:
+  TrainResult result(TrainEnd end) const {
+    return {end, state_, options_, source_.splits, digest_, planned_bytes_};
+  }
+
   // Writes down what the run was told to do, and the files that are set aside before the first
   // picture is read.
   void announce() {

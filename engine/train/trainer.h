@@ -39,6 +39,9 @@ enum class TrainEnd { Finished, EarlyStop, Interrupted };
 struct TrainResult {
   TrainEnd end = TrainEnd::Finished;
   TrainState state;
+  TrainOptions options;         // as args.json has them
+  std::vector<Dataset> splits;  // train and valid
+  std::string data_digest;
   Index planned_bytes = 0;  // greatest over the phases
 };
 

@@ -1,7 +1,10 @@
 // The program's help, its exit codes and what its errors say.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <regex>
+#include <set>
 #include <sstream>
 
 #include "engine/train/run_files.h"
@@ -80,6 +83,78 @@ TEST(Usage, HelpNamesTheDefaultOfEveryOptionThatTakesAValue) {
     }
     EXPECT_GE(values, 1U) << help;
   }
+}
+
+// A set in which a folder cannot be listed twice: with --on-bad fail a run ends when its settings are
+// written down, and before it has computed anything.
+std::string unusable_set(const std::filesystem::path& folder) {
+  for (const char* classes : {"train/real", "train/fake", "valid/real", "valid/fake"}) {
+    std::filesystem::create_directories(folder / classes);
+    test::spill(folder / classes / "a.png", "");
+  }
+  std::filesystem::create_directory_symlink(folder / "train/real", folder / "train/real/again");
+  return folder.string();
+}
+
+// A number of help or of JSON, as exact as help is.
+std::string shown(double value) {
+  return fmt::format("{:.3g}", value);
+}
+
+// What help shows for a value of args.json.
+std::string shown(const nlohmann::json& value) {
+  if (value.is_boolean()) return value.get<bool>() ? "on" : "off";
+  if (value.is_number()) return shown(value.get<double>());
+  if (value.is_string()) return value.get<std::string>();
+  std::string all;
+  for (const nlohmann::json& one : value) all += (all.empty() ? "" : ",") + shown(one);
+  return all;
+}
+
+TEST(Usage, TrainsHelpShowsTheDefaultsThatARunHas) {
+  const ScratchFolder scratch;
+  const std::filesystem::path run = scratch.path() / "run";
+  ASSERT_EQ(run_program({"train", "--data", unusable_set(scratch.path() / "set"), "--output",
+                         run.string(), "--on-bad", "fail"})
+                .code,
+            3);
+  nlohmann::json args = nlohmann::json::parse(test::slurp(run / kArguments));
+  args.update(args.at("augment"));
+  // What words of help stand for.
+  const std::map<std::string, std::string> meant = {
+      {"never", "-1"},
+      {"1 with --weights, else 0", "0"},
+      {"the weights' own, 224 without weights", "224"},
+      {"the weights' own, bilinear without weights", "bilinear"},
+      {"the weights' own, none without weights", "none"},
+      {"none, random initial values", ""},
+      {"none, the set is not divided", ""},
+      {"none, such a table is refused", ""},
+      {"the usual ones, see below", ""},
+      {"1,1, which crops nothing", "1,1"},
+      {"3/4,4/3", "0.75,1.33"},
+      {"auto", "cpu"}};
+  const std::set<std::string> given = {"data", "on_bad"},
+                              where_none_is_empty = {"csv", "valid_csv", "test_csv",
+                                                     "group_column"};
+  const std::regex pattern("--([a-z-]+).* Default: (.*?)(; with .*)?\\.$");
+  int compared = 0;
+  for (const std::string& option : options_in(run_program({"train", "--help"}).out)) {
+    const std::string line = std::regex_replace(option, std::regex("\\s+"), " ");
+    std::smatch found;
+    if (!std::regex_search(line, found, pattern)) continue;
+    const std::string key = std::regex_replace(found.str(1) == "split" ? "fractions" : found.str(1),
+                                               std::regex("-"), "_");
+    if (!args.contains(key) || given.contains(key)) continue;
+    std::string text = found.str(2);
+    if (meant.contains(text) && (text != "auto" || key == "device")) text = meant.at(text);
+    if (key == "freeze") text = text == "none" ? "0" : text;
+    if (where_none_is_empty.contains(key) && text == "none") text = "";
+    const nlohmann::json number = nlohmann::json::parse(text, nullptr, false);
+    EXPECT_EQ(number.is_number() ? shown(number) : text, shown(args.at(key))) << line;
+    ++compared;
+  }
+  EXPECT_GE(compared, 38);
 }
 
 TEST(Usage, HelpIsWholeSentencesInLinesThatFitAScreen) {

@@ -150,7 +150,7 @@ TEST_F(Onnx, RefusesMoreObjectsThanANetworkHas) {
 }
 
 TEST_F(Onnx, RefusesAConstantThatGrowsByUse) {
-  OnnxWriter writer;
+  OnnxWriter writer("network");
   writer.input("x", {OnnxWriter::kBatch, 100, 1, 1});
   writer.constant("w", {100, 100, 1, 1}, counting(10'000));
   for (int i = 0; i < 20; ++i) writer.node("Conv", "y" + std::to_string(i), {"x", "w"});

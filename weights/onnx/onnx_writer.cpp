@@ -46,12 +46,12 @@ struct OnnxWriter::State {
   pb::Model model;
 };
 
-OnnxWriter::OnnxWriter() : state_(std::make_unique<State>()) {
+OnnxWriter::OnnxWriter(const std::string& name) : state_(std::make_unique<State>()) {
   pb::Model& m = state_->model;
   m.set_ir_version(kIrVersion);
   m.set_producer_name("dfengine");
   m.add_opset_import()->set_version(kOpset);
-  m.mutable_graph()->set_name("mobilenet_v2");
+  m.mutable_graph()->set_name(name);
 }
 
 void OnnxWriter::input(const std::string& name, const std::vector<std::int64_t>& shape) {
@@ -112,7 +112,7 @@ std::vector<std::byte> OnnxWriter::serialize() const {
 
 struct OnnxWriter::State {};
 
-OnnxWriter::OnnxWriter() {
+OnnxWriter::OnnxWriter(const std::string&) {
   throw Error(
       "this build writes no ONNX: install libprotobuf-dev and protobuf-compiler and configure with "
       "-DDFENGINE_ONNX=ON");

@@ -20,8 +20,8 @@ class OnnxWriter {
   // Stands for the batch in the shape of an input or output: its size is left open.
   static constexpr std::int64_t kBatch = -1;
 
-  // An empty graph of opset 17. Throws Error in a build without protobuf.
-  OnnxWriter();
+  // An empty graph of opset 17 with this name. Throws Error in a build without protobuf.
+  explicit OnnxWriter(const std::string& name);
   OnnxWriter(OnnxWriter&&) noexcept;
   ~OnnxWriter();
 

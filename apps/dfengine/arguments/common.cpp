@@ -126,7 +126,7 @@ std::vector<BadPicture> for_each_batch(
       preparer.prepare(paths[i], pixels.data() + which.size() * bytes, views);
       which.push_back(i);
     } catch (const DataError& e) {
-      bad.push_back({paths[i], e.what()});
+      bad.push_back({i, e.what()});
     }
     if (which.size() == kBatch || (i + 1 == paths.size() && !which.empty())) {
       use(pixels.data(), which);
@@ -151,6 +151,11 @@ void ProgressLine::show(const std::string& text) {
   fmt::print(stderr, "\r\x1b[K{}", text);
   std::fflush(stderr);
   shown_ = true;
+}
+
+void ProgressLine::show(const std::string& what, Index done, Index total) {
+  const double share = static_cast<double>(done) / static_cast<double>(total);
+  show(fmt::format("{}{} {}/{}", what, bar(share), done, total));
 }
 
 void ProgressLine::clear() {

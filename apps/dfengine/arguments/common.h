@@ -69,7 +69,7 @@ void add_threshold(CLI::App& command, std::optional<double>& threshold);
 
 // A picture that could not be used.
 struct BadPicture {
-  std::filesystem::path path;
+  std::size_t place;  // in the list
   std::string reason;
 };
 
@@ -93,6 +93,8 @@ class ProgressLine {
   ~ProgressLine() { clear(); }
   bool on_terminal() const { return on_terminal_; }
   void show(const std::string& text);
+  // How many of all are done, as a bar and in figures.
+  void show(const std::string& what, Index done, Index total);
   void clear();
 
  private:

@@ -8,13 +8,12 @@
 
 namespace dfengine {
 
-// Adds --data, --csv, --valid-csv and --test-csv.
-void add_data_places(CLI::App& command, DataOptions& options);
-
-// Adds --classes, --label-positive, --group-column, --on-bad, and the fractions of train, valid and
-// test under the given name. The seed is the command's own option.
-std::vector<CLI::Option*> add_data_settings(CLI::App& command, DataOptions& options,
-                                            const char* fractions_name);
+// Adds the rows of data_options(); the fractions get the flag given. Returns those that a resumed
+// run cannot change, which is all but the places.
+std::vector<CLI::Option*> add_data(CLI::App& command, DataOptions& options,
+                                   const char* fractions_flag = "--fractions");
+// Adds --label-positive alone.
+CLI::Option* add_label_positive(CLI::App& command, DataOptions& options);
 
 // For the command's notes (help.h): which sets these options take.
 inline constexpr const char* kDataNotes =

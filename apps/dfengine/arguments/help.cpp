@@ -91,8 +91,4 @@ std::string HelpFormatter::make_option(const CLI::Option* option, bool is_positi
   return in_column("  " + name + type_of(*option), text, kColumn);
 }
 
-void add_notes(CLI::App& command, const std::string& notes) {
-  command.footer(notes + "\n" + command.get_footer());
-}
-
 }  // namespace dfengine

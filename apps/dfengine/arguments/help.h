@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <memory>
 #include <string>
 
 namespace dfengine {
@@ -15,8 +16,23 @@ class HelpFormatter : public CLI::Formatter {
   std::string make_option(const CLI::Option* option, bool is_positional) const override;
 };
 
-// Adds what there is to know of a command below its options, paragraph by paragraph, before what
-// already stands there. Lines that begin with a space are printed as they are.
-void add_notes(CLI::App& command, const std::string& notes);
+// A command and its arguments, which live as long as the program.
+template <class Arguments>
+struct Command {
+  CLI::App& app;
+  Arguments& arguments;
+};
+
+// Adds a command that parsing the command line runs. `notes`, what there is to know of it paragraph
+// by paragraph, stand below its options; lines that begin with a space are printed as they are.
+template <class Arguments, class Run>
+Command<Arguments> add_command(CLI::App& program, const std::string& name,
+                               const std::string& description, const std::string& notes, Run run) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App& command = *program.add_subcommand(name, description);
+  if (!notes.empty()) command.footer(notes + "\n" + command.get_footer());
+  command.callback([arguments, run] { run(*arguments); });
+  return {command, *arguments};
+}
 
 }  // namespace dfengine

@@ -4,9 +4,8 @@
 
 #include <CLI/CLI.hpp>
 #include <optional>
-#include <vector>
 
-#include "apps/dfengine/arguments/settings.h"
+#include "engine/data/augment/augment.h"
 #include "engine/data/pictures/prepare.h"
 
 namespace dfengine {
@@ -17,16 +16,7 @@ CLI::Option* add_max_pixels(CLI::App& command, Index& max_pixels);
 void add_resize(CLI::App& command, ResizeRule& resize, Crop& crop);
 void add_resize(CLI::App& command, std::optional<ResizeRule>& resize, std::optional<Crop>& crop);
 
-// The options of augmentation for a command that names `usual` as their defaults.
-class AugmentArguments {
- public:
-  void add_to(CLI::App& command, const AugmentOptions& usual);
-  // Throws UsageError for values that make no sense.
-  AugmentOptions values() const;
-
- private:
-  AugmentOptions usual_;
-  Settings<AugmentOption> given_;
-};
+// The options of augmentation, whose defaults stand in `options`.
+void add_augment(CLI::App& command, AugmentOptions& options);
 
 }  // namespace dfengine

@@ -37,6 +37,10 @@ std::string option_text(const std::array<double, 4>& value) {
   return fmt::format("{}", fmt::join(value, ","));
 }
 
+std::string option_text(const std::vector<double>& value) {
+  return fmt::format("{}", fmt::join(value, ","));
+}
+
 std::string option_text(const std::filesystem::path& value) {
   return value.string();
 }

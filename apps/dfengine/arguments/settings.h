@@ -29,6 +29,7 @@ std::string option_text(const std::optional<T>& value) {
 std::string option_text(bool value);
 std::string option_text(const Range& value);
 std::string option_text(const std::array<double, 4>& value);
+std::string option_text(const std::vector<double>& value);
 std::string option_text(const std::filesystem::path& value);
 std::string option_text(const ThresholdRule& value);
 
@@ -55,37 +56,69 @@ CLI::Option* add_option(CLI::App& command, const Row& row, T& value) {
         help);
   else if constexpr (requires { add_choice(command, row.flag, value, help); })
     return add_choice(command, row.flag, value, help);
+  else if constexpr (std::is_same_v<T, std::vector<double>>)
+    return command.add_option(row.flag, value, help)->delimiter(',');
   else if constexpr (std::is_same_v<T, int>) {
     if (row.from_words == nullptr) return command.add_option(row.flag, value, help);
     return command.add_option_function<std::string>(
-        row.flag, [&value, &row](const std::string& text) { value = row.from_words(text); }, help);
+        row.flag,
+        [&value, parse = row.from_words](const std::string& text) { value = parse(text); }, help);
   } else
     return command.add_option(row.flag, value, help);
 }
 
-// The rows of a table that have a flag and a help text. Only what the person named changes options.
+template <class Row, class T>
+std::string option_text(const Row& row, const T& value) {
+  if constexpr (std::is_same_v<T, int>)
+    if (row.to_words != nullptr) return row.to_words(value);
+  return option_text(value);
+}
+
+// An option that writes into `options`, where its default stands.
+template <class Row>
+CLI::Option* add_row(CLI::App& command, const Row& row, typename Row::Options& options) {
+  return std::visit(
+      [&](auto place) {
+        auto& value = options.*place;
+        return add_option(command, row, value)
+            ->default_str(*row.usual != 0 ? row.usual : option_text(row, value));
+      },
+      row.place);
+}
+
+// The rows of a table that have a help text, as options of a command.
+template <class Row>
+std::vector<CLI::Option*> add_rows(CLI::App& command, std::span<const Row> rows,
+                                   typename Row::Options& options) {
+  std::vector<CLI::Option*> all;
+  for (const Row& row : rows)
+    if (*row.help != 0) all.push_back(add_row(command, row, options));
+  return all;
+}
+
+// Options whose defaults depend on a recipe: what the person named is put over the recipe's.
 template <class Row>
 class Settings {
  public:
   using Options = typename Row::Options;
-  struct Recipe {
-    std::string when;  // "with --recipe seed"
-    Options values;
-  };
 
-  // Help names the defaults in `usual` and where `recipes` differ.
+  // Help names the defaults in `usual`, and those of `other` where it differs, which hold `when`.
   std::vector<CLI::Option*> add_to(CLI::App& command, std::span<const Row> rows,
-                                   const Options& usual, const std::vector<Recipe>& recipes = {}) {
+                                   const Options& usual, const char* when, const Options& other) {
+    given_ = usual;
     std::vector<CLI::Option*> all;
     for (const Row& row : rows) {
       if (*row.help == 0) continue;
+      CLI::Option* option = add_row(command, row, given_);
       std::visit(
           [&](auto place) {
-            all.push_back(add_option(command, row, given_.*place)
-                              ->default_str(default_text(row, place, usual, recipes)));
+            if (other.*place != usual.*place)
+              option->default_str(fmt::format("{}; {}: {}", option->get_default_str(), when,
+                                              option_text(row, other.*place)));
           },
           row.place);
-      rows_.emplace_back(all.back(), &row);
+      rows_.emplace_back(option, &row);
+      all.push_back(option);
     }
     return all;
   }
@@ -97,23 +130,6 @@ class Settings {
   }
 
  private:
-  template <class T>
-  static std::string text_of(const Row& row, const T& value) {
-    if constexpr (std::is_same_v<T, int>)
-      if (row.to_words != nullptr) return row.to_words(value);
-    return option_text(value);
-  }
-
-  template <class Place>
-  static std::string default_text(const Row& row, Place place, const Options& usual,
-                                  const std::vector<Recipe>& recipes) {
-    std::string text = *row.usual != 0 ? row.usual : text_of(row, usual.*place);
-    for (const Recipe& r : recipes)
-      if (r.values.*place != usual.*place)
-        text += fmt::format("; {}: {}", r.when, text_of(row, r.values.*place));
-    return text;
-  }
-
   Options given_;
   std::vector<std::pair<CLI::Option*, const Row*>> rows_;
 };

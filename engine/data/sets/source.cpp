@@ -4,15 +4,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "engine/data/pack.h"
 #include "engine/data/sets/csv_source.h"
 #include "engine/data/sets/folder_source.h"
 #include "engine/data/sets/split.h"
 #include "kernels/base/error.h"
-#include "kernels/base/json_bytes.h"
 #include "kernels/base/thread_pool.h"
 
 namespace dfengine {
@@ -211,24 +208,6 @@ DataSource open_packed(const DataOptions& o, const std::vector<std::string>& wan
 
 }  // namespace
 
-void DataOptions::validate() const {
-  const auto require = [](bool ok, const char* message) {
-    if (!ok) throw UsageError(message);
-  };
-  require(has_source(), "no data is named: --data DIR or --csv FILE");
-  require(label_positive.empty() || label_positive == "real" || label_positive == "fake",
-          "--label-positive must be real or fake");
-  require(fractions.empty() || fractions.size() == 2 || fractions.size() == 3,
-          "fractions: two or three numbers, for train, valid and test");
-  double sum = 0;
-  for (double f : fractions) {
-    require(f >= 0 && f <= 1e6, "fractions must not be negative");
-    sum += f;
-  }
-  require(fractions.empty() || sum > 0, "fractions must not all be 0");
-  (void)ClassNames(classes);
-}
-
 std::string DataSource::describe() const {
   std::string text = "data: " + layout;
   for (const Dataset& d : splits)
@@ -245,34 +224,6 @@ DataSource open_data(const DataOptions& o, const std::vector<std::string>& wante
   if (!o.csv.empty()) return open_one_table(o.csv, o, wanted);
   if (o.data.extension() == ".csv") return open_one_table(o.data, o, wanted);
   return open_folder(o, wanted);
-}
-
-nlohmann::json to_json(const DataOptions& o) {
-  return {{"data", bytes_to_json(o.data.string())},
-          {"csv", bytes_to_json(o.csv.string())},
-          {"valid_csv", bytes_to_json(o.valid_csv.string())},
-          {"test_csv", bytes_to_json(o.test_csv.string())},
-          {"classes", bytes_to_json(o.classes)},
-          {"label_positive", o.label_positive},
-          {"fractions", o.fractions},
-          {"group_column", bytes_to_json(o.group_column)},
-          {"seed", o.seed},
-          {"on_bad", name_of(o.on_bad)}};
-}
-
-DataOptions data_options_from_json(const nlohmann::json& j) {
-  DataOptions o;
-  o.data = bytes_from_json(j.at("data"));
-  o.csv = bytes_from_json(j.at("csv"));
-  o.valid_csv = bytes_from_json(j.at("valid_csv"));
-  o.test_csv = bytes_from_json(j.at("test_csv"));
-  o.classes = bytes_from_json(j.at("classes"));
-  j.at("label_positive").get_to(o.label_positive);
-  j.at("fractions").get_to(o.fractions);
-  o.group_column = bytes_from_json(j.at("group_column"));
-  j.at("seed").get_to(o.seed);
-  o.on_bad = parse_name<OnBad>(j.at("on_bad").get<std::string>());
-  return o;
 }
 
 }  // namespace dfengine

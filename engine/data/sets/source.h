@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "engine/data/option_row.h"
 #include "engine/data/sets/dataset.h"
 
 namespace dfengine {
@@ -26,6 +28,11 @@ struct DataOptions {
   // Throws UsageError naming the option.
   void validate() const;
 };
+
+// Every field of DataOptions.
+using DataOption = OptionRow<DataOptions, std::filesystem::path, std::string, std::vector<double>,
+                             std::uint64_t, OnBad>;
+std::span<const DataOption> data_options();
 
 struct DataSource {
   std::string layout;           // text for people: what was recognised

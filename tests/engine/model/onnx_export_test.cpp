@@ -10,6 +10,7 @@
 #include "engine/model/predictor.h"
 #include "engine/runtime/cpu/cpu_backend.h"
 #include "kernels/base/error.h"
+#include "layers/networks/architectures.h"
 #include "weights/onnx/onnx_file.h"
 
 namespace dfengine {
@@ -25,8 +26,9 @@ NetworkConfig small_config() {
 }
 
 // Batch norms as training leaves them: no vector is 0 or 1.
-Model random_model(const NetworkConfig& config) {
-  Model model = make_model(config, 1);
+Model random_model(const NetworkConfig& config,
+                   std::span<const Architecture> table = architectures()) {
+  Model model = make_model(config, 1, table);
   std::mt19937 random(2);
   std::uniform_real_distribution<float> uniform(0.5f, 1.5f);
   for (std::size_t i = 0; i < model.parameters.specs().size(); ++i) {
@@ -138,6 +140,64 @@ TEST_F(OnnxExport, TheLogitIsDividedByTheMetadatasTemperature) {
     file.metadata.erase("temperature");
     EXPECT_THROW(translate_weights(file, "onnx"), ModelFileError);
   }
+}
+
+// A convolution that its batch norm does not read alone, a batch norm behind a sum, and a
+// convolution without one.
+ValueId add_loose_base(Graph& graph, const NetworkConfig& config, ValueId images,
+                       std::vector<std::string>& blocks) {
+  constexpr Index c = 4;
+  blocks.push_back("only");
+  const auto add = [&](const char* name, const Operation& op, std::vector<ValueId> inputs) {
+    return graph.add(name, op, std::move(inputs), 0);
+  };
+  ValueId x = add("normalize", ImageNormalize{config.mean, config.std_dev}, {images});
+  x = add("shared", Convolution{.in = 3, .out = c, .window = {.size = 3, .stride = 2}}, {x});
+  const ValueId y = add("beside", BatchNorm{.channels = c, .eps = config.bn_eps}, {x});
+  x = add("sum", Add{}, {y, x});
+  x = add("behind", BatchNorm{.channels = c, .eps = config.bn_eps}, {x});
+  x = add("plain", Convolution{.in = c, .out = c}, {x});
+  return graph.add("pooled", GlobalAveragePool{}, {x});
+}
+constexpr Architecture kLooseTable[] = {
+    {.name = "loose", .title = "Loose", .add_base = add_loose_base}};
+
+TEST_F(OnnxExport, BatchNormsAndConvolutionsAreNotTakenForPairs) {
+  NetworkConfig config = small_config();
+  config.architecture = "loose";
+  config.head = Head::None;
+  const Model model = random_model(config, kLooseTable);
+  const std::vector<std::byte> bytes = model_to_onnx(model, OnnxPixels::Normalized);
+  const weights::TensorFile file = weights::parse_onnx(bytes, "onnx");
+  EXPECT_EQ(file.metadata.at(weights::kOnnxNodes),
+            "Conv input kernel 3,3 strides 2,2 dilations 1,1 group 1 pads 1,1,1,1\n"
+            "Mul %0\nAdd %1\nAdd %0 %2\nMul %3\nAdd %4\n"
+            "Conv %5 kernel 1,1 strides 1,1 dilations 1,1 group 1 pads 0,0,0,0\n"
+            "GlobalAveragePool %6\n");
+  const auto value = [&](const std::string& name) {
+    return model.parameters.get(model.parameters.find(name));
+  };
+  const auto exported = [&](const std::string& name) {
+    return weights::to_float(*file.find(name));
+  };
+  EXPECT_EQ(exported("conv0.weight"), value("shared.weight"));
+  EXPECT_EQ(exported("conv1.weight"), value("plain.weight"));
+  EXPECT_EQ(file.find("conv0.bias"), nullptr);
+  EXPECT_EQ(file.find("conv1.bias"), nullptr);
+  for (const std::string norm : {"beside", "behind"}) {
+    const std::string number = norm == "beside" ? "0" : "1";
+    const auto gamma = value(norm + ".weight"), beta = value(norm + ".bias"),
+               mean = value(norm + ".running_mean"), variance = value(norm + ".running_var");
+    const auto scale = exported("mul" + number + ".value"),
+               shift = exported("add" + number + ".value");
+    for (std::size_t k = 0; k < gamma.size(); ++k) {
+      const double exact = gamma[k] / std::sqrt(double{variance[k]} + config.bn_eps);
+      EXPECT_EQ(scale[k], static_cast<float>(exact)) << norm;
+      EXPECT_EQ(shift[k], static_cast<float>(beta[k] - mean[k] * exact)) << norm;
+    }
+  }
+  const std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  EXPECT_EQ(text.find("mobilenet"), std::string::npos) << "it bears another network's name";
 }
 
 }  // namespace
