@@ -1,6 +1,6 @@
 #include "engine/runtime/session.h"
 
-#include <algorithm>
+#include "kernels/base/error.h"
 
 namespace dfengine {
 
@@ -47,7 +47,8 @@ void Session::grow(Index bytes) {
 Session::Bound& Session::bound(Index n) {
   const auto found = kept_.find(n);
   if (found != kept_.end()) return *found->second;
-  if (n == last_n_) return *last_;
+  if (last_ && last_n_ == n) return *last_;
+  if (n < 1) throw UsageError("a batch of " + std::to_string(n) + ": it has at least one sample");
   std::unique_ptr<Bound> made = make(n);
   grow(made->plan.arena_bytes());
   made->binding = bind(*made, arena_.get());
@@ -61,7 +62,6 @@ void Session::reserve(Index n) {
   if (kept_.contains(n)) return;
   bound(n);
   kept_[n] = std::move(last_);
-  last_n_ = 0;
 }
 
 void Session::prepare(Bound& bound) const {

@@ -27,7 +27,8 @@ class Session {
 
   // The plan for n samples, made when it is first asked for and then kept, as those of reserve();
   // of other sizes only the last one asked for. References are valid until the next call of either.
-  // Throws what Plan::build and the backend's allocation throw, and is then as it was.
+  // Throws UsageError for n < 1, else what Plan::build and the backend's allocation throw, and is
+  // then as it was.
   Bound& bound(Index n);
   void reserve(Index n);
   // Folds and packs weights again: call after the store's values changed.

@@ -49,6 +49,8 @@ Training::Training(const Graph& graph, Spec sample, const ParameterStore& store,
       records_(backend.allocate(kRecordBytes)),
       feed_(backend.make_feed(options.batch * (sample.bytes() + target_bytes_) +
                               Index{sizeof(StepInput)})) {
+  // Targets and moments are floats.
+  if (backend.parameter_element() != Element::F32) throw UsageError("training computes in float");
   StepScalars first;
   first.loss_scale = initial_scaler(backend.element()).loss_scale;
   if (backend.element() == Element::F16) first.growth_interval = kGrowthInterval;

@@ -187,6 +187,17 @@ TEST_P(SessionOn, OddSizesEvictEachOtherAndReservedOnesStay) {
   EXPECT_EQ(&subject.session.bound(4), four);
 }
 
+TEST_P(SessionOn, ABatchHoldsOneSampleAtLeast) {
+  Subject subject(*backend_);
+  for (const bool after_others : {false, true}) {
+    if (after_others) subject.session.reserve(2);
+    for (const Index n : {0, -1}) {
+      EXPECT_THROW(subject.session.bound(n), UsageError) << n;
+      EXPECT_THROW(subject.session.reserve(n), UsageError) << n;
+    }
+  }
+}
+
 // Plans that never run at the same time may lie in one arena.
 TEST_P(SessionOn, PlansInOneArenaDoNotDisturbEachOther) {
   Subject subject(*backend_);

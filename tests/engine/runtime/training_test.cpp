@@ -250,6 +250,15 @@ TEST_P(TrainingOn, SizesThatWereNotPlannedForAreRefused) {
                  Error);
 }
 
+// Targets come and moments go as floats.
+TEST(Training, NeedsParametersInFloat) {
+  const Graph graph = with_loss(residual_network().graph);
+  const auto store = trained_like(graph, Element::F64);
+  EXPECT_THROW(
+      Training(graph, kImage, *store, cpu_backend(Element::F64), training_options(kImages)),
+      UsageError);
+}
+
 TEST_P(TrainingOn, LossesAreSummedOverTheSamplesOfTheStepsSinceTheLastCollection) {
   SmallRun one(float_backend(GetParam()), from_block(block_count())),
       both(float_backend(GetParam()), from_block(block_count()));
