@@ -51,12 +51,6 @@ class Rewriter {
   Graph result_;
 };
 
-bool moves(const Node& node, const Trainable& trainable) {
-  return std::ranges::any_of(params(node.operation, node.name), [&](const ParamSpec& p) {
-    return is_learned(p.role) && trainable(p);
-  });
-}
-
 // Takes over the only reader of the node's output, where one of the fusions can.
 bool take_over_reader(const Rewriter& rewriter, std::span<const Fusion> fusions,
                       const std::vector<bool>& keep, Node& node) {
@@ -115,6 +109,12 @@ Alternative norm_on_load(const Node& norm, const std::vector<const Node*>& reade
 }
 
 }  // namespace
+
+bool moves(const Node& node, const Trainable& trainable) {
+  return std::ranges::any_of(params(node.operation, node.name), [&](const ParamSpec& p) {
+    return is_learned(p.role) && trainable(p);
+  });
+}
 
 std::vector<bool> needs_gradient(const Graph& graph, const Trainable& trainable,
                                  std::span<const ValueId> wanted) {

@@ -24,8 +24,8 @@ Predictor::Predictor(const Model& model, const Backend& backend, Output output)
       backend_(backend),
       output_(name_of(output)),
       graph_(graph_for(model, output)),
-      parameters_(graph_, model.parameters, backend, false),
-      session_(graph_, {model.network.image}, {}, model.parameters, parameters_, backend),
+      parameters_(graph_, model.parameters, backend),
+      session_(graph_, {model.network.image}, {}, parameters_),
       image_bytes_(model.network.image.bytes()) {
   reserve(1);
   const Plan& plan = session_.bound(backend.inference_batch(1)).plan;
@@ -41,7 +41,7 @@ void Predictor::reserve(Index n) {
 }
 
 void Predictor::refresh() {
-  parameters_.upload(model_.parameters);
+  parameters_.upload();
   session_.prepare();
 }
 

@@ -20,10 +20,10 @@ class Session {
   };
 
   // samples: what each graph input holds, in the order of graph.inputs(), with n = 1; a batch has n
-  // of each. store (from which weights are prepared), parameters (which steps read) and backend
-  // must outlive the session. Activations are in backend.element().
+  // of each. It runs on the backend of `parameters`, which must outlive it: steps read the block,
+  // and weights are prepared from its store. Activations are in the backend's element().
   Session(const Graph& graph, std::vector<Spec> samples, PlanOptions options,
-          const ParameterStore& store, const ParameterBlock& parameters, const Backend& backend);
+          const ParameterBlock& parameters);
 
   // The plan for n samples, made when it is first asked for and then kept, as those of reserve();
   // of other sizes only the last one asked for. References are valid until the next call of either.
@@ -48,7 +48,6 @@ class Session {
   Graph graph_;
   std::vector<Spec> samples_;
   PlanOptions options_;
-  const ParameterStore& store_;
   const ParameterBlock& parameters_;
   const Backend& backend_;
   std::map<Index, std::unique_ptr<Bound>> kept_;
