@@ -51,12 +51,6 @@ class Rewriter {
   Graph result_;
 };
 
-bool moves(const Node& node, const Trainable& trainable) {
-  return std::ranges::any_of(params(node.operation, node.name), [&](const ParamSpec& p) {
-    return is_learned(p.role) && trainable(p);
-  });
-}
-
 // Takes over the only reader of the node's output, where one of the fusions can.
 bool take_over_reader(const Rewriter& rewriter, std::span<const Fusion> fusions,
                       const std::vector<bool>& keep, Node& node) {
@@ -86,15 +80,14 @@ const Convolution* plain_convolution(const Operation& operation) {
 }
 
 // The nodes that read a batch norm's result, if all of them can compute it as they load it: each is
-// a convolution that reads it once, as its first input, and has such a kernel.
+// a convolution, which has no other input, with such a kernel.
 std::vector<const Node*> loading_readers(const Graph& graph, ValueId value) {
   std::vector<const Node*> readers;
   for (const Node& node : graph.nodes()) {
-    const auto times = std::ranges::count(node.inputs, value);
-    if (times == 0) continue;
+    if (std::ranges::find(node.inputs, value) == node.inputs.end()) continue;
     const Convolution* conv = plain_convolution(node.operation);
     const bool has_kernel = conv != nullptr && (conv->groups > 1 || conv->window.size == 1);
-    if (!has_kernel || times > 1 || node.inputs[0] != value) return {};
+    if (!has_kernel) return {};
     readers.push_back(&node);
   }
   return readers;
@@ -116,6 +109,12 @@ Alternative norm_on_load(const Node& norm, const std::vector<const Node*>& reade
 }
 
 }  // namespace
+
+bool moves(const Node& node, const Trainable& trainable) {
+  return std::ranges::any_of(params(node.operation, node.name), [&](const ParamSpec& p) {
+    return is_learned(p.role) && trainable(p);
+  });
+}
 
 std::vector<bool> needs_gradient(const Graph& graph, const Trainable& trainable,
                                  std::span<const ValueId> wanted) {

@@ -9,6 +9,8 @@ namespace dfengine {
 
 // True for parameters that the optimiser moves.
 using Trainable = std::function<bool(const ParamSpec&)>;
+// The node has such a parameter: its running statistics, if any, then move as well.
+bool moves(const Node& node, const Trainable& trainable);
 
 // Which values need a gradient: those that a trainable parameter or a value of `wanted` feeds, and
 // these themselves. Backward is cut below them.

@@ -73,8 +73,8 @@ LayerTable measure_layers(const BenchTarget& target, Work work, Index batch) {
   const Workload load(target, work);
   const Index n = work == Work::Infer ? backend.inference_batch(batch) : batch;
   const Model model = random_model(target);
-  const ParameterBlock parameters(load.graph, model.parameters, backend, load.trains());
-  Session session(load.graph, load.samples(), load.options, model.parameters, parameters, backend);
+  const ParameterBlock parameters(load.graph, model.parameters, backend, load.options.trainable);
+  Session session(load.graph, load.samples(), load.options, parameters);
   const Session::Bound& bound = session.bound(n);
   const Binding& binding = *bound.binding;
   const OwnedMemory input = backend.allocate(sizeof(StepInput));

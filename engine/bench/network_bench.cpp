@@ -49,7 +49,7 @@ void time_inference(const BenchTarget& target, const Workload& load, NetworkTimi
 
 void time_training(const BenchTarget& target, const Workload& load, NetworkTiming& t) {
   const Backend& backend = target.backend;
-  const Model model = random_model(target);
+  Model model = random_model(target);
   RandomBatches batches(load.sample, t.batch);
   const auto& targets = batches.targets();
   const OwnedMemory samples = copied(backend, batches.all().data(), batches.all().size());

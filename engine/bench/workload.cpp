@@ -51,15 +51,16 @@ Model random_model(const BenchTarget& target) {
   config.bn_momentum = 1;  // the batch's statistics become the running ones
   const CpuBackend host(target.pool);
   const Workload load({config, target.pool, host}, Work::Train);
-  ParameterBlock parameters(load.graph, model.parameters, host, true);
-  Session session(load.graph, load.samples(), load.options, model.parameters, parameters, host);
+  ParameterBlock parameters(load.graph, model.parameters, host, load.options.trainable);
+  Session session(load.graph, load.samples(), load.options, parameters);
   const Binding& binding = *session.bound(kPictures).binding;
   RandomBatches batches(load.sample, kPictures);
   host.upload(binding.input(load.input).address, batches.next(), kPictures * load.sample.bytes());
   const StepInput input;
   const StepScalars scalars;
   binding.forward({host.queue(), &input, &scalars});
-  Update statistics = parameters.update(model.parameters, {}, {}, 0);
+  // Gradients of 0 leave all but the running statistics as it is.
+  Update statistics = parameters.update(model.parameters, {}, 0);
   statistics.input = &input;
   statistics.scalars = &scalars;
   host.make_update(statistics)();

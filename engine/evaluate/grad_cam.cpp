@@ -51,10 +51,9 @@ Colour colour_of(double share) {
 GradCam::GradCam(const Model& model, const Backend& backend)
     : model_(model),
       backend_(backend),
-      parameters_(model.network.graph, model.parameters, backend, false),
+      parameters_(model.network.graph, model.parameters, backend),
       session_(graph_with_features(model), {model.network.image},
-               {.gradients_of = {kFeatures}, .seed = "logits"}, model.parameters, parameters_,
-               backend) {
+               {.gradients_of = {kFeatures}, .seed = "logits"}, parameters_) {
   if (backend.element() != Element::F32) throw UsageError("Grad-CAM computes in float");
   session_.reserve(1);
 }

@@ -27,8 +27,8 @@ Predictor::Predictor(const Model& model, const Backend& backend, Output output)
       backend_(backend),
       output_(name_of(output)),
       graph_(graph_for(model, output)),
-      parameters_(graph_, model.parameters, backend, false),
-      session_(graph_, {model.network.image}, {}, model.parameters, parameters_, backend),
+      parameters_(graph_, model.parameters, backend),
+      session_(graph_, {model.network.image}, {}, parameters_),
       image_bytes_(model.network.image.bytes()) {
   const Index smallest = backend.inference_batch(1);
   session_.reserve(smallest);
@@ -51,7 +51,7 @@ void Predictor::reserve(Index n) {
 }
 
 void Predictor::refresh() {
-  parameters_.upload(model_.parameters);
+  parameters_.upload();
   session_.prepare();
 }
 

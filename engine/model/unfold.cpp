@@ -14,9 +14,9 @@ namespace dfengine {
 BatchNormUnfolder::BatchNormUnfolder(Model& model, const Backend& backend)
     : model_(model),
       backend_(backend),
-      parameters_(model.network.graph, model.parameters, backend, false),
-      session_(with_norm_inputs(model, statistics_), {model.network.image}, {}, model.parameters,
-               parameters_, backend) {
+      parameters_(model.network.graph, model.parameters, backend),
+      session_(with_norm_inputs(model, statistics_), {model.network.image}, {}, parameters_) {
+  if (backend.element() != Element::F32) throw UsageError("batch norms are unfolded in float");
   session_.reserve(1);
   const Plan& plan = session_.bound(1).plan;
   for (Statistics& of : statistics_) {

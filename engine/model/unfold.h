@@ -17,7 +17,8 @@ inline constexpr Index kLeastUnfoldPictures = 32;
 // PyTorch would have them.
 class BatchNormUnfolder {
  public:
-  // Both must outlive this. UsageError unless the model's batch norms are folded.
+  // Both must outlive this. UsageError unless the model's batch norms are folded and the
+  // backend computes in float.
   BatchNormUnfolder(Model& model, const Backend& backend);
 
   // images [n, size, size, 3] uint8 RGB of the model's input size.

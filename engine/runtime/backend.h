@@ -46,9 +46,9 @@ struct Update {
   std::vector<UpdateRange> ranges;
   const StepInput* input = nullptr;
   const StepScalars* scalars = nullptr;
-  ConstPlace gradients;  // of the learned parameters
-  ConstPlace next;       // running statistics' next values, which lie behind the learned ones
-  Index learned = 0;     // where those begin in the other blocks
+  ConstPlace gradients;  // of what is learned
+  ConstPlace next;       // running statistics' next values
+  Index statistics = 0;  // where `next` begins among the values, behind what is learned
   Place values, first_moment, second_moment;
   Place working;  // absent where the activations have the parameters' element
 };
@@ -61,6 +61,8 @@ class Backend : public KernelMaker {
   // Of activations and of the weights that convolutions read; and of parameters.
   virtual Element element() const = 0;
   virtual Element parameter_element() const { return Element::F32; }
+  // Kernels read and write the host's own memory: parameters stay where the store has them.
+  virtual bool computes_in_host_memory() const { return false; }
   // Every parameter of a block begins at a multiple of so many elements.
   virtual Index alignment() const = 0;
   // Pictures of an inference call of n that go through the network together.

@@ -28,14 +28,14 @@ void run(const BoundStep& step, const StepContext& ctx) try {
 
 }  // namespace
 
-Binding::Binding(const Plan& plan, const ParameterStore& store, const ParameterBlock& parameters,
-                 std::byte* arena, std::byte* prepared)
+Binding::Binding(const Plan& plan, const ParameterBlock& parameters, std::byte* arena,
+                 std::byte* prepared)
     : plan_(plan), arena_(arena) {
-  place_parameters(store, parameters);
+  place_parameters(parameters);
   bind_steps(prepared);
 }
 
-void Binding::place_parameters(const ParameterStore& store, const ParameterBlock& parameters) {
+void Binding::place_parameters(const ParameterBlock& parameters) {
   std::unordered_set<std::string_view> trained;
   for (const ParamSpec& p : plan_.trained()) trained.insert(p.name);
   places_.resize(plan_.graph().nodes().size());
@@ -43,7 +43,7 @@ void Binding::place_parameters(const ParameterStore& store, const ParameterBlock
     const Node& node = plan_.graph().nodes()[i];
     Places& places = places_[i];
     for (const ParamSpec& p : params(node.operation, node.name)) {
-      const int index = store.find(p.name);
+      const int index = parameters.store().find(p.name);
       if (index < 0 || !parameters.value(index))
         throw Error("layer " + node.name + ": no parameter " + p.name);
       const bool wanted = plan_.runs_backward(static_cast<int>(i)) && trained.contains(p.name);

@@ -25,8 +25,8 @@ class Binding {
  public:
   // plan must outlive the binding and not move. arena and prepared are the memory that the plan's
   // offsets count from. Throws Error for a parameter that is missing.
-  Binding(const Plan& plan, const ParameterStore& store, const ParameterBlock& parameters,
-          std::byte* arena, std::byte* prepared);
+  Binding(const Plan& plan, const ParameterBlock& parameters, std::byte* arena,
+          std::byte* prepared);
 
   const std::vector<BoundStep>& steps() const { return steps_; }
   void forward(const StepContext& ctx, const StepWatch& watch = {}) const;
@@ -44,7 +44,7 @@ class Binding {
     std::vector<Place> dparams, next;
   };
 
-  void place_parameters(const ParameterStore& store, const ParameterBlock& parameters);
+  void place_parameters(const ParameterBlock& parameters);
   void bind_steps(std::byte* prepared);
   Place buffer(int i) const;
 

@@ -1,9 +1,101 @@
-// Which convolutions there are kernels for.
-#include "engine/runtime/kernels.h"
-#include "kernels/base/error.h"
+// Which convolutions there are kernels for; the depthwise ones and those of the stem.
+#include "engine/runtime/convolution.h"
+
+#include "kernels/cuda/stem/stem_choice.h"
+#include "kernels/depthwise_conv.h"
 #include "kernels/stem_conv.h"
 
 namespace dfengine {
+namespace {
+
+// The queue that a kernel is given tells which it is.
+using cpu::depthwise_backward_data, cuda::depthwise_backward_data;
+using cpu::stem_backward_weight, cuda::stem_backward_weight;
+
+template <class Target>
+Kernel depthwise(const ConvolutionQuery& q) {
+  using T = typename Target::Value;
+  using Sum = typename Target::Sum;
+  const Convolution& op = q.op;
+  const auto p = DepthwiseProblem::make(q.query.in[0].shape, op.window.stride, op.window.padding);
+  Kernel k;
+  k.forward = [=](const StepContext& ctx, const ForwardIo& io) {
+    const T *x = io.x[0].as<T>(), *w = weights<T>(io);
+    const auto e = epilogue<T, Sum>(op, bias_offset<T>(op), io);
+    if constexpr (Target::kOnDevice)
+      cuda::depthwise_forward<T>(ctx.queue.stream, p, x, w, e, io.y.as<T>(), norm(op, io.x[1]));
+    else
+      cpu::depthwise_forward<T>(ctx.queue.cpu(), p, x, w, e, io.y.as<T>());
+  };
+  if (!q.query.backward) {
+    book_prepared<Target>(q, k);
+    return k;
+  }
+  const Index sums =
+      Target::kOnDevice ? cuda::depthwise_weight_scratch(p) : cpu::depthwise_weight_scratch(p);
+  k.needs = {.backward_scratch = sums * Index{sizeof(Sum)}, .backward_needs_input = true};
+  k.backward = [=](const StepContext& ctx, const BackwardIo& io) {
+    const T *x = io.x[0].as<T>(), *dy = io.dy.as<T>();
+    Sum *scratch = io.scratch.as<Sum>(), *dw = io.dparams[0].template as<Sum>();
+    if (dw != nullptr) {
+      if constexpr (Target::kOnDevice)
+        cuda::depthwise_backward_weight<T>(ctx.queue.stream, p, x, dy, scratch, dw,
+                                           norm(op, io.x[1]));
+      else
+        cpu::depthwise_backward_weight<T>(ctx.queue.cpu(), p, x, dy, scratch, dw);
+    }
+    const std::size_t to = gradient_input(op);
+    if (io.dx[to])
+      depthwise_backward_data<T>(Target::queue(ctx), p, dy, io.working[0].template as<T>(),
+                                 io.dx_write[to], io.dx[to].template as<T>());
+  };
+  return k;
+}
+
+template <class Target>
+void book_stem_forward(const ConvolutionQuery& q, const StemProblem& p, Kernel& k) {
+  using T = typename Target::Value;
+  using Sum = typename Target::Sum;
+  if constexpr (Target::kOnDevice) {
+    const auto chosen = cuda::choose_stem_forward<T>(q.tuner, p, form(q.op));
+    tell(chosen, k.names.forward, k);
+    k.needs.forward_scratch = chosen.scratch;
+    k.forward = [op = q.op, launch = chosen.launch](const StepContext& ctx, const ForwardIo& io) {
+      launch(ctx.queue.stream, io.x[0].as<T>(), weights<T>(io),
+             epilogue<T, Sum>(op, bias_offset<T>(op), io), io.scratch.address, io.y.as<T>());
+    };
+  } else {
+    k.forward = [op = q.op, p](const StepContext& ctx, const ForwardIo& io) {
+      cpu::stem_forward<T>(ctx.queue.cpu(), p, io.x[0].as<T>(), weights<T>(io),
+                           epilogue<T, Sum>(op, bias_offset<T>(op), io), io.y.as<T>());
+    };
+  }
+}
+
+template <class Target>
+Kernel stem(const ConvolutionQuery& q) {
+  using T = typename Target::Value;
+  using Sum = typename Target::Sum;
+  const auto p = StemProblem::make(q.query.in[0].shape, q.op.out, q.op.window.padding);
+  Kernel k;
+  book_stem_forward<Target>(q, p, k);
+  if (!q.query.backward) {
+    book_prepared<Target>(q, k);
+    return k;
+  }
+  const Index sums = Target::kOnDevice ? cuda::stem_weight_scratch(p) : cpu::stem_weight_scratch(p);
+  k.needs.backward_scratch = sums * Index{sizeof(Sum)};
+  k.needs.backward_needs_input = true;
+  k.backward = [p, name = q.node.name](const StepContext& ctx, const BackwardIo& io) {
+    if (io.dx[0]) throw Error("layer " + name + " (stem) has no data gradient");
+    if (io.dparams[0])
+      stem_backward_weight<T>(Target::queue(ctx), p, io.x[0].as<T>(), io.dy.as<T>(),
+                              io.scratch.as<Sum>(), io.dparams[0].template as<Sum>());
+  };
+  return k;
+}
+
+}  // namespace
 
 template <class Target>
 Kernel Kernels<Target>::operator()(const Convolution& op) const {
@@ -19,19 +111,10 @@ Kernel Kernels<Target>::operator()(const Convolution& op) const {
       else
         return cpu_pointwise<T>(q);
     }
-    if (op.groups == op.in && op.in == op.out && window.size == 3) {
-      if constexpr (Target::kOnDevice)
-        return cuda_depthwise<T>(q);
-      else
-        return cpu_depthwise<T>(q);
-    }
+    if (op.groups == op.in && op.in == op.out && window.size == 3) return depthwise<Target>(q);
     if (op.groups == 1 && op.in == StemProblem::kChannels && window.size == StemProblem::kWindow &&
-        window.stride == StemProblem::kStride && !loads) {
-      if constexpr (Target::kOnDevice)
-        return cuda_stem<T>(q);
-      else
-        return cpu_stem<T>(q);
-    }
+        window.stride == StemProblem::kStride && !loads)
+      return stem<Target>(q);
   }
   throw UsageError("layer " + node.name + " (" + kind(op) + "): no kernel for a window of " +
                    std::to_string(window.size) + " with stride " + std::to_string(window.stride) +

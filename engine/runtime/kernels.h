@@ -1,5 +1,5 @@
-// The kernel of every operation, on the CPU and on CUDA devices. What only the two convolution
-// folders (cpu/, cuda/) treat differently aside, a kernel is the same call on another queue.
+// The kernel of every operation, on the CPU and on CUDA devices. What only the two files
+// of the pointwise convolution (cpu/, cuda/) treat differently aside, a kernel is the same call on another queue.
 #pragma once
 
 #include <type_traits>
@@ -53,26 +53,6 @@ struct Kernels {
   // What stands behind the pool is in float on devices; else UsageError naming the layer.
   void require_sum() const;
 };
-
-// The three convolutions there are kernels for, as each backend has them.
-struct ConvolutionQuery {
-  const Convolution& op;
-  const Node& node;
-  const KernelQuery& query;
-  cuda::Tuner* tuner;
-};
-template <class T>
-Kernel cpu_pointwise(const ConvolutionQuery& q);
-template <class T>
-Kernel cpu_depthwise(const ConvolutionQuery& q);
-template <class T>
-Kernel cpu_stem(const ConvolutionQuery& q);
-template <class T>
-Kernel cuda_pointwise(const ConvolutionQuery& q);
-template <class T>
-Kernel cuda_depthwise(const ConvolutionQuery& q);
-template <class T>
-Kernel cuda_stem(const ConvolutionQuery& q);
 
 #define DF_FOR_EACH_TARGET(instantiate) \
   instantiate(OnCpu<float>);            \

@@ -1,11 +1,12 @@
-// The parameters of a graph in a backend's memory: values, copies in the activations' element, and for training
-// gradients, the next values of running statistics and Adam's moments. Learned parameters come
-// first, as in the store; each begins at a multiple of the backend's alignment, so that kernels can
-// load vectors.
+// The parameters of a graph where a backend reads them: values, copies in the activations' element,
+// and for training gradients, the next values of running statistics and Adam's moments. Learned
+// parameters come first, as in the store; each begins at a multiple of the backend's alignment, so
+// that kernels can load vectors.
 #pragma once
 
 #include "engine/runtime/backend.h"
 #include "engine/runtime/parameter_store.h"
+#include "layers/rewrites.h"
 
 namespace dfengine {
 
@@ -18,47 +19,69 @@ class ParameterBlock {
  public:
   // Takes the values of the graph's parameters from `store`, which is one of the backend's
   // parameter_element(), else Error; so it is for a parameter that is missing or of another size.
-  // training: gradients and moments too, zero.
+  // Where the backend computes in host memory they stay in the store, and are its present ones.
+  // trainable: gradients and moments of what it names, zero, and next values of the running
+  // statistics that move with it. Without it the block is for inference. store and backend must
+  // outlive it.
   ParameterBlock(const Graph& graph, const ParameterStore& store, const Backend& backend,
-                 bool training);
+                 const Trainable& trainable = {});
 
-  // All wait. store is the one given above, or of the same shape; what is not in the graph stays as
-  // it is, and has moments of zero.
-  void upload(const ParameterStore& store);
-  void download(ParameterStore& store) const;
-  void upload(const ParameterStore& store, const Moments& moments);
-  Moments moments(const ParameterStore& store) const;
+  const ParameterStore& store() const { return store_; }
+  const Backend& backend() const { return backend_; }
 
-  // Where parameter i of the store lies; absent for one that is not in the graph. gradient: learned
-  // ones; next: running statistics.
+  // All wait. Values: from the store, and to one of the same shape, whose other parameters stay as
+  // they are. Moments: what is not trained has none, they are zero.
+  void upload();
+  void download(ParameterStore& to) const;
+  void upload(const Moments& moments);
+  Moments moments() const;
+
+  // Where parameter i of the store lies; absent for one that is not in the graph. gradient: trained
+  // ones; next: running statistics that move.
   ConstPlace value(int i) const;
   ConstPlace working(int i) const;  // in the backend's element
   Place gradient(int i) const;
   Place next(int i) const;
 
-  // The update of the named parameters and of all running statistics; decay is for weights alone.
-  Update update(const ParameterStore& store, const std::vector<ParamSpec>& trained,
-                const AdamProblem& adam, double weight_decay) const;
-  // The gradients of all learned parameters and the next running statistics, as blocks.
+  // The update of what is trained and of the running statistics that move; decay is for weights
+  // alone. store is the block's own, named again because steps may write its values.
+  Update update(ParameterStore& store, const AdamProblem& adam, double weight_decay) const;
+  // All gradients and all next running statistics, as blocks.
   Place gradients() const { return {gradients_.get()}; }
   Place next() const { return {next_.get()}; }
-  Index learned_count() const { return learned_; }
-  Index statistics_count() const { return count_ - learned_; }
+  Index gradient_count() const { return trained_.count(); }
+  Index next_count() const { return statistics_.count(); }
+  // Those of the store are not counted.
   Index bytes() const;
 
  private:
-  void to_backend(const ParameterStore& store, const std::byte* from, bool learned_only,
-                  std::byte* block) const;
-  void to_host(const ParameterStore& store, const std::byte* block, bool learned_only,
-               std::byte* to) const;
-  Index size(Index count) const { return count * element_size(backend_.parameter_element()); }
-
-  const Backend& backend_;
-  bool training_;
+  // Elements of the values' block.
+  struct Range {
+    Index begin = 0, end = 0;
+    Index count() const { return end - begin; }
+    void cover(Index first, Index last) {
+      if (end == 0) begin = first;
+      end = last;
+    }
+  };
   static constexpr Index kAbsent = -1;
 
-  std::vector<Index> offsets_;  // by position in the store, in elements
-  Index learned_ = 0, count_ = 0;
+  void lay_out(const Graph& graph, const Trainable& trainable);
+  bool within(int i, const Range& range) const {
+    return offsets_[at(i)] != kAbsent && offsets_[at(i)] >= range.begin &&
+           offsets_[at(i)] < range.end;
+  }
+  const std::byte* values() const { return values_ ? values_.get() : store_.data(); }
+  // from and to are laid out as the store; block holds this range.
+  void to_backend(const std::byte* from, const Range& range, std::byte* block) const;
+  void to_host(const std::byte* block, const Range& range, std::byte* to) const;
+  Index size(Index count) const { return count * element_size(backend_.parameter_element()); }
+
+  const ParameterStore& store_;
+  const Backend& backend_;
+  std::vector<Index> offsets_;        // by position in the store, in elements
+  std::vector<bool> moves_;           // by position in the store
+  Range all_, trained_, statistics_;  // from the first that moves to the last
   OwnedMemory values_, working_, gradients_, next_, first_, second_;
 };
 

@@ -1,18 +1,16 @@
 #include "engine/runtime/session.h"
 
-#include <algorithm>
+#include "kernels/base/error.h"
 
 namespace dfengine {
 
 Session::Session(const Graph& graph, std::vector<Spec> samples, PlanOptions options,
-                 const ParameterStore& store, const ParameterBlock& parameters,
-                 const Backend& backend)
-    : graph_(with_element(graph, backend.element())),
+                 const ParameterBlock& parameters)
+    : graph_(with_element(graph, parameters.backend().element())),
       samples_(std::move(samples)),
       options_(std::move(options)),
-      store_(store),
       parameters_(parameters),
-      backend_(backend) {}
+      backend_(parameters.backend()) {}
 
 std::unique_ptr<Session::Bound> Session::make(Index n) const {
   std::vector<Spec> specs = samples_;
@@ -25,7 +23,7 @@ std::unique_ptr<Session::Bound> Session::make(Index n) const {
 }
 
 std::unique_ptr<Binding> Session::bind(const Bound& bound, std::byte* arena) const {
-  return std::make_unique<Binding>(bound.plan, store_, parameters_, arena, bound.prepared.get());
+  return std::make_unique<Binding>(bound.plan, parameters_, arena, bound.prepared.get());
 }
 
 // Moves every plan to a larger arena: all or none.
@@ -47,7 +45,8 @@ void Session::grow(Index bytes) {
 Session::Bound& Session::bound(Index n) {
   const auto found = kept_.find(n);
   if (found != kept_.end()) return *found->second;
-  if (n == last_n_) return *last_;
+  if (last_ && last_n_ == n) return *last_;
+  if (n < 1) throw UsageError("a batch of " + std::to_string(n) + ": it has at least one sample");
   std::unique_ptr<Bound> made = make(n);
   grow(made->plan.arena_bytes());
   made->binding = bind(*made, arena_.get());
@@ -61,21 +60,21 @@ void Session::reserve(Index n) {
   if (kept_.contains(n)) return;
   bound(n);
   kept_[n] = std::move(last_);
-  last_n_ = 0;
 }
 
 void Session::prepare(Bound& bound) const {
   const Plan& plan = bound.plan;
   if (plan.prepared_bytes() == 0) return;
+  const ParameterStore& store = parameters_.store();
   // 16-byte aligned, as vectors of bytes are.
   std::vector<std::byte> staging(at(plan.prepared_bytes()));
   for (int i = 0; i < plan.forward_steps(); ++i) {
     if (plan.kernel(i).needs.prepared == 0) continue;
     std::vector<ConstPlace> values;
     for (const ParamSpec& p : params(plan.node(i).operation, plan.node(i).name)) {
-      const int index = store_.find(p.name);
+      const int index = store.find(p.name);
       if (index < 0) throw Error("layer " + plan.node(i).name + ": no parameter " + p.name);
-      values.push_back({store_.value(index)});
+      values.push_back({store.value(index)});
     }
     plan.kernel(i).prepare(values, {staging.data() + plan.prepared_offset(i)});
   }

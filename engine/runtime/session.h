@@ -20,14 +20,15 @@ class Session {
   };
 
   // samples: what each graph input holds, in the order of graph.inputs(), with n = 1; a batch has n
-  // of each. store (from which weights are prepared), parameters (which steps read) and backend
-  // must outlive the session. Activations are in backend.element().
+  // of each. It runs on the backend of `parameters`, which must outlive it: steps read the block,
+  // and weights are prepared from its store. Activations are in the backend's element().
   Session(const Graph& graph, std::vector<Spec> samples, PlanOptions options,
-          const ParameterStore& store, const ParameterBlock& parameters, const Backend& backend);
+          const ParameterBlock& parameters);
 
   // The plan for n samples, made when it is first asked for and then kept, as those of reserve();
   // of other sizes only the last one asked for. References are valid until the next call of either.
-  // Throws what Plan::build and the backend's allocation throw, and is then as it was.
+  // Throws UsageError for n < 1, else what Plan::build and the backend's allocation throw, and is
+  // then as it was.
   Bound& bound(Index n);
   void reserve(Index n);
   // Folds and packs weights again: call after the store's values changed.
@@ -47,7 +48,6 @@ class Session {
   Graph graph_;
   std::vector<Spec> samples_;
   PlanOptions options_;
-  const ParameterStore& store_;
   const ParameterBlock& parameters_;
   const Backend& backend_;
   std::map<Index, std::unique_ptr<Bound>> kept_;

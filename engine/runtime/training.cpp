@@ -18,13 +18,6 @@ std::vector<Spec> samples_of(const Graph& graph, Spec sample, Element targets) {
   return samples;
 }
 
-std::vector<ParamSpec> trained(const ParameterStore& store, const Trainable& trainable) {
-  std::vector<ParamSpec> moved;
-  for (const ParamSpec& p : store.specs())
-    if (is_learned(p.role) && trainable(p)) moved.push_back(p);
-  return moved;
-}
-
 }  // namespace
 
 ScalerState initial_scaler(Element element) {
@@ -33,28 +26,29 @@ ScalerState initial_scaler(Element element) {
   return state;
 }
 
-Training::Training(const Graph& graph, Spec sample, const ParameterStore& store,
-                   const Backend& backend, const TrainingOptions& options)
+Training::Training(const Graph& graph, Spec sample, ParameterStore& store, const Backend& backend,
+                   const TrainingOptions& options)
     : backend_(backend),
       options_(options),
       input_(graph.values()[at(graph.inputs()[0])].name),
       sample_(sample),
       target_bytes_(element_size(backend.parameter_element())),
-      parameters_(graph, store, backend, true),
+      store_(store),
+      parameters_(graph, store, backend, options.trainable),
       session_(graph, samples_of(graph, sample, backend.parameter_element()),
-               {.phase = Phase::Train, .trainable = options.trainable}, store, parameters_,
-               backend),
+               {.phase = Phase::Train, .trainable = options.trainable}, parameters_),
       step_input_(backend.allocate(sizeof(StepInput))),
       scalars_(backend.allocate(sizeof(StepScalars))),
       records_(backend.allocate(kRecordBytes)),
       feed_(backend.make_feed(options.batch * (sample.bytes() + target_bytes_) +
                               Index{sizeof(StepInput)})) {
+  // Targets and moments are floats.
+  if (backend.parameter_element() != Element::F32) throw UsageError("training computes in float");
   StepScalars first;
   first.loss_scale = initial_scaler(backend.element()).loss_scale;
   if (backend.element() == Element::F16) first.growth_interval = kGrowthInterval;
   put(first);
-  Update update = parameters_.update(store, trained(store, options.trainable), options.adam,
-                                     options.weight_decay);
+  Update update = parameters_.update(store, options.adam, options.weight_decay);
   update.input = Place{step_input_.get()}.as<StepInput>();
   update.scalars = scalars_place();
   update_ = backend.make_update(update);
@@ -100,9 +94,9 @@ void Training::queue(const Session::Bound& bound, Index n) {
   backend_.record(n, binding.output("logits"), binding.input("targets"), binding.output("loss"),
                   scalars_place(), Place{records_.get()}.as<StepRecord>());
   binding.backward(ctx, watch);
-  backend_.all_reduce(parameters_.gradients(), parameters_.learned_count());
-  backend_.check_finite(parameters_.gradients(), parameters_.learned_count(), scalars_place());
-  backend_.check_finite(parameters_.next(), parameters_.statistics_count(), scalars_place());
+  backend_.all_reduce(parameters_.gradients(), parameters_.gradient_count());
+  backend_.check_finite(parameters_.gradients(), parameters_.gradient_count(), scalars_place());
+  backend_.check_finite(parameters_.next(), parameters_.next_count(), scalars_place());
   update_();
   backend_.finish(scalars_place());
 }
@@ -156,16 +150,15 @@ StepSums Training::collect_at_times() {
   return collect();
 }
 
-void Training::download(ParameterStore& store, ScalerState& scaler) const {
-  parameters_.download(store);
+ScalerState Training::download() {
+  parameters_.download(store_);
   const StepScalars now = scalars();
-  scaler = {now.step, now.skipped, now.loss_scale, now.good_steps};
+  return {now.step, now.skipped, now.loss_scale, now.good_steps};
 }
 
-void Training::upload(const ParameterStore& store, const Moments& moments,
-                      const ScalerState& scaler) {
-  parameters_.upload(store);
-  parameters_.upload(store, moments);
+void Training::upload(const Moments& moments, const ScalerState& scaler) {
+  parameters_.upload();
+  parameters_.upload(moments);
   StepScalars now = scalars();
   now.step = scaler.step;
   now.skipped = scaler.skipped;

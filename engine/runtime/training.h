@@ -40,8 +40,9 @@ struct TrainingOptions {
 class Training {
  public:
   // graph: a first input (per sample as `sample`, n = 1) and "targets"; outputs "logits" and
-  // "loss". store and backend must outlive it.
-  Training(const Graph& graph, Spec sample, const ParameterStore& store, const Backend& backend,
+  // "loss". store is trained: on the CPU by every step, elsewhere by download(). It and backend
+  // must outlive this. UsageError where the backend's parameters are not floats.
+  Training(const Graph& graph, Spec sample, ParameterStore& store, const Backend& backend,
            const TrainingOptions& options);
 
   // Queues one step on n <= batch samples, n > 0; has read the host memory when it returns. A size
@@ -55,10 +56,10 @@ class Training {
   // Collects when so many steps were queued that reading costs nothing.
   StepSums collect_at_times();
 
-  // All wait. Moments are laid out as the store's learned parameters.
-  void download(ParameterStore& store, ScalerState& scaler) const;
-  Moments moments(const ParameterStore& store) const { return parameters_.moments(store); }
-  void upload(const ParameterStore& store, const Moments& moments, const ScalerState& scaler);
+  // All wait. Values come to the store, and are taken from it again.
+  ScalerState download();
+  Moments moments() const { return parameters_.moments(); }
+  void upload(const Moments& moments, const ScalerState& scaler);
 
   const Session::Bound& bound(Index n) { return session_.bound(n); }
   const ParameterBlock& parameters() const { return parameters_; }
@@ -77,6 +78,7 @@ class Training {
   std::string input_;
   Spec sample_;
   Index target_bytes_;
+  ParameterStore& store_;
   ParameterBlock parameters_;
   Session session_;
   OwnedMemory step_input_, scalars_, records_;

@@ -103,8 +103,8 @@ class FeatureSteps final : public TrainingSteps {
         features_{{1, 1, 1, base_.width()}, Element::F32},
         training_(with_loss(head_), features_, in.model.parameters, in.backend,
                   training_options(in)),
-        head_parameters_(head_, in.model.parameters, in.backend, false),
-        validation_(head_, {features_}, {}, in.model.parameters, head_parameters_, in.backend) {
+        head_parameters_(head_, in.model.parameters, in.backend),
+        validation_(head_, {features_}, {}, head_parameters_) {
     validation_.reserve(static_cast<Index>(slice_of(in)));
   }
 
@@ -151,7 +151,7 @@ class FeatureSteps final : public TrainingSteps {
     for (std::uint32_t i = 0; i < n; ++i)
       if (!valid_.bad(i)) result.index.push_back(i);
     const auto width = static_cast<std::size_t>(base_.width());
-    head_parameters_.upload(in_.model.parameters);
+    head_parameters_.upload();
     validation_.prepare();
     const Binding& head = *validation_.bound(static_cast<Index>(slice)).binding;
     std::vector<float> rows(slice * width), logits(slice);

@@ -17,7 +17,7 @@
 namespace dfengine {
 
 struct StepsInput {
-  const Model& model;
+  Model& model;  // whose parameters are trained
   const Dataset& train;
   const Dataset& valid;
   const TrainOptions& options;

@@ -143,8 +143,7 @@ class Run {
     const bool inside = state_.step > 0 || state_.epoch > phase.first_epoch;
     if (!inside) state_.scaler.step = 0;
     const std::vector<float> zero(at(model_.parameters.learned_count()));
-    steps_->training().upload(model_.parameters,
-                              checkpoint_ && inside ? checkpoint_->moments : Moments{zero, zero},
+    steps_->training().upload(checkpoint_ && inside ? checkpoint_->moments : Moments{zero, zero},
                               state_.scaler);
     checkpoint_.reset();
     const Index planned = model_.parameters.bytes() + steps_->planned_bytes();
@@ -203,7 +202,7 @@ class Run {
   void settle() {
     if (!steps_) return;
     add(steps_->training().collect());
-    steps_->training().download(model_.parameters, state_.scaler);
+    state_.scaler = steps_->training().download();
     // Only a loss scale that can fall makes up for skipped steps.
     require_finite(state_.scaler.skipped == 0 || backend_->element() == Element::F16,
                    "gradients are");
@@ -303,8 +302,8 @@ class Run {
     require_finite(all_finite(model_.parameters), "parameters are");
     state_.bad_files = bad_files_.list();
     write_bad_files();
-    save_checkpoint(options_.output / kCheckpoint, model_,
-                    steps_->training().moments(model_.parameters), state_, options_, digest_);
+    save_checkpoint(options_.output / kCheckpoint, model_, steps_->training().moments(), state_,
+                    options_, digest_);
   }
 
   void write_bad_files() const {

@@ -43,7 +43,7 @@ void run(const cpu::Context& ctx, const Update& u) {
   for (const UpdateRange& range : u.ranges) {
     T* values = u.values.as<T>() + range.offset;
     if (range.commit) {
-      std::memcpy(values, u.next.as<T>() + range.offset - u.learned,
+      std::memcpy(values, u.next.as<T>() + range.offset - u.statistics,
                   static_cast<std::size_t>(range.count) * sizeof(T));
       continue;
     }

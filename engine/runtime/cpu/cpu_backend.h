@@ -15,6 +15,7 @@ class CpuBackend final : public Backend {
   DeviceKind kind() const override { return DeviceKind::Cpu; }
   Element element() const override { return element_; }
   Element parameter_element() const override { return element_; }
+  bool computes_in_host_memory() const override { return true; }
   Index alignment() const override { return 1; }
   // More would push the widest activations out of the caches without making any kernel's work
   // better (bench/NOTES.md, "inference batch").

@@ -143,7 +143,7 @@ std::function<void()> CudaBackend::make_update(const Update& update) const {
       const Update& u = bound.update;
       cuda::adam_update(stream, u.adam, u.scalars, u.input,
                         ConstPlace{bound.chunks.get()}.as<cuda::AdamChunk>(), bound.chunk_count,
-                        u.gradients.as<float>(), u.next.as<float>(), u.learned,
+                        u.gradients.as<float>(), u.next.as<float>(), u.statistics,
                         u.values.as<float>(), u.first_moment.as<float>(),
                         u.second_moment.as<float>(), u.working.as<decltype(t)>());
     });

@@ -74,21 +74,19 @@ class GoldenRun {
     for (double t : doubles(file, "targets")) targets_.push_back(static_cast<T>(t));
     const Spec images{{1, kSide, kSide, 3}, Element::U8}, targets{{1, 1, 1, 1}, kElement};
     training_graph_ = with_loss(graph_);
-    parameters_.emplace(training_graph_, store_, backend_, true);
+    parameters_.emplace(training_graph_, store_, backend_, test::everything());
     training_.emplace(training_graph_, std::vector<Spec>{images, targets},
-                      PlanOptions{.phase = Phase::Train, .trainable = test::everything()}, store_,
-                      *parameters_, backend_);
-    Update update =
-        parameters_->update(store_, training_->bound(kImages).plan.trained(), AdamProblem{}, 0.0);
+                      PlanOptions{.phase = Phase::Train, .trainable = test::everything()},
+                      *parameters_);
+    Update update = parameters_->update(store_, AdamProblem{}, 0.0);
     update.input = &input_;
     update.scalars = &scalars_;
     update_ = backend_.make_update(update);
   }
 
   std::vector<double> logits() {
-    ParameterBlock parameters(graph_, store_, backend_, false);
-    Session session(graph_, {{{1, kSide, kSide, 3}, Element::U8}}, {}, store_, parameters,
-                    backend_);
+    ParameterBlock parameters(graph_, store_, backend_);
+    Session session(graph_, {{{1, kSide, kSide, 3}, Element::U8}}, {}, parameters);
     const Binding& binding = *session.bound(kImages).binding;
     std::memcpy(binding.input("images").address, images_.data(), images_.size());
     binding.forward({backend_.queue()});

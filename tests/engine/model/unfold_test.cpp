@@ -9,8 +9,10 @@
 #include <random>
 
 #include "engine/model/predictor.h"
+#include "engine/runtime/cuda/cuda_backend.h"
 #include "kernels/base/error.h"
 #include "tests/engine/plan/plan_support.h"
+#include "tests/support/device.h"
 #include "tests/support/tolerance.h"
 
 namespace dfengine {
@@ -164,6 +166,12 @@ TEST(BatchNormUnfolder, RefusesWhatItCannotDo) {
     EXPECT_NE(std::string(e.what()).find("31 pictures are too few"), std::string::npos);
   }
   EXPECT_TRUE(is_bn_folded(model));
+}
+
+TEST(DeviceBatchNormUnfolder, ComputesInFloatAlone) {
+  DF_NEEDS_DEVICE();
+  Model model = folded_model();
+  EXPECT_THROW(BatchNormUnfolder(model, CudaBackend({})), UsageError);
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ class NaiveRun {
         backend_(backend),
         specs_(graph_.infer(in)),
         needs_(needs_gradient(graph_, trainable_)),
-        parameters_(graph_, store, backend, options.phase == Phase::Train),
+        parameters_(graph_, store, backend, options.trainable),
         step_(step_memory(backend)) {
     for (std::size_t v = 0; v < specs_.size(); ++v) {
       values_.emplace_back(backend, specs_[v].bytes());
@@ -38,7 +38,7 @@ class NaiveRun {
   }
 
   Results run(const Inputs& inputs) {
-    parameters_.upload(store_);
+    parameters_.upload();
     for (std::size_t i = 0; i < inputs.size(); ++i)
       values_[at(graph_.inputs()[i])].write(inputs[i]);
     written_.assign(specs_.size(), false);

@@ -88,7 +88,10 @@ void expect_sound(const Kernel& kernel, const Example& example, const KernelQuer
   if (needs.overwrites_input >= 0) {
     EXPECT_EQ(example.in[at(needs.overwrites_input)].bytes(), query.out.bytes());
   }
-  if (!query.backward) return;
+  if (!query.backward) {
+    if (inference_only(example.operation)) EXPECT_FALSE(kernel.backward) << "it has no gradient";
+    return;
+  }
   const bool learns = std::ranges::any_of(params(example.operation, "layer"),
                                           [](const ParamSpec& p) { return is_learned(p.role); });
   bool passes = false;

@@ -112,7 +112,7 @@ inline std::vector<Spec> batch_specs(Index n, Index side, Element element, bool 
 
 // ---- Runs ---------------------------------------------------------------------------------------
 
-// What a run leaves behind. Statistics: the next values of all running ones.
+// What a run leaves behind. Statistics: the next values of the running ones that move.
 struct Results {
   std::map<std::string, Doubles> outputs, gradients, statistics;
   bool operator==(const Results&) const = default;
@@ -153,11 +153,11 @@ class PlanRun {
       : store_(store),
         backend_(backend),
         plan_(Plan::build(with_element(graph, backend.element()), in, options, backend)),
-        parameters_(plan_.graph(), store, backend, options.phase == Phase::Train),
+        parameters_(plan_.graph(), store, backend, options.trainable),
         arena_(backend, plan_.arena_bytes()),
         prepared_(backend, plan_.prepared_bytes()),
         step_(step_memory(backend)),
-        binding_(plan_, store, parameters_, arena_.place().as<std::byte>(),
+        binding_(plan_, parameters_, arena_.place().as<std::byte>(),
                  prepared_.place().as<std::byte>()) {
     arena_.fill(std::byte{0});
     refresh();
@@ -169,7 +169,7 @@ class PlanRun {
 
   // Takes the store's values, after they changed.
   void refresh() {
-    parameters_.upload(store_);
+    parameters_.upload();
     Bytes all(at(plan_.prepared_bytes()), std::byte{0xFF});
     for (int i = 0; i < plan_.forward_steps(); ++i) {
       const Bytes one = prepared_bytes(plan_.kernel(i), host_values(plan_.node(i), store_));
@@ -182,7 +182,7 @@ class PlanRun {
     arena_.fill(std::byte{0xFF});
     if (const Place gradients = parameters_.gradients())
       put(backend_, gradients,
-          Bytes(at(parameters_.learned_count() * element_size(backend_.parameter_element())),
+          Bytes(at(parameters_.gradient_count() * element_size(backend_.parameter_element())),
                 std::byte{0xFF}));
   }
 

@@ -249,8 +249,8 @@ TEST_P(NetworkOn, ADevicesErrorNamesTheLayer) {
   graph.mark_output(graph.add("middle", Activate{Activation::Relu}, {input}), "y");
   const Spec x{{2, 4, 4, 8}, failing.element()};
   const ParameterStore store({}, Element::F32, 1);
-  const ParameterBlock parameters(graph, store, failing, false);
-  Session session(graph, {x}, {}, store, parameters, failing);
+  const ParameterBlock parameters(graph, store, failing);
+  Session session(graph, {x}, {}, parameters);
   try {
     session.bound(2).binding->forward({failing.queue()});
     ADD_FAILURE();

@@ -208,24 +208,22 @@ class SmallRun {
     }
   };
   State state() {
-    training_->download(*store_, scaler_);
-    return {{store_->data(), store_->data() + store_->bytes()},
-            training_->moments(*store_),
-            scaler_,
-            steps_};
+    scaler_ = training_->download();
+    return {
+        {store_->data(), store_->data() + store_->bytes()}, training_->moments(), scaler_, steps_};
   }
   // Goes on from another run's state.
   void restore(const State& from) {
     std::ranges::copy(from.values, store_->data());
     scaler_ = from.scaler;
     steps_ = from.steps;
-    training_->upload(*store_, from.moments, scaler_);
+    training_->upload(from.moments, scaler_);
   }
 
   // Puts the store's values and the scaler back, with moments of zero.
   void upload() {
     const std::vector<float> zero(at(store_->learned_count()));
-    training_->upload(*store_, {zero, zero}, scaler_);
+    training_->upload({zero, zero}, scaler_);
   }
 
   ScalerState& scaler() { return scaler_; }

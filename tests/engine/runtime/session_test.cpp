@@ -77,8 +77,8 @@ struct Subject {
   const Backend& backend;
   Network network = residual_network();
   std::unique_ptr<ParameterStore> store;
-  ParameterBlock parameters{network.graph, *store, backend, false};
-  Session session{network.graph, {kImage}, {}, *store, parameters, backend};
+  ParameterBlock parameters{network.graph, *store, backend};
+  Session session{network.graph, {kImage}, {}, parameters};
 };
 
 class SessionOn : public OnBackend {
@@ -187,6 +187,17 @@ TEST_P(SessionOn, OddSizesEvictEachOtherAndReservedOnesStay) {
   EXPECT_EQ(&subject.session.bound(4), four);
 }
 
+TEST_P(SessionOn, ABatchHoldsOneSampleAtLeast) {
+  Subject subject(*backend_);
+  for (const bool after_others : {false, true}) {
+    if (after_others) subject.session.reserve(2);
+    for (const Index n : {0, -1}) {
+      EXPECT_THROW(subject.session.bound(n), UsageError) << n;
+      EXPECT_THROW(subject.session.reserve(n), UsageError) << n;
+    }
+  }
+}
+
 // Plans that never run at the same time may lie in one arena.
 TEST_P(SessionOn, PlansInOneArenaDoNotDisturbEachOther) {
   Subject subject(*backend_);
@@ -203,7 +214,7 @@ TEST_P(SessionOn, FoldedWeightsChangeWithPrepareAlone) {
   ASSERT_NE(before, fresh);
   for (int i = 0; i < std::ssize(subject.store->specs()); ++i)
     subject.store->set(i, std::span<const float>(changed.store->get(i)));
-  subject.parameters.upload(*subject.store);
+  subject.parameters.upload();
   EXPECT_EQ(subject.run(1, "pooled"), before);
   subject.session.prepare();
   EXPECT_EQ(subject.run(1, "pooled"), fresh);
@@ -234,23 +245,23 @@ TEST_P(SessionOn, ParametersOfAnotherNetworkAreRefused) {
   const Graph graph = residual_network().graph;
   for (const NetworkConfig& other : {wider, headless}) {
     const auto store = trained_like(residual_network(other).graph, Element::F32);
-    expect_refused("head.fc1.weight", [&] { ParameterBlock(graph, *store, *backend_, false); });
+    expect_refused("head.fc1.weight", [&] { ParameterBlock(graph, *store, *backend_); });
   }
   const Graph base = residual_network(headless).graph;
   const auto store = trained_like(graph, Element::F32);
-  const ParameterBlock without_head(base, *store, *backend_, false);
-  Session session(graph, {kImage}, {}, *store, without_head, *backend_);
+  const ParameterBlock without_head(base, *store, *backend_);
+  Session session(graph, {kImage}, {}, without_head);
   expect_refused("head.fc1.weight", [&] { session.bound(1); });
 }
 
 TEST_P(SessionOn, TrainingNeedsGradients) {
   const Graph graph = with_loss(residual_network().graph);
   const auto store = trained_like(graph, Element::F32);
-  const ParameterBlock parameters(graph, *store, *backend_, false);
+  const ParameterBlock parameters(graph, *store, *backend_);
   const std::vector<Spec> samples = {kImage, {{1, 1, 1, 1}, Element::F32}};
-  Session trains(graph, samples, {Phase::Train, everything()}, *store, parameters, *backend_);
+  Session trains(graph, samples, {Phase::Train, everything()}, parameters);
   EXPECT_THROW(trains.bound(2), Error);
-  Session frozen(graph, samples, {Phase::Train, none()}, *store, parameters, *backend_);
+  Session frozen(graph, samples, {Phase::Train, none()}, parameters);
   EXPECT_NO_THROW(frozen.bound(2));
 }
 
@@ -259,8 +270,8 @@ TEST_P(SessionOn, ElementTypesMustAgree) {
   const Graph graph = residual_network().graph;
   const auto floats = trained_like(graph, Element::F32),
              doubles = trained_like(graph, Element::F64);
-  EXPECT_THROW(ParameterBlock(graph, *doubles, *backend_, false), Error);
-  EXPECT_THROW(ParameterBlock(graph, *floats, cpu_backend(Element::F64), false), Error);
+  EXPECT_THROW(ParameterBlock(graph, *doubles, *backend_), Error);
+  EXPECT_THROW(ParameterBlock(graph, *floats, cpu_backend(Element::F64)), Error);
 }
 
 }  // namespace

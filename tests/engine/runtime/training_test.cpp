@@ -71,11 +71,8 @@ class Updates {
     for (int i = 0; i < std::ssize(store_.specs()); ++i)
       store_.set(
           i, std::span<const float>(std::vector<float>(at(store_.specs()[at(i)].count()), 0.5f)));
-    parameters_.upload(store_);
-    std::vector<ParamSpec> trained;
-    for (const ParamSpec& p : store_.specs())
-      if (is_learned(p.role) && !rests(p)) trained.push_back(p);
-    Update update = parameters_.update(store_, trained, {.decoupled = decoupled}, kDecay);
+    parameters_.upload();
+    Update update = parameters_.update(store_, {.decoupled = decoupled}, kDecay);
     update.input = Place{step_.get()}.as<StepInput>();
     update.scalars = scalars();
     update_ = backend.make_update(update);
@@ -96,7 +93,7 @@ class Updates {
         Doubles values;
         for (Index k = 0; k < p.count(); ++k) values.push_back(gradient(p, k, step));
         const Place to = is_learned(p.role) ? parameters_.gradient(i) : parameters_.next(i);
-        put(backend_, to, stored_bytes(element(), values));
+        if (to) put(backend_, to, stored_bytes(element(), values));
       }
       update_();
       backend_.finish(scalars());
@@ -108,7 +105,7 @@ class Updates {
 
   const std::vector<ParamSpec>& specs() const { return store_.specs(); }
   ParameterBlock& parameters() { return parameters_; }
-  const ParameterStore& store() const { return store_; }
+  ParameterStore& store() { return store_; }
   Element element() const { return backend_.parameter_element(); }
 
  private:
@@ -117,7 +114,8 @@ class Updates {
   const Backend& backend_;
   Graph graph_ = all_roles();
   ParameterStore store_{graph_.params(), backend_.parameter_element(), 0};
-  ParameterBlock parameters_{graph_, store_, backend_, true};
+  ParameterBlock parameters_{graph_, store_, backend_,
+                             [](const ParamSpec& p) { return !rests(p); }};
   OwnedMemory step_, scalars_;
   std::function<void()> update_;
 };
@@ -161,7 +159,7 @@ TYPED_TEST(UpdateOn, WhatIsNotTrainedKeepsItsBitsAndHasNoMoments) {
   Updates updates(*backend, true);
   updates.run(0, kSteps);
   const bool has_moments = backend->parameter_element() == Element::F32;  // that travel to files
-  const Moments moments = has_moments ? updates.parameters().moments(updates.store()) : Moments{};
+  const Moments moments = has_moments ? updates.parameters().moments() : Moments{};
   for (int i = 0; i < std::ssize(updates.specs()); ++i) {
     const ParamSpec& p = updates.specs()[at(i)];
     const Doubles values = updates.values(i);
@@ -205,23 +203,54 @@ TEST_P(TrainingOn, AnUpdateGoesOnFromMomentsAndSteps) {
   Updates whole(*backend, false), first(*backend, false), second(*backend, false);
   whole.run(0, 4);
   first.run(0, 2);
-  ParameterStore between(all_roles().params(), Element::F32, 0);
-  first.parameters().download(between);
-  second.parameters().upload(between);
-  second.parameters().upload(between, first.parameters().moments(between));
+  first.parameters().download(second.store());
+  second.parameters().upload();
+  second.parameters().upload(first.parameters().moments());
   second.set_scalars({.step = 2});
   second.run(2, 4);
   for (int i = 0; i < std::ssize(whole.specs()); ++i)
     EXPECT_EQ(second.values(i), whole.values(i)) << whole.specs()[at(i)].name;
 }
 
+// Gradients and moments reach from the first parameter that is trained to the last. Values take
+// memory of their own where the backend does not compute in the host's.
 TEST(ParameterBlock, BytesAreThoseOfAllItHolds) {
   const Graph graph = all_roles();
   const ParameterStore store(graph.params(), Element::F32, 0);
-  const Index learned = 19 + 5 + 5 + 7 + 1 + 33 + 3, statistics = 5 + 5;
-  const Backend& cpu = cpu_backend();
-  EXPECT_EQ(ParameterBlock(graph, store, cpu, false).bytes(), 4 * (learned + statistics));
-  EXPECT_EQ(ParameterBlock(graph, store, cpu, true).bytes(), 4 * (4 * learned + 2 * statistics));
+  constexpr Index kConvolution = 19, kNorm = 5 + 5, kResting = 7 + 1, kHead = 33 + 3,
+                  kRunning = 5 + 5;
+  const auto training = [&](const Trainable& trainable) {
+    return ParameterBlock(graph, store, cpu_backend(), trainable).bytes();
+  };
+  EXPECT_EQ(training({}), 0);
+  EXPECT_EQ(training(everything()), 4 * (3 * (kConvolution + kNorm + kResting + kHead) + kRunning));
+  EXPECT_EQ(training([](const ParamSpec& p) { return p.name.starts_with("norm"); }),
+            4 * (3 * kNorm + kRunning));
+  EXPECT_EQ(training([](const ParamSpec& p) { return p.name.starts_with("head"); }), 4 * 3 * kHead);
+}
+
+TEST(DeviceParameterBlock, BytesAreThoseOfAllItHolds) {
+  DF_NEEDS_DEVICE();
+  const auto device = float_backend(DeviceKind::Cuda);
+  const Graph graph = all_roles();
+  const ParameterStore store(graph.params(), Element::F32, 0);
+  Index values = 0, head = 0;
+  for (const ParamSpec& p : store.specs()) {
+    values += round_up(p.count(), device->alignment());
+    if (p.name.starts_with("head")) head += round_up(p.count(), device->alignment());
+  }
+  const auto trainable = [](const ParamSpec& p) { return p.name.starts_with("head"); };
+  EXPECT_EQ(ParameterBlock(graph, store, *device).bytes(), 4 * values);
+  EXPECT_EQ(ParameterBlock(graph, store, *device, trainable).bytes(), 4 * (values + 3 * head));
+}
+
+// What computes in host memory trains the store itself; no value is held twice.
+TEST(ParameterBlock, HostsValuesAreThoseOfTheStore) {
+  Updates updates(cpu_backend(), false);
+  updates.run(0, 1);
+  for (int i = 0; i < std::ssize(updates.specs()); ++i)
+    EXPECT_EQ(updates.parameters().value(i).address, updates.store().value(i));
+  EXPECT_NE(updates.store().get(0)[0], 0.5f);
 }
 
 // A graph's block holds its own parameters alone; others keep their values and have no moments.
@@ -230,10 +259,10 @@ TEST_P(TrainingOn, ABlockOfAHeadLeavesTheRestAlone) {
   const Graph whole = residual_network().graph, head = behind(whole, "pooled");
   const auto store = trained_like(whole, Element::F32),
              other = trained_like(whole, Element::F32, 8);
-  const ParameterBlock block(head, *store, *backend, true);
+  const ParameterBlock block(head, *store, *backend, everything());
   block.download(*other);
   const auto untouched = trained_like(whole, Element::F32, 8);
-  const Moments moments = block.moments(*store);
+  const Moments moments = block.moments();
   EXPECT_EQ(std::ssize(moments.first), store->learned_count());
   for (int i = 0; i < std::ssize(store->specs()); ++i) {
     const bool of_head = store->specs()[at(i)].name.starts_with("head");
@@ -248,6 +277,15 @@ TEST_P(TrainingOn, SizesThatWereNotPlannedForAreRefused) {
   for (const Index n : {Index{0}, Index{-1}, kImages + 1})
     EXPECT_THROW(run.training().step(batch.images.data(), batch.targets.data(), n, run.input()),
                  Error);
+}
+
+// Targets come and moments go as floats.
+TEST(Training, NeedsParametersInFloat) {
+  const Graph graph = with_loss(residual_network().graph);
+  const auto store = trained_like(graph, Element::F64);
+  EXPECT_THROW(
+      Training(graph, kImage, *store, cpu_backend(Element::F64), training_options(kImages)),
+      UsageError);
 }
 
 TEST_P(TrainingOn, LossesAreSummedOverTheSamplesOfTheStepsSinceTheLastCollection) {
@@ -270,12 +308,12 @@ TEST_P(TrainingOn, LossesAreSummedOverTheSamplesOfTheStepsSinceTheLastCollection
 TEST_P(TrainingOn, NoStepIsLostHoweverLateTheyAreCollected) {
   const auto backend = float_backend(GetParam());
   const Graph graph = with_loss(behind(residual_network().graph, "pooled"));
-  const auto store = trained_like(graph, Element::F32);
+  const auto store = trained_like(graph, Element::F32), other = trained_like(graph, Element::F32);
   const Spec features{{1, 1, 1, kResidualChannels}, Element::F32};
   const std::vector<float> row = random_uniform<float>(kResidualChannels, 2);
   const float target = 1;
   Training late(graph, features, *store, *backend, training_options(1)),
-      early(graph, features, *store, *backend, training_options(1));
+      early(graph, features, *other, *backend, training_options(1));
   double loss = 0;
   constexpr std::uint64_t kMany = 2 * kStepRecords + 3;
   for (std::uint64_t i = 0; i < kMany; ++i) {
@@ -307,9 +345,8 @@ Doubles dropped(const Backend& backend, const StepInput& input) {
   graph.mark_output(graph.add("drop", Dropout{kRate}, {x}), "y");
   const Spec spec{{4, 1, 1, 64}, Element::F32};
   const ParameterStore store({}, Element::F32, 0);
-  const ParameterBlock parameters(graph, store, backend, true);
-  Session session(graph, {{{1, 1, 1, 64}, Element::F32}}, {Phase::Train, everything()}, store,
-                  parameters, backend);
+  const ParameterBlock parameters(graph, store, backend);
+  Session session(graph, {{{1, 1, 1, 64}, Element::F32}}, {Phase::Train, everything()}, parameters);
   const Binding& binding = *session.bound(4).binding;
   put(backend, binding.input("x"),
       stored_bytes(Element::F32, random_uniform<double>(spec.shape.count(), 4, 1, 2)));

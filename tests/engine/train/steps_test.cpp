@@ -35,7 +35,7 @@ struct Way {
     return {zero, zero};
   }
   // Brings what was trained to the model.
-  void download() { steps->training().download(model.parameters, scaler); }
+  void download() { scaler = steps->training().download(); }
 
   static NetworkConfig tiny(const TrainOptions& o) {
     NetworkConfig config = test::tiny_config();
@@ -143,7 +143,7 @@ TEST(Steps, ResultsAreSumsOverTheBatch) {
   const int w = way.model.parameters.find("head.fc2.weight");
   const std::vector<float> zeros(128);
   way.model.parameters.set(w, std::span<const float>(zeros));
-  way.steps->training().upload(way.model.parameters, way.zero_moments(), {});
+  way.steps->training().upload(way.zero_moments(), {});
   way.steps->start(0, 0);
   Index fakes = 0, correct = 0;
   for (const std::uint32_t i : epoch_order(48, o.seed, 0, true))

@@ -1,0 +1,108 @@
+// What the kernels of convolutions share: how they find their weights, bias and batch norm.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <type_traits>
+
+#include "engine/runtime/folding.h"
+#include "engine/runtime/kernels.h"
+#include "kernels/base/error.h"
+#include "kernels/cuda/tuning/choice.h"
+#include "kernels/epilogue.h"
+#include "kernels/norm_on_load.h"
+
+namespace dfengine {
+
+struct ConvolutionQuery {
+  const Convolution& op;
+  const Node& node;
+  const KernelQuery& query;
+  cuda::Tuner* tuner;
+};
+template <class T>
+Kernel cpu_pointwise(const ConvolutionQuery& q);
+template <class T>
+Kernel cuda_pointwise(const ConvolutionQuery& q);
+
+// ---- Weights that lie as the parameter does: all but those of the CPU's pointwise kernels. Prepared,
+// in inference form: weights in the element, then the bias in that of sums ----
+
+template <class T>
+Index bias_offset(const Convolution& op) {
+  constexpr Index kVectorBytes = 16;  // of what kernels load in vectors
+  const Index count = op.out * (op.in / op.groups) * op.window.size * op.window.size;
+  return round_up(count * Index{sizeof(T)}, kVectorBytes);
+}
+
+template <class T, class Sum>
+T stored(Sum value, const std::string& layer) {
+  if constexpr (std::is_same_v<T, Half>) {
+    const Half half{float_to_f16(value)};
+    if (!std::isfinite(f16_to_float(half.bits)))
+      throw ModelFileError("layer " + layer + ": the folded weight " + std::to_string(value) +
+                           " does not fit fp16; use --precision bf16 or fp32");
+    return half;
+  } else if constexpr (std::is_same_v<T, BFloat16>) {
+    return {float_to_bf16(value)};
+  } else {
+    return value;
+  }
+}
+
+template <class Target>
+void book_prepared(const ConvolutionQuery& q, Kernel& k) {
+  using T = typename Target::Value;
+  using Sum = typename Target::Sum;
+  k.needs.prepared = bias_offset<T>(q.op) + q.op.out * Index{sizeof(Sum)};
+  k.prepare = [op = q.op, name = q.node.name](std::span<const ConstPlace> params, Place prepared) {
+    const FoldedWeights<Sum> folded = fold<Sum>(op, params);
+    T* w = prepared.as<T>();
+    for (Sum value : folded.weights) *w++ = stored<T>(value, name);
+    // Empty where nothing is folded.
+    const Place bias{prepared.as<std::byte>() + bias_offset<T>(op)};
+    std::ranges::copy(folded.bias, bias.as<Sum>());
+  };
+}
+
+// In training those of the working copy.
+template <class T>
+const T* weights(const ForwardIo& io) {
+  return (io.prepared ? io.prepared : io.working[0]).template as<T>();
+}
+
+// bias: where the prepared one begins, in bytes.
+template <class T, class Sum>
+Epilogue<T, Sum> epilogue(const Convolution& op, Index bias, const ForwardIo& io) {
+  Epilogue<T, Sum> e;
+  if (op.norm) e.bias = ConstPlace{io.prepared.as<std::byte>() + bias}.as<Sum>();
+  e.activation = op.activation;
+  if (op.residual) e.residual = io.x[1].as<T>();
+  return e;
+}
+
+// ---- Devices ----
+
+inline cuda::EpilogueForm form(const Convolution& op) {
+  return {.bias = op.norm.has_value(), .activation = op.activation, .residual = op.residual};
+}
+
+// The batch norm that x[0] has still to go through: scale and shift are the second input.
+inline NormOnLoad norm(const Convolution& op, ConstPlace second) {
+  if (!op.norm_on_load) return {};
+  const auto* scale = second.as<float>();
+  return {.scale = scale, .shift = scale + op.in, .activation = *op.norm_on_load};
+}
+
+// The input that gets the data gradient.
+inline std::size_t gradient_input(const Convolution& op) {
+  return op.norm_on_load ? 1 : 0;
+}
+
+// What the plan says of a choice.
+inline void tell(const cuda::Choice& choice, std::string& name, Kernel& k) {
+  name = cuda::describe(choice);
+  k.names.left_out.insert(k.names.left_out.end(), choice.left_out.begin(), choice.left_out.end());
+}
+
+}  // namespace dfengine

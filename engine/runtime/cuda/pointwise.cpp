@@ -1,0 +1,52 @@
+// Pointwise convolution on a CUDA device.
+#include "kernels/pointwise_conv.h"
+
+#include "engine/runtime/convolution.h"
+#include "kernels/cuda/pointwise/pointwise_choice.h"
+
+namespace dfengine {
+
+template <class T>
+Kernel cuda_pointwise(const ConvolutionQuery& q) {
+  const Convolution& op = q.op;
+  const KernelQuery& query = q.query;
+  const auto p = PointwiseProblem::make(query.out.shape.rows(), op.in, op.out);
+  const bool loads = op.norm_on_load.has_value();
+  const auto forward = cuda::choose_pointwise_forward<T>(q.tuner, p, form(op), loads);
+  Kernel k;
+  tell(forward, k.names.forward, k);
+  if (!query.backward) book_prepared<OnCuda<T>>(q, k);
+  if (!query.backward && op.residual) k.needs.overwrites_input = 1;
+  k.needs.forward_scratch = forward.scratch;
+  k.forward = [op, launch = forward.launch](const StepContext& ctx, const ForwardIo& io) {
+    launch(ctx.queue.stream, io.x[0].as<T>(), weights<T>(io),
+           epilogue<T, float>(op, bias_offset<T>(op), io), norm(op, io.x[1]), io.scratch.address,
+           io.y.as<T>());
+  };
+  if (!query.backward) return k;
+
+  const auto data = cuda::choose_pointwise_backward_data<T>(q.tuner, p);
+  const auto weight = cuda::choose_pointwise_backward_weight<T>(q.tuner, p, loads);
+  tell(data, k.names.data_gradient, k);
+  tell(weight, k.names.weight_gradient, k);
+  k.needs.backward_needs_input = true;
+  k.needs.backward_scratch = std::max(data.scratch, weight.scratch);  // they take turns in it
+  k.backward = [op, to_data = data.launch, to_weight = weight.launch](const StepContext& ctx,
+                                                                      const BackwardIo& io) {
+    const T* dy = io.dy.as<T>();
+    const std::size_t to = gradient_input(op);
+    if (io.dparams[0])
+      to_weight(ctx.queue.stream, io.x[0].as<T>(), dy, norm(op, io.x[1]), io.scratch.address,
+                io.dparams[0].as<float>());
+    if (io.dx[to])
+      to_data(ctx.queue.stream, dy, io.working[0].as<T>(), io.dx_write[to], io.scratch.address,
+              io.dx[to].as<T>());
+  };
+  return k;
+}
+
+template Kernel cuda_pointwise<Half>(const ConvolutionQuery&);
+template Kernel cuda_pointwise<BFloat16>(const ConvolutionQuery&);
+template Kernel cuda_pointwise<float>(const ConvolutionQuery&);
+
+}  // namespace dfengine
