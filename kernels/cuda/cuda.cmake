@@ -1,4 +1,4 @@
-# The CUDA side of dfengine_lib: included by CMakeLists.txt when DFENGINE_CUDA is on.
+# The CUDA side of dfengine_lib: included by CMakeLists.txt when DFENGINE_CUDA is on, and by tests/ptx.
 find_program(CMAKE_CUDA_COMPILER nvcc HINTS ENV CUDA_PATH ENV CUDA_HOME PATH_SUFFIXES bin
   PATHS /usr/local/cuda/bin DOC "The CUDA compiler")
 if(NOT CMAKE_CUDA_COMPILER)
@@ -34,6 +34,5 @@ target_compile_options(dfengine_cuda PRIVATE -lineinfo --expt-relaxed-constexpr
 if(DFENGINE_WERROR)
   target_compile_options(dfengine_cuda PRIVATE -Werror=all-warnings -Xcompiler=-Werror)
 endif()
-target_sources(dfengine_lib PRIVATE $<TARGET_OBJECTS:dfengine_cuda>)
-# What a program needs beside itself: the driver, cuBLASLt and cuDNN 9.
-target_link_libraries(dfengine_lib PRIVATE CUDA::cudart_static CUDA::cublasLt ${CUDNN_LIBRARY})
+# What a program needs beside itself and the driver.
+set(DFENGINE_CUDA_LIBRARIES CUDA::cublasLt ${CUDNN_LIBRARY})
