@@ -50,11 +50,12 @@ Registry& registry() {
   return made;
 }
 
-// The name of the .cu file among the sources of a module.
-std::string name_of(const Module& module, std::size_t number) {
-  for (const auto& [index, file] : module.files)
+// The .cu file's among the sources of a module, or where no line of it is left the first header's.
+std::string name_of(const Module& module) {
+  for (const auto& [number, file] : module.files)
     if (file.ends_with(".cu")) return std::filesystem::path(file).stem();
-  return "module_" + std::to_string(number);
+  return module.files.empty() ? "unknown"
+                              : std::filesystem::path(module.files.begin()->second).stem();
 }
 
 std::string contents(const std::filesystem::path& path) {
@@ -65,12 +66,11 @@ std::string contents(const std::filesystem::path& path) {
 }
 
 void add_module(std::string text) {
-  static std::size_t number = 0;
   auto module = std::make_shared<Module>();
   module->text = std::move(text);
   std::vector<Kernel> kernels = kernels_of(module);
   if (kernels.empty()) return;
-  module->name = name_of(*module, number++);
+  module->name = name_of(*module);
   const std::string file = module->name + ".ptx";
   if (!settings().dump.empty())
     std::ofstream(std::filesystem::path(settings().dump) / file, std::ios::binary) << module->text;
@@ -140,6 +140,8 @@ void read_all() {
   if (registry().kernels.empty()) std::atexit(sum_up);
   for (const void* const wrapper : registry().unread) read_fat_binary(wrapper);
   registry().unread.clear();
+  if (!settings().parses_all) return;
+  for (auto& [name, kernel] : registry().kernels) kernel->code = parse(*kernel);
 }
 
 }  // namespace

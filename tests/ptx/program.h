@@ -99,7 +99,7 @@ struct Code {
 
 // One PTX text: a .cu file's kernels.
 struct Module {
-  std::string name;  // the .cu file's, without folder and ending
+  std::string name;  // the .cu file's or a header's, without folder and ending
   std::string text;
   std::map<int, std::string_view> files;  // what .loc counts
 };

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <mutex>
 #include <set>
 
@@ -17,7 +18,8 @@ std::string source_of(const Warp& warp) {
   const auto& files = warp.block->kernel->module->files;
   const auto file = files.find(warp.now->file);
   if (file == files.end()) return std::string(warp.block->kernel->module->name) + ".ptx";
-  return std::string(file->second) + ":" + std::to_string(warp.now->line);
+  return std::filesystem::path(file->second).lexically_normal().string() + ":" +
+         std::to_string(warp.now->line);
 }
 
 }  // namespace

@@ -39,6 +39,7 @@ const Settings& settings() {
       .late_streams = choice("PTX_STREAMS", "late", "early"),
       .truncating = !choice("PTX_SUMS", "rounded", "truncated"),
       .shared_limit = std::stoul(variable("PTX_SHARED_LIMIT", kSharedLimit)),
+      .parses_all = choice("PTX_PARSE", "all", "launched"),
       .dump = variable("PTX_DUMP", ""),
       .replacements = variable("PTX_REPLACE", ""),
       .launches = variable("PTX_LAUNCHES", ""),
