@@ -5,8 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if [ $# -eq 0 ]; then
-  # What lies in native/ needs CUDA's own headers; nvcc compiles it.
-  mapfile -t headers < <(git ls-files '*.h' '*.cuh' ':!kernels/cuda/native/')
+  # What lies in native/ needs CUDA's own headers, and the PTX interpreter's runtime does.
+  mapfile -t headers < <(git ls-files '*.h' '*.cuh' ':!kernels/cuda/native/' ':!tests/ptx/runtime/')
   set -- "${headers[@]}"
 fi
 

@@ -11,7 +11,7 @@ preset=${1:-cpu}
 shift || true
 case $preset in
   ptx) exec tests/ptx/run.sh "$@" ;;
-  registers) exec tests/ptx/registers.sh "$@" ;;
+  registers) exec tests/ptx/registers.py "$@" ;;
 esac
 tests/build.sh "$preset" "$@"
 # Of a program that was not built, ctest knows one test of this name; the page test needs the program.

@@ -2,11 +2,11 @@
 #include <cstring>
 #include <random>
 
-#include "tests/ptx/memory.h"
+#include "tests/ptx/instructions/memory.h"
+#include "tests/ptx/instructions/warp_wide.h"
 #include "tests/ptx/report.h"
 #include "tests/ptx/schedule.h"
 #include "tests/ptx/settings.h"
-#include "tests/ptx/warp_wide.h"
 
 namespace dfengine::ptx {
 namespace {

@@ -5,7 +5,7 @@
 #include <deque>
 #include <functional>
 
-#include "tests/ptx/program.h"
+#include "tests/ptx/program/program.h"
 
 namespace dfengine::ptx {
 

@@ -1,4 +1,4 @@
-#include "tests/ptx/modules.h"
+#include "tests/ptx/program/modules.h"
 
 #include <unistd.h>
 
@@ -9,7 +9,7 @@
 #include <sstream>
 #include <unordered_map>
 
-#include "tests/ptx/parser.h"
+#include "tests/ptx/program/parser.h"
 #include "tests/ptx/report.h"
 #include "tests/ptx/settings.h"
 

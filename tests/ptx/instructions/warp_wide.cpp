@@ -1,4 +1,4 @@
-#include "tests/ptx/warp_wide.h"
+#include "tests/ptx/instructions/warp_wide.h"
 
 #include <cstdio>
 

@@ -4,9 +4,9 @@
 #include <map>
 
 #include "kernels/cuda/emulated/order.h"
-#include "tests/ptx/modules.h"
+#include "tests/ptx/program/modules.h"
 #include "tests/ptx/report.h"
-#include "tests/ptx/runtime.h"
+#include "tests/ptx/runtime/runtime.h"
 #include "tests/ptx/schedule.h"
 
 namespace dfengine::ptx {

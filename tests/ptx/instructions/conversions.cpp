@@ -2,8 +2,8 @@
 #include <cmath>
 #include <limits>
 
-#include "tests/ptx/halves.h"
-#include "tests/ptx/lane_wise.h"
+#include "tests/ptx/instructions/halves.h"
+#include "tests/ptx/instructions/lane_wise.h"
 
 namespace dfengine::ptx {
 namespace {

@@ -3,9 +3,9 @@
 #include <cstring>
 #include <map>
 
-#include "tests/ptx/memory.h"
+#include "tests/ptx/instructions/memory.h"
 #include "tests/ptx/report.h"
-#include "tests/ptx/runtime.h"
+#include "tests/ptx/runtime/runtime.h"
 #include "tests/ptx/settings.h"
 
 namespace dfengine::ptx {

@@ -2,10 +2,10 @@
 #include <cmath>
 #include <cstring>
 
-#include "tests/ptx/halves.h"
-#include "tests/ptx/memory.h"
+#include "tests/ptx/instructions/halves.h"
+#include "tests/ptx/instructions/memory.h"
+#include "tests/ptx/instructions/warp_wide.h"
 #include "tests/ptx/settings.h"
-#include "tests/ptx/warp_wide.h"
 
 namespace dfengine::ptx {
 namespace {

@@ -1,7 +1,7 @@
 // From PTX text to a kernel's code.
 #pragma once
 
-#include "tests/ptx/program.h"
+#include "tests/ptx/program/program.h"
 
 namespace dfengine::ptx {
 

@@ -1,4 +1,4 @@
-#include "tests/ptx/memory.h"
+#include "tests/ptx/instructions/memory.h"
 
 #include <cstring>
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <unordered_map>
 
-#include "tests/ptx/program.h"
+#include "tests/ptx/program/program.h"
 
 namespace dfengine::ptx {
 

@@ -1,7 +1,7 @@
 // PTX ISA, "Integer Arithmetic Instructions", "Logic and Shift Instructions", "mov" and "selp".
 #include <limits>
 
-#include "tests/ptx/lane_wise.h"
+#include "tests/ptx/instructions/lane_wise.h"
 
 namespace dfengine::ptx {
 namespace {

@@ -2,7 +2,7 @@
 #include <cstring>
 #include <map>
 
-#include "tests/ptx/memory.h"
+#include "tests/ptx/instructions/memory.h"
 #include "tests/ptx/report.h"
 
 namespace dfengine::ptx {

@@ -1,4 +1,4 @@
-#include "tests/ptx/text.h"
+#include "tests/ptx/program/text.h"
 
 #include <cctype>
 #include <cstdlib>

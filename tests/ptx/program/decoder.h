@@ -1,7 +1,7 @@
 // From a statement's text to an instruction.
 #pragma once
 
-#include "tests/ptx/names.h"
+#include "tests/ptx/program/names.h"
 
 namespace dfengine::ptx {
 

@@ -1,7 +1,7 @@
 // PTX ISA, "Comparison and Selection Instructions": setp.
 #include <cmath>
 
-#include "tests/ptx/lane_wise.h"
+#include "tests/ptx/instructions/lane_wise.h"
 
 namespace dfengine::ptx {
 namespace {

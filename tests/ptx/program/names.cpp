@@ -1,6 +1,6 @@
-#include "tests/ptx/names.h"
+#include "tests/ptx/program/names.h"
 
-#include "tests/ptx/text.h"
+#include "tests/ptx/program/text.h"
 
 namespace dfengine::ptx {
 namespace {

@@ -4,7 +4,7 @@
 #include <limits>
 #include <utility>
 
-#include "tests/ptx/runtime.h"
+#include "tests/ptx/runtime/runtime.h"
 #include "tests/ptx/settings.h"
 
 struct CUgraph_st {

@@ -1,10 +1,10 @@
 // cp.async: copies from global to shared memory that land when they are waited for, or earlier.
 #include <cstring>
 
-#include "tests/ptx/memory.h"
+#include "tests/ptx/instructions/memory.h"
+#include "tests/ptx/instructions/warp_wide.h"
 #include "tests/ptx/report.h"
 #include "tests/ptx/settings.h"
-#include "tests/ptx/warp_wide.h"
 
 namespace dfengine::ptx {
 namespace {

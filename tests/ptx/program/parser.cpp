@@ -1,10 +1,10 @@
-#include "tests/ptx/parser.h"
+#include "tests/ptx/program/parser.h"
 
 #include <algorithm>
 
-#include "tests/ptx/decoder.h"
+#include "tests/ptx/program/decoder.h"
+#include "tests/ptx/program/text.h"
 #include "tests/ptx/report.h"
-#include "tests/ptx/text.h"
 
 namespace dfengine::ptx {
 namespace {

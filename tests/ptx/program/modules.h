@@ -1,7 +1,7 @@
 // The PTX of the program that is running.
 #pragma once
 
-#include "tests/ptx/program.h"
+#include "tests/ptx/program/program.h"
 
 namespace dfengine::ptx {
 

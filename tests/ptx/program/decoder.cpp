@@ -1,11 +1,11 @@
-#include "tests/ptx/decoder.h"
+#include "tests/ptx/program/decoder.h"
 
 #include <cmath>
 
-#include "tests/ptx/lane_wise.h"
-#include "tests/ptx/memory.h"
-#include "tests/ptx/text.h"
-#include "tests/ptx/warp_wide.h"
+#include "tests/ptx/instructions/lane_wise.h"
+#include "tests/ptx/instructions/memory.h"
+#include "tests/ptx/instructions/warp_wide.h"
+#include "tests/ptx/program/text.h"
 
 namespace dfengine::ptx {
 namespace {

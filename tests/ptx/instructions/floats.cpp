@@ -2,7 +2,7 @@
 #include <cmath>
 #include <limits>
 
-#include "tests/ptx/lane_wise.h"
+#include "tests/ptx/instructions/lane_wise.h"
 
 namespace dfengine::ptx {
 namespace {
