@@ -2,7 +2,7 @@
 find_program(CMAKE_CUDA_COMPILER nvcc HINTS ENV CUDA_PATH ENV CUDA_HOME PATH_SUFFIXES bin
   PATHS /usr/local/cuda/bin DOC "The CUDA compiler")
 if(NOT CMAKE_CUDA_COMPILER)
-  message(FATAL_ERROR "DFENGINE_CUDA is on, but nvcc was found neither on PATH nor in "
+  message(FATAL_ERROR "DFENGINE_CUDA or DFENGINE_PTX is on, but nvcc was found neither on PATH nor in "
     "/usr/local/cuda/bin. Install the CUDA toolkit, set CUDA_PATH, or use --preset cpu.")
 endif()
 enable_language(CUDA)
