@@ -6,8 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if [ $# -eq 0 ]; then
-  # What lies in native/ needs CUDA's own headers; nvcc compiles it.
-  mapfile -t files < <(git ls-files '*.h' '*.cuh' 'tests/fuzz/*.cpp' ':!kernels/cuda/native/')
+  # What lies in native/ needs CUDA's own headers; nvcc compiles it. The PTX interpreter's runtime does too.
+  mapfile -t files < <(git ls-files '*.h' '*.cuh' 'tests/fuzz/*.cpp' ':!kernels/cuda/native/' ':!tests/ptx/runtime/')
   set -- "${files[@]}"
 fi
 

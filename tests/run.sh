@@ -2,11 +2,17 @@
 # Installs what is missing, builds, and runs every test.
 # Usage: tests/run.sh [PRESET [TARGET...]]    PRESET: one of CMakePresets.json (default cpu)
 #   TARGET  test programs (test_engine, ...): only these are built and run
+#        tests/run.sh ptx [PRESET]    device tests on the CPU, from the PTX that nvcc makes (tests/ptx)
+#        tests/run.sh registers       what ptxas makes of the kernels for each GPU, beside the last time
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 preset=${1:-cpu}
 shift || true
+case $preset in
+  ptx) exec tests/ptx/run.sh "$@" ;;
+  registers) exec tests/ptx/registers.py "$@" ;;
+esac
 tests/build.sh "$preset" "$@"
 # Of a program that was not built, ctest knows one test of this name; the page test needs the program.
 left_out=()

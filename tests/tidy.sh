@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-kinds=('*.h' '*.cpp' '*.cu' '*.cuh' ':!kernels/cuda/native/' ':!tests/fuzz/')
+kinds=('*.h' '*.cpp' '*.cu' '*.cuh' ':!kernels/cuda/native/' ':!tests/fuzz/' ':!tests/ptx/')
 if [ "${1:-}" = --all ]; then
   mapfile -t files < <(git ls-files "${kinds[@]}" | grep -v '\.c\?u\?h$')
 else

@@ -1,8 +1,8 @@
-# The CUDA side of dfengine_lib: included by CMakeLists.txt when DFENGINE_CUDA is on.
+# The CUDA side of dfengine_lib: included by CMakeLists.txt when DFENGINE_CUDA is on, and by tests/ptx.
 find_program(CMAKE_CUDA_COMPILER nvcc HINTS ENV CUDA_PATH ENV CUDA_HOME PATH_SUFFIXES bin
   PATHS /usr/local/cuda/bin DOC "The CUDA compiler")
 if(NOT CMAKE_CUDA_COMPILER)
-  message(FATAL_ERROR "DFENGINE_CUDA is on, but nvcc was found neither on PATH nor in "
+  message(FATAL_ERROR "DFENGINE_CUDA or DFENGINE_PTX is on, but nvcc was found neither on PATH nor in "
     "/usr/local/cuda/bin. Install the CUDA toolkit, set CUDA_PATH, or use --preset cpu.")
 endif()
 enable_language(CUDA)
@@ -36,6 +36,3 @@ target_compile_options(dfengine_cuda PRIVATE -lineinfo --expt-relaxed-constexpr
 if(DFENGINE_WERROR)
   target_compile_options(dfengine_cuda PRIVATE -Werror=all-warnings -Xcompiler=-Werror)
 endif()
-target_sources(dfengine_lib PRIVATE $<TARGET_OBJECTS:dfengine_cuda>)
-# What a program needs beside itself is the driver.
-target_link_libraries(dfengine_lib PRIVATE CUDA::cudart_static)

@@ -89,7 +89,9 @@ void expect_sound(const Kernel& kernel, const Example& example, const KernelQuer
     EXPECT_EQ(example.in[at(needs.overwrites_input)].bytes(), query.out.bytes());
   }
   if (!query.backward) {
-    if (inference_only(example.operation)) EXPECT_FALSE(kernel.backward) << "it has no gradient";
+    if (inference_only(example.operation)) {
+      EXPECT_FALSE(kernel.backward) << "it has no gradient";
+    }
     return;
   }
   const bool learns = std::ranges::any_of(params(example.operation, "layer"),

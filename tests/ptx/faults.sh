@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# Plants faults in the PTX of real kernels, and expects each to be reported: a barrier that is missing, a
+# copy that is not waited for, operands in wrong lanes, reads out of bounds, more shared memory than a GPU
+# has. The same tests without the fault must pass, or the report would prove nothing.
+# Usage: tests/ptx/faults.sh BUILD    BUILD: where tests/run.sh ptx has built ptx_kernels
+set -euo pipefail
+
+program=$1/tests/ptx/ptx_kernels
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+mkdir "$folder/whole" "$folder/broken"
+PTX_DUMP=$folder/whole "$program" --gtest_filter='MmaDevice.LoadsTheDocumentedElements' >"$folder/log" 2>&1 ||
+  { cat "$folder/log"; exit 1; }
+
+failed=0 planted=0
+say() {
+  echo "faults: $1"
+  failed=1
+}
+
+# run FILTER [NAME=VALUE...]: true where the tests pass and the interpreter found no fault.
+run() {
+  local filter=$1 status=0
+  shift
+  env "$@" "$program" --gtest_filter="$filter" >"$folder/log" 2>&1 || status=$?
+  if ! grep -q '^\[ RUN ' "$folder/log"; then say "no test is named $filter"; fi
+  return "$status"
+}
+
+# expect FAULT FILTER REPORT [NAME=VALUE...]: the tests fail, and the log has a line like REPORT.
+expect() {
+  local fault=$1 filter=$2 report=$3 line
+  shift 3
+  planted=$((planted + 1))
+  if ! run "$filter"; then
+    say "$fault: $filter fails without it"
+  elif run "$filter" "$@"; then
+    say "$fault: NOT REPORTED by $filter"
+  elif line=$(grep -m 1 -E "$report" "$folder/log"); then
+    echo "faults: $fault: ${line:0:150}"
+  else
+    say "$fault: reported otherwise"
+    tail -n 20 "$folder/log"
+  fi
+}
+
+# plant FAULT MODULE EDIT FILTER REPORT: EDIT is Perl that changes the module's text in $_.
+plant() {
+  local fault=$1 module=$2 edit=$3
+  rm -f "$folder/broken"/*
+  perl -0777 -pe "$edit" "$folder/whole/$module.ptx" >"$folder/broken/$module.ptx"
+  if cmp -s "$folder/whole/$module.ptx" "$folder/broken/$module.ptx"; then
+    say "$fault: the edit of $module.ptx changes nothing"
+    return
+  fi
+  expect "$fault" "$4" "$5" PTX_REPLACE="$folder/broken"
+}
+
+tiles='PointwiseConvDevice.EveryTileIsExactOnWholeNumbers'
+a_number='%r[0-9]+'
+
+plant "the first barrier of every product removed" pointwise_float \
+  '$_ = join ".entry", map { s/bar\.sync[^;]*;//r } split /\.entry/' \
+  "$tiles" 'FAULT: race: '
+plant "the first barrier of every batch norm removed" batch_norm \
+  '$_ = join ".entry", map { s/bar\.sync[^;]*;//r } split /\.entry/' \
+  'BatchNorm/DeviceHalf.EqualsDouble' 'FAULT: race: '
+plant "wait_group lets one group more be under way" pointwise_float \
+  's/(cp\.async\.wait_group\s+)(\d+)/$1 . ($2 + 1)/ge' \
+  "$tiles" 'FAULT: read of a copy not waited for'
+plant "copies are never waited for" pointwise_float \
+  's/cp\.async\.wait_group[^;]*;//g' \
+  "$tiles" 'FAULT: read of a copy not waited for'
+plant "two registers of the left factor exchanged in mma" pointwise_float \
+  "s/(mma\\.sync[^{]*\\{[^}]*\\},\\s*)\\{($a_number),\\s*($a_number),/\$1\\{\$3, \$2,/g" \
+  "$tiles" '^\[  FAILED  \]'
+plant "two registers of the right factor exchanged in mma" pointwise_float \
+  "s/(mma\\.sync[^{]*\\{[^}]*\\},\\s*\\{[^}]*\\},\\s*)\\{($a_number),\\s*($a_number)\\}/\$1\\{\$3, \$2\\}/g" \
+  "$tiles" '^\[  FAILED  \]'
+plant "ldmatrix without .trans" pointwise_float \
+  's/x4\.trans/x4/g' \
+  'PointwiseConvDevice.EveryWeightTileIsExactOnWholeNumbers' '^\[  FAILED  \]'
+plant "mma by half a warp" mma_probe \
+  's/(mma\.sync)/.reg .pred half; setp.lt.u32 half, %tid.x, 16; \@half $1/g' \
+  'MmaDevice.MultipliesTheDocumentedFragments' 'FAULT: by part of a warp'
+plant "a barrier for half the warps only" batch_norm \
+  's/(bar\.sync)/.reg .pred half; setp.lt.u32 half, %tid.x, 48; \@half $1/g' \
+  'BatchNorm/DeviceHalf.EqualsDouble' 'FAULT: (barrier reached by part of a warp|race|warps wait)'
+plant "a read far behind an array" residual_add \
+  's/(ld\.global[^;]*\[%rd\d+)[^\]]*\]/$1+1073741824]/g' \
+  'ResidualAdd/DeviceHalf.*' 'FAULT: read out of bounds of device memory'
+plant "a copy from far behind an array" pointwise_float \
+  's/(cp\.async\.c[ag]\S*\s+\[[^\]]*\],\s*)\[(%rd\d+)\]/.reg .b64 far; add.s64 far, $2, 1073741824; $1\[far]/g' \
+  "$tiles" 'FAULT: read out of bounds of device memory'
+plant "a write behind shared memory" batch_norm \
+  's/(st\.shared\S*\s+\[%r\d+)(?:\+\d+)?\]/$1+1048576]/g' \
+  'BatchNorm/DeviceHalf.EqualsDouble' 'FAULT: write out of bounds of shared memory'
+plant "a vector that begins in the middle of a value" residual_add \
+  's/(ld\.global\S*v4[^;]*\[%rd\d+)[^\]]*\]/$1+2]/g' \
+  'ResidualAdd/DeviceHalf.*' 'FAULT: misaligned'
+# CUDA C++ Programming Guide: a block has 99 KB at most where the compute capability is 8.6.
+expect "more shared memory than sm_86 has" "$tiles" 'FAULT: shared memory: ' PTX_SHARED_LIMIT=101376
+
+if [ "$failed" -ne 0 ]; then exit 1; fi
+echo "faults: $planted planted, each reported"

@@ -1,0 +1,75 @@
+// What runs a kernel: a block with its shared memory, warps with their registers.
+#pragma once
+
+#include <bit>
+#include <deque>
+#include <functional>
+
+#include "tests/ptx/program/program.h"
+
+namespace dfengine::ptx {
+
+struct Extent {
+  unsigned x = 1, y = 1, z = 1;
+  std::uint64_t count() const { return std::uint64_t{x} * y * z; }
+};
+
+// Who touched two bytes of shared memory last, and in which barrier interval.
+struct Trace {
+  std::int16_t writer = -1, reader = -1;
+  std::uint32_t written = 0, read = 0;
+  bool under_way = false;  // a copy writes here that nobody has waited for yet
+};
+
+struct Block {
+  const Kernel* kernel = nullptr;
+  const Code* code = nullptr;
+  Extent grid, size, index;
+  std::uint32_t interval = 1;  // counts barriers
+  std::byte* shared = nullptr;
+  std::uint64_t shared_bytes = 0;
+  std::vector<Trace> traces;
+  std::vector<std::byte> parameters, local;
+};
+
+// One lane's part of a cp.async.
+struct Copy {
+  std::uint32_t to = 0;
+  std::uint64_t from = 0;
+  int bytes = 0, valid = 0;  // what is not valid becomes zero
+};
+
+struct Warp {
+  Block* block = nullptr;
+  std::byte* registers = nullptr;
+  int index = 0;
+  Lanes alive = 0;
+  std::array<int, kLanes> at{};  // each lane's next instruction
+  bool waits = false;            // at a barrier, which is instruction:
+  int barrier = 0;
+  std::vector<Copy> open;  // not yet committed
+  std::deque<std::vector<Copy>> groups;
+  const Instruction* now = nullptr;  // for reports
+
+  template <class T>
+  T* cells(Slot slot) {
+    return reinterpret_cast<T*>(registers + slot);
+  }
+  Lanes& predicate(Slot slot) { return *cells<Lanes>(slot); }
+};
+
+// Calls body(lane) for each lane of the mask. The whole warp is the case that must be fast.
+template <class Body>
+inline void for_lanes(Lanes mask, Body&& body) {
+  if (mask == kAllLanes) {
+    for (int lane = 0; lane < kLanes; ++lane) body(lane);
+  } else {
+    for (; mask != 0; mask &= mask - 1) body(std::countr_zero(mask));
+  }
+}
+
+// Runs the grid to its end. `arguments` points to each parameter's value.
+void run_grid(Kernel& kernel, Extent grid, Extent block, std::size_t dynamic_shared,
+              const std::vector<std::vector<std::byte>>& arguments);
+
+}  // namespace dfengine::ptx
