@@ -111,6 +111,8 @@ def main():
     if not (shutil.which('nvcc') or os.path.exists('/usr/local/cuda/bin/nvcc')):
         print('registers LEFT OUT: no nvcc on PATH or in /usr/local/cuda/bin')
         sys.exit(77)
+    if not os.path.exists(path) and '--renew' not in sys.argv:
+        sys.exit(f'registers: there is no {path} yet: tests/run.sh registers --renew writes it')
     os.makedirs('build/registers', exist_ok=True)
     sources = subprocess.run(['git', 'ls-files', 'kernels/cuda/*.cu'], capture_output=True, text=True,
                              check=True).stdout.split()

@@ -38,6 +38,7 @@ const Settings& settings() {
       .late_copies = !choice("PTX_COPIES", "early", "late"),
       .late_streams = choice("PTX_STREAMS", "late", "early"),
       .truncating = !choice("PTX_SUMS", "rounded", "truncated"),
+      .is_stand_in = choice("PTX_DEVICE", "stand-in", "gpu"),
       .shared_limit = std::stoul(variable("PTX_SHARED_LIMIT", kSharedLimit)),
       .parses_all = choice("PTX_PARSE", "all", "launched"),
       .dump = variable("PTX_DUMP", ""),

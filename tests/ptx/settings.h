@@ -17,6 +17,8 @@ struct Settings {
   bool late_streams;
   // PTX_SUMS=truncated: as tensor cores add; rounded: each sum in float.
   bool truncating;
+  // PTX_DEVICE=stand-in: tests are shorter and plans are made by the rule; gpu: all cases, timed plans.
+  bool is_stand_in;
   // PTX_SHARED_LIMIT=BYTES: what a block may have.
   std::size_t shared_limit;
   // PTX_PARSE=all: also kernels that are not launched; launched: only those.
