@@ -109,7 +109,9 @@ TEST(PlanRun, FrozenParametersAndTheirGradientsAreLeftAlone) {
     EXPECT_EQ(test::fetch(cpu_backend(), run.parameters().value(i), spec), before) << p.name;
     if (!is_learned(p.role)) {
       EXPECT_EQ(results.statistics.contains(p.name), trainable(p)) << p.name;
-      if (trainable(p)) EXPECT_NE(results.statistics.at(p.name), before) << p.name;
+      if (trainable(p)) {
+        EXPECT_NE(results.statistics.at(p.name), before) << p.name;
+      }
     } else if (trainable(p)) {
       for (double g : run.gradient(p.name)) ASSERT_FALSE(std::isnan(g)) << p.name;
     } else {
