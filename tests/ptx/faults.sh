@@ -12,7 +12,9 @@ mkdir "$folder/whole" "$folder/broken"
 PTX_DUMP=$folder/whole "$program" --gtest_filter='MmaDevice.LoadsTheDocumentedElements' >"$folder/log" 2>&1 ||
   { cat "$folder/log"; exit 1; }
 
+export PTX_DEVICE=stand-in
 failed=0 planted=0
+declare -A is_sound  # by filter: the tests pass without a fault
 say() {
   echo "faults: $1"
   failed=1
@@ -32,7 +34,8 @@ expect() {
   local fault=$1 filter=$2 report=$3 line
   shift 3
   planted=$((planted + 1))
-  if ! run "$filter"; then
+  if [ -z "${is_sound[$filter]:-}" ] && run "$filter"; then is_sound[$filter]=1; fi
+  if [ -z "${is_sound[$filter]:-}" ]; then
     say "$fault: $filter fails without it"
   elif run "$filter" "$@"; then
     say "$fault: NOT REPORTED by $filter"
@@ -62,8 +65,9 @@ a_number='%r[0-9]+'
 plant "the first barrier of every product removed" pointwise_float \
   '$_ = join ".entry", map { s/bar\.sync[^;]*;//r } split /\.entry/' \
   "$tiles" 'FAULT: race: '
-plant "the first barrier of every batch norm removed" batch_norm \
-  '$_ = join ".entry", map { s/bar\.sync[^;]*;//r } split /\.entry/' \
+# Before the first nothing is shared yet; the second stands between writes and reads.
+plant "the second barrier of every batch norm removed" batch_norm \
+  '$_ = join ".entry", map { s/(bar\.sync.*?)bar\.sync[^;]*;/$1/sr } split /\.entry/' \
   'BatchNorm/DeviceHalf.EqualsDouble' 'FAULT: race: '
 plant "wait_group lets one group more be under way" pointwise_float \
   's/(cp\.async\.wait_group\s+)(\d+)/$1 . ($2 + 1)/ge' \
