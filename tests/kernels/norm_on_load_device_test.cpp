@@ -86,6 +86,7 @@ void check_pointwise_weight(Normed<T>& in, const PointwiseProblem& p, Index scra
 // Two steps of depth, and tails in every size. Two blocks, so that one takes tiles in turn.
 template <class T>
 void check_tile(cuda::PointwiseTile tile) {
+  if (cuda::shared_memory_of(tile) > cuda::shared_memory_limit()) return;  // not for this device
   const auto [rows, columns, depth] = cuda::size_of(tile);
   SCOPED_TRACE(testing::Message() << "tile " << rows << "x" << columns << "x" << depth);
   const PointwiseProblem p = PointwiseProblem::make(3 * rows - 5, depth + 8, columns - 8);
