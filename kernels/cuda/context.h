@@ -14,9 +14,11 @@ bool available();
 // for their arithmetic and indexing, thousands of times too slow for work.
 bool is_emulated();
 
+// Throws DeviceError when this build has no CUDA, or no device answers; the message says which.
+void require_device();
+
 // One line about the current device: name, compute capability, memory, the versions of driver,
-// runtime and cuBLASLt. Throws DeviceError when this build has no CUDA, or no device answers; the
-// message says which.
+// runtime and cuBLASLt, which it opens to ask. Throws as require_device does.
 std::string device_summary();
 
 // Bytes of shared memory that a block of the current device may have: of an A100 163 KiB, of an RTX

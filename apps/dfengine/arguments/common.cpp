@@ -47,7 +47,7 @@ std::vector<CLI::Option*> DeviceOptions::add_to(CLI::App& command) {
 }
 
 void DeviceOptions::check() const {
-  if (device == DeviceChoice::Cuda) cuda::device_summary();  // throws where there is none
+  if (device == DeviceChoice::Cuda) cuda::require_device();
 }
 
 void DeviceOptions::check_cpu() const {

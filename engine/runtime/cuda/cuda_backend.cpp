@@ -50,7 +50,7 @@ Kernel CudaKernelMaker::make(const Node& node, const KernelQuery& query) const {
 }
 
 CudaBackend::CudaBackend(const DeviceConfig& config) : config_(config) {
-  if (!cuda::is_emulated()) cuda::device_summary();  // says what is missing, if anything is
+  if (!cuda::is_emulated()) cuda::require_device();
   compute_ = cuda::make_stream();
   copy_ = cuda::make_stream();
   // The stand-in's times would say nothing about a device.

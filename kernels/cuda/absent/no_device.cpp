@@ -15,6 +15,10 @@ bool available() {
   return false;
 }
 
+void require_device() {
+  no_device();
+}
+
 std::string device_summary() {
   no_device();
 }

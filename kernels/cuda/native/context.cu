@@ -88,6 +88,11 @@ bool is_emulated() {
   return false;
 }
 
+void require_device() {
+  int device = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+}
+
 std::string device_summary() {
   int device = 0;
   check(cudaGetDevice(&device), "cudaGetDevice");

@@ -1,6 +1,5 @@
 // How long a launch takes on the device.
 #include <algorithm>
-#include <limits>
 #include <memory>
 
 #include "kernels/base/error.h"
@@ -15,9 +14,6 @@ namespace {
 constexpr Index kFarApart = Index{256} << 20;
 constexpr Index kLaunches = 8;
 constexpr Index kAlignment = 256;
-// A candidate that takes so many times as long as the fastest so far is not worth a graph. Beside
-// that, a first launch loads its kernel, and a single one waits for the host.
-constexpr double kFar = 4, kLoadingUs = 1e5, kLaunchingUs = 50;
 
 template <class T>
 T stored(float x) {
@@ -82,19 +78,14 @@ class Session {
   }
 
   double measure(const Candidate& candidate) {
-    if (!graphs_.contains(candidate.name)) {
-      // Before the capture, which must not load a kernel.
-      for (double beside : {kLoadingUs, kLaunchingUs}) {
-        const double us = timed([&] { candidate.launch(stream_, sets_[0]); });
-        if (us > kFar * fastest_ + beside) return us;
-      }
-      graphs_[candidate.name] = recorded(candidate);
-    }
-    const OwnedGraph& graph = graphs_.at(candidate.name);
+    const OwnedGraph& graph = recorded(candidate);
+    const OwnedEvent from = make_event(), to = make_event();
     flush();
-    const double us = timed([&] { run(graph, stream_); }) / kLaunches;
-    fastest_ = std::min(fastest_, us);
-    return us;
+    record(from, stream_);
+    run(graph, stream_);
+    record(to, stream_);
+    synchronize(to);
+    return 1e3 * static_cast<double>(elapsed_ms(from, to)) / kLaunches;
   }
 
  private:
@@ -103,31 +94,25 @@ class Session {
     if (half != nullptr) copy_on_device(stream_, half + kFarApart / 2, half, kFarApart / 2);
   }
 
-  double timed(const std::function<void()>& body) {
-    const OwnedEvent from = make_event(), to = make_event();
-    record(from, stream_);
-    body();
-    record(to, stream_);
-    synchronize(to);
-    return 1e3 * static_cast<double>(elapsed_ms(from, to));
-  }
-
   // The launches are a graph, because the host takes longer to launch a small kernel than the
   // device takes to run it.
-  OwnedGraph recorded(const Candidate& candidate) {
+  const OwnedGraph& recorded(const Candidate& candidate) {
+    if (const auto found = graphs_.find(candidate.name); found != graphs_.end())
+      return found->second;
+    candidate.launch(stream_, sets_[0]);  // this loads the kernel, which a capture must not do
+    synchronize(stream_);
     OwnedGraph made = capture(stream_, [&] {
       for (Index i = 0; i < kLaunches; ++i) candidate.launch(stream_, sets_[at(i) % sets_.size()]);
     });
     run(made, stream_);  // the first run of a graph is slower
     synchronize(stream_);
-    return made;
+    return graphs_[candidate.name] = std::move(made);
   }
 
   Stream stream_;
   DeviceMemory memory_, flushed_;
   std::vector<std::vector<void*>> sets_;
   std::map<std::string, OwnedGraph> graphs_;
-  double fastest_ = std::numeric_limits<double>::infinity();
 };
 
 }  // namespace
