@@ -146,4 +146,33 @@ void copy_async_wait() {
 
 #endif
 
+// ---- Fragments of matrices in shared memory -----------------------------------------------------
+
+// The matrix's element (i, j) at tile[i * pitch + j]: fragment A of 16 rows i and 16 depths j.
+template <class T>
+__device__ __forceinline__ void load_a(std::uint32_t (&a)[4], const T* tile, int pitch, int lane) {
+  load_matrices(a, tile + lane % 16 * pitch + lane / 16 * 8);
+}
+
+// The same where a row of the storage is a depth: 16 depths i and 16 rows j.
+template <class T>
+__device__ __forceinline__ void load_a_transposed(std::uint32_t (&a)[4], const T* tile, int pitch,
+                                                  int lane) {
+  load_matrices_transposed(a, tile + (lane / 16 * 8 + lane % 8) * pitch + lane / 8 % 2 * 8);
+}
+
+// Two fragments B side by side, each of 16 depths x 8 columns, in b[0..1] and b[2..3]. The storage
+// has 16 rows, one per column, which are 16 depths long.
+template <class T>
+__device__ __forceinline__ void load_b(std::uint32_t (&b)[4], const T* tile, int pitch, int lane) {
+  load_matrices(b, tile + (lane / 16 * 8 + lane % 8) * pitch + lane / 8 % 2 * 8);
+}
+
+// The same where the storage has 16 rows, one per depth, which are 16 columns long.
+template <class T>
+__device__ __forceinline__ void load_b_transposed(std::uint32_t (&b)[4], const T* tile, int pitch,
+                                                  int lane) {
+  load_matrices_transposed(b, tile + lane % 16 * pitch + lane / 16 * 8);
+}
+
 }  // namespace dfengine::cuda

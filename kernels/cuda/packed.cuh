@@ -1,6 +1,9 @@
 // Eight neighbouring channels as they lie in memory.
 #pragma once
 
+#include <cstdint>
+#include <type_traits>
+
 #include "kernels/cuda/platform.cuh"
 
 namespace dfengine::cuda {
@@ -44,6 +47,23 @@ __device__ __forceinline__ void unpack(const Packed<T>& packed, float (&v)[kVect
   } u = {packed};
 #pragma unroll
   for (int i = 0; i < kVector; ++i) v[i] = to_float(u.values[i]);
+}
+
+// Two neighbours of 16 bits, the left one in the lower half.
+template <class T>
+__device__ __forceinline__ std::uint32_t pack_pair(float left, float right) {
+#if defined(__CUDACC__)
+  // One instruction; two conversions and their merging would be three.
+  std::uint32_t pair;
+  if constexpr (std::is_same_v<T, Half>)
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(right), "f"(left));
+  else
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(right), "f"(left));
+  return pair;
+#else
+  return static_cast<std::uint32_t>(from_float<T>(left).bits) |
+         static_cast<std::uint32_t>(from_float<T>(right).bits) << 16;
+#endif
 }
 
 // Hides from the compiler that the value stays the same. It then unpacks the value at each use and

@@ -127,9 +127,7 @@ __device__ __forceinline__ void finish_pair(const Epilogue<T, float>& epilogue, 
     left += to_float(at[0]);
     right += to_float(at[1]);
   }
-  *reinterpret_cast<std::uint32_t*>(at) = static_cast<std::uint32_t>(from_float<T>(left).bits) |
-                                          static_cast<std::uint32_t>(from_float<T>(right).bits)
-                                              << 16;
+  *reinterpret_cast<std::uint32_t*>(at) = pack_pair<T>(left, right);
 }
 
 // Stores through shared memory, so that a lane writes 16 bytes to global memory and the lanes whole

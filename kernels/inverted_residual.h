@@ -1,0 +1,59 @@
+// An inverted residual block (Sandler et al., "MobileNetV2", 2018) in inference form as one kernel:
+//   e = act1(x w1^T + b1)               [N, H, W, wide], rounded to T
+//   d = act2(depthwise 3x3 of e + b2)   [N, P, Q, wide], rounded to T
+//   y = d w3^T + b3, and + x if residual [N, P, Q, out]
+// e and d stay on the chip: for most blocks they are six times what the block reads and writes.
+//
+// Aliasing     y must not overlap anything else.
+// Determinism  The bits are the same in every run.
+#pragma once
+
+#include <vector>
+
+#include "kernels/cuda/context.h"
+#include "kernels/cuda/stream.h"
+#include "kernels/depthwise_conv.h"
+
+namespace dfengine {
+
+struct InvertedResidualProblem {
+  DepthwiseProblem depthwise;  // of e: n, h, w, wide channels, stride, padding
+  Index in = 0, out = 0;       // channels of x and y
+  Activation expanded = Activation::Relu6, filtered = Activation::Relu6;  // act1 and act2
+  bool residual = false;
+
+  constexpr Shape input() const { return {depthwise.n, depthwise.h, depthwise.w, in}; }
+  constexpr Shape output() const { return {depthwise.n, depthwise.p, depthwise.q, out}; }
+};
+
+// Matrices in T, biases in float.
+template <class T>
+struct InvertedResidualWeights {
+  const T* expand = nullptr;              // [wide, in]
+  const float* expand_bias = nullptr;     // [wide]
+  const T* depthwise = nullptr;           // [3, 3, wide]
+  const float* depthwise_bias = nullptr;  // [wide]
+  const T* project = nullptr;             // [out, wide]
+  const float* project_bias = nullptr;    // [out]
+};
+
+// T is Half or BFloat16; sums are in float.
+namespace cuda {
+
+// How many warps a block has, each of which makes rows of a tile of y.
+struct InvertedResidualConfig {
+  int warps = 0;
+};
+
+// The rule's choice, then every other whose blocks need at most so many bytes of shared memory; empty where there is no kernel for the problem:
+// channels are multiples of 8, in and out at most 64, and a residual needs stride 1 and in = out.
+std::vector<InvertedResidualConfig> inverted_residual_configs(
+    const InvertedResidualProblem& p, std::size_t limit = shared_memory_limit());
+
+template <class T>
+void inverted_residual(Stream stream, const InvertedResidualConfig& config,
+                       const InvertedResidualProblem& p, const T* x,
+                       const InvertedResidualWeights<T>& weights, T* y);
+
+}  // namespace cuda
+}  // namespace dfengine

@@ -1,0 +1,145 @@
+// An inverted residual block as one kernel gives the very bits of its three convolutions, one after
+// the other, which convolution_test.cpp compares with their formulas. All numbers are integers, so
+// that sums are exact in whatever order, and both round the same values.
+#include <gtest/gtest.h>
+
+#include "kernels/base/error.h"
+#include "kernels/inverted_residual.h"
+#include "kernels/pointwise_conv.h"
+#include "tests/support/device.h"
+#include "tests/support/random_data.h"
+
+namespace dfengine::test {
+namespace {
+
+using Values = std::vector<double>;
+
+struct Case {
+  Shape x;
+  Index wide = 0, out = 0, stride = 1;
+  Activation expanded = Activation::Relu6, filtered = Activation::Relu6;
+  bool residual = false;
+};
+
+InvertedResidualProblem problem(const Case& c, Padding padding) {
+  return {.depthwise = DepthwiseProblem::make({c.x.n, c.x.h, c.x.w, c.wide}, c.stride, padding),
+          .in = c.x.c,
+          .out = c.out,
+          .expanded = c.expanded,
+          .filtered = c.filtered,
+          .residual = c.residual};
+}
+
+// The block's numbers on the device.
+template <class T>
+struct Block {
+  InvertedResidualProblem p;
+  DeviceArray<T> x, expand, taps, project;
+  DeviceArray<float> expand_bias, filter_bias, project_bias;
+
+  explicit Block(const InvertedResidualProblem& problem)
+      : p(problem),
+        x(random_integers<double>(p.input().count(), 1, -2, 2)),
+        expand(random_integers<double>(p.depthwise.c * p.in, 2, -1, 1)),
+        taps(random_integers<double>(9 * p.depthwise.c, 3, -1, 1)),
+        project(random_integers<double>(p.out * p.depthwise.c, 4, -1, 1)),
+        expand_bias(random_integers<double>(p.depthwise.c, 5, -2, 5)),
+        filter_bias(random_integers<double>(p.depthwise.c, 6, -2, 2)),
+        project_bias(random_integers<double>(p.out, 7, -9, 9)) {}
+
+  Values fused(const cuda::InvertedResidualConfig& config) {
+    DeviceArray<T> y(p.output().count());
+    const InvertedResidualWeights<T> weights{expand.data(),  expand_bias.data(),
+                                             taps.data(),    filter_bias.data(),
+                                             project.data(), project_bias.data()};
+    cuda::inverted_residual<T>(nullptr, config, p, x.data(), weights, y.data());
+    return y.values();
+  }
+
+  Values one_by_one() {
+    const DepthwiseProblem& d = p.depthwise;
+    DeviceArray<T> e(d.input().count()), filtered(d.output().count()), y(p.output().count());
+    cuda::pointwise_forward<T>(nullptr, PointwiseProblem::make(d.input().rows(), p.in, d.c),
+                               x.data(), expand.data(), {expand_bias.data(), p.expanded}, e.data());
+    cuda::depthwise_forward<T>(nullptr, d, e.data(), taps.data(), {filter_bias.data(), p.filtered},
+                               filtered.data());
+    cuda::pointwise_forward<T>(
+        nullptr, PointwiseProblem::make(d.output().rows(), d.c, p.out), filtered.data(),
+        project.data(), {project_bias.data(), Activation::None, p.residual ? x.data() : nullptr},
+        y.data());
+    return y.values();
+  }
+};
+
+template <class T>
+class InvertedResidualDevice : public testing::Test {};
+using Elements = testing::Types<Half, BFloat16>;
+TYPED_TEST_SUITE(InvertedResidualDevice, Elements);
+
+// Less than a tile, several tiles with odd edges, images between which tiles do not reach over,
+// channels that fill no chunk and no fragment.
+const Case kCases[] = {
+    {.x = {1, 1, 1, 8}, .wide = 48, .out = 8},
+    {.x = {2, 3, 2, 16}, .wide = 96, .out = 24, .stride = 2},
+    {.x = {1, 17, 35, 24}, .wide = 144, .out = 24, .residual = true},
+    {.x = {2, 18, 17, 24}, .wide = 56, .out = 32, .stride = 2, .expanded = Activation::Relu},
+    {.x = {1, 5, 33, 16}, .wide = 96, .out = 16, .filtered = Activation::None, .residual = true},
+    {.x = {3, 9, 7, 32}, .wide = 8, .out = 64, .stride = 2},
+    {.x = {1, 10, 14, 64}, .wide = 104, .out = 64, .residual = true},
+    {.x = {1, 9, 19, 40}, .wide = 48, .out = 56, .expanded = Activation::None},
+};
+
+TYPED_TEST(InvertedResidualDevice, GivesTheBitsOfThreeConvolutions) {
+  DF_NEEDS_DEVICE();
+  for (const Case& c : kCases)
+    for (Padding padding : {Padding::Torch, Padding::TfSame}) {
+      Block<TypeParam> block(problem(c, padding));
+      const auto configs = cuda::inverted_residual_configs(block.p);
+      ASSERT_FALSE(configs.empty());
+      const Values want = block.one_by_one();
+      for (const auto& config : configs)
+        ASSERT_EQ(block.fused(config), want)
+            << "x " << c.x.h << "x" << c.x.w << "x" << c.x.c << ", " << config.warps << " warps";
+    }
+}
+
+// The shapes of the network, at the batch sizes of a device.
+TYPED_TEST(InvertedResidualDevice, GivesThemAtTheShapesOfTheNetwork) {
+  DF_NEEDS_DEVICE();
+  if (cuda::is_emulated()) GTEST_SKIP() << "too slow in the stand-in for a GPU";
+  for (const Case& c : {Case{.x = {3, 112, 112, 16}, .wide = 96, .out = 24, .stride = 2},
+                        Case{.x = {3, 56, 56, 24}, .wide = 144, .out = 24, .residual = true},
+                        Case{.x = {3, 56, 56, 24}, .wide = 144, .out = 32, .stride = 2},
+                        Case{.x = {3, 28, 28, 32}, .wide = 192, .out = 64, .stride = 2},
+                        Case{.x = {64, 14, 14, 64}, .wide = 384, .out = 64, .residual = true}}) {
+    Block<TypeParam> block(problem(c, Padding::Torch));
+    const Values want = block.one_by_one();
+    for (const auto& config : cuda::inverted_residual_configs(block.p))
+      ASSERT_EQ(block.fused(config), want) << c.x.h << ", " << config.warps << " warps";
+  }
+}
+
+TEST(InvertedResidualConfigs, NoneWhereThereIsNoKernel) {
+  const auto count = [](const Case& c) {
+    return cuda::inverted_residual_configs(problem(c, Padding::Torch)).size();
+  };
+  EXPECT_GT(count({.x = {1, 9, 9, 64}, .wide = 384, .out = 64}), 0U);
+  EXPECT_EQ(count({.x = {1, 9, 9, 72}, .wide = 384, .out = 64}), 0U);
+  EXPECT_EQ(count({.x = {1, 9, 9, 64}, .wide = 384, .out = 72}), 0U);
+  EXPECT_EQ(count({.x = {1, 9, 9, 12}, .wide = 48, .out = 16}), 0U);
+  EXPECT_EQ(count({.x = {1, 9, 9, 8}, .wide = 48, .out = 16, .residual = true}), 0U);
+}
+
+// Blocks that do not fit are left out: an RTX 4090 has 99 KiB.
+TEST(InvertedResidualConfigs, FitIntoSharedMemory) {
+  const InvertedResidualProblem p =
+      problem({.x = {1, 112, 112, 16}, .wide = 96, .out = 24, .stride = 2}, Padding::Torch);
+  const auto all = cuda::inverted_residual_configs(p, 227 << 10);
+  const auto few = cuda::inverted_residual_configs(p, 99 << 10);
+  EXPECT_LT(few.size(), all.size());
+  EXPECT_FALSE(few.empty());
+  EXPECT_TRUE(cuda::inverted_residual_configs(p, 8 << 10).empty());
+}
+
+}  // namespace
+}  // namespace dfengine::test
