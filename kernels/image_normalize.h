@@ -8,6 +8,21 @@
 #include "kernels/cuda/stream.h"
 
 namespace dfengine {
+
+// The same in float, as devices compute it.
+struct PixelAffine {
+  float scale[3] = {};
+  float shift[3] = {};
+  static PixelAffine of(const double mean[3], const double std_dev[3]) {
+    PixelAffine affine;
+    for (int c = 0; c < 3; ++c) {
+      affine.scale[c] = static_cast<float>(1.0 / (255.0 * std_dev[c]));
+      affine.shift[c] = static_cast<float>(-mean[c] / std_dev[c]);
+    }
+    return affine;
+  }
+};
+
 namespace cpu {
 
 // x [rows, 3] is uint8 RGB, y [rows, 3]. mean and std_dev are in units of x / 255, std_dev > 0.

@@ -3,24 +3,40 @@
 //   d = act2(depthwise 3x3 of e + b2)   [N, P, Q, wide], rounded to T
 //   y = d w3^T + b3, and + x if residual [N, P, Q, out]
 // e and d stay on the chip: for most blocks they are six times what the block reads and writes.
+// The first block has no expansion of its own; there e is the stem's result, and x the pixels.
 //
 // Aliasing     y must not overlap anything else.
 // Determinism  The bits are the same in every run.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/depthwise_conv.h"
+#include "kernels/image_normalize.h"
+#include "kernels/stem_conv.h"
 
 namespace dfengine {
 
+// The stem in place of the expansion: e = act1(stem convolution of pixels * scale + shift, + b1).
+struct PixelInput {
+  StemProblem stem;  // pixels [n, stem.h, stem.w, 3], e [n, stem.p, stem.q, wide]
+  PixelAffine affine;
+
+  // The stem's weights lie as those of an expansion from so many channels: tap (r, s) of channel c at
+  // 10 r + 3 s + c, and zeros in between.
+  static constexpr Index kDepth = 32;
+  static constexpr Index depth(Index r, Index s, Index c) { return 10 * r + 3 * s + c; }
+};
+
 struct InvertedResidualProblem {
-  DepthwiseProblem depthwise;  // of e: n, h, w, wide channels, stride, padding
-  Index in = 0, out = 0;       // channels of x and y
+  DepthwiseProblem depthwise = {};  // of e: n, h, w, wide channels, stride, padding
+  Index in = 0, out = 0;            // channels of x and y
   Activation expanded = Activation::Relu6, filtered = Activation::Relu6;  // act1 and act2
   bool residual = false;
+  std::optional<PixelInput> pixels = {};  // in is then PixelInput::kDepth
 
   constexpr Shape input() const { return {depthwise.n, depthwise.h, depthwise.w, in}; }
   constexpr Shape output() const { return {depthwise.n, depthwise.p, depthwise.q, out}; }
@@ -47,12 +63,14 @@ struct InvertedResidualConfig {
 
 // The rule's choice, then every other whose blocks need at most so many bytes of shared memory; empty where there is no kernel for the problem:
 // channels are multiples of 8, in and out at most 64, and a residual needs stride 1 and in = out.
+// With pixels: stride 1 and at most 32 channels out.
 std::vector<InvertedResidualConfig> inverted_residual_configs(
     const InvertedResidualProblem& p, std::size_t limit = shared_memory_limit());
 
+// x: of T, or uint8 pixels.
 template <class T>
 void inverted_residual(Stream stream, const InvertedResidualConfig& config,
-                       const InvertedResidualProblem& p, const T* x,
+                       const InvertedResidualProblem& p, const void* x,
                        const InvertedResidualWeights<T>& weights, T* y);
 
 }  // namespace cuda

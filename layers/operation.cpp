@@ -64,6 +64,18 @@ Spec infer(const Convolution& op, const Inputs& check, std::span<const Spec> in)
   return out;
 }
 
+Spec infer(const InvertedResidual& op, const Inputs& check, std::span<const Spec> in) {
+  check.expect_count(1);
+  Spec x = in[0];
+  if (op.normalize) x = infer(*op.normalize, check, std::span(&x, 1));
+  for (const auto* part : {&op.expand, &op.depthwise, &op.project}) {
+    const Spec inputs[] = {x, in[0]};
+    x = infer(part->conv, Inputs(part->name, std::span(inputs, part->conv.residual ? 2 : 1)),
+              std::span(inputs));
+  }
+  return x;
+}
+
 Spec infer(const BatchNorm& op, const Inputs& check, std::span<const Spec> in) {
   check.expect_floats(1);
   check.expect_channels(op.channels);
@@ -167,6 +179,12 @@ std::vector<ParamSpec> params(const Operation& operation, const std::string& nam
                  for (ParamSpec& p : norm_params(*op.norm, op.out)) all.push_back(std::move(p));
                  return all;
                },
+               [](const InvertedResidual& op) {
+                 List all;
+                 for (const auto* part : {&op.expand, &op.depthwise, &op.project})
+                   std::ranges::move(params(part->conv, part->name), std::back_inserter(all));
+                 return all;
+               },
                [&](const BatchNorm& op) {
                  return norm_params({name, op.eps}, op.channels);
                },
@@ -184,6 +202,10 @@ std::string kind(const Operation& operation) {
                [](const Convolution& op) {
                  return base_kind(op) + (op.norm ? "+bn" : "") + activation_suffix(op.activation) +
                         (op.residual ? "+add" : "") + (op.norm_on_load ? " norm-on-load" : "");
+               },
+               [](const InvertedResidual& op) {
+                 return std::string(op.normalize ? "stem+" : "") + "inverted_residual" +
+                        (op.project.conv.residual ? "+add" : "");
                },
                [](const BatchNorm& op) {
                  return (op.frozen_statistics ? "frozen_batch_norm" : "batch_norm") +
@@ -206,7 +228,8 @@ bool passes_gradient(const Operation& operation, std::size_t input) {
                  if (op.inference_form()) return false;
                  return input == (op.norm_on_load ? 1U : 0U);
                },
-               [](const Add&) { return true; }, [&](const auto&) { return input == 0; }},
+               [](const InvertedResidual&) { return false; }, [](const Add&) { return true; },
+               [&](const auto&) { return input == 0; }},
       operation);
 }
 

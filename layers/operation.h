@@ -50,6 +50,18 @@ struct Convolution {
   bool inference_form() const { return norm || activation != Activation::None || residual; }
 };
 
+// An inverted residual block in inference form, as one operation: expand (pointwise, or the stem with
+// the normalisation before it), depthwise and project, each with its norm. Where project has a
+// residual, that is the block's input. Parameters: those of the three, one after the other.
+struct InvertedResidual {
+  struct Part {
+    std::string name;
+    Convolution conv;
+  };
+  std::optional<ImageNormalize> normalize = {};
+  Part expand, depthwise, project;
+};
+
 // What a batch norm writes: its result, or what its readers need to compute it: [1, 1, 2, C] in
 // float, scale and shift. The gradient of that value is the gradient of the result.
 enum class NormOutput { Values, ScaleShift };
@@ -92,8 +104,8 @@ struct Dense {
 // Backward starts here: the seed gradient is 1.
 struct BceLoss {};
 
-using Operation = std::variant<ImageNormalize, Convolution, BatchNorm, Activate, Add, Dropout,
-                               GlobalAveragePool, Dense, BceLoss>;
+using Operation = std::variant<ImageNormalize, Convolution, InvertedResidual, BatchNorm, Activate,
+                               Add, Dropout, GlobalAveragePool, Dense, BceLoss>;
 
 inline constexpr std::size_t kMaxInputs = 2;
 

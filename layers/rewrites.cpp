@@ -108,6 +108,55 @@ Alternative norm_on_load(const Node& norm, const std::vector<const Node*>& reade
   return choice;
 }
 
+// The node that makes the value, if the other node alone reads it and nothing keeps it apart.
+const Node* sole_producer(const Graph& graph, const std::vector<int>& readers,
+                          const std::vector<bool>& keep, ValueId value) {
+  const Node* node = graph.producer(value);
+  return node != nullptr && readers[at(value)] == 1 && !keep[at(value)] ? node : nullptr;
+}
+
+const Convolution* folded_convolution(const Node* node) {
+  const auto* conv = node == nullptr ? nullptr : std::get_if<Convolution>(&node->operation);
+  return conv != nullptr && conv->norm ? conv : nullptr;
+}
+
+// The block that this projection ends. readers: of each value, outputs included.
+std::optional<Alternative> block_before(const Graph& graph, const std::vector<int>& readers,
+                                        const std::vector<bool>& keep, const Node& project) {
+  const Convolution* last = folded_convolution(&project);
+  if (last == nullptr || keep[at(project.output)] || last->groups != 1 || last->window.size != 1 ||
+      last->activation != Activation::None)
+    return {};
+  const Node* depthwise = sole_producer(graph, readers, keep, project.inputs[0]);
+  const Convolution* filter = folded_convolution(depthwise);
+  if (filter == nullptr || filter->groups == 1 || filter->residual) return {};
+  const Node* expand = sole_producer(graph, readers, keep, depthwise->inputs[0]);
+  const Convolution* first = folded_convolution(expand);
+  if (first == nullptr || first->groups != 1 || first->residual) return {};
+  ValueId input = expand->inputs[0];
+  if (last->residual && project.inputs[1] != input) return {};
+  Alternative choice;
+  InvertedResidual block{.expand = {expand->name, *first},
+                         .depthwise = {depthwise->name, *filter},
+                         .project = {project.name, *last}};
+  if (first->window.size > 1) {
+    const Node* pixels = sole_producer(graph, readers, keep, input);
+    const auto* normalize =
+        pixels == nullptr ? nullptr : std::get_if<ImageNormalize>(&pixels->operation);
+    if (normalize == nullptr || last->residual) return {};
+    block.normalize = *normalize;
+    input = pixels->inputs[0];
+    choice.plain.push_back(*pixels);
+  }
+  for (const Node* node : {expand, depthwise, &project}) choice.plain.push_back(*node);
+  choice.fused.push_back({.name = expand->name,
+                          .operation = block,
+                          .inputs = {input},
+                          .output = project.output,
+                          .block = project.block});
+  return choice;
+}
+
 }  // namespace
 
 bool moves(const Node& node, const Trainable& trainable) {
@@ -199,6 +248,23 @@ Graph load_norms(const Graph& graph, const std::vector<bool>& needs, const Prefe
   }
   Rewriter rewriter(graph);
   for (Node& node : nodes) rewriter.emit(std::move(node));
+  return rewriter.finish();
+}
+
+Graph fuse_blocks(const Graph& graph, const std::vector<bool>& keep, const Prefer& prefer) {
+  std::vector<int> readers = graph.consumer_counts();
+  for (const Graph::Output& o : graph.outputs()) ++readers[at(o.value)];
+  std::vector<std::optional<Node>> nodes(graph.nodes().begin(), graph.nodes().end());
+  for (const Node& node : graph.nodes()) {
+    const std::optional<Alternative> choice = block_before(graph, readers, keep, node);
+    if (!choice || !prefer(*choice)) continue;
+    for (const Node& plain : choice->plain)
+      nodes[at(graph.values()[at(plain.output)].producer)].reset();
+    nodes[at(graph.values()[at(node.output)].producer)] = choice->fused[0];
+  }
+  Rewriter rewriter(graph);
+  for (std::optional<Node>& node : nodes)
+    if (node) rewriter.emit(*std::move(node));
   return rewriter.finish();
 }
 

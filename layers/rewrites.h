@@ -51,6 +51,10 @@ using Prefer = std::function<bool(const Alternative&)>;
 // needs_gradient tells.
 Graph load_norms(const Graph& graph, const std::vector<bool>& needs, const Prefer& prefer);
 
+// Inverted residual blocks in inference form, where `prefer` says so, become one operation. A block
+// with a value in `keep` inside stays as it is.
+Graph fuse_blocks(const Graph& graph, const std::vector<bool>& keep, const Prefer& prefer);
+
 // ---- Others -------------------------------------------------------------------------------------
 
 // Batch norms without trainable parameters use their running statistics, as a frozen layer must.

@@ -70,9 +70,8 @@ class Costs {
   Index product_flops(const Node& node) const {
     const Shape& y = spec(node.output).shape;
     return std::visit(
-        Overload{[&](const Convolution& op) {
-                   return 2 * y.count() * (op.in / op.groups) * op.window.size * op.window.size;
-                 },
+        Overload{[&](const Convolution& op) { return product_flops(op, y); },
+                 [&](const InvertedResidual& op) { return product_flops(op, node); },
                  [&](const Dense& op) { return 2 * y.count() * op.in; },
                  [](const ImageNormalize&) { return Index{0}; },
                  [](const BatchNorm&) { return Index{0}; },
@@ -81,6 +80,23 @@ class Costs {
                  [](const GlobalAveragePool&) { return Index{0}; },
                  [](const BceLoss&) { return Index{0}; }},
         node.operation);
+  }
+
+  static Index product_flops(const Convolution& op, const Shape& y) {
+    return 2 * y.count() * (op.in / op.groups) * op.window.size * op.window.size;
+  }
+
+  // Without what is computed twice at the rims of tiles.
+  Index product_flops(const InvertedResidual& op, const Node& node) const {
+    Shape shape = spec(node.inputs[0]).shape;
+    Index flops = 0;
+    for (const auto* part : {&op.expand, &op.depthwise, &op.project}) {
+      const Window& window = part->conv.window;
+      shape = {shape.n, window_axis(shape.h, window).out, window_axis(shape.w, window).out,
+               part->conv.out};
+      flops += product_flops(part->conv, shape);
+    }
+    return flops;
   }
 
   const Plan& plan_;

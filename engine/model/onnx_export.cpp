@@ -58,6 +58,9 @@ class Exporter {
     names_[at(node.output)] = std::visit(
         Overload{[&](const ImageNormalize& op) { return normalize(op, x); },
                  [&](const Convolution& op) { return convolution(op, node, x); },
+                 [&](const InvertedResidual&) -> std::string {
+                   throw Error("layer " + node.name + ": a fused block is not exported to ONNX");
+                 },
                  [&](const BatchNorm& op) { return norm(op, node.name, x); },
                  [&](const Activate& op) { return activation(op.activation, node.name, x); },
                  [&](const Add&) {

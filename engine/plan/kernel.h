@@ -126,6 +126,8 @@ class KernelMaker {
   virtual Kernel make(const Node& node, const KernelQuery& query) const = 0;
   // Whether convolutions can take a batch norm as they load (Convolution::norm_on_load).
   virtual bool loads_norms() const { return false; }
+  // Whether there is a kernel for the block as one operation, with this input.
+  virtual bool has_block(const InvertedResidual&, const Spec& /*in*/) const { return false; }
   // Time of the node's forward and, where the query has one, backward. Nothing: it is not timed,
   // and the rule decides.
   virtual std::optional<double> microseconds(const Node&, const KernelQuery&) const {

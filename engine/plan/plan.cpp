@@ -14,52 +14,79 @@ std::vector<ValueId> outputs_of(const Graph& graph, const std::vector<std::strin
   return values;
 }
 
-// By the clock where there is one; else the fusion is taken.
-bool prefer_fused(const Graph& graph, const Alternative& choice, std::span<const Spec> input_specs,
-                  const std::vector<bool>& needs, const KernelMaker& maker) {
-  std::vector<Spec> specs = graph.infer(input_specs);
-  const auto total = [&](const std::vector<Node>& nodes) {
-    std::optional<double> sum = 0.0;
-    std::vector<Spec> in;
+// Chooses between forms of a piece of a graph: by the clock where there is one; else the fused one.
+class Preference {
+ public:
+  Preference(const Graph& graph, std::span<const Spec> input_specs, Phase phase,
+             const std::vector<bool>& needs, const KernelMaker& maker)
+      : specs_(graph.infer(input_specs)), phase_(phase), needs_(needs), maker_(maker) {}
+
+  bool fused(const Alternative& choice) const {
+    const std::optional<double> plain = microseconds(choice.plain);
+    const std::optional<double> fused = microseconds(choice.fused);
+    return !plain || !fused || *fused <= *plain;
+  }
+
+  // The same for a block, if there is a kernel for it.
+  bool fused_block(const Alternative& choice) const {
+    const Node& node = choice.fused[0];
+    return maker_.has_block(std::get<InvertedResidual>(node.operation),
+                            specs_[at(node.inputs[0])]) &&
+           fused(choice);
+  }
+
+ private:
+  std::optional<double> microseconds(const std::vector<Node>& nodes) const {
+    std::vector<Spec> specs = specs_, in;
+    double sum = 0;
     for (const Node& node : nodes) {
       in.clear();
       for (ValueId v : node.inputs) in.push_back(specs[at(v)]);
       const Spec out = infer(node.operation, node.name, in);
       const std::optional<double> us =
-          maker.microseconds(node, {Phase::Train, needs[at(node.output)], in, out});
+          maker_.microseconds(node, {phase_, needs_[at(node.output)], in, out});
       if (!us) return us;
-      *sum += *us;
+      sum += *us;
       specs[at(node.output)] = out;
     }
     return sum;
-  };
-  const std::optional<double> plain = total(choice.plain), fused = total(choice.fused);
-  return !plain || !fused || *fused <= *plain;
-}
+  }
+
+  std::vector<Spec> specs_;
+  Phase phase_;
+  const std::vector<bool>& needs_;
+  const KernelMaker& maker_;
+};
 
 Graph rewritten(const Graph& graph, std::span<const Spec> input_specs, const PlanOptions& options,
                 const KernelMaker& maker) {
+  const bool trains = options.phase == Phase::Train;
+  if (trains && !options.trainable)
+    throw UsageError("a training plan needs to know what is trainable");
+  if (trains && !options.gradients_of.empty())
+    throw UsageError("a training plan gives the gradients of parameters alone");
   const Trainable trainable =
       options.trainable ? options.trainable : [](const ParamSpec&) { return false; };
-  if (options.phase == Phase::Infer) {
-    const std::vector<ValueId> wanted = outputs_of(graph, options.gradients_of);
-    std::vector<bool> keep = needs_gradient(graph, trainable, wanted);
+  const auto needs = [&](const Graph& g) {
+    const std::vector<ValueId> wanted = outputs_of(g, options.gradients_of);
+    std::vector<bool> keep = needs_gradient(g, trainable, wanted);
     // What makes a wanted value stands below the cut.
     for (ValueId v : wanted) keep[at(v)] = false;
-    return fuse(graph, kInferenceFusions, keep);
-  }
-  const auto needs = [&](const Graph& g) { return needs_gradient(g, trainable); };
-  if (!options.trainable) throw UsageError("a training plan needs to know what is trainable");
-  if (!options.gradients_of.empty())
-    throw UsageError("a training plan gives the gradients of parameters alone");
-  Graph result = freeze_statistics(graph, trainable);
+    return keep;
+  };
+  Graph result = trains ? freeze_statistics(graph, trainable) : graph;
   result = fuse(result, kInferenceFusions, needs(result));
+  const std::vector<bool> kept = needs(result);
+  const Preference of_blocks(result, input_specs, options.phase, kept, maker);
+  result = fuse_blocks(result, kept,
+                       [&](const Alternative& choice) { return of_blocks.fused_block(choice); });
+  if (!trains) return result;
   result = fuse(result, kTrainingFusions, std::vector<bool>(result.values().size(), false));
   if (!maker.loads_norms()) return result;
   const std::vector<bool> gradients = needs(result);
-  return load_norms(result, gradients, [&](const Alternative& choice) {
-    return prefer_fused(result, choice, input_specs, gradients, maker);
-  });
+  const Preference of_norms(result, input_specs, options.phase, gradients, maker);
+  return load_norms(result, gradients,
+                    [&](const Alternative& choice) { return of_norms.fused(choice); });
 }
 
 }  // namespace

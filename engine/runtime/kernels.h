@@ -41,6 +41,7 @@ struct Kernels {
 
   Kernel operator()(const ImageNormalize& op) const;
   Kernel operator()(const Convolution& op) const;
+  Kernel operator()(const InvertedResidual& op) const;
   Kernel operator()(const BatchNorm& op) const;
   Kernel operator()(const Activate& op) const;
   Kernel operator()(const Add& op) const;
@@ -53,6 +54,9 @@ struct Kernels {
   // What stands behind the pool is in float on devices; else UsageError naming the layer.
   void require_sum() const;
 };
+
+// Whether devices have a kernel for the block with this input.
+bool has_block_kernel(const InvertedResidual& op, const Spec& in);
 
 #define DF_FOR_EACH_TARGET(instantiate) \
   instantiate(OnCpu<float>);            \

@@ -47,20 +47,28 @@ struct Block {
         filter_bias(random_integers<double>(p.depthwise.c, 6, -2, 2)),
         project_bias(random_integers<double>(p.out, 7, -9, 9)) {}
 
-  Values fused(const cuda::InvertedResidualConfig& config) {
+  Values fused(const cuda::InvertedResidualConfig& config) { return fused(config, x.data()); }
+  Values fused(const cuda::InvertedResidualConfig& config, const void* input) {
     DeviceArray<T> y(p.output().count());
     const InvertedResidualWeights<T> weights{expand.data(),  expand_bias.data(),
                                              taps.data(),    filter_bias.data(),
                                              project.data(), project_bias.data()};
-    cuda::inverted_residual<T>(nullptr, config, p, x.data(), weights, y.data());
+    cuda::inverted_residual<T>(nullptr, config, p, input, weights, y.data());
     return y.values();
   }
 
   Values one_by_one() {
+    const Shape wide = p.depthwise.input();
+    DeviceArray<T> e(wide.count());
+    cuda::pointwise_forward<T>(nullptr, PointwiseProblem::make(wide.rows(), p.in, wide.c), x.data(),
+                               expand.data(), {expand_bias.data(), p.expanded}, e.data());
+    return behind(e);
+  }
+
+  // What the block makes of e.
+  Values behind(DeviceArray<T>& e) {
     const DepthwiseProblem& d = p.depthwise;
-    DeviceArray<T> e(d.input().count()), filtered(d.output().count()), y(p.output().count());
-    cuda::pointwise_forward<T>(nullptr, PointwiseProblem::make(d.input().rows(), p.in, d.c),
-                               x.data(), expand.data(), {expand_bias.data(), p.expanded}, e.data());
+    DeviceArray<T> filtered(d.output().count()), y(p.output().count());
     cuda::depthwise_forward<T>(nullptr, d, e.data(), taps.data(), {filter_bias.data(), p.filtered},
                                filtered.data());
     cuda::pointwise_forward<T>(
@@ -101,6 +109,48 @@ TYPED_TEST(InvertedResidualDevice, GivesTheBitsOfThreeConvolutions) {
         ASSERT_EQ(block.fused(config), want)
             << "x " << c.x.h << "x" << c.x.w << "x" << c.x.c << ", " << config.warps << " warps";
     }
+}
+
+// The stem, its normalisation included, in place of the expansion.
+template <class T>
+void check_pixels(const Shape& image, Index wide, Index out, Padding padding) {
+  // x - 2 for pixels, once they are normalised.
+  const double mean[] = {2 / 255.0, 2 / 255.0, 2 / 255.0},
+               std_dev[] = {1 / 255.0, 1 / 255.0, 1 / 255.0};
+  const PixelInput pixels{.stem = StemProblem::make(image, wide, padding),
+                          .affine = PixelAffine::of(mean, std_dev)};
+  const StemProblem& stem = pixels.stem;
+  Block<T> block({.depthwise = DepthwiseProblem::make(stem.output(), 1, padding),
+                  .in = PixelInput::kDepth,
+                  .out = out,
+                  .pixels = pixels});
+  const Values w = random_integers<double>(27 * wide, 8, -1, 1);
+  Values expand(at(wide * PixelInput::kDepth));
+  for (Index i = 0; i < 27 * wide; ++i) {
+    const Index tap = i / wide, depth = PixelInput::depth(tap / 9, tap / 3 % 3, tap % 3);
+    expand[at(i % wide * PixelInput::kDepth + depth)] = w[at(i)];
+  }
+  block.expand = DeviceArray<T>(expand);
+  DeviceStructs<std::uint8_t> x(random_integers<std::uint8_t>(image.count(), 9, 0, 4));
+  DeviceArray<T> normalized(image.count()), weights(w), e(stem.output().count());
+  cuda::image_normalize<T>(nullptr, image.rows(), mean, std_dev, x.data(), normalized.data());
+  cuda::stem_forward<T>(nullptr, stem, normalized.data(), weights.data(),
+                        {block.expand_bias.data(), Activation::Relu6}, e.data());
+  const Values want = block.behind(e);
+  const auto configs = cuda::inverted_residual_configs(block.p);
+  ASSERT_FALSE(configs.empty());
+  for (const auto& config : configs)
+    ASSERT_EQ(block.fused(config, x.data()), want)
+        << "pixels " << image.h << "x" << image.w << ", " << config.warps << " warps";
+}
+
+TYPED_TEST(InvertedResidualDevice, TakesPixels) {
+  DF_NEEDS_DEVICE();
+  for (Padding padding : {Padding::Torch, Padding::TfSame}) {
+    check_pixels<TypeParam>({1, 1, 1, 3}, 8, 8, padding);
+    check_pixels<TypeParam>({2, 33, 70, 3}, 32, 16, padding);
+    check_pixels<TypeParam>({1, 18, 9, 3}, 40, 24, padding);
+  }
 }
 
 // The shapes of the network, at the batch sizes of a device.

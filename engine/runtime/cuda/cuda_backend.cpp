@@ -69,6 +69,8 @@ std::optional<double> CudaBackend::microseconds(const Node& node, const KernelQu
   std::string key = dfengine::kind(node.operation) + (query.backward ? " with backward" : "");
   for (const Spec& in : query.in) key += " " + to_string(in.shape);
   key += " to " + to_string(query.out.shape);
+  for (const ParamSpec& p : params(node.operation, node.name))
+    key += " " + std::to_string(p.count());
   const auto known = node_times_.find(key);
   if (known != node_times_.end()) return known->second;
   return node_times_[key] = time_node(*this, node, query);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "engine/runtime/backend.h"
+#include "engine/runtime/kernels.h"
 #include "kernels/cuda/runtime.h"
 #include "kernels/cuda/tuning/tuner.h"
 
@@ -36,6 +37,9 @@ class CudaKernelMaker : public KernelMaker {
   explicit CudaKernelMaker(cuda::Tuner* tuner = nullptr) : tuner_(tuner) {}
   Kernel make(const Node& node, const KernelQuery& query) const override;
   bool loads_norms() const override { return true; }
+  bool has_block(const InvertedResidual& op, const Spec& in) const override {
+    return has_block_kernel(op, in);
+  }
 
  private:
   cuda::Tuner* tuner_;
@@ -52,6 +56,9 @@ class CudaBackend final : public Backend {
 
   Kernel make(const Node& node, const KernelQuery& query) const override;
   bool loads_norms() const override { return true; }
+  bool has_block(const InvertedResidual& op, const Spec& in) const override {
+    return has_block_kernel(op, in);
+  }
   std::optional<double> microseconds(const Node& node, const KernelQuery& query) const override;
 
   DeviceKind kind() const override { return DeviceKind::Cuda; }

@@ -12,17 +12,13 @@ constexpr int kThreads = 256;
 constexpr int kRowsPerThread = 8;
 constexpr int kValues = kRowsPerThread * 3;
 
-struct Affine {
-  float scale[3];
-  float shift[3];
-};
-
-__device__ __forceinline__ float normalized(const Affine& affine, int channel, std::uint8_t x) {
+__device__ __forceinline__ float normalized(const PixelAffine& affine, int channel,
+                                            std::uint8_t x) {
   return fmaf(static_cast<float>(x), affine.scale[channel], affine.shift[channel]);
 }
 
 template <class T>
-__device__ void normalize_rows(const Affine& affine, const std::uint8_t* x, T* y) {
+__device__ void normalize_rows(const PixelAffine& affine, const std::uint8_t* x, T* y) {
   union {
     uint2 words[kValues / 8];
     std::uint8_t bytes[kValues];
@@ -42,7 +38,7 @@ __device__ void normalize_rows(const Affine& affine, const std::uint8_t* x, T* y
 // One thread per eight rows; the last thread may own fewer.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    image_normalize_kernel(Affine affine, Index rows, const std::uint8_t* __restrict__ x,
+    image_normalize_kernel(PixelAffine affine, Index rows, const std::uint8_t* __restrict__ x,
                            T* __restrict__ y) {
   const Index first = (Index{blockIdx.x} * kThreads + threadIdx.x) * kRowsPerThread;
   if (first >= rows) return;
@@ -59,14 +55,9 @@ template <class T>
 void image_normalize(Stream stream, Index rows, const double mean[3], const double std_dev[3],
                      const std::uint8_t* x, T* y) {
   if (rows == 0) return;
-  Affine affine{};
-  for (int c = 0; c < 3; ++c) {
-    affine.scale[c] = static_cast<float>(1.0 / (255.0 * std_dev[c]));
-    affine.shift[c] = static_cast<float>(-mean[c] / std_dev[c]);
-  }
   launch(stream, "image_normalize", image_normalize_kernel<T>,
-         blocks(divide_up(rows, Index{kThreads} * kRowsPerThread)), kThreads, 0, affine, rows, x,
-         y);
+         blocks(divide_up(rows, Index{kThreads} * kRowsPerThread)), kThreads, 0,
+         PixelAffine::of(mean, std_dev), rows, x, y);
 }
 
 #define DF_INSTANTIATE(T)                                                        \

@@ -4,66 +4,12 @@
 // adds the chunk's share to its sums of y.
 #include <algorithm>
 
-#include "kernels/cuda/inverted_residual/inverted_residual.cuh"
+#include "kernels/cuda/inverted_residual/inverted_residual_input.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/requirements.cuh"
 
 namespace dfengine::cuda {
 namespace {
-
-template <class T>
-struct BlockWork {
-  const T* x;
-  InvertedResidualWeights<T> weights;
-  T* y;
-  int h, w, p, q, before_h, before_w;
-  int in, wide, out;
-  int rows;  // of a tile
-  int row_tiles, column_tiles;
-  Activation expanded, filtered;
-  bool residual;
-};
-
-// The tile of one block: its image, its first row and column of y, and those of e and x that it
-// needs first, which may lie outside of the image.
-struct TilePlace {
-  int image, p, q, row, column;
-};
-
-template <class Tile, class T>
-__device__ __forceinline__ TilePlace tile_place(const BlockWork<T>& work) {
-  const auto block = static_cast<int>(blockIdx.x);
-  const int rest = block / work.column_tiles;
-  const int q = block % work.column_tiles * kTileColumns, p = rest % work.row_tiles * work.rows;
-  return {.image = rest / work.row_tiles,
-          .p = p,
-          .q = q,
-          .row = p * Tile::kStride - work.before_h,
-          .column = q * Tile::kStride - work.before_w};
-}
-
-// Whether pixel i of the tile's part of e lies in the image.
-template <class Tile, class T>
-__device__ __forceinline__ bool is_inside(const BlockWork<T>& work, const TilePlace& place, int i) {
-  return static_cast<unsigned>(place.row + i / Tile::kHalo) < static_cast<unsigned>(work.h) &&
-         static_cast<unsigned>(place.column + i % Tile::kHalo) < static_cast<unsigned>(work.w);
-}
-
-// x [pixels, In], zeros outside of the image and behind its channels.
-template <class Tile, class T>
-__device__ void copy_input(const BlockWork<T>& work, const TilePlace& place, T* to) {
-  constexpr int kPerPixel = Tile::kIn / kVector;
-  const T* const image = work.x + Index{place.image} * work.h * work.w * work.in;
-  const int pixels = Tile::halo_rows(work.rows) * Tile::kHalo;
-  const int vectors = 16 * Tile::fragments(work.rows) * kPerPixel;
-  for (int i = static_cast<int>(threadIdx.x); i < vectors; i += static_cast<int>(blockDim.x)) {
-    const int pixel = i / kPerPixel, channel = i % kPerPixel * kVector;
-    const int row = place.row + pixel / Tile::kHalo, column = place.column + pixel % Tile::kHalo;
-    const bool valid = pixel < pixels && channel < work.in && is_inside<Tile>(work, place, pixel);
-    const T* const from = image + (Index{row} * work.w + column) * work.in + channel;
-    copy_async16(to + pixel * Tile::kXPitch + channel, valid ? from : work.x, valid);
-  }
-}
 
 // Copies rows x columns of a matrix; what is not valid becomes zeros.
 template <int kRows, int kColumns, int kPitch, class T>
@@ -79,26 +25,28 @@ __device__ __forceinline__ void copy_matrix(const T* from, int pitch, int valid_
   }
 }
 
-template <class Tile, class T>
-__device__ void copy_chunk(const BlockWork<T>& work, int first, const ChunkWeights<Tile, T>& to) {
+template <class Tile, class Work, class T>
+__device__ void copy_chunk(const Work& work, int first, const ChunkWeights<Tile, T>& to) {
+  constexpr int kChunk = Tile::kChunk;
   const InvertedResidualWeights<T>& w = work.weights;
   const int left = work.wide - first;
   copy_matrix<kChunk, Tile::kIn, Tile::kXPitch>(w.expand + Index{first} * work.in, work.in, left,
                                                 work.in, to.expand());
   copy_matrix<9, kChunk, kChunk>(w.depthwise + first, work.wide, 9, left, to.taps());
-  copy_matrix<Tile::kOut, kChunk, kChunk>(w.project + first, work.wide, work.out, left,
-                                          to.project());
+  copy_matrix<Tile::kOut, kChunk, kProjectPitch>(w.project + first, work.wide, work.out, left,
+                                                 to.project());
   copy_matrix<1, kChunk, kChunk>(w.expand_bias + first, 0, 1, left, to.expand_bias());
   copy_matrix<1, kChunk, kChunk>(w.depthwise_bias + first, 0, 1, left, to.depthwise_bias());
 }
 
 // e [pixels, kChunk] of the tile and its rim; zeros outside of the image.
-template <class Tile, class T>
-__device__ void expand(const BlockWork<T>& work, const TilePlace& place, const T* x,
+template <class Tile, class Work, class T>
+__device__ void expand(const Work& work, const TilePlace& place, const T* x,
                        const ChunkWeights<Tile, T>& weights, T* e) {
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize, g = lane / 4, t = lane % 4;
   const int warps = static_cast<int>(blockDim.x) / kWarpSize;
   const int fragments = Tile::fragments(work.rows);
+  constexpr int kChunk = Tile::kChunk;
   for (int f = static_cast<int>(threadIdx.x) / kWarpSize; f < fragments; f += warps) {
     float sums[kChunk / 8][4];
 #pragma unroll
@@ -147,7 +95,7 @@ __device__ __forceinline__ void filter(const T* e, const T* taps, const float* b
                                        float (&d)[Tile::kRows][2][4]) {
   float w[9][4];
 #pragma unroll
-  for (int i = 0; i < 9; ++i) load4(taps + i * kChunk, w[i]);
+  for (int i = 0; i < 9; ++i) load4(taps + i * Tile::kChunk, w[i]);
 #pragma unroll
   for (int r = 0; r < Tile::kRows; ++r)
 #pragma unroll
@@ -185,14 +133,14 @@ using BlockSums = float[Tile::kRows][Tile::kOut / 8][4];
 
 // Adds what a chunk of e contributes. In 16 channels a lane filters four neighbours, which stand for
 // the depths 2t, 2t + 1, 2t + 8 and 2t + 9 of the fragments of both d and the weights.
-template <class Tile, class T>
-__device__ void filter_and_project(const BlockWork<T>& work, const T* e,
+template <class Tile, class Work, class T>
+__device__ void filter_and_project(const Work& work, const T* e,
                                    const ChunkWeights<Tile, T>& weights, BlockSums<Tile>& sums) {
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize, g = lane / 4, t = lane % 4;
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
   e += warp * Tile::kRows * Tile::kStride * Tile::kHalo * Tile::kEPitch;
 #pragma unroll 1
-  for (int channel = 4 * t; channel < kChunk; channel += 16) {
+  for (int channel = 4 * t; channel < Tile::kChunk; channel += 16) {
     float d[Tile::kRows][2][4];
     filter<Tile>(e + channel, weights.taps() + channel, weights.depthwise_bias() + channel, g, d);
     std::uint32_t a[Tile::kRows][4];
@@ -205,8 +153,8 @@ __device__ void filter_and_project(const BlockWork<T>& work, const T* e,
       }
 #pragma unroll
     for (int j = 0; j < Tile::kOut / 8; ++j) {
-      const uint2 b =
-          *reinterpret_cast<const uint2*>(weights.project() + (8 * j + g) * kChunk + channel);
+      const uint2 b = *reinterpret_cast<const uint2*>(weights.project() +
+                                                      (8 * j + g) * kProjectPitch + channel);
 #pragma unroll
       for (int r = 0; r < Tile::kRows; ++r) mma_16x8x16<T>(sums[r][j], a[r], {b.x, b.y});
     }
@@ -215,8 +163,8 @@ __device__ void filter_and_project(const BlockWork<T>& work, const T* e,
 
 // The warp's rows: adds the residual from the tile's x, turns fragments into rows in `stage` and
 // stores sixteen bytes a lane.
-template <class Tile, class T>
-__device__ void store_rows(const BlockWork<T>& work, const TilePlace& place, const T* x,
+template <class Tile, class Work, class T>
+__device__ void store_rows(const Work& work, const TilePlace& place, const T* x,
                            const BlockSums<Tile>& sums, T* stage) {
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize, g = lane / 4, t = lane % 4;
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
@@ -233,7 +181,7 @@ __device__ void store_rows(const BlockWork<T>& work, const TilePlace& place, con
       for (int j = 0; j < Tile::kOut / 8; ++j) {
         const int channel = 8 * j + 2 * t;
         float left = sums[r][j][2 * which], right = sums[r][j][2 * which + 1];
-        if (work.residual && channel < work.in) {
+        if (work.residual && channel < work.out) {
           left += to_float(skip[channel]);
           right += to_float(skip[channel + 1]);
         }
@@ -254,16 +202,17 @@ __device__ void store_rows(const BlockWork<T>& work, const TilePlace& place, con
   }
 }
 
-template <class T, class Tile>
-__global__ void __launch_bounds__(kMostWarps* kWarpSize, 2)
-    inverted_residual_kernel(BlockWork<T> work) {
+template <class Tile, class Work>
+__global__ void __launch_bounds__(kMostWarps* kWarpSize, 2) inverted_residual_kernel(Work work) {
+  using T = typename Work::Value;
+  constexpr int kChunk = Tile::kChunk;
   DF_DYNAMIC_SHARED(shared);
   T* const x = reinterpret_cast<T*>(shared);
   T* const e = x + 16 * Tile::fragments(work.rows) * Tile::kXPitch;
   T* const weights = e + 16 * Tile::fragments(work.rows) * Tile::kEPitch;
   const TilePlace place = tile_place<Tile>(work);
-  copy_input<Tile>(work, place, x);
-  copy_chunk<Tile>(work, 0, {weights});
+  work.input.template load<Tile>(work, place, x);
+  copy_chunk(work, 0, ChunkWeights<Tile, T>{weights});
   copy_async_commit();
 
   BlockSums<Tile> sums;
@@ -283,7 +232,7 @@ __global__ void __launch_bounds__(kMostWarps* kWarpSize, 2)
     __syncthreads();
     const ChunkWeights<Tile, T> chunk{weights + now * Tile::kWeights};
     if (first + kChunk < work.wide)
-      copy_chunk<Tile>(work, first + kChunk, {weights + (1 - now) * Tile::kWeights});
+      copy_chunk(work, first + kChunk, ChunkWeights<Tile, T>{weights + (1 - now) * Tile::kWeights});
     copy_async_commit();
     expand<Tile>(work, place, x, chunk, e);
     __syncthreads();
@@ -297,20 +246,76 @@ __global__ void __launch_bounds__(kMostWarps* kWarpSize, 2)
 // Calls body(Tile) for the smallest tile that takes the problem; false where there is none.
 template <class Body>
 bool with_tile(const InvertedResidualProblem& p, Body&& body) {
+  const bool first = p.depthwise.stride == 1;
   const auto for_stride = [&](auto one, auto two) {
-    if (p.depthwise.stride == 1)
+    if (first)
       body(one);
     else
       body(two);
     return true;
   };
-  const Index c = p.depthwise.c;
-  if (p.in % kVector != 0 || p.out % kVector != 0 || c % kVector != 0) return false;
-  if (p.residual && (p.depthwise.stride != 1 || p.in != p.out)) return false;
-  if (p.in <= 16 && p.out <= 32) return for_stride(BlockTile<16, 32, 1>{}, BlockTile<16, 32, 2>{});
-  if (p.in <= 32 && p.out <= 32) return for_stride(BlockTile<32, 32, 1>{}, BlockTile<32, 32, 2>{});
-  if (p.in <= 64 && p.out <= 64) return for_stride(BlockTile<64, 64, 1>{}, BlockTile<64, 64, 2>{});
+  if (p.in % kVector != 0 || p.out % kVector != 0 || p.depthwise.c % kVector != 0) return false;
+  if (p.residual && (!first || p.in != p.out || p.pixels)) return false;
+  if (p.pixels) {
+    if (!first || p.out > 32) return false;
+    if (p.out <= 16)
+      body(BlockTile<PixelInput::kDepth, 16, 1, 32>{});
+    else
+      body(BlockTile<PixelInput::kDepth, 32, 1, 32>{});
+    return true;
+  }
+  if (p.in <= 16 && p.out <= 32)
+    return for_stride(BlockTile<16, 32, 1, 48>{}, BlockTile<16, 32, 2, 48>{});
+  if (p.in <= 32 && p.out <= 32)
+    return for_stride(BlockTile<32, 32, 1, 48>{}, BlockTile<32, 32, 2, 48>{});
+  if (p.in <= 64 && p.out <= 64)
+    return for_stride(BlockTile<64, 64, 1, 48>{}, BlockTile<64, 64, 2, 48>{});
   return false;
+}
+
+template <class Tile, class Work>
+void launch_work(Stream stream, const char* name, const InvertedResidualConfig& config,
+                 const InvertedResidualProblem& p, Work work) {
+  const DepthwiseProblem& d = p.depthwise;
+  work.rows = config.warps * Tile::kRows;
+  const Index row_tiles = divide_up(d.p, Index{work.rows});
+  const Index column_tiles = divide_up(d.q, Index{kTileColumns});
+  work.row_tiles = static_cast<int>(row_tiles);
+  work.column_tiles = static_cast<int>(column_tiles);
+  launch(stream, name, inverted_residual_kernel<Tile, Work>, blocks(d.n * row_tiles * column_tiles),
+         static_cast<unsigned>(config.warps * kWarpSize),
+         static_cast<std::size_t>(Tile::shared_bytes(work.rows)), work);
+}
+
+template <class T, class Input>
+BlockWork<T, Input> make_work(const InvertedResidualProblem& p, const Input& input,
+                              const InvertedResidualWeights<T>& weights, T* y) {
+  const DepthwiseProblem& d = p.depthwise;
+  return {.input = input,
+          .weights = weights,
+          .y = y,
+          .h = static_cast<int>(d.h),
+          .w = static_cast<int>(d.w),
+          .p = static_cast<int>(d.p),
+          .q = static_cast<int>(d.q),
+          .before_h = static_cast<int>(d.before_h),
+          .before_w = static_cast<int>(d.before_w),
+          .in = static_cast<int>(p.in),
+          .wide = static_cast<int>(d.c),
+          .out = static_cast<int>(p.out),
+          .expanded = p.expanded,
+          .filtered = p.filtered,
+          .residual = p.residual};
+}
+
+template <class T>
+PixelWindows<T> windows(const PixelInput& in, const void* x) {
+  return {.pixels = static_cast<const std::uint8_t*>(x),
+          .h = static_cast<int>(in.stem.h),
+          .w = static_cast<int>(in.stem.w),
+          .before_h = static_cast<int>(in.stem.before_h),
+          .before_w = static_cast<int>(in.stem.before_w),
+          .affine = in.affine};
 }
 
 }  // namespace
@@ -344,46 +349,29 @@ std::vector<InvertedResidualConfig> inverted_residual_configs(const InvertedResi
 
 template <class T>
 void inverted_residual(Stream stream, const InvertedResidualConfig& config,
-                       const InvertedResidualProblem& p, const T* x,
+                       const InvertedResidualProblem& p, const void* x,
                        const InvertedResidualWeights<T>& weights, T* y) {
   const char* const name = "inverted residual";
-  const DepthwiseProblem& d = p.depthwise;
-  require_vectors(name, d.c,
-                  {x, y, weights.expand, weights.expand_bias, weights.depthwise,
-                   weights.depthwise_bias, weights.project});
+  require_vectors(name, p.depthwise.c,
+                  {p.pixels ? nullptr : x, y, weights.expand, weights.expand_bias,
+                   weights.depthwise, weights.depthwise_bias, weights.project});
   const bool found = with_tile(p, [&](auto tile) {
     using Tile = decltype(tile);
-    const int rows = config.warps * Tile::kRows;
-    const Index row_tiles = divide_up(d.p, Index{rows});
-    const Index column_tiles = divide_up(d.q, Index{kTileColumns});
-    const BlockWork<T> work{.x = x,
-                            .weights = weights,
-                            .y = y,
-                            .h = static_cast<int>(d.h),
-                            .w = static_cast<int>(d.w),
-                            .p = static_cast<int>(d.p),
-                            .q = static_cast<int>(d.q),
-                            .before_h = static_cast<int>(d.before_h),
-                            .before_w = static_cast<int>(d.before_w),
-                            .in = static_cast<int>(p.in),
-                            .wide = static_cast<int>(d.c),
-                            .out = static_cast<int>(p.out),
-                            .rows = rows,
-                            .row_tiles = static_cast<int>(row_tiles),
-                            .column_tiles = static_cast<int>(column_tiles),
-                            .expanded = p.expanded,
-                            .filtered = p.filtered,
-                            .residual = p.residual};
-    launch(stream, name, inverted_residual_kernel<T, Tile>, blocks(d.n * row_tiles * column_tiles),
-           static_cast<unsigned>(config.warps * kWarpSize),
-           static_cast<std::size_t>(Tile::shared_bytes(rows)), work);
+    if constexpr (Tile::kChunk == 32)
+      launch_work<Tile>(stream, name, config, p,
+                        make_work(p, windows<T>(*p.pixels, x), weights, y));
+    else
+      launch_work<Tile>(
+          stream, name, config, p,
+          make_work(p, TensorInput<T>{static_cast<const T*>(x), static_cast<int>(p.in)}, weights,
+                    y));
   });
   if (!found) throw ShapeError(std::string(name) + " on the device: no kernel for these channels");
 }
 
-#define DF_INSTANTIATE(T)                                                   \
-  template void inverted_residual(Stream, const InvertedResidualConfig&,    \
-                                  const InvertedResidualProblem&, const T*, \
+#define DF_INSTANTIATE(T)                                                      \
+  template void inverted_residual(Stream, const InvertedResidualConfig&,       \
+                                  const InvertedResidualProblem&, const void*, \
                                   const InvertedResidualWeights<T>&, T*);
 DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)

@@ -7,8 +7,6 @@
 
 namespace dfengine::cuda {
 
-// Expanded channels that are under way at a time. Six times a multiple of 8 is a multiple of it.
-constexpr int kChunk = 48;
 // Columns of y that a block makes: a fragment's rows.
 constexpr int kTileColumns = 16;
 constexpr int kMostWarps = 8;
@@ -16,11 +14,13 @@ constexpr int kMostWarps = 8;
 // Matrices of shared memory have rows of an odd multiple of 16 bytes, so that the eight rows that
 // ldmatrix reads or fragments write lie in different banks.
 constexpr int kRowPad = 8;
+// The projection's weights are read in pieces of 8 bytes, for which this pitch does the same.
+constexpr int kProjectPitch = 48;
 
-// A kernel for at most In and Out channels.
-template <int In, int Out, int Stride>
+// A kernel for at most In and Out channels. Chunk expanded channels are under way at a time.
+template <int In, int Out, int Stride, int Chunk>
 struct BlockTile {
-  static constexpr int kIn = In, kOut = Out, kStride = Stride;
+  static constexpr int kIn = In, kOut = Out, kStride = Stride, kChunk = Chunk;
   // Rows of y that one warp makes. Two share the loads of the taps and of two rows of e; more sums
   // than these do not fit into the registers.
   static constexpr int kRows = Stride == 1 && Out <= 32 ? 2 : 1;
@@ -31,7 +31,8 @@ struct BlockTile {
   static constexpr int kXPitch = In + kRowPad, kEPitch = kChunk + kRowPad;
   static constexpr int kOutPitch = Out + kRowPad;
   // The weights of a chunk, in elements of 16 bits.
-  static constexpr int kExpand = kChunk * kXPitch, kTaps = 9 * kChunk, kProject = Out * kChunk;
+  static constexpr int kExpand = kChunk * kXPitch, kTaps = 9 * kChunk,
+                       kProject = Out * kProjectPitch;
   static constexpr int kBiases = 2 * 2 * kChunk;
   static constexpr int kWeights = kExpand + kTaps + kProject + kBiases;
 
@@ -49,13 +50,15 @@ struct BlockTile {
 template <class Tile, class T>
 struct ChunkWeights {
   T* base;
-  __device__ T* expand() const { return base; }                                 // [kChunk, In]
-  __device__ T* taps() const { return base + Tile::kExpand; }                   // [9, kChunk]
-  __device__ T* project() const { return base + Tile::kExpand + Tile::kTaps; }  // [Out, kChunk]
+  __device__ T* expand() const { return base; }                // [kChunk, In]
+  __device__ T* taps() const { return base + Tile::kExpand; }  // [9, kChunk]
+  __device__ T* project() const {
+    return base + Tile::kExpand + Tile::kTaps;
+  }  // [Out, kProjectPitch]
   __device__ float* expand_bias() const {
     return reinterpret_cast<float*>(project() + Tile::kProject);
   }
-  __device__ float* depthwise_bias() const { return expand_bias() + kChunk; }
+  __device__ float* depthwise_bias() const { return expand_bias() + Tile::kChunk; }
 };
 
 // Four neighbouring channels, of two registers.

@@ -1,0 +1,77 @@
+#include "kernels/cuda/inverted_residual/inverted_residual_choice.h"
+
+#include "kernels/cuda/tuning/tuner.h"
+
+namespace dfengine::cuda {
+namespace {
+
+template <class T>
+std::string key(const InvertedResidualProblem& p) {
+  const DepthwiseProblem& d = p.depthwise;
+  std::string text = std::string("inverted residual ") + name_of(storage_type<T>());
+  for (Index size : {d.n, d.h, d.w, p.in, d.c, p.out, d.stride}) text += " " + std::to_string(size);
+  return text + (p.pixels ? " pixels" : "") + (p.residual ? " residual" : "") +
+         (d.padding == Padding::Torch ? " torch" : " tf_same");
+}
+
+// x, y and then the weights, in the order of InvertedResidualWeights.
+template <class T>
+TunerProblem problem(const InvertedResidualProblem& p) {
+  constexpr StorageType kType = storage_type<T>();
+  const Index wide = p.depthwise.c;
+  // Two pixels are as large as one element.
+  const Index x =
+      p.pixels ? divide_up(p.pixels->stem.n * p.pixels->stem.h * p.pixels->stem.w * 3, Index{2})
+               : p.input().count();
+  return {.key = key<T>(p),
+          .operands = {{kType, x},
+                       {kType, p.output().count()},
+                       {kType, wide * p.in},
+                       {StorageType::F32, wide},
+                       {kType, 9 * wide},
+                       {StorageType::F32, wide},
+                       {kType, p.out * wide},
+                       {StorageType::F32, p.out}}};
+}
+
+}  // namespace
+
+template <class T>
+Chosen<InvertedResidualLaunch<T>> choose_inverted_residual(Tuner* tuner,
+                                                           const InvertedResidualProblem& p) {
+  using Launch = InvertedResidualLaunch<T>;
+  std::vector<Kernel<Launch>> kernels;
+  for (const InvertedResidualConfig& config : inverted_residual_configs(p))
+    kernels.push_back(
+        {.name = std::to_string(config.warps) + " warps",
+         .launch = [=](Stream stream, const void* x, const InvertedResidualWeights<T>& weights,
+                       T* y) { inverted_residual<T>(stream, config, p, x, weights, y); }});
+  if (kernels.empty())
+    throw ShapeError("inverted residual on the device: no kernel for " + std::to_string(p.in) +
+                     " to " + std::to_string(p.out) + " channels");
+  if (tuner == nullptr) return choose_by_rule(kernels);
+  const auto on_operands = [](const std::function<Launch>& launch) {
+    return [=](Stream stream, std::span<void* const> operands) {
+      const auto values = [&](std::size_t i) { return static_cast<const T*>(operands[i]); };
+      const auto floats = [&](std::size_t i) { return static_cast<const float*>(operands[i]); };
+      launch(stream, operands[0],
+             {.expand = values(2),
+              .expand_bias = floats(3),
+              .depthwise = values(4),
+              .depthwise_bias = floats(5),
+              .project = values(6),
+              .project_bias = floats(7)},
+             static_cast<T*>(operands[1]));
+    };
+  };
+  return tuner->choose<Launch>(problem<T>(p), std::move(kernels), {}, on_operands);
+}
+
+#define DF_INSTANTIATE(T)                                                 \
+  template Chosen<InvertedResidualLaunch<T>> choose_inverted_residual<T>( \
+      Tuner*, const InvertedResidualProblem&);
+DF_INSTANTIATE(Half)
+DF_INSTANTIATE(BFloat16)
+#undef DF_INSTANTIATE
+
+}  // namespace dfengine::cuda
