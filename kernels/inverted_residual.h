@@ -10,6 +10,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "kernels/cuda/context.h"
@@ -25,8 +26,8 @@ struct PixelInput {
   StemProblem stem;  // pixels [n, stem.h, stem.w, 3], e [n, stem.p, stem.q, wide]
   PixelAffine affine;
 
-  // The stem's weights lie as those of an expansion from so many channels: tap (r, s) of channel c at
-  // 10 r + 3 s + c, and zeros in between.
+  // The stem's weights are given as those of an expansion from so many channels: tap (r, s) of channel
+  // c at 10 r + 3 s + c, and zeros in between.
   static constexpr Index kDepth = 32;
   static constexpr Index depth(Index r, Index s, Index c) { return 10 * r + 3 * s + c; }
 };
@@ -42,15 +43,15 @@ struct InvertedResidualProblem {
   constexpr Shape output() const { return {depthwise.n, depthwise.p, depthwise.q, out}; }
 };
 
-// Matrices in T, biases in float.
+// Matrices in T, biases in float, all in host memory.
 template <class T>
 struct InvertedResidualWeights {
-  const T* expand = nullptr;              // [wide, in]
-  const float* expand_bias = nullptr;     // [wide]
-  const T* depthwise = nullptr;           // [3, 3, wide]
-  const float* depthwise_bias = nullptr;  // [wide]
-  const T* project = nullptr;             // [out, wide]
-  const float* project_bias = nullptr;    // [out]
+  std::span<const T> expand;              // [wide, in]
+  std::span<const float> expand_bias;     // [wide]
+  std::span<const T> depthwise;           // [3, 3, wide]
+  std::span<const float> depthwise_bias;  // [wide]
+  std::span<const T> project;             // [out, wide]
+  std::span<const float> project_bias;    // [out]
 };
 
 // T is Half or BFloat16; sums are in float.
@@ -62,16 +63,22 @@ struct InvertedResidualConfig {
 };
 
 // The rule's choice, then every other whose blocks need at most so many bytes of shared memory; empty where there is no kernel for the problem:
-// channels are multiples of 8, in and out at most 64, and a residual needs stride 1 and in = out.
+// channels are multiples of 8, in and out at most 96, and a residual needs stride 1 and in = out.
 // With pixels: stride 1 and at most 32 channels out.
 std::vector<InvertedResidualConfig> inverted_residual_configs(
     const InvertedResidualProblem& p, std::size_t limit = shared_memory_limit());
 
-// x: of T, or uint8 pixels.
+// The weights as the kernel reads them, a multiple of 16 bytes, in host memory. Throws ShapeError where
+// there is no kernel for the problem.
+Index inverted_residual_weight_bytes(const InvertedResidualProblem& p);
+template <class T>
+void pack_inverted_residual_weights(const InvertedResidualProblem& p,
+                                    const InvertedResidualWeights<T>& weights, void* packed);
+
+// x: of T, or uint8 pixels. weights: what was packed, on the device.
 template <class T>
 void inverted_residual(Stream stream, const InvertedResidualConfig& config,
-                       const InvertedResidualProblem& p, const void* x,
-                       const InvertedResidualWeights<T>& weights, T* y);
+                       const InvertedResidualProblem& p, const void* x, const void* weights, T* y);
 
 }  // namespace cuda
 }  // namespace dfengine

@@ -9,38 +9,6 @@ namespace {
 
 constexpr std::size_t kParamsOfPart = 5;  // a weight and those of its norm
 
-// Matrices, then biases, each at a multiple of sixteen bytes.
-template <class T>
-struct PreparedBlock {
-  Index expand, depthwise, project, expand_bias, depthwise_bias, project_bias, bytes;
-
-  explicit PreparedBlock(const InvertedResidualProblem& p) {
-    Index at = 0;
-    const auto book = [&](Index& offset, Index count, Index size) {
-      offset = at;
-      at += round_up(count * size, Index{16});
-    };
-    const Index wide = p.depthwise.c;
-    book(expand, wide * p.in, sizeof(T));
-    book(depthwise, 9 * wide, sizeof(T));
-    book(project, p.out * wide, sizeof(T));
-    book(expand_bias, wide, sizeof(float));
-    book(depthwise_bias, wide, sizeof(float));
-    book(project_bias, p.out, sizeof(float));
-    bytes = at;
-  }
-
-  InvertedResidualWeights<T> in(ConstPlace prepared) const {
-    const auto at = [&](Index offset) { return ConstPlace{prepared.as<std::byte>() + offset}; };
-    return {.expand = at(expand).template as<T>(),
-            .expand_bias = at(expand_bias).template as<float>(),
-            .depthwise = at(depthwise).template as<T>(),
-            .depthwise_bias = at(depthwise_bias).template as<float>(),
-            .project = at(project).template as<T>(),
-            .project_bias = at(project_bias).template as<float>()};
-  }
-};
-
 // Stem weights [3, 3, 3, wide] as PixelInput has them.
 std::vector<float> by_depth(const std::vector<float>& weights, Index wide) {
   std::vector<float> rows(at(wide * PixelInput::kDepth));
@@ -51,22 +19,37 @@ std::vector<float> by_depth(const std::vector<float>& weights, Index wide) {
   return rows;
 }
 
+// One convolution of a block, its norm folded in.
+template <class T>
+struct FoldedPart {
+  std::vector<T> weights;
+  std::vector<float> bias;
+};
+
+template <class T>
+FoldedPart<T> fold_part(const InvertedResidual::Part& part, std::span<const ConstPlace> params) {
+  FoldedWeights<float> folded = fold<float>(part.conv, params);
+  if (part.conv.window.size > 1 && part.conv.groups == 1)
+    folded.weights = by_depth(folded.weights, part.conv.out);
+  std::vector<T> weights;
+  for (float value : folded.weights) weights.push_back(stored<T>(value, part.name));
+  return {std::move(weights), std::move(folded.bias)};
+}
+
 template <class T>
 void fill(const InvertedResidual& op, const InvertedResidualProblem& p,
           std::span<const ConstPlace> params, Place prepared) {
-  const PreparedBlock<T> layout(p);
-  const auto part = [&](const InvertedResidual::Part& of, std::size_t i, Index weights,
-                        Index bias) {
-    FoldedWeights<float> folded = fold<float>(of.conv, params.subspan(i * kParamsOfPart));
-    if (of.conv.window.size > 1 && of.conv.groups == 1)
-      folded.weights = by_depth(folded.weights, of.conv.out);
-    T* w = Place{prepared.as<std::byte>() + weights}.template as<T>();
-    for (float value : folded.weights) *w++ = stored<T>(value, of.name);
-    std::ranges::copy(folded.bias, Place{prepared.as<std::byte>() + bias}.template as<float>());
-  };
-  part(op.expand, 0, layout.expand, layout.expand_bias);
-  part(op.depthwise, 1, layout.depthwise, layout.depthwise_bias);
-  part(op.project, 2, layout.project, layout.project_bias);
+  const FoldedPart<T> expand = fold_part<T>(op.expand, params),
+                      filter = fold_part<T>(op.depthwise, params.subspan(kParamsOfPart)),
+                      project = fold_part<T>(op.project, params.subspan(2 * kParamsOfPart));
+  cuda::pack_inverted_residual_weights<T>(p,
+                                          {.expand = expand.weights,
+                                           .expand_bias = expand.bias,
+                                           .depthwise = filter.weights,
+                                           .depthwise_bias = filter.bias,
+                                           .project = project.weights,
+                                           .project_bias = project.bias},
+                                          prepared.address);
 }
 
 InvertedResidualProblem problem(const InvertedResidual& op, const Spec& in) {
@@ -104,15 +87,14 @@ Kernel Kernels<Target>::operator()(const InvertedResidual& op) const {
   if constexpr (Target::kOnDevice && kHasBlocks<T>) {
     const InvertedResidualProblem p = problem(op, query.in[0]);
     const auto chosen = cuda::choose_inverted_residual<T>(tuner, p);
-    const PreparedBlock<T> layout(p);
     Kernel k;
     tell(chosen, k.names.forward, k);
-    k.needs.prepared = layout.bytes;
+    k.needs.prepared = cuda::inverted_residual_weight_bytes(p);
     k.prepare = [=](std::span<const ConstPlace> params, Place prepared) {
       fill<T>(op, p, params, prepared);
     };
-    k.forward = [=, launch = chosen.launch](const StepContext& ctx, const ForwardIo& io) {
-      launch(ctx.queue.stream, io.x[0].address, layout.in(io.prepared), io.y.as<T>());
+    k.forward = [launch = chosen.launch](const StepContext& ctx, const ForwardIo& io) {
+      launch(ctx.queue.stream, io.x[0].address, io.prepared.address, io.y.as<T>());
     };
     return k;
   } else {

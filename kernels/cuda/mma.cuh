@@ -22,22 +22,24 @@ namespace dfengine::cuda {
 
 #if defined(__CUDACC__)
 
-// c += a b, T Half or BFloat16, float accumulators.
+// d = a b + c, T Half or BFloat16, float accumulators. d may be c.
 template <class T>
-__device__ __forceinline__ void mma_16x8x16(float (&c)[4], const std::uint32_t (&a)[4],
-                                            const std::uint32_t (&b)[2]) {
+__device__ __forceinline__ void mma_16x8x16(float (&d)[4], const std::uint32_t (&a)[4],
+                                            const std::uint32_t (&b)[2], const float (&c)[4]) {
   if constexpr (std::is_same_v<T, Half>) {
     asm volatile(
         "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-        "{%0,%1,%2,%3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+        "{%10,%11,%12,%13};"
+        : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(c[0]), "f"(c[1]),
+          "f"(c[2]), "f"(c[3]));
   } else {
     asm volatile(
         "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
-        "{%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+        "{%8,%9}, {%10,%11,%12,%13};"
+        : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(c[0]), "f"(c[1]),
+          "f"(c[2]), "f"(c[3]));
   }
 }
 
@@ -98,7 +100,8 @@ inline std::uint32_t pair(std::uint16_t low, std::uint16_t high) {
 }  // namespace emulated
 
 template <class T>
-void mma_16x8x16(float (&c)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
+void mma_16x8x16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
+                 const float (&c)[4]) {
   struct Operands {
     float a[4][2], b[2][2];
   };
@@ -111,9 +114,11 @@ void mma_16x8x16(float (&c)[4], const std::uint32_t (&a)[4], const std::uint32_t
   const int g = emulated::current().lane / 4, t = emulated::current().lane % 4;
   for (int i = 0; i < 4; ++i) {
     const int row_high = i / 2, column = 2 * t + i % 2;
+    float sum = c[i];
     for (int k = 0; k < 16; ++k)
-      c[i] += all[g * 4 + k % 8 / 2].a[row_high + 2 * (k / 8)][k % 2] *
-              all[column * 4 + k % 8 / 2].b[k / 8][k % 2];
+      sum += all[g * 4 + k % 8 / 2].a[row_high + 2 * (k / 8)][k % 2] *
+             all[column * 4 + k % 8 / 2].b[k / 8][k % 2];
+    d[i] = sum;
   }
 }
 
@@ -145,6 +150,13 @@ void copy_async_wait() {
 }
 
 #endif
+
+// c += a b.
+template <class T>
+__device__ __forceinline__ void mma_16x8x16(float (&c)[4], const std::uint32_t (&a)[4],
+                                            const std::uint32_t (&b)[2]) {
+  mma_16x8x16<T>(c, a, b, c);
+}
 
 // ---- Fragments of matrices in shared memory -----------------------------------------------------
 

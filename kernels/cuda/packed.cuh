@@ -1,6 +1,8 @@
 // Eight neighbouring channels as they lie in memory.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <type_traits>
 
@@ -63,6 +65,42 @@ __device__ __forceinline__ std::uint32_t pack_pair(float left, float right) {
 #else
   return static_cast<std::uint32_t>(from_float<T>(left).bits) |
          static_cast<std::uint32_t>(from_float<T>(right).bits) << 16;
+#endif
+}
+
+// clamp() of both values of a pair: the bounds of an activation, each in both halves.
+struct PairBounds {
+  std::uint32_t low, high;
+};
+template <class T>
+__device__ __forceinline__ PairBounds pair_bounds(Activation activation) {
+  const float low = activation == Activation::None ? -INFINITY : 0.0f;
+  const float high = activation == Activation::Relu6 ? 6.0f : INFINITY;
+  return {pack_pair<T>(low, low), pack_pair<T>(high, high)};
+}
+// NaN stays.
+template <class T>
+__device__ __forceinline__ std::uint32_t clamp_pair(const PairBounds& bounds, std::uint32_t pair) {
+#if defined(__CUDACC__)
+  if constexpr (std::is_same_v<T, Half>)
+    asm("max.NaN.f16x2 %0, %0, %1;\n\tmin.NaN.f16x2 %0, %0, %2;"
+        : "+r"(pair)
+        : "r"(bounds.low), "r"(bounds.high));
+  else
+    asm("max.NaN.bf16x2 %0, %0, %1;\n\tmin.NaN.bf16x2 %0, %0, %2;"
+        : "+r"(pair)
+        : "r"(bounds.low), "r"(bounds.high));
+  return pair;
+#else
+  float values[2];
+  for (int i = 0; i < 2; ++i) {
+    const auto value = [i](std::uint32_t word) {
+      return to_float(T{static_cast<std::uint16_t>(word >> 16 * i)});
+    };
+    const float x = value(pair);
+    values[i] = std::isnan(x) ? x : std::min(std::max(x, value(bounds.low)), value(bounds.high));
+  }
+  return pack_pair<T>(values[0], values[1]);
 #endif
 }
 

@@ -3,6 +3,8 @@
 // that sums are exact in whatever order, and both round the same values.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "kernels/base/error.h"
 #include "kernels/inverted_residual.h"
 #include "kernels/pointwise_conv.h"
@@ -30,51 +32,60 @@ InvertedResidualProblem problem(const Case& c, Padding padding) {
           .residual = c.residual};
 }
 
-// The block's numbers on the device.
+// The numbers of a block.
 template <class T>
 struct Block {
   InvertedResidualProblem p;
-  DeviceArray<T> x, expand, taps, project;
-  DeviceArray<float> expand_bias, filter_bias, project_bias;
+  Values expand, taps, project, expand_bias, filter_bias, project_bias;
+  DeviceArray<T> x;
 
   explicit Block(const InvertedResidualProblem& problem)
       : p(problem),
-        x(random_integers<double>(p.input().count(), 1, -2, 2)),
         expand(random_integers<double>(p.depthwise.c * p.in, 2, -1, 1)),
         taps(random_integers<double>(9 * p.depthwise.c, 3, -1, 1)),
         project(random_integers<double>(p.out * p.depthwise.c, 4, -1, 1)),
         expand_bias(random_integers<double>(p.depthwise.c, 5, -2, 5)),
         filter_bias(random_integers<double>(p.depthwise.c, 6, -2, 2)),
-        project_bias(random_integers<double>(p.out, 7, -9, 9)) {}
+        project_bias(random_integers<double>(p.out, 7, -9, 9)),
+        x(random_integers<double>(p.input().count(), 1, -2, 2)) {}
 
   Values fused(const cuda::InvertedResidualConfig& config) { return fused(config, x.data()); }
   Values fused(const cuda::InvertedResidualConfig& config, const void* input) {
+    const auto matrix = [](const Values& values) {
+      std::vector<T> all;
+      for (double v : values) all.push_back(stored<T>(v));
+      return all;
+    };
+    const std::vector<T> w1 = matrix(expand), w2 = matrix(taps), w3 = matrix(project);
+    const auto b1 = converted<float>(expand_bias), b2 = converted<float>(filter_bias),
+               b3 = converted<float>(project_bias);
+    std::vector<std::byte> packed(at(cuda::inverted_residual_weight_bytes(p)));
+    cuda::pack_inverted_residual_weights<T>(p, {w1, b1, w2, b2, w3, b3}, packed.data());
+    DeviceStructs<std::byte> weights(packed);
     DeviceArray<T> y(p.output().count());
-    const InvertedResidualWeights<T> weights{expand.data(),  expand_bias.data(),
-                                             taps.data(),    filter_bias.data(),
-                                             project.data(), project_bias.data()};
-    cuda::inverted_residual<T>(nullptr, config, p, input, weights, y.data());
+    cuda::inverted_residual<T>(nullptr, config, p, input, weights.data(), y.data());
     return y.values();
   }
 
   Values one_by_one() {
     const Shape wide = p.depthwise.input();
-    DeviceArray<T> e(wide.count());
+    DeviceArray<T> w(expand), e(wide.count());
+    DeviceArray<float> bias(expand_bias);
     cuda::pointwise_forward<T>(nullptr, PointwiseProblem::make(wide.rows(), p.in, wide.c), x.data(),
-                               expand.data(), {expand_bias.data(), p.expanded}, e.data());
+                               w.data(), {bias.data(), p.expanded}, e.data());
     return behind(e);
   }
 
   // What the block makes of e.
   Values behind(DeviceArray<T>& e) {
     const DepthwiseProblem& d = p.depthwise;
-    DeviceArray<T> filtered(d.output().count()), y(p.output().count());
-    cuda::depthwise_forward<T>(nullptr, d, e.data(), taps.data(), {filter_bias.data(), p.filtered},
+    DeviceArray<T> w2(taps), w3(project), filtered(d.output().count()), y(p.output().count());
+    DeviceArray<float> b2(filter_bias), b3(project_bias);
+    cuda::depthwise_forward<T>(nullptr, d, e.data(), w2.data(), {b2.data(), p.filtered},
                                filtered.data());
     cuda::pointwise_forward<T>(
-        nullptr, PointwiseProblem::make(d.output().rows(), d.c, p.out), filtered.data(),
-        project.data(), {project_bias.data(), Activation::None, p.residual ? x.data() : nullptr},
-        y.data());
+        nullptr, PointwiseProblem::make(d.output().rows(), d.c, p.out), filtered.data(), w3.data(),
+        {b3.data(), Activation::None, p.residual ? x.data() : nullptr}, y.data());
     return y.values();
   }
 };
@@ -95,6 +106,8 @@ const Case kCases[] = {
     {.x = {3, 9, 7, 32}, .wide = 8, .out = 64, .stride = 2},
     {.x = {1, 10, 14, 64}, .wide = 104, .out = 64, .residual = true},
     {.x = {1, 9, 19, 40}, .wide = 48, .out = 56, .expanded = Activation::None},
+    {.x = {1, 9, 17, 96}, .wide = 56, .out = 96, .residual = true},
+    {.x = {2, 11, 6, 72}, .wide = 48, .out = 88, .stride = 2},
 };
 
 TYPED_TEST(InvertedResidualDevice, GivesTheBitsOfThreeConvolutions) {
@@ -125,17 +138,17 @@ void check_pixels(const Shape& image, Index wide, Index out, Padding padding) {
                   .out = out,
                   .pixels = pixels});
   const Values w = random_integers<double>(27 * wide, 8, -1, 1);
-  Values expand(at(wide * PixelInput::kDepth));
+  std::ranges::fill(block.expand, 0.0);
   for (Index i = 0; i < 27 * wide; ++i) {
     const Index tap = i / wide, depth = PixelInput::depth(tap / 9, tap / 3 % 3, tap % 3);
-    expand[at(i % wide * PixelInput::kDepth + depth)] = w[at(i)];
+    block.expand[at(i % wide * PixelInput::kDepth + depth)] = w[at(i)];
   }
-  block.expand = DeviceArray<T>(expand);
   DeviceStructs<std::uint8_t> x(random_integers<std::uint8_t>(image.count(), 9, 0, 4));
   DeviceArray<T> normalized(image.count()), weights(w), e(stem.output().count());
+  DeviceArray<float> bias(block.expand_bias);
   cuda::image_normalize<T>(nullptr, image.rows(), mean, std_dev, x.data(), normalized.data());
   cuda::stem_forward<T>(nullptr, stem, normalized.data(), weights.data(),
-                        {block.expand_bias.data(), Activation::Relu6}, e.data());
+                        {bias.data(), Activation::Relu6}, e.data());
   const Values want = block.behind(e);
   const auto configs = cuda::inverted_residual_configs(block.p);
   ASSERT_FALSE(configs.empty());
@@ -161,7 +174,8 @@ TYPED_TEST(InvertedResidualDevice, GivesThemAtTheShapesOfTheNetwork) {
                         Case{.x = {3, 56, 56, 24}, .wide = 144, .out = 24, .residual = true},
                         Case{.x = {3, 56, 56, 24}, .wide = 144, .out = 32, .stride = 2},
                         Case{.x = {3, 28, 28, 32}, .wide = 192, .out = 64, .stride = 2},
-                        Case{.x = {64, 14, 14, 64}, .wide = 384, .out = 64, .residual = true}}) {
+                        Case{.x = {64, 14, 14, 64}, .wide = 384, .out = 64, .residual = true},
+                        Case{.x = {3, 14, 14, 96}, .wide = 576, .out = 96, .residual = true}}) {
     Block<TypeParam> block(problem(c, Padding::Torch));
     const Values want = block.one_by_one();
     for (const auto& config : cuda::inverted_residual_configs(block.p))
@@ -174,8 +188,8 @@ TEST(InvertedResidualConfigs, NoneWhereThereIsNoKernel) {
     return cuda::inverted_residual_configs(problem(c, Padding::Torch)).size();
   };
   EXPECT_GT(count({.x = {1, 9, 9, 64}, .wide = 384, .out = 64}), 0U);
-  EXPECT_EQ(count({.x = {1, 9, 9, 72}, .wide = 384, .out = 64}), 0U);
-  EXPECT_EQ(count({.x = {1, 9, 9, 64}, .wide = 384, .out = 72}), 0U);
+  EXPECT_EQ(count({.x = {1, 9, 9, 104}, .wide = 384, .out = 64}), 0U);
+  EXPECT_EQ(count({.x = {1, 9, 9, 64}, .wide = 384, .out = 104}), 0U);
   EXPECT_EQ(count({.x = {1, 9, 9, 12}, .wide = 48, .out = 16}), 0U);
   EXPECT_EQ(count({.x = {1, 9, 9, 8}, .wide = 48, .out = 16, .residual = true}), 0U);
 }

@@ -1,9 +1,8 @@
 // Inverted residual blocks on tensor cores. A block of threads makes a tile of y: it holds the
 // tile's part of x, and takes the expanded channels in chunks. Of each chunk it makes e for the tile
-// and its rim in shared memory; then each warp filters its rows of e into the fragments with which it
-// adds the chunk's share to its sums of y.
-#include <algorithm>
-
+// and its rim in shared memory; then each warp filters its rows of e and adds the chunk's share to
+// its sums of y. The filter too is a product: of 16 pixels of e, moved by a tap, and the diagonal
+// matrix of the tap's weights. Its results lie in the lanes where the projection needs them.
 #include "kernels/cuda/inverted_residual/inverted_residual_input.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/requirements.cuh"
@@ -11,119 +10,141 @@
 namespace dfengine::cuda {
 namespace {
 
-// Copies rows x columns of a matrix; what is not valid becomes zeros.
-template <int kRows, int kColumns, int kPitch, class T>
-__device__ __forceinline__ void copy_matrix(const T* from, int pitch, int valid_rows,
-                                            int valid_columns, T* to) {
-  constexpr int kStep = 16 / static_cast<int>(sizeof(T)), kPerRow = kColumns / kStep;
-  for (int i = static_cast<int>(threadIdx.x); i < kRows * kPerRow;
-       i += static_cast<int>(blockDim.x)) {
-    const int row = i / kPerRow, column = i % kPerRow * kStep;
-    const bool valid = row < valid_rows && column < valid_columns;
-    copy_async16(to + row * kPitch + column, valid ? from + Index{row} * pitch + column : from,
-                 valid);
-  }
+template <class Tile, class Work, class T>
+__device__ __forceinline__ void copy_chunk(const Work& work, int chunk, T* to) {
+  static_assert(Tile::kWeights % kVector == 0);
+  const T* const from = reinterpret_cast<const T*>(work.weights) + Index{chunk} * Tile::kWeights;
+  for (int i = static_cast<int>(threadIdx.x) * kVector; i < Tile::kWeights;
+       i += static_cast<int>(blockDim.x) * kVector)
+    copy_async16(to + i, from + i, true);
 }
 
-template <class Tile, class Work, class T>
-__device__ void copy_chunk(const Work& work, int first, const ChunkWeights<Tile, T>& to) {
-  constexpr int kChunk = Tile::kChunk;
-  const InvertedResidualWeights<T>& w = work.weights;
-  const int left = work.wide - first;
-  copy_matrix<kChunk, Tile::kIn, Tile::kXPitch>(w.expand + Index{first} * work.in, work.in, left,
-                                                work.in, to.expand());
-  copy_matrix<9, kChunk, kChunk>(w.depthwise + first, work.wide, 9, left, to.taps());
-  copy_matrix<Tile::kOut, kChunk, kProjectPitch>(w.project + first, work.wide, work.out, left,
-                                                 to.project());
-  copy_matrix<1, kChunk, kChunk>(w.expand_bias + first, 0, 1, left, to.expand_bias());
-  copy_matrix<1, kChunk, kChunk>(w.depthwise_bias + first, 0, 1, left, to.depthwise_bias());
+__device__ __forceinline__ void load_quad(const float* p, float (&v)[4]) {
+  const float4 quad = *reinterpret_cast<const float4*>(p);
+  v[0] = quad.x, v[1] = quad.y, v[2] = quad.z, v[3] = quad.w;
 }
 
-// e [pixels, kChunk] of the tile and its rim; zeros outside of the image.
+// For each fragment of e that the warp makes, two bits: whether pixels g and g + 8 of it lie in the
+// image.
+template <class Tile, class Work>
+__device__ std::uint32_t inside_bits(const Work& work, const TilePlace& place) {
+  const int g = static_cast<int>(threadIdx.x) % kWarpSize / 4;
+  const int warps = static_cast<int>(blockDim.x) / kWarpSize;
+  std::uint32_t bits = 0;
+  int at = 0;
+  for (int f = static_cast<int>(threadIdx.x) / kWarpSize; f < Tile::fragments(work.rows);
+       f += warps)
+    for (int which = 0; which < 2; ++which, ++at)
+      if (HaloPixel<Tile>(place, 16 * f + g + 8 * which).is_inside(work.h, work.w))
+        bits |= 1U << at;
+  return bits;
+}
+
+// e [pixels, kEPitch] of the tile and its rim; zeros outside of the image.
 template <class Tile, class Work, class T>
-__device__ void expand(const Work& work, const TilePlace& place, const T* x,
-                       const ChunkWeights<Tile, T>& weights, T* e) {
+__device__ void expand(const Work& work, const T* x, const ChunkWeights<Tile, T>& weights,
+                       std::uint32_t inside, T* e) {
+  constexpr int kDepths = Tile::kIn / 16, kPairs = Tile::kChunk / 16;
+  // Fragments of the weights stay in registers, where the sums of y leave room.
+  constexpr bool kStay = 4 * kDepths * kPairs + Tile::kRows * Tile::kOut / 2 <= 48;
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize, g = lane / 4, t = lane % 4;
   const int warps = static_cast<int>(blockDim.x) / kWarpSize;
+  const auto load = [&](int d, int j, std::uint32_t(&b)[4]) {
+    load_b(b, weights.expand() + 16 * j * Tile::kXPitch + 16 * d, Tile::kXPitch, lane);
+  };
+  std::uint32_t staying[kStay ? kDepths : 1][kStay ? kPairs : 1][4];
+  if constexpr (kStay) {
+#pragma unroll
+    for (int d = 0; d < kDepths; ++d)
+#pragma unroll
+      for (int j = 0; j < kPairs; ++j) load(d, j, staying[d][j]);
+  }
+  float bias[2 * kPairs][4];
+  const auto load_biases = [&] {
+#pragma unroll
+    for (int j = 0; j < 2 * kPairs; ++j)
+      load_quad(weights.expand_bias() + 4 * (4 * j + t), bias[j]);
+  };
+  if constexpr (kStay) load_biases();
+  const PairBounds bounds = pair_bounds<T>(work.expanded);
   const int fragments = Tile::fragments(work.rows);
-  constexpr int kChunk = Tile::kChunk;
-  for (int f = static_cast<int>(threadIdx.x) / kWarpSize; f < fragments; f += warps) {
-    float sums[kChunk / 8][4];
+  for (int f = static_cast<int>(threadIdx.x) / kWarpSize; f < fragments; f += warps, inside >>= 2) {
+    if constexpr (!kStay) load_biases();
+    float sums[2 * kPairs][4];
 #pragma unroll
-    for (int j = 0; j < kChunk / 8; ++j) {
-      const float* const bias = weights.expand_bias() + 8 * j + 2 * t;
-      sums[j][0] = sums[j][2] = bias[0];
-      sums[j][1] = sums[j][3] = bias[1];
-    }
-#pragma unroll
-    for (int d = 0; d < Tile::kIn; d += 16) {
+    for (int d = 0; d < kDepths; ++d) {
       std::uint32_t a[4];
-      load_a(a, x + 16 * f * Tile::kXPitch + d, Tile::kXPitch, lane);
+      work.input.template fragment<Tile>(x, 16 * f, 16 * d, lane, a);
 #pragma unroll
-      for (int j = 0; j < kChunk / 16; ++j) {
+      for (int j = 0; j < kPairs; ++j) {
         std::uint32_t b[4];
-        load_b(b, weights.expand() + 16 * j * Tile::kXPitch + d, Tile::kXPitch, lane);
-        mma_16x8x16<T>(sums[2 * j], a, {b[0], b[1]});
-        mma_16x8x16<T>(sums[2 * j + 1], a, {b[2], b[3]});
+        if constexpr (kStay) {
+#pragma unroll
+          for (int i = 0; i < 4; ++i) b[i] = staying[d][j][i];
+        } else {
+          load(d, j, b);
+        }
+        mma_16x8x16<T>(sums[2 * j], a, {b[0], b[1]}, d == 0 ? bias[2 * j] : sums[2 * j]);
+        mma_16x8x16<T>(sums[2 * j + 1], a, {b[2], b[3]},
+                       d == 0 ? bias[2 * j + 1] : sums[2 * j + 1]);
       }
     }
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int pixel = 16 * f + g + 8 * half;
-      const bool inside = is_inside<Tile>(work, place, pixel);
-      T* const to = e + pixel * Tile::kEPitch + 2 * t;
+    for (int which = 0; which < 2; ++which) {
+      // Outside of the image both bounds are zero.
+      const bool is_inside = (inside >> which & 1U) != 0;
+      const PairBounds here = {is_inside ? bounds.low : 0, is_inside ? bounds.high : 0};
+      T* const to = e + (16 * f + g + 8 * which) * Tile::kEPitch + 2 * t;
 #pragma unroll
-      for (int j = 0; j < kChunk / 8; ++j) {
-        const std::uint32_t pair = pack_pair<T>(clamp(work.expanded, sums[j][2 * half]),
-                                                clamp(work.expanded, sums[j][2 * half + 1]));
-        *reinterpret_cast<std::uint32_t*>(to + 8 * j) = inside ? pair : 0;
-      }
+      for (int j = 0; j < 2 * kPairs; ++j)
+        *reinterpret_cast<std::uint32_t*>(to + 8 * j) =
+            clamp_pair<T>(here, pack_pair<T>(sums[j][2 * which], sums[j][2 * which + 1]));
     }
   }
 }
 
-// The two columns of a tile whose pixels are rows g and g + 8 of a lane's fragments. Neighbours
-// share two of their three columns of e; at stride 2 they would lie in the same banks.
-template <class Tile>
-__device__ __forceinline__ int column_of(int g, int which) {
-  return Tile::kStride == 1 ? 2 * g + which : g + 8 * which;
+// The diagonal matrices of 16 channels' taps, as fragments B of 8 channels each.
+template <class Tile, class T>
+__device__ __forceinline__ void load_taps(const ChunkWeights<Tile, T>& weights, int channel, int g,
+                                          int t, std::uint32_t (&w)[2][kTapWords]) {
+  const std::uint32_t diagonal = g / 2 != t ? 0U : g % 2 == 0 ? 0x0000FFFFU : 0xFFFF0000U;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const auto* const from =
+        reinterpret_cast<const uint4*>(weights.taps() + (channel / 2 + 4 * half + t) * kTapWords);
+#pragma unroll
+    for (int row = 0; row < 3; ++row) {
+      const uint4 words = from[row];
+      w[half][4 * row] = words.x & diagonal, w[half][4 * row + 1] = words.y & diagonal;
+      w[half][4 * row + 2] = half == 0 ? words.z & diagonal : 0;
+      w[half][4 * row + 3] = half == 1 ? words.w & diagonal : 0;
+    }
+  }
 }
 
-// Filters four channels of the warp's rows of y, two pixels each. e: the warp's first row.
+// 16 pixels of a row of e as fragments A: of each half of 16 channels the pixels under the first tap and
+// under the second, and of both halves those under the third.
+struct RowFragments {
+  std::uint32_t pairs[2][4], third[4];
+};
 template <class Tile, class T>
-__device__ __forceinline__ void filter(const T* e, const T* taps, const float* bias, int g,
-                                       float (&d)[Tile::kRows][2][4]) {
-  float w[9][4];
+__device__ __forceinline__ void load_row(const T* e, int lane, RowFragments& a) {
+  const T* const pair = e + (lane % 16 + lane / 16 * Tile::place_of(1)) * Tile::kEPitch;
+  load_matrices(a.pairs[0], pair);
+  load_matrices(a.pairs[1], pair + 8);
+  load_a(a.third, e + Tile::place_of(2) * Tile::kEPitch, Tile::kEPitch, lane);
+}
+
+// d = c + three taps of a row of the window times a row of e. Two taps of eight channels make up one
+// depth of 16; the third meets zeros in the other half of the channels.
+template <class T>
+__device__ __forceinline__ void filter_row(const RowFragments& a,
+                                           const std::uint32_t (&w)[2][kTapWords], int row,
+                                           const float (&c)[2][4], float (&d)[2][4]) {
 #pragma unroll
-  for (int i = 0; i < 9; ++i) load4(taps + i * Tile::kChunk, w[i]);
-#pragma unroll
-  for (int r = 0; r < Tile::kRows; ++r)
-#pragma unroll
-    for (int c = 0; c < 4; ++c) d[r][0][c] = d[r][1][c] = bias[c];
-  // Column j of e for pixel `which`; at stride 1 both share columns.
-  constexpr int kInputs = Tile::kStride == 1 ? 4 : 6;
-#pragma unroll
-  for (int i = 0; i < Tile::kInputRows; ++i) {
-    float row[kInputs][4];
-#pragma unroll
-    for (int j = 0; j < kInputs; ++j) {
-      const int column =
-          Tile::kStride == 1 ? column_of<Tile>(g, 0) + j : 2 * column_of<Tile>(g, j / 3) + j % 3;
-      load4(e + (i * Tile::kHalo + column) * Tile::kEPitch, row[j]);
-    }
-#pragma unroll
-    for (int r = 0; r < Tile::kRows; ++r) {
-      const int tap = i - r * Tile::kStride;
-      if (tap < 0 || tap > 2) continue;
-#pragma unroll
-      for (int which = 0; which < 2; ++which)
-#pragma unroll
-        for (int s = 0; s < 3; ++s)
-#pragma unroll
-          for (int c = 0; c < 4; ++c)
-            d[r][which][c] = fmaf(row[(Tile::kStride == 1 ? 1 : 3) * which + s][c],
-                                  w[3 * tap + s][c], d[r][which][c]);
-    }
+  for (int half = 0; half < 2; ++half) {
+    mma_16x8x16<T>(d[half], a.pairs[half], {w[half][4 * row], w[half][4 * row + 1]}, c[half]);
+    mma_16x8x16<T>(d[half], a.third, {w[half][4 * row + 2], w[half][4 * row + 3]});
   }
 }
 
@@ -131,32 +152,49 @@ __device__ __forceinline__ void filter(const T* e, const T* taps, const float* b
 template <class Tile>
 using BlockSums = float[Tile::kRows][Tile::kOut / 8][4];
 
-// Adds what a chunk of e contributes. In 16 channels a lane filters four neighbours, which stand for
-// the depths 2t, 2t + 1, 2t + 8 and 2t + 9 of the fragments of both d and the weights.
+// Adds what a chunk of e contributes.
 template <class Tile, class Work, class T>
 __device__ void filter_and_project(const Work& work, const T* e,
                                    const ChunkWeights<Tile, T>& weights, BlockSums<Tile>& sums) {
+  constexpr int kInputRows = (Tile::kRows - 1) * Tile::kStride + 3;
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize, g = lane / 4, t = lane % 4;
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
   e += warp * Tile::kRows * Tile::kStride * Tile::kHalo * Tile::kEPitch;
+  const PairBounds bounds = pair_bounds<T>(work.filtered);
 #pragma unroll 1
-  for (int channel = 4 * t; channel < Tile::kChunk; channel += 16) {
-    float d[Tile::kRows][2][4];
-    filter<Tile>(e + channel, weights.taps() + channel, weights.depthwise_bias() + channel, g, d);
+  for (int channel = 0; channel < Tile::kChunk; channel += 16) {
+    std::uint32_t w[2][kTapWords];
+    load_taps(weights, channel, g, t, w);
+    float bias[2][4], d[Tile::kRows][2][4];
+    load_quad(weights.depthwise_bias() + 4 * (channel / 2 + t), bias[0]);
+    load_quad(weights.depthwise_bias() + 4 * (channel / 2 + 4 + t), bias[1]);
+#pragma unroll
+    for (int i = 0; i < kInputRows; ++i) {
+      RowFragments row;
+      load_row<Tile>(e + i * Tile::kHalo * Tile::kEPitch + channel, lane, row);
+#pragma unroll
+      for (int r = 0; r < Tile::kRows; ++r) {
+        const int tap = i - r * Tile::kStride;
+        if (tap >= 0 && tap < 3) filter_row<T>(row, w, tap, tap == 0 ? bias : d[r], d[r]);
+      }
+    }
     std::uint32_t a[Tile::kRows][4];
 #pragma unroll
     for (int r = 0; r < Tile::kRows; ++r)
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        const float* const pair = d[r][i % 2] + i / 2 * 2;
-        a[r][i] = pack_pair<T>(clamp(work.filtered, pair[0]), clamp(work.filtered, pair[1]));
+        const float* const pair = d[r][i / 2] + i % 2 * 2;
+        a[r][i] = clamp_pair<T>(bounds, pack_pair<T>(pair[0], pair[1]));
       }
 #pragma unroll
-    for (int j = 0; j < Tile::kOut / 8; ++j) {
-      const uint2 b = *reinterpret_cast<const uint2*>(weights.project() +
-                                                      (8 * j + g) * kProjectPitch + channel);
+    for (int j = 0; j < Tile::kOut / 16; ++j) {
+      std::uint32_t b[4];
+      load_b(b, weights.project() + 16 * j * Tile::kEPitch + channel, Tile::kEPitch, lane);
 #pragma unroll
-      for (int r = 0; r < Tile::kRows; ++r) mma_16x8x16<T>(sums[r][j], a[r], {b.x, b.y});
+      for (int r = 0; r < Tile::kRows; ++r) {
+        mma_16x8x16<T>(sums[r][2 * j], a[r], {b[0], b[1]});
+        mma_16x8x16<T>(sums[r][2 * j + 1], a[r], {b[2], b[3]});
+      }
     }
   }
 }
@@ -174,7 +212,7 @@ __device__ void store_rows(const Work& work, const TilePlace& place, const T* x,
     const int row = warp * Tile::kRows + r;
 #pragma unroll
     for (int which = 0; which < 2; ++which) {
-      const int column = column_of<Tile>(g, which);
+      const int column = g + 8 * which;
       const T* const skip =
           x + ((row + work.before_h) * Tile::kHalo + column + work.before_w) * Tile::kXPitch;
 #pragma unroll
@@ -203,113 +241,82 @@ __device__ void store_rows(const Work& work, const TilePlace& place, const T* x,
 }
 
 template <class Tile, class Work>
+__device__ __forceinline__ void start_sums(const Work& work, int lane, BlockSums<Tile>& sums) {
+  const auto* const bias = reinterpret_cast<const float*>(
+      work.weights + Index{work.chunks} * Tile::kWeights * Index{sizeof(typename Work::Value)});
+#pragma unroll
+  for (int j = 0; j < Tile::kOut / 8; ++j) {
+    const float* const pair = bias + 8 * j + lane % 4 * 2;
+#pragma unroll
+    for (int r = 0; r < Tile::kRows; ++r) {
+      sums[r][j][0] = sums[r][j][2] = pair[0];
+      sums[r][j][1] = sums[r][j][3] = pair[1];
+    }
+  }
+}
+
+template <class Tile, class Work>
 __global__ void __launch_bounds__(kMostWarps* kWarpSize, 2) inverted_residual_kernel(Work work) {
   using T = typename Work::Value;
-  constexpr int kChunk = Tile::kChunk;
   DF_DYNAMIC_SHARED(shared);
   T* const x = reinterpret_cast<T*>(shared);
-  T* const e = x + 16 * Tile::fragments(work.rows) * Tile::kXPitch;
+  T* const e = x + Tile::input_elements(work.rows);
   T* const weights = e + 16 * Tile::fragments(work.rows) * Tile::kEPitch;
   const TilePlace place = tile_place<Tile>(work);
+  copy_chunk<Tile>(work, 0, weights);
   work.input.template load<Tile>(work, place, x);
-  copy_chunk(work, 0, ChunkWeights<Tile, T>{weights});
   copy_async_commit();
 
   BlockSums<Tile> sums;
-#pragma unroll
-  for (int j = 0; j < Tile::kOut / 8; ++j) {
-    const int channel = 8 * j + static_cast<int>(threadIdx.x) % 4 * 2;
-    const bool used = channel < work.out;
-#pragma unroll
-    for (int r = 0; r < Tile::kRows; ++r) {
-      sums[r][j][0] = sums[r][j][2] = used ? work.weights.project_bias[channel] : 0.0f;
-      sums[r][j][1] = sums[r][j][3] = used ? work.weights.project_bias[channel + 1] : 0.0f;
-    }
-  }
-  int now = 0;  // which of the two chunks of weights
-  for (int first = 0; first < work.wide; first += kChunk, now = 1 - now) {
+  start_sums<Tile>(work, static_cast<int>(threadIdx.x) % kWarpSize, sums);
+  const std::uint32_t inside = inside_bits<Tile>(work, place);
+  for (int chunk = 0; chunk < work.chunks; ++chunk) {
+    const ChunkWeights<Tile, T> now{weights + chunk % 2 * Tile::kWeights};
     copy_async_wait<0>();
     __syncthreads();
-    const ChunkWeights<Tile, T> chunk{weights + now * Tile::kWeights};
-    if (first + kChunk < work.wide)
-      copy_chunk(work, first + kChunk, ChunkWeights<Tile, T>{weights + (1 - now) * Tile::kWeights});
+    if (chunk + 1 < work.chunks)
+      copy_chunk<Tile>(work, chunk + 1, weights + (1 - chunk % 2) * Tile::kWeights);
     copy_async_commit();
-    expand<Tile>(work, place, x, chunk, e);
+    expand<Tile>(work, x, now, inside, e);
     __syncthreads();
-    filter_and_project<Tile>(work, e, chunk, sums);
+    filter_and_project<Tile>(work, e, now, sums);
   }
   __syncthreads();
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
   store_rows<Tile>(work, place, x, sums, e + warp * kTileColumns * Tile::kOutPitch);
 }
 
-// Calls body(Tile) for the smallest tile that takes the problem; false where there is none.
-template <class Body>
-bool with_tile(const InvertedResidualProblem& p, Body&& body) {
-  const bool first = p.depthwise.stride == 1;
-  const auto for_stride = [&](auto one, auto two) {
-    if (first)
-      body(one);
-    else
-      body(two);
-    return true;
-  };
-  if (p.in % kVector != 0 || p.out % kVector != 0 || p.depthwise.c % kVector != 0) return false;
-  if (p.residual && (!first || p.in != p.out || p.pixels)) return false;
-  if (p.pixels) {
-    if (!first || p.out > 32) return false;
-    if (p.out <= 16)
-      body(BlockTile<PixelInput::kDepth, 16, 1, 32>{});
-    else
-      body(BlockTile<PixelInput::kDepth, 32, 1, 32>{});
-    return true;
-  }
-  if (p.in <= 16 && p.out <= 32)
-    return for_stride(BlockTile<16, 32, 1, 48>{}, BlockTile<16, 32, 2, 48>{});
-  if (p.in <= 32 && p.out <= 32)
-    return for_stride(BlockTile<32, 32, 1, 48>{}, BlockTile<32, 32, 2, 48>{});
-  if (p.in <= 64 && p.out <= 64)
-    return for_stride(BlockTile<64, 64, 1, 48>{}, BlockTile<64, 64, 2, 48>{});
-  return false;
-}
-
-template <class Tile, class Work>
+template <class Tile, class T, class Input>
 void launch_work(Stream stream, const char* name, const InvertedResidualConfig& config,
-                 const InvertedResidualProblem& p, Work work) {
+                 const InvertedResidualProblem& p, const Input& input, const void* weights, T* y) {
   const DepthwiseProblem& d = p.depthwise;
-  work.rows = config.warps * Tile::kRows;
-  const Index row_tiles = divide_up(d.p, Index{work.rows});
+  const int rows = config.warps * Tile::kRows;
+  const Index row_tiles = divide_up(d.p, Index{rows});
   const Index column_tiles = divide_up(d.q, Index{kTileColumns});
-  work.row_tiles = static_cast<int>(row_tiles);
-  work.column_tiles = static_cast<int>(column_tiles);
-  launch(stream, name, inverted_residual_kernel<Tile, Work>, blocks(d.n * row_tiles * column_tiles),
-         static_cast<unsigned>(config.warps * kWarpSize),
-         static_cast<std::size_t>(Tile::shared_bytes(work.rows)), work);
-}
-
-template <class T, class Input>
-BlockWork<T, Input> make_work(const InvertedResidualProblem& p, const Input& input,
-                              const InvertedResidualWeights<T>& weights, T* y) {
-  const DepthwiseProblem& d = p.depthwise;
-  return {.input = input,
-          .weights = weights,
-          .y = y,
-          .h = static_cast<int>(d.h),
-          .w = static_cast<int>(d.w),
-          .p = static_cast<int>(d.p),
-          .q = static_cast<int>(d.q),
-          .before_h = static_cast<int>(d.before_h),
-          .before_w = static_cast<int>(d.before_w),
-          .in = static_cast<int>(p.in),
-          .wide = static_cast<int>(d.c),
-          .out = static_cast<int>(p.out),
-          .expanded = p.expanded,
-          .filtered = p.filtered,
-          .residual = p.residual};
+  const BlockWork<T, Input> work{.input = input,
+                                 .weights = static_cast<const std::byte*>(weights),
+                                 .y = y,
+                                 .h = static_cast<int>(d.h),
+                                 .w = static_cast<int>(d.w),
+                                 .p = static_cast<int>(d.p),
+                                 .q = static_cast<int>(d.q),
+                                 .before_h = static_cast<int>(d.before_h),
+                                 .before_w = static_cast<int>(d.before_w),
+                                 .chunks = static_cast<int>(divide_up(d.c, Index{Tile::kChunk})),
+                                 .out = static_cast<int>(p.out),
+                                 .rows = rows,
+                                 .row_tiles = static_cast<int>(row_tiles),
+                                 .column_tiles = static_cast<int>(column_tiles),
+                                 .expanded = p.expanded,
+                                 .filtered = p.filtered,
+                                 .residual = p.residual};
+  launch(stream, name, inverted_residual_kernel<Tile, BlockWork<T, Input>>,
+         blocks(d.n * row_tiles * column_tiles), static_cast<unsigned>(config.warps * kWarpSize),
+         static_cast<std::size_t>(Tile::shared_bytes(rows)), work);
 }
 
 template <class T>
-PixelWindows<T> windows(const PixelInput& in, const void* x) {
+PixelPatch<T> patch(const PixelInput& in, const void* x) {
   return {.pixels = static_cast<const std::uint8_t*>(x),
           .h = static_cast<int>(in.stem.h),
           .w = static_cast<int>(in.stem.w),
@@ -320,59 +327,26 @@ PixelWindows<T> windows(const PixelInput& in, const void* x) {
 
 }  // namespace
 
-std::vector<InvertedResidualConfig> inverted_residual_configs(const InvertedResidualProblem& p,
-                                                              std::size_t limit) {
-  struct Offer {
-    InvertedResidualConfig config;
-    bool alone;    // a second block does not fit beside it
-    Index e_rows;  // of all tiles of a column, rims and what lies outside of the image included
-  };
-  std::vector<Offer> offers;
-  with_tile(p, [&](auto tile) {
-    using Tile = decltype(tile);
-    constexpr std::size_t kReserved = 1 << 10;  // of each block, by the driver
-    for (int warps = kMostWarps; warps >= kMostWarps / 2; --warps) {
-      const int rows = warps * Tile::kRows;
-      const auto bytes = static_cast<std::size_t>(Tile::shared_bytes(rows));
-      if (bytes > limit) continue;
-      offers.push_back({{warps},
-                        2 * (bytes + kReserved) > limit + kReserved,
-                        divide_up(p.depthwise.p, Index{rows}) * Tile::halo_rows(rows)});
-    }
-  });
-  const auto order = [](const Offer& offer) { return std::pair(offer.alone, offer.e_rows); };
-  std::ranges::stable_sort(offers, {}, order);
-  std::vector<InvertedResidualConfig> configs;
-  for (const Offer& offer : offers) configs.push_back(offer.config);
-  return configs;
-}
-
 template <class T>
 void inverted_residual(Stream stream, const InvertedResidualConfig& config,
-                       const InvertedResidualProblem& p, const void* x,
-                       const InvertedResidualWeights<T>& weights, T* y) {
+                       const InvertedResidualProblem& p, const void* x, const void* weights, T* y) {
   const char* const name = "inverted residual";
-  require_vectors(name, p.depthwise.c,
-                  {p.pixels ? nullptr : x, y, weights.expand, weights.expand_bias,
-                   weights.depthwise, weights.depthwise_bias, weights.project});
+  require_vectors(name, p.depthwise.c, {p.pixels ? nullptr : x, y, weights});
   const bool found = with_tile(p, [&](auto tile) {
     using Tile = decltype(tile);
-    if constexpr (Tile::kChunk == 32)
-      launch_work<Tile>(stream, name, config, p,
-                        make_work(p, windows<T>(*p.pixels, x), weights, y));
+    if constexpr (Tile::kPixels)
+      launch_work<Tile>(stream, name, config, p, patch<T>(*p.pixels, x), weights, y);
     else
-      launch_work<Tile>(
-          stream, name, config, p,
-          make_work(p, TensorInput<T>{static_cast<const T*>(x), static_cast<int>(p.in)}, weights,
-                    y));
+      launch_work<Tile>(stream, name, config, p,
+                        TensorInput<T>{static_cast<const T*>(x), static_cast<int>(p.in)}, weights,
+                        y);
   });
   if (!found) throw ShapeError(std::string(name) + " on the device: no kernel for these channels");
 }
 
-#define DF_INSTANTIATE(T)                                                      \
-  template void inverted_residual(Stream, const InvertedResidualConfig&,       \
-                                  const InvertedResidualProblem&, const void*, \
-                                  const InvertedResidualWeights<T>&, T*);
+#define DF_INSTANTIATE(T)                                                \
+  template void inverted_residual(Stream, const InvertedResidualConfig&, \
+                                  const InvertedResidualProblem&, const void*, const void*, T*);
 DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)
 #undef DF_INSTANTIATE

@@ -1,4 +1,4 @@
-// How the kernel of inverted residual blocks lays out its shared memory.
+// How the kernel of inverted residual blocks cuts its work and lays out shared memory.
 #pragma once
 
 #include "kernels/cuda/mma.cuh"
@@ -7,69 +7,118 @@
 
 namespace dfengine::cuda {
 
-// Columns of y that a block makes: a fragment's rows.
+// Columns of y that a block makes: the rows of a fragment.
 constexpr int kTileColumns = 16;
 constexpr int kMostWarps = 8;
-
 // Matrices of shared memory have rows of an odd multiple of 16 bytes, so that the eight rows that
 // ldmatrix reads or fragments write lie in different banks.
 constexpr int kRowPad = 8;
-// The projection's weights are read in pieces of 8 bytes, for which this pitch does the same.
-constexpr int kProjectPitch = 48;
+// The taps of a pair of channels in words, four for each row of the window: the first two, and for
+// even groups of eight channels the third and zero, for odd ones zero and the third.
+constexpr int kTapWords = 12;
+constexpr int tap_word(int row, int column, int group) {
+  return 4 * row + (column < 2 ? column : 2 + group % 2);
+}
 
-// A kernel for at most In and Out channels. Chunk expanded channels are under way at a time.
-template <int In, int Out, int Stride, int Chunk>
+// A kernel for at most In and Out channels. Chunk expanded channels are under way at a time: six times
+// a multiple of 8 is a multiple of 48. Pixels: the stem's instead of an expansion.
+template <int In, int Out, int Stride, int Chunk, bool Pixels = false>
 struct BlockTile {
   static constexpr int kIn = In, kOut = Out, kStride = Stride, kChunk = Chunk;
-  // Rows of y that one warp makes. Two share the loads of the taps and of two rows of e; more sums
-  // than these do not fit into the registers.
+  static constexpr bool kPixels = Pixels;
+  // Rows of y that one warp makes. Two share the rows of e between them; more sums than these do not
+  // fit into the registers.
   static constexpr int kRows = Stride == 1 && Out <= 32 ? 2 : 1;
-  static constexpr int kInputRows = (kRows - 1) * Stride + 3;  // of e, for one warp
   // The columns of e that a tile needs.
   static constexpr int kHalo = (kTileColumns - 1) * Stride + 3;
 
-  static constexpr int kXPitch = In + kRowPad, kEPitch = kChunk + kRowPad;
+  static constexpr int kXPitch = In + kRowPad, kEPitch = Chunk + kRowPad;
   static constexpr int kOutPitch = Out + kRowPad;
+  // A row of pixels that the columns of e need, and one value more, as a window reads an even number.
+  static constexpr int kPatchPitch = (2 * kHalo + 1) * 3 + 1;
+
   // The weights of a chunk, in elements of 16 bits.
-  static constexpr int kExpand = kChunk * kXPitch, kTaps = 9 * kChunk,
-                       kProject = Out * kProjectPitch;
-  static constexpr int kBiases = 2 * 2 * kChunk;
+  static constexpr int kExpand = Chunk * kXPitch, kTaps = Chunk / 2 * kTapWords * 2;
+  static constexpr int kProject = Out * kEPitch, kBiases = 2 * 2 * 2 * Chunk;
   static constexpr int kWeights = kExpand + kTaps + kProject + kBiases;
 
-  // Pixels of e for so many rows of y, in whole fragments.
+  // For so many rows of y: the rows of e, its pixels in whole fragments, the elements of the input.
   __host__ __device__ static constexpr int halo_rows(int rows) { return (rows - 1) * Stride + 3; }
   __host__ __device__ static constexpr int fragments(int rows) {
     return (halo_rows(rows) * kHalo + 15) / 16;
   }
+  __host__ __device__ static constexpr int patch_rows(int rows) {
+    return 2 * ((16 * fragments(rows) + kHalo - 1) / kHalo) + 1;
+  }
+  __host__ __device__ static constexpr int input_elements(int rows) {
+    // In whole vectors, behind which e begins.
+    return Pixels ? (patch_rows(rows) * kPatchPitch + 7) / 8 * 8 : 16 * fragments(rows) * kXPitch;
+  }
   static constexpr int shared_bytes(int rows) {
-    return 2 * (16 * fragments(rows) * (kXPitch + kEPitch) + 2 * kWeights);
+    return 2 * (input_elements(rows) + 16 * fragments(rows) * kEPitch + 2 * kWeights);
+  }
+
+  // Where a row of e has its column. At stride 2 the even ones come first, so that the columns of one
+  // tap lie side by side.
+  __host__ __device__ static constexpr int place_of(int column) {
+    return Stride == 1 ? column : column % 2 * ((kHalo + 1) / 2) + column / 2;
+  }
+  __host__ __device__ static constexpr int column_at(int place) {
+    if (Stride == 1) return place;
+    constexpr int kEven = (kHalo + 1) / 2;
+    return place < kEven ? 2 * place : 2 * (place - kEven) + 1;
   }
 };
 
-// The weights of a chunk in shared memory.
+// The weights of a chunk, in host memory or in shared memory.
 template <class Tile, class T>
 struct ChunkWeights {
   T* base;
-  __device__ T* expand() const { return base; }                // [kChunk, In]
-  __device__ T* taps() const { return base + Tile::kExpand; }  // [9, kChunk]
-  __device__ T* project() const {
+  __host__ __device__ T* expand() const { return base; }  // [Chunk, kXPitch]
+  // [Chunk / 2, kTapWords], the first channel of a pair in the lower half.
+  __host__ __device__ std::uint32_t* taps() const {
+    return reinterpret_cast<std::uint32_t*>(base + Tile::kExpand);
+  }
+  __host__ __device__ T* project() const {
     return base + Tile::kExpand + Tile::kTaps;
-  }  // [Out, kProjectPitch]
-  __device__ float* expand_bias() const {
+  }  // [Out, kEPitch]
+  // [Chunk / 2, 4]: those of a pair of channels twice, as the rows g and g + 8 of a fragment have them.
+  __host__ __device__ float* expand_bias() const {
     return reinterpret_cast<float*>(project() + Tile::kProject);
   }
-  __device__ float* depthwise_bias() const { return expand_bias() + Tile::kChunk; }
+  __host__ __device__ float* depthwise_bias() const { return expand_bias() + 2 * Tile::kChunk; }
 };
 
-// Four neighbouring channels, of two registers.
-template <class T>
-__device__ __forceinline__ void load4(const T* p, float (&v)[4]) {
-  union {
-    uint2 words;
-    T values[4];
-  } u = {*reinterpret_cast<const uint2*>(p)};
-#pragma unroll
-  for (int i = 0; i < 4; ++i) v[i] = to_float(u.values[i]);
+// Calls body(Tile) for the smallest tile that takes the problem; false where there is none.
+template <class Body>
+bool with_tile(const InvertedResidualProblem& p, Body&& body) {
+  const bool first = p.depthwise.stride == 1;
+  const auto for_stride = [&](auto one, auto two) {
+    if (first)
+      body(one);
+    else
+      body(two);
+    return true;
+  };
+  if (p.in % kVector != 0 || p.out % kVector != 0 || p.depthwise.c % kVector != 0) return false;
+  if (p.residual && (!first || p.in != p.out || p.pixels)) return false;
+  if (p.pixels) {
+    if (!first || p.out > 32) return false;
+    if (p.out <= 16)
+      body(BlockTile<PixelInput::kDepth, 16, 1, 32, true>{});
+    else
+      body(BlockTile<PixelInput::kDepth, 32, 1, 32, true>{});
+    return true;
+  }
+  if (p.in <= 16 && p.out <= 32)
+    return for_stride(BlockTile<16, 32, 1, 48>{}, BlockTile<16, 32, 2, 48>{});
+  if (p.in <= 32 && p.out <= 32)
+    return for_stride(BlockTile<32, 32, 1, 48>{}, BlockTile<32, 32, 2, 48>{});
+  if (p.in <= 64 && p.out <= 64)
+    return for_stride(BlockTile<64, 64, 1, 48>{}, BlockTile<64, 64, 2, 48>{});
+  if (p.in <= 96 && p.out <= 96)
+    return for_stride(BlockTile<96, 96, 1, 48>{}, BlockTile<96, 96, 2, 48>{});
+  return false;
 }
 
 }  // namespace dfengine::cuda

@@ -9,16 +9,16 @@ template <class T>
 std::string key(const InvertedResidualProblem& p) {
   const DepthwiseProblem& d = p.depthwise;
   std::string text = std::string("inverted residual ") + name_of(storage_type<T>());
-  for (Index size : {d.n, d.h, d.w, p.in, d.c, p.out, d.stride}) text += " " + std::to_string(size);
+  for (Index size : {d.n, d.h, d.w, p.in, d.c, p.out, d.stride})
+    text.append(" ").append(std::to_string(size));
   return text + (p.pixels ? " pixels" : "") + (p.residual ? " residual" : "") +
          (d.padding == Padding::Torch ? " torch" : " tf_same");
 }
 
-// x, y and then the weights, in the order of InvertedResidualWeights.
+// x, y and the weights.
 template <class T>
 TunerProblem problem(const InvertedResidualProblem& p) {
   constexpr StorageType kType = storage_type<T>();
-  const Index wide = p.depthwise.c;
   // Two pixels are as large as one element.
   const Index x =
       p.pixels ? divide_up(p.pixels->stem.n * p.pixels->stem.h * p.pixels->stem.w * 3, Index{2})
@@ -26,12 +26,7 @@ TunerProblem problem(const InvertedResidualProblem& p) {
   return {.key = key<T>(p),
           .operands = {{kType, x},
                        {kType, p.output().count()},
-                       {kType, wide * p.in},
-                       {StorageType::F32, wide},
-                       {kType, 9 * wide},
-                       {StorageType::F32, wide},
-                       {kType, p.out * wide},
-                       {StorageType::F32, p.out}}};
+                       {kType, inverted_residual_weight_bytes(p) / bytes_of(kType)}}};
 }
 
 }  // namespace
@@ -42,26 +37,17 @@ Chosen<InvertedResidualLaunch<T>> choose_inverted_residual(Tuner* tuner,
   using Launch = InvertedResidualLaunch<T>;
   std::vector<Kernel<Launch>> kernels;
   for (const InvertedResidualConfig& config : inverted_residual_configs(p))
-    kernels.push_back(
-        {.name = std::to_string(config.warps) + " warps",
-         .launch = [=](Stream stream, const void* x, const InvertedResidualWeights<T>& weights,
-                       T* y) { inverted_residual<T>(stream, config, p, x, weights, y); }});
+    kernels.push_back({.name = std::to_string(config.warps) + " warps",
+                       .launch = [=](Stream stream, const void* x, const void* weights, T* y) {
+                         inverted_residual<T>(stream, config, p, x, weights, y);
+                       }});
   if (kernels.empty())
     throw ShapeError("inverted residual on the device: no kernel for " + std::to_string(p.in) +
                      " to " + std::to_string(p.out) + " channels");
   if (tuner == nullptr) return choose_by_rule(kernels);
   const auto on_operands = [](const std::function<Launch>& launch) {
     return [=](Stream stream, std::span<void* const> operands) {
-      const auto values = [&](std::size_t i) { return static_cast<const T*>(operands[i]); };
-      const auto floats = [&](std::size_t i) { return static_cast<const float*>(operands[i]); };
-      launch(stream, operands[0],
-             {.expand = values(2),
-              .expand_bias = floats(3),
-              .depthwise = values(4),
-              .depthwise_bias = floats(5),
-              .project = values(6),
-              .project_bias = floats(7)},
-             static_cast<T*>(operands[1]));
+      launch(stream, operands[0], operands[2], static_cast<T*>(operands[1]));
     };
   };
   return tuner->choose<Launch>(problem<T>(p), std::move(kernels), {}, on_operands);

@@ -8,10 +8,9 @@ namespace dfengine::cuda {
 
 class Tuner;
 
-// The launch that is chosen, with the problem bound.
+// The launch that is chosen, with the problem bound. weights: as packed.
 template <class T>
-using InvertedResidualLaunch = void(Stream, const void* x,
-                                    const InvertedResidualWeights<T>& weights, T* y);
+using InvertedResidualLaunch = void(Stream, const void* x, const void* weights, T* y);
 
 // Without a tuner it is the rule's. Throws ShapeError where there is no kernel for the problem
 // (inverted_residual_configs).

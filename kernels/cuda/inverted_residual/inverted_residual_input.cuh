@@ -10,18 +10,18 @@ template <class T, class Input>
 struct BlockWork {
   using Value = T;
   Input input;
-  InvertedResidualWeights<T> weights;
+  const std::byte* weights;  // chunk after chunk, and then the projection's biases
   T* y;
   int h, w, p, q, before_h, before_w;
-  int in, wide, out;
+  int chunks, out;
   int rows = 0;  // of a tile
   int row_tiles = 0, column_tiles = 0;
   Activation expanded, filtered;
   bool residual;
 };
 
-// The tile of one block: its image, its first row and column of y, and those of e and x that it
-// needs first, which may lie outside of the image.
+// The tile of one block: its image, its first row and column of y, and those of e that it needs
+// first, which may lie outside of the image.
 struct TilePlace {
   int image, p, q, row, column;
 };
@@ -38,14 +38,19 @@ __device__ __forceinline__ TilePlace tile_place(const Work& work) {
           .column = q * Tile::kStride - work.before_w};
 }
 
-// Whether pixel i of the tile's part of e lies in the image.
-template <class Tile, class Work>
-__device__ __forceinline__ bool is_inside(const Work& work, const TilePlace& place, int i) {
-  return static_cast<unsigned>(place.row + i / Tile::kHalo) < static_cast<unsigned>(work.h) &&
-         static_cast<unsigned>(place.column + i % Tile::kHalo) < static_cast<unsigned>(work.w);
-}
+// Pixel i of the tile's part of e.
+template <class Tile>
+struct HaloPixel {
+  int row, column;
+  __device__ HaloPixel(const TilePlace& place, int i)
+      : row(place.row + i / Tile::kHalo), column(place.column + Tile::column_at(i % Tile::kHalo)) {}
+  __device__ bool is_inside(int h, int w) const {
+    return static_cast<unsigned>(row) < static_cast<unsigned>(h) &&
+           static_cast<unsigned>(column) < static_cast<unsigned>(w);
+  }
+};
 
-// What a block holds of its input: [pixels, In] for the tile and its rim.
+// x of the tile and its rim: [pixels, kXPitch].
 template <class T>
 struct TensorInput {
   const T* x;
@@ -59,48 +64,78 @@ struct TensorInput {
     const int vectors = 16 * Tile::fragments(work.rows) * kPerPixel;
     for (int i = static_cast<int>(threadIdx.x); i < vectors; i += static_cast<int>(blockDim.x)) {
       const int pixel = i / kPerPixel, channel = i % kPerPixel * kVector;
-      const int row = place.row + pixel / Tile::kHalo, column = place.column + pixel % Tile::kHalo;
-      const bool valid = channel < channels && is_inside<Tile>(work, place, pixel);
-      const T* const from = image + (Index{row} * work.w + column) * channels + channel;
+      const HaloPixel<Tile> at(place, pixel);
+      const bool valid = channel < channels && at.is_inside(work.h, work.w);
+      const T* const from = image + (Index{at.row} * work.w + at.column) * channels + channel;
       copy_async16(to + pixel * Tile::kXPitch + channel, valid ? from : x, valid);
     }
   }
+
+  // Fragment A of 16 pixels and the depths from d on.
+  template <class Tile>
+  __device__ __forceinline__ void fragment(const T* input, int pixel, int d, int lane,
+                                           std::uint32_t (&a)[4]) const {
+    load_a(a, input + pixel * Tile::kXPitch + d, Tile::kXPitch, lane);
+  }
 };
 
-// For each pixel of e the window of the normalised image that the stem multiplies, a row of it at
-// PixelInput::depth(r, 0, 0).
+// The normalised pixels under the windows of the tile and its rim: [rows, kPatchPitch], as they lie in
+// the image.
 template <class T>
-struct PixelWindows {
+struct PixelPatch {
   const std::uint8_t* pixels;
   int h, w, before_h, before_w;
   PixelAffine affine;
 
+  // Zeros outside of the image.
   template <class Tile, class Work>
   __device__ void load(const Work& work, const TilePlace& place, T* to) const {
-    constexpr int kRowValues = 10, kTaps = 3;
+    constexpr int kPairs = Tile::kPatchPitch / 2;
+    const int first_row = 2 * place.row - before_h, first = (2 * place.column - before_w) * 3;
     const std::uint8_t* const image = pixels + Index{place.image} * h * w * 3;
-    const int rows = 16 * Tile::fragments(work.rows) * kTaps;
-    for (int i = static_cast<int>(threadIdx.x); i < rows; i += static_cast<int>(blockDim.x)) {
-      const int pixel = i / kTaps, r = i % kTaps;
-      const int row = 2 * (place.row + pixel / Tile::kHalo) - before_h + r;
-      const int column = 2 * (place.column + pixel % Tile::kHalo) - before_w;
-      float v[kRowValues] = {};
-#pragma unroll
-      for (int s = 0; s < kTaps; ++s) {
-        if (static_cast<unsigned>(row) >= static_cast<unsigned>(h) ||
-            static_cast<unsigned>(column + s) >= static_cast<unsigned>(w))
-          continue;
-#pragma unroll
-        for (int c = 0; c < 3; ++c)
-          v[3 * s + c] = fmaf(static_cast<float>(image[(Index{row} * w + column + s) * 3 + c]),
-                              affine.scale[c], affine.shift[c]);
-      }
-      auto* const at =
-          reinterpret_cast<std::uint32_t*>(to + pixel * Tile::kXPitch + kRowValues * r);
-#pragma unroll
-      for (int j = 0; j < kRowValues / 2; ++j) at[j] = pack_pair<T>(v[2 * j], v[2 * j + 1]);
-      if (r == kTaps - 1) at[kRowValues / 2] = 0;  // depths 30 and 31
+    // A thread keeps its columns, so that it knows their channels.
+    const int rows_apart = static_cast<int>(blockDim.x) / kPairs;
+    const int column = 2 * (static_cast<int>(threadIdx.x) % kPairs);
+    const int left = column % 3, right = (column + 1) % 3;
+    const bool has_left = static_cast<unsigned>(first + column) < static_cast<unsigned>(3 * w);
+    const bool has_right = static_cast<unsigned>(first + column + 1) < static_cast<unsigned>(3 * w);
+    const float left_scale = pick(affine.scale, left), left_shift = pick(affine.shift, left);
+    const float right_scale = pick(affine.scale, right), right_shift = pick(affine.shift, right);
+    int r = static_cast<int>(threadIdx.x) / kPairs;
+    if (r >= rows_apart) return;
+    for (; r < Tile::patch_rows(work.rows); r += rows_apart) {
+      const int row = first_row + r;
+      const bool inside = static_cast<unsigned>(row) < static_cast<unsigned>(h);
+      const std::uint8_t* const from = image + Index{row} * w * 3 + first + column;
+      float values[2] = {};
+      if (inside && has_left) values[0] = fmaf(static_cast<float>(from[0]), left_scale, left_shift);
+      if (inside && has_right)
+        values[1] = fmaf(static_cast<float>(from[1]), right_scale, right_shift);
+      *reinterpret_cast<std::uint32_t*>(to + r * Tile::kPatchPitch + column) =
+          pack_pair<T>(values[0], values[1]);
     }
+  }
+
+  // Depth 10 r + j is value j of row r of the window, j < 10; the last one meets a weight of zero, as
+  // do depths 30 and 31.
+  template <class Tile>
+  __device__ __forceinline__ void fragment(const T* input, int pixel, int d, int lane,
+                                           std::uint32_t (&a)[4]) const {
+    constexpr int kRowValues = 10, kDepths = 30;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int at = pixel + lane / 4 + i % 2 * 8;
+      const int wanted = d + lane % 4 * 2 + i / 2 * 8, depth = wanted < kDepths ? wanted : 0;
+      const int row = 2 * (at / Tile::kHalo) + depth / kRowValues;
+      const int column = 6 * (at % Tile::kHalo) + depth % kRowValues;
+      a[i] = *reinterpret_cast<const std::uint32_t*>(input + row * Tile::kPatchPitch + column);
+    }
+  }
+
+ private:
+  // An index that is not known would put the array into memory.
+  __device__ static float pick(const float (&values)[3], int channel) {
+    return channel == 0 ? values[0] : channel == 1 ? values[1] : values[2];
   }
 };
 

@@ -54,10 +54,10 @@ Graph network(double width, Element element = Element::F16) {
   return network_graph(config, element);
 }
 
-// Those with at most 64 channels; the first with stem and normalisation.
+// Those with at most 96 channels; the first with stem and normalisation.
 TEST(BlockFusion, TakesTheBlocksThatHaveAKernel) {
   Names expected = {"features.0.0"};
-  for (int block = 2; block <= 10; ++block)
+  for (int block = 2; block <= 13; ++block)
     expected.insert("features." + std::to_string(block) + ".conv.0.0");
   const Plan plan = inference(network(1), CudaKernelMaker());
   EXPECT_EQ(blocks(plan), expected);

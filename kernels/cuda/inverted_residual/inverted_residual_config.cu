@@ -1,0 +1,101 @@
+// What the host does for the kernel of inverted residual blocks: how many warps a block may have, and
+// the packing of weights.
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/base/error.h"
+#include "kernels/cuda/inverted_residual/inverted_residual.cuh"
+
+namespace dfengine::cuda {
+namespace {
+
+// Where kernels read channels beyond the block's own there are zeros.
+template <class Tile, class T>
+void pack_chunk(const InvertedResidualProblem& p, const InvertedResidualWeights<T>& from,
+                Index first, const ChunkWeights<Tile, T>& to) {
+  const Index wide = p.depthwise.c;
+  for (Index i = 0; i < std::min(wide - first, Index{Tile::kChunk}); ++i) {
+    const Index c = first + i;
+    std::copy_n(from.expand.data() + c * p.in, p.in, to.expand() + i * Tile::kXPitch);
+    for (int tap = 0; tap < 9; ++tap)
+      to.taps()[i / 2 * kTapWords + tap_word(tap / 3, tap % 3, static_cast<int>(i / 8))] |=
+          static_cast<std::uint32_t>(from.depthwise[at(tap * wide + c)].bits) << 16 * (i % 2);
+    for (Index k = 0; k < p.out; ++k)
+      to.project()[k * Tile::kEPitch + i] = from.project[at(k * wide + c)];
+    for (Index twice : {2 * i - i % 2, 2 * i - i % 2 + 2}) {
+      to.expand_bias()[twice] = from.expand_bias[at(c)];
+      to.depthwise_bias()[twice] = from.depthwise_bias[at(c)];
+    }
+  }
+}
+
+template <class Tile>
+Index chunks(const InvertedResidualProblem& p) {
+  return divide_up(p.depthwise.c, Index{Tile::kChunk});
+}
+
+[[noreturn]] void no_kernel() {
+  throw ShapeError("inverted residual on the device: no kernel for these channels");
+}
+
+}  // namespace
+
+std::vector<InvertedResidualConfig> inverted_residual_configs(const InvertedResidualProblem& p,
+                                                              std::size_t limit) {
+  struct Offer {
+    InvertedResidualConfig config;
+    bool alone;    // a second block does not fit beside it
+    Index e_rows;  // of all tiles of a column, rims and what lies outside of the image included
+  };
+  std::vector<Offer> offers;
+  with_tile(p, [&](auto tile) {
+    using Tile = decltype(tile);
+    constexpr std::size_t kReserved = 1 << 10;  // of each block, by the driver
+    for (int warps = kMostWarps; warps >= kMostWarps / 2; --warps) {
+      const int rows = warps * Tile::kRows;
+      const auto bytes = static_cast<std::size_t>(Tile::shared_bytes(rows));
+      if (bytes > limit) continue;
+      offers.push_back({{warps},
+                        2 * (bytes + kReserved) > limit + kReserved,
+                        divide_up(p.depthwise.p, Index{rows}) * Tile::halo_rows(rows)});
+    }
+  });
+  std::ranges::stable_sort(offers, {},
+                           [](const Offer& offer) { return std::pair(offer.alone, offer.e_rows); });
+  std::vector<InvertedResidualConfig> configs;
+  for (const Offer& offer : offers) configs.push_back(offer.config);
+  return configs;
+}
+
+Index inverted_residual_weight_bytes(const InvertedResidualProblem& p) {
+  Index bytes = 0;
+  const bool found = with_tile(p, [&](auto tile) {
+    using Tile = decltype(tile);
+    bytes =
+        chunks<Tile>(p) * Tile::kWeights * Index{sizeof(Half)} + Tile::kOut * Index{sizeof(float)};
+  });
+  if (!found) no_kernel();
+  return bytes;
+}
+
+template <class T>
+void pack_inverted_residual_weights(const InvertedResidualProblem& p,
+                                    const InvertedResidualWeights<T>& weights, void* packed) {
+  std::memset(packed, 0, at(inverted_residual_weight_bytes(p)));
+  with_tile(p, [&](auto tile) {
+    using Tile = decltype(tile);
+    T* to = static_cast<T*>(packed);
+    for (Index i = 0; i < chunks<Tile>(p); ++i, to += Tile::kWeights)
+      pack_chunk<Tile, T>(p, weights, i * Tile::kChunk, {to});
+    std::ranges::copy(weights.project_bias, reinterpret_cast<float*>(to));
+  });
+}
+
+#define DF_INSTANTIATE(T)                                                      \
+  template void pack_inverted_residual_weights(const InvertedResidualProblem&, \
+                                               const InvertedResidualWeights<T>&, void*);
+DF_INSTANTIATE(Half)
+DF_INSTANTIATE(BFloat16)
+#undef DF_INSTANTIATE
+
+}  // namespace dfengine::cuda
