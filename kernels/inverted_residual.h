@@ -68,6 +68,9 @@ struct InvertedResidualConfig {
 std::vector<InvertedResidualConfig> inverted_residual_configs(
     const InvertedResidualProblem& p, std::size_t limit = shared_memory_limit());
 
+// Whether by rule one kernel is faster than three: its blocks keep a large GPU busy.
+bool inverted_residual_pays(const InvertedResidualProblem& p);
+
 // The weights as the kernel reads them, a multiple of 16 bytes, in host memory. Throws ShapeError where
 // there is no kernel for the problem.
 Index inverted_residual_weight_bytes(const InvertedResidualProblem& p);

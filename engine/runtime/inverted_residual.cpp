@@ -76,10 +76,11 @@ constexpr bool kHasBlocks = std::is_same_v<T, Half> || std::is_same_v<T, BFloat1
 
 }  // namespace
 
-bool has_block_kernel(const InvertedResidual& op, const Spec& in) {
+bool has_block_kernel(const InvertedResidual& op, const Spec& in, bool by_rule) {
   const Element element = op.normalize ? op.normalize->element : in.element;
   if (element != Element::F16 && element != Element::BF16) return false;
-  return !cuda::inverted_residual_configs(problem(op, in)).empty();
+  const InvertedResidualProblem p = problem(op, in);
+  return by_rule ? cuda::inverted_residual_pays(p) : !cuda::inverted_residual_configs(p).empty();
 }
 
 template <class Target>

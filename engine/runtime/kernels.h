@@ -55,8 +55,8 @@ struct Kernels {
   void require_sum() const;
 };
 
-// Whether devices have a kernel for the block with this input.
-bool has_block_kernel(const InvertedResidual& op, const Spec& in);
+// Whether devices have a kernel for the block with this input; by rule only where it pays.
+bool has_block_kernel(const InvertedResidual& op, const Spec& in, bool by_rule);
 
 #define DF_FOR_EACH_TARGET(instantiate) \
   instantiate(OnCpu<float>);            \

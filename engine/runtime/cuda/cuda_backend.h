@@ -38,7 +38,7 @@ class CudaKernelMaker : public KernelMaker {
   Kernel make(const Node& node, const KernelQuery& query) const override;
   bool loads_norms() const override { return true; }
   bool has_block(const InvertedResidual& op, const Spec& in) const override {
-    return has_block_kernel(op, in);
+    return has_block_kernel(op, in, tuner_ == nullptr);
   }
 
  private:
@@ -57,7 +57,7 @@ class CudaBackend final : public Backend {
   Kernel make(const Node& node, const KernelQuery& query) const override;
   bool loads_norms() const override { return true; }
   bool has_block(const InvertedResidual& op, const Spec& in) const override {
-    return has_block_kernel(op, in);
+    return has_block_kernel(op, in, tuner_ == nullptr);
   }
   std::optional<double> microseconds(const Node& node, const KernelQuery& query) const override;
 

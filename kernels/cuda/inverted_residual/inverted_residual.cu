@@ -45,8 +45,9 @@ template <class Tile, class Work, class T>
 __device__ void expand(const Work& work, const T* x, const ChunkWeights<Tile, T>& weights,
                        std::uint32_t inside, T* e) {
   constexpr int kDepths = Tile::kIn / 16, kPairs = Tile::kChunk / 16;
-  // Fragments of the weights stay in registers, where the sums of y leave room.
-  constexpr bool kStay = 4 * kDepths * kPairs + Tile::kRows * Tile::kOut / 2 <= 48;
+  // Fragments of the weights stay in registers where there is room, and biases where there is more.
+  constexpr int kFragments = 4 * kDepths * kPairs, kSums = Tile::kRows * Tile::kOut / 2;
+  constexpr bool kStay = kFragments <= 24, kBiasesStay = kFragments + kSums <= 48;
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize, g = lane / 4, t = lane % 4;
   const int warps = static_cast<int>(blockDim.x) / kWarpSize;
   const auto load = [&](int d, int j, std::uint32_t(&b)[4]) {
@@ -65,11 +66,11 @@ __device__ void expand(const Work& work, const T* x, const ChunkWeights<Tile, T>
     for (int j = 0; j < 2 * kPairs; ++j)
       load_quad(weights.expand_bias() + 4 * (4 * j + t), bias[j]);
   };
-  if constexpr (kStay) load_biases();
+  if constexpr (kBiasesStay) load_biases();
   const PairBounds bounds = pair_bounds<T>(work.expanded);
   const int fragments = Tile::fragments(work.rows);
   for (int f = static_cast<int>(threadIdx.x) / kWarpSize; f < fragments; f += warps, inside >>= 2) {
-    if constexpr (!kStay) load_biases();
+    if constexpr (!kBiasesStay) load_biases();
     float sums[2 * kPairs][4];
 #pragma unroll
     for (int d = 0; d < kDepths; ++d) {

@@ -29,6 +29,13 @@ void pack_chunk(const InvertedResidualProblem& p, const InvertedResidualWeights<
   }
 }
 
+#if defined(__CUDACC__)
+constexpr Index kBlocksToFill = 132;
+#else
+// The stand-in counts as a tiny GPU, so that tests of small images fuse.
+constexpr Index kBlocksToFill = 1;
+#endif
+
 template <class Tile>
 Index chunks(const InvertedResidualProblem& p) {
   return divide_up(p.depthwise.c, Index{Tile::kChunk});
@@ -65,6 +72,17 @@ std::vector<InvertedResidualConfig> inverted_residual_configs(const InvertedResi
   std::vector<InvertedResidualConfig> configs;
   for (const Offer& offer : offers) configs.push_back(offer.config);
   return configs;
+}
+
+bool inverted_residual_pays(const InvertedResidualProblem& p) {
+  const std::vector<InvertedResidualConfig> configs = inverted_residual_configs(p);
+  Index tiles = 0;
+  if (!configs.empty())
+    with_tile(p, [&](auto tile) {
+      const Index rows = configs[0].warps * decltype(tile)::kRows;
+      tiles = divide_up(p.depthwise.p, rows) * divide_up(p.depthwise.q, Index{kTileColumns});
+    });
+  return p.depthwise.n * tiles >= kBlocksToFill;
 }
 
 Index inverted_residual_weight_bytes(const InvertedResidualProblem& p) {

@@ -72,6 +72,28 @@ std::uint32_t pair(std::uint16_t high, std::uint16_t low) {
   return std::uint32_t{high} << 16 | low;
 }
 
+// Of both halves; NaN if one of the two is. +0 is larger than -0.
+template <auto from, auto to, bool kLargest>
+std::uint32_t extreme_pair(std::uint32_t a, std::uint32_t b) {
+  const auto one = [&](int shift) -> std::uint16_t {
+    const float x = from(static_cast<std::uint16_t>(a >> shift));
+    const float y = from(static_cast<std::uint16_t>(b >> shift));
+    if (std::isnan(x) || std::isnan(y)) return 0x7FFF;
+    const bool x_below = x < y || (x == y && std::signbit(x));
+    return to(x_below == kLargest ? y : x);
+  };
+  return pair(one(16), one(0));
+}
+
+template <auto from, auto to>
+void add_extremes(LaneWiseTable& table, const std::string& type) {
+  using Word = std::uint32_t;
+  table["max.NaN." + type] =
+      lane_wise<[](Word a, Word b) -> Word { return extreme_pair<from, to, true>(a, b); }>();
+  table["min.NaN." + type] =
+      lane_wise<[](Word a, Word b) -> Word { return extreme_pair<from, to, false>(a, b); }>();
+}
+
 void add_halves(LaneWiseTable& table) {
   using Bits = std::uint16_t;
   table["cvt.f32.f16"] = lane_wise<[](Bits a) -> float { return from_half(a); }>();
@@ -84,6 +106,10 @@ void add_halves(LaneWiseTable& table) {
   table["cvt.rn.bf16x2.f32"] = lane_wise<[](float a, float b) -> std::uint32_t {
     return pair(to_bfloat(a), to_bfloat(b));
   }>();
+  add_extremes<[](std::uint16_t a) { return from_half(a); }, [](float a) { return to_half(a); }>(
+      table, "f16x2");
+  add_extremes<[](std::uint16_t a) { return from_bfloat(a); },
+               [](float a) { return to_bfloat(a); }>(table, "bf16x2");
 }
 
 }  // namespace
