@@ -10,18 +10,24 @@
 namespace dfengine::cuda {
 namespace {
 
-template <class Tile, class Work, class T>
-__device__ __forceinline__ void copy_chunk(const Work& work, int chunk, T* to) {
-  static_assert(Tile::kWeights % kVector == 0);
-  const T* const from = reinterpret_cast<const T*>(work.weights) + Index{chunk} * Tile::kWeights;
-  for (int i = static_cast<int>(threadIdx.x) * kVector; i < Tile::kWeights;
+// Starts copying kCount elements.
+template <int kCount, class T>
+__device__ __forceinline__ void copy_weights(const T* from, T* to) {
+  static_assert(kCount % kVector == 0);
+  for (int i = static_cast<int>(threadIdx.x) * kVector; i < kCount;
        i += static_cast<int>(blockDim.x) * kVector)
     copy_async16(to + i, from + i, true);
 }
 
-__device__ __forceinline__ void load_quad(const float* p, float (&v)[4]) {
-  const float4 quad = *reinterpret_cast<const float4*>(p);
-  v[0] = quad.x, v[1] = quad.y, v[2] = quad.z, v[3] = quad.w;
+// The biases of a pair of channels, as the rows g and g + 8 of a fragment have them.
+__device__ __forceinline__ void load_biases(const float* pair, float (&v)[4]) {
+  const uint2 words = *reinterpret_cast<const uint2*>(pair);
+  union {
+    std::uint32_t bits;
+    float value;
+  } left = {words.x}, right = {words.y};
+  v[0] = v[2] = left.value;
+  v[1] = v[3] = right.value;
 }
 
 // For each fragment of e that the warp makes, two bits: whether pixels g and g + 8 of it lie in the
@@ -61,16 +67,16 @@ __device__ void expand(const Work& work, const T* x, const ChunkWeights<Tile, T>
       for (int j = 0; j < kPairs; ++j) load(d, j, staying[d][j]);
   }
   float bias[2 * kPairs][4];
-  const auto load_biases = [&] {
-#pragma unroll
-    for (int j = 0; j < 2 * kPairs; ++j)
-      load_quad(weights.expand_bias() + 4 * (4 * j + t), bias[j]);
+  const auto load_bias = [&](int j) {
+    load_biases(weights.expand_bias() + 8 * j + 2 * t, bias[j]);
   };
-  if constexpr (kBiasesStay) load_biases();
+  if constexpr (kBiasesStay) {
+#pragma unroll
+    for (int j = 0; j < 2 * kPairs; ++j) load_bias(j);
+  }
   const PairBounds bounds = pair_bounds<T>(work.expanded);
   const int fragments = Tile::fragments(work.rows);
   for (int f = static_cast<int>(threadIdx.x) / kWarpSize; f < fragments; f += warps, inside >>= 2) {
-    if constexpr (!kBiasesStay) load_biases();
     float sums[2 * kPairs][4];
 #pragma unroll
     for (int d = 0; d < kDepths; ++d) {
@@ -84,6 +90,10 @@ __device__ void expand(const Work& work, const T* x, const ChunkWeights<Tile, T>
           for (int i = 0; i < 4; ++i) b[i] = staying[d][j][i];
         } else {
           load(d, j, b);
+        }
+        if (!kBiasesStay && d == 0) {
+          load_bias(2 * j);
+          load_bias(2 * j + 1);
         }
         mma_16x8x16<T>(sums[2 * j], a, {b[0], b[1]}, d == 0 ? bias[2 * j] : sums[2 * j]);
         mma_16x8x16<T>(sums[2 * j + 1], a, {b[2], b[3]},
@@ -167,8 +177,8 @@ __device__ void filter_and_project(const Work& work, const T* e,
     std::uint32_t w[2][kTapWords];
     load_taps(weights, channel, g, t, w);
     float bias[2][4], d[Tile::kRows][2][4];
-    load_quad(weights.depthwise_bias() + 4 * (channel / 2 + t), bias[0]);
-    load_quad(weights.depthwise_bias() + 4 * (channel / 2 + 4 + t), bias[1]);
+    load_biases(weights.depthwise_bias() + channel + 2 * t, bias[0]);
+    load_biases(weights.depthwise_bias() + channel + 8 + 2 * t, bias[1]);
 #pragma unroll
     for (int i = 0; i < kInputRows; ++i) {
       RowFragments row;
@@ -257,30 +267,35 @@ __device__ __forceinline__ void start_sums(const Work& work, int lane, BlockSums
 }
 
 template <class Tile, class Work>
-__global__ void __launch_bounds__(kMostWarps* kWarpSize, 2) inverted_residual_kernel(Work work) {
+__global__ void __launch_bounds__(kMostWarps* kWarpSize, Tile::kBlocks)
+    inverted_residual_kernel(Work work) {
   using T = typename Work::Value;
   DF_DYNAMIC_SHARED(shared);
   T* const x = reinterpret_cast<T*>(shared);
   T* const e = x + Tile::input_elements(work.rows);
-  T* const weights = e + 16 * Tile::fragments(work.rows) * Tile::kEPitch;
+  const ChunkWeights<Tile, T> weights{e + 16 * Tile::fragments(work.rows) * Tile::kEPitch};
   const TilePlace place = tile_place<Tile>(work);
-  copy_chunk<Tile>(work, 0, weights);
+  const auto* from = reinterpret_cast<const T*>(work.weights);
+  copy_weights<Tile::kExpandWeights>(from, weights.expand());
   work.input.template load<Tile>(work, place, x);
   copy_async_commit();
 
   BlockSums<Tile> sums;
   start_sums<Tile>(work, static_cast<int>(threadIdx.x) % kWarpSize, sums);
   const std::uint32_t inside = inside_bits<Tile>(work, place);
-  for (int chunk = 0; chunk < work.chunks; ++chunk) {
-    const ChunkWeights<Tile, T> now{weights + chunk % 2 * Tile::kWeights};
+  // Each half of the weights is copied while the other one is used.
+  for (int chunk = 0; chunk < work.chunks; ++chunk, from += Tile::kWeights) {
+    copy_async_wait<0>();
+    __syncthreads();
+    copy_weights<Tile::kOtherWeights>(from + Tile::kExpandWeights, weights.others());
+    copy_async_commit();
+    expand<Tile>(work, x, weights, inside, e);
     copy_async_wait<0>();
     __syncthreads();
     if (chunk + 1 < work.chunks)
-      copy_chunk<Tile>(work, chunk + 1, weights + (1 - chunk % 2) * Tile::kWeights);
+      copy_weights<Tile::kExpandWeights>(from + Tile::kWeights, weights.expand());
     copy_async_commit();
-    expand<Tile>(work, x, now, inside, e);
-    __syncthreads();
-    filter_and_project<Tile>(work, e, now, sums);
+    filter_and_project<Tile>(work, e, weights, sums);
   }
   __syncthreads();
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;

@@ -26,6 +26,9 @@ template <int In, int Out, int Stride, int Chunk, bool Pixels = false>
 struct BlockTile {
   static constexpr int kIn = In, kOut = Out, kStride = Stride, kChunk = Chunk;
   static constexpr bool kPixels = Pixels;
+  // Blocks of a multiprocessor, for which registers are kept free. A third one of large tiles, or of
+  // those that keep weights in registers, would spill.
+  static constexpr int kBlocks = Out == 64 ? 3 : 2;
   // Rows of y that one warp makes. Two share the rows of e between them; more sums than these do not
   // fit into the registers.
   static constexpr int kRows = Stride == 1 && Out <= 32 ? 2 : 1;
@@ -37,10 +40,12 @@ struct BlockTile {
   // A row of pixels that the columns of e need, and one value more, as a window reads an even number.
   static constexpr int kPatchPitch = (2 * kHalo + 1) * 3 + 1;
 
-  // The weights of a chunk, in elements of 16 bits.
+  // The weights of a chunk, in elements of 16 bits: those of the expansion, and the others.
   static constexpr int kExpand = Chunk * kXPitch, kTaps = Chunk / 2 * kTapWords * 2;
-  static constexpr int kProject = Out * kEPitch, kBiases = 2 * 2 * 2 * Chunk;
-  static constexpr int kWeights = kExpand + kTaps + kProject + kBiases;
+  static constexpr int kProject = Out * kEPitch, kBias = 2 * Chunk;
+  static constexpr int kExpandWeights = kExpand + kBias;
+  static constexpr int kOtherWeights = kTaps + kProject + kBias;
+  static constexpr int kWeights = kExpandWeights + kOtherWeights;
 
   // For so many rows of y: the rows of e, its pixels in whole fragments, the elements of the input.
   __host__ __device__ static constexpr int halo_rows(int rows) { return (rows - 1) * Stride + 3; }
@@ -55,7 +60,7 @@ struct BlockTile {
     return Pixels ? (patch_rows(rows) * kPatchPitch + 7) / 8 * 8 : 16 * fragments(rows) * kXPitch;
   }
   static constexpr int shared_bytes(int rows) {
-    return 2 * (input_elements(rows) + 16 * fragments(rows) * kEPitch + 2 * kWeights);
+    return 2 * (input_elements(rows) + 16 * fragments(rows) * kEPitch + kWeights);
   }
 
   // Where a row of e has its column. At stride 2 the even ones come first, so that the columns of one
@@ -75,18 +80,18 @@ template <class Tile, class T>
 struct ChunkWeights {
   T* base;
   __host__ __device__ T* expand() const { return base; }  // [Chunk, kXPitch]
+  __host__ __device__ float* expand_bias() const {
+    return reinterpret_cast<float*>(base + Tile::kExpand);
+  }
+  __host__ __device__ T* others() const { return base + Tile::kExpandWeights; }
   // [Chunk / 2, kTapWords], the first channel of a pair in the lower half.
   __host__ __device__ std::uint32_t* taps() const {
-    return reinterpret_cast<std::uint32_t*>(base + Tile::kExpand);
+    return reinterpret_cast<std::uint32_t*>(others());
   }
-  __host__ __device__ T* project() const {
-    return base + Tile::kExpand + Tile::kTaps;
-  }  // [Out, kEPitch]
-  // [Chunk / 2, 4]: those of a pair of channels twice, as the rows g and g + 8 of a fragment have them.
-  __host__ __device__ float* expand_bias() const {
+  __host__ __device__ T* project() const { return others() + Tile::kTaps; }  // [Out, kEPitch]
+  __host__ __device__ float* depthwise_bias() const {
     return reinterpret_cast<float*>(project() + Tile::kProject);
   }
-  __host__ __device__ float* depthwise_bias() const { return expand_bias() + 2 * Tile::kChunk; }
 };
 
 // Calls body(Tile) for the smallest tile that takes the problem; false where there is none.

@@ -22,10 +22,8 @@ void pack_chunk(const InvertedResidualProblem& p, const InvertedResidualWeights<
           static_cast<std::uint32_t>(from.depthwise[at(tap * wide + c)].bits) << 16 * (i % 2);
     for (Index k = 0; k < p.out; ++k)
       to.project()[k * Tile::kEPitch + i] = from.project[at(k * wide + c)];
-    for (Index twice : {2 * i - i % 2, 2 * i - i % 2 + 2}) {
-      to.expand_bias()[twice] = from.expand_bias[at(c)];
-      to.depthwise_bias()[twice] = from.depthwise_bias[at(c)];
-    }
+    to.expand_bias()[i] = from.expand_bias[at(c)];
+    to.depthwise_bias()[i] = from.depthwise_bias[at(c)];
   }
 }
 

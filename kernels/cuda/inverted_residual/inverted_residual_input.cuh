@@ -101,18 +101,32 @@ struct PixelPatch {
     const bool has_right = static_cast<unsigned>(first + column + 1) < static_cast<unsigned>(3 * w);
     const float left_scale = pick(affine.scale, left), left_shift = pick(affine.shift, left);
     const float right_scale = pick(affine.scale, right), right_shift = pick(affine.shift, right);
-    int r = static_cast<int>(threadIdx.x) / kPairs;
-    if (r >= rows_apart) return;
-    for (; r < Tile::patch_rows(work.rows); r += rows_apart) {
-      const int row = first_row + r;
-      const bool inside = static_cast<unsigned>(row) < static_cast<unsigned>(h);
-      const std::uint8_t* const from = image + Index{row} * w * 3 + first + column;
-      float values[2] = {};
-      if (inside && has_left) values[0] = fmaf(static_cast<float>(from[0]), left_scale, left_shift);
-      if (inside && has_right)
-        values[1] = fmaf(static_cast<float>(from[1]), right_scale, right_shift);
-      *reinterpret_cast<std::uint32_t*>(to + r * Tile::kPatchPitch + column) =
-          pack_pair<T>(values[0], values[1]);
+    const int own_row = static_cast<int>(threadIdx.x) / kPairs;
+    if (own_row >= rows_apart) return;
+    // So many rows are on their way together.
+    constexpr int kTogether = 6;
+    for (int first_r = own_row; first_r < Tile::patch_rows(work.rows);
+         first_r += kTogether * rows_apart) {
+      std::uint8_t values[kTogether][2];
+#pragma unroll
+      for (int i = 0; i < kTogether; ++i) {
+        const int row = first_row + first_r + i * rows_apart;
+        const bool inside = static_cast<unsigned>(row) < static_cast<unsigned>(h);
+        // Without a branch, which would wait for each row: what lies outside is read elsewhere.
+        const std::uint8_t* const from = image + Index{row} * w * 3 + first + column;
+        values[i][0] = *(inside && has_left ? from : pixels);
+        values[i][1] = *(inside && has_right ? from + 1 : pixels);
+      }
+#pragma unroll
+      for (int i = 0; i < kTogether; ++i) {
+        const int r = first_r + i * rows_apart;
+        const bool inside = static_cast<unsigned>(first_row + r) < static_cast<unsigned>(h);
+        const float x = fmaf(static_cast<float>(values[i][0]), left_scale, left_shift);
+        const float y = fmaf(static_cast<float>(values[i][1]), right_scale, right_shift);
+        if (r < Tile::patch_rows(work.rows))
+          *reinterpret_cast<std::uint32_t*>(to + r * Tile::kPatchPitch + column) =
+              pack_pair<T>(inside && has_left ? x : 0.0f, inside && has_right ? y : 0.0f);
+      }
     }
   }
 
