@@ -33,45 +33,50 @@ __device__ __forceinline__ void normalise(const float (&scale)[kChannels],
   }
 }
 
-// The same for the eight channels from `channel` on. It takes four at a time, because few registers
-// are left where it is called.
-template <class T>
-__device__ __forceinline__ void normalise(const NormOnLoad& norm, Index channel, Packed<T>& x) {
-  union {
-    Packed<T> packed;
-    T values[kVector];
-  } u = {x};
-#pragma unroll
-  for (int first = 0; first < kVector; first += 4) {
-    const float4 scale = *reinterpret_cast<const float4*>(norm.scale + channel + first);
-    const float4 shift = *reinterpret_cast<const float4*>(norm.shift + channel + first);
-    const float scales[] = {scale.x, scale.y, scale.z, scale.w};
-    const float shifts[] = {shift.x, shift.y, shift.z, shift.w};
-    normalise(scales, shifts, norm.activation, u.values + first);
-  }
-  x = u.packed;
-}
+// The norm of the channels from `channel` on, for loops that have few registers left: loaded anew
+// for each value, four channels at a time.
+struct UnloadedNorm {
+  const NormOnLoad& norm;
+  Index channel;
 
-// The norm of eight channels kept in registers, where there is room.
+  template <class T, int N>
+  __device__ __forceinline__ void apply(Packed<T, N>& x) const {
+    union {
+      Packed<T, N> packed;
+      T values[N];
+    } u = {x};
+#pragma unroll
+    for (int first = 0; first < N; first += 4) {
+      float scale[4], shift[4];
+      unpack(load_packed<4>(norm.scale + channel + first), scale);
+      unpack(load_packed<4>(norm.shift + channel + first), shift);
+      normalise(scale, shift, norm.activation, u.values + first);
+    }
+    x = u.packed;
+  }
+};
+
+// The norm of so many channels kept in registers, where there is room.
+template <int N = kVector>
 class LoadedNorm {
  public:
   __device__ __forceinline__ LoadedNorm(const NormOnLoad& norm, Index channel)
       : activation_(norm.activation) {
-    load8(norm.scale + channel, scale_);
-    load8(norm.shift + channel, shift_);
+    unpack(load_packed<N>(norm.scale + channel), scale_);
+    unpack(load_packed<N>(norm.shift + channel), shift_);
   }
   template <class T>
-  __device__ __forceinline__ void apply(Packed<T>& x) const {
+  __device__ __forceinline__ void apply(Packed<T, N>& x) const {
     union {
-      Packed<T> packed;
-      T values[kVector];
+      Packed<T, N> packed;
+      T values[N];
     } u = {x};
     normalise(scale_, shift_, activation_, u.values);
     x = u.packed;
   }
 
  private:
-  float scale_[kVector], shift_[kVector];
+  float scale_[N], shift_[N];
   Activation activation_;
 };
 

@@ -1,4 +1,4 @@
-// Eight neighbouring channels as they lie in memory.
+// Neighbouring channels as they lie in memory.
 #pragma once
 
 #include <algorithm>
@@ -10,45 +10,49 @@
 
 namespace dfengine::cuda {
 
-// Values that wait in registers take half the room that floats would.
-template <class T>
+// So many neighbours, in the widest words that divide them: 16 bytes, or 8. Values that wait in
+// registers take half the room that floats would.
+template <class T, int N = kVector>
 struct Packed {
-  uint4 words[sizeof(T) * kVector / sizeof(uint4)];
+  using Word = std::conditional_t<sizeof(T) * N % sizeof(uint4) == 0, uint4, uint2>;
+  static constexpr int kWords = sizeof(T) * N / sizeof(Word);
+  static_assert(kWords * sizeof(Word) == sizeof(T) * N);
+  Word words[kWords];
 };
 
-template <class T>
-__device__ __forceinline__ Packed<T> zeros() {
-  Packed<T> v;
+template <class T, int N = kVector>
+__device__ __forceinline__ Packed<T, N> zeros() {
+  Packed<T, N> v;
 #pragma unroll
-  for (uint4& word : v.words) word = {0, 0, 0, 0};
+  for (auto& word : v.words) word = {};
   return v;
 }
 
-// p is aligned to 16 bytes.
-template <class T>
-__device__ __forceinline__ Packed<T> load_packed(const T* p) {
-  Packed<T> v;
-  constexpr int kWords = sizeof(v.words) / sizeof(uint4);
+// p is aligned to a word.
+template <int N = kVector, class T>
+__device__ __forceinline__ Packed<T, N> load_packed(const T* p) {
+  Packed<T, N> v;
 #pragma unroll
-  for (int i = 0; i < kWords; ++i) v.words[i] = reinterpret_cast<const uint4*>(p)[i];
+  for (int i = 0; i < v.kWords; ++i)
+    v.words[i] = reinterpret_cast<const typename Packed<T, N>::Word*>(p)[i];
   return v;
 }
 
-template <class T>
-__device__ __forceinline__ void store_packed(T* p, const Packed<T>& v) {
-  constexpr int kWords = sizeof(v.words) / sizeof(uint4);
+template <class T, int N>
+__device__ __forceinline__ void store_packed(T* p, const Packed<T, N>& v) {
 #pragma unroll
-  for (int i = 0; i < kWords; ++i) reinterpret_cast<uint4*>(p)[i] = v.words[i];
+  for (int i = 0; i < v.kWords; ++i)
+    reinterpret_cast<typename Packed<T, N>::Word*>(p)[i] = v.words[i];
 }
 
-template <class T>
-__device__ __forceinline__ void unpack(const Packed<T>& packed, float (&v)[kVector]) {
+template <class T, int N>
+__device__ __forceinline__ void unpack(const Packed<T, N>& packed, float (&v)[N]) {
   union {
-    Packed<T> packed;
-    T values[kVector];
+    Packed<T, N> packed;
+    T values[N];
   } u = {packed};
 #pragma unroll
-  for (int i = 0; i < kVector; ++i) v[i] = to_float(u.values[i]);
+  for (int i = 0; i < N; ++i) v[i] = to_float(u.values[i]);
 }
 
 // Two neighbours of 16 bits, the left one in the lower half.
@@ -102,6 +106,27 @@ __device__ __forceinline__ std::uint32_t clamp_pair(const PairBounds& bounds, st
   }
   return pack_pair<T>(values[0], values[1]);
 #endif
+}
+
+template <class T, int N>
+__device__ __forceinline__ Packed<T, N> pack(const float (&v)[N]) {
+  if constexpr (std::is_same_v<T, float>) {
+    union {
+      float values[N];
+      Packed<T, N> packed;
+    } u;
+#pragma unroll
+    for (int i = 0; i < N; ++i) u.values[i] = v[i];
+    return u.packed;
+  } else {
+    union {
+      std::uint32_t pairs[N / 2];
+      Packed<T, N> packed;
+    } u;
+#pragma unroll
+    for (int i = 0; i < N / 2; ++i) u.pairs[i] = pack_pair<T>(v[2 * i], v[2 * i + 1]);
+    return u.packed;
+  }
 }
 
 // Hides from the compiler that the value stays the same. It then unpacks the value at each use and

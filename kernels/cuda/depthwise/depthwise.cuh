@@ -8,12 +8,12 @@
 
 namespace dfengine::cuda {
 
-// Reads some neighbouring columns, eight channels each, row after row. Outside the image it gives
+// Reads some neighbouring columns, so many channels each, row after row. Outside the image it gives
 // zeros.
-template <class T, int Columns>
+template <class T, int Columns, int Channels = kVector>
 class RowReader {
  public:
-  // x is one image [h, w, c] at the first of the eight channels.
+  // x is one image [h, w, c] at the first of the channels.
   __device__ RowReader(const T* x, int h, int w, int c, int first_row, int first_column)
       : x_(x),
         offset_((Index{first_row} * w + first_column) * c),
@@ -27,25 +27,26 @@ class RowReader {
   }
 
   // Reads the next row, or gives zeros unless it is wanted.
-  __device__ __forceinline__ void read(bool wanted, Packed<T> (&v)[Columns]) {
+  __device__ __forceinline__ void read(bool wanted, Packed<T, Channels> (&v)[Columns]) {
     const bool row_inside = wanted && row_ < h_;
 #pragma unroll
     for (int j = 0; j < Columns; ++j) {
-      v[j] = zeros<T>();
-      if (row_inside && inside_[j]) v[j] = load_packed(x_ + (offset_ + j * c_));
+      v[j] = zeros<T, Channels>();
+      if (row_inside && inside_[j]) v[j] = load_packed<Channels>(x_ + (offset_ + j * c_));
     }
     ++row_;
     offset_ += pitch_;
   }
 
-  // Applies the norm of the eight channels from `channel` on to a row after which `later` others
-  // were read. What lies outside the image stays zero.
-  __device__ __forceinline__ void normalise_row(const NormOnLoad& norm, int channel, unsigned later,
-                                                Packed<T> (&v)[Columns]) const {
+  // Applies the norm of the channels to a row after which `later` others were read. What lies
+  // outside the image stays zero.
+  template <class Norm>
+  __device__ __forceinline__ void normalise_row(const Norm& norm, unsigned later,
+                                                Packed<T, Channels> (&v)[Columns]) const {
     if (row_ - 1 - later >= h_) return;
 #pragma unroll
     for (int j = 0; j < Columns; ++j)
-      if (inside_[j]) normalise(norm, channel, v[j]);
+      if (inside_[j]) norm.apply(v[j]);
   }
 
  private:
@@ -57,12 +58,12 @@ class RowReader {
   bool inside_[Columns];
 };
 
-// The channels, in groups of eight, divided into tiles of about one warp so that lanes lie side by
+// The channels, in groups that one thread handles, divided into tiles of about one warp so that lanes lie side by
 // side in memory and a block holds neighbouring columns, whose loads overlap.
 struct ChannelTiles {
   int groups, tiles, width;  // width: groups of a tile; the last tile may have fewer
-  static ChannelTiles of(Index c) {
-    const Index groups = c / kVector, tiles = divide_up(groups, kWarpSize);
+  static ChannelTiles of(Index c, int per_thread) {
+    const Index groups = c / per_thread, tiles = divide_up(groups, kWarpSize);
     return {.groups = static_cast<int>(groups),
             .tiles = static_cast<int>(tiles),
             .width = static_cast<int>(divide_up(groups, tiles))};
@@ -73,7 +74,7 @@ struct ChannelTiles {
 struct DepthwiseSizes {
   int h, w, c, p, q, before_h, before_w;
   ChannelTiles channels;
-  static DepthwiseSizes of(const DepthwiseProblem& problem) {
+  static DepthwiseSizes of(const DepthwiseProblem& problem, int channels_per_thread = kVector) {
     return {.h = static_cast<int>(problem.h),
             .w = static_cast<int>(problem.w),
             .c = static_cast<int>(problem.c),
@@ -81,7 +82,7 @@ struct DepthwiseSizes {
             .q = static_cast<int>(problem.q),
             .before_h = static_cast<int>(problem.before_h),
             .before_w = static_cast<int>(problem.before_w),
-            .channels = ChannelTiles::of(problem.c)};
+            .channels = ChannelTiles::of(problem.c, channels_per_thread)};
   }
 };
 

@@ -72,14 +72,14 @@ __device__ __forceinline__ void add_packed(const Packed<T>& packed, const float 
 // Input row t of a strip meets output t in the window's first row, t - 1 in its second, t - 2 in
 // its last.
 template <bool kNorm, class T>
-__device__ __forceinline__ void roll_stride_1(RowReader<T, 3> xs, const NormOnLoad& norm,
-                                              int channel, RowReader<T, 1> dys, int rows,
+__device__ __forceinline__ void roll_stride_1(RowReader<T, 3> xs, const UnloadedNorm& norm,
+                                              RowReader<T, 1> dys, int rows,
                                               float (&sums)[3][3][kVector]) {
   Packed<T> x[3], first[1], second = zeros<T>(), last = zeros<T>();
   xs.read(true, x);
   dys.read(true, first);
   for (int t = 0; t < rows + 2; ++t) {
-    if constexpr (kNorm) xs.normalise_row(norm, channel, 0, x);
+    if constexpr (kNorm) xs.normalise_row(norm, 0, x);
     float row[3][kVector];
     unpack_row(x, row);
     const Packed<T> now = first[0];
@@ -94,23 +94,23 @@ __device__ __forceinline__ void roll_stride_1(RowReader<T, 3> xs, const NormOnLo
 }
 
 template <bool kNorm, class T>
-__device__ __forceinline__ void roll_stride_2(RowReader<T, 3> xs, const NormOnLoad& norm,
-                                              int channel, RowReader<T, 1> dys, int rows,
+__device__ __forceinline__ void roll_stride_2(RowReader<T, 3> xs, const UnloadedNorm& norm,
+                                              RowReader<T, 1> dys, int rows,
                                               float (&sums)[3][3][kVector]) {
   Packed<T> top[3], middle[3], dy[1];
   float row[3][kVector];
   xs.read(true, top);
-  if constexpr (kNorm) xs.normalise_row(norm, channel, 0, top);
+  if constexpr (kNorm) xs.normalise_row(norm, 0, top);
   for (int t = 0; t < rows; ++t) {
     dys.read(true, dy);
     xs.read(true, middle);
     unpack_row(top, row);
     xs.read(true, top);
     add_packed(dy[0], row, sums[0]);
-    if constexpr (kNorm) xs.normalise_row(norm, channel, 1, middle);
+    if constexpr (kNorm) xs.normalise_row(norm, 1, middle);
     unpack_row(middle, row);
     add_packed(dy[0], row, sums[1]);
-    if constexpr (kNorm) xs.normalise_row(norm, channel, 0, top);
+    if constexpr (kNorm) xs.normalise_row(norm, 0, top);
     unpack_row(top, row);
     add_packed(dy[0], row, sums[2]);
   }
@@ -154,6 +154,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
   const int group = static_cast<int>(threadIdx.x) % work.channels.width;
   const int lane = static_cast<int>(threadIdx.x) / work.channels.width;
   const int channel = (first_group + group) * kVector;
+  const UnloadedNorm unloaded{norm, channel};
   float sums[3][3][kVector] = {};
   const unsigned end = (range + 1) * work.items_per_block < work.items
                            ? (range + 1) * work.items_per_block
@@ -168,9 +169,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
       const RowReader<T, 1> dys(dy + item.image * work.p * work.q * work.c + channel, work.p,
                                 work.q, work.c, item.p, item.q);
       if constexpr (Stride == 1)
-        roll_stride_1<kNorm>(xs, norm, channel, dys, item.rows, sums);
+        roll_stride_1<kNorm>(xs, unloaded, dys, item.rows, sums);
       else
-        roll_stride_2<kNorm>(xs, norm, channel, dys, item.rows, sums);
+        roll_stride_2<kNorm>(xs, unloaded, dys, item.rows, sums);
     }
   reduce_block(work, first_group * kVector, width, sums, reinterpret_cast<float*>(memory),
                partials + Index{range} * 9 * work.c);

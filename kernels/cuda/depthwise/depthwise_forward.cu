@@ -11,9 +11,12 @@ namespace dfengine::cuda {
 namespace {
 
 constexpr int kThreads = 128;
-// Floats need more registers.
+// Floats that wait in registers need twice the room.
 template <class T>
-constexpr int kBlocksPerSm = sizeof(T) == 4 ? 2 : 3;
+constexpr int kBlocksPerSm = sizeof(T) == 4 ? 3 : 4;
+// With four channels a thread has room for the taps as floats and for rows that are still on their
+// way from memory.
+constexpr int kChannels = 4;
 // Output columns per thread.
 constexpr int kColumns = 2;
 constexpr int kLongestStrip = 14;
@@ -46,134 +49,170 @@ __device__ __forceinline__ Place place_of(const ForwardWork& work, unsigned thre
   const unsigned channel_tile = rest % tiles;
   rest /= tiles;
   const int p = static_cast<int>(rest % work.strips) * work.rows;
-  return {.channel = static_cast<int>(channel_tile * width + lane) * kVector,
+  return {.channel = static_cast<int>(channel_tile * width + lane) * kChannels,
           .q = static_cast<int>(column_tile) * kColumns,
           .p = p,
           .rows = work.p - p < work.rows ? work.p - p : work.rows,
           .image = Index{rest / work.strips}};
 }
 
-// sum[j] += the products of one row of the window with one row of the input.
-template <class T, int Stride, int Inputs>
-__device__ __forceinline__ void add_row(const Packed<T>* taps, const float (&x)[Inputs][kVector],
-                                        float (&sum)[kColumns][kVector]) {
+// For each column the sums of the outputs of one row.
+using Sums = float[kColumns][kChannels];
+// The taps of the window in order.
+using Taps = float[9][kChannels];
+
+__device__ __forceinline__ void clear(Sums& sums) {
 #pragma unroll
-  for (int s = 0; s < 3; ++s) {
-    float w[kVector];
-    unpack(taps[s], w);
+  for (int j = 0; j < kColumns; ++j)
+#pragma unroll
+    for (int i = 0; i < kChannels; ++i) sums[j][i] = 0.0f;
+}
+
+// sums += the products of one row of the window with one row of the input.
+template <int Stride, int Inputs>
+__device__ __forceinline__ void add_row(const Taps& taps, int window_row,
+                                        const float (&x)[Inputs][kChannels], Sums& sums) {
+#pragma unroll
+  for (int s = 0; s < 3; ++s)
 #pragma unroll
     for (int j = 0; j < kColumns; ++j)
 #pragma unroll
-      for (int i = 0; i < kVector; ++i) sum[j][i] = fmaf(x[j * Stride + s][i], w[i], sum[j][i]);
+      for (int i = 0; i < kChannels; ++i)
+        sums[j][i] = fmaf(x[j * Stride + s][i], taps[3 * window_row + s][i], sums[j][i]);
+}
+
+// What no norm does to a value.
+struct NoNorm {
+  __device__ NoNorm(const NormOnLoad&, Index) {}
+  template <class T>
+  __device__ void apply(Packed<T, kChannels>&) const {}
+};
+
+// The rows of the input under one thread's strip. kAhead of them are under way while one is used.
+template <class T, class Norm, int Stride, int kAhead>
+class Rows {
+ public:
+  static constexpr int kInputs = (kColumns - 1) * Stride + 3;
+  using Floats = float[kInputs][kChannels];
+
+  __device__ __forceinline__ Rows(const ForwardWork& work, const Place& place, const T* x,
+                                  const NormOnLoad& norm)
+      : norm_(norm, place.channel),
+        reader_(x, end(work, place), work.w, work.c, place.p * Stride - work.before_h,
+                place.q * Stride - work.before_w) {
+#pragma unroll
+    for (auto& row : ahead_) reader_.read(true, row);
   }
-}
 
-template <class T, int Inputs>
-__device__ __forceinline__ void unpack_row(const Packed<T> (&packed)[Inputs],
-                                           float (&x)[Inputs][kVector]) {
+  // The next row, which lies in this slot: they take turns.
+  __device__ __forceinline__ void take(int slot, Floats& x) {
+    reader_.normalise_row(norm_, kAhead - 1, ahead_[slot]);
 #pragma unroll
-  for (int j = 0; j < Inputs; ++j) unpack(packed[j], x[j]);
-}
+    for (int j = 0; j < kInputs; ++j) unpack(ahead_[slot][j], x[j]);
+    reader_.read(true, ahead_[slot]);
+  }
 
-__device__ __forceinline__ void clear(float (&sum)[kColumns][kVector]) {
-#pragma unroll
-  for (int j = 0; j < kColumns; ++j)
-#pragma unroll
-    for (int i = 0; i < kVector; ++i) sum[j][i] = 0.0f;
-}
+ private:
+  // The row below the last one that the strip needs.
+  static __device__ int end(const ForwardWork& work, const Place& place) {
+    const int end = (place.p + place.rows - 1) * Stride - work.before_h + 3;
+    return end < work.h ? end : work.h;
+  }
 
-__device__ __forceinline__ void move(const float (&from)[kColumns][kVector],
-                                     float (&to)[kColumns][kVector]) {
-#pragma unroll
-  for (int j = 0; j < kColumns; ++j)
-#pragma unroll
-    for (int i = 0; i < kVector; ++i) to[j][i] = from[j][i];
-}
+  Norm norm_;
+  RowReader<T, kInputs, kChannels> reader_;
+  Packed<T, kChannels> ahead_[kAhead][kInputs];
+};
 
-// Applies the epilogue to one output row's columns and stores those inside the image.
+// Where a thread stores its outputs, row after row.
 template <class T>
-__device__ __forceinline__ void finish_row(const ForwardWork& work,
-                                           const Epilogue<T, float>& epilogue, Index at, int q,
-                                           int channel, float (&sum)[kColumns][kVector], T* y) {
-  float bias[kVector];
-  load_bias(epilogue, channel, bias);
+class Outputs {
+ public:
+  __device__ __forceinline__ Outputs(const ForwardWork& work, const Place& place,
+                                     const Epilogue<T, float>& epilogue, T* y)
+      : epilogue_(epilogue),
+        y_(y),
+        at_(((place.image * work.p + place.p) * work.q + place.q) * work.c + place.channel),
+        pitch_(Index{work.q} * work.c),
+        c_(work.c),
+        columns_(work.q - place.q) {
+    load_bias(epilogue, place.channel, bias_);
+  }
+
+  // Applies the epilogue to the sums of the next row and stores those inside the image.
+  __device__ __forceinline__ void finish_row(Sums& sums) {
 #pragma unroll
-  for (int j = 0; j < kColumns; ++j)
-    if (q + j < work.q) store_output(epilogue, bias, at + j * work.c, sum[j], y);
-}
+    for (int j = 0; j < kColumns; ++j)
+      if (j < columns_) store_output(epilogue_, bias_, at_ + j * c_, sums[j], y_);
+    at_ += pitch_;
+  }
+
+ private:
+  const Epilogue<T, float>& epilogue_;
+  T* y_;
+  Index at_, pitch_;
+  int c_, columns_;
+  float bias_[kChannels];
+};
 
 // Input row t feeds output t with the first row of the window, output t - 1 with its second and
-// output t - 2 with its last, so that three sums are under way.
-template <bool kNorm, class T>
-__device__ void roll_stride_1(const ForwardWork& work, const Place& place, Packed<T> (&taps)[9],
-                              const T* x, const NormOnLoad& norm,
-                              const Epilogue<T, float>& epilogue, Index at, T* y) {
-  constexpr int kInputs = kColumns + 2;
-  RowReader<T, kInputs> reader(x, work.h, work.w, work.c, place.p - work.before_h,
-                               place.q - work.before_w);
-  Packed<T> next[kInputs];
-  reader.read(true, next);
-  float first[kColumns][kVector], second[kColumns][kVector], last[kColumns][kVector];
-  clear(first);
-  clear(second);
+// output t - 2 with its last, so that three sums are under way. They and the rows take turns by
+// three, as the loop is unrolled: nothing moves between registers.
+template <class Norm, class T>
+__device__ void roll_stride_1(const ForwardWork& work, const Place& place, const Taps& taps,
+                              const T* x, const NormOnLoad& norm, Outputs<T> outputs) {
+  using RowsAhead = Rows<T, Norm, 1, 3>;
+  RowsAhead rows(work, place, x, norm);
+  Sums sums[3];
+  clear(sums[1]);
+  clear(sums[2]);
   const int steps = place.rows + 2;
-#pragma unroll 1
-  for (int t = 0; t < steps; ++t) {
+  for (int first = 0; first < steps; first += 3) {
 #pragma unroll
-    for (Packed<T>& tap : taps) stay_packed(tap);
-    if constexpr (kNorm) reader.normalise_row(norm, place.channel, 0, next);
-    float row[kInputs][kVector];
-    unpack_row(next, row);
-    reader.read(t + 1 < steps, next);
-    move(second, last);
-    move(first, second);
-    clear(first);
-    add_row<T, 1>(taps + 6, row, last);
-    add_row<T, 1>(taps + 3, row, second);
-    add_row<T, 1>(taps, row, first);
-    if (t < 2) continue;
-    finish_row(work, epilogue, at, place.q, place.channel, last, y);
-    at += Index{work.q} * work.c;
+    for (int turn = 0; turn < 3; ++turn) {
+      if (first + turn >= steps) return;
+      typename RowsAhead::Floats row;
+      rows.take(turn, row);
+      Sums &top = sums[turn], &middle = sums[(turn + 2) % 3], &bottom = sums[(turn + 1) % 3];
+      clear(top);
+      add_row<1>(taps, 0, row, top);
+      add_row<1>(taps, 1, row, middle);
+      add_row<1>(taps, 2, row, bottom);
+      if (first + turn >= 2) outputs.finish_row(bottom);
+    }
   }
 }
 
-// Input row 2t + 1 feeds output t alone, and row 2t + 2 feeds outputs t and t + 1.
-template <bool kNorm, class T>
-__device__ void roll_stride_2(const ForwardWork& work, const Place& place, Packed<T> (&taps)[9],
-                              const T* x, const NormOnLoad& norm,
-                              const Epilogue<T, float>& epilogue, Index at, T* y) {
-  constexpr int kInputs = 2 * kColumns + 1;
-  RowReader<T, kInputs> reader(x, work.h, work.w, work.c, 2 * place.p - work.before_h,
-                               2 * place.q - work.before_w);
-  Packed<T> middle[kInputs], low[kInputs];
-  float row[kInputs][kVector];
-  float sum[kColumns][kVector], next[kColumns][kVector];
-  reader.read(true, low);
-  if constexpr (kNorm) reader.normalise_row(norm, place.channel, 0, low);
-  unpack_row(low, row);
-  clear(sum);
-  add_row<T, 2>(taps, row, sum);
-  for (int t = 0; t < place.rows; ++t) {
+// Input row 2t + 1 feeds output t alone, and row 2t + 2 feeds outputs t and t + 1. Two sums take
+// turns.
+template <class Norm, class T>
+__device__ void roll_stride_2(const ForwardWork& work, const Place& place, const Taps& taps,
+                              const T* x, const NormOnLoad& norm, Outputs<T> outputs) {
+  using RowsAhead = Rows<T, Norm, 2, 2>;
+  RowsAhead rows(work, place, x, norm);
+  Sums sums[2];
+  clear(sums[0]);
+  typename RowsAhead::Floats row;
+  rows.take(0, row);
+  add_row<2>(taps, 0, row, sums[0]);
+  for (int first = 0; first < place.rows; first += 2) {
 #pragma unroll
-    for (Packed<T>& tap : taps) stay_packed(tap);
-    reader.read(true, middle);
-    reader.read(true, low);
-    if constexpr (kNorm) reader.normalise_row(norm, place.channel, 1, middle);
-    unpack_row(middle, row);
-    add_row<T, 2>(taps + 3, row, sum);
-    if constexpr (kNorm) reader.normalise_row(norm, place.channel, 0, low);
-    unpack_row(low, row);
-    add_row<T, 2>(taps + 6, row, sum);
-    clear(next);
-    add_row<T, 2>(taps, row, next);
-    finish_row(work, epilogue, at, place.q, place.channel, sum, y);
-    at += Index{work.q} * work.c;
-    move(next, sum);
+    for (int turn = 0; turn < 2; ++turn) {
+      if (first + turn >= place.rows) return;
+      Sums &sum = sums[turn], &next = sums[1 - turn];
+      rows.take(1, row);
+      add_row<2>(taps, 1, row, sum);
+      rows.take(0, row);
+      add_row<2>(taps, 2, row, sum);
+      clear(next);
+      add_row<2>(taps, 0, row, next);
+      outputs.finish_row(sum);
+    }
   }
 }
 
 // x [n, h, w, c], w [3, 3, c], y [n, p, q, c]. The residual may be y, so neither is __restrict__.
-template <class T, int Stride, bool kNorm>
+template <class T, int Stride, class Norm>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
     depthwise_kernel(ForwardWork work, const T* __restrict__ x, const T* __restrict__ w,
                      NormOnLoad norm, Epilogue<T, float> epilogue, T* y) {
@@ -181,21 +220,22 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
   if (thread >= work.threads) return;
   const Place place = place_of(work, thread);
   if (place.channel >= work.c) return;
-  Packed<T> taps[9];
+  Taps taps;
 #pragma unroll
   for (int i = 0; i < 9; ++i)
-    taps[i] = load_packed(w + (work.reversed ? 8 - i : i) * work.c + place.channel);
+    unpack(load_packed<kChannels>(w + (work.reversed ? 8 - i : i) * work.c + place.channel),
+           taps[i]);
   x += place.image * work.h * work.w * work.c + place.channel;
-  const Index at = ((place.image * work.p + place.p) * work.q + place.q) * work.c + place.channel;
+  const Outputs<T> outputs(work, place, epilogue, y);
   if constexpr (Stride == 1)
-    roll_stride_1<kNorm>(work, place, taps, x, norm, epilogue, at, y);
+    roll_stride_1<Norm>(work, place, taps, x, norm, outputs);
   else
-    roll_stride_2<kNorm>(work, place, taps, x, norm, epilogue, at, y);
+    roll_stride_2<Norm>(work, place, taps, x, norm, outputs);
 }
 
 // Long strips load fewer rows twice; short ones give a small batch enough threads.
 ForwardWork divide(const DepthwiseProblem& p, bool reversed) {
-  ForwardWork work{DepthwiseSizes::of(p)};
+  ForwardWork work{DepthwiseSizes::of(p, kChannels)};
   const Index column_tiles = divide_up(p.q, kColumns);
   const Index per_strip = p.n * column_tiles * work.channels.tiles * work.channels.width;
   Index rows = std::min<Index>(p.p, kLongestStrip);
@@ -220,8 +260,8 @@ void convolve_depthwise(Stream stream, const DepthwiseProblem& p, const T* x, co
   const ForwardWork work = divide(p, reversed);
   constexpr void (*kKernels[2][2])(ForwardWork, const T*, const T*, NormOnLoad, Epilogue<T, float>,
                                    T*) = {
-      {depthwise_kernel<T, 1, false>, depthwise_kernel<T, 1, true>},
-      {depthwise_kernel<T, 2, false>, depthwise_kernel<T, 2, true>}};
+      {depthwise_kernel<T, 1, NoNorm>, depthwise_kernel<T, 1, LoadedNorm<kChannels>>},
+      {depthwise_kernel<T, 2, NoNorm>, depthwise_kernel<T, 2, LoadedNorm<kChannels>>}};
   const auto kernel = kKernels[p.stride - 1][norm.present()];
   launch(stream, "depthwise convolution", kernel, blocks(divide_up(work.threads, kThreads)),
          kThreads, 0, work, x, w, norm, epilogue, y);

@@ -83,7 +83,7 @@ __device__ __forceinline__ void normalise_tile(const NormOnLoad& norm, int row, 
     const LoadedNorm loaded(norm, own);
     for_each([&](int, Packed<T>& x) { loaded.apply(x); });
   } else {
-    for_each([&](int channel, Packed<T>& x) { normalise(norm, channel, x); });
+    for_each([&](int channel, Packed<T>& x) { UnloadedNorm{norm, channel}.apply(x); });
   }
 }
 
