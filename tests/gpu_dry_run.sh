@@ -61,8 +61,9 @@ chmod +x "$work/bin/stand_in"
 for name in bin/{nvidia-smi,python3,compute-sanitizer} build/dfengine build/tests/test_{kernels,layers,engine}; do
   ln -s "$work/bin/stand_in" "$work/$name"
 done
-PYTHON=$(command -v python3) WORK=$work REAL=$real
-export PYTHON WORK REAL
+# Nor does a real program of a build for GPUs find one, where there is one.
+PYTHON=$(command -v python3) WORK=$work REAL=$real CUDA_VISIBLE_DEVICES=''
+export PYTHON WORK REAL CUDA_VISIBLE_DEVICES
 
 gpu() {  # EXIT CODE, then gpu.sh's arguments
   local expected=$1 status=0
