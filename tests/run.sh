@@ -3,7 +3,7 @@
 # Usage: tests/run.sh [PRESET [TARGET...]]    PRESET: one of CMakePresets.json (default cpu)
 #   TARGET  test programs (test_engine, ...): only these are built and run
 #        tests/run.sh ptx [PRESET]    device tests on the CPU, from the PTX that nvcc makes (tests/ptx)
-#        tests/run.sh registers       what ptxas makes of the kernels for each GPU, beside the last time
+#        tests/run.sh registers [--renew]    what ptxas makes of the kernels for each GPU, against the table
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
