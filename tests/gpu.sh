@@ -59,14 +59,13 @@ tests() {
   local part parts=4 code status=0 pids=()
   for ((part = 0; part < parts; ++part)); do
     GTEST_TOTAL_SHARDS=$parts GTEST_SHARD_INDEX=$part "$build/tests/$1" --gtest_filter="$2" \
-      >"$work/part$part" 2>&1 &
+      >"$work/log.part$part" 2>&1 &
     pids+=($!)
   done
   for part in "${!pids[@]}"; do
     wait "${pids[$part]}"
     code=$?
     if [ $code -ne 0 ]; then status=1; echo "part $part: exit code $code"; fi
-    cat "$work/part$part"
   done
   return $status
 }
@@ -137,12 +136,16 @@ for stage in "${stages[@]}"; do
   fi
   most=${limit[$stage]:-0}
   if [ "$most" -eq 0 ]; then echo "gpu: no stage $stage" >&2; exit 2; fi
-  begun=$SECONDS
-  # A stage is a process of its own, so that time runs out for all that it started.
+  most=$((most < left ? most : left)) begun=$SECONDS
+  # A stage is a process of its own, so that time runs out for all that it started, whatever that ignores.
   export build out work dfengine imagenet device_tests
-  timeout --kill-after=5 $((most < left ? most : left)) \
+  timeout --signal=KILL "$most" \
     bash -c "set -uo pipefail; $(declare -f); $stage" >"$work/log" 2>&1
   status=$?
+  # What the parts wrote counts where time ran out for them, too.
+  for part in "$work"/log.part*; do
+    if [ -f "$part" ]; then cat "$part" >>"$work/log"; rm "$part"; fi
+  done
   { echo "==== $stage"; cat "$work/log"; } >>"$log"
   ok=$(grep -c '^\[       OK' "$work/log")
   bad=$(grep -c '^\[  FAILED  \].* ms)$' "$work/log")
@@ -151,7 +154,7 @@ for stage in "${stages[@]}"; do
   # Tests are skipped where no GPU answers, and here is one.
   if [ "$skipped" -gt 0 ]; then status=1; fi
   if [ "$status" -ne 0 ]; then verdict="FAILED (exit code $status)" failed=$((failed + 1)); fi
-  if [ "$status" -eq 124 ]; then verdict="FAILED (no end after $most s)"; fi
+  if [ "$status" -eq 137 ]; then verdict="FAILED (killed: no end after $most s, or no memory)"; fi
   echo "gpu: $stage: $verdict, $((SECONDS - begun)) s; tests passed $ok, failed $bad, skipped $skipped" | tee -a "$log"
   if [ "$status" -ne 0 ]; then tail -n 30 "$work/log"; fi
   if [ "$status" -ne 0 ] && [[ $stage == start || $stage == mma && $ok -eq 0 ]]; then

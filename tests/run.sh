@@ -3,7 +3,7 @@
 # Usage: tests/run.sh [PRESET [TARGET...]]    PRESET: one of CMakePresets.json (default cpu)
 #   TARGET  test programs (test_engine, ...): only these are built and run
 #        tests/run.sh ptx [PRESET]    device tests on the CPU, from the PTX that nvcc makes (tests/ptx)
-#        tests/run.sh registers       what ptxas makes of the kernels for each GPU, beside the last time
+#        tests/run.sh registers [--renew]    what ptxas makes of the kernels for each GPU, against the table
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,9 +14,9 @@ case $preset in
   registers) exec tests/ptx/registers.py "$@" ;;
 esac
 tests/build.sh "$preset" "$@"
-# Of a program that was not built, ctest knows one test of this name; the page test needs the program.
+# Of a program that was not built, ctest knows one test of this name; other tests need the program.
 left_out=()
-if [ $# -gt 0 ]; then left_out=(-E '_NOT_BUILT|^report_screenshots$'); fi
+if [ $# -gt 0 ]; then left_out=(-E '_NOT_BUILT|^report_screenshots$|^gpu_dry_run$'); fi
 
 status=0
 ctest --test-dir "build/$preset" --parallel "$(nproc)" --output-on-failure --no-tests=error "${left_out[@]}" || status=$?
