@@ -2,6 +2,7 @@
 // the packing of weights.
 #include <algorithm>
 #include <cstring>
+#include <tuple>
 
 #include "kernels/base/error.h"
 #include "kernels/cuda/inverted_residual/inverted_residual.cuh"
@@ -65,8 +66,13 @@ std::vector<InvertedResidualConfig> inverted_residual_configs(const InvertedResi
                         divide_up(p.depthwise.p, Index{rows}) * Tile::halo_rows(rows)});
     }
   });
-  std::ranges::stable_sort(offers, {},
-                           [](const Offer& offer) { return std::pair(offer.alone, offer.e_rows); });
+  if (offers.empty()) return {};
+  // Small blocks wait less for each other, as long as their rims cost little.
+  const auto fewest = std::ranges::min(offers, {}, &Offer::e_rows).e_rows;
+  std::ranges::stable_sort(offers, {}, [&](const Offer& offer) {
+    const bool close = 10 * offer.e_rows <= 11 * fewest;
+    return std::tuple(offer.alone, !close, close ? offer.config.warps : offer.e_rows);
+  });
   std::vector<InvertedResidualConfig> configs;
   for (const Offer& offer : offers) configs.push_back(offer.config);
   return configs;
