@@ -9,7 +9,8 @@ namespace dfengine::cuda {
 
 // Columns of y that a block makes: the rows of a fragment.
 constexpr int kTileColumns = 16;
-constexpr int kMostWarps = 8;
+// Rows of y that a block makes at most.
+constexpr int kMostRows = 16;
 // Matrices of shared memory have rows of an odd multiple of 16 bytes, so that the eight rows that
 // ldmatrix reads or fragments write lie in different banks.
 constexpr int kRowPad = 8;
@@ -20,18 +21,17 @@ constexpr int tap_word(int row, int column, int group) {
   return 4 * row + (column < 2 ? column : 2 + group % 2);
 }
 
-// A kernel for at most In and Out channels. Chunk expanded channels are under way at a time: six times
-// a multiple of 8 is a multiple of 48. Pixels: the stem's instead of an expansion.
-template <int In, int Out, int Stride, int Chunk, bool Pixels = false>
+// A kernel for at most In and Out channels. A warp makes Rows rows of y: more of them load taps, and the
+// rows of e between them, less often, and need more registers for sums. Chunk expanded channels are under
+// way at a time: six times a multiple of 8 is a multiple of 48. Pixels: the stem's instead of an expansion.
+template <int In, int Out, int Stride, int Rows, int Chunk = 48, bool Pixels = false>
 struct BlockTile {
-  static constexpr int kIn = In, kOut = Out, kStride = Stride, kChunk = Chunk;
+  static constexpr int kIn = In, kOut = Out, kStride = Stride, kRows = Rows, kChunk = Chunk;
   static constexpr bool kPixels = Pixels;
+  static constexpr int kMostWarps = Rows == 4 ? 4 : 8;
   // Blocks of a multiprocessor, for which registers are kept free. With pixels a third one is worth the
   // few registers that spill (7 % on an H100); with 64 channels it was not (30 % slower).
-  static constexpr int kBlocks = Pixels && Out == 16 ? 3 : 2;
-  // Rows of y that one warp makes. Two share the rows of e between them; more sums than these do not
-  // fit into the registers.
-  static constexpr int kRows = Stride == 1 && Out <= 32 ? 2 : 1;
+  static constexpr int kBlocks = Rows == 4 || (Pixels && Out == 16) ? 3 : 2;
   // The columns of e that a tile needs.
   static constexpr int kHalo = (kTileColumns - 1) * Stride + 3;
 
@@ -94,35 +94,35 @@ struct ChunkWeights {
   }
 };
 
-// Calls body(Tile) for the smallest tile that takes the problem; false where there is none.
+// Calls body(Tile) for each of the smallest tiles that take the problem, which differ in their rows, the
+// rule's first; false where there is none.
 template <class Body>
-bool with_tile(const InvertedResidualProblem& p, Body&& body) {
-  const bool first = p.depthwise.stride == 1;
-  const auto for_stride = [&](auto one, auto two) {
-    if (first)
-      body(one);
-    else
-      body(two);
+bool for_each_tile(const InvertedResidualProblem& p, Body&& body) {
+  const auto each = [&](auto... tiles) {
+    (body(tiles), ...);
     return true;
   };
+  const bool one = p.depthwise.stride == 1;
   if (p.in % kVector != 0 || p.out % kVector != 0 || p.depthwise.c % kVector != 0) return false;
-  if (p.residual && (!first || p.in != p.out || p.pixels)) return false;
+  if (p.residual && (!one || p.in != p.out || p.pixels)) return false;
   if (p.pixels) {
-    if (!first || p.out > 32) return false;
-    if (p.out <= 16)
-      body(BlockTile<PixelInput::kDepth, 16, 1, 32, true>{});
-    else
-      body(BlockTile<PixelInput::kDepth, 32, 1, 32, true>{});
-    return true;
+    constexpr int kDepth = PixelInput::kDepth;
+    if (!one || p.out > 32) return false;
+    return p.out <= 16 ? each(BlockTile<kDepth, 16, 1, 2, 32, true>{},
+                              BlockTile<kDepth, 16, 1, 4, 32, true>{})
+                       : each(BlockTile<kDepth, 32, 1, 2, 32, true>{});
   }
   if (p.in <= 16 && p.out <= 32)
-    return for_stride(BlockTile<16, 32, 1, 48>{}, BlockTile<16, 32, 2, 48>{});
+    return one ? each(BlockTile<16, 32, 1, 2>{})
+               : each(BlockTile<16, 32, 2, 1>{}, BlockTile<16, 32, 2, 2>{});
   if (p.in <= 32 && p.out <= 32)
-    return for_stride(BlockTile<32, 32, 1, 48>{}, BlockTile<32, 32, 2, 48>{});
+    return one ? each(BlockTile<32, 32, 1, 2>{}, BlockTile<32, 32, 1, 4>{})
+               : each(BlockTile<32, 32, 2, 1>{}, BlockTile<32, 32, 2, 2>{});
   if (p.in <= 64 && p.out <= 64)
-    return for_stride(BlockTile<64, 64, 1, 48>{}, BlockTile<64, 64, 2, 48>{});
+    return one ? each(BlockTile<64, 64, 1, 1>{}, BlockTile<64, 64, 1, 2>{})
+               : each(BlockTile<64, 64, 2, 1>{});
   if (p.in <= 96 && p.out <= 96)
-    return for_stride(BlockTile<96, 96, 1, 48>{}, BlockTile<96, 96, 2, 48>{});
+    return one ? each(BlockTile<96, 96, 1, 1>{}) : each(BlockTile<96, 96, 2, 1>{});
   return false;
 }
 
