@@ -5,7 +5,7 @@
 #include <tuple>
 
 #include "kernels/base/error.h"
-#include "kernels/cuda/inverted_residual/inverted_residual.cuh"
+#include "kernels/cuda/inverted_residual/inverted_residual_tile.cuh"
 
 namespace dfengine::cuda {
 namespace {

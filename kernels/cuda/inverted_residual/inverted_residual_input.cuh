@@ -2,7 +2,7 @@
 // input.
 #pragma once
 
-#include "kernels/cuda/inverted_residual/inverted_residual.cuh"
+#include "kernels/cuda/inverted_residual/inverted_residual_tile.cuh"
 
 namespace dfengine::cuda {
 
