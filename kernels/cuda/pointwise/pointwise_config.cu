@@ -1,6 +1,7 @@
 // Which pointwise problem gets which tile.
-// Nearly all of MobileNetV2's pointwise layers are bound by the bytes they stream, so a tile covers
-// all columns where it can: the long operand is then read once.
+// Most of MobileNetV2's pointwise layers are bound by the bytes they stream, so a tile covers all
+// columns where it can: the long operand is then read once. Deep products are bound by what their
+// tiles load from shared memory; for them the steps are long. Bounds by times on an H100.
 #include "kernels/cuda/pointwise/pointwise_config.h"
 
 #include <algorithm>
@@ -26,12 +27,17 @@ bool fills(PointwiseTile tile, Index rows, Index columns) {
 
 PointwiseTile widest(Index columns, Index depth, std::size_t limit) {
   using enum PointwiseTile;
+  constexpr Index kDeep = 256;
   const auto fits = [limit](PointwiseTile tile) { return shared_memory_of(tile) <= limit; };
   if (columns <= 16) return k256x16x32;
-  if (columns <= 32) return depth <= 32 ? k256x32x32 : k128x32x64;
+  if (columns <= 32) return depth <= 144 ? k256x32x32 : k128x32x64;
   if (columns <= 64) return k128x64x64;
   if (columns <= 96) return depth > 32 && fits(k128x96x64) ? k128x96x64 : k128x96x16;
-  if (columns <= 144 && fits(k128x144x32)) return k128x144x32;
+  if (depth >= kDeep) {
+    const bool wide = 10 * round_up(columns, Index{96}) <= 11 * round_up(columns, Index{64});
+    return wide && fits(k128x96x64) ? k128x96x64 : k128x64x64;
+  }
+  if ((columns <= 144 || columns % 144 == 0) && fits(k128x144x32)) return k128x144x32;
   if ((columns <= 192 || columns % 192 == 0) && fits(k128x192x32)) return k128x192x32;
   return k128x128x32;
 }
