@@ -21,36 +21,35 @@ __device__ __forceinline__ float normalised(float x, float scale, float shift) {
   return fmaf(x, scale, shift);
 }
 
-// Replaces the values of so many neighbouring channels by what a T would have stored.
-template <int kChannels, class T>
-__device__ __forceinline__ void normalise(const float (&scale)[kChannels],
-                                          const float (&shift)[kChannels], Activation activation,
-                                          T* values) {
+// Replaces neighbouring channels by what a T would have stored.
+template <class T, int N>
+__device__ __forceinline__ void normalise(const float (&scale)[N], const float (&shift)[N],
+                                          Activation activation, Packed<T, N>& x) {
+  float v[N];
+  unpack(x, v);
 #pragma unroll
-  for (int i = 0; i < kChannels; ++i) {
-    const float v = normalised(to_float(values[i]), scale[i], shift[i]);
-    values[i] = from_float<T>(clamp(activation, v));
-  }
+  for (int i = 0; i < N; ++i) v[i] = clamp(activation, normalised(v[i], scale[i], shift[i]));
+  x = pack<T>(v);
 }
 
 // The norm of the channels from `channel` on, for loops that have few registers left: loaded anew
 // for each value, four channels at a time.
 struct UnloadedNorm {
   const NormOnLoad& norm;
-  Index channel;
+  int channel;
 
-  template <class T, int N>
-  __device__ __forceinline__ void apply(Packed<T, N>& x) const {
+  template <class T>
+  __device__ __forceinline__ void apply(Packed<T>& x) const {
     union {
-      Packed<T, N> packed;
-      T values[N];
+      Packed<T> packed;
+      Packed<T, 4> parts[kVector / 4];
     } u = {x};
 #pragma unroll
-    for (int first = 0; first < N; first += 4) {
+    for (int i = 0; i < kVector / 4; ++i) {
       float scale[4], shift[4];
-      unpack(load_packed<4>(norm.scale + channel + first), scale);
-      unpack(load_packed<4>(norm.shift + channel + first), shift);
-      normalise(scale, shift, norm.activation, u.values + first);
+      unpack(load_packed<4>(norm.scale + channel + 4 * i), scale);
+      unpack(load_packed<4>(norm.shift + channel + 4 * i), shift);
+      normalise(scale, shift, norm.activation, u.parts[i]);
     }
     x = u.packed;
   }
@@ -67,12 +66,7 @@ class LoadedNorm {
   }
   template <class T>
   __device__ __forceinline__ void apply(Packed<T, N>& x) const {
-    union {
-      Packed<T, N> packed;
-      T values[N];
-    } u = {x};
-    normalise(scale_, shift_, activation_, u.values);
-    x = u.packed;
+    normalise(scale_, shift_, activation_, x);
   }
 
  private:
