@@ -85,6 +85,8 @@ bool has_block_kernel(const InvertedResidual& op, const Spec& in, bool by_rule) 
 
 template <class Target>
 Kernel Kernels<Target>::operator()(const InvertedResidual& op) const {
+  if (query.backward)
+    throw UsageError("layer " + node.name + " (" + kind(op) + "): has no gradient");
   if constexpr (Target::kOnDevice && kHasBlocks<T>) {
     const InvertedResidualProblem p = problem(op, query.in[0]);
     const auto chosen = cuda::choose_inverted_residual<T>(tuner, p);

@@ -61,6 +61,18 @@ std::vector<Example> examples(Element e) {
     all.push_back({conv, {in, infer(pointwise, "", std::vector{x})}});
     all.back().in[1].shape = conv.in == 3 ? Shape{2, 3, 3, kChannels} : x.shape;
   }
+  InvertedResidual block{.expand = {"layer.e", pointwise},
+                         .depthwise = {"layer.d", depthwise},
+                         .project = {"layer.p", pointwise}};
+  block.expand.conv.norm = {.name = "bn.e"};
+  block.depthwise.conv.norm = {.name = "bn.d"};
+  block.project.conv.norm = {.name = "bn.p"};
+  const bool narrow = element_size(e) == 2;
+  all.push_back({block, {x}, false, narrow});
+  block.expand.conv = stem;
+  block.expand.conv.norm = {.name = "bn.e"};
+  block.normalize = ImageNormalize{.element = e};
+  all.push_back({block, {{{2, 6, 6, 3}, Element::U8}}, false, narrow});
   // Windows and groups that no kernel is for.
   for (Window window : {Window{.size = 5}, Window{.size = 1, .stride = 2}, Window{.size = 3}})
     all.push_back(
@@ -70,6 +82,7 @@ std::vector<Example> examples(Element e) {
 }
 
 bool inference_only(const Operation& operation) {
+  if (std::holds_alternative<InvertedResidual>(operation)) return true;
   const auto* conv = std::get_if<Convolution>(&operation);
   return conv != nullptr && conv->inference_form();
 }
@@ -156,6 +169,7 @@ TEST(Operations, EveryAlternativeHasAKindAndItsParameters) {
       EXPECT_GT(p.count(), 0);
     }
     const bool has_parameters = std::holds_alternative<Convolution>(example.operation) ||
+                                std::holds_alternative<InvertedResidual>(example.operation) ||
                                 std::holds_alternative<BatchNorm>(example.operation) ||
                                 std::holds_alternative<Dense>(example.operation);
     EXPECT_EQ(!all.empty(), has_parameters) << word;
