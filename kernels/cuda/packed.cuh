@@ -131,12 +131,14 @@ __device__ __forceinline__ Packed<T, N> pack(const float (&v)[N]) {
 
 // Hides from the compiler that the value stays the same. It then unpacks the value at each use and
 // does not keep its floats in twice the registers throughout a loop.
-template <class T>
-__device__ __forceinline__ void stay_packed([[maybe_unused]] Packed<T>& v) {
+template <class T, int N>
+__device__ __forceinline__ void stay_packed([[maybe_unused]] Packed<T, N>& v) {
 #if defined(__CUDACC__)
 #pragma unroll
-  for (uint4& word : v.words)
-    asm volatile("" : "+r"(word.x), "+r"(word.y), "+r"(word.z), "+r"(word.w));
+  for (auto& word : v.words) {
+    asm volatile("" : "+r"(word.x), "+r"(word.y));
+    if constexpr (sizeof(word) == sizeof(uint4)) asm volatile("" : "+r"(word.z), "+r"(word.w));
+  }
 #endif
 }
 

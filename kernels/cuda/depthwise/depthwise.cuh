@@ -62,8 +62,8 @@ class RowReader {
 // side in memory and a block holds neighbouring columns, whose loads overlap.
 struct ChannelTiles {
   int groups, tiles, width;  // width: groups of a tile; the last tile may have fewer
-  static ChannelTiles of(Index c, int per_thread) {
-    const Index groups = c / per_thread, tiles = divide_up(groups, kWarpSize);
+  static ChannelTiles of(Index c, int per_thread, int widest) {
+    const Index groups = c / per_thread, tiles = divide_up(groups, widest);
     return {.groups = static_cast<int>(groups),
             .tiles = static_cast<int>(tiles),
             .width = static_cast<int>(divide_up(groups, tiles))};
@@ -74,7 +74,8 @@ struct ChannelTiles {
 struct DepthwiseSizes {
   int h, w, c, p, q, before_h, before_w;
   ChannelTiles channels;
-  static DepthwiseSizes of(const DepthwiseProblem& problem, int channels_per_thread = kVector) {
+  static DepthwiseSizes of(const DepthwiseProblem& problem, int channels_per_thread = kVector,
+                           int widest_tile = kWarpSize) {
     return {.h = static_cast<int>(problem.h),
             .w = static_cast<int>(problem.w),
             .c = static_cast<int>(problem.c),
@@ -82,7 +83,7 @@ struct DepthwiseSizes {
             .q = static_cast<int>(problem.q),
             .before_h = static_cast<int>(problem.before_h),
             .before_w = static_cast<int>(problem.before_w),
-            .channels = ChannelTiles::of(problem.c, channels_per_thread)};
+            .channels = ChannelTiles::of(problem.c, channels_per_thread, widest_tile)};
   }
 };
 
