@@ -28,7 +28,8 @@ fi
 # The rooms in the order in which they may use each other: each its own files and those of rooms
 # before it, unless `only` says less.
 rooms=(kernels/base kernels layers weights engine/plan engine/runtime engine/data engine/model
-  engine/evaluate engine/train engine/report engine/synth engine/tables engine/bench apps tests bench)
+  engine/evaluate engine/train engine/report engine/synth engine/tables engine/bench engine/selftest
+  apps tests bench)
 declare -A only=(
   [kernels/base]='^kernels/base/'
   [layers]='^(kernels|layers)/'

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kernels/base/atomic_file.h"
+#include "kernels/base/cache_folder.h"
 #include "kernels/base/error.h"
 #include "kernels/base/sha256.h"
 #include "kernels/base/unique_fd.h"
@@ -37,11 +38,8 @@ std::optional<std::string> variable(const char* name) {
   return value;
 }
 
-fs::path cache_folder() {
-  // The XDG base directory specification: relative paths are to be ignored.
-  if (const auto cache = variable("XDG_CACHE_HOME"); cache && fs::path(*cache).is_absolute())
-    return fs::path(*cache) / "dfengine";
-  if (const auto home = variable("HOME")) return fs::path(*home) / ".cache" / "dfengine";
+fs::path folder_for_downloads() {
+  if (const auto folder = cache_folder()) return *folder;
   throw ModelFileError(
       "imagenet: neither XDG_CACHE_HOME nor HOME says where downloaded weights may be kept");
 }
@@ -106,7 +104,7 @@ void fetch(const Source& s, const fs::path& target) {
 std::filesystem::path find_weights(const std::filesystem::path& given) {
   if (given != kImagenet) return given;
   const Source s = source();
-  const fs::path target = cache_folder() / s.file;
+  const fs::path target = folder_for_downloads() / s.file;
   std::error_code unreadable;
   if (fs::exists(target, unreadable)) return target;
   const auto fail = [&](const char* cause) {

@@ -28,7 +28,7 @@ int run(int argc, char** argv) {
   using namespace dfengine;
   for (AddCommand* add : {add_audit, add_train, add_eval, add_predict, add_embed, add_metadata,
                           add_hybrid, add_cascade, add_explain, add_compare, add_convert, add_info,
-                          add_ablate, add_synth, add_pack, add_augment, add_bench})
+                          add_ablate, add_synth, add_pack, add_augment, add_bench, add_selftest})
     add(program);
   try {
     program.parse(argc, argv);

@@ -21,6 +21,17 @@ void require_device();
 // runtime and cuBLASLt, which it opens to ask. Throws as require_device does.
 std::string device_summary();
 
+// The current device and what computes on it: name, compute capability, the versions of driver,
+// runtime and cuBLASLt. What was measured or tried holds as long as this stays the same. Opens the
+// library to ask. Throws as require_device does.
+std::string device_identity();
+
+// The clock of the multiprocessors, as it is now and at most; 0 where the driver does not say.
+struct DeviceClock {
+  unsigned mhz = 0, most_mhz = 0;
+};
+DeviceClock device_clock();
+
 // Bytes of shared memory that a block of the current device may have: of an A100 163 KiB, of an RTX
 // 3090 or 4090 99 KiB. Where no device answers it is an H100's, for which plans to look at are made.
 constexpr std::size_t kSharedMemoryOfH100 = 227 << 10;

@@ -22,9 +22,10 @@ using test::run_program_into;
 using test::ScratchFolder;
 using test::train_arguments;
 
-const std::vector<std::string> kCommands = {
-    "train", "eval",    "predict", "explain", "compare",  "embed",  "info",    "synth",  "ablate",
-    "pack",  "augment", "bench",   "audit",   "metadata", "hybrid", "cascade", "convert"};
+const std::vector<std::string> kCommands = {"train",   "eval",    "predict", "explain",  "compare",
+                                            "embed",   "info",    "synth",   "ablate",   "pack",
+                                            "augment", "bench",   "audit",   "metadata", "hybrid",
+                                            "cascade", "convert", "selftest"};
 
 // Help of every command that does something.
 std::vector<std::string> all_help() {

@@ -116,7 +116,7 @@ TYPED_TEST(Layers, BatchNormMovesItsStatistics) {
   for (bool frozen : {false, true}) {
     const BatchNorm op{.channels = c, .momentum = 0.3, .frozen_statistics = frozen};
     const LayerRun run(this->on(), op, {x}, Phase::Train, 420);
-    const LayerRun exact = run.oracle();
+    const LayerRun exact = run.oracle(oracle_backend());
     const std::vector<Doubles> moved = run.moved();
     for (std::size_t k = 0; k < at(c); ++k) {
       double mean = 0, square = 0;

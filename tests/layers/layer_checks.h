@@ -22,14 +22,6 @@ inline BackwardCall call_for(const LayerRun& run, const Wanted& wanted) {
   return call;
 }
 
-// What a device's sums or a float's leave of a value that is stored in this element.
-inline double rounding(Element e, double terms, double magnitude) {
-  return with_any_element(e, [&](auto t) {
-    using Sum = std::conditional_t<std::is_same_v<decltype(t), double>, double, float>;
-    return tolerance<decltype(t), Sum>(terms, magnitude);
-  });
-}
-
 // Result k within allowed[k] and the rounding of an element.
 inline void expect_results(const std::vector<Doubles>& got, const std::vector<Doubles>& want,
                            const std::vector<double>& allowed, Element element) {
@@ -51,8 +43,10 @@ inline void expect_results(const std::vector<Doubles>& got, const std::vector<Do
 inline void check_numbers(LayerRun& run, const Wanted& wanted) {
   const BackwardCall all = call_for(run, wanted);
   if (run.backend().element() != Element::F64) {
-    const LayerRun exact = run.oracle();
-    return expect_results(everything(run, all), everything(exact, all), float_condition(exact, all),
+    const LayerRun exact = run.oracle(oracle_backend());
+    const auto results = [&](const LayerRun& layer) { return layer.everything(all); };
+    const Results want = results(exact);
+    return expect_results(run.everything(all), want, float_condition(exact, want, results),
                           run.backend().element());
   }
   const LayerGradients got = run.backward(all);
@@ -141,7 +135,7 @@ inline void check_inference(const Backend& backend, const Operation& operation,
 // without it.
 inline void expect_clear_of_kinks(const Operation& plain, const LayerRun& run,
                                   Activation activation) {
-  const LayerRun exact = run.oracle();
+  const LayerRun exact = run.oracle(oracle_backend());
   LayerRun probe(oracle_backend(), plain, {exact.in(0)}, Phase::Train, 0);
   probe.x = exact.x;
   probe.params = exact.params;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/base/half.h"
+#include "kernels/base/stored.h"
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/runtime.h"
 #include "tests/support/tolerance.h"
@@ -32,46 +33,6 @@
 #endif
 
 namespace dfengine::test {
-
-// Storage type <-> double, rounding as the device does.
-template <class T>
-T stored(double value) {
-  if constexpr (std::is_same_v<T, Half>) {
-    return {float_to_f16(static_cast<float>(value))};
-  } else if constexpr (std::is_same_v<T, BFloat16>) {
-    return {float_to_bf16(static_cast<float>(value))};
-  } else {
-    return static_cast<T>(value);
-  }
-}
-
-template <class T>
-double value_of(T x) {
-  if constexpr (std::is_same_v<T, Half>) {
-    return f16_to_float(x.bits);
-  } else if constexpr (std::is_same_v<T, BFloat16>) {
-    return bf16_to_float(x.bits);
-  } else {
-    return static_cast<double>(x);
-  }
-}
-
-template <>
-constexpr double unit_roundoff<Half>() {
-  return 1.0 / (1 << 11);
-}
-template <>
-constexpr double unit_roundoff<BFloat16>() {
-  return 1.0 / (1 << 8);
-}
-template <>
-constexpr double underflow<Half>() {
-  return 1.0 / (1 << 25);
-}
-template <>
-constexpr double underflow<BFloat16>() {
-  return 0x1p-134;
-}
 
 template <class T>
 std::vector<T> rounded(const std::vector<double>& values) {

@@ -1,36 +1,14 @@
-// The one place where tolerances come from. A literal tolerance in a test is a review fault.
-//
-// A result of n additions of terms whose absolute values sum to `magnitude`, accumulated with unit
-// roundoff u, is off by at most about n*u*magnitude; for rounding errors of random sign the
-// expected error grows with sqrt(n) (Higham & Mary 2019). We allow safety * (sqrt(n) * u_acc +
-// u_out) * magnitude.
+// The one place where tests take tolerances from: those of one rounded sum (kernels/base/tolerance.h)
+// and those below. A literal tolerance in a test is a review fault.
 #pragma once
 
-#include <cmath>
-#include <limits>
+#include "kernels/base/tolerance.h"
 
 namespace dfengine::test {
 
-// Unit roundoff of a storage or accumulation type.
-template <class T>
-constexpr double unit_roundoff() {
-  return std::numeric_limits<T>::epsilon() / 2;
-}
-
-// Largest rounding error of a result below the normal range, where it does not shrink any more.
-template <class T>
-constexpr double underflow() {
-  return std::numeric_limits<T>::denorm_min() / 2;
-}
-
-// Absolute tolerance for a value of type Out, accumulated in Acc over `terms` terms whose absolute
-// values add up to `magnitude`.
-template <class Out, class Acc = Out>
-double tolerance(double terms, double magnitude, double safety = 8.0) {
-  return safety * (std::sqrt(terms < 1 ? 1 : terms) * unit_roundoff<Acc>() + unit_roundoff<Out>()) *
-             magnitude +
-         underflow<Out>();
-}
+using dfengine::tolerance;
+using dfengine::underflow;
+using dfengine::unit_roundoff;
 
 // Relative tolerance of a central difference in double with step h on a function whose third
 // derivative and value are of order 1: truncation h^2 plus cancellation u/h.

@@ -6,6 +6,7 @@
 #include "engine/runtime/cuda/input_slots.h"
 #include "engine/runtime/kernels.h"
 #include "engine/runtime/node_timing.h"
+#include "kernels/base/cache_folder.h"
 #include "kernels/base/error.h"
 #include "kernels/cuda/context.h"
 
@@ -38,6 +39,12 @@ std::vector<cuda::AdamChunk> chunks_of(const std::vector<UpdateRange>& ranges) {
   return chunks;
 }
 
+// Kernels that ended a process are known to the next one.
+cuda::DenyList deny_list() {
+  const auto cache = cache_folder();
+  return cache ? cuda::DenyList(*cache / "denied", cuda::device_identity) : cuda::DenyList();
+}
+
 }  // namespace
 
 Element element_of(Precision precision) {
@@ -55,7 +62,7 @@ CudaBackend::CudaBackend(const DeviceConfig& config) : config_(config) {
   copy_ = cuda::make_stream();
   // The stand-in's times would say nothing about a device.
   if (!config.deterministic && !cuda::is_emulated())
-    tuner_ = std::make_unique<cuda::Tuner>(cuda::device_timing(compute_.get()));
+    tuner_ = std::make_unique<cuda::Tuner>(cuda::device_timing(compute_.get()), deny_list());
 }
 
 CudaBackend::~CudaBackend() = default;

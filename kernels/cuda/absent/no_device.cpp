@@ -23,6 +23,14 @@ std::string device_summary() {
   no_device();
 }
 
+std::string device_identity() {
+  no_device();
+}
+
+DeviceClock device_clock() {
+  return {};
+}
+
 std::size_t shared_memory_limit() {
   return kSharedMemoryOfH100;
 }

@@ -5,6 +5,7 @@
 
 #include "kernels/base/error.h"
 #include "kernels/cuda/native/check.cuh"
+#include "kernels/cuda/native/nvml.cuh"
 #include "kernels/cuda/tuning/libraries.h"
 
 namespace dfengine::cuda {
@@ -33,6 +34,15 @@ std::string device_name() {
       cudaGetDeviceProperties(&properties, device) != cudaSuccess)
     return "";
   return std::string(", ") + properties.name;
+}
+
+std::string name_and_capability() {
+  int device = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
+  return std::string(properties.name) + ", compute capability " + std::to_string(properties.major) +
+         "." + std::to_string(properties.minor);
 }
 
 std::string gibibytes(std::size_t bytes) {
@@ -94,16 +104,22 @@ void require_device() {
 }
 
 std::string device_summary() {
-  int device = 0;
-  check(cudaGetDevice(&device), "cudaGetDevice");
-  cudaDeviceProp properties{};
-  check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
   std::size_t free_bytes = 0;
   std::size_t total_bytes = 0;
+  const std::string device = name_and_capability();
   check(cudaMemGetInfo(&free_bytes, &total_bytes), "cudaMemGetInfo");
-  return std::string(properties.name) + ", compute capability " + std::to_string(properties.major) +
-         "." + std::to_string(properties.minor) + ", " + gibibytes(total_bytes) + " (" +
-         gibibytes(free_bytes) + " free), " + versions() + ", " + found_libraries();
+  return device + ", " + gibibytes(total_bytes) + " (" + gibibytes(free_bytes) + " free), " +
+         versions() + ", " + found_libraries();
+}
+
+std::string device_identity() {
+  const std::string driver = nvml_driver();
+  return name_and_capability() + ", " + (driver.empty() ? "" : driver + ", ") + versions() + ", " +
+         found_libraries();
+}
+
+DeviceClock device_clock() {
+  return nvml_clock();
 }
 
 std::size_t shared_memory_limit() {

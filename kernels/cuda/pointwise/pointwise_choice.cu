@@ -101,6 +101,11 @@ NormOnLoad timed_norm(bool norm, const void* vector) {
   return {.scale = v, .shift = v, .activation = Activation::Relu6};
 }
 
+// Operands lie in [-1, 1]; a norm on load makes scale * x + shift of one.
+constexpr double largest_operand(bool norm) {
+  return norm ? 2 : 1;
+}
+
 void refuse(const NormOnLoad& norm) {
   if (norm.present())
     throw Error(
@@ -140,7 +145,11 @@ Chosen<PointwiseForwardLaunch<T>> choose_pointwise_forward(Tuner* tuner, const P
                    {.type = kType, .count = p.k * p.c},
                    {.type = kType, .count = p.m * p.k},
                    {.type = StorageType::F32, .count = p.k},
-                   {.type = StorageType::F32, .count = p.c}}};
+                   {.type = StorageType::F32, .count = p.c}},
+      .output = 2,
+      .terms = static_cast<double>(p.c),
+      // A bias and a residual add at most 1 each.
+      .magnitude = largest_operand(norm) * static_cast<double>(p.c) + 2};
   // cuBLASLt's bias has the type of y, ours is float: with a bias there are own tiles alone.
   const auto libraries =
       form.plain() && !norm ? offer<T>(PointwisePass::Forward, p, library_forward<T>) : nullptr;
@@ -168,7 +177,10 @@ Chosen<PointwiseBackwardDataLaunch<T>> choose_pointwise_backward_data(Tuner* tun
   const TunerProblem problem{.key = key<T>("pointwise data gradient", p),
                              .operands = {{.type = kType, .count = p.m * p.k},
                                           {.type = kType, .count = p.k * p.c},
-                                          {.type = kType, .count = p.m * p.c}}};
+                                          {.type = kType, .count = p.m * p.c}},
+                             .output = 2,
+                             .terms = static_cast<double>(p.k),
+                             .magnitude = static_cast<double>(p.k)};
   const auto on_operands = [](const std::function<Launch>& launch) {
     return [=](Stream stream, std::span<void* const> operands) {
       const auto* const dy = static_cast<const T*>(operands[0]);
@@ -192,7 +204,10 @@ Chosen<PointwiseBackwardWeightLaunch<T>> choose_pointwise_backward_weight(Tuner*
                              .operands = {{.type = kType, .count = p.m * p.c},
                                           {.type = kType, .count = p.m * p.k},
                                           {.type = StorageType::F32, .count = p.k * p.c},
-                                          {.type = StorageType::F32, .count = p.c}}};
+                                          {.type = StorageType::F32, .count = p.c}},
+                             .output = 2,
+                             .terms = static_cast<double>(p.m),
+                             .magnitude = largest_operand(norm) * static_cast<double>(p.m)};
   const auto libraries =
       norm ? nullptr : offer<T>(PointwisePass::WeightGradient, p, library_backward_weight<T>);
   const auto on_operands = [=](const std::function<Launch>& launch) {

@@ -31,10 +31,14 @@ Chosen<StemForwardLaunch<T>> choose_stem_forward(Tuner* tuner, const StemProblem
   constexpr StorageType kType = storage_type<T>();
   // cuDNN's bias has the type of y, ours is float: with a bias there is the own kernel alone.
   if (tuner == nullptr || kType == StorageType::F32 || !form.plain()) return choose_by_rule(own);
+  constexpr Index kTerms = 27;
   const TunerProblem problem{.key = key<T>(p),
                              .operands = {{.type = kType, .count = p.n * p.h * p.w * 3},
-                                          {.type = kType, .count = 27 * p.k},
-                                          {.type = kType, .count = p.output().count()}}};
+                                          {.type = kType, .count = kTerms * p.k},
+                                          {.type = kType, .count = p.output().count()}},
+                             .output = 2,
+                             .terms = kTerms,
+                             .magnitude = kTerms};
   const auto offer = [=](Libraries& libraries) {
     return convert_each<Launch>(libraries.stem(kType, p), library_forward<T>);
   };

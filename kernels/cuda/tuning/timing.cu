@@ -1,83 +1,35 @@
-// How long a launch takes on the device.
-#include <algorithm>
+// How long a launch takes on the device, and whether it computes what it should.
+#include <map>
 #include <memory>
 
 #include "kernels/base/error.h"
-#include "kernels/base/random.h"
 #include "kernels/cuda/runtime.h"
+#include "kernels/cuda/tuning/difference.h"
+#include "kernels/cuda/tuning/problem_memory.h"
 #include "kernels/cuda/tuning/tuner.h"
 
 namespace dfengine::cuda {
 namespace {
 
-// Twice the second-level cache of the largest GPU so far: an H100 has 50 MB, a B200 126 MB.
-constexpr Index kFarApart = Index{256} << 20;
 constexpr Index kLaunches = 8;
-constexpr Index kAlignment = 256;
 
-template <class T>
-T stored(float x) {
-  if constexpr (std::is_same_v<T, Half>) {
-    return {float_to_f16(x)};
-  } else if constexpr (std::is_same_v<T, BFloat16>) {
-    return {float_to_bf16(x)};
-  } else {
-    return x;
-  }
-}
-
-// Fills with the random numbers, over and over.
-template <class T>
-void fill_as(Stream stream, const std::vector<float>& random, Index count, void* to) {
-  std::vector<T> values;
-  for (float x : random) values.push_back(stored<T>(x));
-  auto* const first = static_cast<T*>(to);
-  auto done = std::min(count, static_cast<Index>(values.size()));
-  upload(stream, first, values.data(), done * Index{sizeof(T)});
-  for (; done < count; done *= 2)
-    copy_on_device(stream, first + done, first, std::min(done, count - done) * Index{sizeof(T)});
-  synchronize(stream);
-}
-
-void fill(Stream stream, const std::vector<float>& random, const Operand& operand, void* to) {
-  switch (operand.type) {
-    case StorageType::F16:
-      return fill_as<Half>(stream, random, operand.count, to);
-    case StorageType::BF16:
-      return fill_as<BFloat16>(stream, random, operand.count, to);
-    case StorageType::F32:
-      return fill_as<float>(stream, random, operand.count, to);
-  }
-}
-
-// A problem's operands several times over. Each launch finds its own set, and finds it in memory
-// rather than in the cache, as in a step of a large batch.
+// Each launch finds its own operands, and finds them in memory rather than in the cache, as in a step
+// of a large batch.
 class Session {
  public:
-  Session(Stream stream, const TunerProblem& problem) : stream_(stream) {
-    std::vector<Index> offsets;
-    Index bytes = 0;
-    for (const Operand& o : problem.operands) {
-      offsets.push_back(bytes);
-      bytes += round_up(o.bytes(), kAlignment);
-    }
-    const Index sets = std::clamp(kFarApart / bytes, Index{1}, kLaunches);
-    memory_ = allocate_device(sets * bytes);
-    if (sets > 1) flushed_ = allocate_device(kFarApart);
-    std::vector<float> random(1 << 14);
-    Random generator(1, RandomStream::Noise, 0);
-    for (float& x : random) x = static_cast<float>(generator.uniform(-1, 1));
-    for (Index set = 0; set < sets; ++set) {
-      std::vector<void*> operands;
-      for (std::size_t i = 0; i < offsets.size(); ++i) {
-        operands.push_back(static_cast<std::byte*>(memory_.get()) + set * bytes + offsets[i]);
-        fill(stream, random, problem.operands[i], operands.back());
-      }
-      sets_.push_back(std::move(operands));
-    }
+  Session(Stream stream, const TunerProblem& problem, Index far_apart)
+      : stream_(stream),
+        output_(problem.output),
+        of_output_(problem.operands[output_]),
+        close_(Closeness::of(of_output_.type, problem.terms, problem.magnitude)),
+        memory_(stream, problem, far_apart, kLaunches),
+        expected_(allocate_device(of_output_.bytes())),
+        comparison_(stream),
+        far_apart_(far_apart) {
+    if (memory_.sets() > 1) flushed_ = allocate_device(far_apart);
   }
 
-  double measure(const Candidate& candidate) {
+  double measure(const Candidate& candidate) try {
     const OwnedGraph& graph = recorded(candidate);
     const OwnedEvent from = make_event(), to = make_event();
     flush();
@@ -86,12 +38,25 @@ class Session {
     record(to, stream_);
     synchronize(to);
     return 1e3 * static_cast<double>(elapsed_ms(from, to)) / kLaunches;
+  } catch (const DeviceError& e) {
+    if (!answers()) throw DeviceLost(e.what());
+    throw;
   }
 
  private:
+  // After a launch that read or wrote where it must not, every call fails.
+  bool answers() const {
+    try {
+      synchronize(stream_);
+      return true;
+    } catch (const DeviceError&) {
+      return false;
+    }
+  }
+
   void flush() {
     auto* const half = static_cast<std::byte*>(flushed_.get());
-    if (half != nullptr) copy_on_device(stream_, half + kFarApart / 2, half, kFarApart / 2);
+    if (half != nullptr) copy_on_device(stream_, half + far_apart_ / 2, half, far_apart_ / 2);
   }
 
   // The launches are a graph, because the host takes longer to launch a small kernel than the
@@ -99,29 +64,51 @@ class Session {
   const OwnedGraph& recorded(const Candidate& candidate) {
     if (const auto found = graphs_.find(candidate.name); found != graphs_.end())
       return found->second;
-    candidate.launch(stream_, sets_[0]);  // this loads the kernel, which a capture must not do
-    synchronize(stream_);
+    verify(candidate);  // this loads the kernel, which a capture must not do
     OwnedGraph made = capture(stream_, [&] {
-      for (Index i = 0; i < kLaunches; ++i) candidate.launch(stream_, sets_[at(i) % sets_.size()]);
+      for (Index i = 0; i < kLaunches; ++i)
+        candidate.launch(stream_, memory_.operands(i % memory_.sets()));
     });
     run(made, stream_);  // the first run of a graph is slower
     synchronize(stream_);
     return graphs_[candidate.name] = std::move(made);
   }
 
+  void verify(const Candidate& candidate) {
+    memory_.prepare(candidate.scratch);
+    candidate.launch(stream_, memory_.operands(0));
+    synchronize(stream_);
+    memory_.require_intact(candidate.scratch);
+    const void* const got = memory_.operands(0)[output_];
+    const bool is_first = expected_name_.empty();
+    if (is_first) copy_on_device(stream_, expected_.get(), got, of_output_.bytes());
+    // Of the first it is asked whether all its numbers are finite.
+    const auto difference = comparison_.first_difference(of_output_.type, of_output_.count, got,
+                                                         expected_.get(), close_);
+    if (difference)
+      throw DeviceError(is_first ? "computes what is not finite: y" + *difference
+                                 : "differs from " + expected_name_ + ": y" + *difference);
+    if (is_first) expected_name_ = candidate.name;
+  }
+
   Stream stream_;
-  DeviceMemory memory_, flushed_;
-  std::vector<std::vector<void*>> sets_;
+  std::size_t output_;
+  Operand of_output_;
+  Closeness close_;
+  ProblemMemory memory_;
+  DeviceMemory expected_, flushed_;  // the output of the first candidate that can be used
+  std::string expected_name_;
+  Comparison comparison_;
+  Index far_apart_;
   std::map<std::string, OwnedGraph> graphs_;
 };
 
 }  // namespace
 
-StartMeasuring device_timing(Stream stream) {
-  return [stream](const TunerProblem& problem) -> Measure {
-    return [session = std::make_shared<Session>(stream, problem)](const Candidate& candidate) {
-      return session->measure(candidate);
-    };
+StartMeasuring device_timing(Stream stream, Index far_apart) {
+  return [=](const TunerProblem& problem) -> Measure {
+    const auto session = std::make_shared<Session>(stream, problem, far_apart);
+    return [session](const Candidate& candidate) { return session->measure(candidate); };
   };
 }
 

@@ -9,19 +9,30 @@ constexpr int kRounds = 3;
 // What takes so many times as long as the best candidate in the first round is out of the race.
 constexpr double kHopeless = 1.5;
 
+// Why body cannot be used; "": it can.
+std::string failure_of(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const DeviceLost&) {
+    throw;
+  } catch (const DeviceError& e) {
+    return e.what();
+  }
+  return "";
+}
+
 struct Contestant {
   const Candidate& candidate;
   std::vector<double> us = {};
   bool races = true;
-  std::string failure = {};  // "": none
+  std::string failure = {};
 
-  void run(const Measure& measure) {
-    try {
-      us.push_back(measure(candidate));
-    } catch (const DeviceError& e) {
-      failure = e.what();
-      races = false;
-    }
+  // tried: what takes the measurement, or does not.
+  void run(const Measure& measure,
+           const std::function<void(const std::function<void()>&)>& tried = {}) {
+    const auto body = [&] { us.push_back(measure(candidate)); };
+    failure = failure_of([&] { tried ? tried(body) : body(); });
+    races = failure.empty();
   }
   double median() const {
     std::vector<double> sorted = us;
@@ -31,11 +42,16 @@ struct Contestant {
 };
 
 // The first round warms up and leaves out what is far behind. The candidate of the rule, which is
-// the first, stays in the race because its time is reported.
-void race(std::vector<Contestant>& all, const Measure& measure) {
+// the first, stays in the race because its time is reported, and runs whatever happened before, for
+// without it there may be none.
+void race(const std::string& problem, std::vector<Contestant>& all, const Measure& measure,
+          DenyList& denied) {
   std::optional<double> best;
   for (Contestant& c : all) {
-    c.run(measure);
+    c.run(measure, [&](const auto& body) {
+      if (&c == &all[0]) return body();
+      denied.attempt(problem + ", " + c.candidate.name, body);
+    });
     if (c.races && (!best || c.us[0] < *best)) best = c.us[0];
   }
   for (Contestant& c : all) {
@@ -73,6 +89,13 @@ Choice winner(const std::string& problem, const std::vector<Contestant>& all,
 
 }  // namespace
 
+void Tuner::ask(const std::string& problem, std::vector<std::string>& left_out,
+                const std::function<void()>& library) {
+  const std::string reason =
+      failure_of([&] { denied_.attempt(problem + ", asking a library", library); });
+  if (!reason.empty()) left_out.push_back("library: " + reason);
+}
+
 Choice Tuner::time(TunerProblem problem, const std::vector<Candidate>& candidates,
                    std::vector<std::string> left_out) {
   Choice by_rule = choose_by_rule(candidates);
@@ -91,7 +114,7 @@ Choice Tuner::time(TunerProblem problem, const std::vector<Candidate>& candidate
   }
   std::vector<Contestant> all;
   for (const Candidate& c : candidates) all.push_back({.candidate = c});
-  race(all, measure);
+  race(problem.key, all, measure, denied_);
   return winner(problem.key, all, std::move(by_rule.left_out));
 }
 

@@ -8,12 +8,13 @@
 
 #include "kernels/base/error.h"
 #include "kernels/cuda/tuning/choice.h"
+#include "kernels/cuda/tuning/deny_list.h"
 #include "kernels/cuda/tuning/libraries.h"
 
 namespace dfengine::cuda {
 
-// A buffer of a problem. It is filled with random numbers of this type before anything is timed:
-// zeros draw less power and run faster than data does.
+// A buffer of a problem. It is filled with random numbers of this type in [-1, 1] before anything is
+// timed: zeros draw less power and run faster than data does.
 struct Operand {
   StorageType type = StorageType::F32;
   Index count = 0;
@@ -24,17 +25,27 @@ struct TunerProblem {
   // Names operation, sizes, types and epilogue. Problems of one key have one answer.
   std::string key;
   std::vector<Operand> operands;
+  // The operand that is written, and may be read before. Each of its numbers adds up so many terms,
+  // whose absolute values have at most this sum.
+  std::size_t output = 0;
+  double terms = 0, magnitude = 0;
 };
 
 // A kernel as it is timed: it is launched on buffers laid out as the problem's operands.
 using Candidate = Kernel<void(Stream, std::span<void* const> operands)>;
-// The microseconds of one launch of a candidate, warm. Throws DeviceError where it cannot run.
+// The microseconds of one launch of a candidate, warm. The first call compares what it writes with the
+// output of the first candidate that was measured. Throws DeviceError where it cannot run, computes
+// something else or writes outside of its output and scratch; DeviceLost where nothing can run any more.
 using Measure = std::function<double(const Candidate&)>;
 // Makes the buffers of a problem. They live as long as the function that is returned.
 using StartMeasuring = std::function<Measure(const TunerProblem&)>;
 
-// Times on the device, between events on this stream, which must not be capturing.
-StartMeasuring device_timing(Stream stream);
+// Twice the second-level cache of the largest GPU so far: an H100 has 50 MB, a B200 126 MB.
+inline constexpr Index kFarApart = Index{256} << 20;
+
+// Times on the device, between events on this stream, which must not be capturing. far_apart: bytes
+// between two uses of an operand, which shall not come from the cache.
+StartMeasuring device_timing(Stream stream, Index far_apart = kFarApart);
 
 class Tuner {
  public:
@@ -46,25 +57,24 @@ class Tuner {
   using OnOperands = std::function<std::function<void(Stream, std::span<void* const> operands)>(
       const std::function<Launch>&)>;
 
-  // start is device_timing, or in tests made-up times.
-  explicit Tuner(StartMeasuring start) : start_measuring_(std::move(start)) {}
+  // start is device_timing, or in tests made-up times. denied: kernels that are not tried.
+  explicit Tuner(StartMeasuring start, DenyList denied = {})
+      : start_measuring_(std::move(start)), denied_(std::move(denied)) {}
 
   // Chooses the fastest kernel by the median of a few rounds, and of equal ones the first. The
   // first kernel is the rule's. All names differ. offer asks a library for more kernels; it is
   // empty where no library has any. A kernel that throws DeviceError is left out, and the reason is
-  // kept. Throws DeviceError with all reasons when no kernel is left. Where the buffers do not fit
-  // into the memory of the device, the rule chooses.
+  // kept. Throws DeviceError with all reasons when no kernel is left, and DeviceLost where one ended
+  // the context. Where the buffers do not fit into the memory of the device, the rule chooses.
   template <class Launch>
   Chosen<Launch> choose(const TunerProblem& problem, std::vector<Kernel<Launch>> kernels,
                         const Offer<Launch>& offer, const OnOperands<Launch>& on_operands) {
     if (const auto found = known_.find(problem.key); found != known_.end())
       return std::any_cast<const Chosen<Launch>&>(found->second);
     std::vector<std::string> left_out;
-    try {
-      if (offer) std::ranges::move(offer(libraries_), std::back_inserter(kernels));
-    } catch (const DeviceError& e) {
-      left_out.push_back(std::string("library: ") + e.what());
-    }
+    if (offer)
+      ask(problem.key, left_out,
+          [&] { std::ranges::move(offer(libraries_), std::back_inserter(kernels)); });
     std::vector<Candidate> candidates;
     for (const Kernel<Launch>& k : kernels)
       candidates.push_back({.name = k.name, .scratch = k.scratch, .launch = on_operands(k.launch)});
@@ -76,11 +86,15 @@ class Tuner {
   }
 
  private:
+  // Calls `library`, which asks one for kernels. Where it fails, left_out says so.
+  void ask(const std::string& problem, std::vector<std::string>& left_out,
+           const std::function<void()>& library);
   // left_out holds what failed already.
   Choice time(TunerProblem problem, const std::vector<Candidate>& candidates,
               std::vector<std::string> left_out);
 
   StartMeasuring start_measuring_;
+  DenyList denied_;
   Libraries libraries_;
   std::map<std::string, std::any> known_;  // the Chosen of each problem
 };

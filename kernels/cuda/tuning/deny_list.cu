@@ -1,0 +1,85 @@
+#include "kernels/cuda/tuning/deny_list.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <atomic>
+#include <span>
+
+#include "kernels/base/sha256.h"
+#include "kernels/base/unique_fd.h"
+
+namespace dfengine::cuda {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Whoever tries a kernel holds its file locked; the system lets go when the process ends.
+bool is_left_behind(const fs::path& file) {
+  const UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  return fd && ::flock(fd.get(), LOCK_SH | LOCK_NB) == 0;
+}
+
+// The file of a kernel while it is tried.
+class Mark {
+ public:
+  Mark(const fs::path& file, const std::string& text) : file_(file) {
+    static std::atomic<int> count{0};
+    std::error_code failed;
+    fs::create_directories(file.parent_path(), failed);
+    // It gets its name when it is locked, for without a lock it stands for a process that ended.
+    const fs::path temporary =
+        file.string() + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(count++);
+    fd_ = ::open(temporary.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+    if (fd_ < 0) return;
+    stands_ = ::flock(fd_, LOCK_EX | LOCK_NB) == 0 &&
+              ::write(fd_, text.data(), text.size()) == std::ssize(text) &&
+              ::rename(temporary.c_str(), file.c_str()) == 0;
+    if (!stands_) ::unlink(temporary.c_str());
+  }
+  Mark(const Mark&) = delete;
+  Mark& operator=(const Mark&) = delete;
+  ~Mark() {
+    if (stands_ && !keep_) ::unlink(file_.c_str());
+    if (fd_ >= 0) ::close(fd_);
+  }
+  bool stands() const { return stands_; }
+  void keep() { keep_ = true; }
+
+ private:
+  fs::path file_;
+  int fd_ = -1;
+  bool stands_ = false, keep_ = false;
+};
+
+}  // namespace
+
+const std::string& DenyList::machine() {
+  if (!asked_) asked_ = machine_();
+  return *asked_;
+}
+
+void DenyList::attempt(const std::string& kernel, const std::function<void()>& body) {
+  std::optional<Mark> mark;
+  std::string advice = "; start again";
+  if (folder_) {
+    const std::string text = machine() + "\n" + kernel + "\n";
+    constexpr std::size_t kDigits = 16;
+    const fs::path file =
+        *folder_ / (sha256_hex(std::as_bytes(std::span(text))).substr(0, kDigits) + ".txt");
+    if (is_left_behind(file))
+      throw DeviceError("ended the program or its CUDA context when it was tried before; remove " +
+                        file.string() + " to try it again");
+    mark.emplace(file, text);
+    if (mark->stands())
+      advice = "; the next start leaves it out (" + file.string() + "): start again";
+  }
+  try {
+    body();
+  } catch (const DeviceLost& e) {
+    if (mark) mark->keep();
+    throw DeviceLost(kernel + ": the CUDA context is lost: " + e.what() + advice);
+  }
+}
+
+}  // namespace dfengine::cuda

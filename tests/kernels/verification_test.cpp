@@ -1,0 +1,330 @@
+// A candidate that computes something else, writes where it must not, fails or ends the process is
+// left out, whatever its time. What is chosen from are made-up kernels, run on the device.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <functional>
+#include <limits>
+#include <memory>
+
+#include "kernels/base/error.h"
+#include "kernels/cuda/pointwise/pointwise_choice.h"
+#include "kernels/cuda/runtime.h"
+#include "kernels/cuda/tuning/tuner.h"
+#include "tests/support/device.h"
+#include "tests/weights/scratch_folder.h"
+
+namespace dfengine::test {
+namespace {
+
+using cuda::Tuner;
+using Launch = void(cuda::Stream, std::span<void* const>);
+using Kernels = std::vector<cuda::Kernel<Launch>>;
+
+constexpr Index kCount = 1000;
+// No time counts here.
+constexpr Index kFarApart = 1 << 18;
+
+// Queues that operand[first...] has these values, which wait on the device: what a captured graph
+// copies must not lie in host memory.
+template <class T>
+std::function<Launch> writes(std::size_t operand, Index first, const std::vector<double>& values) {
+  const auto source = std::make_shared<DeviceArray<T>>(values);
+  const Index bytes = std::ssize(values) * Index{sizeof(T)};
+  return [=](cuda::Stream stream, std::span<void* const> operands) {
+    cuda::copy_on_device(stream, static_cast<T*>(operands[operand]) + first, source->data(), bytes);
+  };
+}
+
+// A kernel whose result is 1, 2, 3...; change makes a faulty one of it.
+template <class T>
+cuda::Kernel<Launch> counts(const std::string& name, const std::function<Launch>& change = {}) {
+  std::vector<double> values;
+  for (Index i = 0; i < kCount; ++i) values.push_back(static_cast<double>(i % 100) + 1);
+  const auto result = writes<T>(1, 0, values);
+  return {.name = name, .launch = [=](cuda::Stream stream, std::span<void* const> operands) {
+            result(stream, operands);
+            if (change) change(stream, operands);
+          }};
+}
+
+// An input, an output and, from the tuner, scratch.
+template <class T>
+cuda::Choice choose(const Kernels& kernels, double magnitude = 100, cuda::DenyList denied = {}) {
+  const cuda::OwnedStream stream = cuda::make_stream();
+  Tuner tuner(cuda::device_timing(stream.get(), kFarApart), std::move(denied));
+  const cuda::TunerProblem problem{
+      .key = "counting",
+      .operands = {{cuda::storage_type<T>(), 2 * kCount}, {cuda::storage_type<T>(), kCount}},
+      .output = 1,
+      .terms = 1,
+      .magnitude = magnitude};
+  return tuner.choose<Launch>(problem, kernels, nullptr, [](const auto& launch) { return launch; });
+}
+
+template <class T>
+class Verification : public testing::Test {
+ protected:
+  void SetUp() override { DF_NEEDS_DEVICE(); }
+
+  // What is left out is the faulty kernel, for this reason.
+  static void expect_left_out(const cuda::Kernel<Launch>& faulty, const std::string& reason) {
+    const cuda::Choice choice = choose<T>({counts<T>("rule"), faulty, counts<T>("right")});
+    EXPECT_NE(choice.name, "faulty");
+    ASSERT_EQ(choice.left_out.size(), 1u) << reason;
+    EXPECT_NE(choice.left_out[0].find("faulty: " + reason), std::string::npos)
+        << choice.left_out[0];
+  }
+  static void expect_change_left_out(const std::function<Launch>& change,
+                                     const std::string& reason) {
+    expect_left_out(counts<T>("faulty", change), reason);
+  }
+};
+struct TypeNames {
+  template <class T>
+  static std::string GetName(int) {
+    return std::string("Device") + cuda::name_of(cuda::storage_type<T>());
+  }
+};
+using Types = testing::Types<Half, BFloat16, float>;
+TYPED_TEST_SUITE(Verification, Types, TypeNames);
+
+TYPED_TEST(Verification, EqualKernelsAreAllTimed) {
+  const cuda::Choice choice =
+      choose<TypeParam>({counts<TypeParam>("rule"), counts<TypeParam>("other")});
+  EXPECT_TRUE(choice.timed);
+  EXPECT_TRUE(choice.left_out.empty()) << choice.left_out[0];
+}
+
+// The tolerance is that of two sums of one term and two roundings: the next number passes, one that
+// lies twice as far apart as is allowed does not.
+TYPED_TEST(Verification, AnotherRoundingPassesAndTwiceAsMuchDoesNot) {
+  using T = TypeParam;
+  const double next = 8 * unit_roundoff<T>();  // of the numbers from 4 to 8
+  const double allowed =
+      2 * (accumulation_error<float>(1, 100) + unit_roundoff<T>() * 7) + 2 * underflow<T>();
+  const auto seventh = [](double value) { return counts<T>("faulty", writes<T>(1, 6, {value})); };
+  const cuda::Choice near = choose<T>({counts<T>("rule"), seventh(7 + next)});
+  EXPECT_TRUE(near.left_out.empty()) << near.left_out[0];
+  this->expect_left_out(seventh(7 + 2 * allowed), "differs from rule: y[6] is 7.");
+}
+
+TYPED_TEST(Verification, OneNumberThatDiffersIsFound) {
+  using T = TypeParam;
+  for (const Index i : {Index{0}, Index{511}, kCount - 1})
+    this->expect_change_left_out(writes<T>(1, i, {101}),
+                                 "differs from rule: y[" + std::to_string(i) + "] is 101, not ");
+  for (const double value :
+       {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()})
+    this->expect_change_left_out(writes<T>(1, 700, {value}), "differs from rule: y[700] is ");
+}
+
+// The output does not still hold what another kernel wrote.
+TYPED_TEST(Verification, AKernelThatWritesNothingIsFound) {
+  this->expect_left_out({.name = "faulty", .launch = [](cuda::Stream, std::span<void* const>) {}},
+                        "differs from rule: y[0] is ");
+}
+
+TYPED_TEST(Verification, WritesBesideTheOutputAreFound) {
+  using T = TypeParam;
+  constexpr Index kStripCount = 1024 / Index{sizeof(T)} - 1;
+  this->expect_change_left_out(writes<T>(1, kCount, {1}), "writes behind operand 1");
+  this->expect_change_left_out(writes<T>(1, kCount + kStripCount, {1}), "writes behind operand 1");
+  this->expect_change_left_out(writes<T>(1, -1, {1}), "writes behind operand 0");
+  this->expect_change_left_out(writes<T>(0, -1, {1}), "writes before its operands");
+}
+
+// Scratch has room for the candidate that wants most; another one that uses it has booked too little.
+TYPED_TEST(Verification, WritesBehindItsOwnScratchAreFound) {
+  using T = TypeParam;
+  cuda::Kernel<Launch> most = counts<T>("most");
+  most.scratch = 4096;
+  cuda::Kernel<Launch> little = counts<T>("little", writes<T>(2, 64 / Index{sizeof(T)}, {1}));
+  little.scratch = 64;
+  cuda::Choice choice = choose<T>({counts<T>("rule"), most, little});
+  ASSERT_EQ(choice.left_out.size(), 1u);
+  EXPECT_EQ(choice.left_out[0], "little: writes behind its scratch");
+  little.scratch += Index{sizeof(T)};
+  choice = choose<T>({counts<T>("rule"), most, little});
+  EXPECT_TRUE(choice.left_out.empty()) << choice.left_out[0];
+}
+
+// An output that is read before it is written, as a residual's, is the same for all.
+TYPED_TEST(Verification, EveryKernelFindsTheSameOutput) {
+  using T = TypeParam;
+  const auto keeps_half = [](cuda::Stream stream, std::span<void* const> operands) {
+    auto* const y = static_cast<T*>(operands[1]);
+    cuda::copy_on_device(stream, y, y + kCount / 2, kCount / 2 * Index{sizeof(T)});
+  };
+  const auto kernel = [&](const char* name) {
+    return cuda::Kernel<Launch>{.name = name, .launch = keeps_half};
+  };
+  const cuda::Choice choice = choose<T>({kernel("rule"), kernel("other")}, 1);
+  EXPECT_TRUE(choice.left_out.empty()) << choice.left_out[0];
+}
+
+// A rule's kernel that cannot be used is none to compare with: the next one is.
+TYPED_TEST(Verification, AFaultyRuleIsLeftOutToo) {
+  using T = TypeParam;
+  const auto nan = writes<T>(1, 3, {std::numeric_limits<double>::quiet_NaN()});
+  const cuda::Choice choice =
+      choose<T>({counts<T>("faulty", nan), counts<T>("first"), counts<T>("second")});
+  ASSERT_EQ(choice.left_out.size(), 1u);
+  EXPECT_NE(choice.left_out[0].find("faulty: computes what is not finite: y[3] is nan"),
+            std::string::npos)
+      << choice.left_out[0];
+  EXPECT_NE(choice.name, "faulty");
+}
+
+// Every candidate of the real problems passes, with everything an epilogue has.
+template <class T>
+void expect_all_pass(const PointwiseProblem& p) {
+  const cuda::OwnedStream stream = cuda::make_stream();
+  Tuner tuner(cuda::device_timing(stream.get(), kFarApart));
+  int timed = 0;
+  const auto expect_passed = [&](const cuda::Choice& choice) {
+    timed += choice.timed;
+    for (const std::string& reason : choice.left_out) ADD_FAILURE() << reason;
+  };
+  for (const bool norm : {false, true}) {
+    expect_passed(cuda::choose_pointwise_forward<T>(&tuner, p, {}, norm));
+    expect_passed(cuda::choose_pointwise_backward_weight<T>(&tuner, p, norm));
+  }
+  expect_passed(
+      cuda::choose_pointwise_forward<T>(&tuner, p, {true, Activation::Relu6, true}, false));
+  expect_passed(cuda::choose_pointwise_backward_data<T>(&tuner, p));
+  EXPECT_GE(timed, 4);
+}
+
+TEST(VerificationDevice, EveryPointwiseCandidatePasses) {
+  DF_NEEDS_DEVICE();
+  expect_all_pass<Half>(PointwiseProblem::make(98, 96, 24));
+  expect_all_pass<BFloat16>(PointwiseProblem::make(3 * 49, 40, 240));
+}
+
+// ---- Kernels that end the process ---------------------------------------------------------------
+
+class DenyListFile : public testing::Test {
+ protected:
+  cuda::DenyList list(const std::string& machine = "a GPU, driver 1") const {
+    return {folder_.path() / "denied", [machine] { return machine; }};
+  }
+  // Whether the kernel is run; else why not.
+  static std::string attempted(cuda::DenyList list, const std::string& kernel = "problem, fast") {
+    try {
+      bool ran = false;
+      list.attempt(kernel, [&] { ran = true; });
+      EXPECT_TRUE(ran);
+      return "";
+    } catch (const DeviceError& e) {
+      return e.what();
+    }
+  }
+  void end_process_with(const std::string& kernel) {
+    EXPECT_EXIT(list().attempt(kernel, [] { std::_Exit(7); }), testing::ExitedWithCode(7), "");
+  }
+  ScratchFolder folder_;
+};
+
+TEST_F(DenyListFile, WhatEndedAProcessIsNotTriedAgain) {
+  EXPECT_EQ(attempted(list()), "");
+  end_process_with("problem, fast");
+  const std::string reason = attempted(list());
+  ASSERT_NE(reason.find("ended the program"), std::string::npos) << reason;
+  // Another kernel is, and this one on another machine.
+  EXPECT_EQ(attempted(list(), "problem, slow"), "");
+  EXPECT_EQ(attempted(list("a GPU, driver 2")), "");
+  // The message says how to have it tried again.
+  const std::size_t begin = reason.find("remove ") + 7;
+  const std::filesystem::path file = reason.substr(begin, reason.find(" to try") - begin);
+  EXPECT_TRUE(std::filesystem::remove(file)) << file;
+  EXPECT_EQ(attempted(list()), "");
+}
+
+TEST_F(DenyListFile, AnErrorIsNoReasonToDeny) {
+  cuda::DenyList denied = list();
+  EXPECT_THROW(denied.attempt("problem, fast", [] { throw DeviceError("too large"); }),
+               DeviceError);
+  EXPECT_EQ(attempted(list()), "");
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path() / "denied"));
+}
+
+TEST_F(DenyListFile, ALostContextIs) {
+  cuda::DenyList denied = list();
+  try {
+    denied.attempt("problem, fast", [] { throw cuda::DeviceLost("illegal address"); });
+    FAIL() << "nothing was thrown";
+  } catch (const cuda::DeviceLost& e) {
+    const std::string what = e.what();
+    EXPECT_NE(what.find("problem, fast"), std::string::npos) << what;
+    EXPECT_NE(what.find("illegal address"), std::string::npos) << what;
+    EXPECT_NE(what.find("start again"), std::string::npos) << what;
+  }
+  EXPECT_NE(attempted(list()), "");
+}
+
+// Two programs that choose at the same time do not take each other for dead.
+TEST_F(DenyListFile, WhatAnotherTriesNowIsNotDenied) {
+  cuda::DenyList first = list();
+  first.attempt("problem, fast", [&] { EXPECT_EQ(attempted(list()), ""); });
+}
+
+TEST_F(DenyListFile, WithoutAFolderNothingIsRemembered) {
+  EXPECT_EQ(attempted(cuda::DenyList()), "");
+  spill(folder_.path() / "file", "");
+  const auto machine = [] { return std::string("a GPU"); };
+  EXPECT_EQ(attempted({folder_.path() / "file" / "denied", machine}), "");
+}
+
+// A tuner on this list whose candidates are timed so.
+class DeniedTuner : public DenyListFile {
+ protected:
+  using Measured = std::function<double(const cuda::Candidate&)>;
+  static constexpr auto kAnyTime = [](const cuda::Candidate&) { return 1.0; };
+
+  cuda::Choice choose(const Measured& measured, const Tuner::Offer<Launch>& offer = nullptr) const {
+    Tuner tuner([&](const cuda::TunerProblem&) -> cuda::Measure { return measured; }, list());
+    const cuda::TunerProblem problem{.key = "counting", .operands = {{cuda::StorageType::F32, 8}}};
+    return tuner.choose<Launch>(problem,
+                                {{.name = "rule", .launch = {}}, {.name = "fast", .launch = {}}},
+                                offer, [](const auto& launch) { return launch; });
+  }
+  static void expect_only_left_out(const cuda::Choice& choice, const std::string& reason) {
+    ASSERT_EQ(choice.left_out.size(), 1u);
+    EXPECT_NE(choice.left_out[0].find(reason), std::string::npos) << choice.left_out[0];
+  }
+};
+
+TEST_F(DeniedTuner, LeavesOutWhatEndedAProcess) {
+  const auto ends = [](const std::string& name) {
+    return [name](const cuda::Candidate& c) -> double {
+      if (c.name == name) std::_Exit(7);
+      return 1;
+    };
+  };
+  EXPECT_EXIT(choose(ends("fast")), testing::ExitedWithCode(7), "");
+  expect_only_left_out(choose(ends("fast")), "fast: ended the program");
+  // The rule's kernel is never denied: there may be no other.
+  EXPECT_EXIT(choose(ends("rule")), testing::ExitedWithCode(7), "");
+  EXPECT_EQ(choose(kAnyTime).name, "rule");
+}
+
+TEST_F(DeniedTuner, SaysThatTheDeviceIsLost) {
+  const auto loses = [](const cuda::Candidate& c) -> double {
+    if (c.name == "fast") throw cuda::DeviceLost("illegal address");
+    return 1;
+  };
+  EXPECT_THROW(choose(loses), cuda::DeviceLost);
+  // As after a fresh start.
+  expect_only_left_out(choose(loses), "fast: ended the program or its CUDA context");
+}
+
+TEST_F(DeniedTuner, ALibraryThatEndsAProcessIsNotAskedAgain) {
+  EXPECT_EXIT(choose(kAnyTime, [](cuda::Libraries&) -> Kernels { std::_Exit(7); }),
+              testing::ExitedWithCode(7), "");
+  expect_only_left_out(choose(kAnyTime, [](cuda::Libraries&) { return Kernels{}; }),
+                       "library: ended the program");
+}
+
+}  // namespace
+}  // namespace dfengine::test
