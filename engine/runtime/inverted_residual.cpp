@@ -1,5 +1,8 @@
-// The kernel of a whole inverted residual block, which devices have in 16 bits.
+// The kernel of a whole inverted residual block: one on devices, which have it in 16 bits, and on the
+// CPU, where no plan asks for it but oracles do, those of its parts.
 #include "kernels/inverted_residual.h"
+
+#include <memory>
 
 #include "engine/runtime/convolution.h"
 #include "kernels/cuda/inverted_residual/inverted_residual_choice.h"
@@ -8,6 +11,7 @@ namespace dfengine {
 namespace {
 
 constexpr std::size_t kParamsOfPart = 5;  // a weight and those of its norm
+constexpr Index kStageAlignment = 64;
 
 // Stem weights [3, 3, 3, wide] as PixelInput has them.
 std::vector<float> by_depth(const std::vector<float>& weights, Index wide) {
@@ -71,6 +75,74 @@ InvertedResidualProblem problem(const InvertedResidual& op, const Spec& in) {
   return p;
 }
 
+// ---- Its parts, one after the other ----
+
+struct Stage {
+  Kernel kernel;
+  Index bytes = 0;  // of its result, which lies in scratch
+  std::size_t first_param = 0, params = 0;
+};
+
+template <class Target>
+std::vector<Stage> stages(const InvertedResidual& op, const KernelQuery& query) {
+  std::vector<Stage> all;
+  std::vector<Spec> in = {query.in[0]};
+  std::size_t param = 0;
+  const auto add = [&](const std::string& name, const Operation& operation) {
+    const Spec out = infer(operation, name, in);
+    const Node node{.name = name, .operation = operation, .inputs = {}};
+    const KernelQuery of_part{query.phase, false, in, out};
+    const std::size_t params_of_part = params(operation, name).size();
+    all.push_back({std::visit(Kernels<Target>{node, of_part}, operation),
+                   round_up(out.bytes(), kStageAlignment), param, params_of_part});
+    param += params_of_part;
+    in = {out};
+  };
+  if (op.normalize) add("normalize", *op.normalize);
+  for (const auto* part : {&op.expand, &op.depthwise, &op.project}) {
+    if (part->conv.residual) in.push_back(query.in[0]);
+    add(part->name, part->conv);
+  }
+  return all;
+}
+
+template <class Target>
+Kernel one_by_one(const InvertedResidual& op, const KernelQuery& query) {
+  const auto all = std::make_shared<std::vector<Stage>>(stages<Target>(op, query));
+  Kernel k;
+  Index own_scratch = 0, values = 0;
+  for (const Stage& stage : *all) {
+    k.needs.prepared += round_up(stage.kernel.needs.prepared, kStageAlignment);
+    own_scratch = std::max(own_scratch, stage.kernel.needs.forward_scratch);
+    values += stage.bytes;
+  }
+  k.needs.forward_scratch = values + own_scratch;
+  k.prepare = [all](std::span<const ConstPlace> params, Place prepared) {
+    auto* at = prepared.as<std::byte>();
+    for (const Stage& stage : *all) {
+      if (stage.kernel.prepare)
+        stage.kernel.prepare(params.subspan(stage.first_param, stage.params), {at});
+      at += round_up(stage.kernel.needs.prepared, kStageAlignment);
+    }
+  };
+  k.forward = [all, values](const StepContext& ctx, const ForwardIo& io) {
+    const auto* prepared = io.prepared.as<std::byte>();
+    auto* at = io.scratch.as<std::byte>();
+    ForwardIo part;
+    part.x = {io.x[0], io.x[0]};
+    part.scratch = {at + values};
+    for (const Stage& stage : *all) {
+      part.y = &stage == &all->back() ? io.y : Place{at};
+      part.prepared = {stage.kernel.needs.prepared > 0 ? prepared : nullptr};
+      stage.kernel.forward(ctx, part);
+      part.x[0] = part.y;
+      at += stage.bytes;
+      prepared += round_up(stage.kernel.needs.prepared, kStageAlignment);
+    }
+  };
+  return k;
+}
+
 template <class T>
 constexpr bool kHasBlocks = std::is_same_v<T, Half> || std::is_same_v<T, BFloat16>;
 
@@ -100,9 +172,11 @@ Kernel Kernels<Target>::operator()(const InvertedResidual& op) const {
       launch(ctx.queue.stream, io.x[0].address, io.prepared.address, io.y.as<T>());
     };
     return k;
+  } else if constexpr (!Target::kOnDevice) {
+    return one_by_one<Target>(op, query);
   } else {
     throw UsageError("layer " + node.name + " (" + kind(op) +
-                     "): devices alone have it, in 16 bits");
+                     "): devices have it in 16 bits alone");
   }
 }
 

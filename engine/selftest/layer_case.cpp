@@ -140,6 +140,8 @@ double longest_sum(const LayerCase& layer, const Spec& out) {
     const Index window = conv->window.size * conv->window.size;
     terms = window * conv->in / conv->groups;
     backward(window * conv->out / conv->groups, out.shape.rows());
+  } else if (const auto* block = std::get_if<InvertedResidual>(&layer.operation)) {
+    terms = block->project.conv.in;
   } else if (std::holds_alternative<BatchNorm>(layer.operation)) {
     terms = layer.in[0].shape.rows();
   } else if (const auto* dense = std::get_if<Dense>(&layer.operation)) {
@@ -177,18 +179,22 @@ LayerCheck::LayerCheck(const LayerCase& layer, const Backend& backend, const Bac
   // A sum rounds not only its terms but as many partial sums, which grow with the root of their number.
   const double partial_sums = std::sqrt(longest_sum(case_, run_.out()));
   for (double& allowed : allowed_) allowed *= partial_sums;
+  // Weights that a batch norm was folded into are rounded once more; so are, in a block of several
+  // convolutions, the values between them, which are sums over these weights.
   const auto* conv = std::get_if<Convolution>(&case_.operation);
-  if (conv == nullptr || !conv->norm) return;
-  // Weights that a batch norm was folded into are rounded once more.
+  const bool block = std::holds_alternative<InvertedResidual>(case_.operation);
+  if (!block && (conv == nullptr || !conv->norm)) return;
+  const std::vector<ParamSpec> specs = params(case_.operation, case_.layer);
   const std::vector<double> of_weights = rounding_condition(
       unit_roundoff_of(backend.element()), want_,
       [&](const Shake& shake) {
         LayerRun noisy = exact;
-        shake(noisy.params[0]);
+        for (std::size_t k = 0; k < specs.size(); ++k)
+          if (specs[k].role == Role::Weight) shake(noisy.params[k]);
         return results(noisy);
       },
       times);
-  for (std::size_t k = 0; k < allowed_.size(); ++k) allowed_[k] += of_weights[k];
+  for (std::size_t k = 0; k < allowed_.size(); ++k) allowed_[k] += (block ? 2 : 1) * of_weights[k];
 }
 
 void LayerCheck::choose_numbers(const Backend& doubles) {

@@ -88,13 +88,13 @@ std::map<std::string, Statistics> oracle(const Model& model,
     graph.mark_output(node.inputs[0], node.name);
   }
   test::PlanRun run(graph, {{{n, kSize, kSize, 3}, Element::U8}}, {}, parameters);
-  test::Bytes bytes(pixels.size());
+  Bytes bytes(pixels.size());
   std::memcpy(bytes.data(), pixels.data(), bytes.size());
   run.forward({bytes});
 
   std::map<std::string, Statistics> all;
   for (const std::string& name : watched) {
-    const test::Doubles x = run.output(name);
+    const Doubles x = run.output(name);
     const Shape& shape = run.plan().spec(run.plan().graph().output(name)).shape;
     Statistics& s = all[name];
     for (Index c = 0; c < shape.c; ++c) {

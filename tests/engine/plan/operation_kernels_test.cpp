@@ -68,11 +68,11 @@ std::vector<Example> examples(Element e) {
   block.depthwise.conv.norm = {.name = "bn.d"};
   block.project.conv.norm = {.name = "bn.p"};
   const bool narrow = element_size(e) == 2;
-  all.push_back({block, {x}, false, narrow});
+  all.push_back({block, {x}, true, narrow});
   block.expand.conv = stem;
   block.expand.conv.norm = {.name = "bn.e"};
   block.normalize = ImageNormalize{.element = e};
-  all.push_back({block, {{{2, 6, 6, 3}, Element::U8}}, false, narrow});
+  all.push_back({block, {{{2, 6, 6, 3}, Element::U8}}, true, narrow});
   // Windows and groups that no kernel is for.
   for (Window window : {Window{.size = 5}, Window{.size = 1, .stride = 2}, Window{.size = 3}})
     all.push_back(

@@ -14,7 +14,7 @@ namespace {
 
 using test::batch_specs;
 using test::cpu_backend;
-using test::Doubles;
+
 using test::Inputs;
 using test::NaiveRun;
 using test::network_graph;

@@ -10,7 +10,7 @@
 namespace dfengine {
 namespace {
 
-using test::Doubles;
+
 using test::Inputs;
 using test::NaiveRun;
 using test::PlanRun;
@@ -45,7 +45,7 @@ void expect_value_gradients(const Graph& graph, const Spec& in,
     const auto moved = [&](std::size_t i, double step) {
       Doubles at = value;
       at[i] += step;
-      const Doubles out = rest.run({test::stored_bytes(spec.element, at)}).outputs.at(seed);
+      const Doubles out = rest.run({stored_bytes(spec.element, at)}).outputs.at(seed);
       return std::inner_product(out.begin(), out.end(), direction.begin(), 0.0);
     };
     const double bound =
