@@ -84,7 +84,7 @@ class FileAudit {
     });
     for (std::size_t i = 0; i < files_.size(); ++i) {
       std::string error = files_[i].error;
-      if (error.empty() && files_[i].format == "unknown") error = "not a JPEG, PNG or BMP picture";
+      if (error.empty()) error = why_not_read(files_[i].format);
       if (!error.empty())
         audit_.bad_files.push_back(
             {pictures_.dataset[i]->split, pictures_.samples[i]->relative, error});
@@ -96,7 +96,9 @@ class FileAudit {
     number("width", [](const FileProperties& f) { return static_cast<double>(f.w); });
     number("height", [](const FileProperties& f) { return static_cast<double>(f.h); });
     text("dimensions", [](const FileProperties& f) { return fmt::format("{} x {}", f.w, f.h); });
-    text("format", [](const FileProperties& f) { return f.format; });
+    text("format", [](const FileProperties& f) {
+      return std::string(f.format.name.empty() ? "unknown" : f.format.name);
+    });
     jpeg_text("JPEG quantisation table",
               [](const JpegHeader& j) { return fmt::format("{:08x}", j.quantisation_id()); });
     jpeg_number("JPEG quantisation, sum of luma steps",

@@ -1,4 +1,4 @@
-// Decodes PNG and BMP pictures with stb_image.
+// BMP pictures, decoded by stb_image.
 #pragma once
 
 #include <cstddef>
@@ -10,9 +10,8 @@
 namespace dfengine {
 
 // Decodes as decode_image (image.h) does, but leaves the orientation as it is stored. The pixels go
-// to `out`, whose memory is used again. Throws DataError, also for a file of another format or of
-// more than max_pixels.
-void decode_with_stb(std::span<const std::byte> bytes, const std::string& name, Index max_pixels,
-                     Image& out);
+// to `out`, whose memory is used again. Throws DataError, also for a file of more than max_pixels.
+void decode_bmp(std::span<const std::byte> bytes, const std::string& name, Index max_pixels,
+                Image& out);
 
 }  // namespace dfengine
