@@ -9,7 +9,10 @@
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/arguments/pictures.h"
+#include "apps/dfengine/arguments/settings.h"
 #include "apps/dfengine/commands.h"
+#include "engine/data/sets/source.h"
+#include "engine/data/sets/table_columns.h"
 #include "engine/evaluate/evaluate.h"
 #include "engine/tables/metadata/property_columns.h"
 #include "engine/tables/metadata/table_scores.h"
@@ -20,7 +23,8 @@ namespace {
 struct Arguments {
   std::filesystem::path model;
   std::vector<std::filesystem::path> paths;
-  std::filesystem::path csv, data;
+  std::filesystem::path csv;
+  DataOptions table;  // of which --data and the columns are used
   AnswerFormat format = AnswerFormat::Table;
   Views views = Views::One;
   std::optional<double> threshold;
@@ -58,8 +62,9 @@ std::vector<Answer> predict(const Arguments& a, const Model& model) {
 void predict_table(const Arguments& a, Model& model) {
   a.device.check_cpu();
   const TableModels detectors = read_table_models(model.notes, a.model.string());
-  const std::filesystem::path root = a.data.empty() ? a.csv.parent_path() : a.data;
+  const std::filesystem::path root = a.table.data.empty() ? a.csv.parent_path() : a.table.data;
   CsvTable table = read_csv(a.csv);
+  name_columns(table, {.path = a.table.path_column}, a.csv.string());
   if (detectors.file_properties()) append_file_properties(table, root, a.csv.string());
   ThreadPool pool(a.device.thread_count());
   const auto scores = score_table(model, detectors, pool, table, root, a.csv.string());
@@ -113,9 +118,10 @@ void add_predict(CLI::App& program) {
           .add_option("--csv", a.csv,
                       "Table with a column path and the columns that a hybrid or cascade needs.")
           ->default_str("none");
-  command.add_option("--data", a.data, "Folder that the table's paths begin at.")
+  command.add_option("--data", a.table.data, "Folder that the table's paths begin at.")
       ->needs(csv)
       ->default_str("the table's own");
+  add_row(command, row_of(data_options(), "--path-column"), a.table)->needs(csv);
   paths->excludes(csv);
   add_tta(command, a.views);
   add_threshold(command, a.threshold);

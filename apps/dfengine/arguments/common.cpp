@@ -11,7 +11,7 @@
 
 #include "apps/dfengine/arguments/choice.h"
 #include "apps/dfengine/commands.h"
-#include "engine/data/sets/dataset.h"
+#include "engine/data/sets/listing.h"
 #include "kernels/base/error.h"
 #include "kernels/base/thread_pool.h"
 #include "kernels/cuda/context.h"
@@ -94,6 +94,7 @@ void add_no_progress(CLI::App& command, bool& no_progress) {
 std::vector<std::filesystem::path> list_pictures(
     const std::vector<std::filesystem::path>& paths) try {
   std::vector<std::filesystem::path> pictures;
+  PassedOver passed_over;
   for (const std::filesystem::path& path : paths) {
     std::error_code unreadable;
     if (!std::filesystem::is_directory(path, unreadable)) {
@@ -101,11 +102,24 @@ std::vector<std::filesystem::path> list_pictures(
       continue;
     }
     const auto begin = static_cast<std::ptrdiff_t>(pictures.size());
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(path))
-      if (entry.is_regular_file() && is_picture(entry.path())) pictures.push_back(entry.path());
+    for (std::filesystem::recursive_directory_iterator it(path), end; it != end; ++it) {
+      const std::string kind = leftover_kind(it->path().filename().string());
+      if (!kind.empty()) {
+        ++passed_over[it->is_directory() ? kind + "/" : kind];
+        it.disable_recursion_pending();
+      } else if (it->is_regular_file() && is_picture(it->path())) {
+        pictures.push_back(it->path());
+      } else if (it->is_regular_file()) {
+        ++passed_over[other_kind(it->path())];
+      }
+    }
     std::sort(pictures.begin() + begin, pictures.end());
   }
-  if (pictures.empty()) throw DataError("no pictures (jpg, jpeg, png, bmp) in the paths given");
+  const std::string others = describe(passed_over);
+  if (pictures.empty())
+    throw DataError("no pictures (JPEG, PNG, WebP, BMP) in the paths given" +
+                    (others.empty() ? "" : "; " + others));
+  if (!others.empty()) fmt::print(stderr, "dfengine: {}\n", others);
   return pictures;
 } catch (const std::filesystem::filesystem_error& e) {
   throw DataError("cannot list " + e.path1().string() + ": " + e.code().message());

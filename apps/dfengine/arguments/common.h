@@ -46,7 +46,8 @@ struct DeviceOptions {
   std::unique_ptr<Backend> open(ThreadPool& pool) const;
 };
 
-// Lists files as they are given and, of folders, the pictures inside at any depth, sorted. A path
+// Lists files as they are given and, of folders, the pictures inside at any depth, sorted; what is
+// passed over there (listing.h) is said on standard error. A path
 // that does not exist stays in the list, so that reading it reports it. Throws DataError when the
 // list is empty or a folder cannot be listed.
 std::vector<std::filesystem::path> list_pictures(const std::vector<std::filesystem::path>& paths);
