@@ -10,7 +10,7 @@ fail() {
 }
 
 compiler=${CXX:-c++}
-headers=(libeigen3-dev libstb-dev libjpeg-dev libgtest-dev libbenchmark-dev libcli11-dev
+headers=(libeigen3-dev libstb-dev libjpeg-dev libpng-dev libwebp-dev libgtest-dev libbenchmark-dev libcli11-dev
   nlohmann-json3-dev libfmt-dev zlib1g-dev libcurl4-openssl-dev libzip-dev libprotobuf-dev)
 
 # The package of every tool or header that is not there, whoever installed the others.
@@ -33,6 +33,12 @@ missing libstb-dev
 #endif
 #if !__has_include(<jpeglib.h>)
 missing libjpeg-dev
+#endif
+#if !__has_include(<png.h>)
+missing libpng-dev
+#endif
+#if !__has_include(<webp/decode.h>)
+missing libwebp-dev
 #endif
 #if !__has_include(<gtest/gtest.h>)
 missing libgtest-dev

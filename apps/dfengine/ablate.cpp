@@ -39,7 +39,7 @@ void run_ablate(Arguments& a) {
   a.device.check_cpu();
   a.values.threads = a.device.threads;
   const std::vector<Rung> ladder = ablation_ladder(a.values);
-  const std::vector<AblationRun> runs = ablate(a.values, make_observer(), catch_ctrl_c());
+  const std::vector<AblationRun> runs = ablate(a.values, make_observer(), catch_interrupt());
   const std::size_t wanted = ladder.size() * static_cast<std::size_t>(a.values.seeds);
   if (runs.size() < wanted)
     throw Exit{ExitCode::Interrupted,

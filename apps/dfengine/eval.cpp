@@ -25,7 +25,7 @@ namespace {
 struct Arguments {
   std::filesystem::path model, output;
   DataOptions data;
-  std::string split = "test";
+  std::string split;  // "": test, or all of a set without splits
   Views views = Views::One;
   std::optional<double> threshold;
   Index max_pixels = kMaxImagePixels;
@@ -51,13 +51,14 @@ Result summarize_all(const Predictions& p, const Model& model) {
   return r;
 }
 
-nlohmann::json to_json(const Result& r, const Model& model, const Arguments& a) {
+nlohmann::json to_json(const Result& r, const Model& model, const std::string& split,
+                       const Arguments& a) {
   nlohmann::json j = to_json(r.at, r.classes);
   j["at_half"] = to_json(r.half, r.classes);
   j["temperature"] = model.temperature;
   j["positive_class"] = model.positive_class;
   j["tta"] = name_of(a.views);
-  j["split"] = a.split;
+  j["split"] = split;
   j["model"] = a.model.string();
   j["data"] = to_json(a.data);
   return j;
@@ -98,7 +99,8 @@ void run_eval(const Arguments& a) {
   a.device.check();
   Model model = load_detector(a.model);
   model.threshold = a.threshold.value_or(model.threshold);
-  const DataSource source = open_data(a.data, {a.split});
+  const DataSource source =
+      a.split.empty() ? open_to_measure(a.data) : open_data(a.data, {a.split});
   const Dataset& dataset = source.splits.front();
   ThreadPool pool(a.device.thread_count());
   const std::unique_ptr<Backend> backend = a.device.open(pool);
@@ -120,7 +122,7 @@ void run_eval(const Arguments& a) {
   fmt::print("{}\n", source.describe());
   const Result result = summarize_all(p, model);
   print(result, model);
-  nlohmann::json metrics = to_json(result, model, a);
+  nlohmann::json metrics = to_json(result, model, dataset.split, a);
   std::vector<report::Table> tables;
   if (a.perturb) {
     const std::vector<RobustnessRow> rows = measure_robustness(
@@ -164,9 +166,8 @@ void add_eval(CLI::App& program) {
   add_data(command, a.data);
   command
       .add_option("--split", a.split,
-                  "What is measured: train, valid, test, another folder of --data, or all of a "
-                  "set without splits.")
-      ->capture_default_str();
+                  "What is measured: train, valid, test, another folder of --data, or all.")
+      ->default_str("test, or all of a set without splits");
   add_tta(command, a.views);
   command.add_flag("--perturb", a.perturb,
                    "Measure also under JPEG compression, blur, rescaling, noise and brightness, "

@@ -30,6 +30,10 @@ int run(int argc, char** argv) {
                           add_hybrid, add_cascade, add_explain, add_compare, add_convert, add_info,
                           add_ablate, add_synth, add_pack, add_augment, add_bench, add_selftest})
     add(program);
+  if (argc == 1) {
+    std::fputs(program.help().c_str(), stderr);
+    return static_cast<int>(ExitCode::Usage);
+  }
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

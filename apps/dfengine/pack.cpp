@@ -49,7 +49,7 @@ void run_pack(Arguments& a) {
   std::fflush(stdout);
   ThreadPool pool(ThreadPool::count_for(a.threads));
   ProgressLine line(!a.no_progress);
-  const std::atomic<bool>& interrupted = catch_ctrl_c();
+  const std::atomic<bool>& interrupted = catch_interrupt();
   const PackResult result =
       write_pack(a.output, source.splits, a.how, pool, [&](Index done, Index total) {
         line.show("", done, total);

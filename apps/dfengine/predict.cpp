@@ -9,7 +9,10 @@
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/arguments/pictures.h"
+#include "apps/dfengine/arguments/settings.h"
 #include "apps/dfengine/commands.h"
+#include "engine/data/sets/source.h"
+#include "engine/data/sets/table_columns.h"
 #include "engine/evaluate/evaluate.h"
 #include "engine/tables/metadata/property_columns.h"
 #include "engine/tables/metadata/table_scores.h"
@@ -20,7 +23,8 @@ namespace {
 struct Arguments {
   std::filesystem::path model;
   std::vector<std::filesystem::path> paths;
-  std::filesystem::path csv, data;
+  std::filesystem::path csv;
+  DataOptions table;  // of which --data and the columns are used
   AnswerFormat format = AnswerFormat::Table;
   Views views = Views::One;
   std::optional<double> threshold;
@@ -28,13 +32,21 @@ struct Arguments {
   DeviceOptions device;
 };
 
-std::vector<Answer> predict(const Arguments& a, const Model& model) {
+// Ends the command where it was interrupted: what was answered until then is printed.
+void end_if_interrupted(std::size_t answered, std::size_t total) {
+  if (answered == total) return;
+  std::fflush(stdout);
+  throw Exit{ExitCode::Interrupted, fmt::format("interrupted: {} of {} answered", answered, total)};
+}
+
+void run_on_pictures(const Arguments& a, const Model& model) {
   const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
   ThreadPool pool(a.device.thread_count());
   const std::unique_ptr<Backend> backend = a.device.open(pool);
   Predictor predictor(model, *backend, Predictor::Output::Logits);
   std::vector<Answer> answers;
   for (const std::filesystem::path& path : paths) answers.push_back({path.string()});
+  const std::atomic<bool>& interrupted = catch_interrupt();
   std::vector<float> logits;
   const auto bad = for_each_batch(
       paths, model.preparation(a.max_pixels),
@@ -49,24 +61,31 @@ std::vector<Answer> predict(const Arguments& a, const Model& model) {
           answers[which[k]].verdict = model.classes[prob >= model.threshold ? 1 : 0];
         }
       },
-      a.views);
+      a.views, &interrupted);
   for (const BadPicture& b : bad) answers[b.place].error = b.reason;
-  return answers;
+  std::erase_if(answers, [](const Answer& one) { return !one.prob && one.error.empty(); });
+  print_answers(answers, a.format, model, false);
+  end_if_interrupted(answers.size(), paths.size());
+  end_if_unreadable(errors_of(answers), answers.size());
 }
 
 // Pictures with the columns of a table beside them: a hybrid or cascade may decide by those.
 void predict_table(const Arguments& a, Model& model) {
   a.device.check_cpu();
   const TableModels detectors = read_table_models(model.notes, a.model.string());
-  const std::filesystem::path root = a.data.empty() ? a.csv.parent_path() : a.data;
+  const std::filesystem::path root = a.table.data.empty() ? a.csv.parent_path() : a.table.data;
   CsvTable table = read_csv(a.csv);
+  name_columns(table, {.path = a.table.path_column}, a.csv.string());
   if (detectors.file_properties()) append_file_properties(table, root, a.csv.string());
   ThreadPool pool(a.device.thread_count());
-  const auto scores = score_table(model, detectors, pool, table, root, a.csv.string());
+  const std::atomic<bool>& interrupted = catch_interrupt();
+  const auto scores = score_table(model, detectors, pool, table, root, a.csv.string(),
+                                  [&](Index) { return !interrupted; });
   const auto paths = column_values(table, table.find("path"));
   std::vector<Answer> answers;
   for (std::size_t i = 0; i < scores.size(); ++i) {
     const TableScore& s = scores[i];
+    if (s.verdict < 0 && s.error.empty()) continue;
     answers.push_back({.path = std::string(paths[i]), .error = s.error});
     if (!s.error.empty()) continue;
     answers.back().prob = s.prob;
@@ -74,6 +93,7 @@ void predict_table(const Arguments& a, Model& model) {
     answers.back().decided_by = name_of(s.source);
   }
   print_answers(answers, a.format, model, true);
+  end_if_interrupted(answers.size(), scores.size());
   end_if_unreadable(errors_of(answers), answers.size(),
                     "rows need a picture that could not be read");
 }
@@ -85,9 +105,7 @@ void run_predict(const Arguments& a) {
   model.threshold = a.threshold.value_or(model.threshold);
   if (!a.csv.empty()) return predict_table(a, model);
   a.device.check();
-  const std::vector<Answer> answers = predict(a, model);
-  print_answers(answers, a.format, model, false);
-  end_if_unreadable(errors_of(answers), answers.size());
+  run_on_pictures(a, model);
 }
 
 }  // namespace
@@ -101,7 +119,8 @@ void add_predict(CLI::App& program) {
       "0 to 1; verdict, the class it means at the threshold; error, why a picture could not be "
       "read "
       "(prob_fake and verdict are then empty, and the exit code is 3). json also has the threshold "
-      "and the positive class. With --csv also decided_by: metadata, image or hybrid.",
+      "and the positive class. With --csv also decided_by: metadata, image or hybrid.\n"
+      "Ctrl-C ends it with exit code 130, and what was answered until then is printed.",
       run_predict);
   command.add_option("--model", a.model, "Model file, as train, hybrid or cascade writes it.")
       ->required();
@@ -113,9 +132,10 @@ void add_predict(CLI::App& program) {
           .add_option("--csv", a.csv,
                       "Table with a column path and the columns that a hybrid or cascade needs.")
           ->default_str("none");
-  command.add_option("--data", a.data, "Folder that the table's paths begin at.")
+  command.add_option("--data", a.table.data, "Folder that the table's paths begin at.")
       ->needs(csv)
       ->default_str("the table's own");
+  add_row(command, row_of(data_options(), "--path-column"), a.table)->needs(csv);
   paths->excludes(csv);
   add_tta(command, a.views);
   add_threshold(command, a.threshold);

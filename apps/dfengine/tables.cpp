@@ -11,7 +11,7 @@ namespace dfengine {
 void TableArguments::add_reading_to(CLI::App& command) {
   command.add_option("--data", source.data, "Folder that the tables' paths begin at.")
       ->default_str("each table's own");
-  add_label_positive(command, source);
+  add_table_columns(command, source);
   device.add_to(command);
 }
 
@@ -29,7 +29,8 @@ std::filesystem::path TableArguments::root(const std::filesystem::path& csv) con
 
 LabelledTable TableArguments::read(const std::filesystem::path& csv, bool properties) const {
   check_options(data_options(), source);
-  LabelledTable table = read_labelled_csv(csv, source.label_positive);
+  LabelledTable table = read_labelled_csv(
+      csv, source.label_positive, {.path = source.path_column, .label = source.label_column});
   if (properties) append_file_properties(table.table, root(csv), table.name);
   return table;
 }

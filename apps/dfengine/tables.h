@@ -20,7 +20,7 @@ struct TableArguments {
   std::vector<std::string> exclude;
   DeviceOptions device;
 
-  // Adds --data, --label-positive, --device and --threads.
+  // Adds --data, --label-positive, --path-column, --label-column, --device and --threads.
   void add_reading_to(CLI::App& command);
   // Adds --file-properties and --exclude.
   void add_columns_to(CLI::App& command);

@@ -44,6 +44,7 @@ std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
     all.insert(all.end(), more.begin(), more.end());
   };
   add(a.settings.add_to(command, train_options(), usual, when, seed));
+  std::erase(all, command.get_option("--epochs"));
   command.get_option("--width")->excludes(command.get_option("--weights"));
   add(a.augment.add_to(command, augment_options(), usual.augment, when, seed.augment),
       "Augmentation");
@@ -94,18 +95,23 @@ std::string scale_text(const EpochRow& r) {
   return fmt::format(" loss scale {:g} ({} steps left out)", r.loss_scale, r.skipped);
 }
 
+// A terminal or reader that is gone must not end a run that has still to be saved: main reports it.
+void say(const std::string& text) {
+  std::fputs(text.c_str(), stdout);
+  std::fflush(stdout);
+}
+
 TrainObserver make_observer(ProgressLine& line, bool progress, const std::string& weights) {
   TrainObserver o;
   o.start = [weights](const TrainObserver::Start& s) {
-    fmt::print("{}\n{}\n{} threads{}\n", s.data, s.cache, s.threads,
-               s.resumed ? fmt::format("; goes on at epoch {}", s.first_epoch) : "");
+    say(fmt::format("{}\n{}\n{} threads{}\n", s.data, s.cache, s.threads,
+                    s.resumed ? fmt::format("; goes on at epoch {}", s.first_epoch) : ""));
     if (s.trains_folded_base) warn_of_folded_base(weights);
   };
   o.caching = [&line](Index done, Index total) { line.show("packing ", done, total); };
   o.phase = [&line](const TrainPhase& phase, Index planned) {
     line.clear();
-    fmt::print("training {}; planned memory {} MiB\n", describe(phase), planned >> 20);
-    std::fflush(stdout);
+    say(fmt::format("training {}; planned memory {} MiB\n", describe(phase), planned >> 20));
   };
   o.step = [&line, progress](const TrainObserver::Progress& p) {
     if (!progress) return;
@@ -116,18 +122,16 @@ TrainObserver make_observer(ProgressLine& line, bool progress, const std::string
       line.show(fmt::format("{} {} ETA {}", bar(static_cast<double>(p.step) / double(p.steps)),
                             text, clock_text(p.seconds_left)));
     } else if (p.step * 4 / p.steps != (p.step - 1) * 4 / p.steps) {  // a line per quarter
-      fmt::print("{} ETA {}\n", text, clock_text(p.seconds_left));
-      std::fflush(stdout);
+      say(fmt::format("{} ETA {}\n", text, clock_text(p.seconds_left)));
     }
   };
   o.epoch = [&line](const EpochRow& r, bool best) {
     line.clear();
-    fmt::print(
+    say(fmt::format(
         "epoch {}: loss {:.4f} accuracy {:.4f} | valid loss {:.4f} accuracy {:.4f} AUC {:.4f} | "
         "lr {:.3g}{} | {} ({:.0f} % waiting for data){}\n",
         r.epoch, r.train_loss, r.train_accuracy, r.valid_loss, r.valid_accuracy, r.valid_auc, r.lr,
-        scale_text(r), clock_text(r.seconds), 100 * r.data_wait, best ? " | best" : "");
-    std::fflush(stdout);
+        scale_text(r), clock_text(r.seconds), 100 * r.data_wait, best ? " | best" : ""));
   };
   return o;
 }
@@ -139,8 +143,9 @@ void run_train(const Arguments& a) {
       if (option->count() > 0)
         throw Exit{ExitCode::Usage, option->get_name() + ": a resumed run keeps its own settings"};
   }
-  const TrainOptions options = merge(a);
-  const std::atomic<bool>& interrupted = catch_ctrl_c();
+  TrainOptions options = merge(a);
+  if (a.resume && a.command->count("--epochs") == 0) options.epochs = 0;  // the run's own
+  const std::atomic<bool>& interrupted = catch_interrupt();
   ProgressLine line(!a.no_progress);
   const TrainResult result =
       train(options, a.resume, make_observer(line, !a.no_progress, options.weights.string()),
@@ -190,8 +195,12 @@ constexpr const char* kNotes =
     "seed, epoch and picture alone.\n"
     "The same command on the same machine gives the same bits, whatever --threads, interrupted "
     "or not: on the CPU always, with --device cuda under --deterministic. Another instruction "
-    "set (DFENGINE_ISA=avx2) rounds differently. After Ctrl-C, dfengine train --output OUTPUT "
-    "--resume goes on bit for bit as if never stopped.\n"
+    "set (DFENGINE_ISA=avx2) rounds differently. Ctrl-C, SIGTERM and SIGHUP leave a checkpoint, "
+    "and "
+    "dfengine train --output OUTPUT --resume goes on bit for bit as if never stopped. With "
+    "--epochs "
+    "a run goes on to more of them than it was begun for, by the schedule of a run that long; "
+    "--data says where pictures are that were moved.\n"
     "With --device cuda the loss scale is dynamic and a training step is one captured graph. "
     "Where several kernels compute the same, they are timed and the fastest is taken; in the "
     "next process it may be another one, with other last bits. Loss scale and steps left out "
@@ -211,7 +220,8 @@ void add_train(CLI::App& program) {
   a.fixed = add_settings(command, a);
   command.add_flag(
       "--resume", a.resume,
-      "Go on from OUTPUT/last.ckpt with that run's settings. No other setting may be given.");
+      "Go on from OUTPUT/last.ckpt with that run's settings, from whatever folder. Only --epochs "
+      "may be given anew, for more of them, and where the pictures are now.");
   command.add_flag("--check-finite", a.values.check_finite,
                    "Look at what every layer computes and stop at the first number that is not "
                    "finite, naming layer and place. Slow.");

@@ -50,7 +50,12 @@ void option_from_json(const nlohmann::json& json, std::optional<T>& value) {
 template <class Rows, class Options>
 void write_options(const Rows& rows, const Options& options, nlohmann::json& json) {
   for (const auto& row : rows)
-    std::visit([&](auto place) { json[row.key] = option_to_json(options.*place); }, row.place);
+    std::visit(
+        [&](auto place) {
+          if (!row.added_later || options.*place != Options().*place)
+            json[row.key] = option_to_json(options.*place);
+        },
+        row.place);
 }
 
 // Throws nlohmann::json::exception for a key that is absent or a value of another type, UsageError
@@ -58,7 +63,9 @@ void write_options(const Rows& rows, const Options& options, nlohmann::json& jso
 template <class Rows, class Options>
 void read_options(const Rows& rows, const nlohmann::json& json, Options& options) {
   for (const auto& row : rows)
-    std::visit([&](auto place) { option_from_json(json.at(row.key), options.*place); }, row.place);
+    if (!row.added_later || json.contains(row.key))
+      std::visit([&](auto place) { option_from_json(json.at(row.key), options.*place); },
+                 row.place);
 }
 
 }  // namespace dfengine

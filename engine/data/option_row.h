@@ -26,6 +26,8 @@ struct OptionRow {
   int (*from_words)(const std::string&) = nullptr;
   std::string (*to_words)(int) = nullptr;
   const char* usual = "";  // what the default means, where its value does not say it
+  // JSON of older versions lacks it; it stands there where it is not the default.
+  bool added_later = false;
 
   // As errors call it.
   std::string name() const {

@@ -13,7 +13,8 @@ namespace {
 constexpr int kLastBlocks = 5;
 
 // Settings that must be those of a run found in a folder.
-nlohmann::json identity(const TrainOptions& options) {
+nlohmann::json identity(TrainOptions options) {
+  make_absolute(options);
   nlohmann::json j = to_json(options);
   // These do not change the result, or are filled in from the weights when the run begins.
   for (const char* key : {"output", "threads", "cache", "resize", "crop"}) j.erase(key);

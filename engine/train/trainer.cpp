@@ -27,6 +27,14 @@ bool all_finite(const ParameterStore& parameters) {
   return std::ranges::all_of(values, [](float v) { return std::isfinite(v); });
 }
 
+DataSource open_source(const TrainOptions& options, bool resumed) try {
+  return open_data(options, {"train", "valid"});
+} catch (const DataError& e) {
+  if (!resumed) throw;
+  throw DataError(std::string(e.what()) +
+                  "; where pictures or tables were moved, name their place: --data, --csv");
+}
+
 class Run {
  public:
   Run(TrainOptions options, const TrainObserver& observer, const std::atomic<bool>& interrupt,
@@ -36,7 +44,7 @@ class Run {
         interrupt_(interrupt),
         pool_(options_.threads > 0 ? options_.threads : ThreadPool::available()),
         backend_(open_backend(options_.device, options_.device_config, pool_)),
-        source_(open_data(options_, {"train", "valid"})),
+        source_(open_source(options_, checkpoint.has_value())),
         digest_(digest(train_, valid_)),
         checkpoint_(std::move(checkpoint)),
         model_(checkpoint_ ? std::move(checkpoint_->model) : initial_model(options_)) {
@@ -48,10 +56,10 @@ class Run {
     options_.crop = model_.crop;
     options_.freeze = frozen_blocks(options_.freeze, model_.network);
     state_.scaler = initial_scaler(backend_->element());
-    if (!checkpoint_) {
+    if (!checkpoint_ || checkpoint_->options.epochs != options_.epochs)
       model_.notes["train_args"] = arguments_note(options_);
-      return;
-    }
+    make_absolute(options_);
+    if (!checkpoint_) return;
     if (checkpoint_->data_digest != digest_)
       throw DataError(source_.layout +
                       ": the pictures differ from those the run began with; start a new run");
@@ -329,24 +337,38 @@ class Run {
   Index planned_bytes_ = 0;
 };
 
+// The options with which a run goes on; more epochs than it had let a finished one go on, too.
+TrainOptions resumed_options(const TrainOptions& given, Checkpoint& checkpoint) {
+  TrainOptions o = checkpoint.options;
+  o.output = given.output;
+  o.threads = given.threads;
+  o.check_finite = given.check_finite;
+  for (const auto place :
+       {&DataOptions::data, &DataOptions::csv, &DataOptions::valid_csv, &DataOptions::test_csv})
+    if (!(given.*place).empty()) o.*place = given.*place;
+  if (given.epochs == 0 || given.epochs == o.epochs) return o;
+  if (given.epochs <= checkpoint.state.epoch)
+    throw UsageError("--epochs " + std::to_string(given.epochs) + ": " + given.output.string() +
+                     " has " + std::to_string(checkpoint.state.epoch) +
+                     " already; name more, or leave it out");
+  o.epochs = given.epochs;
+  checkpoint.state.finished = false;
+  return o;
+}
+
 }  // namespace
 
 TrainResult train(const TrainOptions& options, bool resume, const TrainObserver& observer,
                   const std::atomic<bool>& interrupt) {
-  options.validate();
   if (!resume) {
+    options.validate();
     Run run(options, observer, interrupt, std::nullopt);
     create_run_folder(options.output);  // not earlier: now options and data are known to be good
     return run.run();
   }
   Checkpoint checkpoint = load_checkpoint(options.output / kCheckpoint);
-  TrainOptions stored = checkpoint.options;
-  stored.output = options.output;
-  stored.threads = options.threads;
-  stored.check_finite = options.check_finite;
-  if (!options.data.empty()) stored.data = options.data;
-  if (!options.csv.empty()) stored.csv = options.csv;
-  if (!options.valid_csv.empty()) stored.valid_csv = options.valid_csv;
+  TrainOptions stored = resumed_options(options, checkpoint);
+  stored.validate();
   return Run(std::move(stored), observer, interrupt, std::move(checkpoint)).run();
 }
 

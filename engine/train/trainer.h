@@ -48,8 +48,10 @@ struct TrainResult {
 // Runs to the end, or until `interrupt` becomes true: then a checkpoint is written and the run
 // returns. options.output gets args.json, results.csv, best.safetensors,
 // predictions_valid.safetensors, last.ckpt and, where pictures were left out, bad_files.csv; every
-// file is written atomically. With resume, options come from last.ckpt, except data, output,
-// threads and check_finite. The same options, data and instruction set give the same bits, with any
+// file is written atomically. With resume, options come from last.ckpt, except output, threads,
+// check_finite, the places of data that are not empty, and epochs where it is not 0: a run that has
+// ended goes on to that many, with the schedule of a run that long. Throws UsageError for fewer than
+// it has. The same options, data and instruction set give the same bits, with any
 // number of threads, resumed or not; on a device only with device_config.deterministic.
 TrainResult train(const TrainOptions& options, bool resume, const TrainObserver& observer,
                   const std::atomic<bool>& interrupt);

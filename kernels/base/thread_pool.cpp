@@ -6,6 +6,7 @@
 #include <string>
 #include <system_error>
 
+#include "kernels/base/cpu_quota.h"
 #include "kernels/base/error.h"
 
 namespace dfengine {
@@ -50,10 +51,11 @@ void ThreadPool::stop() {
 }
 
 int ThreadPool::available() {
+  int threads = static_cast<int>(std::thread::hardware_concurrency());
   cpu_set_t set;
   CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) threads = CPU_COUNT(&set);
+  return std::max(1, std::min(threads, cpu_quota().value_or(threads)));
 }
 
 void ThreadPool::run(std::int64_t count, Task task, void* context) {

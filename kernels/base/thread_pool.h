@@ -29,7 +29,8 @@ class ThreadPool {
   int size() const { return static_cast<int>(workers_.size()) + 1; }
   void run(std::int64_t count, Task task, void* context);
 
-  // The number of hardware threads that this process may use, at least 1.
+  // The number of hardware threads that this process may use, at least 1: those it may run on, and
+  // no more than its container's CPU quota.
   static int available();
   // The thread count that a user's --threads means: 0 stands for available().
   static int count_for(int wanted) { return wanted > 0 ? wanted : available(); }

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 import torchvision
-from PIL import Image, ImageOps, JpegImagePlugin
+from PIL import Image, ImageOps, JpegImagePlugin, PngImagePlugin
 from torchvision.transforms import functional as F
 
 HERE = Path(__file__).parent
@@ -100,15 +100,24 @@ def png(path, rows, w, h, depth, color, interlace=0, extra=b""):
                      + chunk(b"IEND", b""))
 
 
-def tiff(orientation, order):
-    """Exif data with a width (ignored) and an orientation."""
+def tiff(orientation, order, kind=3, count=1):
+    """Exif data with a width (ignored) and an orientation, of a TIFF type and so many times."""
     header = (b"MM" if order == ">" else b"II") + struct.pack(order + "HI", 42, 8)
+    value = struct.pack(order + str(count) + {3: "H", 4: "I"}[kind], *[orientation] * count)
+    end = 8 + 2 + 2 * 12 + 4  # of the directory: a long value follows it
+    far = len(value) > 4
     entries = [(0x0100, 4, 1, struct.pack(order + "I", 9)),
-               (0x0112, 3, 1, struct.pack(order + "HH", orientation, 0))]
+               (0x0112, kind, count, struct.pack(order + "I", end) if far else value.ljust(4, b"\0"))]
     body = struct.pack(order + "H", len(entries))
     for tag, kind, count, value in entries:
         body += struct.pack(order + "HHI", tag, kind, count) + value
-    return b"Exif\0\0" + header + body + struct.pack(order + "I", 0)
+    return b"Exif\0\0" + header + body + struct.pack(order + "I", 0) + (value if far else b"")
+
+
+def xmp(orientation):
+    """An XMP packet that says it as an attribute or as an element."""
+    inside = f"<rdf:Description {orientation}/>" if "=" in orientation else orientation
+    return f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF>{inside}</rdf:RDF></x:xmpmeta>'.encode()
 
 
 def adam7(a):
@@ -176,6 +185,29 @@ def write_pictures():
         save(f"turned_{turn}.jpg", small, quality=90, exif=tiff(turn, ">" if turn % 2 else "<"))
     save("turned_6.png", small, exif=tiff(6, "<"))
     save("turned_9.png", small, exif=tiff(9, ">"))  # not an orientation
+    # The other places and types that Pillow looks at.
+    save("turned_6_long.jpg", small, quality=90, exif=tiff(6, "<", kind=4))
+    save("turned_8_twice.jpg", small, quality=90, exif=tiff(8, ">", count=3))
+    save("turned_5_xmp.jpg", small, quality=90, xmp=xmp('tiff:Orientation="5"'))
+    save("turned_1_over_xmp.jpg", small, quality=90, exif=tiff(1, "<"),
+         xmp=xmp('tiff:Orientation="6"'))
+    notes = PngImagePlugin.PngInfo()
+    notes.add_itxt("XML:com.adobe.xmp", xmp("<tiff:Orientation>7</tiff:Orientation>").decode(), zip=True)
+    save("turned_7_xmp.png", small, pnginfo=notes)
+    for zipped in (False, True):
+        notes = PngImagePlugin.PngInfo()
+        data = tiff(8 if zipped else 6, ">")
+        digits = "\n".join(data.hex()[i:i + 72] for i in range(0, 2 * len(data), 72))
+        notes.add_text("Raw profile type exif", f"\nexif\n{len(data):8}\n{digits}\n", zip=zipped)
+        save(f"turned_{8 if zipped else 6}_text.png", small, pnginfo=notes)
+
+    save("lossy.webp", picture, quality=80)
+    save("lossless.webp", picture, lossless=True)
+    save("alpha.webp", Image.fromarray(np.dstack([rgb, alpha])), quality=60)
+    save("lossless_alpha.webp", Image.fromarray(np.dstack([rgb, alpha])), lossless=True, exact=True)
+    save("smooth.webp", Image.fromarray(smooth), quality=30)
+    save("turned_6.webp", small, lossless=True, exif=tiff(6, "<"))
+    save("turned_4_xmp.webp", small, lossless=True, xmp=xmp('tiff:Orientation="4"'))
 
     png(IMAGES / "rgb16.png", [row.astype(">u2").tobytes() for row in deep], w, h, 16, 2)
     png(IMAGES / "interlaced.png", adam7(rgb), w, h, 8, 2, interlace=1)
@@ -218,7 +250,7 @@ def jpeg_header_goldens():
         cases.append({"file": file.name, "h": image.height, "w": image.width,
                       "components": len(image.getbands()),
                       "progressive": bool(image.info.get("progressive", 0)),
-                      "sampling": across_down,
+                      "sampling": across_down, "exif": "exif" in image.info,
                       "sums": [sum(image.quantization.get(t, [])) for t in (0, 1)]})
     return {"made_with": MADE_WITH, "cases": cases}
 

@@ -1,6 +1,7 @@
 #include "apps/dfengine/arguments/common.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,7 +12,7 @@
 
 #include "apps/dfengine/arguments/choice.h"
 #include "apps/dfengine/commands.h"
-#include "engine/data/sets/dataset.h"
+#include "engine/data/sets/listing.h"
 #include "kernels/base/error.h"
 #include "kernels/base/thread_pool.h"
 #include "kernels/cuda/context.h"
@@ -63,12 +64,15 @@ int DeviceOptions::thread_count() const {
   return ThreadPool::count_for(threads);
 }
 
-const std::atomic<bool>& catch_ctrl_c() {
+const std::atomic<bool>& catch_interrupt() {
   static std::atomic<bool> interrupted{false};
-  std::signal(SIGINT, [](int) {
-    interrupted = true;
-    std::signal(SIGINT, SIG_DFL);
-  });
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    const auto before = std::signal(signal, [](int received) {
+      interrupted = true;
+      std::signal(received, SIG_DFL);
+    });
+    if (signal == SIGHUP && before == SIG_IGN) std::signal(signal, SIG_IGN);
+  }
   return interrupted;
 }
 
@@ -94,6 +98,7 @@ void add_no_progress(CLI::App& command, bool& no_progress) {
 std::vector<std::filesystem::path> list_pictures(
     const std::vector<std::filesystem::path>& paths) try {
   std::vector<std::filesystem::path> pictures;
+  PassedOver passed_over;
   for (const std::filesystem::path& path : paths) {
     std::error_code unreadable;
     if (!std::filesystem::is_directory(path, unreadable)) {
@@ -101,11 +106,24 @@ std::vector<std::filesystem::path> list_pictures(
       continue;
     }
     const auto begin = static_cast<std::ptrdiff_t>(pictures.size());
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(path))
-      if (entry.is_regular_file() && is_picture(entry.path())) pictures.push_back(entry.path());
+    for (std::filesystem::recursive_directory_iterator it(path), end; it != end; ++it) {
+      const std::string kind = leftover_kind(it->path().filename().string());
+      if (!kind.empty()) {
+        ++passed_over[it->is_directory() ? kind + "/" : kind];
+        it.disable_recursion_pending();
+      } else if (it->is_regular_file() && is_picture(it->path())) {
+        pictures.push_back(it->path());
+      } else if (it->is_regular_file()) {
+        ++passed_over[other_kind(it->path())];
+      }
+    }
     std::sort(pictures.begin() + begin, pictures.end());
   }
-  if (pictures.empty()) throw DataError("no pictures (jpg, jpeg, png, bmp) in the paths given");
+  const std::string others = describe(passed_over);
+  if (pictures.empty())
+    throw DataError("no pictures (JPEG, PNG, WebP, BMP) in the paths given" +
+                    (others.empty() ? "" : "; " + others));
+  if (!others.empty()) fmt::print(stderr, "dfengine: {}\n", others);
   return pictures;
 } catch (const std::filesystem::filesystem_error& e) {
   throw DataError("cannot list " + e.path1().string() + ": " + e.code().message());
@@ -114,7 +132,7 @@ std::vector<std::filesystem::path> list_pictures(
 std::vector<BadPicture> for_each_batch(
     const std::vector<std::filesystem::path>& paths, const Preparation& how,
     const std::function<void(const std::uint8_t*, const std::vector<std::size_t>&)>& use,
-    Views views) {
+    Views views, const std::atomic<bool>* stop) {
   constexpr std::size_t kBatch = 32;
   const auto bytes = static_cast<std::size_t>(view_count(views) * how.size * how.size * 3);
   std::vector<std::uint8_t> pixels(kBatch * bytes);
@@ -128,10 +146,12 @@ std::vector<BadPicture> for_each_batch(
     } catch (const DataError& e) {
       bad.push_back({i, e.what()});
     }
-    if (which.size() == kBatch || (i + 1 == paths.size() && !which.empty())) {
+    const bool last = i + 1 == paths.size() || (stop != nullptr && *stop);
+    if (which.size() == kBatch || (last && !which.empty())) {
       use(pixels.data(), which);
       which.clear();
     }
+    if (last) break;
   }
   return bad;
 }
@@ -146,10 +166,30 @@ void end_if_unreadable(const std::vector<std::string>& errors, std::size_t total
 
 ProgressLine::ProgressLine(bool wanted) : on_terminal_(wanted && isatty(STDERR_FILENO) == 1) {}
 
+namespace {
+
+// At least 1. It may change while the program runs.
+std::size_t terminal_columns() {
+  constexpr std::size_t kUsual = 80;
+  winsize size = {};
+  const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return known ? size.ws_col : kUsual;
+}
+
+void draw(const std::string& text) {
+  std::fputs(("\r\x1b[K" + text).c_str(), stderr);
+  std::fflush(stderr);
+}
+
+}  // namespace
+
 void ProgressLine::show(const std::string& text) {
   if (!on_terminal_) return;
-  fmt::print(stderr, "\r\x1b[K{}", text);
-  std::fflush(stderr);
+  std::size_t shown =
+      std::min(text.size(), terminal_columns() - 1);  // a full line begins a new one
+  const auto inside_character = [&] { return shown < text.size() && (text[shown] & 0xC0) == 0x80; };
+  while (inside_character()) --shown;  // of UTF-8
+  draw(text.substr(0, shown));
   shown_ = true;
 }
 
@@ -160,8 +200,7 @@ void ProgressLine::show(const std::string& what, Index done, Index total) {
 
 void ProgressLine::clear() {
   if (!shown_) return;
-  fmt::print(stderr, "\r\x1b[K");
-  std::fflush(stderr);
+  draw("");
   shown_ = false;
 }
 

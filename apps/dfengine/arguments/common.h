@@ -46,14 +46,16 @@ struct DeviceOptions {
   std::unique_ptr<Backend> open(ThreadPool& pool) const;
 };
 
-// Lists files as they are given and, of folders, the pictures inside at any depth, sorted. A path
+// Lists files as they are given and, of folders, the pictures inside at any depth, sorted; what is
+// passed over there (listing.h) is said on standard error. A path
 // that does not exist stays in the list, so that reading it reports it. Throws DataError when the
 // list is empty or a folder cannot be listed.
 std::vector<std::filesystem::path> list_pictures(const std::vector<std::filesystem::path>& paths);
 
-// From now on the first Ctrl-C sets the flag, and a second one ends the program at once. Files on
-// disk are whole at any moment, so that this does no harm.
-const std::atomic<bool>& catch_ctrl_c();
+// From now on the first Ctrl-C (SIGINT), SIGTERM or SIGHUP sets the flag, and a second one ends the
+// program at once. Files on disk are whole at any moment, so that this does no harm. Under nohup
+// SIGHUP does nothing.
+const std::atomic<bool>& catch_interrupt();
 
 // --threads; 0: all this process may use.
 CLI::Option* add_threads(CLI::App& command, int& threads);
@@ -74,19 +76,21 @@ struct BadPicture {
 };
 
 // Prepares the pictures batch by batch and hands each batch [n, views, size, size, 3] to `use`,
-// with the positions in `paths` of the pictures in it. Returns those that could not be read.
+// with the positions in `paths` of the pictures in it. Returns those that could not be read. Where
+// *stop becomes true, what is prepared is handed on and the rest is left.
 std::vector<BadPicture> for_each_batch(
     const std::vector<std::filesystem::path>& paths, const Preparation& how,
     const std::function<void(const std::uint8_t* pixels, const std::vector<std::size_t>& which)>&
         use,
-    Views views = Views::One);
+    Views views = Views::One, const std::atomic<bool>* stop = nullptr);
 
 // Prints each error. If there is one, the command then ends with the exit code for bad data, with a
 // message such as "2 of 9 pictures could not be read".
 void end_if_unreadable(const std::vector<std::string>& errors, std::size_t total,
                        const char* what = "pictures could not be read");
 
-// A line that is drawn over itself on a terminal. It does nothing elsewhere.
+// A line that is drawn over itself on a terminal, cut to the terminal's width. It does nothing
+// elsewhere, and a terminal that is gone does not end the work.
 class ProgressLine {
  public:
   explicit ProgressLine(bool wanted);

@@ -16,8 +16,9 @@ std::vector<CLI::Option*> add_data(CLI::App& command, DataOptions& options,
   return settings;
 }
 
-CLI::Option* add_label_positive(CLI::App& command, DataOptions& options) {
-  return add_row(command, row_of(data_options(), "--label-positive"), options);
+void add_table_columns(CLI::App& command, DataOptions& options) {
+  for (const char* flag : {"--label-positive", "--path-column", "--label-column"})
+    add_row(command, row_of(data_options(), flag), options);
 }
 
 }  // namespace dfengine

@@ -12,19 +12,28 @@ namespace dfengine {
 // run cannot change, which is all but the places.
 std::vector<CLI::Option*> add_data(CLI::App& command, DataOptions& options,
                                    const char* fractions_flag = "--fractions");
-// Adds --label-positive alone.
-CLI::Option* add_label_positive(CLI::App& command, DataOptions& options);
+// Adds --label-positive, --path-column and --label-column alone.
+void add_table_columns(CLI::App& command, DataOptions& options);
 
 // For the command's notes (help.h): which sets these options take.
 inline constexpr const char* kDataNotes =
-    "Data. --data is a folder with SPLIT/CLASS or CLASS folders, itself or up to two levels down. "
-    "Splits are train, valid (or val) and test. Classes are real and fake, 0_real and 1_fake, "
-    "nature and ai, or what --classes names. A .dfpack file, made by dfengine pack, will do too. "
-    "Instead, --csv names a table with the columns path and label (0 and 1, or names) and perhaps "
-    "label_str and split. What label 1 means is read from label_str or the folders, else from "
-    "--label-positive; a table that contradicts itself is refused with its first rows. A set "
-    "without splits can be divided by shares.\n"
-    "Pictures that cannot be read are left out of their batch, listed and counted. More than half "
-    "of a split is an error. Orientation tags are applied.";
+    "Data. --data is a folder with SPLIT/CLASS or CLASS folders, itself or up to two levels down, "
+    "with folders of categories between them or without. Splits are train, valid and test, classes "
+    "real and fake, in any case and usual spelling (Training, val, 0_real, training_fake, nature "
+    "and "
+    "ai); --classes names others. A .dfpack file, made by dfengine pack, will do too. Instead, "
+    "--csv names a table, separated by commas, semicolons or tabs, with the columns path and label "
+    "(0 and 1, True and False, or names), or others of usual names, and perhaps label_str and "
+    "split. What label 1 means is read from label_str, the column's name (is_fake) or the folders, "
+    "else from --label-positive; a table that contradicts itself is refused with its first rows. A "
+    "set without splits can be divided by shares, and what a set with train lacks can be taken "
+    "from "
+    "it.\n"
+    "Pictures are JPEG, PNG, WebP and BMP, by their first bytes and not by their names. Hidden "
+    "files "
+    "and what systems and editors leave behind are passed over, as are files of other kinds; how "
+    "many is said in one line. Pictures that cannot be read are left out of their batch, listed "
+    "and "
+    "counted. More than half of a split is an error. Orientation tags are applied.";
 
 }  // namespace dfengine

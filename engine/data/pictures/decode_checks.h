@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string>
 
 #include "engine/data/pictures/image.h"
@@ -25,6 +26,24 @@ inline void check_image_size(Index h, Index w, Index max_pixels, const std::stri
                     "scale it down",
                     w, h, kMaxImageSide, max_pixels));
   }
+}
+
+// A decoder of a picture at the limit of pixels may take this much for each, its own result
+// included: a progressive JPEG with halved chroma does, and so do a picture and its turned copy.
+constexpr Index kDecodeBytesPerPixel = 6;
+// Nobody minds this much.
+constexpr Index kSmallDecodeBytes = Index{64} << 20;
+
+// Throws DataError where the decoder of a picture of this kind needs more than that beside the
+// pixels of `image`, whose size is known. Call it before anything of that size is allocated.
+inline void check_decode_bytes(const Image& image, Index beside, Index max_pixels, const char* kind,
+                               const std::string& name) {
+  const Index bytes = image.h * image.w * 3 + beside;
+  const Index limit = std::max(kSmallDecodeBytes, kDecodeBytesPerPixel * max_pixels);
+  if (bytes <= limit) return;
+  fail_decoding(name, fmt::format("a {} of {} x {} pixels takes {} MiB to decode, over the {} MiB "
+                                  "that --max-pixels {} allows; scale it down or raise that",
+                                  kind, image.w, image.h, bytes >> 20, limit >> 20, max_pixels));
 }
 
 }  // namespace dfengine

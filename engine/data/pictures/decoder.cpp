@@ -10,8 +10,11 @@
 
 #include "engine/data/pictures/decode_checks.h"
 #include "engine/data/pictures/exif.h"
+#include "engine/data/pictures/formats/bmp_decode.h"
+#include "engine/data/pictures/formats/picture_format.h"
+#include "engine/data/pictures/formats/png_decode.h"
+#include "engine/data/pictures/formats/webp_decode.h"
 #include "engine/data/pictures/jpeg.h"
-#include "engine/data/pictures/stb_decode.h"
 #include "kernels/base/unique_fd.h"
 
 namespace dfengine {
@@ -61,10 +64,16 @@ Image& ImageDecoder::decode(const std::filesystem::path& file) {
 Image& ImageDecoder::decode(std::span<const std::byte> bytes, const std::string& name) {
   if (bytes.empty()) fail_decoding(name, "the file is empty");
   check_file_size(bytes.size(), name);
-  if (is_jpeg(bytes)) {
+  const FileFormat format = file_format(bytes);
+  if (format.kind != FileFormat::Kind::Read) fail_decoding(name, why_not_read(format));
+  if (format.name == "JPEG") {
     decode_jpeg(bytes, name, max_pixels_, image_);
+  } else if (format.name == "PNG") {
+    decode_png(bytes, name, max_pixels_, image_);
+  } else if (format.name == "WebP") {
+    decode_webp(bytes, name, max_pixels_, image_);
   } else {
-    decode_with_stb(bytes, name, max_pixels_, image_);
+    decode_bmp(bytes, name, max_pixels_, image_);
   }
   apply_orientation(exif_orientation(bytes), image_, spare_);
   return image_;

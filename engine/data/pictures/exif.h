@@ -8,9 +8,9 @@
 
 namespace dfengine {
 
-// The Exif tag Orientation, 1 to 8, of a whole JPEG (its APP1 segment) or PNG (its eXIf chunk). It
-// is 1 where there is none or it makes no sense (Exif 2.3, section 4.6.4). Damaged data is no
-// error.
+// The orientation, 1 to 8, of a whole JPEG, PNG or WebP, as Pillow finds it: the Exif tag (of a PNG
+// also the one that ImageMagick writes as text), and without one that of an XMP packet. It is 1
+// where there is none or it makes no sense (Exif 2.3, section 4.6.4). Damaged data is no error.
 int exif_orientation(std::span<const std::byte> file);
 
 // Turns and mirrors the picture so that it stands as it was seen, like Pillow's

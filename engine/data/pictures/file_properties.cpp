@@ -24,18 +24,36 @@ Index number_at(std::span<const std::byte> bytes, std::size_t at, std::size_t si
   return value;
 }
 
+// The first chunk, by the container's specification: VP8X counts less one in three bytes, VP8L
+// (lossless) in 14 bits after a mark, and VP8 after a start code.
+void read_webp_header(std::span<const std::byte> bytes, FileProperties& p) {
+  constexpr std::size_t kChunk = 12, kBody = 20, kNeeded = kBody + 10;
+  if (bytes.size() < kNeeded) return;
+  const std::string_view kind(reinterpret_cast<const char*>(bytes.data()) + kChunk, 4);
+  if (kind == "VP8X") {
+    p.w = number_at(bytes, kBody + 4, 3, false) + 1;
+    p.h = number_at(bytes, kBody + 7, 3, false) + 1;
+  } else if (kind == "VP8L") {
+    const Index both = number_at(bytes, kBody + 1, 4, false);
+    p.w = (both & 0x3FFF) + 1;
+    p.h = (both >> 14 & 0x3FFF) + 1;
+  } else if (kind == "VP8 ") {
+    p.w = number_at(bytes, kBody + 6, 2, false) & 0x3FFF;
+    p.h = number_at(bytes, kBody + 8, 2, false) & 0x3FFF;
+  }
+}
+
 void read_header(std::span<const std::byte> bytes, FileProperties& p) {
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  if (text.starts_with("\xFF\xD8")) {
-    p.format = "JPEG";
+  p.format = file_format(bytes);
+  if (p.format.name == "JPEG") {
     p.jpeg = read_jpeg_header(bytes);
     if (p.jpeg) p.h = p.jpeg->h, p.w = p.jpeg->w;
-  } else if (text.starts_with("\x89PNG\r\n\x1A\n") && bytes.size() >= 24) {
-    p.format = "PNG";
+  } else if (p.format.name == "PNG" && bytes.size() >= 24) {
     p.w = number_at(bytes, 16, 4, true);
     p.h = number_at(bytes, 20, 4, true);
-  } else if (text.starts_with("BM") && bytes.size() >= 26) {
-    p.format = "BMP";
+  } else if (p.format.name == "WebP") {
+    read_webp_header(bytes, p);
+  } else if (p.format.name == "BMP" && bytes.size() >= 26) {
     p.w = number_at(bytes, 18, 4, false);
     p.h = std::abs(static_cast<Index>(static_cast<std::int32_t>(number_at(bytes, 22, 4, false))));
   }

@@ -5,13 +5,14 @@
 #include <optional>
 #include <string>
 
+#include "engine/data/pictures/formats/picture_format.h"
 #include "engine/data/pictures/jpeg_header.h"
 
 namespace dfengine {
 
 struct FileProperties {
   std::uintmax_t bytes = 0;
-  std::string format = "unknown";  // JPEG, PNG or BMP, by the first bytes and not by the name
+  FileFormat format;               // by the first bytes and not by the name
   Index h = 0, w = 0;              // 0 where the header does not say
   std::optional<JpegHeader> jpeg;  // of a JPEG whose header is whole
   std::string error;               // why the file cannot be used; empty where it can

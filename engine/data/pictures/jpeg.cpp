@@ -22,10 +22,18 @@
 namespace dfengine {
 namespace {
 
-// Four components of two-byte coefficients, whole blocks of a picture at the pixel limit. Past it
-// libjpeg would want a file on disk, and fails.
+// More than check_decode_bytes lets pass. Past it libjpeg would want a file on disk, and fails.
 long library_bytes(Index max_pixels) {
-  return 8 * max_pixels + (64L << 20);
+  return kDecodeBytesPerPixel * max_pixels + 2 * kSmallDecodeBytes;
+}
+
+// Of two bytes each, for all blocks of a picture that comes in more than one scan.
+Index coefficient_bytes(jpeg_decompress_struct& jpeg) {
+  Index bytes = 0;
+  if (!jpeg_has_multiple_scans(&jpeg)) return bytes;
+  for (const jpeg_component_info& c : std::span(jpeg.comp_info, at(jpeg.num_components)))
+    bytes += 2 * DCTSIZE2 * Index{c.width_in_blocks} * Index{c.height_in_blocks};
+  return bytes;
 }
 
 struct Decoder {
@@ -168,10 +176,6 @@ bool read_pixels(Decoder& decoder, std::uint8_t* rgb) {
 
 }  // namespace
 
-bool is_jpeg(std::span<const std::byte> bytes) {
-  return bytes.size() >= 2 && bytes[0] == std::byte{0xFF} && bytes[1] == std::byte{0xD8};
-}
-
 void decode_jpeg(std::span<const std::byte> bytes, const std::string& name, Index max_pixels,
                  Image& out) {
   Decoder decoder(bytes, max_pixels);
@@ -179,6 +183,8 @@ void decode_jpeg(std::span<const std::byte> bytes, const std::string& name, Inde
   out.h = decoder.jpeg.image_height;
   out.w = decoder.jpeg.image_width;
   check_image_size(out.h, out.w, max_pixels, name);
+  check_decode_bytes(out, coefficient_bytes(decoder.jpeg), max_pixels, "JPEG of several scans",
+                     name);
   out.rgb.resize(static_cast<std::size_t>(out.h * out.w * 3));
   if (!read_pixels(decoder, out.rgb.data())) fail(decoder, bytes.size(), name);
 }

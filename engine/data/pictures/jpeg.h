@@ -13,9 +13,6 @@ namespace dfengine {
 // over the whole picture, however few bytes it takes.
 constexpr int kMaxJpegScans = 100;
 
-// Whether the bytes begin as every JPEG does.
-bool is_jpeg(std::span<const std::byte> bytes);
-
 // Reads baseline and progressive files, in gray, YCbCr, RGB, CMYK or YCCK of 8 bits, the last two
 // with inverted inks as Adobe stores them and Pillow takes for granted. The pixels go to `out`,
 // whose memory is used again, as they are stored, whatever the orientation tag says. Throws

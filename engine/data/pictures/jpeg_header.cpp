@@ -97,31 +97,35 @@ std::uint32_t JpegHeader::quantisation_id() const {
   return hash;
 }
 
-std::optional<JpegHeader> read_jpeg_header(std::span<const std::byte> file) {
+bool for_each_jpeg_segment(std::span<const std::byte> file,
+                           const std::function<void(unsigned, std::span<const std::byte>)>& visit) {
   Bytes bytes(file);
-  if (bytes.u16() != 0xFFD8) return std::nullopt;
-  JpegHeader header;
-  bool framed = false;
+  if (bytes.u16() != 0xFFD8) return false;
   while (!bytes.ended()) {
     unsigned marker = bytes.u8();
     if (marker != 0xFF) continue;  // stray bytes between segments: decoders pass over them
     while (marker == 0xFF && !bytes.ended()) marker = bytes.u8();
-    if (marker == 0xDA) return framed ? std::optional(header) : std::nullopt;
-    if (marker == 0xD9) return std::nullopt;
+    if (marker == 0xDA) return true;
+    if (marker == 0xD9) return false;
     const bool alone = marker <= 0x01 || (marker >= 0xD0 && marker <= 0xD8);
     if (alone) continue;
     const unsigned length = bytes.u16();
-    if (length < 2) return std::nullopt;
+    if (length < 2) return false;
     const auto segment = bytes.take(length - 2);
-    if (bytes.ended()) return std::nullopt;
+    if (!bytes.ended()) visit(marker, segment);
+  }
+  return false;
+}
+
+std::optional<JpegHeader> read_jpeg_header(std::span<const std::byte> file) {
+  JpegHeader header;
+  std::optional<bool> framed;  // false: a frame that makes no sense
+  const bool scanned = for_each_jpeg_segment(file, [&](unsigned marker, auto segment) {
     if (marker == 0xDB) read_tables(Bytes(segment), header);
     if (marker == 0xE1 && is_exif(segment)) header.exif = true;
-    if (is_frame(marker) && !framed) {
-      framed = read_frame(Bytes(segment), marker, header);
-      if (!framed) return std::nullopt;
-    }
-  }
-  return std::nullopt;
+    if (is_frame(marker) && !framed) framed = read_frame(Bytes(segment), marker, header);
+  });
+  return scanned && framed.value_or(false) ? std::optional(header) : std::nullopt;
 }
 
 }  // namespace dfengine

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 
@@ -30,11 +31,17 @@ struct JpegHeader {
   std::uint32_t quantisation_id() const;
 };
 
+// Calls visit(marker, body) for the whole segments that come before the first scan; 0xE1 is APP1.
+// Returns whether that scan was found. The markers are those of ITU T.81, annex B.
+bool for_each_jpeg_segment(
+    std::span<const std::byte> bytes,
+    const std::function<void(unsigned marker, std::span<const std::byte> body)>& visit);
+
 // So many bytes from the start of a file hold the header of nearly every JPEG.
 constexpr std::size_t kJpegHeaderBytes = std::size_t{64} << 10;
 
 // Reads the first bytes of a file, never outside `bytes`. Gives nothing where they are no JPEG, or
-// end before the frame (SOF) and the first scan. The markers are those of ITU T.81, annex B.
+// end before the frame (SOF) and the first scan.
 std::optional<JpegHeader> read_jpeg_header(std::span<const std::byte> bytes);
 
 }  // namespace dfengine

@@ -1,10 +1,105 @@
 #include "engine/data/sets/class_names.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "kernels/base/error.h"
 
 namespace dfengine {
+namespace {
+
+struct Word {
+  std::string_view text;
+  int label = -1;
+  std::string_view split = "";
+};
+
+// Those without a meaning of their own may stand beside the others.
+constexpr Word kWords[] = {{"real", 0},
+                           {"reals", 0},
+                           {"nature", 0},
+                           {"authentic", 0},
+                           {"genuine", 0},
+                           {"fake", 1},
+                           {"fakes", 1},
+                           {"ai", 1},
+                           {"deepfake", 1},
+                           {"deepfakes", 1},
+                           {"generated", 1},
+                           {"synthetic", 1},
+                           {"artificial", 1},
+                           {"train", -1, "train"},
+                           {"training", -1, "train"},
+                           {"trainset", -1, "train"},
+                           {"valid", -1, "valid"},
+                           {"val", -1, "valid"},
+                           {"validation", -1, "valid"},
+                           {"valset", -1, "valid"},
+                           {"dev", -1, "valid"},
+                           {"test", -1, "test"},
+                           {"testing", -1, "test"},
+                           {"testset", -1, "test"},
+                           {"set"},
+                           {"sets"},
+                           {"split"},
+                           {"data"},
+                           {"dataset"},
+                           {"class"},
+                           {"image"},
+                           {"images"},
+                           {"img"},
+                           {"imgs"},
+                           {"picture"},
+                           {"pictures"},
+                           {"photo"},
+                           {"photos"},
+                           {"face"},
+                           {"faces"},
+                           {"deep"}};
+
+enum class Kind { Other, Lower, Upper, Digit };
+
+Kind kind_of(char c) {
+  if (c >= 'A' && c <= 'Z') return Kind::Upper;
+  if (c >= '0' && c <= '9') return Kind::Digit;
+  const bool letter = (c >= 'a' && c <= 'z') || (c & 0x80) != 0;  // whatever UTF-8 writes
+  return letter ? Kind::Lower : Kind::Other;
+}
+
+// "TrainingFake_01" in words of lower case: training, fake, 01. A capital begins a word where a
+// small letter stands before or after it.
+std::vector<std::string> words_of(std::string_view name) {
+  std::vector<std::string> words;
+  Kind before = Kind::Other;
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    const Kind kind = kind_of(name[i]);
+    const Kind next = i + 1 < name.size() ? kind_of(name[i + 1]) : Kind::Other;
+    const bool capital = kind == Kind::Upper && before == Kind::Upper && next == Kind::Lower;
+    const bool goes_on = kind == before || (before == Kind::Upper && kind == Kind::Lower);
+    if (kind != Kind::Other && (!goes_on || capital)) words.emplace_back();
+    if (kind != Kind::Other) words.back() += lower_case(name.substr(i, 1));
+    before = kind;
+  }
+  return words;
+}
+
+// The meaning of all words together; nothing where they contradict each other or one is unknown.
+std::optional<NameMeaning> usual_meaning(std::string_view name) {
+  NameMeaning all;
+  for (const std::string& word : words_of(name)) {
+    if (kind_of(word[0]) == Kind::Digit) continue;
+    const auto known = std::ranges::find(kWords, word, &Word::text);
+    if (known == std::end(kWords)) return std::nullopt;
+    if (known->label >= 0 && all.label >= 0 && known->label != all.label) return std::nullopt;
+    if (!known->split.empty() && !all.split.empty() && known->split != all.split)
+      return std::nullopt;
+    if (known->label >= 0) all.label = known->label;
+    if (!known->split.empty()) all.split = known->split;
+  }
+  return all;
+}
+
+}  // namespace
 
 std::string lower_case(std::string_view text) {
   std::string lower(text);
@@ -14,9 +109,7 @@ std::string lower_case(std::string_view text) {
   return lower;
 }
 
-ClassNames::ClassNames() : names_{{{"real", "0_real", "nature"}, {"fake", "1_fake", "ai"}}} {}
-
-ClassNames::ClassNames(const std::string& pair) : ClassNames() {
+ClassNames::ClassNames(const std::string& pair) {
   if (pair.empty()) return;
   const std::size_t comma = pair.find(',');
   const std::string real = lower_case(pair.substr(0, comma));
@@ -24,15 +117,23 @@ ClassNames::ClassNames(const std::string& pair) : ClassNames() {
   if (real.empty() || fake.empty() || real == fake || fake.find(',') != std::string::npos) {
     throw UsageError("--classes '" + pair + "': two different names, REAL,FAKE");
   }
-  names_ = {{{real}, {fake}}};
+  usual_ = false;
+  examples_ = {real, fake};
 }
 
-int ClassNames::label_of(std::string_view name) const {
+NameMeaning ClassNames::meaning(std::string_view name) const {
+  if (usual_) return usual_meaning(name).value_or(NameMeaning());
   const std::string lower = lower_case(name);
-  for (int label : {0, 1}) {
-    if (std::ranges::find(of(label), lower) != of(label).end()) return label;
-  }
-  return -1;
+  for (int label : {0, 1})
+    if (lower == example(label)) return {label, ""};
+  const std::optional<NameMeaning> usual = usual_meaning(name);
+  return usual && usual->label < 0 ? *usual : NameMeaning();
+}
+
+std::string canonical_split(std::string_view name) {
+  const std::optional<NameMeaning> usual = usual_meaning(name);
+  const bool split = usual && usual->label < 0 && !usual->split.empty();
+  return split ? usual->split : std::string(name);
 }
 
 }  // namespace dfengine

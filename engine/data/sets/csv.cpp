@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include "engine/data/sets/class_names.h"
 #include "kernels/base/error.h"
 
 namespace dfengine {
@@ -20,13 +21,16 @@ class Parser {
   CsvTable table() {
     CsvTable table;
     check_no_nul();
+    find_separator();
     std::vector<std::string> row;
     if (!next_row(row)) fail(1, "is empty; the first line must name the columns");
     table.columns = std::move(row);
     while (next_row(row)) {
       if (row.size() != table.columns.size()) {
         fail(row_line_,
-             fmt::format("{} fields, but {} columns have names", row.size(), table.columns.size()));
+             fmt::format("{} fields separated by {}, but {} columns have names", row.size(),
+                         separator_ == '\t' ? "tabs" : fmt::format("'{}'", separator_),
+                         table.columns.size()));
       }
       table.rows.push_back(std::move(row));
       table.lines.push_back(row_line_);
@@ -44,6 +48,31 @@ class Parser {
     if (at == std::string_view::npos) return;
     const auto line = 1 + std::count(text_.begin(), text_.begin() + static_cast<Index>(at), '\n');
     fail(line, "a NUL byte: no CSV text, or UTF-16; save it as UTF-8");
+  }
+
+  void find_separator() {
+    while (at_ < text_.size() && at_break()) take_break();
+    const std::string_view line = text_.substr(at_, text_.find_first_of("\r\n", at_) - at_);
+    constexpr std::string_view kSpreadsheet = "sep=";
+    if (line.size() == kSpreadsheet.size() + 1 && lower_case(line).starts_with(kSpreadsheet)) {
+      separator_ = line.back();
+      at_ += line.size();
+      ends_[0] = separator_;
+      return;
+    }
+    std::ptrdiff_t most = 0;
+    for (const char candidate : {',', ';', '\t', '|'}) {
+      bool quoted = false;
+      const std::ptrdiff_t count = std::ranges::count_if(line, [&](char c) {
+        quoted ^= c == '"';
+        return c == candidate && !quoted;
+      });
+      if (count > most) {
+        most = count;
+        separator_ = candidate;
+      }
+    }
+    ends_[0] = separator_;
   }
 
   bool at_break() const { return text_[at_] == '\n' || text_[at_] == '\r'; }
@@ -71,12 +100,12 @@ class Parser {
         take_break();
         return true;
       }
-      ++at_;  // the comma
+      ++at_;  // the separator
     }
   }
 
   std::string plain_field() {
-    const std::size_t end = std::min(text_.find_first_of(",\r\n", at_), text_.size());
+    const std::size_t end = std::min(text_.find_first_of(ends_, at_), text_.size());
     std::string field(text_.substr(at_, end - at_));
     at_ = end;
     return field;
@@ -97,7 +126,7 @@ class Parser {
         continue;
       }
       ++at_;
-      if (at_ == text_.size() || text_[at_] == ',' || at_break()) return field;
+      if (at_ == text_.size() || text_[at_] == separator_ || at_break()) return field;
       if (text_[at_] != '"') fail(line_, "text after the closing quote of a field");
       field += '"';
       ++at_;
@@ -107,6 +136,8 @@ class Parser {
   std::string_view text_;
   const std::string& name_;
   std::size_t at_ = 0;
+  char separator_ = ',';
+  std::string ends_ = ",\r\n";  // of a plain field
   Index line_ = 1, row_line_ = 1;
 };
 

@@ -1,4 +1,4 @@
-// Comma-separated tables as RFC 4180 and spreadsheets write them.
+// Tables of text as RFC 4180 and spreadsheets write them.
 #pragma once
 
 #include <filesystem>
@@ -23,8 +23,9 @@ struct CsvTable {
   Index find(std::string_view column) const;
 };
 
-// The first line names the columns. Fields in quotes may hold commas, line breaks and doubled
-// quotes; lines end in LF, CRLF or CR; empty lines and a UTF-8 byte order mark are passed over.
+// The first line names the columns, and tells what separates fields: the comma, semicolon, tab or
+// bar that it holds most of, or what a line "sep=;" before it says. Fields in quotes may hold
+// separators, line breaks and doubled quotes; lines end in LF, CRLF or CR; empty lines and a UTF-8 byte order mark are passed over.
 // Bytes need not be UTF-8. Throws DataError with file and line for a row of another width, a quote
 // that does not end or is followed by text, a NUL byte, and tables past the limits above.
 CsvTable read_csv(const std::filesystem::path& file);

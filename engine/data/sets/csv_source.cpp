@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <numeric>
+#include <optional>
 
 #include "kernels/base/error.h"
 
@@ -14,18 +16,10 @@ namespace fs = std::filesystem;
 
 constexpr const char* kLabelNames[] = {"real", "fake"};
 
-[[noreturn]] void fail_row(const std::string& name, Index line, const std::string& what) {
-  throw DataError(fmt::format("{}, line {}: {}", name, line, what));
-}
-
-std::size_t require_column(const CsvTable& table, const std::string& column,
-                           const std::string& name) {
-  const Index found = table.find(column);
-  if (found >= 0) return static_cast<std::size_t>(found);
-  std::string names;
-  for (const std::string& c : table.columns)
-    names += names.empty() ? "'" + c + "'" : ", '" + c + "'";
-  throw DataError(fmt::format("{} has no column '{}'; its columns: {}", name, column, names));
+[[noreturn]] void fail_row(const CsvTable& table, const std::string& name, std::size_t row,
+                           std::size_t column, const std::string& what) {
+  throw DataError(fmt::format("{}, line {}, column '{}': {}", name, table.lines[row],
+                              table.columns[column], what));
 }
 
 // What a row says about its class. -1: nothing.
@@ -36,9 +30,11 @@ struct Hints {
 };
 
 int folder_hint(std::string_view path, const ClassNames& names) {
-  std::size_t end = path.find_last_of('/');
+  constexpr const char* kSlashes = "/\\";  // also those of Windows
+  std::size_t end = path.find_last_of(kSlashes);
   while (end != std::string_view::npos) {
-    const std::size_t slash = end == 0 ? std::string_view::npos : path.rfind('/', end - 1);
+    const std::size_t slash =
+        end == 0 ? std::string_view::npos : path.find_last_of(kSlashes, end - 1);
     const std::size_t begin = slash == std::string_view::npos ? 0 : slash + 1;
     const int label = names.label_of(path.substr(begin, end - begin));
     if (label >= 0) return label;
@@ -47,15 +43,16 @@ int folder_hint(std::string_view path, const ClassNames& names) {
   return -1;
 }
 
-int label_number(const std::string& text) {
-  if (text == "0" || text == "0.0") return 0;
-  return text == "1" || text == "1.0" ? 1 : -1;
+int label_number(std::string_view field) {
+  const std::string text = lower_case(trimmed_field(field));
+  if (text == "0" || text == "0.0" || text == "false") return 0;
+  return text == "1" || text == "1.0" || text == "true" ? 1 : -1;
 }
 
+// `path` is -1 for a table without paths.
 std::vector<Hints> read_hints(const CsvTable& table, const std::string& name,
-                              const ClassNames& names) {
-  const std::size_t label = require_column(table, "label", name);
-  const Index text = table.find("label_str"), path = table.find("path");
+                              const ClassNames& names, std::size_t label, Index path) {
+  const Index text = label_text_column(table, label, name);
   std::vector<Hints> hints;
   hints.reserve(table.rows.size());
   for (std::size_t i = 0; i < table.rows.size(); ++i) {
@@ -64,7 +61,11 @@ std::vector<Hints> read_hints(const CsvTable& table, const std::string& name,
     h.number = label_number(row[label]);
     if (h.number < 0) {
       h.text = names.label_of(row[label]);
-      if (h.text < 0) fail_row(name, table.lines[i], "label '" + row[label] + "' is unknown");
+      if (h.text < 0)
+        fail_row(table, name, i, label,
+                 fmt::format("label '{}' is unknown; known are 0 and 1, true and false, {} and {}; "
+                             "other names: --classes REAL,FAKE, another column: --label-column",
+                             row[label], names.example(0), names.example(1)));
     }
     if (text >= 0 && h.text < 0) h.text = names.label_of(row[at(text)]);
     if (path >= 0) h.folder = folder_hint(row[at(path)], names);
@@ -115,16 +116,10 @@ void check_agreement(const CsvTable& table, const std::string& name,
     }
   }
   if (wrong == 0) return;
-  throw DataError(
-      fmt::format("{}: in {} of {} rows label, label_str and folder disagree; the first:{}", name,
-                  wrong, hints.size(), first));
-}
-
-std::string known_split(const std::string& text) {
-  const std::string lower = lower_case(text);
-  if (lower == "train" || lower == "training") return "train";
-  if (lower == "valid" || lower == "val" || lower == "validation") return "valid";
-  return lower == "test" || lower == "testing" ? "test" : "";
+  throw DataError(fmt::format(
+      "{}: in {} of {} rows label, label_str and folder disagree; the first:{}\nAnother "
+      "column of labels: --label-column; other names of classes: --classes REAL,FAKE",
+      name, wrong, hints.size(), first));
 }
 
 // Folders at most two levels below root, root first.
@@ -146,29 +141,116 @@ std::vector<fs::path> roots_below(const fs::path& root) {
   return folders;
 }
 
-fs::path find_root(const fs::path& file, const fs::path& wanted,
-                   const std::vector<Sample>& samples) {
-  constexpr std::size_t kTried = 16;
-  const std::size_t tried = std::min(samples.size(), kTried);
+// How the paths of a table are read.
+struct PathRule {
+  bool windows = false;  // C:\\faces\\a.jpg
+  bool shortened = false;
+  std::size_t folders = 0;  // so many first ones are left out of a shortened path
+
+  std::string read(std::string path) const {
+    if (windows) {
+      std::ranges::replace(path, '\\', '/');
+      if (path.size() > 1 && path[1] == ':') path.erase(0, 2);
+    }
+    if (!shortened) return path;
+    path.erase(0, path.find_first_not_of('/'));
+    for (std::size_t i = 0; i < folders; ++i) path.erase(0, path.find('/') + 1);
+    return path;
+  }
+  std::string describe() const {
+    return (windows ? ", paths of Windows" : "") +
+           (folders > 0 ? fmt::format(", paths without their first {} folders", folders) : "");
+  }
+};
+
+// Finds where the paths begin and how they are to be read, by the files of the first rows.
+class PathFinder {
+ public:
+  PathFinder(const std::vector<Sample>& samples, const fs::path& beside, const fs::path& wanted)
+      : samples_(samples), starts_{beside} {
+    if (!wanted.empty()) starts_ = {wanted, beside};
+  }
+
+  std::optional<fs::path> find(PathRule& rule) const {
+    for (rule = {}; true; rule.windows = true) {
+      if (const auto root = find_as_they_are(rule)) return root;
+      if (rule.windows || !has_backslash()) break;
+    }
+    for (rule = {.shortened = true}; true; rule.windows = true) {
+      for (rule.folders = 0; rule.folders < least_folders(rule); ++rule.folders)
+        for (const fs::path& start : starts_)
+          if (holds(start, rule, true) && stays_distinct(rule)) return start;
+      if (rule.windows || !has_backslash()) return std::nullopt;
+    }
+  }
+
+  std::size_t tried() const {
+    constexpr std::size_t kTried = 16;
+    return std::min(samples_.size(), kTried);
+  }
+  const fs::path& start() const { return starts_.front(); }
+
+ private:
+  bool has_backslash() const {
+    return std::ranges::any_of(
+        samples_, [](const Sample& s) { return s.relative.find('\\') != std::string::npos; });
+  }
+
+  bool holds(const fs::path& root, const PathRule& rule, bool all) const {
+    std::size_t found = 0;
+    for (std::size_t i = 0; i < tried(); ++i) {
+      std::error_code ignored;
+      found += fs::exists(root / rule.read(samples_[i].relative), ignored);
+    }
+    return all ? found == tried() : found > 0;
+  }
+
+  std::optional<fs::path> find_as_they_are(const PathRule& rule) const {
+    for (const fs::path& start : starts_)
+      if (holds(start, rule, false)) return start;
+    for (const fs::path& start : starts_)
+      for (const fs::path& root : roots_below(start))
+        if (holds(root, rule, false)) return root;
+    return std::nullopt;
+  }
+
+  // Of the path that has fewest.
+  std::size_t least_folders(const PathRule& rule) const {
+    std::size_t least = std::string::npos;
+    const PathRule whole = {.windows = rule.windows, .shortened = true};
+    for (const Sample& s : samples_) {
+      const std::string path = whole.read(s.relative);
+      least = std::min(least, static_cast<std::size_t>(std::ranges::count(path, '/')) + 1);
+    }
+    return least;
+  }
+
+  bool stays_distinct(const PathRule& rule) const {
+    std::map<std::string, std::string> whole;
+    return std::ranges::all_of(samples_, [&](const Sample& s) {
+      return whole.try_emplace(rule.read(s.relative), s.relative).first->second == s.relative;
+    });
+  }
+
+  const std::vector<Sample>& samples_;
+  std::vector<fs::path> starts_;
+};
+
+// Sets the root, and rewrites the paths where they are not to be read as they are.
+void place_files(TableSource& source, const fs::path& file, const TableOptions& options) {
+  std::vector<Sample>& samples = source.dataset.samples;
   const fs::path beside = file.has_parent_path() ? file.parent_path() : fs::path(".");
-  const auto holds = [&](const fs::path& root) {
-    return std::any_of(samples.begin(), samples.begin() + static_cast<std::ptrdiff_t>(tried),
-                       [&](const Sample& s) {
-                         std::error_code ignored;
-                         return fs::exists(root / s.relative, ignored);
-                       });
-  };
-  std::vector<fs::path> starts = {beside};
-  if (!wanted.empty()) starts = {wanted, beside};
-  for (const fs::path& start : starts)
-    if (holds(start)) return start;
-  for (const fs::path& start : starts)
-    for (const fs::path& root : roots_below(start))
-      if (holds(root)) return root;
-  throw DataError(
-      fmt::format("{}: none of its first {} files, such as {}, lies under {}; say where the paths "
-                  "begin (--data)",
-                  file.string(), tried, samples.front().relative, starts.front().string()));
+  const PathFinder finder(samples, beside, options.root);
+  PathRule rule;
+  const std::optional<fs::path> root = finder.find(rule);
+  if (!root)
+    throw DataError(fmt::format(
+        "{}: none of its first {} files, such as {}, lies under {}; say where the paths begin "
+        "(--data) or which column holds them (--path-column)",
+        file.string(), finder.tried(), samples.front().relative, finder.start().string()));
+  for (Sample& s : samples) s.relative = rule.read(std::move(s.relative));
+  source.dataset.root = *root;
+  source.label_rule += rule.describe();
 }
 
 // Puts groups and splits into the order of the samples sorted by path.
@@ -193,8 +275,12 @@ void sort_by_path(TableSource& source) {
 
 std::vector<int> table_labels(const CsvTable& table, const std::string& name,
                               const ClassNames& names, const std::string& label_positive,
-                              std::string& rule) {
-  const std::vector<Hints> hints = read_hints(table, name, names);
+                              const ColumnNames& columns, std::string& rule) {
+  const std::size_t label = label_column(table, columns, name);
+  const Index path =
+      has_path_column(table, columns) ? static_cast<Index>(path_column(table, columns, name)) : -1;
+  const std::vector<Hints> hints = read_hints(table, name, names, label, path);
+  const std::string by_name = positive_by_name(table.columns[label]);
   const bool numbers = std::ranges::any_of(hints, [](const Hints& h) { return h.number >= 0; });
   const bool folders = tells_apart(hints, &Hints::folder);
   const bool texts = std::ranges::any_of(hints, [](const Hints& h) { return h.text >= 0; });
@@ -203,6 +289,9 @@ std::vector<int> table_labels(const CsvTable& table, const std::string& name,
   if (numbers && !label_positive.empty()) {
     positive = label_positive == "fake" ? 1 : 0;
     by = "--label-positive";
+  } else if (numbers && !by_name.empty()) {
+    positive = by_name == "fake" ? 1 : 0;
+    by = "the column's name";
   } else if (numbers && (texts || folders)) {
     positive = positive_by(hints, texts ? &Hints::text : &Hints::folder);
     by = texts ? "label_str" : "the folders in path";
@@ -224,28 +313,32 @@ std::vector<int> table_labels(const CsvTable& table, const std::string& name,
 TableSource read_table_source(const fs::path& file, const TableOptions& options) {
   const std::string name = file.string();
   const CsvTable table = read_csv(file);
-  const std::size_t path = require_column(table, "path", name);
+  const std::size_t path = path_column(table, options.columns, name);
   if (table.rows.empty()) throw DataError(name + ": has no row below its first line");
   TableSource source;
-  const std::vector<int> labels =
-      table_labels(table, name, options.names, options.label_positive, source.label_rule);
-  const Index split = table.find("split");
+  const std::vector<int> labels = table_labels(table, name, options.names, options.label_positive,
+                                               options.columns, source.label_rule);
+  const Index split = split_column(table, name);
+  if (split >= 0) source.split_column = table.columns[at(split)];
   const bool grouped = !options.group_column.empty();
   const std::size_t group = grouped ? require_column(table, options.group_column, name) : 0;
   source.dataset.split = "all";
   for (std::size_t i = 0; i < table.rows.size(); ++i) {
     const std::vector<std::string>& row = table.rows[i];
-    if (row[path].empty()) fail_row(name, table.lines[i], "no path");
+    if (row[path].empty()) fail_row(table, name, i, path, "no path; another column: --path-column");
     source.dataset.samples.push_back({row[path], labels[i]});
     if (grouped) source.groups.push_back(row[group]);
     if (split < 0) continue;
     const std::string& text = row[at(split)];
-    source.splits.push_back(known_split(text));
-    if (source.splits.back().empty()) {
-      fail_row(name, table.lines[i], "split '" + text + "' is none of train, valid, test");
-    }
+    source.splits.push_back(canonical_split(trimmed_field(text)));
+    const std::string& known = source.splits.back();
+    if (known != "train" && known != "valid" && known != "test")
+      fail_row(table, name, i, at(split),
+               fmt::format("split '{}' is none of train, valid, test; rename the column where it "
+                           "means something else",
+                           text));
   }
-  source.dataset.root = find_root(file, options.root, source.dataset.samples);
+  place_files(source, file, options);
   sort_by_path(source);
   return source;
 }

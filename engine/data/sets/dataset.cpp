@@ -3,26 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <limits>
 #include <numeric>
 
-#include "engine/data/sets/class_names.h"
 #include "kernels/base/error.h"
 #include "kernels/base/random.h"
 
 namespace dfengine {
-namespace {
-
-constexpr std::array kExtensions = {".jpg", ".jpeg", ".png", ".bmp"};
-
-}  // namespace
-
-bool is_picture(const std::filesystem::path& file) {
-  const std::string extension = lower_case(file.extension().string());
-  return std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
-}
-
 Index Dataset::count(int label) const {
   return std::count_if(samples.begin(), samples.end(),
                        [label](const Sample& s) { return s.label == label; });

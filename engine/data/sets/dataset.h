@@ -46,9 +46,6 @@ struct Dataset {
   Index count(int label) const;
 };
 
-// Tells by the extension: jpg, jpeg, png or bmp, in upper or lower case.
-bool is_picture(const std::filesystem::path& file);
-
 // The order in which n samples are visited: 0 .. n-1, or a Fisher-Yates shuffle that depends on
 // seed and epoch alone. Throws UsageError for n < 0 or n > 2^32 - 1.
 std::vector<std::uint32_t> epoch_order(Index n, std::uint64_t seed, std::uint64_t epoch,

@@ -4,6 +4,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <functional>
+#include <map>
+#include <memory>
+#include <utility>
 
 #include "engine/data/pack.h"
 #include "engine/data/sets/csv_source.h"
@@ -20,26 +24,37 @@ namespace fs = std::filesystem;
 constexpr const char* kSplits[] = {"train", "valid", "test"};
 constexpr const char* kAll = "all";
 
-// The set without splits, and the groups of its samples.
-struct Whole {
+struct Part {
   Dataset dataset;
-  std::vector<std::string> groups;
-  std::string layout;
+  std::vector<std::string> groups = {};  // of its samples, empty for none
+  std::string note = "";                 // text for people, for the layout
 };
 
-std::string canonical(const std::string& split) {
-  return split == "val" || split == "validation" ? "valid" : split;
+// A set as it lies there, before it is divided.
+struct Found {
+  std::string layout;                                  // text for people
+  std::vector<std::string> splits;                     // none for a set without splits
+  std::string own_name;                                // the split that such a set is, by its name
+  std::function<Part(const std::string& split)> open;  // or all
+  PassedOver passed_over = {};
+};
+
+bool has(const std::vector<std::string>& splits, const std::string& split) {
+  return std::ranges::find(splits, split) != splits.end();
 }
 
 TableSource open_table(const fs::path& file, const DataOptions& o) {
-  const bool is_root = o.data.extension() != ".csv";
-  return read_table_source(file, {is_root ? o.data : fs::path(), ClassNames(o.classes),
-                                  o.label_positive, o.group_column});
+  const fs::path root = is_table(o.data) ? fs::path() : o.data;
+  return read_table_source(file, {root,
+                                  ClassNames(o.classes),
+                                  o.label_positive,
+                                  {.path = o.path_column, .label = o.label_column},
+                                  o.group_column});
 }
 
 // The samples whose part is `part`, as a data set of that name.
-template <class Part>
-Dataset select(const Dataset& from, const std::vector<Part>& parts, const Part& part,
+template <class Name>
+Dataset select(const Dataset& from, const std::vector<Name>& parts, const Name& part,
                const std::string& split) {
   Dataset selected{from.root, split, {}, {}};
   for (std::size_t i = 0; i < parts.size(); ++i)
@@ -57,156 +72,203 @@ Dataset checked(Dataset dataset, const std::string& from) {
   return dataset;
 }
 
-std::vector<std::string> or_all(const std::vector<std::string>& wanted,
-                                const std::vector<std::string>& there) {
-  return wanted.empty() ? there : wanted;
+// The splits that fractions make of a set: of all of it or, where it has splits, of train. Throws
+// UsageError where one of them is there already.
+std::vector<std::string> made_by_fractions(const Found& found, const DataOptions& o) {
+  std::vector<std::string> made;
+  for (std::size_t i = 0; i < o.fractions.size(); ++i)
+    if (o.fractions[i] > 0) made.push_back(kSplits[i]);
+  if (made.empty() || found.splits.empty()) return made;
+  const bool divides_train = has(found.splits, kSplits[0]);
+  for (const std::string& split : made)
+    if (!divides_train || (split != kSplits[0] && has(found.splits, split)))
+      throw UsageError(fmt::format(
+          "{} is divided already ({}): leave out the fractions, or give those of train and of a "
+          "split that is missing (.9,.1 for valid)",
+          found.layout, fmt::join(found.splits, ", ")));
+  return made;
 }
 
-DataSource open_folders(const FolderTree& tree, const DataOptions& o,
-                        const std::vector<std::string>& wanted) {
-  if (!o.fractions.empty()) {
-    throw UsageError(tree.root.string() + " is divided already (" +
-                     fmt::format("{}", fmt::join(splits_in(tree.root), ", ")) +
-                     "): leave out the fractions");
+// One set divided by the fractions.
+class Division {
+ public:
+  Division(Part whole, const DataOptions& o) : whole_(std::move(whole)) {
+    const auto& samples = whole_.dataset.samples;
+    const std::vector<std::uint32_t> copies = first_copies(
+        samples.size(), [&](std::size_t i) { return whole_.dataset.path(samples[i]); },
+        ThreadPool::available());
+    parts_ = split_samples(samples, whole_.groups, copies, o.fractions, o.seed);
+    for (std::size_t i = 0; i < copies.size(); ++i) copied_ += copies[i] != i;
   }
-  DataSource source{fmt::format("folders {}/SPLIT/CLASS", tree.root.string()), {}};
-  for (const std::string& split : or_all(wanted, splits_in(tree.root)))
-    source.splits.push_back(scan_split(tree.root, split, ClassNames(o.classes)));
+
+  std::string describe(const DataOptions& o) const {
+    return fmt::format("divided {:g} with seed {}{}{}", fmt::join(o.fractions, ":"), o.seed,
+                       o.group_column.empty() ? "" : ", by " + o.group_column,
+                       copied_ > 0 ? fmt::format("; {} copies of other files", copied_) : "");
+  }
+
+  // The first one that is taken names what could not be listed.
+  Dataset take(const std::string& split) {
+    const auto at = std::ranges::find(kSplits, canonical_split(split)) - kSplits;
+    Dataset part = select(whole_.dataset, parts_, static_cast<std::uint8_t>(at), split);
+    part.unlisted = std::exchange(whole_.dataset.unlisted, {});
+    return part;
+  }
+
+ private:
+  Part whole_;
+  std::vector<std::uint8_t> parts_;
+  Index copied_ = 0;
+};
+
+// How a split that is missing can be made; "" where it cannot.
+std::string way_to(const Found& found, const std::string& split) {
+  const std::string name = canonical_split(split);
+  const bool missing = (name == "valid" || name == "test") && !has(found.splits, name);
+  if (!missing || !has(found.splits, kSplits[0])) return "";
+  const char* shares = name == "valid" ? ".9,.1" : ".9,0,.1";
+  return fmt::format(
+      "; a part of train can be taken for it: train --split {}, the other commands --fractions {} "
+      "with that run's --seed",
+      shares, shares);
+}
+
+// A split as it lies there.
+Part open_split(const Found& found, const std::string& split) try {
+  return found.open(split);
+} catch (const DataError& e) {
+  throw DataError(e.what() + way_to(found, split));
+} catch (const UsageError& e) {
+  throw UsageError(e.what() + way_to(found, split));
+}
+
+void require_whole(const Found& found, const std::vector<std::string>& wanted) {
+  if (wanted.size() == 1 && (wanted[0] == kAll || canonical_split(wanted[0]) == found.own_name))
+    return;
+  throw UsageError(fmt::format(
+      "{} holds one set without splits: divide it by shares of train, valid and test "
+      "(train --split .8,.1,.1, the other commands --fractions .8,.1,.1 with that run's "
+      "--seed), or take all of it (eval --split all)",
+      found.layout));
+}
+
+DataSource assemble(const Found& found, const DataOptions& o, std::vector<std::string> wanted) {
+  const bool whole = found.splits.empty();
+  const std::vector<std::string> made = made_by_fractions(found, o);
+  std::optional<Division> division;
+  DataSource source{found.layout, {}, found.passed_over};
+  if (!made.empty()) {
+    division.emplace(found.open(whole ? kAll : kSplits[0]), o);
+    source.layout += (whole ? ", " : ", train ") + division->describe(o);
+  } else if (whole) {
+    if (wanted.empty()) wanted = {kAll};
+    require_whole(found, wanted);
+  }
+  if (wanted.empty())
+    for (const char* split : kSplits)
+      if (has(made, split) || has(found.splits, split)) wanted.push_back(split);
+  for (const std::string& split : wanted) {
+    if (has(made, canonical_split(split))) {
+      source.splits.push_back(checked(division->take(split), source.layout));
+      continue;
+    }
+    if (whole && division && split != kAll)
+      throw UsageError(fmt::format("split {} has no share in the fractions {:g}", split,
+                                   fmt::join(o.fractions, ",")));
+    Part part = open_split(found, whole ? kAll : split);
+    part.dataset.split = split;
+    if (!part.note.empty()) source.layout += (source.splits.empty() ? " " : "; ") + part.note;
+    source.splits.push_back(checked(std::move(part.dataset), source.layout));
+  }
   return source;
 }
 
 // One table per split.
-DataSource open_tables(const DataOptions& o, const std::vector<std::string>& wanted) {
-  const fs::path* files[] = {&o.csv, &o.valid_csv, &o.test_csv};
-  std::vector<std::string> there;
-  for (std::size_t i = 0; i < 3; ++i)
-    if (!files[i]->empty()) there.push_back(kSplits[i]);
-  if (!o.fractions.empty())
-    throw UsageError("a table for each split and fractions exclude each other");
-  DataSource source{"tables", {}};
-  for (const std::string& split : or_all(wanted, there)) {
-    const auto at = std::ranges::find(kSplits, canonical(split)) - kSplits;
-    if (at == 3 || files[at]->empty()) {
+Found find_tables(const DataOptions& o) {
+  Found found{"tables", {}, "", {}};
+  std::map<std::string, fs::path> files;
+  const fs::path* given[] = {&o.csv, &o.valid_csv, &o.test_csv};
+  for (std::size_t i = 0; i < 3; ++i) {
+    if (given[i]->empty()) continue;
+    found.splits.push_back(kSplits[i]);
+    files[kSplits[i]] = *given[i];
+  }
+  found.open = [o, files, there = found.splits](const std::string& split) {
+    const auto file = files.find(canonical_split(split));
+    if (file == files.end())
       throw UsageError(
           fmt::format("no table for split {}; given: {}", split, fmt::join(there, ", ")));
-    }
-    TableSource table = open_table(*files[at], o);
-    table.dataset.split = split;
-    source.layout += fmt::format("{} {}: {}", source.splits.empty() ? "" : ";", files[at]->string(),
-                                 table.label_rule);
-    source.splits.push_back(checked(std::move(table.dataset), files[at]->string()));
-  }
-  return source;
-}
-
-DataSource divide(Whole whole, const DataOptions& o, const std::vector<std::string>& wanted) {
-  const auto& samples = whole.dataset.samples;
-  const std::vector<std::uint32_t> copies = first_copies(
-      samples.size(), [&](std::size_t i) { return whole.dataset.path(samples[i]); },
-      ThreadPool::available());
-  const std::vector<std::uint8_t> parts =
-      split_samples(samples, whole.groups, copies, o.fractions, o.seed);
-  std::vector<std::string> there;
-  for (std::size_t i = 0; i < o.fractions.size(); ++i)
-    if (o.fractions[i] > 0) there.push_back(kSplits[i]);
-  Index copied = 0;
-  for (std::size_t i = 0; i < copies.size(); ++i) copied += copies[i] != i;
-  DataSource source{
-      fmt::format("{}, divided {:g} with seed {}{}{}", whole.layout, fmt::join(o.fractions, ":"),
-                  o.seed, o.group_column.empty() ? "" : ", by " + o.group_column,
-                  copied > 0 ? fmt::format("; {} copies of other files", copied) : ""),
-      {}};
-  for (const std::string& split : or_all(wanted, there)) {
-    if (std::ranges::find(there, canonical(split)) == there.end()) {
-      throw UsageError(fmt::format("split {} has no share in the fractions {:g}", split,
-                                   fmt::join(o.fractions, ",")));
-    }
-    const auto at = std::ranges::find(kSplits, canonical(split)) - kSplits;
-    source.splits.push_back(
-        checked(select(whole.dataset, parts, static_cast<std::uint8_t>(at), split), whole.layout));
-  }
-  if (!source.splits.empty()) source.splits.front().unlisted = std::move(whole.dataset.unlisted);
-  return source;
-}
-
-DataSource open_whole(Whole whole, const DataOptions& o, const std::vector<std::string>& wanted,
-                      const std::string& own_name) {
-  if (!o.fractions.empty()) return divide(std::move(whole), o, wanted);
-  const std::string split = wanted.empty() ? kAll : wanted.front();
-  if (wanted.size() > 1 || (split != kAll && canonical(split) != own_name)) {
-    throw UsageError(
-        fmt::format("{} holds one set without splits: give the fractions of train, valid and test "
-                    "(.8,.1,.1), or ask for split all",
-                    whole.layout));
-  }
-  whole.dataset.split = split;
-  DataSource source{whole.layout, {}};
-  source.splits.push_back(checked(std::move(whole.dataset), source.layout));
-  return source;
-}
-
-DataSource open_one_table(const fs::path& file, const DataOptions& o,
-                          const std::vector<std::string>& wanted) {
-  TableSource table = open_table(file, o);
-  const std::string layout = fmt::format("table {}: {}", file.string(), table.label_rule);
-  if (table.splits.empty() || !o.fractions.empty() || (wanted.size() == 1 && wanted[0] == kAll)) {
-    return open_whole({std::move(table.dataset), std::move(table.groups), layout}, o, wanted,
-                      canonical(file.stem().string()));
-  }
-  std::vector<std::string> there;
-  for (const char* split : kSplits)
-    if (std::ranges::find(table.splits, split) != table.splits.end()) there.push_back(split);
-  DataSource source{layout + ", by its column split", {}};
-  for (const std::string& split : or_all(wanted, there))
-    source.splits.push_back(
-        checked(select(table.dataset, table.splits, canonical(split), split), file.string()));
-  return source;
-}
-
-// The options as if the tables that lie in the folder had been named; nothing where there are none.
-std::optional<DataOptions> with_tables_inside(const DataOptions& o) {
-  DataOptions named = o;
-  const auto find = [&](std::initializer_list<const char*> names, fs::path& table) {
-    std::error_code ignored;
-    for (const char* name : names)
-      if (table.empty() && fs::is_regular_file(o.data / name, ignored)) table = o.data / name;
+    TableSource table = open_table(file->second, o);
+    return Part{std::move(table.dataset), std::move(table.groups),
+                fmt::format("{}: {}", file->second.string(), table.label_rule)};
   };
-  find({"train.csv"}, named.csv);
-  find({"valid.csv", "val.csv"}, named.valid_csv);
-  find({"test.csv"}, named.test_csv);
-  if (named.csv.empty() && named.valid_csv.empty() && named.test_csv.empty()) return std::nullopt;
-  return named;
+  return found;
 }
 
-DataSource open_folder(const DataOptions& o, const std::vector<std::string>& wanted) {
+Found find_one_table(const fs::path& file, const DataOptions& o) {
+  auto table = std::make_shared<const TableSource>(open_table(file, o));
+  Found found{fmt::format("table {}: {}", file.string(), table->label_rule), {}, "", {}};
+  for (const char* split : kSplits)
+    if (has(table->splits, split)) found.splits.push_back(split);
+  if (!found.splits.empty()) found.layout += ", by its column " + table->split_column;
+  found.own_name = canonical_split(file.stem().string());
+  found.open = [table, there = found.splits, layout = found.layout](const std::string& split) {
+    if (split == kAll) return Part{table->dataset, table->groups};
+    const std::string name = canonical_split(split);
+    if (!has(there, name))
+      throw DataError(
+          fmt::format("{} has no row of split {}; it has {}", layout, split,
+                      there.empty() ? "none" : fmt::format("{}", fmt::join(there, ", "))));
+    Part part{select(table->dataset, table->splits, name, split)};
+    for (std::size_t i = 0; i < table->groups.size(); ++i)
+      if (table->splits[i] == name) part.groups.push_back(table->groups[i]);
+    return part;
+  };
+  return found;
+}
+
+Found find_folders(const DataOptions& o, const std::string& wanted) {
   if (!o.group_column.empty())
     throw UsageError("--group-column names a column of a table; " + o.data.string() +
                      " is a folder");
   const ClassNames names(o.classes);
-  const bool one = wanted.size() == 1 && wanted[0] != kAll;
-  if (const auto tree = find_tree(o.data, names, one ? wanted[0] : "")) {
-    if (tree->has_splits) return open_folders(*tree, o, wanted);
-    return open_whole(
-        {scan_classes(tree->root, names), {}, fmt::format("folders {}/CLASS", tree->root.string())},
-        o, wanted, kAll);
+  if (auto tree = FolderSet::find(o.data, names, wanted)) {
+    const auto set = std::make_shared<const FolderSet>(std::move(*tree));
+    return {set->layout(), set->splits(), set->own_name(),
+            [set](const std::string& split) {
+              return Part{split == kAll ? set->all() : set->split(split)};
+            },
+            set->passed_over()};
   }
-  if (const auto tables = with_tables_inside(o)) return open_tables(*tables, wanted);
+  if (const auto tables = with_tables_inside(o)) return find_tables(*tables);
   throw DataError(fmt::format(
       "{} holds neither train/, valid/ and test/ nor {}/ and {}/ (nor the folders up to two levels "
       "down), nor train.csv; other names of classes: --classes REAL,FAKE",
-      o.data.string(), names.of(0).front(), names.of(1).front()));
+      o.data.string(), names.example(0), names.example(1)));
+}
+
+Found find_set(const DataOptions& o, const std::string& wanted) {
+  if (!o.valid_csv.empty() || !o.test_csv.empty()) return find_tables(o);
+  if (!o.csv.empty()) return find_one_table(o.csv, o);
+  if (is_table(o.data)) return find_one_table(o.data, o);
+  return find_folders(o, wanted);
 }
 
 DataSource open_packed(const DataOptions& o, const std::vector<std::string>& wanted) {
   if (!o.fractions.empty() || !o.csv.empty()) {
     throw UsageError(o.data.string() + " has its own splits and labels: no table, no fractions");
   }
-  DataSource source{"packed file " + o.data.string(), open_pack(o.data, wanted)};
+  DataSource source{"packed file " + o.data.string(), open_pack(o.data, wanted), {}};
   for (Dataset& split : source.splits) split = checked(std::move(split), source.layout);
   return source;
 }
 
 }  // namespace
+
+bool is_table(const fs::path& file) {
+  const std::string ending = lower_case(file.extension().string());
+  return ending == ".csv" || ending == ".tsv";
+}
 
 std::string DataSource::describe() const {
   std::string text = "data: " + layout;
@@ -214,16 +276,50 @@ std::string DataSource::describe() const {
     text += fmt::format(
         "\n  {}: {} real + {} fake{}", d.split, d.count(0), d.count(1),
         d.unlisted.empty() ? "" : fmt::format("; {} could not be listed", d.unlisted.size()));
-  return text;
+  const std::string others = dfengine::describe(passed_over);
+  return others.empty() ? text : text + "\n  " + others;
+}
+
+std::optional<DataOptions> with_tables_inside(const DataOptions& o) {
+  std::map<std::string, fs::path> tables;
+  std::error_code error;
+  for (fs::directory_iterator it(o.data, error), end; !error && it != end; it.increment(error)) {
+    const fs::path& file = it->path();
+    const std::string split = canonical_split(file.stem().string());
+    if (!is_table(file) || std::ranges::find(kSplits, split) == std::end(kSplits)) continue;
+    const auto [at, is_new] = tables.try_emplace(split, file);
+    if (!is_new)
+      throw UsageError(
+          fmt::format("{} and {} may both be the table of {}: name it (--csv, "
+                      "--valid-csv, --test-csv)",
+                      at->second.string(), file.string(), split));
+  }
+  if (tables.empty()) return std::nullopt;
+  DataOptions named = o;
+  for (const auto& [split, place] : {std::pair{"train", &DataOptions::csv},
+                                     {"valid", &DataOptions::valid_csv},
+                                     {"test", &DataOptions::test_csv}})
+    if ((named.*place).empty() && tables.contains(split)) named.*place = tables.at(split);
+  return named;
 }
 
 DataSource open_data(const DataOptions& o, const std::vector<std::string>& wanted) {
   o.validate();
   if (is_pack(o.data)) return open_packed(o, wanted);
-  if (!o.valid_csv.empty() || !o.test_csv.empty()) return open_tables(o, wanted);
-  if (!o.csv.empty()) return open_one_table(o.csv, o, wanted);
-  if (o.data.extension() == ".csv") return open_one_table(o.data, o, wanted);
-  return open_folder(o, wanted);
+  const std::string one = wanted.size() == 1 && wanted[0] != kAll ? wanted[0] : "";
+  return assemble(find_set(o, one), o, wanted);
+}
+
+DataSource open_to_measure(const DataOptions& o) {
+  o.validate();
+  const std::string test = "test";
+  if (is_pack(o.data)) {
+    const std::vector<Dataset> there = open_pack(o.data, {});
+    const bool whole = there.size() == 1 && there[0].split == kAll;
+    return open_packed(o, {whole ? kAll : test});
+  }
+  const Found found = find_set(o, "");
+  return assemble(found, o, {found.splits.empty() && o.fractions.empty() ? kAll : test});
 }
 
 }  // namespace dfengine

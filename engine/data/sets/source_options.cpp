@@ -43,12 +43,14 @@ constexpr DataOption kRows[] = {
     {.flag = "--classes",
      .key = "classes",
      .place = &Options::classes,
-     .help = "REAL,FAKE: the names of the two classes' folders.",
+     .help =
+         "REAL,FAKE: the names of the two classes, in any case, as folders and labels have them.",
      .usual = "the usual ones, see below"},
     {.flag = "--label-positive",
      .key = "label_positive",
      .place = &Options::label_positive,
-     .help = "What a table's label 1 means where neither label_str nor a folder says it.",
+     .help =
+         "What a table's label 1 means where neither label_str nor a folder says it. True is 1.",
      .allowed = "real or fake",
      .accepts =
          [](const Options& o) {
@@ -60,10 +62,23 @@ constexpr DataOption kRows[] = {
      .key = "fractions",
      .place = &Options::fractions,
      .help = "Shares of train, valid and test, such as .8,.1,.1, by which a set without splits is "
-             "divided, drawn by --seed. Copies of one file stay together.",
+             "divided, drawn by --seed. Copies of one file stay together. A set that has train but "
+             "lacks others gets those: .9,.1 takes valid from train.",
      .allowed = "two or three numbers from 0 to 1000000, not all 0",
      .accepts = [](const Options& o) { return are_shares(o.fractions); },
      .usual = "none, the set is not divided"},
+    {.flag = "--path-column",
+     .key = "path_column",
+     .place = &Options::path_column,
+     .help = "The column of a table that holds the pictures' paths.",
+     .usual = "path, or another usual name such as filename or image",
+     .added_later = true},
+    {.flag = "--label-column",
+     .key = "label_column",
+     .place = &Options::label_column,
+     .help = "The column of a table that holds the labels.",
+     .usual = "label, or another usual name such as class or target",
+     .added_later = true},
     {.flag = "--group-column",
      .key = "group_column",
      .place = &Options::group_column,
@@ -90,6 +105,11 @@ void DataOptions::validate() const {
   if (!has_source()) throw UsageError("no data is named: --data DIR or --csv FILE");
   check_options(kRows, *this);
   (void)ClassNames(classes);
+}
+
+void make_absolute(DataOptions& o) {
+  for (std::filesystem::path* path : {&o.data, &o.csv, &o.valid_csv, &o.test_csv})
+    if (!path->empty()) *path = std::filesystem::absolute(*path);
 }
 
 nlohmann::json to_json(const DataOptions& options) {

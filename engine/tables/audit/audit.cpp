@@ -84,7 +84,7 @@ class FileAudit {
     });
     for (std::size_t i = 0; i < files_.size(); ++i) {
       std::string error = files_[i].error;
-      if (error.empty() && files_[i].format == "unknown") error = "not a JPEG, PNG or BMP picture";
+      if (error.empty()) error = why_not_read(files_[i].format);
       if (!error.empty())
         audit_.bad_files.push_back(
             {pictures_.dataset[i]->split, pictures_.samples[i]->relative, error});
@@ -96,7 +96,9 @@ class FileAudit {
     number("width", [](const FileProperties& f) { return static_cast<double>(f.w); });
     number("height", [](const FileProperties& f) { return static_cast<double>(f.h); });
     text("dimensions", [](const FileProperties& f) { return fmt::format("{} x {}", f.w, f.h); });
-    text("format", [](const FileProperties& f) { return f.format; });
+    text("format", [](const FileProperties& f) {
+      return std::string(f.format.name.empty() ? "unknown" : f.format.name);
+    });
     jpeg_text("JPEG quantisation table",
               [](const JpegHeader& j) { return fmt::format("{:08x}", j.quantisation_id()); });
     jpeg_number("JPEG quantisation, sum of luma steps",
@@ -168,25 +170,25 @@ std::vector<fs::path> tables_of(const DataOptions& o) {
   for (const fs::path& table : {o.csv, o.valid_csv, o.test_csv})
     if (!table.empty()) tables.push_back(table);
   if (!tables.empty()) return tables;
-  if (o.data.extension() == ".csv") return {o.data};
-  std::error_code ignored;
-  for (const char* name : {"train.csv", "valid.csv", "val.csv", "test.csv"})
-    if (fs::is_regular_file(o.data / name, ignored)) tables.push_back(o.data / name);
-  return tables;
+  if (is_table(o.data)) return {o.data};
+  const std::optional<DataOptions> inside = with_tables_inside(o);
+  return inside ? tables_of(*inside) : tables;
 }
 
 // Every column of the tables but the label, rows of all tables one below the other.
 void audit_tables(const DataOptions& o, Audit& audit) {
   std::map<std::string, std::vector<std::string>> columns;
   std::map<std::string, std::vector<int>> labels;
+  const ColumnNames column_names = {.path = o.path_column, .label = o.label_column};
   for (const fs::path& file : tables_of(o)) {
     const CsvTable table = read_csv(file);
     std::string rule;
-    const std::vector<int> label =
-        table_labels(table, file.string(), ClassNames(o.classes), o.label_positive, rule);
+    const std::vector<int> label = table_labels(table, file.string(), ClassNames(o.classes),
+                                                o.label_positive, column_names, rule);
+    const std::size_t label_at = label_column(table, column_names, file.string());
     for (std::size_t c = 0; c < table.columns.size(); ++c) {
       const std::string& name = table.columns[c];
-      if (name == "label") continue;
+      if (c == label_at) continue;
       for (const auto& row : table.rows) columns[name].push_back(row[c]);
       labels[name].insert(labels[name].end(), label.begin(), label.end());
     }
@@ -213,6 +215,8 @@ Audit audit(const DataOptions& options, int threads) {
   const DataSource source = open_data(options, {});
   Audit audit;
   audit.layout = source.layout;
+  if (const std::string others = describe(source.passed_over); !others.empty())
+    audit.layout += "; " + others;
   for (const Dataset& split : source.splits) {
     audit.splits.push_back({split.split, split.count(0), split.count(1)});
     audit.bad_files.insert(audit.bad_files.end(), split.unlisted.begin(), split.unlisted.end());

@@ -96,13 +96,20 @@ LabelledTable label_table(CsvTable table, const std::string& label_positive,
                           const std::string& name) {
   if (table.rows.empty()) throw DataError(name + ": there are no rows");
   std::string rule;
-  std::vector<int> label = table_labels(table, name, ClassNames(), label_positive, rule);
+  std::vector<int> label = table_labels(table, name, ClassNames(), label_positive, {}, rule);
   return {name, std::move(table), std::move(label)};
 }
 
 LabelledTable read_labelled_csv(const std::filesystem::path& file,
-                                const std::string& label_positive) {
-  return label_table(read_csv(file), label_positive, file.string());
+                                const std::string& label_positive, const ColumnNames& columns) {
+  CsvTable table = read_csv(file);
+  const bool named = has_label_column(table, columns);
+  const std::string positive =
+      named && label_positive.empty()
+          ? positive_by_name(table.columns[label_column(table, columns, file.string())])
+          : label_positive;
+  name_columns(table, columns, file.string());
+  return label_table(std::move(table), positive, file.string());
 }
 
 std::vector<ColumnVerdict> judge_columns(const LabelledTable& data) {

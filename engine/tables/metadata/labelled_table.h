@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/data/sets/csv.h"
+#include "engine/data/sets/table_columns.h"
 #include "engine/tables/metadata/encoder.h"
 
 namespace dfengine {
@@ -18,9 +19,10 @@ struct LabelledTable {
 };
 
 // Reads the labels of a table as table_labels does (engine/data/sets/csv_source.h), and throws what
-// it throws. Throws DataError also for a table without rows.
+// it throws. Throws DataError also for a table without rows. Of a file
+// its columns of paths and labels are then called path and label (name_columns).
 LabelledTable read_labelled_csv(const std::filesystem::path& file,
-                                const std::string& label_positive);
+                                const std::string& label_positive, const ColumnNames& columns = {});
 LabelledTable label_table(CsvTable table, const std::string& label_positive,
                           const std::string& name);
 

@@ -25,15 +25,12 @@ CsvTable part_of(const CsvTable& table, const std::vector<std::size_t>& rows) {
 
 // Logits as image_logits gives them; with OnBad::Skip of the pictures that can be read.
 Predictions run_image_model(const Model& model, ThreadPool& pool, const Dataset& pictures,
-                            OnBad on_bad, const std::function<void(Index)>& done) {
+                            OnBad on_bad, const std::function<bool(Index)>& go_on) {
   if (pictures.samples.empty()) return {};
   const CpuBackend backend(pool);
   Predictor predictor(model, backend, Predictor::Output::Logits);
   Loader loader(pictures, one_pass(model.preparation(), pool.size(), on_bad));
-  Predictions p = predict_split(predictor, pictures, loader, [&](Index seen) {
-    if (done) done(seen);
-    return true;
-  });
+  Predictions p = predict_split(predictor, pictures, loader, go_on);
   for (double& z : p.logit) {
     if (std::isnan(z))
       throw ModelFileError("the image model's output is not a number: its weights are damaged");
@@ -57,7 +54,11 @@ Dataset table_pictures(const CsvTable& table, const std::filesystem::path& root,
 
 std::vector<double> image_logits(const Model& model, ThreadPool& pool, const Dataset& pictures,
                                  const std::function<void(Index)>& done) {
-  return run_image_model(model, pool, pictures, OnBad::Fail, done).logit;
+  const auto go_on = [&](Index seen) {
+    if (done) done(seen);
+    return true;
+  };
+  return run_image_model(model, pool, pictures, OnBad::Fail, go_on).logit;
 }
 
 std::vector<double> to_probabilities(const std::vector<double>& logits) {
@@ -99,7 +100,7 @@ std::vector<double> around_half(const std::vector<double>& prob, double threshol
 std::vector<TableScore> score_table(const Model& model, const TableModels& detectors,
                                     ThreadPool& pool, const CsvTable& table,
                                     const std::filesystem::path& root, const std::string& name,
-                                    const std::function<void(Index)>& done) {
+                                    const std::function<bool(Index)>& go_on) {
   using Source = TableScore::Source;
   std::vector<TableScore> scores(table.rows.size());
   std::vector<std::size_t> open;
@@ -112,7 +113,7 @@ std::vector<TableScore> score_table(const Model& model, const TableModels& detec
   }
   const PictureDetector detector(model, detectors.hybrid);
   const Predictions pictures = run_image_model(
-      model, pool, table_pictures(part_of(table, open), root, name), OnBad::Skip, done);
+      model, pool, table_pictures(part_of(table, open), root, name), OnBad::Skip, go_on);
   const Source source = detector.hybrid != nullptr ? Source::Hybrid : Source::Image;
   std::vector<std::size_t> read;
   for (std::uint32_t k : pictures.index) read.push_back(open[k]);

@@ -52,7 +52,8 @@ struct PictureDetector {
 std::vector<double> around_half(const std::vector<double>& prob, double threshold);
 
 // The answer for one row: the probability of fake, the class as 0 or 1, and what gave it. Where the
-// row's picture was needed and cannot be read, it is the reason instead.
+// row's picture was needed and cannot be read, it is the reason instead; where nobody got to it,
+// neither, and the class is -1.
 struct TableScore {
   enum class Source { Metadata, Image, Hybrid };
 
@@ -68,11 +69,12 @@ inline constexpr auto enum_names<TableScore::Source> =
                                              {"hybrid", TableScore::Source::Hybrid}});
 
 // Scores each row of a table by the detectors of a model file: by the cascade's metadata where it
-// decides, else by the PictureDetector, which looks at these rows' pictures alone. Throws what
-// these throw, but not for pictures that cannot be read.
+// decides, else by the PictureDetector, which looks at these rows' pictures alone. go_on(pictures so
+// far) is called after each batch and may end it by false; it may be empty. Throws what these throw,
+// but not for pictures that cannot be read.
 std::vector<TableScore> score_table(const Model& model, const TableModels& detectors,
                                     ThreadPool& pool, const CsvTable& table,
                                     const std::filesystem::path& root, const std::string& name,
-                                    const std::function<void(Index)>& done = {});
+                                    const std::function<bool(Index)>& go_on = {});
 
 }  // namespace dfengine

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "engine/data/sets/table_columns.h"
 #include "engine/tables/metadata/table_scores.h"
 #include "kernels/base/error.h"
 
@@ -38,10 +39,13 @@ std::string text_at(const nlohmann::json& args, const char* key) {
 }
 
 // The pictures of a training table; empty where it is gone.
-std::set<fs::path> table_paths(const fs::path& csv, const fs::path& root) {
+std::set<fs::path> table_paths(const fs::path& csv, const ColumnNames& columns,
+                               const fs::path& root) {
   std::set<fs::path> paths;
   try {
-    const Dataset pictures = table_pictures(read_csv(csv), root, csv.string());
+    CsvTable table = read_csv(csv);
+    name_columns(table, columns, csv.string());
+    const Dataset pictures = table_pictures(table, root, csv.string());
     for (const Sample& s : pictures.samples) paths.insert(resolved(pictures.path(s)));
   } catch (const DataError&) {
   }
@@ -62,7 +66,8 @@ void refuse_training_pictures(const Model& model, const std::vector<fs::path>& p
     return in_training_folder(p, root);
   };
   if (!csv.empty())
-    seen = [all = table_paths(csv, data.empty() ? csv.parent_path() : data)](const fs::path& p) {
+    seen = [all = table_paths(csv, {.path = text_at(args, "path_column")},
+                              data.empty() ? csv.parent_path() : data)](const fs::path& p) {
       return all.contains(resolved(p));
     };
   const auto count = std::ranges::count_if(pictures, seen);

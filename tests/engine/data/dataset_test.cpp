@@ -59,7 +59,7 @@ TEST(ScanSplit, NamesWhatIsMissingAndWhatIsThere) {
   const TempDir dir;
   dir.write("train/real/a.png", "x");
   dir.write("train/fake/readme.txt", "x");
-  dir.write("test/reals/a.png", "x");
+  dir.write("test/people/a.png", "x");
   const auto expect = [&](const std::filesystem::path& root, const char* split,
                           std::initializer_list<const char*> parts) {
     EXPECT_THROW(scan_split(root, split), DataError);
@@ -69,7 +69,7 @@ TEST(ScanSplit, NamesWhatIsMissingAndWhatIsThere) {
   expect(dir.path() / "absent", "train", {"absent", "does not exist"});
   expect(dir.path() / "train/real/a.png", "train", {"a.png", "is not a folder"});
   expect(dir.path(), "valid", {"valid/ or val/", "found: test/, train/"});
-  expect(dir.path(), "test", {"no folder real/", "found: reals/"});
+  expect(dir.path(), "test", {"no folder real/", "found: people/"});
   expect(dir.path(), "train", {"fake holds no picture", "found: readme.txt"});
 }
 

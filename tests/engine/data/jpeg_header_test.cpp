@@ -27,7 +27,7 @@ TEST(JpegHeader, EqualsPillows) {
     EXPECT_EQ(header->chroma_across, want.at("sampling").at(0));
     EXPECT_EQ(header->chroma_down, want.at("sampling").at(1));
     for (int t : {0, 1}) EXPECT_EQ(header->quantisation_sum(t), want.at("sums").at(t));
-    EXPECT_FALSE(header->exif);
+    EXPECT_EQ(header->exif, want.at("exif"));
   }
 }
 

@@ -138,7 +138,7 @@ TEST_F(PackTest, BadPicturesKeepTheirReason) {
   const auto reason = [&](Index record) {
     return thrown_text([&] { pack.read(record, out.data()); });
   };
-  EXPECT_NE(reason(3).find("not a JPEG, PNG or BMP"), std::string::npos) << reason(3);
+  EXPECT_NE(reason(3).find("not a JPEG, PNG, WebP or BMP"), std::string::npos) << reason(3);
   EXPECT_NE(reason(17).find("the file is empty"), std::string::npos) << reason(17);
   EXPECT_EQ(reason(4), "(nothing thrown)");
 }

@@ -83,12 +83,13 @@ TEST(FolderSource, SaysWhatItDoesNotFindOrFindsTwice) {
   dir.write("pictures/a.jpg", "x");
   expect_refused<DataError>(in(dir.path()), {"train"}, {"neither train/", "--classes"});
   for (const char* set : {"one", "two"}) {
-    dir.write(std::string(set) + "/real/a.jpg", "x");
-    dir.write(std::string(set) + "/fake/a.jpg", "x");
+    dir.write(std::string(set) + "/train/real/a.jpg", "x");
+    dir.write(std::string(set) + "/train/fake/a.jpg", "x");
   }
   expect_refused<DataError>(in(dir.path()), {"train"}, {"several sets", "one", "two"});
-  dir.write("one/0_real/b.jpg", "x");
-  expect_refused<DataError>(in(dir.path() / "one"), {"all"}, {"more than one folder real/ or"});
+  dir.write("one/train/0_real/b.jpg", "x");
+  expect_refused<DataError>(in(dir.path() / "one"), {"train"},
+                            {"more than one folder of class real", "0_real/", "--classes"});
   expect_refused<UsageError>({}, {"train"}, {"--data"});
 }
 

@@ -98,19 +98,25 @@ TEST(FileProperties, ByTheFirstBytesNotTheName) {
   const TempDir dir;
   const auto images = test::golden_folder() / "images";
   const FileProperties jpeg = read_file_properties(images / "420.jpg");
-  EXPECT_EQ(jpeg.format, "JPEG");
+  EXPECT_EQ(jpeg.format.name, "JPEG");
   EXPECT_EQ(jpeg.w, 23);
   EXPECT_EQ(jpeg.bytes, std::filesystem::file_size(images / "420.jpg"));
   const Image sizes = decode_image(images / "rgb.png");
   const FileProperties png = read_file_properties(images / "rgb.png");
-  EXPECT_EQ(png.format, "PNG");
+  EXPECT_EQ(png.format.name, "PNG");
   EXPECT_EQ(png.h, sizes.h);
   EXPECT_EQ(png.w, sizes.w);
+  for (const char* name : {"lossy.webp", "lossless.webp", "alpha.webp"}) {
+    const FileProperties webp = read_file_properties(images / name);
+    EXPECT_EQ(webp.format.name, "WebP");
+    EXPECT_EQ(webp.h, 11) << name;
+    EXPECT_EQ(webp.w, 13) << name;
+  }
   const auto bmp = dir.write_bmp("a.jpg", test::pattern(5, 9));
-  EXPECT_EQ(read_file_properties(bmp).format, "BMP");
+  EXPECT_EQ(read_file_properties(bmp).format.name, "BMP");
   EXPECT_EQ(read_file_properties(bmp).h, 5);
   const FileProperties text = read_file_properties(dir.write("t.jpg", "text"));
-  EXPECT_EQ(text.format, "unknown");
+  EXPECT_EQ(text.format.name, "");
   EXPECT_EQ(text.error, "");
   EXPECT_FALSE(read_file_properties(dir.write("e.jpg", "")).error.empty());
   EXPECT_FALSE(read_file_properties(dir.path()).error.empty());

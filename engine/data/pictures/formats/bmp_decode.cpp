@@ -1,4 +1,4 @@
-#include "engine/data/pictures/stb_decode.h"
+#include "engine/data/pictures/formats/bmp_decode.h"
 
 #include <fmt/format.h>
 #include <stb_image.h>
@@ -8,17 +8,13 @@
 #include <memory>
 
 #include "engine/data/pictures/decode_checks.h"
-#include "engine/data/pictures/stb_limit.h"
 
 namespace dfengine {
 namespace {
 
-// stb's name for a file that is none of its formats helps nobody.
 std::string stb_cause() {
   const char* reason = stbi_failure_reason();
-  if (!reason) return "damaged file";
-  if (std::strcmp(reason, "unknown image type") == 0) return "not a JPEG, PNG or BMP picture";
-  return fmt::format("damaged or unsupported file ({})", reason);
+  return fmt::format("damaged or unsupported file ({})", reason ? reason : "BMP");
 }
 
 // Feeds stb and remembers whether it asked for more than there is: stb itself reads zeros past the
@@ -48,18 +44,9 @@ struct StbFree {
   void operator()(stbi_uc* pixels) const { stbi_image_free(pixels); }
 };
 
-// Most that a valid picture needs at once: 16-bit RGBA with PNG's filter byte before each row,
-// twice for stb's doubling buffers, or the compressed bytes, also doubled.
-std::size_t largest_allocation(int h, int w, std::size_t file_bytes) {
-  const auto pixels = static_cast<std::size_t>(h) * (static_cast<std::size_t>(w) + 1);
-  return pixels * 16 + file_bytes * 2 + 65536;
-}
-
 // Size from the header, before anything of that size is allocated.
 void read_header(std::span<const std::byte> bytes, const std::string& name, Index max_pixels,
                  int* h, int* w) {
-  constexpr std::size_t kHeaderBytes = std::size_t{1} << 20;
-  const StbAllocationLimit limit(kHeaderBytes);
   int channels = 0;
   if (!stbi_info_from_memory(reinterpret_cast<const stbi_uc*>(bytes.data()),
                              static_cast<int>(bytes.size()), w, h, &channels)) {
@@ -72,12 +59,11 @@ void read_header(std::span<const std::byte> bytes, const std::string& name, Inde
 
 }  // namespace
 
-void decode_with_stb(std::span<const std::byte> bytes, const std::string& name, Index max_pixels,
-                     Image& out) {
+void decode_bmp(std::span<const std::byte> bytes, const std::string& name, Index max_pixels,
+                Image& out) {
   int h = 0, w = 0, channels = 0;
   read_header(bytes, name, max_pixels, &h, &w);
 
-  const StbAllocationLimit limit(largest_allocation(h, w, bytes.size()));
   const stbi_io_callbacks callbacks = {ByteFeed::read, ByteFeed::skip, ByteFeed::at_end};
   ByteFeed feed{bytes};
   const std::unique_ptr<stbi_uc, StbFree> pixels(

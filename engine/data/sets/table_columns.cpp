@@ -1,0 +1,182 @@
+#include "engine/data/sets/table_columns.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <span>
+
+#include "engine/data/sets/class_names.h"
+#include "kernels/base/error.h"
+
+namespace dfengine {
+namespace {
+
+// What is looked for in a table. The first name goes before the others.
+struct Role {
+  const char* what;
+  const char* option;  // "" where none names it
+  std::span<const char* const> names;
+};
+
+constexpr const char* kPathNames[] = {
+    "path",     "filepath", "file_path",  "filename",     "file_name",  "file",
+    "image",    "images",   "image_path", "image_file",   "image_name", "img",
+    "img_path", "img_name", "picture",    "picture_path", "photo",      "photo_path"};
+constexpr const char* kLabelNames[] = {"label",   "labels",   "class",        "class_name",
+                                       "target",  "category", "ground_truth", "gt",
+                                       "is_fake", "is_real",  "fake",         "real"};
+constexpr const char* kLabelTexts[] = {"label_str", "label_name", "label_text", "class_name",
+                                       "class"};
+constexpr const char* kSplitNames[] = {"split", "subset", "partition", "set"};
+
+constexpr Role kPath = {"the pictures' paths", "--path-column", kPathNames};
+constexpr Role kLabel = {"the labels", "--label-column", kLabelNames};
+
+// "Image Path" as image_path.
+std::string plain(std::string_view column) {
+  std::string name = lower_case(trimmed_field(column));
+  std::ranges::replace_if(
+      name, [](char c) { return c == ' ' || c == '-'; }, '_');
+  return name;
+}
+
+std::string columns_of(const CsvTable& table) {
+  std::vector<std::string> names;
+  for (const std::string& c : table.columns) names.push_back("'" + c + "'");
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+// Where columns have the same name, a row must not tell which of them is meant.
+void check_doubles(const CsvTable& table, std::size_t column, const std::string& name) {
+  for (std::size_t other = 0; other < table.columns.size(); ++other) {
+    if (other == column || plain(table.columns[other]) != plain(table.columns[column])) continue;
+    for (std::size_t i = 0; i < table.rows.size(); ++i) {
+      const std::vector<std::string>& row = table.rows[i];
+      if (row[other] == row[column]) continue;
+      throw DataError(fmt::format(
+          "{}: two columns are called '{}' and contradict each other, first in line {}: '{}' and "
+          "'{}'; remove one of them",
+          name, table.columns[column], table.lines[i], row[std::min(column, other)],
+          row[std::max(column, other)]));
+    }
+  }
+}
+
+// The first column of each name that is in the table, in the order of the names.
+std::vector<std::size_t> named(const CsvTable& table, std::span<const char* const> names) {
+  std::vector<std::size_t> found;
+  for (const char* name : names) {
+    const auto at = std::ranges::find(table.columns, name, plain);
+    if (at != table.columns.end())
+      found.push_back(static_cast<std::size_t>(at - table.columns.begin()));
+  }
+  return found;
+}
+
+std::size_t find_role(const CsvTable& table, const Role& role, const std::string& given,
+                      const std::string& name) {
+  if (!given.empty()) {
+    const Index found = table.find(given);
+    if (found >= 0) return static_cast<std::size_t>(found);
+    throw DataError(fmt::format("{} has no column '{}', which {} names; its columns: {}", name,
+                                given, role.option, columns_of(table)));
+  }
+  const std::vector<std::size_t> found = named(table, role.names);
+  if (found.empty())
+    throw DataError(
+        fmt::format("{} has no column '{}' or of another usual name for {}; the "
+                    "columns of its first line: {}; name the right one: {} NAME",
+                    name, role.names.front(), role.what, columns_of(table), role.option));
+  if (found.size() > 1 && plain(table.columns[found[0]]) != role.names.front())
+    throw DataError(fmt::format("{}: the columns '{}' and '{}' may both hold {}; name one: {} NAME",
+                                name, table.columns[found[0]], table.columns[found[1]], role.what,
+                                role.option));
+  check_doubles(table, found.front(), name);
+  return found.front();
+}
+
+void rename_column(CsvTable& table, std::size_t column, const std::string& to) {
+  for (std::string& other : table.columns)
+    if (other == to) other += " (another)";
+  table.columns[column] = to;
+}
+
+}  // namespace
+
+std::string_view trimmed_field(std::string_view text) {
+  const std::size_t begin = text.find_first_not_of(" \t");
+  if (begin == text.npos) return {};
+  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
+}
+
+std::size_t path_column(const CsvTable& table, const ColumnNames& columns,
+                        const std::string& name) {
+  return find_role(table, kPath, columns.path, name);
+}
+
+bool has_path_column(const CsvTable& table, const ColumnNames& columns) {
+  return !columns.path.empty() || !named(table, kPathNames).empty();
+}
+
+bool has_label_column(const CsvTable& table, const ColumnNames& columns) {
+  return !columns.label.empty() || !named(table, kLabelNames).empty();
+}
+
+std::size_t label_column(const CsvTable& table, const ColumnNames& columns,
+                         const std::string& name) {
+  return find_role(table, kLabel, columns.label, name);
+}
+
+Index label_text_column(const CsvTable& table, std::size_t label, const std::string& name) {
+  for (const std::size_t column : named(table, kLabelTexts)) {
+    if (column == label) continue;
+    check_doubles(table, column, name);
+    return static_cast<Index>(column);
+  }
+  return -1;
+}
+
+Index split_column(const CsvTable& table, const std::string& name) {
+  const auto is_split = [](const std::string& text) {
+    const std::string split = canonical_split(trimmed_field(text));
+    return split == "train" || split == "valid" || split == "test";
+  };
+  for (const std::size_t column : named(table, kSplitNames)) {
+    const bool all = std::ranges::all_of(
+        table.rows, [&](const std::vector<std::string>& row) { return is_split(row[column]); });
+    if (!all && plain(table.columns[column]) != kSplitNames[0]) continue;  // another kind of set
+    check_doubles(table, column, name);
+    return static_cast<Index>(column);
+  }
+  return -1;
+}
+
+std::size_t require_column(const CsvTable& table, const std::string& column,
+                           const std::string& name) {
+  const Index found = table.find(column);
+  if (found >= 0) return static_cast<std::size_t>(found);
+  throw DataError(
+      fmt::format("{} has no column '{}'; its columns: {}", name, column, columns_of(table)));
+}
+
+std::string positive_by_name(std::string_view column) {
+  const std::string name = plain(column);
+  if (name == "is_fake" || name == "fake") return "fake";
+  return name == "is_real" || name == "real" ? "real" : "";
+}
+
+void name_columns(CsvTable& table, const ColumnNames& columns, const std::string& name) {
+  if (has_label_column(table, columns))
+    rename_column(table, label_column(table, columns, name), "label");
+  if (!has_path_column(table, columns)) return;
+  const std::size_t path = path_column(table, columns, name);
+  rename_column(table, path, "path");
+  const auto has_slash = [&](const std::vector<std::string>& row) {
+    return row[path].find('/') != std::string::npos;
+  };
+  if (std::ranges::any_of(table.rows, has_slash)) return;
+  for (std::vector<std::string>& row : table.rows) std::ranges::replace(row[path], '\\', '/');
+}
+
+}  // namespace dfengine
