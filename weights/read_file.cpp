@@ -115,7 +115,9 @@ TensorFile read_tensor_file(const std::filesystem::path& path) {
     case FileFormat::Hdf5:
       return parse_hdf5(bytes, path.string());
     case FileFormat::Onnx:
-      return parse_onnx(bytes, path.string());
+      return parse_onnx(bytes, path.string(), [&](const std::string& name) {
+        return read_file(path.parent_path() / name);
+      });
     case FileFormat::Unknown:
       break;
   }

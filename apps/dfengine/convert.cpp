@@ -120,6 +120,11 @@ void add_convert(CLI::App& program) {
                         "What the network sees of a pixel: numbers from -1 to 1, from 0 to 1, by "
                         "ImageNet's mean and standard deviation, or from 0 to 255.")
                  ->default_str("what the file says, else what its family has"));
+  of_foreign(command
+                 .add_option("--img-size", a.stated.img_size,
+                             "The side of the network's input in pixels: a multiple of 32 from 96 "
+                             "to 320.")
+                 ->default_str("what the file says, else 224"));
   add_resize(command, a.stated.resize, a.stated.crop);
   for (const char* option : {"--resize", "--crop"}) of_foreign(command.get_option(option));
   a.normalize =

@@ -9,13 +9,13 @@
 namespace dfengine {
 namespace {
 
-// Entries and lines of the translation that a statement takes the place of.
-void forget_assumption(weights::TensorFile& file, std::string_view line) {
+// A statement takes the place of the translation's line that begins so.
+void forget_assumption(weights::TensorFile& file, std::string_view beginning) {
   const auto entry = file.metadata.find(weights::kAssumed);
   if (entry == file.metadata.end()) return;
   std::string rest;
   for (const std::string_view other : weights::lines_of(entry->second))
-    if (other != line) rest += std::string(other) + "\n";
+    if (!other.starts_with(beginning)) rest += std::string(other) + "\n";
   entry->second = rest;
 }
 
@@ -42,10 +42,12 @@ void set_pixels(weights::TensorFile& file, PixelRange pixels) {
 }  // namespace
 
 void apply_stated(weights::TensorFile& file, const Stated& stated) {
-  if (!stated.label_one && !stated.pixels && !stated.resize && !stated.crop) return;
+  if (!stated.label_one && !stated.pixels && !stated.img_size && !stated.resize && !stated.crop)
+    return;
   if (file.metadata.contains("arch"))
     throw UsageError(
-        "--label-positive, --pixels, --resize and --crop are for files that are not dfengine's: "
+        "--label-positive, --pixels, --img-size, --resize and --crop are for files that are not "
+        "dfengine's: "
         "this one says all of it itself");
   if (stated.label_one) {
     if (file.find("head.fc2.weight") == nullptr)
@@ -55,6 +57,10 @@ void apply_stated(weights::TensorFile& file, const Stated& stated) {
     forget_assumption(file, weights::kAssumedLabel);
   }
   if (stated.pixels) set_pixels(file, *stated.pixels);
+  if (stated.img_size) {
+    file.metadata["input_size"] = std::to_string(*stated.img_size);
+    forget_assumption(file, weights::kAssumedSize);
+  }
   ModelMetadata how;
   if (stated.resize) how.resize = *stated.resize;
   if (stated.crop) how.crop = *stated.crop;

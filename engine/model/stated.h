@@ -28,6 +28,7 @@ inline constexpr auto enum_names<PixelRange> =
 struct Stated {
   std::optional<LabelOne> label_one;
   std::optional<PixelRange> pixels;
+  std::optional<Index> img_size;  // the side of the network's input
   std::optional<ResizeRule> resize;
   std::optional<Crop> crop;
 };

@@ -30,9 +30,10 @@ struct Source {
 // the file is no part of the model, and what was taken to be so though the file cannot say it.
 inline constexpr const char* kLeftOut = "left_out";
 inline constexpr const char* kAssumed = "assumed";
-// Lines of kAssumed that a person may have to correct.
-inline constexpr const char* kAssumedLabel = "label 1 means fake";
-inline constexpr const char* kAssumedPixels = "pixels from -1 to 1 go in";
+// How lines of kAssumed begin that a person may have to correct.
+inline constexpr const char* kAssumedLabel = "label 1";
+inline constexpr const char* kAssumedSize = "pictures have";
+inline constexpr const char* kAssumedPixels = "pixels";
 
 extern const Source kKeras, kOnnx, kNames;
 

@@ -131,7 +131,10 @@ std::vector<double> KerasConfigLayer::numbers(const char* key) const {
 }
 
 std::vector<KerasConfigLayer> keras_config_layers(std::string_view text) {
-  const json model = json::parse(text, nullptr, false);
+  // The library copies and destroys values by recursion; deeper parts than Keras writes are dropped.
+  constexpr int kMaxNesting = 128;
+  const auto shallow = [](int depth, json::parse_event_t, json&) { return depth < kMaxNesting; };
+  const json model = json::parse(text, shallow, false);
   const json* config = member(model, "config");
   Flattener all;
   if (config == nullptr || !all.add(*config, "", 0)) return {};

@@ -12,94 +12,19 @@
 namespace dfengine::weights {
 namespace {
 
-// y = w x + b, w [rows, columns] row by row.
-struct Affine {
-  std::size_t rows = 0, columns = 0;
-  std::vector<double> w, b;
-};
-
-// Several linear steps in a row as one. A scale before the first dense layer waits for it, because
-// a diagonal matrix of all features would be large for nothing.
-class Segment {
- public:
-  explicit Segment(std::size_t inputs) : scale_(inputs, 1), shift_(inputs, 0) {}
-
-  bool has_dense() const { return dense_; }
-  bool is_idle() const { return !dense_ && !scaled_; }
-  std::size_t width() const { return dense_ ? sum_.rows : scale_.size(); }
-
-  void norm(const std::vector<double>& scale, const std::vector<double>& shift) {
-    if (dense_) {
-      for (std::size_t r = 0; r < sum_.rows; ++r) {
-        for (std::size_t c = 0; c < sum_.columns; ++c) sum_.w[r * sum_.columns + c] *= scale[r];
-        sum_.b[r] = sum_.b[r] * scale[r] + shift[r];
-      }
-      return;
-    }
-    scaled_ = true;
-    for (std::size_t i = 0; i < scale.size(); ++i) {
-      scale_[i] *= scale[i];
-      shift_[i] = shift_[i] * scale[i] + shift[i];
-    }
-  }
-
-  void dense(Affine next) {
-    if (dense_) {
-      sum_ = product(next, sum_);
-      return;
-    }
-    dense_ = true;
-    if (scaled_) {
-      for (std::size_t r = 0; r < next.rows; ++r) {
-        for (std::size_t c = 0; c < next.columns; ++c) {
-          double& w = next.w[r * next.columns + c];
-          next.b[r] += w * shift_[c];
-          w *= scale_[c];
-        }
-      }
-    }
-    sum_ = std::move(next);
-  }
-
-  const Affine& sum() const { return sum_; }
-
- private:
-  static Affine product(const Affine& outer, const Affine& inner) {
-    constexpr std::size_t kMost = 1 << 24;  // small matrices can have a large product
-    if (outer.rows * inner.columns > kMost)
-      throw ModelFileError("its dense layers are too wide to be multiplied out");
-    Affine out{outer.rows, inner.columns, std::vector<double>(outer.rows * inner.columns), outer.b};
-    for (std::size_t r = 0; r < outer.rows; ++r) {
-      for (std::size_t k = 0; k < outer.columns; ++k) {
-        const double v = outer.w[r * outer.columns + k];
-        out.b[r] += v * inner.b[k];
-        for (std::size_t c = 0; c < inner.columns; ++c)
-          out.w[r * out.columns + c] += v * inner.w[k * inner.columns + c];
-      }
-    }
-    return out;
-  }
-
-  bool dense_ = false, scaled_ = false;
-  std::vector<double> scale_, shift_;
-  Affine sum_;
-};
-
 class Builder {
  public:
   Builder(const TensorFile& file, const std::vector<KerasArray>& free,
           const KerasSurroundings& model, std::int64_t features)
-      : file_(file), free_(free), model_(model) {
-    segments_.emplace_back(static_cast<std::size_t>(features));
-  }
+      : file_(file), free_(free), model_(model), head_(static_cast<std::size_t>(features)) {}
 
   KerasHead run() {
     try {
       if (!model_.fault.empty()) throw ModelFileError(model_.fault);
       for (const KerasStep& step : model_.steps) add(step);
-      finish();
+      out_.made = head_.finish(model_.output);
     } catch (const ModelFileError& e) {
-      return {.tensors = {}, .used = {}, .assumed = {}, .fault = e.what()};
+      return {.made = {}, .used = {}, .fault = e.what()};
     }
     return std::move(out_);
   }
@@ -134,19 +59,13 @@ class Builder {
   }
 
   void add(const KerasStep& step) {
-    Segment& last = segments_.back();
-    const std::size_t width = last.width();
     switch (step.kind) {
       case KerasStep::Kind::Relu:
-        // The pooled features are sums of ReLU6's values.
-        if (segments_.size() == 1 && last.is_idle()) return;
-        if (!last.has_dense()) fail(step, "is a ReLU without a dense layer before it");
-        segments_.emplace_back(width);
-        return;
+        return head_.relu();
       case KerasStep::Kind::Dense:
-        return last.dense(dense(step, width));
+        return head_.dense(dense(step, head_.width()));
       case KerasStep::Kind::Norm:
-        return add_norm(step, last, width);
+        return add_norm(step, head_.width());
     }
   }
 
@@ -162,7 +81,7 @@ class Builder {
     return a;
   }
 
-  void add_norm(const KerasStep& step, Segment& last, std::size_t width) {
+  void add_norm(const KerasStep& step, std::size_t width) {
     std::vector<double> scale = values(step, KerasRole::Gamma, width),
                         shift = values(step, KerasRole::Beta, width);
     const std::vector<double> mean = values(step, KerasRole::Mean, width),
@@ -174,60 +93,13 @@ class Builder {
       scale[i] /= std::sqrt(variance[i] + step.epsilon);
       shift[i] -= scale[i] * mean[i];
     }
-    last.norm(scale, shift);
-  }
-
-  static Tensor tensor(const char* name, std::vector<std::int64_t> shape,
-                       const std::vector<double>& values) {
-    const std::vector<float> rounded(values.begin(), values.end());
-    return make_tensor(name, std::move(shape), std::span<const float>(rounded));
-  }
-
-  void push(const char* weight, const char* bias, const Affine& a) {
-    const auto rows = static_cast<std::int64_t>(a.rows),
-               columns = static_cast<std::int64_t>(a.columns);
-    out_.tensors.push_back(tensor(weight, {rows, columns}, a.w));
-    out_.tensors.push_back(tensor(bias, {rows}, a.b));
-  }
-
-  // The row whose value is the logit of label 1.
-  Affine logit(const Affine& a) {
-    const bool one = a.rows == 1;
-    if (a.rows > 2 || (one && model_.output == KerasOutput::Softmax) ||
-        (!one && model_.output == KerasOutput::Sigmoid))
-      throw ModelFileError(
-          fmt::format("{} outputs with this activation are no two classes", a.rows));
-    if (model_.output == KerasOutput::Linear)
-      out_.assumed.push_back(one ? "its output is a logit" : "its two outputs are logits");
-    if (one) return a;
-    Affine row{1, a.columns, std::vector<double>(a.columns), {a.b[1] - a.b[0]}};
-    for (std::size_t c = 0; c < a.columns; ++c) row.w[c] = a.w[a.columns + c] - a.w[c];
-    return row;
-  }
-
-  void finish() {
-    const Segment& last = segments_.back();
-    if (!last.has_dense()) throw ModelFileError("its last layer is not a dense one");
-    if (segments_.size() > 2)
-      throw ModelFileError(
-          fmt::format("it has {} hidden layers, a detector's head has one", segments_.size() - 1));
-    if (segments_.size() == 1 && last.width() > 2)
-      return push("classifier.1.weight", "classifier.1.bias", last.sum());
-    const Affine row = logit(last.sum());
-    if (segments_.size() == 2) {
-      push("head.fc1.weight", "head.fc1.bias", segments_[0].sum());
-      return push("head.fc2.weight", "head.fc2.bias", row);
-    }
-    Affine both{2, row.columns, row.w, {row.b[0], -row.b[0]}};
-    for (const double w : row.w) both.w.push_back(-w);
-    push("head.fc1.weight", "head.fc1.bias", both);
-    push("head.fc2.weight", "head.fc2.bias", {1, 2, {1, -1}, {0}});
+    head_.scale(scale, shift);
   }
 
   const TensorFile& file_;
   const std::vector<KerasArray>& free_;
   const KerasSurroundings& model_;
-  std::vector<Segment> segments_;  // a ReLU stands between two
+  DenseHead head_;
   KerasHead out_;
 };
 
@@ -252,7 +124,7 @@ KerasSurroundings guessed_surroundings(const TensorFile& file,
     model.fault = "it has no head";
     return model;
   }
-  model.output = outputs == 1 ? KerasOutput::Sigmoid : KerasOutput::Softmax;
+  model.output = outputs == 1 ? HeadOutput::Sigmoid : HeadOutput::Softmax;
   if (model.steps.size() > 1) model.assumed.push_back("a ReLU stands between its dense layers");
   if (outputs <= 2)
     model.assumed.push_back(outputs == 1 ? "its output passes a sigmoid"

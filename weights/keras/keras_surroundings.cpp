@@ -191,7 +191,7 @@ class Walk {
     if (layer.kind == "ReLU" && layer.numbers("max_value").empty() &&
         layer.number("negative_slope", 0) == 0 && layer.number("threshold", 0) == 0)
       return out_.steps.push_back({KerasStep::Kind::Relu, layer.name, layer.path});
-    if (layer.kind == "Softmax") return finish(KerasOutput::Softmax);
+    if (layer.kind == "Softmax") return finish(HeadOutput::Softmax);
     fail(called(layer) + " has no counterpart in a detector's head");
   }
 
@@ -209,15 +209,15 @@ class Walk {
     if (name == "relu") {
       out_.steps.push_back({KerasStep::Kind::Relu, layer.name, layer.path});
     } else if (name == "sigmoid") {
-      finish(KerasOutput::Sigmoid);
+      finish(HeadOutput::Sigmoid);
     } else if (name == "softmax") {
-      finish(KerasOutput::Softmax);
+      finish(HeadOutput::Softmax);
     } else {
       fail(called(layer) + " has another activation than relu, sigmoid or softmax");
     }
   }
 
-  void finish(KerasOutput output) {
+  void finish(HeadOutput output) {
     out_.output = output;
     finished_ = true;
   }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "weights/families/dense_head.h"
 #include "weights/keras/keras_config.h"
 
 namespace dfengine::weights {
@@ -18,8 +19,6 @@ struct KerasStep {
   double epsilon = 0;      // Norm
 };
 
-enum class KerasOutput { Sigmoid, Softmax, Linear };
-
 struct KerasSurroundings {
   std::optional<int> side;  // of the square picture; of one that the engine cannot take, too
   // The network sees factor * v + shift of a value v from 0 to 255. None where the model does not
@@ -30,7 +29,7 @@ struct KerasSurroundings {
   std::optional<Scaling> scaling;
   double dropout = 0;  // the last one before the output
   std::vector<KerasStep> steps;
-  KerasOutput output = KerasOutput::Linear;
+  HeadOutput output = HeadOutput::Linear;
   // Why the steps are not all that the model does; empty where they are.
   std::string fault;
   // What was taken to be so, though the file cannot say it.

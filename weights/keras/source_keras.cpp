@@ -225,7 +225,7 @@ void set_scaling(const KerasSurroundings& model, std::map<std::string, std::stri
   if (model.scaling) {
     for (std::size_t c = 0; c < 3; ++c) {
       const double factor = 255 * model.scaling->factor[c];
-      mean[c] = -model.scaling->shift[c] / factor;
+      mean[c] = 0 - model.scaling->shift[c] / factor;
       std_dev[c] = 1 / factor;
     }
   }
@@ -235,11 +235,11 @@ void set_scaling(const KerasSurroundings& model, std::map<std::string, std::stri
 
 // What no file says of a detector, and what was taken instead.
 std::string assumptions(const KerasSurroundings& model, const KerasHead& head) {
-  std::vector<std::string> list = {kAssumedLabel};
-  if (!model.side) list.push_back("pictures of 224 pixels a side");
-  if (!model.scaling) list.push_back(kAssumedPixels);
+  std::vector<std::string> list = {fmt::format("{} means fake", kAssumedLabel)};
+  if (!model.side) list.push_back(fmt::format("{} 224 pixels a side", kAssumedSize));
+  if (!model.scaling) list.push_back(fmt::format("{} from -1 to 1 go in", kAssumedPixels));
   std::ranges::copy(model.assumed, std::back_inserter(list));
-  std::ranges::copy(head.assumed, std::back_inserter(list));
+  std::ranges::copy(head.made.assumed, std::back_inserter(list));
   return fmt::format("{}\n", fmt::join(list, "\n"));
 }
 
@@ -249,7 +249,7 @@ void set_conventions(const KerasSurroundings& model, const KerasHead& head,
   metadata.insert({{"bn_eps", "0.001"}, {"pad_mode", "tf_same"}});
   set_scaling(model, metadata);
   if (!head.fault.empty()) metadata.emplace(kLeftOut, "its head: " + head.fault);
-  if (head.tensors.size() < 4) return;  // no detector
+  if (!head.made.is_detector()) return;
   metadata.emplace("dropout", fmt::format("{}", model.dropout));
   metadata.emplace(kAssumed, assumptions(model, head));
 }
@@ -294,7 +294,7 @@ TensorFile translate_keras(TensorFile file, const std::string& name_for_errors) 
   for (const KerasArray& array : free)
     if (std::ranges::find(head.used, array.tensor) == head.used.end())
       out.tensors.push_back(std::move(file.tensors[array.tensor]));
-  std::ranges::move(head.tensors, std::back_inserter(out.tensors));
+  std::ranges::move(head.made.tensors, std::back_inserter(out.tensors));
 
   out.metadata = std::move(file.metadata);
   keep_version(out.metadata);
