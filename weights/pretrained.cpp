@@ -102,10 +102,13 @@ void fetch(const Source& s, const fs::path& target) {
 }  // namespace
 
 std::filesystem::path find_weights(const std::filesystem::path& given) {
+  std::error_code unreadable;
+  const fs::path kept = given / kKeptModel;
+  if (!given.empty() && fs::is_directory(given, unreadable) && fs::exists(kept, unreadable))
+    return kept;
   if (given != kImagenet) return given;
   const Source s = source();
   const fs::path target = folder_for_downloads() / s.file;
-  std::error_code unreadable;
   if (fs::exists(target, unreadable)) return target;
   const auto fail = [&](const char* cause) {
     throw ModelFileError(

@@ -1,4 +1,5 @@
-// Published weights by name: "imagenet" stands for torchvision's MobileNetV2, downloaded once.
+// The file that a name stands for: "imagenet" for torchvision's MobileNetV2, downloaded once, and a
+// run's folder for the model in it.
 #pragma once
 
 #include <filesystem>
@@ -8,7 +9,11 @@ namespace dfengine::weights {
 
 inline constexpr std::string_view kImagenet = "imagenet";
 
-// The file to read for what a person gave as weights. Any path is taken as it is. For kImagenet it
+// The model that a run of train keeps in its folder.
+inline constexpr const char* kKeptModel = "best.safetensors";
+
+// The file to read for what a person gave as weights. A file is taken as it is, and of a folder
+// kKeptModel where it has one. For kImagenet it
 // is the file's place in the cache ($XDG_CACHE_HOME, else ~/.cache, sub-folder dfengine), and the
 // file is downloaded if it is not there. DFENGINE_WEIGHTS_URL names another address; its file name
 // must hold the first digits of the content's SHA-256 as torchvision's names do

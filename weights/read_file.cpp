@@ -12,6 +12,7 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/unique_fd.h"
+#include "weights/foreign_file.h"
 #include "weights/hdf5/hdf5_file.h"
 #include "weights/keras/keras_zip.h"
 #include "weights/onnx/onnx_file.h"
@@ -53,9 +54,7 @@ TensorFile parse_zip(std::span<const std::byte> bytes, const std::string& name) 
   ZipArchive archive(bytes, name);
   if (is_torch_zip(archive)) return parse_torch_zip(archive);
   if (is_keras_zip(archive)) return parse_keras_zip(archive);
-  throw ModelFileError(name +
-                       ": is a zip archive, but neither torch.save's (data.pkl) nor Keras' "
-                       "(model.weights.h5)");
+  throw ModelFileError(name + ": " + describe_foreign_zip(archive.names()));
 }
 
 // A pickle of protocol 2 or later, as torch.save wrote before PyTorch 1.6.
@@ -71,6 +70,7 @@ std::vector<std::byte> read_file(const std::filesystem::path& path) {
   if (!fd) refuse(path, fmt::format("cannot open: {}", std::strerror(errno)));
   struct stat info;
   if (fstat(fd.get(), &info) != 0) refuse(path, std::strerror(errno));
+  if (S_ISDIR(info.st_mode)) refuse(path, describe_foreign_folder(path));
   if (!S_ISREG(info.st_mode)) refuse(path, "is not a regular file");
   if (info.st_size > kMaxFileSize) {
     refuse(path, fmt::format("{} bytes are too many for a weights file (limit {})", info.st_size,
@@ -115,13 +115,13 @@ TensorFile read_tensor_file(const std::filesystem::path& path) {
     case FileFormat::Hdf5:
       return parse_hdf5(bytes, path.string());
     case FileFormat::Onnx:
-      return parse_onnx(bytes, path.string());
+      return parse_onnx(bytes, path.string(), [&](const std::string& name) {
+        return read_file(path.parent_path() / name);
+      });
     case FileFormat::Unknown:
       break;
   }
-  refuse(path, bytes.empty() ? "is empty"
-                             : "is none of safetensors, PyTorch .pth, Keras .h5 or .keras, ONNX, "
-                               "by its first bytes");
+  refuse(path, describe_foreign(bytes));
 }
 
 }  // namespace dfengine::weights

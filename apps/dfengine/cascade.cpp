@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/arguments/model.h"
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/tables.h"
 #include "engine/data/digest.h"
@@ -79,7 +80,7 @@ void test_cascade(const Arguments& a, Model& model, const Cascade& cascade) {
 
 void run_cascade(const Arguments& a) {
   a.tables.device.check_cpu();
-  Model model = load_detector(a.model);
+  Model model = open_detector(a.model);
   const MetadataModel metadata = load_metadata_model(a.metadata);
   const LabelledTable valid = a.tables.read(a.csv, metadata.file_properties);
   if (digest(valid.table) == metadata.trained_on)

@@ -4,9 +4,12 @@
 #include "apps/dfengine/arguments/choice.h"
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/arguments/model.h"
+#include "apps/dfengine/arguments/pictures.h"
 #include "apps/dfengine/commands.h"
 #include "engine/model/model.h"
 #include "engine/model/onnx_export.h"
+#include "engine/model/stated.h"
 #include "engine/model/unfold.h"
 #include "engine/runtime/cpu/cpu_backend.h"
 #include "kernels/base/error.h"
@@ -24,6 +27,7 @@ struct Arguments {
   std::filesystem::path in, out;
   OnnxPixels pixels = OnnxPixels::Raw;
   const CLI::Option* normalize = nullptr;  // by which pixels are chosen
+  Stated stated;
   bool unfold_bn = false;
   std::vector<std::filesystem::path> calibrate;
   int threads = 0;
@@ -67,10 +71,13 @@ void run_convert(const Arguments& a) {
   if (!onnx && a.normalize->count() > 0) throw UsageError("--normalize is for .onnx");
   if (onnx && a.unfold_bn)
     throw UsageError("--unfold-bn is for .safetensors: an .onnx has its batch norms folded");
-  Model model = load_model(a.in);
+  const std::filesystem::path file = weights::find_weights(a.in);
+  weights::TensorFile tensors = read_weights(file);
+  apply_stated(tensors, a.stated);
+  Model model = model_from_tensors(tensors, file.string());
+  print_remarks(a.in, model.remarks);
   // A model of ours keeps the weights it came from.
   if (!model.notes.contains("source_file")) {
-    const std::filesystem::path file = weights::find_weights(a.in);
     model.notes["source_file"] = file.filename().string();
     model.notes["source_sha256"] = sha256_hex(weights::read_file(file));
   }
@@ -103,6 +110,23 @@ void add_convert(CLI::App& program) {
                   "~/.cache/dfengine.")
       ->required();
   command.add_option("OUT", a.out, "File to write, named .safetensors or .onnx.")->required();
+  const auto of_foreign = [](CLI::Option* option) {
+    option->group("Of a file that is not dfengine's");
+  };
+  of_foreign(add_choice(command, "--label-positive", a.stated.label_one,
+                        "What a detector's output, or its second one, is the probability of.")
+                 ->default_str("fake"));
+  of_foreign(add_choice(command, "--pixels", a.stated.pixels,
+                        "What the network sees of a pixel: numbers from -1 to 1, from 0 to 1, by "
+                        "ImageNet's mean and standard deviation, or from 0 to 255.")
+                 ->default_str("what the file says, else what its family has"));
+  of_foreign(command
+                 .add_option("--img-size", a.stated.img_size,
+                             "The side of the network's input in pixels: a multiple of 32 from 96 "
+                             "to 320.")
+                 ->default_str("what the file says, else 224"));
+  add_resize(command, a.stated.resize, a.stated.crop);
+  for (const char* option : {"--resize", "--crop"}) of_foreign(command.get_option(option));
   a.normalize =
       add_choice(command, "--normalize", a.pixels, kPixels,
                  "What an .onnx takes. inside: pixels from 0 to 255; outside: what the metadata's "

@@ -6,6 +6,7 @@
 #include "apps/dfengine/arguments/choice.h"
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/arguments/model.h"
 #include "apps/dfengine/arguments/pictures.h"
 #include "apps/dfengine/commands.h"
 #include "engine/model/predictor.h"
@@ -31,7 +32,7 @@ struct Arguments {
 
 void run_embed(const Arguments& a) {
   a.device.check();
-  const Model model = load_model(a.model);
+  const Model model = open_model(a.model);
   const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
   ThreadPool pool(a.device.thread_count());
   const std::unique_ptr<Backend> backend = a.device.open(pool);

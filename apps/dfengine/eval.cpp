@@ -8,6 +8,7 @@
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/data.h"
 #include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/arguments/model.h"
 #include "apps/dfengine/arguments/pictures.h"
 #include "apps/dfengine/commands.h"
 #include "engine/data/sets/bad_files.h"
@@ -97,7 +98,7 @@ void report_bad_files(const Arguments& a, const BadFiles& bad_files, std::size_t
 
 void run_eval(const Arguments& a) {
   a.device.check();
-  Model model = load_detector(a.model);
+  Model model = open_detector(a.model);
   model.threshold = a.threshold.value_or(model.threshold);
   const DataSource source =
       a.split.empty() ? open_to_measure(a.data) : open_data(a.data, {a.split});
@@ -122,6 +123,12 @@ void run_eval(const Arguments& a) {
   fmt::print("{}\n", source.describe());
   const Result result = summarize_all(p, model);
   print(result, model);
+  if (!model.remarks.empty() && result.at.metrics.roc_auc < 0.5)
+    fmt::print(
+        stderr,
+        "dfengine: an AUC below 0.5: does label 1 of {} mean real? Then say so once: dfengine "
+        "convert {} OUT.safetensors --label-positive real\n",
+        a.model.string(), a.model.string());
   nlohmann::json metrics = to_json(result, model, dataset.split, a);
   std::vector<report::Table> tables;
   if (a.perturb) {

@@ -4,6 +4,7 @@
 #include "apps/dfengine/arguments/choice.h"
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/arguments/model.h"
 #include "apps/dfengine/commands.h"
 #include "engine/data/pictures/png_encode.h"
 #include "engine/evaluate/explain_files.h"
@@ -28,7 +29,7 @@ struct Arguments {
 
 void run_explain(const Arguments& a) {
   a.device.check_cpu();
-  const Model model = load_detector(a.model);
+  const Model model = open_detector(a.model);
   const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
   const std::vector<std::filesystem::path> files = overlay_files(a.output, paths);
   make_folder(a.output);

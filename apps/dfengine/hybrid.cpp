@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/arguments/model.h"
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/tables.h"
 #include "engine/tables/metadata/comparison.h"
@@ -33,7 +34,7 @@ void print_comparison(const Arguments& a, Model& model, ThreadPool& pool,
 
 void run_train(const Arguments& a) {
   a.tables.device.check_cpu();
-  Model model = load_detector(a.model);
+  Model model = open_detector(a.model);
   ThreadPool pool(a.tables.device.thread_count());
   const LabelledTable valid = a.tables.read(a.csv, a.tables.file_properties);
   const std::filesystem::path root = a.tables.root(a.csv);

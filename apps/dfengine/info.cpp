@@ -94,6 +94,7 @@ void run_info(const Arguments& a) {
     fmt::print(
         "{}\n{}", name,
         fit.complete() ? describe_model(fill_model(fit, file, name)) : describe_misfit(file, fit));
+    for (const std::string& remark : fit.remarks) fmt::print("{}\n", remark);
     if (!fit.complete())
       throw Exit{ExitCode::BadModel, name + ": does not fit " + fit.network.title};
     return;

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/arguments/model.h"
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/tables.h"
 #include "engine/tables/metadata/comparison.h"
@@ -30,7 +31,7 @@ struct ImageScores {
 
 ImageScores score_images(const TrainArguments& a, const LabelledTable& valid,
                          const LabelledTable& test) {
-  Model model = load_detector(a.image_model);
+  Model model = open_detector(a.image_model);
   ThreadPool pool(a.tables.device.thread_count());
   refuse_training_pictures(model, picture_paths(valid, a.tables.root(a.valid_csv)), valid.name);
   refuse_training_pictures(model, picture_paths(test, a.tables.root(a.test_csv)), test.name);

@@ -8,6 +8,7 @@
 #include "apps/dfengine/arguments/choice.h"
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/arguments/model.h"
 #include "apps/dfengine/arguments/pictures.h"
 #include "apps/dfengine/arguments/settings.h"
 #include "apps/dfengine/commands.h"
@@ -101,7 +102,7 @@ void predict_table(const Arguments& a, Model& model) {
 void run_predict(const Arguments& a) {
   if (a.paths.empty() && a.csv.empty())
     throw Exit{ExitCode::Usage, "name pictures, folders of them, or a table with --csv"};
-  Model model = load_detector(a.model);
+  Model model = open_detector(a.model);
   model.threshold = a.threshold.value_or(model.threshold);
   if (!a.csv.empty()) return predict_table(a, model);
   a.device.check();

@@ -6,6 +6,7 @@
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/data.h"
 #include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/arguments/model.h"
 #include "apps/dfengine/arguments/settings.h"
 #include "apps/dfengine/commands.h"
 #include "engine/model/model.h"
@@ -106,6 +107,7 @@ TrainObserver make_observer(ProgressLine& line, bool progress, const std::string
   o.start = [weights](const TrainObserver::Start& s) {
     say(fmt::format("{}\n{}\n{} threads{}\n", s.data, s.cache, s.threads,
                     s.resumed ? fmt::format("; goes on at epoch {}", s.first_epoch) : ""));
+    print_remarks(weights, s.remarks);
     if (s.trains_folded_base) warn_of_folded_base(weights);
   };
   o.caching = [&line](Index done, Index total) { line.show("packing ", done, total); };

@@ -1,6 +1,7 @@
 #include "engine/model/model.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cmath>
 
@@ -16,6 +17,18 @@ std::vector<float> values_of(const weights::Tensor& t, const std::string& file) 
     return weights::to_float(t);
   } catch (const ModelFileError& e) {
     throw ModelFileError(file + ": " + e.what());
+  }
+}
+
+// A file of a run that diverged, or a damaged one.
+void check_values(const ParamSpec& of, std::span<const float> values, const std::string& file) {
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const bool negative = of.role == Role::RunningVar && values[i] < 0;
+    if (std::isfinite(values[i]) && !negative) continue;
+    throw ModelFileError(fmt::format(
+        "{}: tensor \"{}\": value {} is {}, {}; the run that wrote the file diverged, or the file "
+        "is damaged",
+        file, of.name, i, values[i], negative ? "a variance below 0" : "not a finite number"));
   }
 }
 
@@ -44,15 +57,18 @@ Model make_model(const NetworkConfig& config, std::uint64_t seed,
 }
 
 Model fill_model(const ModelFit& fit, const weights::TensorFile& file, const std::string& name) {
-  if (!fit.complete())
-    throw ModelFileError(name + ": does not fit " + fit.network.title + ":" + fit.faults());
+  if (!fit.complete()) throw ModelFileError(name + ": " + fit.faults());
   std::vector<ParamSpec> params = fit.network.graph.params();
   for (ParamSpec& p : params) p.init = {};  // no value needs to be drawn: the file has them all
   Model model{fit.metadata, fit.network, ParameterStore(std::move(params), Element::F32, 0)};
   for (const weights::Tensor& t : file.tensors) {
     const int i = model.parameters.find(t.name);
-    if (i >= 0) model.parameters.set(i, std::span<const float>(values_of(t, name)));
+    if (i < 0) continue;
+    const std::vector<float> values = values_of(t, name);
+    check_values(model.parameters.specs()[static_cast<std::size_t>(i)], values, name);
+    model.parameters.set(i, std::span<const float>(values));
   }
+  model.remarks = fit.remarks;
   return model;
 }
 
@@ -70,7 +86,9 @@ Model load_detector(const std::filesystem::path& path) {
   Model model = load_model(path);
   const std::string name = path.string();
   if (model.config.head != Head::Detector)
-    throw ModelFileError(name + ": not a detector (no head.fc1, head.fc2): train one first");
+    throw ModelFileError(
+        fmt::format("{}: not a detector (no head.fc1, head.fc2): train one first{}{}", name,
+                    model.remarks.empty() ? "" : "\n", fmt::join(model.remarks, "\n")));
   if (model.classes.size() != 2 || model.classes[1] != model.positive_class)
     throw ModelFileError(name + ": a detector has two classes, the second positive");
   if (!(model.threshold >= 0 && model.threshold <= 1))

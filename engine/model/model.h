@@ -11,6 +11,9 @@ namespace dfengine {
 struct Model : ModelMetadata {
   Network network;  // of the configuration
   ParameterStore parameters;
+  // What a person should know of a file that is not dfengine's (ModelFit::remarks). No part of what
+  // is saved.
+  std::vector<std::string> remarks = {};
 
   // How pictures are prepared for it.
   Preparation preparation(Index max_pixels = kMaxImagePixels) const {
@@ -27,7 +30,8 @@ Model make_model(const NetworkConfig& config, std::uint64_t seed,
 // Reads a model of dfengine, or weights of any family (weights/families/source.h). Bare weights of
 // torchvision are taken with ImageNet normalisation, eps 1e-5 and torch padding, and with the width
 // that follows from their shapes. Missing, unexpected and misshaped tensors are listed together in
-// one ModelFileError. "imagenet" is downloaded (weights/pretrained.h).
+// one ModelFileError; a tensor with a value that is no number is named in one, too. "imagenet" is
+// downloaded, and a run's folder stands for its model (weights/pretrained.h).
 Model load_model(const std::filesystem::path& path);
 // The same, and the file must hold a detector: a head of one logit, two classes, a threshold in
 // [0, 1] and a positive temperature.

@@ -8,12 +8,17 @@
 #include <string_view>
 #include <unordered_set>
 
+#include "kernels/base/error.h"
+#include "kernels/base/numbers.h"
 #include "layers/networks/architectures.h"
+#include "weights/families/other_networks.h"
 #include "weights/families/source.h"
 #include "weights/read_file.h"
 
 namespace dfengine {
 namespace {
+
+using Entries = std::map<std::string, std::string>;
 
 // Counters that PyTorch keeps beside its batch norms; the engine has no use for them.
 bool is_counter(std::string_view name) {
@@ -76,6 +81,11 @@ const Architecture& architecture_of(const std::map<std::string, std::string>& me
   }
 }
 
+// What dfengine wrote says which architecture it is.
+bool is_ours(const weights::TensorFile& file) {
+  return file.metadata.contains("arch");
+}
+
 void compare(const weights::TensorFile& file, ModelFit& fit) {
   const std::vector<ParamSpec> specs = fit.network.graph.params();
   std::unordered_set<std::string_view> known;
@@ -95,6 +105,86 @@ void compare(const weights::TensorFile& file, ModelFit& fit) {
       fit.unexpected.push_back(weights::printable(t.name));
 }
 
+// Names, in a row; long lists are cut.
+std::string row_of(const std::vector<std::string>& names) {
+  constexpr std::size_t kMost = 20;
+  const std::span first(names.data(), std::min(names.size(), kMost));
+  return fmt::format("{}{}", fmt::join(first, ", "), names.size() > kMost ? ", ..." : "");
+}
+
+ModelFit fit_to(const weights::TensorFile& file, const Entries& entries,
+                const NetworkConfig& config, const std::string& name_for_errors,
+                std::span<const Architecture> table) {
+  ModelFit fit;
+  fit.metadata = read_metadata(entries, config, name_for_errors);
+  fit.network = make_network(fit.metadata.config, table);
+  compare(file, fit);
+  return fit;
+}
+
+// Takes an entry's lines out.
+std::vector<std::string> take_lines(Entries& entries, const char* key) {
+  auto entry = entries.extract(key);
+  std::vector<std::string> lines;
+  if (!entry.empty())
+    for (const std::string_view line : weights::lines_of(entry.mapped()))
+      lines.push_back(weights::printable(line));
+  return lines;
+}
+
+// A size of pictures that no network of ours takes leaves the base as it is.
+void drop_odd_size(Entries& entries, NetworkConfig config, std::vector<std::string>& left_out) {
+  const auto entry = entries.find("input_size");
+  if (entry == entries.end()) return;
+  const auto size = number_of<Index>(entry->second);
+  if (!size) return;
+  config.input_size = *size;
+  try {
+    config.validate();
+  } catch (const UsageError& e) {
+    left_out.push_back(std::string("its head: ") + e.what());
+    entries.erase(entry);
+  }
+}
+
+// Tensors that stand in no block of the base are no part of it.
+void leave_out_foreign(ModelFit& fit, std::vector<std::string>& left_out) {
+  if (!fit.missing.empty() || !fit.misshaped.empty()) return;  // not ours: all names may help
+  const auto in_base = [&](const std::string& name) {
+    return std::ranges::any_of(fit.network.blocks, [&](const std::string& block) {
+      return name.starts_with(block + ".");
+    });
+  };
+  const auto rest = std::ranges::partition(fit.unexpected, in_base);
+  const std::vector<std::string> foreign(rest.begin(), rest.end());
+  fit.unexpected.erase(rest.begin(), rest.end());
+  if (!foreign.empty())
+    left_out.push_back(fmt::format("{} tensors: {}", foreign.size(), row_of(foreign)));
+}
+
+ModelFit fit_foreign(const weights::TensorFile& file, NetworkConfig config,
+                     const std::string& name_for_errors, std::span<const Architecture> table) {
+  Entries entries = file.metadata;
+  std::vector<std::string> left_out = take_lines(entries, weights::kLeftOut);
+  const std::vector<std::string> assumed = take_lines(entries, weights::kAssumed);
+  const std::size_t reasons = left_out.size();
+  drop_odd_size(entries, config, left_out);
+  const bool odd_size = left_out.size() > reasons;
+  ModelFit fit = fit_to(file, entries, config, name_for_errors, table);
+  if (config.head != Head::None && (odd_size || !fit.missing.empty() || !fit.misshaped.empty())) {
+    config.head = Head::None;
+    ModelFit base = fit_to(file, entries, config, name_for_errors, table);
+    if (base.missing.empty() && base.misshaped.empty()) fit = std::move(base);
+  }
+  leave_out_foreign(fit, left_out);
+  if (!fit.missing.empty()) fit.looks_like = weights::guess_network(file);
+  if (fit.metadata.config.head == Head::Detector && !assumed.empty())
+    fit.remarks.push_back(fmt::format("assumed: {}", fmt::join(assumed, "; ")));
+  if (!left_out.empty())
+    fit.remarks.push_back(fmt::format("left out: {}", fmt::join(left_out, "; ")));
+  return fit;
+}
+
 }  // namespace
 
 weights::TensorFile translate_weights(weights::TensorFile file,
@@ -109,17 +199,20 @@ weights::TensorFile translate_weights(weights::TensorFile file,
 }
 
 weights::TensorFile read_weights(const std::filesystem::path& file) {
-  return translate_weights(weights::read_tensor_file(file), file.string());
+  weights::TensorFile read = weights::read_tensor_file(file);
+  if (read.metadata.contains(kTrainState))
+    throw ModelFileError(file.string() +
+                         ": is a checkpoint, from which train --resume goes on; the model is "
+                         "best.safetensors beside it");
+  return translate_weights(std::move(read), file.string());
 }
 
 std::string ModelFit::faults() const {
-  constexpr std::size_t kMost = 20;
-  std::string text;
+  std::string text = "does not fit " + network.title;
+  if (!looks_like.empty()) text += "; it looks like " + looks_like;
+  text += ':';
   const auto list = [&](const char* what, const std::vector<std::string>& names) {
-    if (names.empty()) return;
-    const std::span first(names.data(), std::min(names.size(), kMost));
-    text += fmt::format("\n  {} {}: {}", names.size(), what, fmt::join(first, ", "));
-    if (names.size() > kMost) text += ", ...";
+    if (!names.empty()) text += fmt::format("\n  {} {}: {}", names.size(), what, row_of(names));
   };
   list("missing", missing);
   list("unexpected", unexpected);
@@ -129,12 +222,10 @@ std::string ModelFit::faults() const {
 
 ModelFit fit_model(const weights::TensorFile& file, const std::string& name_for_errors,
                    std::span<const Architecture> table) {
-  ModelFit fit;
   const Architecture& wanted = architecture_of(file.metadata, table, name_for_errors);
-  fit.metadata = read_metadata(file.metadata, config_of(file, wanted), name_for_errors);
-  fit.network = make_network(fit.metadata.config, table);
-  compare(file, fit);
-  return fit;
+  const NetworkConfig config = config_of(file, wanted);
+  if (is_ours(file)) return fit_to(file, file.metadata, config, name_for_errors, table);
+  return fit_foreign(file, config, name_for_errors, table);
 }
 
 std::string describe_misfit(const weights::TensorFile& file, const ModelFit& fit) {
@@ -142,7 +233,7 @@ std::string describe_misfit(const weights::TensorFile& file, const ModelFit& fit
                                  fit.network.title, fit.metadata.config.width);
   for (const auto& [key, value] : file.metadata)
     text += fmt::format("{}: {}\n", weights::printable(key), weights::printable(value));
-  return text + "does not fit " + fit.network.title + ":" + fit.faults() + "\n";
+  return text + fit.faults() + "\n";
 }
 
 }  // namespace dfengine

@@ -19,14 +19,20 @@ struct ModelFit {
   Network network;  // of these metadata
   // Names of tensors; a misshaped one also has both shapes.
   std::vector<std::string> missing, unexpected, misshaped;
+  // Sentences about a file that is not dfengine's: what was taken to be so though the file cannot
+  // say it, and what of the file is no part of the model.
+  std::vector<std::string> remarks;
+  std::string looks_like;  // of a file without the base: another network, where its names tell
 
   bool complete() const { return missing.empty() && unexpected.empty() && misshaped.empty(); }
-  // A line for each list that is not empty, long ones cut: "\n  2 missing: A, B".
+  // The network's title, what the file looks like, and a line for each list that is not empty, long
+  // ones cut: "does not fit MobileNetV2:\n  2 missing: A, B".
   std::string faults() const;
 };
 
-// Where the metadata do not say them, the head and the width follow from the tensors. Throws
-// ModelFileError for metadata that make no sense.
+// Where the metadata do not say them, the head and the width follow from the tensors. Of a file that
+// is not dfengine's the base is enough: a head that fits no network of ours, and tensors outside of
+// the base's blocks, become remarks. Throws ModelFileError for metadata that make no sense.
 ModelFit fit_model(const weights::TensorFile& file, const std::string& name_for_errors,
                    std::span<const Architecture> table = architectures());
 

@@ -27,6 +27,8 @@ struct ModelMetadata {
 
 // The note of a model whose batch norms were folded ("yes"); weights/onnx/source_onnx.cpp writes it.
 inline constexpr const char* kBnFolded = "bn_folded";
+// The entry that only a checkpoint has (engine/train/checkpoint.cpp).
+inline constexpr const char* kTrainState = "train_state";
 bool is_bn_folded(const ModelMetadata& model);
 
 // Where the entries say nothing, the fields of `of_tensors` and torchvision's conventions stay.

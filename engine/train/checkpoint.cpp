@@ -14,7 +14,7 @@ namespace {
 
 constexpr const char* kFirst = "optimizer.first_moment";
 constexpr const char* kSecond = "optimizer.second_moment";
-constexpr const char* kState = "train_state";
+constexpr const char* kState = kTrainState;
 constexpr const char* kOptions = "run_options";  // not the model's own note "train_args"
 constexpr const char* kDigest = "data_digest";
 // In the state: version 0.1 counted here alone on the CPU.

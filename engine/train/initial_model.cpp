@@ -32,6 +32,7 @@ Model initial_model(const TrainOptions& o) {
   if (base) {
     model.crop = base->crop;
     model.resize = base->resize;
+    model.remarks = base->remarks;
   }
   model.crop = o.crop.value_or(model.crop);
   model.resize = o.resize.value_or(model.resize);

@@ -3,10 +3,11 @@
 
 #include "engine/evaluate/evaluate.h"
 #include "engine/train/checkpoint.h"
+#include "weights/pretrained.h"
 
 namespace dfengine {
 
-inline constexpr const char* kBestModel = "best.safetensors";
+inline constexpr const char* kBestModel = weights::kKeptModel;
 inline constexpr const char* kCheckpoint = "last.ckpt";
 inline constexpr const char* kResults = "results.csv";
 inline constexpr const char* kArguments = "args.json";

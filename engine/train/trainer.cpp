@@ -109,7 +109,8 @@ class Run {
     if (observer_.start)
       observer_.start({source_.describe(), pool_.size(), state_.epoch + 1, checkpoint_.has_value(),
                        trains_folded_base(),
-                       describe_cache(options_, source_.splits, model_.preparation())});
+                       describe_cache(options_, source_.splits, model_.preparation()),
+                       model_.remarks});
   }
 
   // False when interrupted.

@@ -19,6 +19,7 @@ struct TrainObserver {
     // Batch norms of the base were folded away and will be trained (Model::notes "bn_folded").
     bool trains_folded_base;
     std::string cache;  // what is kept of the prepared pictures, and how large that is
+    std::vector<std::string> remarks;  // Model::remarks of the weights
   };
   struct Progress {
     int epoch, epochs;      // counted from 1

@@ -3,6 +3,11 @@
 weights_operators.onnx  one of everything the reader knows, in the ways exporters write it.
 weights_skeleton.onnx   the folded MobileNetV2 as PyTorch exports it, every node and edge of it, with one
                         or two channels: convolution i has weights i and biases 100 + i.
+weights_unfused.onnx    the same network in the other ways of exporters: NHWC input that the graph scales, batch
+                        norms apart, Pad before stride 2, Relu and Min, MatMul and Add, weights in half
+                        precision behind casts, two outputs with a softmax; large constants lie in
+                        weights_unfused.onnx.data. Its norm i has gamma i + 1, beta i / 8, mean i / 4, variance
+                        i + 0.5.
 Last made with onnx 1.23, numpy 2.
 """
 
@@ -11,7 +16,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 
-def save(path, nodes, constants, inputs, opset, metadata=()):
+def save(path, nodes, constants, inputs, opset, metadata=(), external=False):
     graph = helper.make_graph(nodes, "golden", inputs,
                               [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", 3])], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=6)
@@ -19,7 +24,10 @@ def save(path, nodes, constants, inputs, opset, metadata=()):
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
     onnx.checker.check_model(model)
-    onnx.save(model, path)
+    if external:
+        onnx.save(model, path, save_as_external_data=True, location=path + ".data", size_threshold=16)
+    else:
+        onnx.save(model, path)
 
 
 def picture(name, size):
@@ -65,6 +73,9 @@ def operators():
     save("weights_operators.onnx", nodes, constants, [picture("pixels", 64)], 12, [("note", "äöü")])
 
 
+STAGES = [(1, 1, 1), (6, 2, 2), (6, 3, 2), (6, 4, 2), (6, 3, 1), (6, 3, 2), (6, 1, 1)]
+
+
 class Network:
     def __init__(self):
         self.nodes = []
@@ -85,23 +96,26 @@ class Network:
                       kernel_shape=[kernel, kernel], pads=[pad] * 4, strides=[stride, stride])
         return self.node("Clip", [y, "lo", "hi"]) if relu6 else y
 
+    # The base on x, of one or two channels.
+    def base(self, x):
+        x = self.conv(x, 3, 2, 3, 2, 1)
+        c = 2
+        for stage, (expand, repeats, first_stride) in enumerate(STAGES):
+            k = 1 + stage % 2
+            for i in range(repeats):
+                stride = first_stride if i == 0 else 1
+                wide = c if expand == 1 else 2
+                y = self.conv(x, c, wide, 1, 1, 1) if expand != 1 else x
+                y = self.conv(y, wide, wide, 3, stride, wide)
+                y = self.conv(y, wide, k, 1, 1, 1, relu6=False)
+                x = self.node("Add", [x, y]) if stride == 1 and c == k else y
+                c = k
+        return self.conv(x, c, 2, 1, 1, 1)
+
 
 def skeleton():
     net = Network()
-    x = net.conv("input", 3, 2, 3, 2, 1)
-    c = 2
-    stages = [(1, 1, 1), (6, 2, 2), (6, 3, 2), (6, 4, 2), (6, 3, 1), (6, 3, 2), (6, 1, 1)]
-    for stage, (expand, repeats, first_stride) in enumerate(stages):
-        k = 1 + stage % 2
-        for i in range(repeats):
-            stride = first_stride if i == 0 else 1
-            wide = c if expand == 1 else 2
-            y = net.conv(x, c, wide, 1, 1, 1) if expand != 1 else x
-            y = net.conv(y, wide, wide, 3, stride, wide)
-            y = net.conv(y, wide, k, 1, 1, 1, relu6=False)
-            x = net.node("Add", [x, y]) if stride == 1 and c == k else y
-            c = k
-    x = net.conv(x, c, 2, 1, 1, 1)
+    x = net.base("input")
     x = net.node("GlobalAveragePool", [x])
     x = net.node("Flatten", [x], axis=1)
     net.constants += [array("classifier.w", np.arange(6).reshape(3, 2)), array("classifier.b", [1, 2, 3])]
@@ -109,5 +123,38 @@ def skeleton():
     save("weights_skeleton.onnx", net.nodes, net.constants, [picture("input", 224)], 12)
 
 
+class Unfused(Network):
+    def conv(self, x, c, k, kernel, stride, group, relu6=True):
+        i = self.count
+        self.count += 1
+        weight = array(f"half{i}", np.full((k, c // group, kernel, kernel), i), np.float16)
+        self.constants += [weight] + [
+            array(f"{name}{i}", np.full(k, value)) for name, value in
+            (("gamma", i + 1), ("beta", i / 8), ("mean", i / 4), ("variance", i + 0.5))]
+        pads = [kernel // 2] * 4
+        if stride == 2:
+            self.constants.append(array(f"pads{i}", [0, 0, 0, 0, 0, 0, 1, 1], np.int64))
+            x, pads = self.node("Pad", [x, f"pads{i}"]), [0] * 4
+        y = self.node("Conv", [x, self.node("Cast", [weight.name], to=TensorProto.FLOAT)], group=group,
+                      pads=pads, strides=[stride, stride])
+        y = self.node("BatchNormalization", [y, *(f"{n}{i}" for n in ("gamma", "beta", "mean", "variance"))],
+                      epsilon=1e-3)
+        return self.node("Min", [self.node("Relu", [y]), "hi"]) if relu6 else y
+
+
+def unfused():
+    net = Unfused()
+    net.constants += [array("scale", 1 / 127.5), array("one", -1), array("dense1", np.arange(4).reshape(2, 2)),
+                      array("bias1", [1, 2]), array("dense2", np.arange(4).reshape(2, 2))]
+    x = net.node("Add", [net.node("Mul", ["scale", "input"]), "one"])
+    x = net.base(net.node("Transpose", [x], perm=[0, 3, 1, 2]))
+    x = net.node("Flatten", [net.node("GlobalAveragePool", [x])])
+    x = net.node("Relu", [net.node("Add", [net.node("MatMul", [x, "dense1"]), "bias1"])])
+    net.nodes.append(helper.make_node("Softmax", [net.node("MatMul", [x, "dense2"])], ["output"], axis=1))
+    picture = helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 96, 96, 3])
+    save("weights_unfused.onnx", net.nodes, net.constants, [picture], 13, external=True)
+
+
 operators()
 skeleton()
+unfused()

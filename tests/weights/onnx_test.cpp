@@ -2,6 +2,7 @@
 // MobileNetV2 networks.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -20,6 +21,10 @@ using test::message_of;
 
 std::filesystem::path golden(const char* name) {
   return test::golden_folder() / name;
+}
+
+TensorFile parse(std::span<const std::byte> file, const std::string& name) {
+  return parse_onnx(file, name, nothing_beside);
 }
 
 class Onnx : public testing::Test {
@@ -70,7 +75,7 @@ TEST_F(Onnx, TruncatedFilesAreRefused) {
   int refused = 0;
   for (std::size_t size = 0; size < whole.size(); ++size) {
     try {
-      parse_onnx(std::span(whole).first(size), "cut");
+      parse(std::span(whole).first(size), "cut");
     } catch (const ModelFileError& e) {
       ++refused;
       EXPECT_EQ(std::string(e.what()).rfind("cut: ", 0), 0u) << e.what();
@@ -79,7 +84,7 @@ TEST_F(Onnx, TruncatedFilesAreRefused) {
   // The graph is one field, and what stands behind it is short.
   EXPECT_GT(refused, static_cast<int>(whole.size()) - 60);
   const auto message =
-      message_of<ModelFileError>([&] { parse_onnx(std::span(whole).first(500), "cut"); });
+      message_of<ModelFileError>([&] { parse(std::span(whole).first(500), "cut"); });
   EXPECT_NE(message.find("at byte "), std::string::npos) << message;
 }
 
@@ -107,15 +112,22 @@ std::string one_convolution(const std::string& rest) {
 }
 
 std::string reason(const std::string& file) {
-  return message_of<ModelFileError>([&] { parse_onnx(test::bytes_of(file), "file"); });
+  return message_of<ModelFileError>([&] { parse(test::bytes_of(file), "file"); });
 }
 
 TEST_F(Onnx, RefusesTensorsItCannotUse) {
   const std::string four_bytes = block(9, "\x01\x02\x03\x04");
   const auto bytes = test::bytes_of(one_convolution(number(2, 1) + four_bytes));
-  EXPECT_NE(parse_onnx(bytes, "file").find("conv0.weight"), nullptr);
+  EXPECT_NE(parse(bytes, "file").find("conv0.weight"), nullptr);
   const std::vector<std::pair<std::string, const char*>> cases = {
       {number(2, 1) + number(14, 1), "external data"},
+      {number(2, 1) + number(14, 1) + block(13, block(1, "location") + block(2, "/etc/passwd")),
+       "no name in the model's own folder"},
+      {number(2, 1) + number(14, 1) + block(13, block(1, "location") + block(2, "w")),
+       "no files beside"},
+      {number(2, 1) + number(14, 1) + block(13, block(1, "location") + block(2, "w")) +
+           block(13, block(1, "length") + block(2, "x")),
+       "external data"},
       {number(2, 3) + four_bytes, "data type 3"},
       {number(2, 1) + block(9, "abc"), "3 bytes do not fit F32 [1, 1, 1, 1]"},
       {number(2, 1), "0 bytes do not fit"},
@@ -154,7 +166,7 @@ TEST_F(Onnx, RefusesAConstantThatGrowsByUse) {
   writer.input("x", {OnnxWriter::kBatch, 100, 1, 1});
   writer.constant("w", {100, 100, 1, 1}, counting(10'000));
   for (int i = 0; i < 20; ++i) writer.node("Conv", "y" + std::to_string(i), {"x", "w"});
-  const auto message = message_of<ModelFileError>([&] { parse_onnx(writer.serialize(), "file"); });
+  const auto message = message_of<ModelFileError>([&] { parse(writer.serialize(), "file"); });
   EXPECT_NE(message.find("more often"), std::string::npos) << message;
 }
 
@@ -214,10 +226,11 @@ TEST_F(FoldedNetwork, AcceptsTheWaysToWriteIt) {
     text.replace(text.find("1,1,1,1", at), 7, at % 2 ? "0,0,1,1" : "SAME_UPPER");
   text.replace(text.find("transB 1"), 8, "transB 0");
   std::erase_if(file.tensors, [](const Tensor& t) { return t.name == "gemm0.bias"; });
+  std::ranges::find(file.tensors, "gemm0.weight", &Tensor::name)->shape = {2, 3};
   const TensorFile out = translate_weights(file, "file");
   EXPECT_EQ(out.metadata.at("pad_mode"), "tf_same");
-  EXPECT_EQ(floats(out, "classifier.1.weight"), (std::vector<float>{0, 2, 4, 1, 3, 5}));
-  EXPECT_EQ(out.find("classifier.1.weight")->shape, (std::vector<std::int64_t>{2, 3}));
+  EXPECT_EQ(floats(out, "classifier.1.weight"), (std::vector<float>{0, 3, 1, 4, 2, 5}));
+  EXPECT_EQ(out.find("classifier.1.weight")->shape, (std::vector<std::int64_t>{3, 2}));
 }
 
 // As exporters leave out a bias of zeros.
@@ -236,18 +249,125 @@ TEST_F(FoldedNetwork, RefusesOtherNetworks) {
   EXPECT_NE(strides.find("features.2.conv.1.0"), std::string::npos) << strides;
   EXPECT_NE(strides.find("mobilenetv2-7"), std::string::npos) << strides;
   const std::vector<std::array<const char*, 3>> cases = {
-      {"Clip %0 0 6", "BatchNormalization %0", "BatchNormalization (1x); export it in inference"},
+      {"Clip %0 0 6", "BatchNormalization %7 eps 1", "expected \"BatchNormalization %0 eps E\""},
+      {"Clip %0 0 6", "Relu %0\nClip %1 0 5", "expected \"Clip %1 none 6\""},
       {"Clip %0 0 6", "HardSwish %0", "HardSwish (1x)"},
       {"Clip %0 0 6", "Clip %0 0 1", "node 1 is \"Clip %0 0 1\", expected \"Clip %0 0 6\""},
       {"Conv %1 kernel", "Conv %0 kernel", "node 2 is"},
       {"group 2 ", "group 1 ", "expected \"Conv %1 kernel 3,3 strides 1,1 dilations 1,1 group 2"},
       {"Add ", "Add %1 ", "expected \"Add "},
-      {"alpha 1", "alpha 2", "expected \"Gemm"},
-      {"beta 1\n", "beta 1\nRelu %99\n", "expected \"Relu"},
-      {"GlobalAveragePool", "Sigmoid", "expected \"GlobalAveragePool"}};
+  };
   for (const auto& [from, to, word] : cases) {
     const std::string message = refusal(from, to);
     EXPECT_NE(message.find(word), std::string::npos) << message;
+  }
+}
+
+TEST_F(FoldedNetwork, AHeadThatTheEngineHasNotIsLeftOut) {
+  const std::vector<std::array<const char*, 3>> cases = {
+      {"alpha 1", "alpha 2", "expected \"Gemm"},
+      {"beta 1\n", "beta 1\nRelu %99\n", "expected \"Relu"},
+      {"beta 1\n", "beta 1\nTanh %99\n", "it has the operators Tanh (1x)"},
+      {"GlobalAveragePool", "GlobalMaxPool", "expected \"GlobalAveragePool"}};
+  for (const auto& [from, to, word] : cases) {
+    TensorFile file = file_;
+    std::string& text = file.metadata.at(kOnnxNodes);
+    text.replace(text.find(from), std::string_view(from).size(), to);
+    const TensorFile out = translate_weights(file, "file");
+    const std::string& cause = out.metadata.at("left_out");
+    EXPECT_TRUE(cause.starts_with("its head: ")) << cause;
+    EXPECT_NE(cause.find(word), std::string::npos) << cause;
+    EXPECT_NE(out.find("gemm0.weight"), nullptr);
+    EXPECT_EQ(out.find("classifier.1.weight"), nullptr);
+    file.metadata["arch"] = "mobilenet_v2";  // our own is taken whole or not at all
+    EXPECT_THROW(translate_weights(file, "file"), ModelFileError);
+  }
+}
+
+// ---- The ways of exporters ----------------------------------------------------------------------
+
+class UnfusedNetwork : public Onnx {
+ protected:
+  test::ScratchFolder folder_;
+  void SetUp() override {
+    Onnx::SetUp();
+    for (const char* name : {"weights_unfused.onnx", "weights_unfused.onnx.data"})
+      std::filesystem::copy_file(golden(name), folder_.path() / name);
+  }
+  TensorFile read() const { return read_tensor_file(folder_.path() / "weights_unfused.onnx"); }
+  std::string refusal() const {
+    return message_of<ModelFileError>([&] { (void)read(); });
+  }
+};
+
+TEST_F(UnfusedNetwork, KeepsItsBatchNormsAndItsHead) {
+  const TensorFile out = translate_weights(read(), "file");
+  const std::vector<std::tuple<int, const char*, const char*>> cases = {
+      {0, "features.0.0", "features.0.1"},
+      {4, "features.2.conv.1.0", "features.2.conv.1.1"},
+      {51, "features.18.0", "features.18.1"}};
+  for (const auto& [i, conv, norm] : cases) {
+    const auto number = static_cast<float>(i);
+    EXPECT_EQ(floats(out, (std::string(conv) + ".weight").c_str())[0], number);
+    EXPECT_EQ(floats(out, (std::string(norm) + ".weight").c_str())[0], number + 1);
+    EXPECT_EQ(floats(out, (std::string(norm) + ".bias").c_str())[0], number / 8);
+    EXPECT_EQ(floats(out, (std::string(norm) + ".running_mean").c_str())[0], number / 4);
+    EXPECT_EQ(floats(out, (std::string(norm) + ".running_var").c_str())[0], number + 0.5F);
+  }
+  // MatMul has [C, K]; of two outputs the logit is the second less the first.
+  EXPECT_EQ(floats(out, "head.fc1.weight"), (std::vector<float>{0, 2, 1, 3}));
+  EXPECT_EQ(floats(out, "head.fc1.bias"), (std::vector<float>{1, 2}));
+  EXPECT_EQ(floats(out, "head.fc2.weight"), (std::vector<float>{1, 1}));
+  EXPECT_EQ(floats(out, "head.fc2.bias"), (std::vector<float>{0}));
+  EXPECT_FALSE(out.metadata.contains("bn_folded"));
+  EXPECT_EQ(out.metadata.at("bn_eps"), "0.001");
+  EXPECT_EQ(out.metadata.at("pad_mode"), "tf_same");
+  EXPECT_EQ(out.metadata.at("input_size"), "96");
+  EXPECT_EQ(out.metadata.at("assumed"), "label 1 means fake\n");
+  for (const char* key : {"mean", "std"})
+    EXPECT_FLOAT_EQ(std::stof(out.metadata.at(key)), 0.5F) << key;
+}
+
+TEST_F(UnfusedNetwork, RefusesFilesBesideThatDoNotFit) {
+  const auto data = folder_.path() / "weights_unfused.onnx.data";
+  std::filesystem::resize_file(data, 100);
+  EXPECT_NE(refusal().find("ends behind the end of \"weights_unfused.onnx.data\" of 100 bytes"),
+            std::string::npos)
+      << refusal();
+  std::filesystem::remove(data);
+  EXPECT_NE(refusal().find("weights_unfused.onnx.data: cannot open"), std::string::npos)
+      << refusal();
+  // No other folder of the machine is looked at.
+  std::string model = test::slurp(folder_.path() / "weights_unfused.onnx");
+  for (std::size_t at = 0; (at = model.find("weights_unfused.onnx.data", at)) != std::string::npos;)
+    model.replace(at, 25, "../weights_nfused.onnx.da");
+  test::spill(folder_.path() / "weights_unfused.onnx", model);
+  EXPECT_NE(refusal().find("is no name in the model's own folder"), std::string::npos) << refusal();
+}
+
+TEST_F(FoldedNetwork, ReadsReLU6InEveryWay) {
+  for (const char* way :
+       {"Relu %0\nClip %1 0 6", "Relu %0\nClip %1 none 6", "Clip %0 0 none\nClip %1 none 6",
+        "Clip %0 none 6\nRelu %1", "Clip %0 none 6\nClip %1 0 none"}) {
+    TensorFile file = file_;
+    std::string& text = file.metadata.at(kOnnxNodes);
+    text.replace(text.find("Clip %0 0 6"), 11, way);
+    // All operands behind it move by one.
+    std::string moved;
+    int line = 0;
+    for (const std::string_view of : lines_of(text)) {
+      std::string words(of);
+      if (line++ > 2)
+        for (std::size_t at = 0; (at = words.find('%', at)) != std::string::npos; ++at) {
+          std::size_t end = at + 1;
+          while (end < words.size() && std::isdigit(words[end]) != 0) ++end;
+          const int number = std::stoi(words.substr(at + 1, end - at - 1));
+          words.replace(at + 1, end - at - 1, std::to_string(number + 1));
+        }
+      moved += words + "\n";
+    }
+    text = moved;
+    EXPECT_EQ(translate_weights(file, "file").tensors.size(), 52u * 5 + 2) << way;
   }
 }
 

@@ -62,6 +62,10 @@ class Imagenet : public ::testing::Test {
 
 TEST(FindWeights, OtherPathsStay) {
   EXPECT_EQ(find_weights("some/imagenet"), "some/imagenet");
+  const test::ScratchFolder run;
+  EXPECT_EQ(find_weights(run.path()), run.path());
+  test::spill(run.path() / "best.safetensors", "x");
+  EXPECT_EQ(find_weights(run.path()), run.path() / "best.safetensors");
   EXPECT_EQ(find_weights("./imagenet"), "./imagenet");
   EXPECT_EQ(find_weights(""), "");
 }

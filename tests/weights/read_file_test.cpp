@@ -58,7 +58,17 @@ TEST(ReadTensorFile, NamesTheFormatItCannotRead) {
       {"\x89HDF\r\n\x1a\n"sv, "HDF5"},
       {"\x08\x07\x12\x07pytorch"sv, "ONNX model"},
       {""sv, "is empty"},
-      {"hello, world"sv, "none of"}};
+      {"hello, world"sv, "is a text, no weights: \"hello, world\""},
+      {"\x01\x02\x03\x04\x05\x06\x07\x08\x09"sv, "none of"},
+      {"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"sv, "Git LFS pointer"},
+      {"../.git/annex/objects/ab/cd/x"sv, "git-annex pointer"},
+      {"\n <!DOCTYPE html>\n<html>"sv, "web page"},
+      {"<?xml version=\"1.0\"?><Error/>"sv, "XML"},
+      {"{\"error\": \"not found\"}"sv, "JSON"},
+      {"\x1f\x8b\x08\0"sv, "gzip"},
+      {"\x1c\0\0\0TFL3"sv, "TensorFlow Lite"},
+      {"\xff\xd8\xff\xe0"sv, "JPEG picture"},
+      {"\0\0\0\0\0\0\0\0\0\0"sv, "nothing but zeros"}};
   for (const auto& [content, word] : cases) {
     spill(path, content);
     const auto message = message_of<ModelFileError>([&] { read_tensor_file(path); });
@@ -73,7 +83,13 @@ TEST(ReadFile, RefusesWhatIsNoRegularFile) {
     return message_of<ModelFileError>([&] { read_file(path); });
   };
   EXPECT_NE(reason(folder.path() / "missing").find("No such file"), std::string::npos);
-  EXPECT_NE(reason(folder.path()).find("not a regular file"), std::string::npos);
+  EXPECT_NE(reason(folder.path()).find("is an empty folder"), std::string::npos);
+  spill(folder.path() / "saved_model.pb", "x");
+  EXPECT_NE(reason(folder.path()).find("SavedModel"), std::string::npos);
+  std::filesystem::remove(folder.path() / "saved_model.pb");
+  spill(folder.path() / "model.safetensors", "x");
+  EXPECT_NE(reason(folder.path()).find("name the file in it: model.safetensors"),
+            std::string::npos);
   ASSERT_EQ(mkfifo((folder.path() / "pipe").c_str(), 0600), 0);
   EXPECT_NE(reason(folder.path() / "pipe").find("not a regular file"), std::string::npos);
 }

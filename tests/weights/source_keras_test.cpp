@@ -179,8 +179,7 @@ TEST(TranslateKeras, CurrentNamesInAWholeModel) {
                        leaf == "depthwise_kernel" ? "kernel" : leaf);  // Keras 3 writes "kernel"
   });
   file.tensors.push_back(numbered("optimizer_weights/adam/m_0", {2}, 0, 0));
-  file.metadata["@model_config"] = R"("config": {"batch_shape": [null, 160, 160, 3], )";
-  EXPECT_EQ(translate_keras(file, "test").metadata["input_size"], "160");
+  file.tensors.push_back(numbered("metrics/mean/vars/0", {}, 0, 0));
   expect_network(std::move(file));
 }
 
@@ -230,7 +229,45 @@ TEST(TranslateKeras, UnknownLayersKeepTheirNames) {
     return fmt::format("{0}/{0}/{1}:0", row.keras, leaf);
   });
   file.tensors.push_back(numbered("dense/dense/kernel:0", {2, 1}, 0, 0));
-  EXPECT_NE(translate_keras(std::move(file), "test").find("dense/dense/kernel:0"), nullptr);
+  const TensorFile out = translate_keras(std::move(file), "test");
+  EXPECT_NE(out.find("dense/dense/kernel:0"), nullptr);
+  EXPECT_TRUE(out.metadata.contains("left_out"));
+}
+
+// The notebook's model without its configuration, as save_weights writes it.
+TEST(TranslateKeras, WeightsAloneBecomeADetector) {
+  TensorFile file;
+  for (const KerasRow& row : keras_rows()) {
+    if (row.kind == KerasLayer::Dense) continue;
+    const auto arrays = arrays_of(row);
+    for (std::size_t k = 0; k < arrays.size(); ++k)
+      file.tensors.push_back(
+          numbered(fmt::format("layers/functional/layers/{}/vars/{}", counted(row, 0), k),
+                   arrays[k].shape, 0, k));
+  }
+  // A batch norm of the model's own stands before the base's by its path, and is no part of it.
+  for (int k = 0; k < 4; ++k)
+    file.tensors.push_back(
+        numbered(fmt::format("layers/batch_normalization/vars/{}", k), {kPlain}, 0, 0));
+  TensorFile plain = file;
+  plain.tensors.resize(plain.tensors.size() - 4);
+  for (TensorFile* of : {&file, &plain}) {
+    of->tensors.push_back(numbered("layers/dense/vars/0", {kPlain, 3}, 0, 0));
+    of->tensors.push_back(numbered("layers/dense/vars/1", {3}, 0, 0));
+    of->tensors.push_back(numbered("layers/dense_1/vars/0", {3, 1}, 0, 0));
+    of->tensors.push_back(numbered("layers/dense_1/vars/1", {1}, 0, 0));
+  }
+  const TensorFile out = translate_keras(plain, "test");
+  EXPECT_EQ(out.find("head.fc1.weight")->shape, (std::vector<std::int64_t>{3, kPlain}));
+  EXPECT_EQ(out.find("head.fc2.weight")->shape, (std::vector<std::int64_t>{1, 3}));
+  const std::string& assumed = out.metadata.at("assumed");
+  for (const char* line : {"label 1 means fake\n", "pictures have 224", "pixels from -1 to 1",
+                           "a ReLU stands between", "passes a sigmoid"})
+    EXPECT_NE(assumed.find(line), std::string::npos) << assumed;
+  const TensorFile unclear = translate_keras(file, "test");
+  EXPECT_EQ(unclear.find("head.fc1.weight"), nullptr);
+  EXPECT_NE(unclear.find("features.18.1.weight"), nullptr);
+  EXPECT_NE(unclear.metadata.at("left_out").find("batch_normalization"), std::string::npos);
 }
 
 TEST(TranslateKeras, RefusesOtherNetworks) {

@@ -117,6 +117,82 @@ TEST(SourceNames, HuggingFaceBackboneHasNoPrefix) {
   expect_renamed(got, kHf);
 }
 
+// torchvision's first layout: all modules of a block in a row.
+const std::vector<Pair> kFlat = {
+    {"features.0.0.weight", "features.0.0.weight"},
+    {"features.0.1.running_mean", "features.0.1.running_mean"},
+    {"features.1.conv.0.weight", "features.1.conv.0.0.weight"},
+    {"features.1.conv.1.bias", "features.1.conv.0.1.bias"},
+    {"features.1.conv.3.weight", "features.1.conv.1.weight"},
+    {"features.1.conv.4.running_var", "features.1.conv.2.running_var"},
+    {"features.2.conv.0.weight", "features.2.conv.0.0.weight"},
+    {"features.2.conv.1.weight", "features.2.conv.0.1.weight"},
+    {"features.2.conv.3.weight", "features.2.conv.1.0.weight"},
+    {"features.2.conv.4.bias", "features.2.conv.1.1.bias"},
+    {"features.17.conv.6.weight", "features.17.conv.2.weight"},
+    {"features.17.conv.7.running_mean", "features.17.conv.3.running_mean"},
+    {"features.18.0.weight", "features.18.0.weight"},
+    {"features.18.1.bias", "features.18.1.bias"},
+    {"classifier.weight", "classifier.1.weight"},
+    {"classifier.bias", "classifier.1.bias"}};
+
+TEST(SourceNames, TorchvisionsFirstLayout) {
+  const TensorFile got = translate_weights(numbered(kFlat), "model.pth");
+  expect_renamed(got, kFlat);
+  EXPECT_EQ(got.metadata.at("source_family"), "torchvision");
+}
+
+TEST(SourceNames, AnythingMayStandBeforeTheNames) {
+  for (const std::string before :
+       {"module.", "model.", "_orig_mod.", "backbone.", "net.", "state_dict.", "a b.c.",
+        "model_state_dict.module._orig_mod.encoder."}) {
+    for (const auto* pairs : {&kFlat, &kTimm, &kHf}) {
+      TensorFile file = numbered(*pairs);
+      for (Tensor& tensor : file.tensors) tensor.name.insert(0, before);
+      file.tensors.push_back(make_tensor("optimizer.step", {1}, std::vector<float>{3}));
+      TensorFile got = translate_weights(file, "model.pth");
+      EXPECT_EQ(got.tensors.back().name, "optimizer.step");
+      got.tensors.pop_back();
+      SCOPED_TRACE(before);
+      expect_renamed(got, *pairs);
+    }
+  }
+}
+
+TEST(SourceNames, WrappersInsideANameAreNoPartOfIt) {
+  TensorFile file = numbered(kFlat);
+  for (Tensor& tensor : file.tensors)
+    if (tensor.name.starts_with("features.")) tensor.name.insert(9, "module.");
+  expect_renamed(translate_weights(file, "model.pth"), kFlat);
+}
+
+TEST(SourceNames, TheBaseMayStandAlone) {
+  for (const std::string before : {"", "backbone.body.", "0."}) {
+    TensorFile file = numbered(kFlat);
+    std::erase_if(file.tensors, [](const Tensor& t) { return t.name.starts_with("classifier"); });
+    std::vector<Pair> pairs(kFlat.begin(), kFlat.end() - 2);
+    for (Tensor& tensor : file.tensors) tensor.name = before + tensor.name.substr(9);
+    SCOPED_TRACE(before);
+    expect_renamed(translate_weights(file, "model.pth"), pairs);
+  }
+}
+
+TEST(SourceNames, TrainedWeightsComeBeforeTheirAverage) {
+  const TensorFile once = numbered(kFlat);
+  for (const std::string average : {"model_ema", "ema.shadow", "Teacher", "swa_model"}) {
+    TensorFile file;
+    for (const std::string& owner : {average, std::string("net")})
+      for (Tensor tensor : once.tensors) {
+        tensor.name = owner + "." + tensor.name;
+        if (owner == average) tensor = make_tensor(tensor.name, {1}, std::vector<float>{-1});
+        file.tensors.push_back(tensor);
+      }
+    const TensorFile got = translate_weights(file, "model.pth");
+    EXPECT_EQ(got.metadata.at("source_entry"), "net");
+    EXPECT_EQ(got.find("features.2.conv.0.0.weight")->count(), 7);
+  }
+}
+
 TEST(SourceNames, WhatTheFileSaysIsKept) {
   TensorFile file = numbered(kTimm);
   file.metadata = {{"bn_eps", "0.002"}, {"source_family", "mine"}};

@@ -1,12 +1,7 @@
-// The structure of MobileNetV2 as a list of places, and renaming by it.
+// The structure of MobileNetV2 as a list of places.
 #include "weights/families/mobilenet_v2_names.h"
 
 #include <fmt/format.h>
-
-#include <array>
-#include <map>
-
-#include "kernels/base/error.h"
 
 namespace dfengine::weights {
 
@@ -50,32 +45,6 @@ ConvNames torchvision_names(const ConvPlace& place) {
       break;
   }
   return {feature + ".0", feature + ".1"};
-}
-
-TensorFile rename_to_torchvision(TensorFile file, std::span<const Stage> stages,
-                                 ConvNames (*names)(const ConvPlace& place),
-                                 const std::string& prefix, const std::string& name_for_errors) {
-  constexpr std::array kNormTensors = {"weight", "bias", "running_mean", "running_var",
-                                       "num_batches_tracked"};
-  std::map<std::string, std::string> map = {{"classifier.weight", "classifier.1.weight"},
-                                            {"classifier.bias", "classifier.1.bias"}};
-  for (const ConvPlace& place : conv_places(stages)) {
-    const ConvNames from = names(place);
-    const ConvNames to = torchvision_names(place);
-    map[prefix + from.conv + ".weight"] = to.conv + ".weight";
-    for (const char* tensor : kNormTensors) {
-      map[fmt::format("{}{}.{}", prefix, from.norm, tensor)] =
-          fmt::format("{}.{}", to.norm, tensor);
-    }
-  }
-  for (Tensor& tensor : file.tensors) {
-    const auto found = map.find(tensor.name);
-    if (found != map.end()) tensor.name = found->second;
-  }
-  if (const auto twice = repeated(file.tensors, &Tensor::name))
-    throw ModelFileError(fmt::format("{}: two tensors are torchvision's \"{}\"", name_for_errors,
-                                     printable(*twice)));
-  return file;
 }
 
 }  // namespace dfengine::weights

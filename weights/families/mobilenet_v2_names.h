@@ -1,12 +1,10 @@
-// Names of MobileNetV2's tensors, generated from the network's structure, so that a family of files
-// says only how it names a convolution and its batch norm.
+// Places of MobileNetV2's convolutions, from the network's structure, so that a family of files says
+// only how it names a convolution and its batch norm.
 #pragma once
 
 #include <span>
 #include <string>
 #include <vector>
-
-#include "weights/tensor_file.h"
 
 namespace dfengine::weights {
 
@@ -41,13 +39,5 @@ struct ConvNames {
 };
 
 ConvNames torchvision_names(const ConvPlace& place);
-
-// The file with the tensors of the network renamed and the others as they were. For a family with
-// PyTorch's suffixes (weight, bias, running_mean, running_var, num_batches_tracked) and with a
-// "classifier"; `prefix` stands before all other names. Throws ModelFileError if two tensors would
-// have one name.
-TensorFile rename_to_torchvision(TensorFile file, std::span<const Stage> stages,
-                                 ConvNames (*names)(const ConvPlace& place),
-                                 const std::string& prefix, const std::string& name_for_errors);
 
 }  // namespace dfengine::weights

@@ -6,14 +6,9 @@
 namespace dfengine::weights {
 namespace {
 
-// The engine's own family: files of unknown names end here too, and the model loader lists what
-// does not fit.
-constexpr Source kTorchvision = {
-    "torchvision", [](const TensorFile&) { return true; },
-    [](TensorFile file, std::span<const Stage>, const std::string&) { return file; }};
-
-// In the order in which they are tried.
-constexpr const Source* kSources[] = {&kTimm, &kHf, &kKeras, &kOnnx, &kTorchvision};
+// In the order in which they are tried. The last takes files of unknown names too, so that the model
+// loader lists what does not fit.
+constexpr const Source* kSources[] = {&kKeras, &kOnnx, &kNames};
 
 }  // namespace
 

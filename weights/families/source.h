@@ -6,6 +6,7 @@
 #include <string>
 
 #include "weights/families/mobilenet_v2_names.h"
+#include "weights/tensor_file.h"
 
 namespace dfengine::weights {
 
@@ -25,7 +26,16 @@ struct Source {
                           const std::string& name_for_errors);
 };
 
-extern const Source kTimm, kHf, kKeras, kOnnx;
+// Entries of the metadata that a translation leaves for the model loader, in lines: why a part of
+// the file is no part of the model, and what was taken to be so though the file cannot say it.
+inline constexpr const char* kLeftOut = "left_out";
+inline constexpr const char* kAssumed = "assumed";
+// How lines of kAssumed begin that a person may have to correct.
+inline constexpr const char* kAssumedLabel = "label 1";
+inline constexpr const char* kAssumedSize = "pictures have";
+inline constexpr const char* kAssumedPixels = "pixels";
+
+extern const Source kKeras, kOnnx, kNames;
 
 // Recognises the family and translates. The family's name goes into metadata "source_family",
 // except for a model of dfengine's own, which says itself where it came from.

@@ -24,7 +24,8 @@ constexpr auto kNames =
 // A batch norm's variables in the order Keras 3 numbers them.
 constexpr std::array kNormRoles = {KerasRole::Gamma, KerasRole::Beta, KerasRole::Mean,
                                    KerasRole::Variance};
-constexpr std::string_view kOptimizers[] = {"optimizer/", "optimizer_weights/"};
+constexpr std::string_view kOfTraining[] = {"optimizer/", "optimizer_weights/", "metrics/",
+                                            "_compile_metrics/", "_loss_tracker/"};
 
 // The path up to its last slash, and what follows it.
 std::pair<std::string_view, std::string_view> split_last(std::string_view path) {
@@ -110,8 +111,8 @@ std::vector<std::size_t> ordered(const TensorFile& file) {
   return out;
 }
 
-bool is_optimizers(std::string_view path) {
-  return std::ranges::any_of(kOptimizers, [&](std::string_view o) { return path.starts_with(o); });
+bool is_of_training(std::string_view path) {
+  return std::ranges::any_of(kOfTraining, [&](std::string_view o) { return path.starts_with(o); });
 }
 
 }  // namespace
@@ -134,13 +135,12 @@ std::vector<KerasArray> keras_arrays(const TensorFile& file) {
   std::vector<KerasArray> arrays;
   for (const std::size_t i : ordered(file)) {
     const Tensor& tensor = file.tensors[i];
-    if (is_optimizers(tensor.name)) continue;
-    const std::string_view folder = split_last(tensor.name).first;
+    if (is_of_training(tensor.name)) continue;
+    std::string_view folder = split_last(tensor.name).first;
     const bool is_numbered = numbered(tensor.name);
-    const std::string_view layer =
-        split_last(is_numbered ? split_last(folder).first : folder).second;
-    arrays.push_back(
-        {i, std::string(layer), is_numbered ? role_of_number(tensor, rank) : role_of_name(tensor)});
+    if (is_numbered) folder = split_last(folder).first;
+    arrays.push_back({i, std::string(split_last(folder).second), std::string(folder), is_numbered,
+                      is_numbered ? role_of_number(tensor, rank) : role_of_name(tensor)});
   }
   return arrays;
 }

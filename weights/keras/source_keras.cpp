@@ -11,8 +11,10 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/numbers.h"
+#include "weights/families/other_networks.h"
 #include "weights/families/source.h"
 #include "weights/keras/keras_arrays.h"
+#include "weights/keras/keras_head.h"
 
 namespace dfengine::weights {
 namespace {
@@ -69,6 +71,10 @@ std::vector<KerasRow> make_rows() {
   return rows;
 }
 
+bool is_base(KerasRole role) {
+  return role != KerasRole::Other && pattern_of(role).kind != KerasLayer::Dense;
+}
+
 const KerasRow* row_named(std::string_view layer, KerasLayer kind) {
   const auto rows = keras_rows();
   const auto found = std::ranges::find_if(rows, [&](const KerasRow& row) {
@@ -77,44 +83,56 @@ const KerasRow* row_named(std::string_view layer, KerasLayer kind) {
   return found == rows.end() ? nullptr : &*found;
 }
 
-// The row of each array; null for an array that stays as it is.
+// The row of each array; null for an array that is not the base's.
 using Matches = std::vector<const KerasRow*>;
 
 Matches match_by_name(const std::vector<KerasArray>& arrays) {
   Matches matches;
   for (const KerasArray& a : arrays)
-    matches.push_back(a.role == KerasRole::Other ? nullptr
-                                                 : row_named(a.layer, pattern_of(a.role).kind));
+    matches.push_back(is_base(a.role) ? row_named(a.layer, pattern_of(a.role).kind) : nullptr);
   return matches;
 }
 
-// The n-th array of a role belongs to the n-th row of its kind.
-Matches match_by_order(const std::vector<KerasArray>& arrays, const std::string& file) {
+// The path of the model that a layer belongs to, in a file of Keras 3; "" in others, where one
+// layer's arrays lie below another's.
+std::string_view model_of(const KerasArray& array) {
+  const std::string_view folder = array.folder;
+  return array.numbered ? folder.substr(0, folder.rfind("layers/")) : std::string_view();
+}
+
+// The n-th array of a role belongs to the n-th row of its kind, within the model that holds the
+// first depthwise convolution. What is left over follows the base.
+Matches match_by_order(const std::vector<KerasArray>& arrays, const std::string& looks_like,
+                       const std::string& file) {
   Matches matches(arrays.size());
+  const auto first = std::ranges::find(arrays, KerasRole::DepthwiseKernel, &KerasArray::role);
+  const std::string_view model = first == arrays.end() ? "" : model_of(*first);
   for (const RolePattern& pattern : kRoles) {
+    if (!is_base(pattern.role)) continue;
     std::vector<const KerasRow*> rows;
     for (const KerasRow& row : keras_rows())
       if (row.kind == pattern.kind) rows.push_back(&row);
     std::vector<std::size_t> members;
     for (std::size_t i = 0; i < arrays.size(); ++i)
-      if (arrays[i].role == pattern.role) members.push_back(i);
-    // With several dense layers nobody can tell which is the classifier.
-    if (pattern.kind == KerasLayer::Dense && members.size() != 1) continue;
-    if (members.size() != rows.size()) {
+      if (arrays[i].role == pattern.role && model_of(arrays[i]) == model) members.push_back(i);
+    if (members.size() < rows.size()) {
       throw ModelFileError(
           fmt::format("{}: Keras: no layer has a name of MobileNetV2's, and by order {} arrays "
-                      "cannot be its {} \"{}\"",
-                      file, members.size(), rows.size(), role_name(pattern.role)));
+                      "cannot be its {} \"{}\"{}{}",
+                      file, members.size(), rows.size(), role_name(pattern.role),
+                      looks_like.empty() ? "" : "; it looks like ", looks_like));
     }
     for (std::size_t i = 0; i < rows.size(); ++i) matches[members[i]] = rows[i];
   }
   return matches;
 }
 
-Matches match(const std::vector<KerasArray>& arrays, const std::string& file) {
+Matches match(const std::vector<KerasArray>& arrays, const std::string& looks_like,
+              const std::string& file) {
   Matches by_name = match_by_name(arrays);
-  const auto is_base = [](const KerasRow* row) { return row && row->kind != KerasLayer::Dense; };
-  return std::ranges::any_of(by_name, is_base) ? by_name : match_by_order(arrays, file);
+  const bool named =
+      std::ranges::any_of(by_name, [](const KerasRow* row) { return row != nullptr; });
+  return named ? by_name : match_by_order(arrays, looks_like, file);
 }
 
 Tensor to_torch(Tensor tensor, const KerasRow& row, KerasRole role, const std::string& file) {
@@ -132,7 +150,8 @@ Tensor to_torch(Tensor tensor, const KerasRow& row, KerasRole role, const std::s
 }
 
 // Each layer must take the channels that the one before it gives, and have the paper's window.
-void check_chain(const TensorFile& file, const std::string& name) {
+// Returns the channels of the last.
+std::int64_t check_chain(const TensorFile& file, const std::string& name) {
   std::int64_t channels = 3;
   const auto check = [&](const std::string& tensor, const std::vector<std::int64_t>& wanted) {
     const Tensor* t = file.find(tensor);
@@ -149,7 +168,7 @@ void check_chain(const TensorFile& file, const std::string& name) {
     switch (row.kind) {
       case KerasLayer::Conv:
         check(row.torch + ".weight", {out, channels, window, window});
-        if (weight == nullptr) return;
+        if (weight == nullptr) return 0;
         channels = out;
         break;
       case KerasLayer::Depthwise:
@@ -160,34 +179,15 @@ void check_chain(const TensorFile& file, const std::string& name) {
           check(row.torch + suffix, {channels});
         break;
       case KerasLayer::Dense:
-        check(row.torch + ".weight", {out, channels});
-        check(row.torch + ".bias", {out});
-        break;
+        break;  // heads differ, see keras_head.h
     }
   }
-}
-
-// The side of the square input, 224 in "KEY224, 224, 3]".
-std::optional<int> side_after(std::string_view text, std::string_view key) {
-  const std::size_t at = text.find(key);
-  if (at == std::string_view::npos) return std::nullopt;
-  text.remove_prefix(at + key.size());
-  const std::string_view side = text.substr(0, text.find_first_not_of("0123456789"));
-  const bool square = text.substr(side.size()).starts_with(fmt::format(", {},", side));
-  return square ? number_of<int>(side) : std::nullopt;
-}
-
-// The side that Keras' configuration states, of version 3 or 2, as Python writes JSON.
-std::optional<int> input_size(const std::map<std::string, std::string>& metadata) {
-  const auto config = metadata.find("@model_config");
-  if (config == metadata.end()) return std::nullopt;
-  const auto side = side_after(config->second, "\"batch_shape\": [null, ");
-  return side ? side : side_after(config->second, "\"batch_input_shape\": [null, ");
+  return channels;
 }
 
 // The side in the name that Keras gives the network where it is one layer of another model:
 // mobilenetv2_1.00_160.
-std::optional<int> input_size(const std::vector<Tensor>& tensors) {
+std::optional<int> side_in_name(const std::vector<Tensor>& tensors) {
   constexpr std::string_view kName = "mobilenetv2_";
   for (const Tensor& t : tensors) {
     const std::size_t name = t.name.find(kName);
@@ -204,19 +204,54 @@ std::optional<int> input_size(const std::vector<Tensor>& tensors) {
 }
 
 // Replaces Keras' raw entries by those of the engine.
-void set_conventions(std::map<std::string, std::string>& metadata, std::optional<int> side) {
-  if (side) metadata.emplace("input_size", fmt::to_string(*side));
+void keep_version(std::map<std::string, std::string>& metadata) {
   for (const char* key : {"@keras_version", "model_weights@keras_version"}) {
     const auto version = metadata.find(key);
     if (version != metadata.end() && !version->second.empty())
       metadata.emplace("keras_version", version->second);
   }
   std::erase_if(metadata, [](const auto& e) { return e.first.find('@') != std::string::npos; });
-  // x / 127.5 - 1 is (x / 255 - 0.5) / 0.5.
-  metadata.insert({{"bn_eps", "0.001"},
-                   {"pad_mode", "tf_same"},
-                   {"mean", "0.5,0.5,0.5"},
-                   {"std", "0.5,0.5,0.5"}});
+}
+
+std::vector<KerasConfigLayer> configured_layers(const TensorFile& file) {
+  const auto config = file.metadata.find("@model_config");
+  return config == file.metadata.end() ? std::vector<KerasConfigLayer>()
+                                       : keras_config_layers(config->second);
+}
+
+// Values from 0 to 255 times factor plus shift are (v / 255 - mean) / std.
+void set_scaling(const KerasSurroundings& model, std::map<std::string, std::string>& metadata) {
+  std::array<double, 3> mean = {0.5, 0.5, 0.5}, std_dev = mean;  // v / 127.5 - 1
+  if (model.scaling) {
+    for (std::size_t c = 0; c < 3; ++c) {
+      const double factor = 255 * model.scaling->factor[c];
+      mean[c] = 0 - model.scaling->shift[c] / factor;
+      std_dev[c] = 1 / factor;
+    }
+  }
+  metadata.emplace("mean", fmt::format("{}", fmt::join(mean, ",")));
+  metadata.emplace("std", fmt::format("{}", fmt::join(std_dev, ",")));
+}
+
+// What no file says of a detector, and what was taken instead.
+std::string assumptions(const KerasSurroundings& model, const KerasHead& head) {
+  std::vector<std::string> list = {fmt::format("{} means fake", kAssumedLabel)};
+  if (!model.side) list.push_back(fmt::format("{} 224 pixels a side", kAssumedSize));
+  if (!model.scaling) list.push_back(fmt::format("{} from -1 to 1 go in", kAssumedPixels));
+  std::ranges::copy(model.assumed, std::back_inserter(list));
+  std::ranges::copy(head.made.assumed, std::back_inserter(list));
+  return fmt::format("{}\n", fmt::join(list, "\n"));
+}
+
+void set_conventions(const KerasSurroundings& model, const KerasHead& head,
+                     std::map<std::string, std::string>& metadata) {
+  if (model.side) metadata.emplace("input_size", fmt::to_string(*model.side));
+  metadata.insert({{"bn_eps", "0.001"}, {"pad_mode", "tf_same"}});
+  set_scaling(model, metadata);
+  if (!head.fault.empty()) metadata.emplace(kLeftOut, "its head: " + head.fault);
+  if (!head.made.is_detector()) return;
+  metadata.emplace("dropout", fmt::format("{}", model.dropout));
+  metadata.emplace(kAssumed, assumptions(model, head));
 }
 
 }  // namespace
@@ -234,22 +269,36 @@ bool recognise_keras(const TensorFile& file) {
 
 TensorFile translate_keras(TensorFile file, const std::string& name_for_errors) {
   const std::vector<KerasArray> arrays = keras_arrays(file);
-  const Matches matches = match(arrays, name_for_errors);
-  const auto configured = input_size(file.metadata);
-  const auto side = configured ? configured : input_size(file.tensors);
+  const Matches matches = match(arrays, guess_network(file), name_for_errors);
+  const auto configured = keras_surroundings(configured_layers(file));
+  const auto named_side = side_in_name(file.tensors);
   TensorFile out;
-  out.metadata = std::move(file.metadata);
+  std::vector<KerasArray> free;
   for (std::size_t i = 0; i < arrays.size(); ++i) {
-    Tensor& tensor = file.tensors[arrays[i].tensor];
-    out.tensors.push_back(matches[i] == nullptr ? std::move(tensor)
-                                                : to_torch(std::move(tensor), *matches[i],
-                                                           arrays[i].role, name_for_errors));
+    if (matches[i] == nullptr) {
+      free.push_back(arrays[i]);
+    } else {
+      out.tensors.push_back(to_torch(std::move(file.tensors[arrays[i].tensor]), *matches[i],
+                                     arrays[i].role, name_for_errors));
+    }
   }
   if (const auto twice = repeated(out.tensors, &Tensor::name))
     throw ModelFileError(
         fmt::format("{}: Keras: two arrays are {}", name_for_errors, printable(*twice)));
-  check_chain(out, name_for_errors);
-  set_conventions(out.metadata, side);
+  const std::int64_t features = check_chain(out, name_for_errors);
+
+  KerasSurroundings model = configured ? *configured : guessed_surroundings(file, free);
+  if (!model.side) model.side = named_side;
+  KerasHead head = keras_head(file, free, model, features);
+  if (free.empty()) head.fault.clear();  // a base alone lacks nothing
+  for (const KerasArray& array : free)
+    if (std::ranges::find(head.used, array.tensor) == head.used.end())
+      out.tensors.push_back(std::move(file.tensors[array.tensor]));
+  std::ranges::move(head.made.tensors, std::back_inserter(out.tensors));
+
+  out.metadata = std::move(file.metadata);
+  keep_version(out.metadata);
+  set_conventions(model, head, out.metadata);
   return out;
 }
 

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "weights/tensor_file.h"
 
@@ -16,22 +18,31 @@ bool onnx_supported();
 // The metadata entry that holds the graph: one line per node, in the file's order, numbered from 0.
 // Operands are "input" or "%NUMBER"; constants are the tensors below, or stand in the line:
 //   Conv %0 kernel 3,3 strides 2,2 dilations 1,1 group 1 pads 1,1,1,1    (or pads SAME_UPPER, ...)
+//   BatchNormalization %0 eps 1e-05
 //   Clip %0 0 6
 //   Add %1 %4                                                    (the smaller number stands first)
 //   Gemm %7 transA 0 transB 1 alpha 1 beta 1
 // Every other operator is its name and its operands. An operand is "?" where a constant made it, or
 // a node that is left out. Nodes are left out that do not compute on activations (Constant, shape
-// arithmetic) or change nothing (Identity, Dropout; Flatten, Reshape or Squeeze of pooled
-// features). ReduceMean over H and W is written as GlobalAveragePool.
+// arithmetic) or change nothing (Identity, Dropout, Cast; Flatten, Reshape or Squeeze of pooled
+// features; a Transpose of the input from NHWC). Several ways to say one thing have one line:
+// ReduceMean over H and W is a GlobalAveragePool, MatMul by a constant a Gemm, an Add of a constant
+// behind it its bias, Min and Max by a constant a Clip, a Pad with zeros part of the next Conv.
 inline constexpr const char* kOnnxNodes = "onnx.nodes";
 // The metadata entry with the side of the picture, where the input's shape states one.
 inline constexpr const char* kOnnxInputSize = "onnx.input_size";
 
-// Tensors conv0.weight, conv0.bias, conv1.weight, ..., gemm0.weight, ..., in graph order, and the
-// constant operand of an arithmetic node as sub0.value, mul0.value, ... The metadata are
-// metadata_props and the entries above. All tensors together take at most twice the bytes of the
-// file. Throws ModelFileError with the file, the node, tensor or byte offset, and the cause; also
-// for weights that lie in files beside the model.
-TensorFile parse_onnx(std::span<const std::byte> file, const std::string& name_for_errors);
+// The bytes of a file in the model's own folder. Throws ModelFileError.
+using FileBeside = std::function<std::vector<std::byte>(const std::string& name)>;
+// For bytes that come from no folder: throws.
+std::vector<std::byte> nothing_beside(const std::string& name);
+
+// Tensors conv0.weight, conv0.bias, conv1.weight, ..., gemm0.weight, ..., norm0.weight, norm0.bias,
+// norm0.running_mean, norm0.running_var, ..., in graph order, and the constant operand of an
+// arithmetic node as sub0.value, mul0.value, ... The metadata are metadata_props and the entries
+// above. All tensors together take at most twice the bytes of the file and of those beside it.
+// Throws ModelFileError with the file, the node, tensor or byte offset, and the cause.
+TensorFile parse_onnx(std::span<const std::byte> file, const std::string& name_for_errors,
+                      const FileBeside& beside);
 
 }  // namespace dfengine::weights

@@ -34,13 +34,13 @@ Kind child(Kind kind, std::uint64_t field) {
     std::uint64_t field;
     Kind child;
   };
-  constexpr Row kRows[] = {{Kind::Model, 7, Kind::Graph},      {Kind::Model, 8, Kind::Pair},
-                           {Kind::Model, 14, Kind::Pair},      {Kind::Graph, 1, Kind::Node},
-                           {Kind::Graph, 5, Kind::Tensor},     {Kind::Graph, 11, Kind::Value},
-                           {Kind::Graph, 12, Kind::Value},     {Kind::Node, 5, Kind::Attribute},
-                           {Kind::Attribute, 5, Kind::Tensor}, {Kind::Value, 2, Kind::Type},
-                           {Kind::Type, 1, Kind::TensorType},  {Kind::TensorType, 2, Kind::Dims},
-                           {Kind::Dims, 1, Kind::Pair}};
+  constexpr Row kRows[] = {{Kind::Model, 7, Kind::Graph},     {Kind::Model, 8, Kind::Pair},
+                           {Kind::Model, 14, Kind::Pair},     {Kind::Graph, 1, Kind::Node},
+                           {Kind::Graph, 5, Kind::Tensor},    {Kind::Graph, 11, Kind::Value},
+                           {Kind::Graph, 12, Kind::Value},    {Kind::Node, 5, Kind::Attribute},
+                           {Kind::Tensor, 13, Kind::Pair},    {Kind::Attribute, 5, Kind::Tensor},
+                           {Kind::Value, 2, Kind::Type},      {Kind::Type, 1, Kind::TensorType},
+                           {Kind::TensorType, 2, Kind::Dims}, {Kind::Dims, 1, Kind::Pair}};
   for (const Row& row : kRows)
     if (row.kind == kind && row.field == field) return row.child;
   return Kind::Leaf;

@@ -1,16 +1,19 @@
-// Family "onnx": a MobileNetV2 whose batch norms are folded into its convolutions, as PyTorch
-// exports it and as dfengine writes it. Tensors are matched by order and shape, and every node of
+// Family "onnx": a MobileNetV2 as exporters and dfengine write it, its batch norms folded into its
+// convolutions or not. Tensors are matched by order and shape, and every node of
 // the graph is compared with the published network.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <map>
+#include <cmath>
+#include <optional>
 
 #include "kernels/base/error.h"
 #include "kernels/base/numbers.h"
 #include "weights/families/source.h"
+#include "weights/onnx/onnx_cursor.h"
 #include "weights/onnx/onnx_file.h"
+#include "weights/onnx/onnx_head.h"
 
 namespace dfengine::weights {
 namespace {
@@ -45,10 +48,6 @@ std::vector<Place> graph_places(std::span<const Stage> stages) {
   return places;
 }
 
-std::string_view first_word(std::string_view line) {
-  return line.substr(0, line.find(' '));
-}
-
 // "kernel 3,3 strides 2,2" of a Conv line.
 std::string_view window_of(std::string_view line) {
   const std::size_t begin = std::min(line.find("kernel "), line.size());
@@ -63,58 +62,36 @@ std::string_view kernel_of(std::string_view window) {
   return window.substr(0, window.find(" strides"));
 }
 
-// Convolutions stay as they are. Each batch norm becomes the identity that adds the folded bias:
-// gamma 1, mean 0, variance 1 - eps, so that folding it again gives the same bits. The metadata say
-// "bn_folded" = "yes", because the statistics are lost and the base is good for inference or for
-// training with the base frozen. Where the file says nothing, ImageNet normalisation, eps 1e-5 and
-// the padding of the graph are assumed. Throws ModelFileError for other strides (the model zoo's
-// mobilenetv2-7), for operators that a folded MobileNetV2 has not, and for another order or wiring.
+// Convolutions stay as they are, and batch norms that stand behind them. One that was folded becomes
+// the identity that adds the folded bias: gamma 1, mean 0, variance 1 - eps, so that folding it
+// again gives the same bits. The metadata then say "bn_folded" = "yes", because the statistics are
+// lost and the base is good for inference or for training with the base frozen. Where neither file
+// nor graph says it, ImageNet normalisation (with TensorFlow's padding: -1 to 1), eps 1e-5 and the
+// padding of the graph are assumed. A head that the engine has not is left out. Throws
+// ModelFileError for other strides (the model zoo's mobilenetv2-7), for operators that a base has
+// not, and for another order or wiring.
 class Translation {
  public:
   Translation(TensorFile file, std::span<const Stage> stages, const std::string& name)
-      : file_(std::move(file)),
-        name_(name),
-        places_(graph_places(stages)),
-        lines_(lines_of(file_.metadata.at(kOnnxNodes))) {}
+      : file_(std::move(file)), name_(name), places_(graph_places(stages)), cursor_(file_, name_) {}
 
   TensorFile run() {
     refuse_other_strides();
-    refuse_other_operators();
     std::string x = normalization();
     for (int i = 0; i < static_cast<int>(places_.size()); ++i) x = convolution(i, x);
-    x = expect("GlobalAveragePool " + x);
     head(x);
-    if (at_ < lines_.size()) mismatch("nothing more");
     conventions();
     return std::move(out_);
   }
 
  private:
-  [[noreturn]] void fail(const std::string& cause) const {
-    throw ModelFileError(name_ + ": ONNX model: " + cause);
-  }
-
-  [[noreturn]] void mismatch(const std::string& wanted) const {
-    const std::string found = at_ < lines_.size() ? "is \"" + printable(lines_[at_]) + '"'
-                                                  : std::string("does not exist");
-    fail(fmt::format("is not MobileNetV2: node {} {}, expected \"{}\"", at_, found, wanted));
-  }
-
-  // Takes the next line if it is as expected. Returns the operand that names its result.
-  std::string expect(const std::string& line) {
-    if (at_ >= lines_.size() || lines_[at_] != line) mismatch(line);
-    return fmt::format("%{}", at_++);
-  }
-
-  bool next_is(std::string_view op) const {
-    return at_ < lines_.size() && first_word(lines_[at_]) == op;
-  }
+  [[noreturn]] void fail(const std::string& cause) const { cursor_.fail(cause); }
 
   // The zoo's mobilenetv2-7 has the published shapes but other strides, so it would load and give
   // wrong results.
   void refuse_other_strides() const {
     std::size_t i = 0;
-    for (const std::string_view line : lines_) {
+    for (const std::string_view line : cursor_.lines()) {
       if (first_word(line) != "Conv" || i == places_.size()) continue;
       const std::string_view found = window_of(line);
       const std::string wanted = window_of(places_[i]);
@@ -128,44 +105,27 @@ class Translation {
     }
   }
 
-  void refuse_other_operators() const {
-    constexpr std::string_view kKnown[] = {
-        "Conv", "Clip", "Add", "GlobalAveragePool", "Gemm", "Relu", "Sub", "Sigmoid", "Mul"};
-    std::map<std::string, int> others;
-    for (const std::string_view line : lines_) {
-      const std::string_view op = first_word(line);
-      if (std::ranges::find(kKnown, op) == std::end(kKnown)) ++others[printable(op)];
-    }
-    if (others.empty()) return;
-    std::string list;
-    for (const auto& [op, count] : others)
-      list += fmt::format("{}{} ({}x)", list.empty() ? "" : ", ", op, count);
-    fail(fmt::format("has operators that a folded MobileNetV2 has not: {}{}", list,
-                     others.contains("BatchNormalization")
-                         ? "; export it in inference mode with constant folding, or convert the "
-                           "weights it was exported from"
-                         : ""));
-  }
+  bool is_ours() const { return file_.metadata.contains("arch"); }
 
   // Our own models may scale the pixels themselves: (x - 255 mean) * 1 / (255 std).
   std::string normalization() {
     const auto entry = file_.metadata.find("normalization");
     const bool inside = entry != file_.metadata.end() && entry->second == "inside";
     if (entry != file_.metadata.end()) file_.metadata.erase(entry);
-    if (!inside) return "input";
+    if (!inside) return is_ours() ? "input" : scaling();
     for (const char* key : {"mean", "std"})
       if (!file_.metadata.contains(key))
         fail(fmt::format("scales pixels itself, but its metadata has no \"{}\"", key));
     check_constants();
-    return expect("Mul " + expect("Sub input"));
+    return cursor_.expect("Mul " + cursor_.expect("Sub input"));
   }
 
   // The graph must scale as the metadata say, bit by bit, because onnx_export.cpp computed its
   // constants from them.
   void check_constants() const {
     const std::vector<double> mean = numbers("mean"), std_dev = numbers("std");
-    const std::vector<float> shift = to_float(tensor("sub0.value"));
-    const std::vector<float> scale = to_float(tensor("mul0.value"));
+    const std::vector<float> shift = to_float(cursor_.tensor("sub0.value"));
+    const std::vector<float> scale = to_float(cursor_.tensor("mul0.value"));
     bool same = mean.size() == 3 && std_dev.size() == 3 && shift.size() == 3 && scale.size() == 3;
     for (std::size_t i = 0; same && i < 3; ++i)
       same = shift[i] == static_cast<float>(255 * mean[i]) &&
@@ -175,36 +135,55 @@ class Translation {
 
   // A metadata entry of numbers; empty if it is not.
   std::vector<double> numbers(const char* key) const {
-    return numbers_of(file_.metadata.at(key)).value_or(std::vector<double>());
+    const auto entry = file_.metadata.find(key);
+    if (entry == file_.metadata.end()) return {};
+    return numbers_of(entry->second).value_or(std::vector<double>());
+  }
+
+  // Others scale in any way, pixels from 0 to 255 or from 0 to 1.
+  std::string scaling() {
+    ChannelScale scale(3);
+    const std::string x = cursor_.arithmetic("input", scale);
+    if (x == "input") return x;
+    constexpr double kBytes = 0.1;  // no scaling of numbers from 0 to 1 makes them so small
+    const double range = std::abs(scale.factor[0]) < kBytes ? 255 : 1;
+    std::vector<double> mean, std_dev;
+    for (std::size_t c = 0; c < 3; ++c) {
+      const double factor = range * scale.factor[c];
+      mean.push_back(0 - scale.shift[c] / factor);
+      std_dev.push_back(1 / factor);
+    }
+    file_.metadata.emplace("mean", fmt::format("{}", fmt::join(mean, ",")));
+    file_.metadata.emplace("std", fmt::format("{}", fmt::join(std_dev, ",")));
+    return x;
   }
 
   std::string convolution(int i, const std::string& x) {
     const Place& p = places_[static_cast<std::size_t>(i)];
     inputs_.push_back(x);
-    const Tensor& weight = tensor(fmt::format("conv{}.weight", i));
+    const Tensor& weight = cursor_.tensor(fmt::format("conv{}.weight", i));
     if (weight.shape.size() != 4) fail(p.conv + ": weight has not 4 dimensions");
     const std::int64_t group = p.depthwise ? weight.shape[0] : 1;
-    std::string line =
-        fmt::format("Conv {} {} dilations 1,1 group {} pads ", x, window_of(p), group);
-    line += pads(p, line);
-    std::string y = expect(line);
-    if (p.relu6) y = expect(fmt::format("Clip {} 0 6", y));
-    add_norm(p, i);
+    std::string y = cursor_.expect(
+        fmt::format("Conv {} {} dilations 1,1 group {} pads {}", x, window_of(p), group, pads(p)));
+    y = norm(p, i, y);
+    if (p.relu6) y = relu6(y);
     if (!is_residual(p, weight)) return y;
-    return expect(fmt::format("Add {} {}", inputs_[static_cast<std::size_t>(p.skip_from)], y));
+    return cursor_.expect(
+        fmt::format("Add {} {}", inputs_[static_cast<std::size_t>(p.skip_from)], y));
   }
 
   bool is_residual(const Place& p, const Tensor& projection) const {
     if (p.skip_from < 0) return false;
-    const Tensor& first = tensor(fmt::format("conv{}.weight", p.skip_from));
+    const Tensor& first = cursor_.tensor(fmt::format("conv{}.weight", p.skip_from));
     // A block without expansion begins with its depthwise convolution: [C, 1, 3, 3].
     const bool depthwise = places_[static_cast<std::size_t>(p.skip_from)].depthwise;
     return first.shape[depthwise ? 0 : 1] == projection.shape[0];
   }
 
   // The pads this convolution may have. Stride 2 decides which rule the network follows.
-  std::string pads(const Place& p, const std::string& line_before) {
-    const std::string_view found = at_ < lines_.size() ? lines_[at_] : line_before;
+  std::string pads(const Place& p) {
+    const std::string_view found = cursor_.line();
     const bool automatic = found.ends_with(" pads SAME_UPPER");
     if (p.stride == 2) {
       const bool tf = automatic || found.ends_with(" pads 0,0,1,1");
@@ -217,44 +196,84 @@ class Translation {
     return p.kernel == 3 ? "1,1,1,1" : "0,0,0,0";
   }
 
-  const Tensor& tensor(const std::string& name) const {
-    const Tensor* t = file_.find(name);
-    if (t == nullptr) fail(fmt::format("is not a folded MobileNetV2: no {}", name));
-    return *t;
+  // One node or two, in the ways of exporters.
+  std::string relu6(const std::string& x) {
+    const auto clip = [](const std::string& of, const char* bounds) {
+      return fmt::format("Clip {} {}", of, bounds);
+    };
+    const std::string relu = "Relu " + x, lower = clip(x, "0 none"), upper = clip(x, "none 6");
+    for (const std::string& first : {relu, lower}) {
+      if (cursor_.line() != first) continue;
+      const std::string y = cursor_.expect(first);
+      return cursor_.expect(cursor_.line() == clip(y, "0 6") ? clip(y, "0 6") : clip(y, "none 6"));
+    }
+    if (cursor_.line() != upper) return cursor_.expect(clip(x, "0 6"));
+    const std::string y = cursor_.expect(upper);
+    return cursor_.expect(cursor_.next_is("Relu") ? "Relu " + y : clip(y, "0 none"));
   }
 
-  // Moves node.weight and node.bias to their names. Exporters drop a bias of zeros.
-  void move_weights(const std::string& node, const std::string& weight_name,
-                    const std::string& bias_name) {
-    Tensor weight = tensor(node + ".weight");
-    if (weight.shape.empty() || weight.bytes.empty()) fail(node + ": its weight is empty");
+  // Moves the convolution's weight to its name. Returns its bias; exporters drop one of zeros.
+  std::vector<double> take_convolution(const Place& p, int i) {
+    const std::string node = fmt::format("conv{}", i);
+    Tensor weight = cursor_.tensor(node + ".weight");
+    if (weight.bytes.empty()) fail(node + ": its weight is empty");
     const std::vector<std::int64_t> channels = {weight.shape[0]};
     const Tensor* bias = file_.find(node + ".bias");
+    weight.name = p.conv + ".weight";
     if (bias != nullptr && bias->shape != channels)
-      fail(fmt::format("{}: bias [{}] does not fit weight [{}]", weight_name,
+      fail(fmt::format("{}: bias [{}] does not fit weight [{}]", weight.name,
                        fmt::join(bias->shape, ", "), fmt::join(weight.shape, ", ")));
-    weight.name = weight_name;
     out_.tensors.push_back(std::move(weight));
-    out_.tensors.push_back(bias ? *bias : filled(bias_name, channels[0], 0));
-    out_.tensors.back().name = bias_name;
+    return bias != nullptr ? doubles(*bias)
+                           : std::vector<double>(static_cast<std::size_t>(channels[0]));
   }
 
-  static Tensor filled(const std::string& name, std::int64_t count, double value) {
-    const std::vector<float> values(static_cast<std::size_t>(count), static_cast<float>(value));
-    return make_tensor(name, {count}, values);
+  // The batch norm behind convolution i, whose result is y, or what folding left of it.
+  std::string norm(const Place& p, int i, const std::string& y) {
+    std::vector<double> bias = take_convolution(p, i);
+    if (cursor_.next_is("BatchNormalization")) return batch_norm(p, y, bias);
+    folded_ = true;
+    ChannelScale scale(bias.size());
+    const std::string x = cursor_.arithmetic(y, scale);
+    for (std::size_t c = 0; x != y && c < bias.size(); ++c)
+      bias[c] = bias[c] * scale.factor[c] + scale.shift[c];
+    push(p.norm + ".bias", bias);
+    push(p.norm + ".weight", scale.factor);
+    push(p.norm + ".running_mean", std::vector<double>(bias.size(), 0));
+    push(p.norm + ".running_var", std::vector<double>(bias.size(), 1 - eps()));
+    return x;
   }
 
-  void add_norm(const Place& p, int i) {
-    move_weights(fmt::format("conv{}", i), p.conv + ".weight", p.norm + ".bias");
-    const std::int64_t channels = out_.tensors.back().shape[0];
-    out_.tensors.push_back(filled(p.norm + ".weight", channels, 1));
-    out_.tensors.push_back(filled(p.norm + ".running_mean", channels, 0));
-    out_.tensors.push_back(filled(p.norm + ".running_var", channels, 1 - eps()));
+  // A bias of the convolution before it is a shift of the mean.
+  std::string batch_norm(const Place& p, const std::string& y, const std::vector<double>& bias) {
+    const std::string line = fmt::format("BatchNormalization {} eps ", y);
+    const std::string found(cursor_.line());
+    const auto eps = number_of<double>(std::string_view(found).substr(found.rfind(' ') + 1));
+    if (!found.starts_with(line) || !eps || (norm_eps_ && *norm_eps_ != *eps))
+      cursor_.mismatch(line + (norm_eps_ ? fmt::format("{}", *norm_eps_) : "E"));
+    norm_eps_ = eps;
+    const std::string from = fmt::format("norm{}", norms_++);
+    for (const char* part : {"weight", "bias", "running_mean", "running_var"}) {
+      std::vector<double> values = doubles(cursor_.tensor(fmt::format("{}.{}", from, part)));
+      if (values.size() != bias.size())
+        fail(fmt::format("{} has {} channels, its convolution {}", p.norm, values.size(),
+                         bias.size()));
+      for (std::size_t c = 0; part == std::string_view("running_mean") && c < bias.size(); ++c)
+        values[c] -= bias[c];
+      push(fmt::format("{}.{}", p.norm, part), values);
+    }
+    return cursor_.expect(found);
+  }
+
+  void push(const std::string& name, const std::vector<double>& values) {
+    const std::vector<float> rounded(values.begin(), values.end());
+    out_.tensors.push_back(
+        make_tensor(name, {std::ssize(rounded)}, std::span<const float>(rounded)));
   }
 
   double eps() const {
     const auto entry = file_.metadata.find("bn_eps");
-    if (entry == file_.metadata.end()) return 1e-5;
+    if (entry == file_.metadata.end()) return norm_eps_.value_or(kEps);
     const std::string& text = entry->second;
     const auto value = number_of<double>(text);
     if (!value || !(*value > 0 && *value < 1))
@@ -262,49 +281,38 @@ class Translation {
     return *value;
   }
 
-  // There is no head, or ImageNet's one dense layer, or the detector's two with or without the
-  // sigmoid.
-  void head(const std::string& pooled) {
-    if (!next_is("Gemm")) return;
-    const std::string x = dense(pooled, 0);
-    if (at_ == lines_.size()) return rename_dense({"classifier.1"});
-    const std::string logits = calibrated(dense(expect("Relu " + x), 1));
-    if (next_is("Sigmoid")) expect("Sigmoid " + logits);
-    rename_dense({"head.fc1", "head.fc2"});
-  }
-
-  // Our own calibrated models divide the logit by the metadata's temperature.
-  std::string calibrated(const std::string& logits) {
-    if (!next_is("Mul")) return logits;
-    const auto before = lines_.begin() + static_cast<std::ptrdiff_t>(at_);
-    const auto muls = std::ranges::count(lines_.begin(), before, "Mul", first_word);
-    const std::vector<float> scale = to_float(tensor(fmt::format("mul{}.value", muls)));
+  // What stands behind the last convolution. A head of others that the engine has not is left out,
+  // with its weights under the reader's names.
+  void head(const std::string& x) {
+    if (cursor_.at_end()) return;
+    const auto features = static_cast<std::size_t>(
+        cursor_.tensor(fmt::format("conv{}.weight", places_.size() - 1)).shape[0]);
     const std::vector<double> temperature =
-        file_.metadata.contains("temperature") ? numbers("temperature") : std::vector<double>();
-    if (scale.size() != 1 || temperature.size() != 1 ||
-        scale[0] != static_cast<float>(1 / temperature[0]))
-      fail("scales its logit in another way than its metadata's 'temperature' says");
-    return expect("Mul " + logits);
+        is_ours() ? numbers("temperature") : std::vector<double>();
+    try {
+      DenseHead::Result made =
+          take_onnx_head(cursor_, cursor_.expect("GlobalAveragePool " + x), features,
+                         temperature.size() == 1 ? temperature.data() : nullptr);
+      if (!is_ours() && made.is_detector()) file_.metadata[kAssumed] = assumptions(made);
+      std::ranges::move(made.tensors, std::back_inserter(out_.tensors));
+    } catch (const ModelFileError& e) {
+      if (is_ours()) throw;
+      for (int i = 0; const Tensor* t = file_.find(fmt::format("gemm{}.weight", i)); ++i)
+        out_.tensors.push_back(*t);
+      std::string_view cause = e.what();
+      const std::string before = name_ + ": ONNX model: ";
+      if (cause.starts_with(before)) cause.remove_prefix(before.size());
+      file_.metadata[kLeftOut] = fmt::format("its head: {}", cause);
+    }
   }
 
-  std::string dense(const std::string& x, int i) {
-    const char* kLine = "Gemm {} transA 0 transB {} alpha 1 beta 1";
-    const bool plain = next_is("Gemm") && lines_[at_] == fmt::format(fmt::runtime(kLine), x, 0);
-    if (plain) transpose(fmt::format("gemm{}.weight", i));
-    return expect(fmt::format(fmt::runtime(kLine), x, plain ? 0 : 1));
-  }
-
-  // [C, K] -> [K, C].
-  void transpose(const std::string& name) {
-    const Tensor& from = tensor(name);
-    if (from.shape.size() != 2 || from.bytes.empty()) fail(name + " is not a matrix");
-    constexpr std::size_t kAxes[] = {1, 0};
-    *std::ranges::find(file_.tensors, name, &Tensor::name) = transposed(from, kAxes);
-  }
-
-  void rename_dense(const std::vector<std::string>& names) {
-    for (std::size_t i = 0; i < names.size(); ++i)
-      move_weights(fmt::format("gemm{}", i), names[i] + ".weight", names[i] + ".bias");
+  std::string assumptions(const DenseHead::Result& made) const {
+    std::string lines = fmt::format("{} means fake\n", kAssumedLabel);
+    if (!file_.metadata.contains("mean"))
+      lines += fmt::format("{} {} go in\n", kAssumedPixels,
+                           pad_mode_ == "torch" ? "scaled as for ImageNet" : "from -1 to 1");
+    for (const std::string& line : made.assumed) lines += line + "\n";
+    return lines;
   }
 
   void conventions() {
@@ -312,23 +320,28 @@ class Translation {
     out_.metadata.erase(kOnnxNodes);
     auto size = out_.metadata.extract(kOnnxInputSize);
     if (!size.empty()) out_.metadata.emplace("input_size", size.mapped());
+    const bool torch = pad_mode_ == "torch";
     out_.metadata.emplace("pad_mode", pad_mode_);
-    out_.metadata.emplace("bn_eps", "1e-05");
-    out_.metadata.emplace("mean", "0.485,0.456,0.406");
-    out_.metadata.emplace("std", "0.229,0.224,0.225");
-    out_.metadata["bn_folded"] = "yes";
+    out_.metadata.emplace("bn_eps", fmt::format("{}", norm_eps_.value_or(kEps)));
+    out_.metadata.emplace("mean", torch ? "0.485,0.456,0.406" : "0.5,0.5,0.5");
+    out_.metadata.emplace("std", torch ? "0.229,0.224,0.225" : "0.5,0.5,0.5");
+    if (folded_) out_.metadata["bn_folded"] = "yes";
     if (out_.metadata["pad_mode"] != pad_mode_)
       fail(fmt::format("metadata 'pad_mode' is '{}', the graph pads as {}",
                        printable(out_.metadata["pad_mode"]), pad_mode_));
   }
 
+  static constexpr double kEps = 1e-5;  // where the graph has no batch norm
+
   TensorFile file_, out_;
   const std::string& name_;
   std::vector<Place> places_;
-  std::vector<std::string_view> lines_;
+  OnnxCursor cursor_;
   std::vector<std::string> inputs_;  // of each convolution so far
   std::string pad_mode_;
-  std::size_t at_ = 0;
+  std::optional<double> norm_eps_;  // of the batch norms in the graph
+  bool folded_ = false;
+  int norms_ = 0;
 };
 
 }  // namespace

@@ -33,10 +33,11 @@ std::map<std::string_view, TorchStorage> described_storages(const Pickle& object
   std::map<std::string_view, TorchStorage> described;
   for (PickleRef ref = 0; ref < object.values.size(); ++ref) {
     if (object[ref].kind != PickleKind::Persistent) continue;
-    const TorchStorage storage = torch_storage(object, ref, file);
-    const TorchStorage& first = described.emplace(storage.key, storage).first->second;
-    if (first.dtype != storage.dtype || first.count != storage.count) {
-      refuse(file, fmt::format("storage \"{}\" has two types or sizes", printable(storage.key)));
+    const auto storage = torch_storage(object, ref, file);
+    if (!storage) continue;
+    const TorchStorage& first = described.emplace(storage->key, *storage).first->second;
+    if (first.dtype != storage->dtype || first.size() != storage->size()) {
+      refuse(file, fmt::format("storage \"{}\" has two types or sizes", printable(storage->key)));
     }
   }
   return described;
@@ -87,9 +88,7 @@ void check_system(const Pickle& system, const std::string& file) {
 }  // namespace
 
 TensorFile parse_torch_legacy(std::span<const std::byte> file, const std::string& name_for_errors) {
-  const auto next = [&](std::size_t begin) {
-    return parse_pickle(file, begin, torch_globals(), name_for_errors);
-  };
+  const auto next = [&](std::size_t begin) { return parse_pickle(file, begin, name_for_errors); };
   const Pickle magic = next(0);
   if (magic[magic.root].text != kMagic) {
     refuse(name_for_errors, "is a pickle, but not one of torch.save: its magic number is missing");
@@ -130,8 +129,7 @@ TensorFile parse_torch_zip(ZipArchive& archive) {
   if (archive.holds(order) && archive.read_text(order) != "little")
     refuse(file, "is not in little-endian byte order");
   const std::vector<std::byte> bytes = archive.read(*entry);
-  const Pickle object =
-      parse_pickle(bytes, 0, torch_globals(), fmt::format("{}: {}", file, printable(*entry)));
+  const Pickle object = parse_pickle(bytes, 0, fmt::format("{}: {}", file, printable(*entry)));
   described_storages(object, file);
   std::map<std::string_view, std::vector<std::byte>> storages;
   const StorageLookup lookup = [&](const TorchStorage& storage) {

@@ -14,38 +14,40 @@
 namespace dfengine::weights {
 namespace {
 
-constexpr std::string_view kTensor = "torch._utils._rebuild_tensor_v2";
-constexpr std::string_view kParameter = "torch._utils._rebuild_parameter";
 constexpr std::string_view kSize = "torch.Size";
 constexpr std::string_view kOrderedDict = "collections.OrderedDict";
+// Calls that make a tensor from storage, offset, shape and strides, and calls that only wrap one.
+constexpr std::string_view kTensors[] = {"torch._utils._rebuild_tensor_v2",
+                                         "torch._utils._rebuild_tensor"};
+constexpr std::string_view kWrapped[] = {"torch._utils._rebuild_parameter",
+                                         "torch._utils._rebuild_parameter_with_state"};
 
-constexpr std::array<std::string_view, 16> kGlobals = {
-    kTensor, kParameter, kSize, kOrderedDict, "torch.DoubleStorage", "torch.FloatStorage",
-    "torch.HalfStorage", "torch.BFloat16Storage", "torch.LongStorage", "torch.IntStorage",
-    "torch.ShortStorage", "torch.CharStorage", "torch.ByteStorage", "torch.BoolStorage",
-    // Training scripts (torchvision's, timm's) keep these beside the state dict.
-    "argparse.Namespace", "collections.Counter"};
-
-constexpr std::pair<std::string_view, DType> kStorages[] = {
-    {"torch.DoubleStorage", DType::F64}, {"torch.FloatStorage", DType::F32},
-    {"torch.HalfStorage", DType::F16},   {"torch.BFloat16Storage", DType::BF16},
-    {"torch.LongStorage", DType::I64},   {"torch.IntStorage", DType::I32},
-    {"torch.ShortStorage", DType::I16},  {"torch.CharStorage", DType::I8},
-    {"torch.ByteStorage", DType::U8},    {"torch.BoolStorage", DType::Bool}};
-
-// The first that is there is taken, so that trained weights come before their moving average.
-constexpr std::array<std::string_view, 4> kWrappers = {"state_dict", "model", "state_dict_ema",
-                                                       "model_ema"};
+struct StorageRow {
+  std::string_view type;  // behind "torch." or "torch.cuda."
+  std::size_t size;
+  std::optional<DType> dtype;
+};
+constexpr StorageRow kStorages[] = {
+    {"DoubleStorage", 8, DType::F64}, {"FloatStorage", 4, DType::F32},
+    {"HalfStorage", 2, DType::F16},   {"BFloat16Storage", 2, DType::BF16},
+    {"LongStorage", 8, DType::I64},   {"IntStorage", 4, DType::I32},
+    {"ShortStorage", 2, DType::I16},  {"CharStorage", 1, DType::I8},
+    {"ByteStorage", 1, DType::U8},    {"BoolStorage", 1, DType::Bool},
+    {"ComplexFloatStorage", 8, {}},   {"ComplexDoubleStorage", 16, {}},
+    {"QInt8Storage", 1, {}},          {"QUInt8Storage", 1, {}},
+    {"QInt32Storage", 4, {}},         {"storage.UntypedStorage", 1, {}}};
 
 constexpr std::size_t kMaxTensors = 65536;
 constexpr std::size_t kMaxRank = 64;
+constexpr int kMaxDepth = 64;
+constexpr std::size_t kMaxNames = 1 << 26;  // bytes; one long name may stand before many others
 // Tensors may share storages (tied weights); together they may take this many times what the
 // storages hold.
 constexpr std::size_t kMaxSharing = 8;
 constexpr std::size_t kAlwaysAllowed = 1 << 20;
 
 struct Entry {
-  std::string_view name;
+  std::string name;
   PickleRef value;
 };
 
@@ -55,22 +57,13 @@ class Reader {
       : pickle_(pickle), lookup_(lookup), file_(file) {}
 
   TensorFile run() {
+    walk({"", pickle_.root}, 0);
+    if (entries_.empty())
+      throw ModelFileError(file_ + ": PyTorch file: holds no tensor under a name");
+    check_names();
     TensorFile out;
-    std::vector<Entry> entries = tensors_in(pickle_.root);
-    for (const std::string_view wrapper : kWrappers) {
-      if (!entries.empty()) break;
-      entries = tensors_in(entry_of(pickle_.root, wrapper));
-      if (entries.empty()) continue;
-      out.metadata["source_entry"] = wrapper;
-    }
-    if (entries.empty()) {
-      throw ModelFileError(file_ +
-                           ": PyTorch file: holds no state dict: neither tensors by name nor a "
-                           "dict of them under state_dict or model");
-    }
-    strip_module(entries);
-    check_names(entries);
-    for (const Entry& entry : entries) out.tensors.push_back(tensor(entry));
+    for (const Entry& entry : entries_)
+      if (auto read = tensor(entry)) out.tensors.push_back(std::move(*read));
     return out;
   }
 
@@ -81,68 +74,88 @@ class Reader {
   }
 
   // Structure -------------------------------------------------------------------------------------
-  bool calls(PickleRef ref, std::string_view global) const {
+  // What an object would be made by; "" for other values.
+  std::string_view maker_of(PickleRef ref) const {
     const PickleValue& value = pickle_[ref];
-    return value.kind == PickleKind::Object && pickle_[value.items[0]].text == global;
+    if (value.kind != PickleKind::Object) return "";
+    const PickleValue& maker = pickle_[value.items[0]];
+    return maker.kind == PickleKind::Global ? maker.text : "";
   }
 
   const std::vector<PickleRef>& arguments(PickleRef ref) const {
     return pickle_[pickle_[ref].items[1]].items;
   }
 
-  bool is_tensor(PickleRef ref) const { return calls(ref, kTensor) || calls(ref, kParameter); }
+  static bool is_one_of(std::span<const std::string_view> names, std::string_view name) {
+    return std::ranges::find(names, name) != names.end();
+  }
 
-  // Names and values of a dict, of an OrderedDict, and of an OrderedDict as Python 2 wrote it (made
-  // from a list of pairs). Entries whose key is no text are left out.
-  std::vector<Entry> entries_of(PickleRef ref) const {
-    std::vector<Entry> entries;
-    const auto add = [&](PickleRef key, PickleRef value) {
-      if (pickle_[key].kind == PickleKind::Text) entries.push_back({pickle_[key].text, value});
-    };
-    const PickleValue& value = pickle_[ref];
-    const bool ordered = calls(ref, kOrderedDict);
-    if (value.kind != PickleKind::Dict && !ordered) return entries;
-    if (ordered && arguments(ref).size() == 1) {
-      for (const PickleRef pair : pickle_[arguments(ref)[0]].items) {
-        const auto& items = pickle_[pair].items;
-        if (items.size() == 2) add(items[0], items[1]);
-      }
+  // Whether tensors may lie below the value.
+  bool may_hold(PickleRef ref) const { return !pickle_[ref].items.empty(); }
+
+  void walk(const Entry& at, int depth) {
+    if (depth > kMaxDepth) return;
+    const std::string_view maker = maker_of(at.value);
+    if (is_one_of(kTensors, maker) || is_one_of(kWrapped, maker)) {
+      entries_.push_back(at);
+      return;
     }
-    for (std::size_t i = ordered ? 2 : 0; i + 1 < value.items.size(); i += 2) {
-      add(value.items[i], value.items[i + 1]);
+    if (!walked_.insert(at.value).second) return;
+    const PickleValue& value = pickle_[at.value];
+    switch (value.kind) {
+      case PickleKind::Dict:
+        return walk_pairs(at, value.items, depth);
+      case PickleKind::List:
+      case PickleKind::Tuple:
+        for (std::size_t i = 0; i < value.items.size(); ++i)
+          if (may_hold(value.items[i]))
+            walk(below(at, fmt::to_string(i), value.items[i]), depth + 1);
+        return;
+      case PickleKind::Object:
+        return walk_object(at, depth);
+      default:
+        return;
     }
-    return entries;
   }
 
-  std::vector<Entry> tensors_in(PickleRef ref) const {
-    std::vector<Entry> entries = entries_of(ref);
-    std::erase_if(entries, [&](const Entry& entry) { return !is_tensor(entry.value); });
-    return entries;
+  void walk_pairs(const Entry& at, std::span<const PickleRef> pairs, int depth) {
+    for (std::size_t i = 0; i + 1 < pairs.size(); i += 2)
+      if (pickle_[pairs[i]].kind == PickleKind::Text && may_hold(pairs[i + 1]))
+        walk(below(at, pickle_[pairs[i]].text, pairs[i + 1]), depth + 1);
   }
 
-  // The value of that name. Without one it is the dict itself, which holds no tensor.
-  PickleRef entry_of(PickleRef dict, std::string_view name) const {
-    for (const Entry& entry : entries_of(dict)) {
-      if (entry.name == name) return entry.value;
+  void walk_object(const Entry& at, int depth) {
+    const PickleValue& object = pickle_[at.value];
+    // An OrderedDict as Python 2 wrote it is made from a list of pairs.
+    if (maker_of(at.value) == kOrderedDict && arguments(at.value).size() == 1)
+      for (const PickleRef pair : pickle_[arguments(at.value)[0]].items)
+        if (pickle_[pair].items.size() == 2) walk_pairs(at, pickle_[pair].items, depth);
+    walk_pairs(at, std::span(object.items).subspan(2), depth);
+    if (!object.state) return;
+    const PickleValue& state = pickle_[*object.state];
+    if (state.kind == PickleKind::Dict) return walk_pairs(at, state.items, depth);
+    for (const PickleRef part : state.items)  // of a class with slots: two dicts
+      if (pickle_[part].kind == PickleKind::Dict) walk_pairs(at, pickle_[part].items, depth);
+  }
+
+  Entry below(const Entry& at, std::string_view key, PickleRef value) {
+    constexpr std::string_view kBooks[] = {"_modules", "_parameters", "_buffers"};
+    Entry entry{at.name, value};
+    if (!is_one_of(kBooks, key)) {
+      if (!entry.name.empty()) entry.name += '.';
+      entry.name += key;
     }
-    return dict;
+    named_ += entry.name.size();
+    if (named_ > kMaxNames) fail(entry.name, "stands below too long names");
+    return entry;
   }
 
-  static void strip_module(std::vector<Entry>& entries) {
-    constexpr std::string_view kPrefix = "module.";
-    // torch.optim.swa_utils.AveragedModel keeps a counter beside its module.
-    std::erase_if(entries, [](const Entry& entry) { return entry.name == "n_averaged"; });
-    const auto prefixed = [&](const Entry& entry) { return entry.name.starts_with(kPrefix); };
-    if (!std::ranges::all_of(entries, prefixed)) return;
-    for (Entry& entry : entries) entry.name.remove_prefix(kPrefix.size());
-  }
-
-  void check_names(const std::vector<Entry>& entries) const {
-    if (entries.size() > kMaxTensors) {
+  void check_names() const {
+    if (entries_.size() > kMaxTensors) {
       throw ModelFileError(fmt::format("{}: PyTorch file: {} tensors are over the limit of {}",
-                                       file_, entries.size(), kMaxTensors));
+                                       file_, entries_.size(), kMaxTensors));
     }
-    if (const auto twice = repeated(entries, &Entry::name)) fail(*twice, "appears twice");
+    if (const auto twice = repeated(entries_, &Entry::name)) fail(*twice, "appears twice");
   }
 
   // Tensors ---------------------------------------------------------------------------------------
@@ -154,7 +167,7 @@ class Reader {
   };
 
   std::vector<std::int64_t> integers(std::string_view name, PickleRef ref) const {
-    if (calls(ref, kSize) && arguments(ref).size() == 1) ref = arguments(ref)[0];
+    if (maker_of(ref) == kSize && arguments(ref).size() == 1) ref = arguments(ref)[0];
     const PickleValue& tuple = pickle_[ref];
     if (tuple.kind != PickleKind::Tuple || tuple.items.size() > kMaxRank) {
       fail(name, fmt::format("its shape or strides are no tuple of at most {} numbers", kMaxRank));
@@ -171,8 +184,8 @@ class Reader {
 
   View view_of(const Entry& entry) const {
     PickleRef ref = entry.value;
-    if (calls(ref, kParameter)) {
-      if (arguments(ref).empty() || !calls(arguments(ref)[0], kTensor)) {
+    if (is_one_of(kWrapped, maker_of(ref))) {
+      if (arguments(ref).empty() || !is_one_of(kTensors, maker_of(arguments(ref)[0]))) {
         fail(entry.name, "is a parameter without a tensor");
       }
       ref = arguments(ref)[0];
@@ -221,21 +234,27 @@ class Reader {
     }
   }
 
-  Tensor tensor(const Entry& entry) {
+  // Nothing for a kind of tensor that no weights are.
+  std::optional<Tensor> tensor(const Entry& entry) {
     View view = view_of(entry);
-    const TorchStorage storage = torch_storage(pickle_, view.storage, file_);
-    const std::int64_t count = check_view(view, storage, entry.name);
-    const std::size_t each = dtype_size(storage.dtype);
-    Tensor out{std::string(entry.name), storage.dtype, view.shape, {}};
-    account(storage, static_cast<std::size_t>(count) * each, entry.name);
+    const auto storage = torch_storage(pickle_, view.storage, file_);
+    if (!storage) fail(entry.name, "has no storage");
+    const std::int64_t count = check_view(view, *storage, entry.name);
+    if (!storage->dtype) return std::nullopt;
+    const std::size_t each = storage->element_size;
+    Tensor out{entry.name, *storage->dtype, view.shape, {}};
+    account(*storage, static_cast<std::size_t>(count) * each, entry.name);
     if (count > 0)
-      out.bytes = gather(lookup_(storage), each, view.offset, view.shape, view.strides);
+      out.bytes = gather(lookup_(*storage), each, view.offset, view.shape, view.strides);
     return out;
   }
 
   const Pickle& pickle_;
   const StorageLookup& lookup_;
   const std::string& file_;
+  std::vector<Entry> entries_;
+  std::set<PickleRef> walked_;
+  std::size_t named_ = 0;
   std::set<std::string_view> storages_;
   std::size_t stored_ = 0;
   std::size_t copied_ = 0;
@@ -243,35 +262,33 @@ class Reader {
 
 }  // namespace
 
-std::span<const std::string_view> torch_globals() {
-  return kGlobals;
-}
-
 // ('storage', type, key, location, count); the old format has a sixth part, a view of a storage.
-TorchStorage torch_storage(const Pickle& pickle, PickleRef persistent, const std::string& file) {
+std::optional<TorchStorage> torch_storage(const Pickle& pickle, PickleRef persistent,
+                                          const std::string& file) {
   const PickleValue& id = pickle[pickle[persistent].items[0]];
   const auto fail = [&](const std::string& cause) {
     throw ModelFileError(fmt::format("{}: PyTorch file: storage at byte {} of its pickle: {}", file,
                                      pickle[persistent].offset, cause));
   };
   const auto kind = [&](std::size_t i) { return pickle[id.items[i]].kind; };
-  if (id.kind != PickleKind::Tuple || id.items.size() < 5 || kind(0) != PickleKind::Text ||
-      pickle[id.items[0]].text != "storage" || kind(1) != PickleKind::Global ||
-      kind(2) != PickleKind::Text || kind(4) != PickleKind::Int) {
+  if (id.kind != PickleKind::Tuple || id.items.empty() || pickle[id.items[0]].text != "storage")
+    return std::nullopt;
+  if (id.items.size() < 5 || kind(1) != PickleKind::Global || kind(2) != PickleKind::Text ||
+      kind(4) != PickleKind::Int) {
     fail("is not described by type, key and size; save model.state_dict() alone");
   }
   if (id.items.size() > 5 && kind(5) != PickleKind::None) {
     fail("is a view of another storage; save the file again with a newer PyTorch");
   }
-  const std::string_view type = pickle[id.items[1]].text;
-  const auto row = std::ranges::find(kStorages, type, [](const auto& r) { return r.first; });
-  if (row == std::end(kStorages)) fail(fmt::format("{} is no type of storage", type));
-  const TorchStorage storage{pickle[id.items[2]].text, row->second, pickle[id.items[4]].number};
+  std::string_view type = pickle[id.items[1]].text;
+  for (const std::string_view prefix : {"torch.", "cuda."})
+    if (type.starts_with(prefix)) type.remove_prefix(prefix.size());
+  const auto row = std::ranges::find(kStorages, type, &StorageRow::type);
+  if (row == std::end(kStorages)) fail(fmt::format("{} is no type of storage", printable(type)));
   constexpr std::int64_t kMaxCount = std::int64_t{1} << 40;
-  if (storage.count < 0 || storage.count > kMaxCount) {
-    fail(fmt::format("{} elements make no sense", storage.count));
-  }
-  return storage;
+  const std::int64_t count = pickle[id.items[4]].number;
+  if (count < 0 || count > kMaxCount) fail(fmt::format("{} elements make no sense", count));
+  return TorchStorage{pickle[id.items[2]].text, row->dtype, row->size, count};
 }
 
 TensorFile read_state_dict(const Pickle& pickle, const StorageLookup& lookup,

@@ -210,7 +210,6 @@ TEST(ModelFile, HostileShapes) {
                                                    {0, 0, 0, 0},
                                                    {0, 3}}) {
       weights::TensorFile file = detector_file();
-      file.metadata.clear();
       replace(file, name, shape, shape.empty() ? 1 : 0);
       expect_words(refusal_of(file), {name});
     }
@@ -226,7 +225,9 @@ TEST(ModelFile, HeadsOfNothing) {
   file = torchvision_file(tiny(Head::Classifier));
   replace(file, "classifier.1.weight", {0, 1280}, 0);
   replace(file, "classifier.1.bias", {0}, 0);
-  expect_words(refusal_of(file), {"classifier.1.weight", "classifier.1.bias"});
+  const Model base = model_from_tensors(file, "FILE");
+  EXPECT_EQ(base.config.head, Head::None);
+  expect_words(base.remarks.at(0), {"classifier.1.weight", "classifier.1.bias"});
 }
 
 TEST(ModelFile, ElementTypesThatAreNoFloats) {

@@ -1,0 +1,19 @@
+// Loading the model that a person named.
+#pragma once
+
+#include <filesystem>
+#include <span>
+#include <string>
+
+#include "engine/model/model.h"
+
+namespace dfengine {
+
+// What a person should know of a file that is not dfengine's own, on standard error.
+void print_remarks(const std::filesystem::path& file, std::span<const std::string> remarks);
+
+// load_model and load_detector, with the model's remarks printed.
+Model open_model(const std::filesystem::path& path);
+Model open_detector(const std::filesystem::path& path);
+
+}  // namespace dfengine
