@@ -34,7 +34,7 @@ std::vector<CLI::Option*> DeviceOptions::add_to(CLI::App& command) {
       add_choice(
           command, "--device", device,
           "Where to compute: cpu; cuda, which needs a build with --preset cuda and an NVIDIA "
-          "GPU (tests/gpu.sh tries the engine on it; it has passed on an H200); or auto, which "
+          "GPU (tests/gpu.sh tries the engine on it; it has passed on an H100 and an H200); or auto, which "
           "is the CPU."),
       add_choice(command, "--precision", precision,
                  "With cuda: how activations and the weights that convolutions read are stored. "
