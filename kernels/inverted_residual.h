@@ -57,9 +57,9 @@ struct InvertedResidualWeights {
 // T is Half or BFloat16; sums are in float.
 namespace cuda {
 
-// How many warps a block has, and how many rows of y each of them makes.
+// How many warps a block has, each of which makes rows of a tile of y.
 struct InvertedResidualConfig {
-  int warps = 0, rows = 0;
+  int warps = 0;
 };
 
 // The rule's choice, then every other whose blocks need at most so many bytes of shared memory; empty where there is no kernel for the problem:

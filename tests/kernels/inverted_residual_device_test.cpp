@@ -119,8 +119,8 @@ TYPED_TEST(InvertedResidualDevice, GivesTheBitsOfThreeConvolutions) {
       ASSERT_FALSE(configs.empty());
       const Values want = block.one_by_one();
       for (const auto& config : configs)
-        ASSERT_EQ(block.fused(config), want) << "x " << c.x.h << "x" << c.x.w << "x" << c.x.c
-                                             << ", " << config.warps << " warps x " << config.rows;
+        ASSERT_EQ(block.fused(config), want)
+            << "x " << c.x.h << "x" << c.x.w << "x" << c.x.c << ", " << config.warps << " warps";
     }
 }
 
@@ -153,8 +153,8 @@ void check_pixels(const Shape& image, Index wide, Index out, Padding padding) {
   const auto configs = cuda::inverted_residual_configs(block.p);
   ASSERT_FALSE(configs.empty());
   for (const auto& config : configs)
-    ASSERT_EQ(block.fused(config, x.data()), want) << "pixels " << image.h << "x" << image.w << ", "
-                                                   << config.warps << " warps x " << config.rows;
+    ASSERT_EQ(block.fused(config, x.data()), want)
+        << "pixels " << image.h << "x" << image.w << ", " << config.warps << " warps";
 }
 
 TYPED_TEST(InvertedResidualDevice, TakesPixels) {
@@ -179,8 +179,7 @@ TYPED_TEST(InvertedResidualDevice, GivesThemAtTheShapesOfTheNetwork) {
     Block<TypeParam> block(problem(c, Padding::Torch));
     const Values want = block.one_by_one();
     for (const auto& config : cuda::inverted_residual_configs(block.p))
-      ASSERT_EQ(block.fused(config), want)
-          << c.x.h << ", " << config.warps << " warps x " << config.rows;
+      ASSERT_EQ(block.fused(config), want) << c.x.h << ", " << config.warps << " warps";
   }
 }
 

@@ -267,7 +267,7 @@ __device__ __forceinline__ void start_sums(const Work& work, int lane, BlockSums
 }
 
 template <class Tile, class Work>
-__global__ void __launch_bounds__(Tile::kMostWarps* kWarpSize, Tile::kBlocks)
+__global__ void __launch_bounds__(kMostWarps* kWarpSize, Tile::kBlocks)
     inverted_residual_kernel(Work work) {
   using T = typename Work::Value;
   DF_DYNAMIC_SHARED(shared);
@@ -348,11 +348,8 @@ void inverted_residual(Stream stream, const InvertedResidualConfig& config,
                        const InvertedResidualProblem& p, const void* x, const void* weights, T* y) {
   const char* const name = "inverted residual";
   require_vectors(name, p.depthwise.c, {p.pixels ? nullptr : x, y, weights});
-  bool found = false;
-  for_each_tile(p, [&](auto tile) {
+  const bool found = with_tile(p, [&](auto tile) {
     using Tile = decltype(tile);
-    if (Tile::kRows != config.rows) return;
-    found = true;
     if constexpr (Tile::kPixels)
       launch_work<Tile>(stream, name, config, p, patch<T>(*p.pixels, x), weights, y);
     else

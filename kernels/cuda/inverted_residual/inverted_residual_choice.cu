@@ -43,11 +43,10 @@ Chosen<InvertedResidualLaunch<T>> choose_inverted_residual(Tuner* tuner,
   using Launch = InvertedResidualLaunch<T>;
   std::vector<Kernel<Launch>> kernels;
   for (const InvertedResidualConfig& config : inverted_residual_configs(p))
-    kernels.push_back(
-        {.name = std::to_string(config.warps) + " warps x " + std::to_string(config.rows),
-         .launch = [=](Stream stream, const void* x, const void* weights, T* y) {
-           inverted_residual<T>(stream, config, p, x, weights, y);
-         }});
+    kernels.push_back({.name = std::to_string(config.warps) + " warps",
+                       .launch = [=](Stream stream, const void* x, const void* weights, T* y) {
+                         inverted_residual<T>(stream, config, p, x, weights, y);
+                       }});
   if (kernels.empty())
     throw ShapeError("inverted residual on the device: no kernel for " + std::to_string(p.in) +
                      " to " + std::to_string(p.out) + " channels");

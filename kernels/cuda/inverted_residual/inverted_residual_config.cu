@@ -50,33 +50,30 @@ std::vector<InvertedResidualConfig> inverted_residual_configs(const InvertedResi
                                                               std::size_t limit) {
   struct Offer {
     InvertedResidualConfig config;
-    int tile;
     bool alone;    // a second block does not fit beside it
     Index e_rows;  // of all tiles of a column, rims and what lies outside of the image included
+    int together;  // warps that a multiprocessor has registers for
   };
   std::vector<Offer> offers;
-  int tiles = 0;
-  for_each_tile(p, [&](auto tile) {
+  with_tile(p, [&](auto tile) {
     using Tile = decltype(tile);
     constexpr std::size_t kReserved = 1 << 10;  // of each block, by the driver
-    for (int warps = Tile::kMostWarps; warps >= Tile::kMostWarps / 2; --warps) {
-      const int rows = warps * Tile::kRows;
+    for (int warps = kMostWarps / 2; warps <= kMostWarps; ++warps) {
+      const int rows = warps * Tile::kRows, places = Tile::kBlocks * kMostWarps;
       const auto bytes = static_cast<std::size_t>(Tile::shared_bytes(rows));
-      if (bytes > limit || rows > kMostRows) continue;
-      offers.push_back({{.warps = warps, .rows = Tile::kRows},
-                        tiles,
-                        2 * (bytes + kReserved) > limit + kReserved,
-                        divide_up(p.depthwise.p, Index{rows}) * Tile::halo_rows(rows)});
+      if (bytes > limit) continue;
+      offers.push_back({.config = {warps},
+                        .alone = 2 * (bytes + kReserved) > limit + kReserved,
+                        .e_rows = divide_up(p.depthwise.p, Index{rows}) * Tile::halo_rows(rows),
+                        .together = places / warps * warps});
     }
-    ++tiles;
   });
   if (offers.empty()) return {};
-  // Small blocks wait less for each other, as long as their rims cost little.
+  // Many warps in small blocks wait less for each other, as long as their rims cost little.
   const Index fewest = std::ranges::min(offers, {}, &Offer::e_rows).e_rows;
   std::ranges::stable_sort(offers, {}, [&](const Offer& offer) {
     const bool close = 10 * offer.e_rows <= 11 * fewest;
-    return std::tuple(offer.tile, offer.alone, !close,
-                      close ? Index{offer.config.warps} : offer.e_rows);
+    return std::tuple(offer.alone, !close, close ? Index{-offer.together} : offer.e_rows);
   });
   std::vector<InvertedResidualConfig> configs;
   for (const Offer& offer : offers) configs.push_back(offer.config);
@@ -86,15 +83,15 @@ std::vector<InvertedResidualConfig> inverted_residual_configs(const InvertedResi
 bool inverted_residual_pays(const InvertedResidualProblem& p) {
   const std::vector<InvertedResidualConfig> configs = inverted_residual_configs(p);
   if (configs.empty()) return false;
-  const Index rows = configs[0].warps * configs[0].rows;
+  Index rows = 0;
+  with_tile(p, [&](auto tile) { rows = configs[0].warps * decltype(tile)::kRows; });
   const DepthwiseProblem& d = p.depthwise;
   return d.n * divide_up(d.p, rows) * divide_up(d.q, Index{kTileColumns}) >= kBlocksToFill;
 }
 
 Index inverted_residual_weight_bytes(const InvertedResidualProblem& p) {
   Index bytes = 0;
-  // The same for all tiles, as they differ in their rows.
-  const bool found = for_each_tile(p, [&](auto tile) {
+  const bool found = with_tile(p, [&](auto tile) {
     using Tile = decltype(tile);
     bytes =
         chunks<Tile>(p) * Tile::kWeights * Index{sizeof(Half)} + Tile::kOut * Index{sizeof(float)};
@@ -106,10 +103,9 @@ Index inverted_residual_weight_bytes(const InvertedResidualProblem& p) {
 template <class T>
 void pack_inverted_residual_weights(const InvertedResidualProblem& p,
                                     const InvertedResidualWeights<T>& weights, void* packed) {
-  const std::size_t bytes = at(inverted_residual_weight_bytes(p));
-  for_each_tile(p, [&](auto tile) {
+  std::memset(packed, 0, at(inverted_residual_weight_bytes(p)));
+  with_tile(p, [&](auto tile) {
     using Tile = decltype(tile);
-    std::memset(packed, 0, bytes);
     T* to = static_cast<T*>(packed);
     for (Index i = 0; i < chunks<Tile>(p); ++i, to += Tile::kWeights)
       pack_chunk<Tile, T>(p, weights, i * Tile::kChunk, {to});

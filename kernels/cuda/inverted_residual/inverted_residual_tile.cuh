@@ -9,8 +9,7 @@ namespace dfengine::cuda {
 
 // Columns of y that a block makes: the rows of a fragment.
 constexpr int kTileColumns = 16;
-// Rows of y that a block makes at most.
-constexpr int kMostRows = 16;
+constexpr int kMostWarps = 8;
 // Matrices of shared memory have rows of an odd multiple of 16 bytes, so that the eight rows that
 // ldmatrix reads or fragments write lie in different banks.
 constexpr int kRowPad = 8;
@@ -28,10 +27,9 @@ template <int In, int Out, int Stride, int Rows, int Chunk = 48, bool Pixels = f
 struct BlockTile {
   static constexpr int kIn = In, kOut = Out, kStride = Stride, kRows = Rows, kChunk = Chunk;
   static constexpr bool kPixels = Pixels;
-  static constexpr int kMostWarps = Rows == 4 ? 4 : 8;
   // Blocks of a multiprocessor, for which registers are kept free. With pixels a third one is worth the
   // few registers that spill (7 % on an H100); with 64 channels it was not (30 % slower).
-  static constexpr int kBlocks = Rows == 4 || (Pixels && Out == 16) ? 3 : 2;
+  static constexpr int kBlocks = Pixels && Out == 16 ? 3 : 2;
   // The columns of e that a tile needs.
   static constexpr int kHalo = (kTileColumns - 1) * Stride + 3;
 
@@ -94,12 +92,11 @@ struct ChunkWeights {
   }
 };
 
-// Calls body(Tile) for each of the smallest tiles that take the problem, which differ in their rows, the
-// rule's first; false where there is none.
+// Calls body(Tile) for the smallest tile that takes the problem; false where there is none.
 template <class Body>
-bool for_each_tile(const InvertedResidualProblem& p, Body&& body) {
-  const auto each = [&](auto... tiles) {
-    (body(tiles), ...);
+bool with_tile(const InvertedResidualProblem& p, Body&& body) {
+  const auto use = [&](auto tile) {
+    body(tile);
     return true;
   };
   const bool one = p.depthwise.stride == 1;
@@ -108,21 +105,17 @@ bool for_each_tile(const InvertedResidualProblem& p, Body&& body) {
   if (p.pixels) {
     constexpr int kDepth = PixelInput::kDepth;
     if (!one || p.out > 32) return false;
-    return p.out <= 16 ? each(BlockTile<kDepth, 16, 1, 2, 32, true>{},
-                              BlockTile<kDepth, 16, 1, 4, 32, true>{})
-                       : each(BlockTile<kDepth, 32, 1, 2, 32, true>{});
+    return p.out <= 16 ? use(BlockTile<kDepth, 16, 1, 2, 32, true>{})
+                       : use(BlockTile<kDepth, 32, 1, 2, 32, true>{});
   }
   if (p.in <= 16 && p.out <= 32)
-    return one ? each(BlockTile<16, 32, 1, 2>{})
-               : each(BlockTile<16, 32, 2, 1>{}, BlockTile<16, 32, 2, 2>{});
+    return one ? use(BlockTile<16, 32, 1, 2>{}) : use(BlockTile<16, 32, 2, 1>{});
   if (p.in <= 32 && p.out <= 32)
-    return one ? each(BlockTile<32, 32, 1, 2>{}, BlockTile<32, 32, 1, 4>{})
-               : each(BlockTile<32, 32, 2, 1>{}, BlockTile<32, 32, 2, 2>{});
+    return one ? use(BlockTile<32, 32, 1, 2>{}) : use(BlockTile<32, 32, 2, 1>{});
   if (p.in <= 64 && p.out <= 64)
-    return one ? each(BlockTile<64, 64, 1, 1>{}, BlockTile<64, 64, 1, 2>{})
-               : each(BlockTile<64, 64, 2, 1>{});
+    return one ? use(BlockTile<64, 64, 1, 2>{}) : use(BlockTile<64, 64, 2, 1>{});
   if (p.in <= 96 && p.out <= 96)
-    return one ? each(BlockTile<96, 96, 1, 1>{}) : each(BlockTile<96, 96, 2, 1>{});
+    return one ? use(BlockTile<96, 96, 1, 1>{}) : use(BlockTile<96, 96, 2, 1>{});
   return false;
 }
 
