@@ -1,4 +1,5 @@
 // dfengine: the program. Registers the subcommands and turns exceptions into exit codes.
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <memory>
@@ -44,6 +45,9 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // A closed pipe and a limit on the size of files are errors of a write, which says so.
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     return run(argc, argv);
   } catch (const dfengine::Exit& e) {

@@ -1,7 +1,6 @@
 // Writing packed files (pack.h): decoding by all threads, records in order.
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -15,7 +14,7 @@
 #include "engine/data/digest.h"
 #include "engine/data/pack.h"
 #include "kernels/base/error.h"
-#include "kernels/base/unique_fd.h"
+#include "kernels/base/file_lock.h"
 
 namespace dfengine {
 namespace {
@@ -26,13 +25,7 @@ constexpr std::size_t kHeaderBytes = sizeof(PackHeader);
 class PartFile {
  public:
   explicit PartFile(const std::filesystem::path& target)
-      : target_(target),
-        path_(target.string() + ".part"),
-        fd_(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
-    if (!fd_) fail("create");
-    if (::flock(fd_.get(), LOCK_EX | LOCK_NB) != 0)
-      throw Error(path_ + ": another process writes it");
-  }
+      : target_(target), path_(target.string() + ".part"), fd_(open_part(path_)) {}
 
   std::size_t size() const {
     struct stat status = {};
@@ -48,15 +41,13 @@ class PartFile {
     end_ = bytes;
   }
   void append(const void* data, std::size_t bytes) {
-    const auto* from = static_cast<const char*>(data);
-    while (bytes > 0) {
-      const ssize_t n = ::pwrite(fd_.get(), from, bytes, static_cast<off_t>(end_));
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) fail("write");
-      from += n;
-      bytes -= static_cast<std::size_t>(n);
-      end_ += static_cast<std::size_t>(n);
-    }
+    write(end_, data, bytes);
+    end_ += bytes;
+  }
+  void write(std::size_t at, const void* data, std::size_t bytes) {
+    const std::span from(static_cast<const std::byte*>(data), bytes);
+    if (::lseek(fd_.get(), static_cast<off_t>(at), SEEK_SET) < 0 || !write_all(fd_.get(), from))
+      fail("write");
   }
   void finish() {
     if (::fsync(fd_.get()) != 0) fail("sync");
