@@ -85,6 +85,7 @@ void decode_with_stb(std::span<const std::byte> bytes, const std::string& name, 
   if (feed.overrun) {
     fail_decoding(name, fmt::format("the file is cut short at byte {}", bytes.size()));
   }
+  if (!pixels && limit.refused_by_system()) fail_for_memory(name, Index{h} * w * 3);
   if (!pixels) fail_decoding(name, stb_cause());
 
   out.h = h;

@@ -7,15 +7,20 @@
 namespace {
 
 thread_local std::size_t allocation_limit = 0;
+thread_local bool refused = false;
 
 // Zeroed: pixels that a damaged file never sets are then the same on every run.
 void* limited_malloc(std::size_t bytes) {
-  return bytes > allocation_limit ? nullptr : std::calloc(1, bytes);
+  if (bytes > allocation_limit) return nullptr;
+  void* made = std::calloc(1, bytes);
+  refused |= made == nullptr;
+  return made;
 }
 
 void* limited_realloc(void* old, std::size_t old_bytes, std::size_t bytes) {
   if (bytes > allocation_limit) return nullptr;
   void* grown = std::realloc(old, bytes);
+  refused |= grown == nullptr;
   if (grown && bytes > old_bytes) {
     std::memset(static_cast<char*>(grown) + old_bytes, 0, bytes - old_bytes);
   }
@@ -28,10 +33,15 @@ namespace dfengine {
 
 StbAllocationLimit::StbAllocationLimit(std::size_t bytes) {
   allocation_limit = bytes;
+  refused = false;
 }
 
 StbAllocationLimit::~StbAllocationLimit() {
   allocation_limit = 0;
+}
+
+bool StbAllocationLimit::refused_by_system() const {
+  return refused;
 }
 
 }  // namespace dfengine

@@ -12,6 +12,8 @@ class StbAllocationLimit {
  public:
   explicit StbAllocationLimit(std::size_t bytes);
   ~StbAllocationLimit();
+  // Whether an allocation below the limit has failed.
+  bool refused_by_system() const;
   StbAllocationLimit(const StbAllocationLimit&) = delete;
   StbAllocationLimit& operator=(const StbAllocationLimit&) = delete;
 };

@@ -1,5 +1,5 @@
-// write_file_atomic: either the old file or the new one, of the old one's kind and mode, and no temporary
-// file left.
+// write_file_atomic: either the old file or the new one, of the old one's kind and mode, and no
+// temporary file left.
 #include "kernels/base/atomic_file.h"
 
 #include <fcntl.h>
