@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "apps/dfengine/arguments/choice.h"
+#include "apps/dfengine/clean_output.h"
 #include "apps/dfengine/commands.h"
 #include "engine/data/sets/dataset.h"
 #include "kernels/base/error.h"
@@ -101,8 +102,11 @@ std::vector<std::filesystem::path> list_pictures(
       continue;
     }
     const auto begin = static_cast<std::ptrdiff_t>(pictures.size());
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(path))
-      if (entry.is_regular_file() && is_picture(entry.path())) pictures.push_back(entry.path());
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(path)) {
+      // Whatever else it is, such as a link that leads nowhere, reading it will tell.
+      if (is_picture(entry.path()) && !entry.is_directory(unreadable))
+        pictures.push_back(entry.path());
+    }
     std::sort(pictures.begin() + begin, pictures.end());
   }
   if (pictures.empty()) throw DataError("no pictures (jpg, jpeg, png, bmp) in the paths given");
@@ -148,8 +152,7 @@ ProgressLine::ProgressLine(bool wanted) : on_terminal_(wanted && isatty(STDERR_F
 
 void ProgressLine::show(const std::string& text) {
   if (!on_terminal_) return;
-  fmt::print(stderr, "\r\x1b[K{}", text);
-  std::fflush(stderr);
+  command_terminal("\r\x1b[K" + visible(text));
   shown_ = true;
 }
 
@@ -160,8 +163,7 @@ void ProgressLine::show(const std::string& what, Index done, Index total) {
 
 void ProgressLine::clear() {
   if (!shown_) return;
-  fmt::print(stderr, "\r\x1b[K");
-  std::fflush(stderr);
+  command_terminal("\r\x1b[K");
   shown_ = false;
 }
 
