@@ -7,10 +7,14 @@
 #if DFENGINE_DOWNLOAD
 #include <curl/curl.h>
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <memory>
+
+#include "kernels/base/file_lock.h"
 
 namespace dfengine::weights {
 namespace {
@@ -27,8 +31,7 @@ struct CurlFree {
 // What the write callback needs.
 struct Target {
   CURL* curl;
-  const std::filesystem::path& part;
-  std::ofstream file;
+  int file;
   std::uint64_t size;  // bytes in the file
   std::uint64_t most;
   bool begun = false;
@@ -42,9 +45,7 @@ bool begin(Target& target) {
   constexpr long kPartialContent = 206;
   if (status == kPartialContent || target.size == 0) return true;
   target.size = 0;
-  std::error_code error;
-  std::filesystem::resize_file(target.part, 0, error);
-  return !error;
+  return ::ftruncate(target.file, 0) == 0 && ::lseek(target.file, 0, SEEK_SET) == 0;
 }
 
 // C calls this, so that it must not throw. Returning less than all bytes stops the transfer.
@@ -59,7 +60,7 @@ std::size_t take(const char* data, std::size_t, std::size_t count, void* user) n
     target.problem = "is too large";
     return 0;
   }
-  if (!target.file.write(data, static_cast<std::streamsize>(count)).flush()) {
+  if (!write_all(target.file, std::as_bytes(std::span(data, count)))) {
     target.problem = std::strerror(errno);
     return 0;
   }
@@ -90,14 +91,12 @@ void set_options(CURL* curl, const std::string& url, Target& target) {
 }  // namespace
 
 void download(const std::string& url, const std::filesystem::path& part, std::uint64_t most) {
-  std::ofstream file(part, std::ios::binary | std::ios::app);
-  std::error_code error;
-  const std::uint64_t size = std::filesystem::file_size(part, error);
-  if (!file || error)
-    throw ModelFileError(fmt::format("{}: {}", part.string(), std::strerror(errno)));
+  const UniqueFd file = open_part(part);
+  const off_t size = ::lseek(file.get(), 0, SEEK_END);
+  if (size < 0) throw ModelFileError(fmt::format("{}: {}", part.string(), std::strerror(errno)));
   const std::unique_ptr<CURL, CurlFree> curl(curl_easy_init());
   if (!curl) throw ModelFileError("libcurl cannot be started");
-  Target target{curl.get(), part, std::move(file), size, most, false, ""};
+  Target target{curl.get(), file.get(), static_cast<std::uint64_t>(size), most, false, ""};
   set_options(curl.get(), url, target);
   const std::string rest = fmt::format("{}-", target.size);
   // libcurl's own resumption is not used, because it fails where a server knows no ranges.

@@ -16,6 +16,7 @@
 
 #include "kernels/base/atomic_file.h"
 #include "kernels/base/error.h"
+#include "weights/content_digest.h"
 
 namespace dfengine::weights {
 namespace {
@@ -331,12 +332,14 @@ TensorFile parse_safetensors(std::span<const std::byte> file, const std::string&
     out.tensors.push_back({std::move(entry.name), entry.dtype, std::move(entry.shape),
                            std::vector<std::byte>(bytes.begin(), bytes.end())});
   }
+  check_digest(out, name_for_errors);
   return out;
 }
 
-std::vector<std::byte> serialize_safetensors(const TensorFile& file) {
+static std::vector<std::byte> serialize(const TensorFile& file,
+                                        std::map<std::string, std::string> metadata) {
   Header header;
-  header.metadata = file.metadata;
+  header.metadata = std::move(metadata);
   std::uint64_t data_size = 0;
   for (const Tensor& tensor : file.tensors) {
     header.entries.push_back(entry_for(tensor, data_size));
@@ -360,8 +363,14 @@ std::vector<std::byte> serialize_safetensors(const TensorFile& file) {
   return out;
 }
 
+std::vector<std::byte> serialize_safetensors(const TensorFile& file) {
+  return serialize(file, file.metadata);
+}
+
 void write_safetensors(const std::filesystem::path& path, const TensorFile& file) {
-  write_file_atomic(path, serialize_safetensors(file));
+  std::map<std::string, std::string> metadata = file.metadata;
+  metadata[kDigestEntry] = content_digest(file);
+  write_file_atomic(path, serialize(file, std::move(metadata)));
 }
 
 }  // namespace dfengine::weights

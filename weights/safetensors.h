@@ -15,7 +15,9 @@ namespace dfengine::weights {
 
 // Tensors in the order of the header. Throws ModelFileError with the file, the tensor or byte
 // offset, and the cause, for anything the format does not allow: also for doubled names, tensors
-// that overlap or leave holes, unknown element types, more than 64 dimensions.
+// that overlap or leave holes, unknown element types, more than 64 dimensions; and where the file
+// has a digest (content_digest.h), which is taken out of the metadata, for content that is not what
+// was written.
 TensorFile read_safetensors(const std::filesystem::path& path);
 
 // The same of a file in memory. name_for_errors stands where the path would.
@@ -27,7 +29,8 @@ TensorFile parse_safetensors(std::span<const std::byte> file, const std::string&
 // and type, doubled name, the name "__metadata__", text that is not UTF-8.
 std::vector<std::byte> serialize_safetensors(const TensorFile& file);
 
-// Calls serialize_safetensors and write_file_atomic, and throws what they throw.
+// As serialize_safetensors and write_file_atomic, and throws what they throw. The file also gets a
+// digest of its content.
 void write_safetensors(const std::filesystem::path& path, const TensorFile& file);
 
 }  // namespace dfengine::weights

@@ -41,6 +41,8 @@ struct Tensor {
 struct TensorFile {
   std::vector<Tensor> tensors;
   std::map<std::string, std::string> metadata;
+  // Whether the file had a digest of its content, which holds.
+  bool has_digest = false;
 
   // The tensor of that name, or null. Valid until tensors changes.
   const Tensor* find(std::string_view name) const;

@@ -27,8 +27,8 @@ void print_csv(const std::vector<Answer>& answers, bool of_table) {
   for (const Answer& a : answers) {
     const std::string prob = a.prob ? fmt::format("{:.8f}", *a.prob) : "";
     const std::string decided_by = of_table ? a.decided_by + "," : "";
-    fmt::print("{},{},{},{}{}\n", csv_field(a.path), prob, a.verdict, decided_by,
-               csv_field(a.error));
+    fmt::print("{},{},{},{}{}\n", csv_path(a.path), prob, csv_text(a.verdict), decided_by,
+               csv_text(a.error));
   }
 }
 

@@ -82,8 +82,8 @@ void write_files(const Arguments& a, const nlohmann::json& metrics, const Datase
              metrics.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   std::string csv = "path,label,prob_fake\n";
   for (std::size_t i = 0; i < p.prob.size(); ++i)
-    csv += fmt::format("{},{},{}\n", csv_field(dataset.samples[p.index[i]].relative),
-                       model.classes[at(p.label[i])], p.prob[i]);
+    csv += fmt::format("{},{},{}\n", csv_path(dataset.samples[p.index[i]].relative),
+                       csv_text(model.classes[at(p.label[i])]), p.prob[i]);
   write_text(a.output / "predictions.csv", csv);
 }
 

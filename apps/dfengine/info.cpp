@@ -95,6 +95,12 @@ void run_info(const Arguments& a) {
         "{}\n{}", name,
         fit.complete() ? describe_model(fill_model(fit, file, name)) : describe_misfit(file, fit));
     for (const std::string& remark : fit.remarks) fmt::print("{}\n", remark);
+    if (file.metadata.contains("engine_version")) {
+      fmt::print("digest: {}\n",
+                 file.has_digest ? "the content is what was written"
+                                 : "none, as older versions wrote no digest: damage would not be "
+                                   "seen; dfengine convert writes the file anew, with one");
+    }
     if (!fit.complete())
       throw Exit{ExitCode::BadModel, name + ": does not fit " + fit.network.title};
     return;

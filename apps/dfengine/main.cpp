@@ -1,11 +1,18 @@
 // dfengine: the program. Registers the subcommands and turns exceptions into exit codes.
+#include <fmt/format.h>
+
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <memory>
+#include <new>
+#include <sstream>
 
 #include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/clean_output.h"
 #include "apps/dfengine/commands.h"
 #include "kernels/base/error.h"
+#include "kernels/base/memory.h"
 
 namespace {
 
@@ -37,7 +44,11 @@ int run(int argc, char** argv) {
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    return program.exit(e) == 0 ? 0 : static_cast<int>(ExitCode::Usage);
+    std::ostringstream out, error;
+    const int code = program.exit(e, out, error);
+    fmt::print("{}", out.str());
+    fmt::print(stderr, "{}", error.str());
+    if (code != 0) return static_cast<int>(ExitCode::Usage);
   }
   // What is buffered may still meet a full disk.
   std::fflush(stdout);
@@ -48,6 +59,10 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // A closed pipe and a limit on the size of files are errors of a write, which says so.
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
+  dfengine::clean_output();
   try {
     return run(argc, argv);
   } catch (const dfengine::Exit& e) {
@@ -60,6 +75,12 @@ int main(int argc, char** argv) {
     return report(ExitCode::BadModel, e.what());
   } catch (const dfengine::DeviceError& e) {
     return report(ExitCode::NoDevice, e.what());
+  } catch (const std::bad_alloc&) {
+    const std::string held = fmt::format(
+        "out of memory: this process held {} MiB, and the system has {} MiB left; try a smaller "
+        "--batch-size or fewer --threads",
+        dfengine::peak_resident_bytes() >> 20, dfengine::available_bytes() >> 20);
+    return report(ExitCode::Failed, held.c_str());
   } catch (const std::exception& e) {
     return report(ExitCode::Failed, e.what());
   }

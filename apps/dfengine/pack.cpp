@@ -23,11 +23,25 @@ struct Arguments {
   bool no_progress = false;
 };
 
+// A pack with pictures missing is there, and still the exit code says it.
+void end_if_bad(std::size_t bad, Index records, const std::filesystem::path& pack) {
+  if (bad == 0) return;
+  throw Exit{ExitCode::BadData,
+             fmt::format("{} of {} pictures could not be read; whoever reads {} is told which, and "
+                         "the same command tries again those that it could not open",
+                         bad, records, pack.string())};
+}
+
 // True when the file is there and holds these very pictures; another file is not written over.
 bool is_done(const Arguments& a, const std::vector<Dataset>& splits) {
   if (!std::filesystem::exists(a.output)) return false;
   const Pack pack(a.output);
-  if (write_index(pack.index()) == write_index({a.how, source_digest(splits), splits})) return true;
+  if (write_index(pack.index()) == write_index({a.how, source_digest(splits), splits})) {
+    if (can_be_completed(pack, splits)) return false;
+    fmt::print("{} is up to date\n", a.output.string());
+    end_if_bad(pack.bad().size(), pack.index().records(), a.output);
+    return true;
+  }
   throw DataError(a.output.string() +
                   " was packed from other files or with other settings (its source changed, or "
                   "--img-size, --resize, --crop differ): remove it, or name another file");
@@ -40,10 +54,7 @@ void run_pack(Arguments& a) {
     throw UsageError(fmt::format("the output's name ends in {}", kPackExtension));
   const DataSource source = open_data(a.data, {});
   fmt::print("{}\n", source.describe());
-  if (is_done(a, source.splits)) {
-    fmt::print("{} is up to date\n", a.output.string());
-    return;
-  }
+  if (is_done(a, source.splits)) return;
   fmt::print("{}: {} MiB to write\n", a.output.string(),
              pack_file_bytes(source.splits, a.how) >> 20);
   std::fflush(stdout);
@@ -59,10 +70,7 @@ void run_pack(Arguments& a) {
   if (!result.finished)
     throw Exit{ExitCode::Interrupted, "interrupted; the same command goes on where it stopped"};
   fmt::print("{} pictures packed, {} of them by an earlier try\n", result.records, result.resumed);
-  if (result.bad.empty()) return;
-  throw Exit{ExitCode::BadData,
-             fmt::format("{} of {} pictures could not be read; whoever reads {} is told which",
-                         result.bad.size(), result.records, a.output.string())};
+  end_if_bad(result.bad.size(), result.records, a.output);
 }
 
 }  // namespace

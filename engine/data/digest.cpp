@@ -3,12 +3,10 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
-#include <cerrno>
 #include <span>
-#include <system_error>
 
 #include "engine/data/pack.h"
-#include "kernels/base/error.h"
+#include "kernels/base/checksum.h"
 #include "kernels/base/sha256.h"
 
 namespace dfengine {
@@ -39,17 +37,24 @@ std::string digest(const CsvTable& table) {
   return sha256_hex(std::as_bytes(std::span(text)));
 }
 
+std::string place_digest(const std::filesystem::path& path) {
+  std::error_code error;
+  const std::filesystem::path whole = std::filesystem::weakly_canonical(path, error);
+  return fmt::format("{:016x}", checksum((error ? path.lexically_normal() : whole).native()));
+}
+
 std::string source_digest(const std::vector<Dataset>& splits) {
   std::string text;
   for (const Dataset& split : splits) {
     for (const Sample& s : split.samples) {
-      const std::filesystem::path path = split.path(s);
       struct stat status = {};
-      if (::stat(path.c_str(), &status) != 0) {
-        throw DataError(path.string() + ": " + std::generic_category().message(errno));
+      text += fmt::format("{}/{}/{}/", split.split, s.relative, s.label);
+      if (::stat(split.path(s).c_str(), &status) == 0) {
+        text += fmt::format("{}/{}.{}\n", status.st_size, status.st_mtim.tv_sec,
+                            status.st_mtim.tv_nsec);
+      } else {
+        text += "none\n";
       }
-      text += fmt::format("{}/{}/{}/{}/{}.{}\n", split.split, s.relative, s.label, status.st_size,
-                          status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
     }
   }
   return sha256_hex(std::as_bytes(std::span(text)));

@@ -1,6 +1,7 @@
 // SHA-256 digests of data: they tell whether two runs saw the same pictures or the same rows.
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -16,8 +17,10 @@ std::string digest(const Dataset& train, const Dataset& valid);
 // Of a table's fields.
 std::string digest(const CsvTable& table);
 
-// Of each sample's split, name, label, file size and time of change. Throws DataError naming a file
-// that is not there.
+// Of where a file or folder lies on this machine: it finds the place again without telling it.
+std::string place_digest(const std::filesystem::path& path);
+
+// Of each sample's split, name, label, file size and time of change.
 std::string source_digest(const std::vector<Dataset>& splits);
 
 }  // namespace dfengine

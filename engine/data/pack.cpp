@@ -2,32 +2,27 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
 
+#include "kernels/base/checksum.h"
 #include "kernels/base/error.h"
-#include "kernels/base/unique_fd.h"
 
 namespace dfengine {
 namespace {
 
-// The file's bytes, mapped; empty for an empty file.
-std::span<const std::uint8_t> map_file(const std::filesystem::path& file) {
-  const UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+UniqueFd open_file(const std::filesystem::path& file) {
+  UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) throw DataError(file.string() + ": " + std::generic_category().message(errno));
   struct stat status = {};
   if (::fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode))
     throw DataError(file.string() + ": not a file");
-  const auto size = static_cast<std::size_t>(status.st_size);
-  if (size == 0) return {};
-  void* bytes = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd.get(), 0);
-  if (bytes == MAP_FAILED) throw DataError(file.string() + ": cannot be mapped into memory");
-  return {static_cast<const std::uint8_t*>(bytes), size};
+  return fd;
 }
 
 }  // namespace
@@ -36,78 +31,87 @@ bool is_pack(const std::filesystem::path& file) {
   return file.extension() == kPackExtension;
 }
 
-Pack::Pack(const std::filesystem::path& file) : file_(file) {
-  const auto bytes = map_file(file);
-  bytes_ = bytes.data();
-  size_ = bytes.size();
-  try {
-    parse(bytes);
-  } catch (...) {
-    if (bytes_) ::munmap(const_cast<std::uint8_t*>(bytes_), size_);
-    throw;
-  }
-}
-
 // Everything but the records.
-void Pack::parse(std::span<const std::uint8_t> bytes) {
+Pack::Pack(const std::filesystem::path& file) : file_(file), fd_(open_file(file)) {
   const std::string name = file_.string();
+  const auto size = static_cast<std::size_t>(::lseek(fd_.get(), 0, SEEK_END));
   PackHeader header;
-  if (bytes.size() < sizeof(header) || std::memcmp(bytes.data(), header.magic, 8) != 0) {
+  char magic[sizeof(header.magic)] = {};
+  if (size >= sizeof(header)) read_at(0, magic, sizeof(magic));
+  if (std::memcmp(magic, header.magic, sizeof(magic)) != 0)
     throw DataError(name + ": not a packed file of dfengine pack");
-  }
-  std::memcpy(&header, bytes.data(), sizeof(header));
-  if (header.records_at > bytes.size() || header.records_at < sizeof(header) ||
+  read_at(0, &header, sizeof(header));
+  if (header.records_at > size || header.records_at < sizeof(header) ||
       header.index_bytes > header.records_at - sizeof(header)) {
     throw DataError(name + ": cut short inside its index");
   }
-  const auto text = bytes.subspan(sizeof(header), header.index_bytes);
-  if (pack_checksum(text) != header.index_checksum) {
+  std::string text(header.index_bytes, '\0');
+  read_at(sizeof(header), text.data(), text.size());
+  if (checksum(text) != header.index_checksum)
     throw DataError(name + ": its index is damaged (checksum)");
-  }
-  index_ = read_index({reinterpret_cast<const char*>(text.data()), text.size()}, name);
+  index_ = read_index(text, name);
   records_at_ = header.records_at;
-  const auto there = bytes.size() - records_at_;
+  const auto there = size - records_at_;
   const auto wanted = static_cast<std::size_t>(index_.records() * index_.record_bytes());
   if (there < wanted || (there - wanted) % sizeof(Index) != 0) {
     throw DataError(
         fmt::format("{}: {} bytes of pictures instead of {}; pack again", name, there, wanted));
   }
   bad_.resize((there - wanted) / sizeof(Index));
-  if (!bad_.empty())
-    std::memcpy(bad_.data(), bytes.data() + bytes.size() - (there - wanted), there - wanted);
+  read_at(records_at_ + wanted, bad_.data(), there - wanted);
   for (Index i : bad_) {
     if (i < 0 || i >= index_.records())
       throw DataError(name + ": its list of bad records is damaged");
   }
 }
 
-Pack::~Pack() {
-  ::munmap(const_cast<std::uint8_t*>(bytes_), size_);
+// Read, not mapped: a file that is cut below a mapping ends the process.
+void Pack::read_at(std::size_t at, void* out, std::size_t bytes) const {
+  for (std::size_t done = 0; done < bytes;) {
+    const ssize_t n = ::pread(fd_.get(), static_cast<char*>(out) + done, bytes - done,
+                              static_cast<off_t>(at + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw DataError(file_.string() + ": " + std::generic_category().message(errno));
+    if (n == 0) {
+      throw DataError(fmt::format("{}: cut short at byte {} while it was read; pack again",
+                                  file_.string(), at + done));
+    }
+    done += static_cast<std::size_t>(n);
+  }
 }
 
-std::span<const std::uint8_t> Pack::record(Index i) const {
-  const auto bytes = static_cast<std::size_t>(index_.record_bytes());
-  return {bytes_ + records_at_ + static_cast<std::size_t>(i) * bytes,
-          static_cast<std::size_t>(index_.picture_bytes())};
-}
-
-PackTrailer Pack::trailer(Index i) const {
-  PackTrailer trailer;
-  std::memcpy(&trailer, record(i).data() + index_.picture_bytes(), sizeof(trailer));
-  return trailer;
+std::size_t Pack::place_of(Index record) const {
+  return records_at_ + static_cast<std::size_t>(record * index_.record_bytes());
 }
 
 void Pack::read(Index i, std::uint8_t* out) const {
-  const auto pixels = record(i);
-  std::memcpy(out, pixels.data(), pixels.size());
-  // Of the copy: it stays near, and the file might change below us.
-  if (trailer(i).checksum != pack_checksum({out, pixels.size()})) {
+  const std::span pixels(out, static_cast<std::size_t>(index_.picture_bytes()));
+  PackTrailer trailer;
+  read_at(place_of(i), out, pixels.size());
+  read_at(place_of(i) + pixels.size(), &trailer, sizeof(trailer));
+  if (trailer.checksum != checksum(std::as_bytes(pixels))) {
     throw DataError(
         fmt::format("{}: record {} is damaged (checksum); pack again", file_.string(), i));
   }
-  if (trailer(i).state == kPackPixels) return;
+  if (trailer.state == kPackPixels) return;
   const auto* reason = reinterpret_cast<const char*>(out);
   throw DataError(std::string(reason, strnlen(reason, pixels.size())));
+}
+
+bool Pack::is_unread(Index i) const {
+  PackTrailer trailer;
+  read_at(place_of(i) + static_cast<std::size_t>(index_.picture_bytes()), &trailer,
+          sizeof(trailer));
+  return trailer.state == kPackUnread;
+}
+
+bool can_be_completed(const Pack& pack, const std::vector<Dataset>& splits) {
+  std::vector<std::filesystem::path> paths;
+  for (const Dataset& split : splits)
+    for (const Sample& sample : split.samples) paths.push_back(split.path(sample));
+  return std::ranges::any_of(pack.bad(), [&](Index i) {
+    return pack.is_unread(i) && ::access(paths[at(i)].c_str(), R_OK) == 0;
+  });
 }
 
 void prepare_sample(const Dataset& dataset, const Sample& sample, Preparer& preparer,

@@ -1,5 +1,5 @@
-// Prepared pictures in one memory-mapped file: they are decoded and resized once, and read at the
-// speed of memory.
+// Prepared pictures in one file: they are decoded and resized once, and read at the speed of
+// memory.
 #pragma once
 
 #include <filesystem>
@@ -10,6 +10,7 @@
 
 #include "engine/data/pack_format.h"
 #include "kernels/base/thread_pool.h"
+#include "kernels/base/unique_fd.h"
 
 namespace dfengine {
 
@@ -24,9 +25,6 @@ class Pack {
   // Throws DataError naming the file and what is wrong with it: it does not exist, is no packed
   // file, is cut short, or has a damaged index.
   explicit Pack(const std::filesystem::path& file);
-  ~Pack();
-  Pack(const Pack&) = delete;
-  Pack& operator=(const Pack&) = delete;
 
   const std::filesystem::path& file() const { return file_; }
   const PackIndex& index() const { return index_; }
@@ -35,19 +33,24 @@ class Pack {
   // Writes out [size, size, 3]. Throws DataError where the record's checksum does not hold, and
   // where it has no picture, with the reason.
   void read(Index record, std::uint8_t* out) const;
+  // Whether this picture could not be read when it was packed, which another try may change.
+  bool is_unread(Index record) const;
 
  private:
-  void parse(std::span<const std::uint8_t> bytes);
-  std::span<const std::uint8_t> record(Index i) const;
-  PackTrailer trailer(Index i) const;
+  // Throws DataError where the file does not have all these bytes any more.
+  void read_at(std::size_t at, void* out, std::size_t bytes) const;
+  std::size_t place_of(Index record) const;
 
   std::filesystem::path file_;
+  UniqueFd fd_;
   PackIndex index_;
   std::vector<Index> bad_;
-  const std::uint8_t* bytes_ = nullptr;
-  std::size_t size_ = 0;
   std::size_t records_at_ = 0;
 };
+
+// Whether the file has a record that could not be read, of a picture that can be opened now.
+// `splits` are those that were packed.
+bool can_be_completed(const Pack& pack, const std::vector<Dataset>& splits);
 
 // The splits of a packed file, in the order asked for, or all of them where none is asked for.
 // "valid" also finds "val" and the other way round. Pictures that could not be read when the file
@@ -71,10 +74,11 @@ struct PackResult {
 std::uintmax_t pack_file_bytes(const std::vector<Dataset>& splits, const Preparation& how);
 
 // Writes FILE.part and renames it when it is complete. It goes on with a FILE.part of the same
-// pictures and preparation, and begins anew where there is another. `go_on` is called after every
-// few pictures with the number done and the number in all; when it says no, the part stays for the
-// next time. Throws UsageError when a split is itself packed, Error when the disk is too small or
-// another process writes the same file.
+// pictures and preparation, or with a finished FILE of them, to read what could not be read then;
+// it begins anew where there is another. Running out of memory is no fault of a picture and ends
+// it. `go_on` is called after every few pictures with the number done and the number in all; when
+// it says no, the part stays for the next time. Throws UsageError when a split is itself packed,
+// Error when the disk is too small or another process writes the same file.
 PackResult write_pack(const std::filesystem::path& file, const std::vector<Dataset>& splits,
                       const Preparation& how, ThreadPool& pool,
                       const std::function<bool(Index done, Index total)>& go_on);

@@ -12,10 +12,11 @@
 //   records_at  the records, all of one length:
 //                 pixels [size, size, 3], or text that says why there are none
 //                 checksum of these bytes
-//                 1 for pixels, 2 for a reason
+//                 1 for pixels, 2 for a reason, 3 for a reason that may be gone at another try
 //   after them  the numbers of the records without pixels, in order
 //
-// Records are only ever added at the end, so that an unfinished file can be gone on with.
+// Records are only added at the end and made anew where they are, so that an unfinished file can be
+// gone on with.
 #pragma once
 
 #include <bit>
@@ -44,7 +45,7 @@ struct PackTrailer {
   std::uint64_t checksum = 0;
   std::uint64_t state = 0;
 };
-constexpr std::uint64_t kPackPixels = 1, kPackReason = 2;
+constexpr std::uint64_t kPackPixels = 1, kPackReason = 2, kPackUnread = 3;
 
 // What a packed file says of itself.
 struct PackIndex {
@@ -60,9 +61,5 @@ struct PackIndex {
 std::string write_index(const PackIndex& index);
 // Throws DataError naming `file` when the text is no index.
 PackIndex read_index(std::string_view text, const std::string& file);
-
-// A checksum of 64 bits over any bytes. Eight multiplications run side by side, so that it is as
-// fast as memory. It finds damage, not forgery.
-std::uint64_t pack_checksum(std::span<const std::uint8_t> bytes);
 
 }  // namespace dfengine

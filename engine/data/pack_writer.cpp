@@ -1,7 +1,6 @@
 // Writing packed files (pack.h): decoding by all threads, records in order.
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -10,29 +9,25 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <system_error>
 
 #include "engine/data/digest.h"
 #include "engine/data/pack.h"
+#include "kernels/base/checksum.h"
 #include "kernels/base/error.h"
-#include "kernels/base/unique_fd.h"
+#include "kernels/base/file_lock.h"
 
 namespace dfengine {
 namespace {
 
 constexpr std::size_t kHeaderBytes = sizeof(PackHeader);
 
-// FILE.part, locked against other processes.
+// FILE.part, which no other process has meanwhile.
 class PartFile {
  public:
   explicit PartFile(const std::filesystem::path& target)
-      : target_(target),
-        path_(target.string() + ".part"),
-        fd_(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
-    if (!fd_) fail("create");
-    if (::flock(fd_.get(), LOCK_EX | LOCK_NB) != 0)
-      throw Error(path_ + ": another process writes it");
-  }
+      : target_(target), path_(target.string() + ".part"), fd_(open_part(path_)) {}
 
   std::size_t size() const {
     struct stat status = {};
@@ -45,18 +40,18 @@ class PartFile {
   }
   void cut(std::size_t bytes) {
     if (::ftruncate(fd_.get(), static_cast<off_t>(bytes)) != 0) fail("cut");
-    end_ = bytes;
   }
-  void append(const void* data, std::size_t bytes) {
-    const auto* from = static_cast<const char*>(data);
-    while (bytes > 0) {
-      const ssize_t n = ::pwrite(fd_.get(), from, bytes, static_cast<off_t>(end_));
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) fail("write");
-      from += n;
-      bytes -= static_cast<std::size_t>(n);
-      end_ += static_cast<std::size_t>(n);
-    }
+  void write(std::size_t at, const void* data, std::size_t bytes) {
+    const std::span from(static_cast<const std::byte*>(data), bytes);
+    if (::lseek(fd_.get(), static_cast<off_t>(at), SEEK_SET) < 0 || !write_all(fd_.get(), from))
+      fail("write");
+  }
+  // Takes the content of another file.
+  void copy(const std::filesystem::path& from) {
+    std::error_code error;
+    std::filesystem::copy_file(from, path_, std::filesystem::copy_options::overwrite_existing,
+                               error);
+    if (error) throw Error(fmt::format("cannot copy {}: {}", from.string(), error.message()));
   }
   void finish() {
     if (::fsync(fd_.get()) != 0) fail("sync");
@@ -76,15 +71,13 @@ class PartFile {
   std::filesystem::path target_;
   std::string path_;
   UniqueFd fd_;
-  std::size_t end_ = 0;
 };
 
 std::string beginning(const PackIndex& index) {
   const std::string text = write_index(index);
   PackHeader header;
   header.index_bytes = text.size();
-  header.index_checksum =
-      pack_checksum({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
+  header.index_checksum = checksum(text);
   constexpr std::size_t kPage = 4096;
   header.records_at = (kHeaderBytes + text.size() + kPage - 1) / kPage * kPage;
   std::string bytes(header.records_at, '\0');
@@ -93,26 +86,38 @@ std::string beginning(const PackIndex& index) {
   return bytes;
 }
 
-// Records that an earlier try left whole, of a part with the same beginning; -1: another's part.
-// Those without a picture are added to `bad`.
-Index whole_records(const PartFile& part, const std::string& start, const PackIndex& index,
-                    std::vector<Index>& bad) {
+bool begins_with(const std::filesystem::path& file, const std::string& start) {
+  std::ifstream stream(file, std::ios::binary);
   std::string found(start.size(), '\0');
-  if (!part.read(0, found.data(), found.size()) || found != start) return -1;
+  return stream.read(found.data(), static_cast<std::streamsize>(found.size())) && found == start;
+}
+
+// What an earlier try left.
+struct Earlier {
+  Index whole = -1;           // records; -1: another's part
+  std::vector<Index> bad;     // those without a picture
+  std::vector<Index> unread;  // those that may have one now
+};
+
+Earlier earlier_try(const PartFile& part, const std::string& start, const PackIndex& index) {
+  Earlier earlier;
+  std::string found(start.size(), '\0');
+  if (!part.read(0, found.data(), found.size()) || found != start) return earlier;
   const auto bytes = static_cast<std::size_t>(index.record_bytes());
   const auto most = static_cast<Index>((part.size() - start.size()) / bytes);
   std::vector<std::uint8_t> record(bytes);
-  Index n = 0;
+  Index& n = earlier.whole;
   // A power cut may have left any of them damaged.
-  for (; n < std::min(most, index.records()); ++n) {
+  for (n = 0; n < std::min(most, index.records()); ++n) {
     PackTrailer trailer;
     if (!part.read(start.size() + static_cast<std::size_t>(n) * bytes, record.data(), bytes)) break;
     const std::span pixels = std::span(record).first(bytes - sizeof(trailer));
     std::memcpy(&trailer, record.data() + pixels.size(), sizeof(trailer));
-    if (trailer.checksum != pack_checksum(pixels)) break;
-    if (trailer.state != kPackPixels) bad.push_back(n);
+    if (trailer.checksum != checksum(std::as_bytes(pixels))) break;
+    if (trailer.state == kPackUnread) earlier.unread.push_back(n);
+    if (trailer.state == kPackReason) earlier.bad.push_back(n);
   }
-  return n;
+  return earlier;
 }
 
 void check_space(const std::filesystem::path& file, std::uintmax_t wanted) {
@@ -126,23 +131,26 @@ void check_space(const std::filesystem::path& file, std::uintmax_t wanted) {
   }
 }
 
-// Fills one record: the picture, or why there is none.
-void make_record(Preparer& preparer, const std::filesystem::path& file, std::span<std::uint8_t> out,
-                 bool& good) {
-  PackTrailer trailer;
+// Fills one record: the picture, or why there is none. False where there is none.
+bool make_record(Preparer& preparer, const std::filesystem::path& file,
+                 std::span<std::uint8_t> out) {
+  PackTrailer trailer{.state = kPackPixels};
   const std::span pixels = out.first(out.size() - sizeof(trailer));
-  good = true;
-  try {
-    preparer.prepare(file, pixels.data());
-  } catch (const std::exception& e) {
-    good = false;
-    const std::string_view reason = e.what();
+  const auto note = [&](std::string_view reason, std::uint64_t state) {
     std::ranges::fill(pixels, std::uint8_t{0});
     std::memcpy(pixels.data(), reason.data(), std::min(reason.size(), pixels.size()));
+    trailer.state = state;
+  };
+  try {
+    preparer.prepare(file, pixels.data());
+  } catch (const UnreadableFile& e) {
+    note(e.what(), kPackUnread);
+  } catch (const DataError& e) {
+    note(e.what(), kPackReason);
   }
-  trailer.checksum = pack_checksum(pixels);
-  trailer.state = good ? kPackPixels : kPackReason;
+  trailer.checksum = checksum(std::as_bytes(pixels));
   std::memcpy(out.data() + pixels.size(), &trailer, sizeof(trailer));
+  return trailer.state == kPackPixels;
 }
 
 }  // namespace
@@ -165,15 +173,20 @@ PackResult write_pack(const std::filesystem::path& file, const std::vector<Datas
   PackResult result;
   result.records = index.records();
   PartFile part(file);
-  result.resumed = whole_records(part, start, index, result.bad);
-  if (result.resumed < 0) {
-    result.resumed = 0;
+  if (part.size() == 0 && begins_with(file, start)) part.copy(file);
+  Earlier earlier = earlier_try(part, start, index);
+  if (earlier.whole < 0) {
+    earlier.whole = 0;
     part.cut(0);
-    part.append(start.data(), start.size());
+    part.write(0, start.data(), start.size());
   }
-  const auto kept = start.size() + static_cast<std::size_t>(result.resumed) * bytes;
-  part.cut(kept);
-  check_space(file, start.size() + static_cast<std::size_t>(result.records) * bytes - kept);
+  const auto place_of = [&](Index i) { return start.size() + static_cast<std::size_t>(i) * bytes; };
+  part.cut(place_of(earlier.whole));
+  check_space(file, place_of(result.records) - place_of(earlier.whole));
+  std::vector<Index> todo = std::move(earlier.unread);
+  result.bad = std::move(earlier.bad);
+  result.resumed = earlier.whole - std::ssize(todo);
+  for (Index i = earlier.whole; i < result.records; ++i) todo.push_back(i);
 
   std::vector<std::pair<const Dataset*, const Sample*>> pictures;
   for (const Dataset& split : splits) {
@@ -183,21 +196,23 @@ PackResult write_pack(const std::filesystem::path& file, const std::vector<Datas
   std::vector<std::uint8_t> block(static_cast<std::size_t>(kBlock) * bytes);
   std::array<bool, kBlock> good = {};
   std::vector<Preparer> preparers(static_cast<std::size_t>(pool.size()), Preparer(how));
-  for (Index done = result.resumed; done < result.records;) {
-    const Index n = std::min(kBlock, result.records - done);
-    parallel_for(pool, n, [&](Index i, int worker) {
-      const auto& [split, sample] = pictures[at(done + i)];
-      make_record(preparers[at(worker)], split->path(*sample),
-                  std::span(block).subspan(at(i) * bytes, bytes), good[at(i)]);
+  for (Index done = 0; done < std::ssize(todo);) {
+    const std::span records =
+        std::span(todo).subspan(at(done), at(std::min(kBlock, std::ssize(todo) - done)));
+    parallel_for(pool, std::ssize(records), [&](Index i, int worker) {
+      const auto& [split, sample] = pictures[at(records[at(i)])];
+      good[at(i)] = make_record(preparers[at(worker)], split->path(*sample),
+                                std::span(block).subspan(at(i) * bytes, bytes));
     });
-    part.append(block.data(), static_cast<std::size_t>(n) * bytes);
-    for (Index i = 0; i < n; ++i) {
-      if (!good[at(i)]) result.bad.push_back(done + i);
+    for (std::size_t i = 0; i < records.size(); ++i) {
+      part.write(place_of(records[i]), block.data() + i * bytes, bytes);
+      if (!good[i]) result.bad.push_back(records[i]);
     }
-    done += n;
-    if (!go_on(done, result.records) && done < result.records) return result;
+    done += std::ssize(records);
+    if (!go_on(result.resumed + done, result.records) && done < std::ssize(todo)) return result;
   }
-  part.append(result.bad.data(), result.bad.size() * sizeof(Index));
+  std::ranges::sort(result.bad);
+  part.write(place_of(result.records), result.bad.data(), result.bad.size() * sizeof(Index));
   part.finish();
   result.finished = true;
   return result;

@@ -91,6 +91,8 @@ Model load_detector(const std::filesystem::path& path) {
                     model.remarks.empty() ? "" : "\n", fmt::join(model.remarks, "\n")));
   if (model.classes.size() != 2 || model.classes[1] != model.positive_class)
     throw ModelFileError(name + ": a detector has two classes, the second positive");
+  if (model.classes[0] == model.classes[1])
+    throw ModelFileError(fmt::format("{}: both classes are called '{}'", name, model.classes[0]));
   if (!(model.threshold >= 0 && model.threshold <= 1))
     throw ModelFileError(fmt::format("{}: threshold {} is not in [0, 1]", name, model.threshold));
   if (!(model.temperature > 0 && std::isfinite(model.temperature)))

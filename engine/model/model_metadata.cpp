@@ -72,6 +72,20 @@ class Reader {
     }
   }
 
+  // As list, of names that say which class is meant on a terminal and in a table.
+  std::vector<std::string> class_names(const std::string& key) {
+    const auto entry = rest_.find(key);
+    const std::string value = entry == rest_.end() ? "" : entry->second;
+    std::vector<std::string> names = list(key);
+    const auto is_odd = [](const std::string& name) {
+      return name.empty() || std::ranges::any_of(name, [](char c) {
+               return static_cast<unsigned char>(c) < ' ' || c == '\x7f';
+             });
+    };
+    if (std::ranges::any_of(names, is_odd)) fail(key, value, "names without control characters");
+    return names;
+  }
+
   std::map<std::string, std::string> rest() { return std::move(rest_); }
 
  private:
@@ -109,7 +123,7 @@ ModelMetadata read_metadata(const std::map<std::string, std::string>& entries,
   read.choice("head", enum_names<Head>, m.config.head);
   read.number("dropout", m.config.dropout);
   read.choice("crop", enum_names<Crop>, m.crop);
-  const std::vector<std::string> classes = read.list("classes");
+  const std::vector<std::string> classes = read.class_names("classes");
   if (!classes.empty() || m.config.head != Head::Detector) m.classes = classes;
   std::string positive_class;
   if (read.text("positive_class", positive_class) && !positive_class.empty())

@@ -1,15 +1,19 @@
 // Photographs the painted scenes, passes the fakes through the decoder, writes the JPEG files.
 #include "engine/synth/synth.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <stb_image_write.h>
 
-#include <fstream>
+#include <cerrno>
+#include <cstring>
+#include <span>
 
 #include "engine/synth/canvas.h"
 #include "engine/synth/portrait.h"
 #include "engine/synth/upsample.h"
 #include "kernels/base/error.h"
+#include "kernels/base/file_lock.h"
 
 namespace dfengine {
 namespace {
@@ -121,13 +125,11 @@ void make_folders(const std::filesystem::path& output) {
 }
 
 void write_file(const std::filesystem::path& path, const std::vector<std::uint8_t>& bytes) {
-  std::ofstream file(path, std::ios::binary);
-  file.write(reinterpret_cast<const char*>(bytes.data()),
-             static_cast<std::streamsize>(bytes.size()));
-  file.close();
-  if (!file) {
-    throw DataError(fmt::format("synth: cannot write {} ({} bytes): is the disk full or read-only?",
-                                path.string(), bytes.size()));
+  const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+  if (!file || !write_all(file.get(), std::as_bytes(std::span(bytes)))) {
+    const char* reason = std::strerror(errno);
+    throw DataError(
+        fmt::format("synth: cannot write {} ({} bytes): {}", path.string(), bytes.size(), reason));
   }
 }
 

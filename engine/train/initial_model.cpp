@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "engine/data/digest.h"
 #include "kernels/base/json_bytes.h"
 #include "kernels/base/sha256.h"
 #include "weights/pretrained.h"
@@ -50,6 +51,13 @@ std::string arguments_note(const TrainOptions& options) {
   args.erase("output");
   args.erase("threads");
   args.erase("cache");
+  for (const char* key : {"data", "csv", "valid_csv", "weights"}) {
+    const std::filesystem::path path = args.value(key, "");
+    if (!path.is_absolute()) continue;
+    // The file travels, and the folders of this machine are nobody's business.
+    args["places"][key] = place_digest(path);
+    args[key] = (path.has_filename() ? path : path.parent_path()).filename().string();
+  }
   return args.dump();
 }
 

@@ -23,7 +23,8 @@ bool is_current(const std::filesystem::path& file, const std::vector<Dataset>& s
   const Pack pack(file);
   const Preparation& has = pack.index().how;
   return has.size == how.size && has.crop == how.crop && has.resize == how.resize &&
-         has.max_pixels == how.max_pixels && pack.index().digest == source_digest(splits);
+         has.max_pixels == how.max_pixels && pack.index().digest == source_digest(splits) &&
+         !can_be_completed(pack, splits);
 } catch (const DataError&) {
   return false;  // not there, or damaged: it is made anew
 }

@@ -10,12 +10,14 @@
 
 namespace dfengine {
 
-void create_run_folder(const std::filesystem::path& folder) {
+UniqueFd create_run_folder(const std::filesystem::path& folder) {
+  make_folder(folder);
+  UniqueFd lock = lock_folder(folder);
   std::error_code error;
   if (std::filesystem::exists(folder / kCheckpoint, error))
     throw UsageError(folder.string() +
                      " already holds a run: go on with --resume, or name another --output");
-  make_folder(folder);
+  return lock;
 }
 
 void remove_leftovers(const std::filesystem::path& folder) {

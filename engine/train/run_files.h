@@ -3,6 +3,7 @@
 
 #include "engine/evaluate/evaluate.h"
 #include "engine/train/checkpoint.h"
+#include "kernels/base/file_lock.h"
 #include "weights/pretrained.h"
 
 namespace dfengine {
@@ -14,8 +15,9 @@ inline constexpr const char* kArguments = "args.json";
 inline constexpr const char* kBadFiles = "bad_files.csv";
 inline constexpr const char* kValidPredictions = "predictions_valid.safetensors";
 
-// Makes the folder. Throws UsageError where it already holds a checkpoint, which is another run's.
-void create_run_folder(const std::filesystem::path& folder);
+// Makes the folder and holds it (file_lock.h). Throws UsageError where it already holds a
+// checkpoint, which is another run's, and Error where another process holds it.
+UniqueFd create_run_folder(const std::filesystem::path& folder);
 
 // Removes what a killed process of this run left half written.
 void remove_leftovers(const std::filesystem::path& folder);

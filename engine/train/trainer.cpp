@@ -11,6 +11,7 @@
 #include "engine/train/run_files.h"
 #include "kernels/base/atomic_file.h"
 #include "kernels/base/error.h"
+#include "kernels/base/file_lock.h"
 
 namespace dfengine {
 namespace {
@@ -364,9 +365,15 @@ TrainResult train(const TrainOptions& options, bool resume, const TrainObserver&
   if (!resume) {
     options.validate();
     Run run(options, observer, interrupt, std::nullopt);
-    create_run_folder(options.output);  // not earlier: now options and data are known to be good
+    // Not earlier: now options and data are known to be good.
+    const UniqueFd lock = create_run_folder(options.output);
     return run.run();
   }
+  std::error_code error;
+  // Where there is no folder, reading the checkpoint says so.
+  const UniqueFd lock(std::filesystem::is_directory(options.output, error)
+                          ? lock_folder(options.output)
+                          : UniqueFd(-1));
   Checkpoint checkpoint = load_checkpoint(options.output / kCheckpoint);
   TrainOptions stored = resumed_options(options, checkpoint);
   stored.validate();

@@ -31,6 +31,19 @@ class DataError : public Error {
   using Error::Error;
 };
 
+// The system did not give a file's content: permissions, a network, a disk. A later try may
+// succeed, so nothing may keep this answer.
+class UnreadableFile : public DataError {
+ public:
+  using DataError::DataError;
+};
+
+// The system has no more memory, which says nothing about the data. The message names the size.
+class OutOfMemory : public Error {
+ public:
+  using Error::Error;
+};
+
 // A model, weights or checkpoint file cannot be used.
 class ModelFileError : public Error {
  public:

@@ -10,6 +10,7 @@ namespace dfengine {
 class UniqueFd {
  public:
   explicit UniqueFd(int fd) : fd_(fd) {}
+  UniqueFd(UniqueFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   UniqueFd(const UniqueFd&) = delete;
   UniqueFd& operator=(const UniqueFd&) = delete;
   ~UniqueFd() {
@@ -18,8 +19,6 @@ class UniqueFd {
 
   explicit operator bool() const { return fd_ >= 0; }
   int get() const { return fd_; }
-  // Closes the file now, for callers that must see the error, and returns what close() returns.
-  int close() { return ::close(std::exchange(fd_, -1)); }
 
  private:
   int fd_;

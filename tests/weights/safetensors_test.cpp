@@ -13,6 +13,7 @@
 #include "kernels/base/error.h"
 #include "tests/support/places.h"
 #include "tests/weights/scratch_folder.h"
+#include "weights/content_digest.h"
 
 namespace dfengine::weights {
 namespace {
@@ -96,6 +97,50 @@ TEST(Safetensors, RoundTripThroughAFileKeepsTheOrder) {
   for (std::size_t i = 0; i < read.tensors.size(); ++i) {
     EXPECT_EQ(read.tensors[i].name, sample().tensors[i].name);
   }
+}
+
+TEST(Safetensors, TheDigestSeesEveryChangedBitOfWhatAFileSays) {
+  const test::ScratchFolder folder;
+  const auto path = folder.path() / "a.safetensors";
+  TensorFile file = sample();
+  file.metadata["temperature"] = "1.5";
+  write_safetensors(path, file);
+  const TensorFile read = read_safetensors(path);
+  EXPECT_TRUE(read.has_digest);
+  EXPECT_EQ(read.metadata, file.metadata);
+  const std::string whole = slurp(path);
+  int unseen = 0;
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    std::string damaged = whole;
+    damaged[i] = static_cast<char>(damaged[i] ^ 1);
+    try {
+      const TensorFile changed = parse(damaged);
+      // What is left is the entry's own name, without which there is no digest.
+      if (changed.has_digest) FAIL() << "byte " << i;
+      ++unseen;
+    } catch (const ModelFileError&) {
+    }
+  }
+  EXPECT_LE(unseen, static_cast<int>(std::string(kDigestEntry).size()));
+}
+
+TEST(Safetensors, FilesWithoutADigestLoad) {
+  const TensorFile file = parse_safetensors(serialize_safetensors(sample()), "old");
+  EXPECT_FALSE(file.has_digest);
+  expect_same_tensors(file, sample());
+}
+
+// Another program may write the header in its own way.
+TEST(Safetensors, TheDigestIsOfTheContentAndNotOfTheHeader) {
+  TensorFile file = sample();
+  file.metadata[kDigestEntry] = content_digest(file);
+  std::ranges::reverse(file.tensors);
+  EXPECT_TRUE(parse_safetensors(serialize_safetensors(file), "again").has_digest);
+  file.tensors[0].bytes.at(0) ^= std::byte{1};
+  EXPECT_NE(message_of<ModelFileError>([&] {
+              parse_safetensors(serialize_safetensors(file), "again");
+            }).find("again: damaged"),
+            std::string::npos);
 }
 
 TEST(Safetensors, SmallestFiles) {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <algorithm>
 
 #include <cstddef>
 #include <cstring>
@@ -36,6 +37,7 @@ class ScratchFolder {
     for (const auto& entry : std::filesystem::directory_iterator(path_)) {
       names.push_back(entry.path().filename().string());
     }
+    std::ranges::sort(names);
     return names;
   }
 

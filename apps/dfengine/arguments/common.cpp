@@ -11,6 +11,7 @@
 #include <fstream>
 
 #include "apps/dfengine/arguments/choice.h"
+#include "apps/dfengine/clean_output.h"
 #include "apps/dfengine/commands.h"
 #include "engine/data/sets/listing.h"
 #include "kernels/base/error.h"
@@ -34,7 +35,8 @@ std::vector<CLI::Option*> DeviceOptions::add_to(CLI::App& command) {
       add_choice(
           command, "--device", device,
           "Where to compute: cpu; cuda, which needs a build with --preset cuda and an NVIDIA "
-          "GPU (tests/gpu.sh tries the engine on it; it has passed on an H100 and an H200); or auto, which "
+          "GPU (tests/gpu.sh tries the engine on it; it has passed on an H100 and an H200); or "
+          "auto, which "
           "is the CPU."),
       add_choice(command, "--precision", precision,
                  "With cuda: how activations and the weights that convolutions read are stored. "
@@ -109,11 +111,14 @@ std::vector<std::filesystem::path> list_pictures(
     for (std::filesystem::recursive_directory_iterator it(path), end; it != end; ++it) {
       const std::string kind = leftover_kind(it->path().filename().string());
       if (!kind.empty()) {
-        ++passed_over[it->is_directory() ? kind + "/" : kind];
+        ++passed_over[it->is_directory(unreadable) ? kind + "/" : kind];
         it.disable_recursion_pending();
-      } else if (it->is_regular_file() && is_picture(it->path())) {
+      } else if (it->is_directory(unreadable)) {
+        continue;
+      } else if (is_picture(it->path())) {
+        // Whatever else it is, such as a link that leads nowhere, reading it will tell.
         pictures.push_back(it->path());
-      } else if (it->is_regular_file()) {
+      } else {
         ++passed_over[other_kind(it->path())];
       }
     }
@@ -176,20 +181,18 @@ std::size_t terminal_columns() {
   return known ? size.ws_col : kUsual;
 }
 
-void draw(const std::string& text) {
-  std::fputs(("\r\x1b[K" + text).c_str(), stderr);
-  std::fflush(stderr);
-}
-
 }  // namespace
 
 void ProgressLine::show(const std::string& text) {
   if (!on_terminal_) return;
+  const std::string clean = visible(text);
   std::size_t shown =
-      std::min(text.size(), terminal_columns() - 1);  // a full line begins a new one
-  const auto inside_character = [&] { return shown < text.size() && (text[shown] & 0xC0) == 0x80; };
+      std::min(clean.size(), terminal_columns() - 1);  // a full line begins a new one
+  const auto inside_character = [&] {
+    return shown < clean.size() && (clean[shown] & 0xC0) == 0x80;
+  };
   while (inside_character()) --shown;  // of UTF-8
-  draw(text.substr(0, shown));
+  command_terminal("\r\x1b[K" + clean.substr(0, shown));
   shown_ = true;
 }
 
@@ -200,7 +203,7 @@ void ProgressLine::show(const std::string& what, Index done, Index total) {
 
 void ProgressLine::clear() {
   if (!shown_) return;
-  draw("");
+  command_terminal("\r\x1b[K");
   shown_ = false;
 }
 

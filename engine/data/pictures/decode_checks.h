@@ -15,6 +15,17 @@ namespace dfengine {
   throw DataError(fmt::format("cannot decode image {}: {}", name, cause));
 }
 
+[[noreturn]] inline void fail_reading(const std::string& name, const std::string& cause) {
+  throw UnreadableFile(fmt::format("cannot decode image {}: {}", name, cause));
+}
+
+[[noreturn]] inline void fail_for_memory(const std::string& name, Index bytes) {
+  throw OutOfMemory(
+      fmt::format("out of memory: {} takes {} MiB and more; try fewer --threads, or a smaller "
+                  "--max-pixels to leave such pictures out",
+                  name, divide_up(bytes, Index{1} << 20)));
+}
+
 // Throws DataError when a header claims no pixels, or more than max_pixels or image.h allow. Call
 // it before anything of that size is allocated.
 inline void check_image_size(Index h, Index w, Index max_pixels, const std::string& name) {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <new>
 #include <system_error>
 
 #include "engine/data/pictures/decode_checks.h"
@@ -28,21 +29,27 @@ void check_file_size(std::uintmax_t bytes, const std::string& name) {
 void read_picture_file(const std::string& name, std::vector<std::byte>& bytes) {
   // Without O_NONBLOCK, opening a pipe would wait for its writer.
   const UniqueFd file(::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
+    throw Error(name + ": " + std::generic_category().message(errno));
   if (!file && errno == EACCES) {
-    fail_decoding(name, "the file cannot be opened; check its permissions");
+    fail_reading(name, "the file cannot be opened; check its permissions");
   }
-  if (!file && errno == ENOENT) fail_decoding(name, "no such file");
+  if (!file && errno == ENOENT) fail_reading(name, "no such file");
   struct stat status = {};
   if (!file || ::fstat(file.get(), &status) != 0) {
-    fail_decoding(name, std::generic_category().message(errno));
+    fail_reading(name, std::generic_category().message(errno));
   }
   if (!S_ISREG(status.st_mode)) fail_decoding(name, "not a file");
   check_file_size(static_cast<std::uintmax_t>(status.st_size), name);
-  bytes.resize(static_cast<std::size_t>(status.st_size));
+  try {
+    bytes.resize(static_cast<std::size_t>(status.st_size));
+  } catch (const std::bad_alloc&) {
+    fail_for_memory(name, status.st_size);
+  }
   for (std::size_t done = 0; done < bytes.size();) {
     const ssize_t n = ::read(file.get(), bytes.data() + done, bytes.size() - done);
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) fail_decoding(name, "the file cannot be read");
+    if (n <= 0) fail_reading(name, "the file cannot be read");
     done += static_cast<std::size_t>(n);
   }
 }
@@ -61,7 +68,8 @@ Image& ImageDecoder::decode(const std::filesystem::path& file) {
   return decode(file_, file.native());
 }
 
-Image& ImageDecoder::decode(std::span<const std::byte> bytes, const std::string& name) {
+Image& ImageDecoder::decode(std::span<const std::byte> bytes, const std::string& name) try {
+  image_.h = image_.w = 0;
   if (bytes.empty()) fail_decoding(name, "the file is empty");
   check_file_size(bytes.size(), name);
   const FileFormat format = file_format(bytes);
@@ -77,6 +85,8 @@ Image& ImageDecoder::decode(std::span<const std::byte> bytes, const std::string&
   }
   apply_orientation(exif_orientation(bytes), image_, spare_);
   return image_;
+} catch (const std::bad_alloc&) {
+  fail_for_memory(name, image_.h * image_.w * 3);
 }
 
 Image decode_image(std::span<const std::byte> bytes, const std::string& name) {

@@ -164,6 +164,8 @@ bool read_pixels(Decoder& decoder, std::uint8_t* rgb) {
 }
 
 [[noreturn]] void fail(const Decoder& decoder, std::size_t file_bytes, const std::string& name) {
+  if (decoder.errors.msg_code == JERR_OUT_OF_MEMORY)
+    fail_for_memory(name, Index{3} * decoder.jpeg.image_height * decoder.jpeg.image_width);
   if (decoder.errors.msg_code == JERR_INPUT_EOF) {
     fail_decoding(name, fmt::format("the file is cut short at byte {}", file_bytes));
   }

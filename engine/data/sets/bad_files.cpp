@@ -39,8 +39,8 @@ void BadFiles::add(const Dataset& dataset, std::uint32_t index, const std::strin
 std::string BadFiles::csv() const {
   std::string text = "split,path,reason\n";
   for (const BadFile& file : list_)
-    text += fmt::format("{},{},{}\n", csv_field(file.split), csv_field(file.relative),
-                        csv_field(file.reason));
+    text += fmt::format("{},{},{}\n", csv_text(file.split), csv_path(file.relative),
+                        csv_text(file.reason));
   return text;
 }
 

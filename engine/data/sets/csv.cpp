@@ -178,4 +178,16 @@ std::string csv_field(const std::string& text) {
   return quoted + "\"";
 }
 
+static bool begins_a_formula(const std::string& text) {
+  return !text.empty() && std::string_view("=+-@\t\r\n").find(text[0]) != std::string_view::npos;
+}
+
+std::string csv_text(const std::string& text) {
+  return csv_field(begins_a_formula(text) ? "'" + text : text);
+}
+
+std::string csv_path(const std::string& path) {
+  return csv_field(begins_a_formula(path) ? "./" + path : path);
+}
+
 }  // namespace dfengine

@@ -34,5 +34,10 @@ CsvTable parse_csv(std::string_view text, const std::string& name);
 
 // A field as a CSV file holds it: one with a comma, a quote or a line break is put in quotes.
 std::string csv_field(const std::string& text);
+// The same for text that a spreadsheet must not take for a formula (=, +, -, @ or a control
+// character first): an apostrophe stands before it.
+std::string csv_text(const std::string& text);
+// The same for a relative path, which "./" then begins: it is the same path.
+std::string csv_path(const std::string& path);
 
 }  // namespace dfengine

@@ -4,7 +4,6 @@
 #include <array>
 #include <fstream>
 #include <limits>
-#include <new>
 #include <numeric>
 #include <unordered_map>
 
@@ -19,14 +18,12 @@ namespace {
 namespace fs = std::filesystem;
 
 // Empty where the file cannot be read or has not that size.
-std::string content_hash(const fs::path& file, std::uintmax_t size) try {
+std::string content_hash(const fs::path& file, std::uintmax_t size) {
   if (size > kMaxImageFileBytes) return "";
   std::ifstream stream(file, std::ios::binary);
   std::vector<std::byte> bytes(size);
   stream.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(size));
   return stream ? sha256_hex(bytes) : "";
-} catch (const std::bad_alloc&) {
-  return "";
 }
 
 // Sets of samples that must stay together (union-find with path halving).

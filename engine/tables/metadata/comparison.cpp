@@ -27,7 +27,7 @@ std::string comparison_text(const std::vector<ComparisonRow>& rows) {
 std::string comparison_csv(const std::vector<ComparisonRow>& rows) {
   std::string text = "detector,n,accuracy,precision,recall,f1,roc_auc\n";
   for (const auto& [name, m] : rows)
-    text += fmt::format("{},{},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f}\n", csv_field(name), m.n,
+    text += fmt::format("{},{},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f}\n", csv_text(name), m.n,
                         m.accuracy, m.precision, m.recall, m.f1, m.roc_auc);
   return text;
 }

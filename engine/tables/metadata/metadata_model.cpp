@@ -8,6 +8,7 @@
 
 #include "engine/data/digest.h"
 #include "kernels/base/atomic_file.h"
+#include "kernels/base/checksum.h"
 #include "kernels/base/error.h"
 #include "weights/read_file.h"
 
@@ -21,6 +22,10 @@ constexpr const char* kFormat = "dfengine metadata 1";
 // Text that need not be UTF-8 becomes U+FFFD where it is not; such a level is then never met again.
 std::string dump(const json& j, int indent) {
   return j.dump(indent, ' ', false, json::error_handler_t::replace);
+}
+
+std::string digest_of(const json& metadata) {
+  return fmt::format("{:016x}", checksum(dump(metadata, -1)));
 }
 
 json to_json(const MetadataModel& m) {
@@ -57,9 +62,14 @@ std::optional<double> optional_from(const json& j) {
 }
 
 Cascade cascade_from(const json& j) {
-  return {metadata_from(j.at("metadata")), optional_from(j.at("real_below")),
-          optional_from(j.at("fake_above")), j.at("max_error").get<double>(),
-          j.at("confidence").get<double>()};
+  const Cascade c{metadata_from(j.at("metadata")), optional_from(j.at("real_below")),
+                  optional_from(j.at("fake_above")), j.at("max_error").get<double>(),
+                  j.at("confidence").get<double>()};
+  for (const double share :
+       {c.real_below.value_or(0), c.fake_above.value_or(1), c.max_error, c.confidence})
+    if (!(share >= 0 && share <= 1))
+      throw ModelFileError(fmt::format("{} is no probability from 0 to 1", share));
+  return c;
 }
 
 // Whatever is wrong with a text becomes a ModelFileError that begins with `where`.
@@ -133,7 +143,11 @@ std::string to_note(const Cascade& c) {
 }
 
 void save_metadata_model(const std::filesystem::path& file, const MetadataModel& model) {
-  write_text(file, dump({{"format", kFormat}, {"metadata", to_json(model)}}, 2) + "\n");
+  const json metadata = to_json(model);
+  write_text(
+      file,
+      dump({{"format", kFormat}, {"metadata", metadata}, {"digest", digest_of(metadata)}}, 2) +
+          "\n");
 }
 
 MetadataModel load_metadata_model(const std::filesystem::path& file) {
@@ -142,6 +156,12 @@ MetadataModel load_metadata_model(const std::filesystem::path& file) {
   return parse(text, file.string(), [](const json& j) {
     if (j.at("format") != kFormat)
       throw ModelFileError(std::string("its format is not '") + kFormat + "'");
+    // Older versions wrote none.
+    if (const auto digest = j.find("digest");
+        digest != j.end() && *digest != digest_of(j.at("metadata")))
+      throw ModelFileError(
+          "damaged: its content is not what was written (digest); restore it from a copy, or drop "
+          "the entry \"digest\" where the change is meant");
     return metadata_from(j.at("metadata"));
   });
 }

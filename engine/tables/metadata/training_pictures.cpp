@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "engine/data/digest.h"
 #include "engine/data/sets/table_columns.h"
 #include "engine/tables/metadata/table_scores.h"
 #include "kernels/base/error.h"
@@ -38,6 +39,24 @@ std::string text_at(const nlohmann::json& args, const char* key) {
   return found != args.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
+// A path of the arguments. Of one that was absolute they have the name and a digest: it is looked
+// for in and among the folders above the pictures, and empty where it is not there.
+fs::path place_at(const nlohmann::json& args, const char* key,
+                  const std::vector<fs::path>& pictures) {
+  const fs::path name = text_at(args, key);
+  const auto places = args.find("places");
+  if (places == args.end() || !places->is_object() || !places->contains(key)) return name;
+  const std::string digest = text_at(*places, key);
+  std::set<fs::path> folders;
+  for (const fs::path& picture : pictures)
+    for (fs::path folder = resolved(picture).parent_path(); folders.insert(folder).second;)
+      folder = folder.parent_path();
+  for (const fs::path& folder : folders)
+    for (const fs::path& place : {folder, folder / name})
+      if (place_digest(place) == digest) return place;
+  return {};
+}
+
 // The pictures of a training table; empty where it is gone.
 std::set<fs::path> table_paths(const fs::path& csv, const ColumnNames& columns,
                                const fs::path& root) {
@@ -60,7 +79,8 @@ void refuse_training_pictures(const Model& model, const std::vector<fs::path>& p
   if (note == model.notes.end()) return;
   const nlohmann::json args = nlohmann::json::parse(note->second, nullptr, false);
   if (!args.is_object()) return;
-  const fs::path data = text_at(args, "data"), csv = text_at(args, "csv");
+  const fs::path data = place_at(args, "data", pictures);
+  const fs::path csv = place_at(args, "csv", pictures);
   if (data.empty() && csv.empty()) return;
   std::function<bool(const fs::path&)> seen = [root = resolved(data)](const fs::path& p) {
     return in_training_folder(p, root);

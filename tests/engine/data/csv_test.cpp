@@ -85,5 +85,20 @@ TEST(Csv, FieldsComeBack) {
   }
 }
 
+// A spreadsheet runs a field that begins so.
+TEST(Csv, NothingBeginsAFormula) {
+  for (const char* first : {"=", "+", "-", "@", "\t", "\r", "\n"}) {
+    const std::string text = std::string(first) + "1+1";
+    const CsvTable t = parse_csv("x,y\n" + csv_text(text) + "," + csv_path(text) + "\n", "t");
+    ASSERT_EQ(t.rows.size(), 1u);
+    EXPECT_EQ(t.rows[0][0], "'" + text);
+    EXPECT_EQ(t.rows[0][1], "./" + text);
+  }
+  for (const char* plain : {"", "fake", "a=1", "/-x"}) {
+    EXPECT_EQ(csv_text(plain), plain);
+    EXPECT_EQ(csv_path(plain), plain);
+  }
+}
+
 }  // namespace
 }  // namespace dfengine

@@ -270,6 +270,9 @@ TEST(ModelFile, BadMetadataIsNamed) {
                         {"crop", "random", "crop"},
                         {"threshold", "half", "threshold"},
                         {"temperature", "warm", "temperature"},
+                        {"classes", "real,fa\x1b[31mke", "classes"},
+                        {"classes", "real,fa\x7fke", "classes"},
+                        {"classes", "real,", "classes"},
                         {"resize", "lanczos", "resize"}};
   for (const Case& c : cases) {
     SCOPED_TRACE(c.key + " = " + c.value);
@@ -303,6 +306,8 @@ TEST(ModelFile, DetectorRefusals) {
   expect_words(refused(model), {"two classes"});
   model.classes = {"fake", "real"};
   expect_words(refused(model), {"positive"});
+  model.classes = {"fake", "fake"};
+  expect_words(refused(model), {"both classes"});
   model.classes = {"real", "fake"};
   for (double threshold : {-0.1, 1.1, std::nan("")}) {
     model.threshold = threshold;

@@ -137,6 +137,17 @@ TEST(MetadataHybrid, RefusesThePicturesOfTraining) {
   model.notes["train_args"] = nlohmann::json{{"data", ""}, {"csv", table.string()}}.dump();
   refuse_training_pictures(model, {dir.path() / "train/2.jpg"}, "v.csv");
   EXPECT_THROW(refuse_training_pictures(model, {dir.path() / "x/1.jpg"}, "v.csv"), UsageError);
+  // As train writes it: without the folders above.
+  model.notes["train_args"] =
+      nlohmann::json{{"data", ""}, {"csv", "t.csv"}, {"places", {{"csv", place_digest(table)}}}}
+          .dump();
+  refuse_training_pictures(model, {dir.path() / "train/2.jpg"}, "v.csv");
+  EXPECT_THROW(refuse_training_pictures(model, {dir.path() / "x/1.jpg"}, "v.csv"), UsageError);
+  model.notes["train_args"] =
+      nlohmann::json{{"data", "faces"}, {"places", {{"data", place_digest("/all/faces")}}}}.dump();
+  refuse_training_pictures(model, {"/faces/train/1.jpg", "/all/faces/valid/1.jpg"}, "v.csv");
+  EXPECT_THROW(refuse_training_pictures(model, {"/all/faces/train/fake/1.jpg"}, "v.csv"),
+               UsageError);
   for (const char* note : {"", "[1", "[]", "{}", R"({"data": 7})"}) {
     model.notes["train_args"] = note;
     refuse_training_pictures(model, {"/faces/train/1.jpg"}, "v.csv");

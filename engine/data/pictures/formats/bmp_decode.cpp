@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <string_view>
 
 #include "engine/data/pictures/decode_checks.h"
 
@@ -71,6 +72,9 @@ void decode_bmp(std::span<const std::byte> bytes, const std::string& name, Index
   if (feed.overrun) {
     fail_decoding(name, fmt::format("the file is cut short at byte {}", bytes.size()));
   }
+  // The size was checked: it is the system that has not so much.
+  if (!pixels && std::string_view(stbi_failure_reason()) == "outofmem")
+    fail_for_memory(name, Index{h} * w * 3);
   if (!pixels) fail_decoding(name, stb_cause());
 
   out.h = h;
