@@ -99,7 +99,9 @@ void add_convert(CLI::App& program) {
       program, "convert", "Turn a model or weights file into the engine's own, or into ONNX.",
       "IN is MobileNetV2 as safetensors with torchvision's, timm's or Hugging Face's names, "
       "as PyTorch .pth (zip and legacy, read without running any of it), as Keras .h5 and "
-      ".keras, or as ONNX; its content tells which. An OUT.onnx has its batch norms folded "
+      ".keras, or as ONNX; its content tells which. Of a model of Keras' or ONNX' with a "
+      "detector's head all is taken, scaling of pixels too; of other networks the base. What is "
+      "left out and what had to be assumed is named. An OUT.onnx has its batch norms folded "
       "and answers with calibrated probabilities; class names and threshold stand in its "
       "metadata. An OUT.safetensors holds all that the model needs; its base tensors have "
       "torchvision's names.",

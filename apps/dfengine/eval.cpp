@@ -169,7 +169,11 @@ void add_eval(CLI::App& program) {
                   "pictures like those you will meet before you act on its word.\n") +
           kDataNotes,
       run_eval);
-  command.add_option("--model", a.model, "Model file, as train writes it.")->required();
+  command
+      .add_option("--model", a.model,
+                  "Model file or run's folder, as train writes it, or a detector "
+                  "of Keras' or ONNX'.")
+      ->required();
   add_data(command, a.data);
   command
       .add_option("--split", a.split,

@@ -119,7 +119,8 @@ void add_info(CLI::App& program) {
       "chosen by a rule. The line of the arena says whether a step fits: training MobileNetV2 "
       "1.0 at 224 pixels with --precision fp16 --batch-size 256 takes 3.7 GB, inference 0.8 GB.",
       run_info);
-  command.add_option("FILE", a.file, "Model or weights file, or imagenet.")->required();
+  command.add_option("FILE", a.file, "Model or weights file, a run's folder, or imagenet.")
+      ->required();
   CLI::Option* plan = command.add_flag("--plan", a.plan, "Show the plan: steps and memory.");
   const auto of_plan = [plan](CLI::Option* option) { option->needs(plan)->group("Plan"); };
   of_plan(add_choice(command, "--phase", a.phase, kPhases,

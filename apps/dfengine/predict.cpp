@@ -123,7 +123,10 @@ void add_predict(CLI::App& program) {
       "and the positive class. With --csv also decided_by: metadata, image or hybrid.\n"
       "Ctrl-C ends it with exit code 130, and what was answered until then is printed.",
       run_predict);
-  command.add_option("--model", a.model, "Model file, as train, hybrid or cascade writes it.")
+  command
+      .add_option("--model", a.model,
+                  "Model file, as train, hybrid or cascade writes it, a run's folder, or a "
+                  "detector of Keras' or ONNX'.")
       ->required();
   add_choice(command, "--format", a.format, "How the answers are printed.");
   CLI::Option* paths =

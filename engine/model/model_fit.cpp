@@ -171,7 +171,11 @@ ModelFit fit_foreign(const weights::TensorFile& file, NetworkConfig config,
   drop_odd_size(entries, config, left_out);
   const bool odd_size = left_out.size() > reasons;
   ModelFit fit = fit_to(file, entries, config, name_for_errors, table);
-  if (config.head != Head::None && (odd_size || !fit.missing.empty() || !fit.misshaped.empty())) {
+  // The first layer of several is no classifier.
+  const bool deeper = std::ranges::any_of(
+      fit.unexpected, [](const std::string& name) { return name.starts_with("classifier."); });
+  const bool unfit = odd_size || deeper || !fit.missing.empty() || !fit.misshaped.empty();
+  if (config.head != Head::None && unfit) {
     config.head = Head::None;
     ModelFit base = fit_to(file, entries, config, name_for_errors, table);
     if (base.missing.empty() && base.misshaped.empty()) fit = std::move(base);

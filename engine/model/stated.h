@@ -26,11 +26,11 @@ inline constexpr auto enum_names<PixelRange> =
                                      {"raw", PixelRange::Raw}});
 
 struct Stated {
-  std::optional<LabelOne> label_one;
-  std::optional<PixelRange> pixels;
-  std::optional<Index> img_size;  // the side of the network's input
-  std::optional<ResizeRule> resize;
-  std::optional<Crop> crop;
+  std::optional<LabelOne> label_one = {};
+  std::optional<PixelRange> pixels = {};
+  std::optional<Index> img_size = {};  // the side of the network's input
+  std::optional<ResizeRule> resize = {};
+  std::optional<Crop> crop = {};
 };
 
 // Puts it into a translated file (read_weights): its entries, and the sign of its logit. Throws

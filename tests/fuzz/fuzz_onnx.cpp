@@ -15,8 +15,9 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
                       static_cast<int>(stage.stride)});
   try {
     dfengine::weights::to_torchvision(
-        dfengine::weights::parse_onnx(std::as_bytes(std::span(data, size)), "fuzz", nothing_beside), stages,
-        "fuzz");
+        dfengine::weights::parse_onnx(std::as_bytes(std::span(data, size)), "fuzz",
+                                      dfengine::weights::nothing_beside),
+        stages, "fuzz");
   } catch (const dfengine::Error&) {
   }
   return 0;

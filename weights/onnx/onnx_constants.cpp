@@ -10,6 +10,7 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/numbers.h"
+#include "weights/onnx/onnx.pb.h"
 
 namespace dfengine::weights {
 namespace {
@@ -46,16 +47,17 @@ void OnnxConstants::add(const std::string& name, const pb::Tensor& tensor) {
 void OnnxConstants::add(const std::string& name, const pb::Node& constant) {
   for (const pb::Attribute& a : constant.attribute()) {
     if (a.has_t()) return add(name, a.t());
-    pb::Tensor& made = made_.emplace_back();
+    const auto made = std::make_shared<pb::Tensor>();
     if (a.name() == "value_float") {
-      made.set_data_type(kFloat);
-      made.add_float_data(a.f());
+      made->set_data_type(kFloat);
+      made->add_float_data(a.f());
     } else {
-      made.set_data_type(kInt64);
-      *made.mutable_int64_data() = a.ints();
-      if (a.name() == "value_int") made.add_int64_data(a.i());
+      made->set_data_type(kInt64);
+      *made->mutable_int64_data() = a.ints();
+      if (a.name() == "value_int") made->add_int64_data(a.i());
     }
-    return add(name, made);
+    made_.push_back(made);
+    return add(name, *made);
   }
 }
 

@@ -4,15 +4,20 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
-#include "weights/onnx/onnx.pb.h"
-#include "weights/onnx/onnx_file.h"
+#include "weights/onnx/file_beside.h"
+#include "weights/tensor_file.h"
+
+namespace dfengine::onnx_format {  // of onnx.proto
+class Node;
+class Tensor;
+}  // namespace dfengine::onnx_format
 
 namespace dfengine::weights {
 
@@ -43,7 +48,7 @@ class OnnxConstants {
   std::span<const std::byte> external(const onnx_format::Tensor& tensor, const std::string& what);
 
   std::unordered_map<std::string, const onnx_format::Tensor*> by_name_;
-  std::deque<onnx_format::Tensor> made_;
+  std::vector<std::shared_ptr<const onnx_format::Tensor>> made_;
   std::map<std::string, std::vector<std::byte>> files_;
   std::size_t bytes_left_;
   const FileBeside& beside_;

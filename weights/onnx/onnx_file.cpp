@@ -11,6 +11,7 @@
 #include <limits>
 #include <unordered_map>
 
+#include "weights/onnx/onnx.pb.h"
 #include "weights/onnx/onnx_constants.h"
 #include "weights/onnx/onnx_wire.h"
 #endif

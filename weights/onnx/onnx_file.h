@@ -3,11 +3,10 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <span>
 #include <string>
-#include <vector>
 
+#include "weights/onnx/file_beside.h"
 #include "weights/tensor_file.h"
 
 namespace dfengine::weights {
@@ -31,11 +30,6 @@ bool onnx_supported();
 inline constexpr const char* kOnnxNodes = "onnx.nodes";
 // The metadata entry with the side of the picture, where the input's shape states one.
 inline constexpr const char* kOnnxInputSize = "onnx.input_size";
-
-// The bytes of a file in the model's own folder. Throws ModelFileError.
-using FileBeside = std::function<std::vector<std::byte>(const std::string& name)>;
-// For bytes that come from no folder: throws.
-std::vector<std::byte> nothing_beside(const std::string& name);
 
 // Tensors conv0.weight, conv0.bias, conv1.weight, ..., gemm0.weight, ..., norm0.weight, norm0.bias,
 // norm0.running_mean, norm0.running_var, ..., in graph order, and the constant operand of an

@@ -64,6 +64,10 @@ TEST(ForeignWeights, OtherHeadsAreLeftOutAndNamed) {
       {{"fc.weight", {120, 1280}}, {"fc.bias", {120}}},
       {{"classifier.1.weight", {2, 640}}, {"classifier.1.bias", {2}}},
       {{"classifier.1.weight", {2, 1280}}},
+      {{"classifier.1.weight", {8, 1280}},
+       {"classifier.1.bias", {8}},
+       {"classifier.4.weight", {2, 8}},
+       {"classifier.4.bias", {2}}},
       {{"head.fc1.weight", {8, 1280}}, {"head.fc2.weight", {2, 8}}, {"head.fc2.bias", {2}}},
       {{"extras.0.weight", {4, 4, 1, 1}}, {"epoch", {1}}}};
   for (const auto& head : heads) {
