@@ -41,10 +41,6 @@ void add(weights::TensorFile& file, const std::string& name,
       weights::make_tensor(name, shape, std::vector<float>(static_cast<std::size_t>(count), 0.5F)));
 }
 
-void erase(weights::TensorFile& file, const std::string& name) {
-  std::erase_if(file.tensors, [&](const weights::Tensor& t) { return t.name == name; });
-}
-
 std::string remarks_of(const Model& model) {
   std::string all;
   for (const std::string& remark : model.remarks) all += remark + "\n";
@@ -53,9 +49,10 @@ std::string remarks_of(const Model& model) {
 
 void expect_base_of(const weights::TensorFile& from, const Model& model) {
   for (const weights::Tensor& t : from.tensors)
-    if (t.name.starts_with("features."))
+    if (t.name.starts_with("features.")) {
       EXPECT_EQ(model.parameters.get(model.parameters.find(t.name)), weights::to_float(t))
           << t.name;
+    }
 }
 
 TEST(ForeignWeights, OtherHeadsAreLeftOutAndNamed) {

@@ -43,7 +43,9 @@ Model random_model(const NetworkConfig& config,
 }
 
 Model read_back(const std::vector<std::byte>& bytes) {
-  return model_from_tensors(translate_weights(weights::parse_onnx(bytes, "onnx"), "onnx"), "onnx");
+  return model_from_tensors(
+      translate_weights(weights::parse_onnx(bytes, "onnx", weights::nothing_beside), "onnx"),
+      "onnx");
 }
 
 std::vector<float> output_of(Model& model) {
@@ -101,7 +103,9 @@ TEST_F(OnnxExport, MetadataTravels) {
   model.crop = Crop::Center;
   model.notes["source_family"] = "keras";
   const std::vector<std::byte> bytes = model_to_onnx(model, OnnxPixels::Normalized);
-  EXPECT_EQ(weights::parse_onnx(bytes, "onnx").metadata.at("normalization"), "outside");
+  EXPECT_EQ(
+      weights::parse_onnx(bytes, "onnx", weights::nothing_beside).metadata.at("normalization"),
+      "outside");
   const Model again = read_back(bytes);
   EXPECT_EQ(again.classes, model.classes);
   EXPECT_EQ(again.positive_class, "made");
@@ -116,7 +120,8 @@ TEST_F(OnnxExport, MetadataTravels) {
 // A file whose graph scales pixels in another way than its metadata says would be misread.
 TEST_F(OnnxExport, ScalingMustAgreeWithTheMetadata) {
   const Model model = random_model(small_config());
-  weights::TensorFile file = weights::parse_onnx(model_to_onnx(model, OnnxPixels::Raw), "onnx");
+  weights::TensorFile file =
+      weights::parse_onnx(model_to_onnx(model, OnnxPixels::Raw), "onnx", weights::nothing_beside);
   file.metadata["mean"] = "0.5,0.5,0.5";
   EXPECT_THROW(translate_weights(file, "onnx"), ModelFileError);
 }
@@ -126,7 +131,7 @@ TEST_F(OnnxExport, TheLogitIsDividedByTheMetadatasTemperature) {
   model.temperature = 1.7;
   for (const OnnxPixels pixels : {OnnxPixels::Raw, OnnxPixels::Normalized}) {
     const std::vector<std::byte> bytes = model_to_onnx(model, pixels);
-    weights::TensorFile file = weights::parse_onnx(bytes, "onnx");
+    weights::TensorFile file = weights::parse_onnx(bytes, "onnx", weights::nothing_beside);
     const char* scale = pixels == OnnxPixels::Raw ? "mul1.value" : "mul0.value";
     EXPECT_EQ(weights::to_float(*file.find(scale)),
               std::vector<float>{static_cast<float>(1 / 1.7)});
@@ -168,7 +173,7 @@ TEST_F(OnnxExport, BatchNormsAndConvolutionsAreNotTakenForPairs) {
   config.head = Head::None;
   const Model model = random_model(config, kLooseTable);
   const std::vector<std::byte> bytes = model_to_onnx(model, OnnxPixels::Normalized);
-  const weights::TensorFile file = weights::parse_onnx(bytes, "onnx");
+  const weights::TensorFile file = weights::parse_onnx(bytes, "onnx", weights::nothing_beside);
   EXPECT_EQ(file.metadata.at(weights::kOnnxNodes),
             "Conv input kernel 3,3 strides 2,2 dilations 1,1 group 1 pads 1,1,1,1\n"
             "Mul %0\nAdd %1\nAdd %0 %2\nMul %3\nAdd %4\n"

@@ -129,7 +129,7 @@ TEST(ResidualNetwork, IsExportedToOnnx) {
   Model model = residual_model();
   train(model, cpu_backend(), 3);
   const weights::TensorFile file =
-      weights::parse_onnx(model_to_onnx(model, OnnxPixels::Raw), "onnx");
+      weights::parse_onnx(model_to_onnx(model, OnnxPixels::Raw), "onnx", weights::nothing_beside);
   EXPECT_EQ(file.metadata.at(weights::kOnnxNodes), kNodes);
   EXPECT_EQ(file.metadata.at("arch"), "residual");
 
