@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <optional>
+
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/data.h"
 #include "apps/dfengine/arguments/help.h"
@@ -145,13 +147,14 @@ void run_train(const Arguments& a) {
       if (option->count() > 0)
         throw Exit{ExitCode::Usage, option->get_name() + ": a resumed run keeps its own settings"};
   }
-  TrainOptions options = merge(a);
-  if (a.resume && a.command->count("--epochs") == 0) options.epochs = 0;  // the run's own
+  const TrainOptions options = merge(a);
+  std::optional<int> epochs;
+  if (a.command->count("--epochs") > 0) epochs = options.epochs;
   const std::atomic<bool>& interrupted = catch_interrupt();
   ProgressLine line(!a.no_progress);
   const TrainResult result =
       train(options, a.resume, make_observer(line, !a.no_progress, options.weights.string()),
-            interrupted);
+            interrupted, epochs);
   line.clear();
   fmt::print("peak memory {} MiB (planned {} MiB and the program itself)\n",
              peak_resident_bytes() >> 20, result.planned_bytes >> 20);

@@ -340,7 +340,8 @@ class Run {
 };
 
 // The options with which a run goes on; more epochs than it had let a finished one go on, too.
-TrainOptions resumed_options(const TrainOptions& given, Checkpoint& checkpoint) {
+TrainOptions resumed_options(const TrainOptions& given, std::optional<int> epochs,
+                             Checkpoint& checkpoint) {
   TrainOptions o = checkpoint.options;
   o.output = given.output;
   o.threads = given.threads;
@@ -348,12 +349,12 @@ TrainOptions resumed_options(const TrainOptions& given, Checkpoint& checkpoint) 
   for (const auto place :
        {&DataOptions::data, &DataOptions::csv, &DataOptions::valid_csv, &DataOptions::test_csv})
     if (!(given.*place).empty()) o.*place = given.*place;
-  if (given.epochs == 0 || given.epochs == o.epochs) return o;
-  if (given.epochs <= checkpoint.state.epoch)
-    throw UsageError("--epochs " + std::to_string(given.epochs) + ": " + given.output.string() +
+  if (!epochs || *epochs == o.epochs) return o;
+  if (*epochs <= checkpoint.state.epoch)
+    throw UsageError("--epochs " + std::to_string(*epochs) + ": " + given.output.string() +
                      " has " + std::to_string(checkpoint.state.epoch) +
                      " already; name more, or leave it out");
-  o.epochs = given.epochs;
+  o.epochs = *epochs;
   checkpoint.state.finished = false;
   return o;
 }
@@ -361,7 +362,7 @@ TrainOptions resumed_options(const TrainOptions& given, Checkpoint& checkpoint) 
 }  // namespace
 
 TrainResult train(const TrainOptions& options, bool resume, const TrainObserver& observer,
-                  const std::atomic<bool>& interrupt) {
+                  const std::atomic<bool>& interrupt, std::optional<int> epochs) {
   if (!resume) {
     options.validate();
     Run run(options, observer, interrupt, std::nullopt);
@@ -375,7 +376,7 @@ TrainResult train(const TrainOptions& options, bool resume, const TrainObserver&
                           ? lock_folder(options.output)
                           : UniqueFd(-1));
   Checkpoint checkpoint = load_checkpoint(options.output / kCheckpoint);
-  TrainOptions stored = resumed_options(options, checkpoint);
+  TrainOptions stored = resumed_options(options, epochs, checkpoint);
   stored.validate();
   return Run(std::move(stored), observer, interrupt, std::move(checkpoint)).run();
 }

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <functional>
+#include <optional>
 
 #include "engine/train/checkpoint.h"
 #include "engine/train/steps.h"
@@ -50,11 +51,12 @@ struct TrainResult {
 // returns. options.output gets args.json, results.csv, best.safetensors,
 // predictions_valid.safetensors, last.ckpt and, where pictures were left out, bad_files.csv; every
 // file is written atomically. With resume, options come from last.ckpt, except output, threads,
-// check_finite, the places of data that are not empty, and epochs where it is not 0: a run that has
-// ended goes on to that many, with the schedule of a run that long. Throws UsageError for fewer than
-// it has. The same options, data and instruction set give the same bits, with any
-// number of threads, resumed or not; on a device only with device_config.deterministic.
+// check_finite and the places of data that are not empty. `epochs`, where it is there, takes the place
+// of a resumed run's own: a run that has ended goes on to that many, by the schedule of a run that
+// long. Throws UsageError for no more than it has. The same options, data and instruction set give
+// the same bits, with any number of threads, resumed or not; on a device only with
+// device_config.deterministic.
 TrainResult train(const TrainOptions& options, bool resume, const TrainObserver& observer,
-                  const std::atomic<bool>& interrupt);
+                  const std::atomic<bool>& interrupt, std::optional<int> epochs = std::nullopt);
 
 }  // namespace dfengine

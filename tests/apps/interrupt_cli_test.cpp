@@ -58,7 +58,8 @@ TEST(PredictCommand, CtrlCKeepsTheAnswersThatThereAre) {
   const ScratchFolder scratch;
   constexpr std::size_t kPictures = 20000;
   Words words = {"predict", "--model", model_file(), "--threads", "1", "--format", "csv"};
-  words.insert(words.end(), kPictures, picture_set() + "/test/real/00000.jpg");
+  words.insert(words.end(), kPictures,
+               fs::directory_iterator(picture_set() + "/test/real")->path().string());
   test::spill(scratch.path() / "out", "");
   test::spill(scratch.path() / "err", "");
   const int out = open((scratch.path() / "out").c_str(), O_WRONLY | O_CLOEXEC);
@@ -81,7 +82,8 @@ TEST(PredictCommand, CtrlCKeepsTheAnswersThatThereAre) {
 // What a command writes to a terminal of so many columns.
 std::string on_terminal(const Words& words, unsigned columns) {
   int terminal = -1, inside = -1;
-  winsize size = {.ws_row = 24, .ws_col = static_cast<unsigned short>(columns), .ws_xpixel = 0, .ws_ypixel = 0};
+  winsize size = {
+      .ws_row = 24, .ws_col = static_cast<unsigned short>(columns), .ws_xpixel = 0, .ws_ypixel = 0};
   EXPECT_EQ(openpty(&terminal, &inside, nullptr, nullptr, &size), 0);
   fcntl(terminal, F_SETFD, FD_CLOEXEC);
   const pid_t child = test::detail::spawn(words, inside, inside);
