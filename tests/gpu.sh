@@ -7,7 +7,8 @@
 #   --build    default build/cuda
 #   --out      where log.txt and the figures go as they come; default build/gpu
 #   --seconds  for all stages together, default 540
-#   --stage    only these: start mma kernels layers engine train plan bench rule peers sanitizer
+#   --stage    only these: start mma kernels layers engine selftest train plan bench rule peers
+#              sanitizer
 #              (default all but sanitizer, which runs compute-sanitizer over the kernels that share memory)
 #   DFENGINE_DATA  a folder with faces140k/ and weights/, for train; without it drawn faces
 # Prints a line a stage; exits 1 when one failed, 77 where there is no GPU.
@@ -26,7 +27,7 @@ while [ $# -gt 0 ]; do
   esac
   shift 2
 done
-if [ ${#stages[@]} -eq 0 ]; then stages=(start mma kernels layers engine train plan bench rule peers); fi
+if [ ${#stages[@]} -eq 0 ]; then stages=(start mma kernels layers engine selftest train plan bench rule peers); fi
 if ! nvidia-smi -L >/dev/null 2>&1; then
   echo "gpu: no NVIDIA GPU or driver here (nvidia-smi -L fails)"
   exit 77
@@ -73,6 +74,7 @@ mma() { tests test_kernels 'MmaDevice*:TunerDevice*'; }
 kernels() { tests test_kernels "$device_tests"; }
 layers() { tests test_layers "$device_tests"; }
 engine() { tests test_engine "$device_tests"; }
+selftest() { "$dfengine" selftest --device cuda --json "$out/selftest.json"; }
 # A run on pictures; then its model's answers by the GPU and by the CPU.
 train() {
   local data=${DFENGINE_DATA:-}/faces140k weights=() kind
@@ -122,7 +124,7 @@ sanitizer() {
       --gtest_filter='PointwiseConvDevice.*:NormOnLoadDevice.*:*BatchNorm*Device*' || return 1
   done
 }
-declare -A limit=([start]=30 [mma]=60 [kernels]=120 [layers]=60 [engine]=150 [train]=90 [plan]=90
+declare -A limit=([start]=30 [mma]=60 [kernels]=120 [layers]=60 [engine]=150 [selftest]=60 [train]=90 [plan]=90
   [bench]=120 [rule]=90 [peers]=240 [sanitizer]=300)
 
 failed=0

@@ -97,7 +97,7 @@ void bench_data(Arguments& a, const BenchTarget& target, nlohmann::json& report)
 }
 
 void run_bench(Arguments& a) {
-  a.device.check();
+  a.device.resolve();
   NetworkConfig config;
   config.width = a.width;
   config.input_size = a.how.size;

@@ -30,8 +30,8 @@ struct Arguments {
   DeviceOptions device;
 };
 
-void run_embed(const Arguments& a) {
-  a.device.check();
+void run_embed(Arguments& a) {
+  a.device.resolve();
   const Model model = open_model(a.model);
   const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
   ThreadPool pool(a.device.thread_count());

@@ -96,8 +96,8 @@ void report_bad_files(const Arguments& a, const BadFiles& bad_files, std::size_t
   end_if_unreadable(errors, total);
 }
 
-void run_eval(const Arguments& a) {
-  a.device.check();
+void run_eval(Arguments& a) {
+  a.device.resolve();
   Model model = open_detector(a.model);
   model.threshold = a.threshold.value_or(model.threshold);
   const DataSource source =

@@ -99,13 +99,13 @@ void predict_table(const Arguments& a, Model& model) {
                     "rows need a picture that could not be read");
 }
 
-void run_predict(const Arguments& a) {
+void run_predict(Arguments& a) {
   if (a.paths.empty() && a.csv.empty())
     throw Exit{ExitCode::Usage, "name pictures, folders of them, or a table with --csv"};
   Model model = open_detector(a.model);
   model.threshold = a.threshold.value_or(model.threshold);
   if (!a.csv.empty()) return predict_table(a, model);
-  a.device.check();
+  a.device.resolve();
   run_on_pictures(a, model);
 }
 

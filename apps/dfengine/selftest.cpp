@@ -9,6 +9,7 @@
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/commands.h"
+#include "engine/selftest/verdict.h"
 #include "kernels/base/atomic_file.h"
 
 namespace dfengine {
@@ -61,8 +62,11 @@ void run_selftest_command(const Arguments& a) {
       a.device == DeviceChoice::Cuda || (a.device == DeviceChoice::Auto && cuda::available());
   const std::unique_ptr<Backend> backend = open_backend(
       on_device ? DeviceKind::Cuda : DeviceKind::Cpu, {.precision = a.precision}, pool);
+  const auto subject = on_device ? verdict_subject(a.precision) : std::nullopt;
   const SelftestReport report = run_selftest(*backend, pool, {}, print_check);
   fmt::print("       {}\n       {}\n", rates(report), report.device);
+  // What --device auto goes by from now on.
+  keep_verdict(verdict_folder(), subject, report.failure());
   if (!a.json.empty()) write_text(a.json, to_json(report).dump(2) + "\n");
   if (!report.passed()) throw Exit{ExitCode::Failed, report.failure()};
 }

@@ -140,12 +140,13 @@ TrainObserver make_observer(ProgressLine& line, bool progress, const std::string
   return o;
 }
 
-void run_train(const Arguments& a) {
-  a.device.check();
+void run_train(Arguments& a) {
   if (a.resume) {
     for (const CLI::Option* option : a.fixed)
       if (option->count() > 0)
         throw Exit{ExitCode::Usage, option->get_name() + ": a resumed run keeps its own settings"};
+  } else {
+    a.device.resolve();
   }
   const TrainOptions options = merge(a);
   std::optional<int> epochs;

@@ -2,6 +2,7 @@
 
 #include <fstream>
 
+#include "kernels/base/error.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cuda/context.h"
 
@@ -25,7 +26,13 @@ Facts environment(int threads) {
                  {"processor", processor()},
                  {"instruction set", cpu::isa_name(cpu::current_isa())},
                  {"threads", std::to_string(threads)}};
-  if (cuda::available()) facts.emplace_back("GPU", cuda::device_summary());
+  if (!cuda::available()) return facts;
+  try {
+    facts.emplace_back("GPU", cuda::device_summary());
+  } catch (
+      const DeviceError& e) {  // one that failed its self-test may have taken the context along
+    facts.emplace_back("GPU", std::string("cannot be used: ") + e.what());
+  }
   return facts;
 }
 

@@ -132,25 +132,23 @@ Doubles normalised(const Convolution& conv, const LayerRun& run) {
 
 // The terms of the layer's longest sum.
 double longest_sum(const LayerCase& layer, const Spec& out) {
-  Index terms = 1;
-  const auto backward = [&](Index of_data, Index of_weights) {
-    if (layer.backward) terms = std::max({terms, of_data, of_weights});
+  const Index rows = layer.in[0].shape.rows();
+  const auto with_backward = [&](Index forward, Index data_gradient) {
+    return layer.backward ? std::max({forward, data_gradient, out.shape.rows()}) : forward;
   };
-  if (const auto* conv = std::get_if<Convolution>(&layer.operation)) {
-    const Index window = conv->window.size * conv->window.size;
-    terms = window * conv->in / conv->groups;
-    backward(window * conv->out / conv->groups, out.shape.rows());
-  } else if (const auto* block = std::get_if<InvertedResidual>(&layer.operation)) {
-    terms = block->project.conv.in;
-  } else if (std::holds_alternative<BatchNorm>(layer.operation)) {
-    terms = layer.in[0].shape.rows();
-  } else if (const auto* dense = std::get_if<Dense>(&layer.operation)) {
-    terms = dense->in;
-    backward(dense->out, out.shape.rows());
-  } else if (std::holds_alternative<GlobalAveragePool>(layer.operation) ||
-             std::holds_alternative<BceLoss>(layer.operation)) {
-    terms = layer.in[0].shape.rows();
-  }
+  const Index terms = std::visit(
+      Overload{[&](const Convolution& op) {
+                 const Index window = op.window.size * op.window.size;
+                 return with_backward(window * op.in / op.groups, window * op.out / op.groups);
+               },
+               [](const InvertedResidual& op) { return op.project.conv.in; },
+               [&](const Dense& op) { return with_backward(op.in, op.out); },
+               [&](const BatchNorm&) { return rows; },
+               [&](const GlobalAveragePool&) { return rows; }, [&](const BceLoss&) { return rows; },
+               [](const ImageNormalize&) { return Index{1}; },
+               [](const Activate&) { return Index{1}; }, [](const Add&) { return Index{1}; },
+               [](const Dropout&) { return Index{1}; }},
+      layer.operation);
   return static_cast<double>(terms);
 }
 

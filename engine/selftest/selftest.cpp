@@ -44,7 +44,11 @@ class Selftest {
  public:
   Selftest(const Backend& backend, ThreadPool& pool, const SelftestOptions& options,
            const std::function<void(const SelftestCheck&)>& each)
-      : backend_(backend), pool_(pool), options_(options), each_(each) {}
+      : backend_(backend),
+        pool_(pool),
+        options_(options),
+        each_(each),
+        denied_(on_device() && cuda::available() ? denied_kernels() : cuda::DenyList()) {}
 
   SelftestReport run() {
     report_.device = name_of_device(backend_, pool_);
@@ -78,8 +82,9 @@ class Selftest {
     check.kernels = 0;
     for (std::size_t n = 0; !lost_; ++n) {
       ++check.kernels;
-      attempt(check, fmt::format("{}", fmt::join(names, ", ")), [&] {
-        const LayerCheck::Outcome outcome = run.run(maker(n));
+      const std::string kernels = fmt::format("{}", fmt::join(names, ", "));
+      attempt(check, kernels, [&] {
+        const LayerCheck::Outcome outcome = outcome_of(run, maker(n), layer.text + ", " + kernels);
         check.error = std::max(check.error, outcome.error);
         if (!outcome.failure.empty())
           check.failures.push_back(names[outcome.launch] + ": " + outcome.failure);
@@ -89,6 +94,20 @@ class Selftest {
       if (next == names) return;
       names = next;
     }
+  }
+
+  // Kernels that end the process are known to the next one.
+  LayerCheck::Outcome outcome_of(LayerCheck& run, const KernelMaker& by, const std::string& what) {
+    LayerCheck::Outcome outcome;
+    denied_.attempt(what, [&] {
+      try {
+        outcome = run.run(by);
+      } catch (const DeviceError& e) {
+        if (!answers()) throw cuda::DeviceLost(e.what());
+        throw;
+      }
+    });
+    return outcome;
   }
 
   // What body throws is a failure.
@@ -103,7 +122,7 @@ class Selftest {
   }
 
   void check_network() {
-    // Another number of threads must not change a bit.
+    // What the threads of the pool compute is compared with what one does.
     ThreadPool one(1);
     const CpuBackend cpu(on_device() ? pool_ : one);
     const Model model = model_for_checks(options_.network, cpu);
@@ -129,9 +148,13 @@ class Selftest {
     // Beyond the caches that one stream of copies can use.
     constexpr Index kHostBytes = Index{64} << 20, kDeviceBytes = Index{256} << 20;
     constexpr int kRounds = 3;
-    report_.copy_gigabytes_per_second =
-        copy_rate(backend_, on_device() ? kDeviceBytes : kHostBytes, kRounds);
-    report_.clock = on_device() ? cuda::device_clock() : clock_of_processor();
+    const Index bytes = on_device() ? kDeviceBytes : kHostBytes;
+    timed(fmt::format("copying {} MiB", bytes >> 20), [&](SelftestCheck& check) {
+      attempt(check, "copies", [&] {
+        report_.copy_gigabytes_per_second = copy_rate(backend_, bytes, kRounds);
+        report_.clock = on_device() ? cuda::device_clock() : clock_of_processor();
+      });
+    });
   }
 
   void timed(const std::string& what, const std::function<void(SelftestCheck&)>& body) {
@@ -158,6 +181,7 @@ class Selftest {
   SelftestOptions options_;
   const std::function<void(const SelftestCheck&)>& each_;
   Candidates candidates_;
+  cuda::DenyList denied_;
   bool lost_ = false;
   SelftestReport report_;
 };

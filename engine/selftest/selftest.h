@@ -44,9 +44,10 @@ struct SelftestReport {
   std::string failure() const;
 };
 
-// Runs all checks, those after a failure too, as long as the device answers. each: told of every check
-// when it is done. The backend's choice of kernels is not used. pool: for the CPU's part. A failed
-// check is no exception; what cannot be run is one, such as a network that does not fit the memory.
+// Runs all checks, those after a failure too, as long as the device answers. Layers are run by the
+// kernels that options names, the whole network by those that the backend chooses. each: told of every
+// check when it is done. pool: for the CPU's part. What the backend cannot do is a failed check and no
+// exception.
 SelftestReport run_selftest(const Backend& backend, ThreadPool& pool,
                             const SelftestOptions& options,
                             const std::function<void(const SelftestCheck&)>& each = {});

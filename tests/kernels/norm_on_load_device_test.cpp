@@ -137,6 +137,16 @@ TEST(NormOnLoadDevice, PointwiseOfEveryType) {
   });
 }
 
+// Enough results that floats are cut into tiles of 64x64, with tails both ways.
+TEST(NormOnLoadDevice, FloatsInLargeTiles) {
+  DF_NEEDS_DEVICE();
+  const auto p = PointwiseProblem::make(66 * 64 - 3, 8, 72);
+  for_each_thread_order([&] {
+    Normed<float> in(p.m, p.c, Activation::Relu6);
+    check_pointwise_forward(in, p);
+  });
+}
+
 // Rows past the end are zeros in shared memory. With an infinite shift they would be none, and
 // infinity times the zeros of dy would reach the sums.
 TEST(NormOnLoadDevice, RowsPastTheEndStayZero) {

@@ -14,6 +14,7 @@
 #include "apps/dfengine/clean_output.h"
 #include "apps/dfengine/commands.h"
 #include "engine/data/sets/listing.h"
+#include "engine/selftest/verdict.h"
 #include "kernels/base/error.h"
 #include "kernels/base/thread_pool.h"
 #include "kernels/cuda/context.h"
@@ -35,9 +36,8 @@ std::vector<CLI::Option*> DeviceOptions::add_to(CLI::App& command) {
       add_choice(
           command, "--device", device,
           "Where to compute: cpu; cuda, which needs a build with --preset cuda and an NVIDIA "
-          "GPU (tests/gpu.sh tries the engine on it; it has passed on an H100 and an H200); or "
-          "auto, which "
-          "is the CPU."),
+          "GPU (it has passed on an H100 and an H200); or auto, which is the GPU if it passes a self-test of "
+          "a second or two, once for each device, driver and program, and else the CPU."),
       add_choice(command, "--precision", precision,
                  "With cuda: how activations and the weights that convolutions read are stored. "
                  "Sums, statistics, head, loss, master weights and moments are always float."),
@@ -49,8 +49,13 @@ std::vector<CLI::Option*> DeviceOptions::add_to(CLI::App& command) {
                        "built, so that every run gives the same bits.")};
 }
 
-void DeviceOptions::check() const {
+void DeviceOptions::resolve() {
   if (device == DeviceChoice::Cuda) cuda::require_device();
+  if (device != DeviceChoice::Auto) return;
+  ThreadPool pool(thread_count());
+  const DeviceKind kind = choose_device(
+      precision, pool, [](const std::string& line) { fmt::print(stderr, "dfengine: {}\n", line); });
+  device = kind == DeviceKind::Cuda ? DeviceChoice::Cuda : DeviceChoice::Cpu;
 }
 
 void DeviceOptions::check_cpu() const {

@@ -14,7 +14,7 @@
 
 namespace dfengine {
 
-// auto is the CPU: whether a machine's GPU computes rightly is not known before it was tried.
+// auto is the GPU if it has passed the self-test on this machine, else the CPU.
 enum class DeviceChoice { Auto, Cpu, Cuda };
 template <>
 inline constexpr auto enum_names<DeviceChoice> = names_for<DeviceChoice>(
@@ -31,11 +31,13 @@ struct DeviceOptions {
 
   // Returns the options on which the result depends, which are all but --threads.
   std::vector<CLI::Option*> add_to(CLI::App& command);
-  // Throws DeviceError where `device` cannot be had.
-  void check() const;
+  // Makes cpu or cuda of auto, and says so where a GPU is not used. Throws DeviceError where `device`
+  // cannot be had.
+  void resolve();
   // Throws DeviceError for a device other than the CPU, for commands that know no other.
   void check_cpu() const;
   int thread_count() const;
+  // Before resolve() auto is the CPU.
   DeviceKind kind() const {
     return device == DeviceChoice::Cuda ? DeviceKind::Cuda : DeviceKind::Cpu;
   }

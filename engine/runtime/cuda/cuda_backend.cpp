@@ -8,6 +8,7 @@
 #include "engine/runtime/node_timing.h"
 #include "kernels/base/cache_folder.h"
 #include "kernels/base/error.h"
+#include "kernels/base/program_id.h"
 #include "kernels/cuda/context.h"
 
 namespace dfengine {
@@ -39,17 +40,17 @@ std::vector<cuda::AdamChunk> chunks_of(const std::vector<UpdateRange>& ranges) {
   return chunks;
 }
 
-// Kernels that ended a process are known to the next one.
-cuda::DenyList deny_list() {
-  const auto cache = cache_folder();
-  return cache ? cuda::DenyList(*cache / "denied", cuda::device_identity) : cuda::DenyList();
-}
-
 }  // namespace
 
 Element element_of(Precision precision) {
   constexpr std::array kElements = {Element::F16, Element::BF16, Element::F32};
   return kElements[static_cast<std::size_t>(precision)];
+}
+
+cuda::DenyList denied_kernels() {
+  const auto cache = cache_folder();
+  if (!cache) return {};
+  return {*cache / "denied", [] { return cuda::device_identity() + ", " + program_id(); }};
 }
 
 Kernel CudaKernelMaker::make(const Node& node, const KernelQuery& query) const {
@@ -62,7 +63,7 @@ CudaBackend::CudaBackend(const DeviceConfig& config) : config_(config) {
   copy_ = cuda::make_stream();
   // The stand-in's times would say nothing about a device.
   if (!config.deterministic && !cuda::is_emulated())
-    tuner_ = std::make_unique<cuda::Tuner>(cuda::device_timing(compute_.get()), deny_list());
+    tuner_ = std::make_unique<cuda::Tuner>(cuda::device_timing(compute_.get()), denied_kernels());
 }
 
 CudaBackend::~CudaBackend() = default;

@@ -31,6 +31,9 @@ struct DeviceConfig {
   bool operator==(const DeviceConfig&) const = default;
 };
 
+// Kernels that ended a process on this machine's device, kept in the cache folder.
+cuda::DenyList denied_kernels();
+
 // Makes kernels for a device's plans without a device: chosen by the rule, for looking at.
 class CudaKernelMaker : public KernelMaker {
  public:
