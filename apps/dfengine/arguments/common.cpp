@@ -36,7 +36,8 @@ std::vector<CLI::Option*> DeviceOptions::add_to(CLI::App& command) {
       add_choice(
           command, "--device", device,
           "Where to compute: cpu; cuda, which needs a build with --preset cuda and an NVIDIA "
-          "GPU (it has passed on an H100 and an H200); or auto, which is the GPU if it passes a self-test of "
+          "GPU (it has passed on an H100 and an H200); or auto, which is the GPU if it passes a "
+          "self-test of "
           "a second or two, once for each device, driver and program, and else the CPU."),
       add_choice(command, "--precision", precision,
                  "With cuda: how activations and the weights that convolutions read are stored. "
