@@ -108,6 +108,7 @@ TEST_F(PackTest, GoesOnWhereItStopped) {
   EXPECT_EQ(resumed.resumed, 64);
   EXPECT_EQ(bytes(), whole);
   // A damaged record and all after it are made again.
+  std::filesystem::remove(file_);
   write([](Index, Index) { return false; });
   std::fstream part(file_.string() + ".part", std::ios::in | std::ios::out | std::ios::binary);
   part.seekp(static_cast<std::streamoff>(std::filesystem::file_size(file_.string() + ".part")) -
@@ -117,6 +118,7 @@ TEST_F(PackTest, GoesOnWhereItStopped) {
   EXPECT_EQ(write().resumed, 61);
   EXPECT_EQ(bytes(), whole);
   // Another preparation begins anew.
+  std::filesystem::remove(file_);
   write([](Index, Index) { return false; });
   how_.resize = ResizeRule::Bicubic;
   EXPECT_EQ(write().resumed, 0);

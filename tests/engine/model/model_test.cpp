@@ -97,7 +97,8 @@ Model unusual_model() {
   Model model = make_model(config, 8);
   for (std::size_t i = 0; i < model.parameters.specs().size(); ++i) {
     const ParamSpec& p = model.parameters.specs()[i];
-    const auto values = test::random_uniform<float>(p.count(), i);
+    const double low = p.role == Role::RunningVar ? 0 : -1;
+    const auto values = test::random_uniform<float>(p.count(), i, low);
     model.parameters.set(static_cast<int>(i), std::span<const float>(values));
   }
   model.crop = Crop::Center;
