@@ -10,7 +10,6 @@
 namespace dfengine {
 namespace {
 
-
 using test::Inputs;
 using test::NaiveRun;
 using test::PlanRun;
