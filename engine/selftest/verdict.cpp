@@ -4,11 +4,11 @@
 #include <iterator>
 #include <span>
 
+#include "engine/runtime/program_id.h"
 #include "engine/selftest/selftest.h"
 #include "kernels/base/atomic_file.h"
 #include "kernels/base/cache_folder.h"
 #include "kernels/base/error.h"
-#include "kernels/base/program_id.h"
 #include "kernels/base/sha256.h"
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/tuning/deny_list.h"

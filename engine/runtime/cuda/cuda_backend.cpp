@@ -6,9 +6,9 @@
 #include "engine/runtime/cuda/input_slots.h"
 #include "engine/runtime/kernels.h"
 #include "engine/runtime/node_timing.h"
+#include "engine/runtime/program_id.h"
 #include "kernels/base/cache_folder.h"
 #include "kernels/base/error.h"
-#include "kernels/base/program_id.h"
 #include "kernels/cuda/context.h"
 
 namespace dfengine {

@@ -5,8 +5,8 @@
 
 #include <cstdlib>
 
+#include "engine/runtime/program_id.h"
 #include "kernels/base/error.h"
-#include "kernels/base/program_id.h"
 #include "kernels/cuda/context.h"
 #include "tests/support/variable.h"
 #include "tests/weights/scratch_folder.h"

@@ -1,4 +1,4 @@
-#include "kernels/base/program_id.h"
+#include "engine/runtime/program_id.h"
 
 #include <elf.h>
 #include <link.h>
