@@ -16,6 +16,13 @@ namespace {
 
 using Values = std::vector<double>;
 
+// The stand-in's fibers are fifteen times slower under the address sanitizer.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kSlow = true;
+#else
+constexpr bool kSlow = false;
+#endif
+
 struct Case {
   Shape x;
   Index wide = 0, out = 0, stride = 1;
@@ -115,8 +122,9 @@ TYPED_TEST(InvertedResidualDevice, GivesTheBitsOfThreeConvolutions) {
   for (const Case& c : kCases)
     for (Padding padding : {Padding::Torch, Padding::TfSame}) {
       Block<TypeParam> block(problem(c, padding));
-      const auto configs = cuda::inverted_residual_configs(block.p);
+      auto configs = cuda::inverted_residual_configs(block.p);
       ASSERT_FALSE(configs.empty());
+      if (kSlow) configs.resize(1);
       const Values want = block.one_by_one();
       for (const auto& config : configs)
         ASSERT_EQ(block.fused(config), want)
