@@ -198,6 +198,7 @@ void expect_all_pass(const PointwiseProblem& p) {
 
 TEST(VerificationDevice, EveryPointwiseCandidatePasses) {
   DF_NEEDS_DEVICE();
+  DF_SLOW_UNDER_SANITIZERS();
   expect_all_pass<Half>(PointwiseProblem::make(98, 96, 24));
   expect_all_pass<BFloat16>(PointwiseProblem::make(3 * 49, 40, 240));
 }
