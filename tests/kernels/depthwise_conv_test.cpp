@@ -64,7 +64,7 @@ TEST(DepthwiseConvDevice, FullGridIsExact) {
 }
 
 // So many strips that each thread of the weight gradient has several, one after the other.
-TEST(DepthwiseConvDevice, ManyStripsAreExact) {
+TEST(DepthwiseConvDevice, BeyondFullGridIsExact) {
   DF_NEEDS_DEVICE();
   using Target = Device<Half>;
   const Shape x = cuda::is_emulated() ? Shape{2, 29, 21, 96} : Shape{64, 3, 49, 384};
