@@ -102,15 +102,10 @@ __device__ __forceinline__ void load_pixels(const T* first, int c, unsigned insi
   }
 }
 
-// The bits of those columns from `first` on that the image has.
-template <int Columns>
-__device__ __forceinline__ unsigned columns_inside(int first, int width) {
-  unsigned bits = 0;
-#pragma unroll
-  for (int j = 0; j < Columns; ++j)
-    bits |= static_cast<unsigned>(static_cast<unsigned>(first + j) < static_cast<unsigned>(width))
-            << j;
-  return bits;
+// The bits of those columns from `first` on, at most one before the image, that the image has.
+__device__ __forceinline__ unsigned columns_inside(int first, int columns, int width) {
+  const int end = width - first < columns ? width - first : columns;
+  return (1u << end) - (first < 0 ? 2u : 1u);
 }
 
 // The strips of one lane, one after the other without a break: the last steps of a strip bring
@@ -173,7 +168,7 @@ class Strips {
     const int channel = forget(channel_);
     left_ = work_.rows + R::kRunOut;
     const int row = p_ * Stride - work_.before_h, column = q * Stride - work_.before_w;
-    columns_ = columns_inside<R::kInputs>(column, work_.w) | columns_inside<R::kColumns>(q, work_.q)
+    columns_ = columns_inside(column, R::kInputs, work_.w) | columns_inside(q, R::kColumns, work_.q)
                                                                  << R::kInputs;
     row_of_x_ = x_ + (((image * work_.h + row) * work_.w + column) * work_.c + channel);
     row_of_dy_ = dy_ + (((image * work_.p + p_) * work_.q + q) * work_.c + channel);
@@ -190,11 +185,16 @@ class Strips {
 
 using Sums = float[3][3][kChannels];
 
-// What no norm does to the values of a step.
+// No norm: values are unpacked here and not before the loads ahead, as with one.
 struct NoNorm {
   __device__ NoNorm(const NormOnLoad&, Index) {}
   template <class T, int Stride>
-  __device__ void apply(Step<T, Stride>&) const {}
+  __device__ __forceinline__ void apply(Step<T, Stride>& step) const {
+#pragma unroll
+    for (auto& row : step.x)
+#pragma unroll
+      for (auto& pixel : row) stay_packed(pixel);
+  }
 };
 
 // The norm of the channels, which leaves what lies outside the images zero.
