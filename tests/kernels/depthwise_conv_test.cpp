@@ -63,6 +63,19 @@ TEST(DepthwiseConvDevice, FullGridIsExact) {
     }
 }
 
+// So many strips that each thread of the weight gradient has several, one after the other.
+TEST(DepthwiseConvDevice, BeyondFullGridIsExact) {
+  DF_NEEDS_DEVICE();
+  using Target = Device<Half>;
+  const Shape x = cuda::is_emulated() ? Shape{2, 29, 21, 96} : Shape{64, 3, 49, 384};
+  for (Index stride : {1, 2})
+    for (Padding padding : kPaddings) {
+      const Depthwise op{DepthwiseProblem::make(x, stride, padding)};
+      const ConvData d = integer_data(op.sizes());
+      expect_exact<Target>(run(Target{}, op, d, {}), formula(op, d, {}));
+    }
+}
+
 TEST(DepthwiseConvDevice, RejectsChannelsAndPointersItCannotLoad) {
   DF_NEEDS_DEVICE();
   DeviceArray<Half> a(1024), b(1024);

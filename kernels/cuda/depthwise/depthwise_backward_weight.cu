@@ -2,7 +2,8 @@
 // strips of pixels: a thread keeps the 9 x 4 sums of its four channels in registers while it rolls
 // down, then the threads of the same channels are added in order. Then ordered_sum adds the blocks.
 #include <algorithm>
-#include <numeric>
+#include <bit>
+#include <cstdint>
 
 #include "kernels/cuda/depthwise/depthwise.cuh"
 #include "kernels/cuda/launch.cuh"
@@ -13,8 +14,8 @@ namespace dfengine::cuda {
 namespace {
 
 constexpr int kChannels = 4;
-// The groups of channels of MobileNetV2 (8, 24, 36, and 48 to a tile) leave no thread idle.
 constexpr int kThreads = 256;
+// Up to this width in groups of channels, 15 of 16 threads work in every layer of MobileNetV2.
 constexpr int kWidestTile = 64;
 template <class T>
 constexpr int kBlocksPerSm = sizeof(T) == 4 ? 1 : 2;
@@ -33,10 +34,27 @@ constexpr int kLongestStrip = 28;
 constexpr int kPitch = kThreads + 8;
 constexpr int kSums = 3 * kChannels;  // per row of the window
 
+// Divides numbers below 2^31 by a product, whose parts take no registers in a loop.
+struct Divisor {
+  unsigned divisor, factor, shift;
+  static Divisor of(unsigned divisor) {
+    const auto shift = 31 + static_cast<unsigned>(std::bit_width(divisor - 1));
+    const auto factor = ((std::uint64_t{1} << shift) + divisor - 1) / divisor;
+    return {.divisor = divisor, .factor = static_cast<unsigned>(factor), .shift = shift};
+  }
+  // Returns the remainder and leaves the quotient.
+  __device__ __forceinline__ unsigned divide(unsigned& number) const {
+    const auto quotient = static_cast<unsigned>(std::uint64_t{number} * factor >> shift);
+    const unsigned remainder = number - quotient * divisor;
+    number = quotient;
+    return remainder;
+  }
+};
+
 struct WeightGradientWork : DepthwiseSizes {
   int lanes = 0;  // threads of a block that share a group of channels
   int rows = 0;   // output rows per strip
-  unsigned column_tiles = 0, strips = 0;
+  Divisor column_tiles = {}, strips = {};
   unsigned items = 0;  // strips of all images
   unsigned ranges = 0;
 };
@@ -48,11 +66,8 @@ struct Roll {
   static constexpr int kColumns = Stride == 1 ? 2 : 1;
   static constexpr int kAhead = 2;
   static constexpr int kInputs = (kColumns - 1) * Stride + 3;
-  static constexpr int kRows = Stride;  // of x for one of dy
   // Rows of dy that meet the same row of x.
   static constexpr int kHeld = 4 - Stride;
-  // After so many steps rows in flight and rows held lie where they did.
-  static constexpr int kTurns = std::lcm(kHeld, kAhead);
   // Steps at the end of a strip that have no row of dy.
   static constexpr int kRunOut = kHeld - 1;
 };
@@ -61,30 +76,36 @@ struct Roll {
 template <class T, int Stride>
 struct Step {
   using R = Roll<Stride>;
-  Packed<T, kChannels> x[R::kRows][R::kInputs], dy[R::kColumns];
+  Packed<T, kChannels> x[Stride][R::kInputs], dy[R::kColumns];
   unsigned inside;  // a bit for each pixel of x that the image has; the others are zero
 };
 
+// Hides from the compiler what the number is, so that what is made of it takes no registers
+// throughout a loop.
+template <class Number>
+__device__ __forceinline__ Number forget(Number number) {
+#if defined(__CUDACC__)
+  asm volatile("" : "+r"(number));
+#endif
+  return number;
+}
+
 // Loads so many neighbouring pixels, or gives zeros where their bit is not set.
 template <class T, int Columns>
-__device__ __forceinline__ void load_pixels(const T* tensor, Index at, int c, unsigned inside,
+__device__ __forceinline__ void load_pixels(const T* first, int c, unsigned inside,
                                             Packed<T, kChannels> (&to)[Columns]) {
 #pragma unroll
   for (int j = 0; j < Columns; ++j) {
     to[j] = zeros<T, kChannels>();
-    if (inside >> j & 1) to[j] = load_packed<kChannels>(tensor + (at + j * c));
+    if (inside >> j & 1) to[j] = load_packed<kChannels>(first);
+    first += c;
   }
 }
 
-// The bits of those columns from `first` on that the image has.
-template <int Columns>
-__device__ __forceinline__ unsigned columns_inside(int first, int width) {
-  unsigned bits = 0;
-#pragma unroll
-  for (int j = 0; j < Columns; ++j)
-    bits |= static_cast<unsigned>(static_cast<unsigned>(first + j) < static_cast<unsigned>(width))
-            << j;
-  return bits;
+// The bits of those columns from `first` on, at most one before the image, that the image has.
+__device__ __forceinline__ unsigned columns_inside(int first, int columns, int width) {
+  const int end = width - first < columns ? width - first : columns;
+  return (1u << end) - (first < 0 ? 2u : 1u);
 }
 
 // The strips of one lane, one after the other without a break: the last steps of a strip bring
@@ -95,113 +116,172 @@ class Strips {
   static constexpr unsigned kOfX = (1u << R::kInputs) - 1;
 
  public:
+  // Of the items from `first` to `end` every so many lanes' one, for the channels from `channel` on.
   __device__ __forceinline__ Strips(const WeightGradientWork& work, const T* x, const T* dy,
                                     unsigned first, unsigned end, int channel)
-      : work_(work), x_(x), dy_(dy), item_(first), end_(end), channel_(channel) {}
+      : work_(work), x_(x), dy_(dy), item_(first), channel_(channel) {
+    const auto lanes = static_cast<unsigned>(work.lanes);
+    steps_ = static_cast<int>((end - first + lanes - 1) / lanes) * (work.rows + R::kRunOut);
+    start_strip();
+  }
 
-  __device__ __forceinline__ void load(Step<T, Stride>& step) {
-    if (left_ == 0) start_strip();
-    --left_;
+  // The steps that next() has not passed, negative behind the last.
+  __device__ __forceinline__ int steps() const { return steps_; }
+
+  // Loads this step, or zeros behind the last.
+  __device__ __forceinline__ void load(Step<T, Stride>& step) const {
+    const unsigned columns = steps_ > 0 ? columns_ : 0;
+    const bool has_dy = left_ > R::kRunOut;
+    const int c = forget(work_.c);
+    unsigned all_inside = 0;
 #pragma unroll
-    for (int r = 0; r < R::kRows; ++r) {
+    for (int r = 0; r < Stride; ++r) {
       // The second row of x meets no dy but that of its own step.
-      const bool wanted = r == 0 || left_ >= R::kRunOut;
-      const unsigned inside = wanted && row_ < static_cast<unsigned>(work_.h) ? columns_ & kOfX : 0;
-      load_pixels(x_, at_x_, work_.c, inside, step.x[r]);
-      step.inside = r == 0 ? inside : step.inside | inside << R::kInputs;
-      ++row_;
-      at_x_ += Index{work_.w} * work_.c;
+      const auto row = static_cast<unsigned>(p_ * Stride - work_.before_h + r);
+      const bool wanted = (r == 0 || has_dy) && row < static_cast<unsigned>(work_.h);
+      const unsigned inside = wanted ? columns & kOfX : 0;
+      load_pixels(row_of_x_ + Index{r * work_.w} * c, c, inside, step.x[r]);
+      all_inside |= inside << r * R::kInputs;
     }
-    const bool wanted = left_ >= R::kRunOut && p_ < work_.p;
-    load_pixels(dy_, at_dy_, work_.c, wanted ? columns_ >> R::kInputs : 0u, step.dy);
+    step.inside = forget(all_inside);
+    load_pixels(row_of_dy_, c, has_dy && p_ < work_.p ? columns >> R::kInputs : 0, step.dy);
+  }
+
+  __device__ __forceinline__ void next() {
+    --steps_;
     ++p_;
-    at_dy_ += Index{work_.q} * work_.c;
+    const int c = forget(work_.c);
+    row_of_x_ += Index{Stride * work_.w} * c;
+    row_of_dy_ += Index{work_.q} * c;
+    if (--left_ == 0) {
+      item_ += static_cast<unsigned>(work_.lanes);
+      start_strip();
+    }
   }
 
  private:
   __device__ __forceinline__ void start_strip() {
-    const unsigned strip = item_ / work_.column_tiles;
-    const int q = static_cast<int>(item_ % work_.column_tiles) * R::kColumns;
-    const Index image = strip / work_.strips;
-    p_ = static_cast<int>(strip % work_.strips) * work_.rows;
-    const int row = p_ * Stride - work_.before_h, column = q * Stride - work_.before_w;
-    row_ = static_cast<unsigned>(row);
-    at_x_ = ((image * work_.h + row) * work_.w + column) * work_.c + channel_;
-    at_dy_ = ((image * work_.p + p_) * work_.q + q) * work_.c + channel_;
-    columns_ = columns_inside<R::kInputs>(column, work_.w) | columns_inside<R::kColumns>(q, work_.q)
-                                                                 << R::kInputs;
-    // What is loaded ahead after the last strip is not used.
-    if (item_ >= end_) columns_ = 0;
+    unsigned rest = item_;
+    const int q = static_cast<int>(work_.column_tiles.divide(rest)) * R::kColumns;
+    p_ = static_cast<int>(work_.strips.divide(rest)) * work_.rows;
+    const Index image = rest;
+    const int channel = forget(channel_);
     left_ = work_.rows + R::kRunOut;
-    item_ += static_cast<unsigned>(work_.lanes);
+    const int row = p_ * Stride - work_.before_h, column = q * Stride - work_.before_w;
+    columns_ = columns_inside(column, R::kInputs, work_.w) | columns_inside(q, R::kColumns, work_.q)
+                                                                 << R::kInputs;
+    row_of_x_ = x_ + (((image * work_.h + row) * work_.w + column) * work_.c + channel);
+    row_of_dy_ = dy_ + (((image * work_.p + p_) * work_.q + q) * work_.c + channel);
   }
 
   const WeightGradientWork& work_;
   const T *x_, *dy_;
-  Index at_x_ = 0, at_dy_ = 0;
-  unsigned item_, end_, row_ = 0;  // a row above the image is a very large one
-  unsigned columns_ = 0;           // which the images have: a bit for each of x, then of dy
-  int channel_, left_ = 0, p_ = 0;
+  const T *row_of_x_, *row_of_dy_;  // at this step
+  unsigned item_;
+  unsigned columns_;  // a bit for each column that the image has, those of x before those of dy
+  int channel_, steps_;
+  int p_, left_;  // of the strip: the output row of this step, and how many steps are left
 };
 
 using Sums = float[3][3][kChannels];
 
-// What no norm does to a value.
+// No norm: values are unpacked here and not before the loads ahead, as with one.
 struct NoNorm {
   __device__ NoNorm(const NormOnLoad&, Index) {}
-  template <class T>
-  __device__ void apply(Packed<T, kChannels>&, bool) const {}
-};
-
-// The norm, which leaves what lies outside the image zero.
-struct Norm : LoadedNorm<kChannels> {
-  using LoadedNorm::LoadedNorm;
-  template <class T>
-  __device__ __forceinline__ void apply(Packed<T, kChannels>& v, bool inside) const {
-    LoadedNorm::apply(v);
-    if (!inside) v = zeros<T, kChannels>();
+  template <class T, int Stride>
+  __device__ __forceinline__ void apply(Step<T, Stride>& step) const {
+#pragma unroll
+    for (auto& row : step.x)
+#pragma unroll
+      for (auto& pixel : row) stay_packed(pixel);
   }
 };
 
-// Sums over so many steps.
+// The norm of the channels, which leaves what lies outside the images zero.
+class Norm {
+ public:
+  __device__ __forceinline__ Norm(const NormOnLoad& norm, Index channel) : norm_(norm) {
+    unpack(load_packed<kChannels>(norm.scale + channel), scale_);
+    unpack(load_packed<kChannels>(norm.shift + channel), shift_);
+  }
+
+  template <class T, int Stride>
+  __device__ __forceinline__ void apply(Step<T, Stride>& step) const {
+    const auto activation = static_cast<Activation>(forget(static_cast<int>(norm_.activation)));
+    constexpr int kInputs = Roll<Stride>::kInputs;
+#pragma unroll
+    for (int i = 0; i < Stride * kInputs; ++i) {
+      union {
+        Packed<T, kChannels> packed;
+        T values[kChannels];
+      } u = {step.x[i / kInputs][i % kInputs]};
+      normalise(scale_, shift_, activation, u.values);
+      step.x[i / kInputs][i % kInputs] = step.inside >> i & 1 ? u.packed : zeros<T, kChannels>();
+    }
+  }
+
+ private:
+  const NormOnLoad& norm_;
+  float scale_[kChannels], shift_[kChannels];
+};
+
+// Takes a row of dy in place of the oldest.
+template <class T, int Held, int Columns>
+__device__ __forceinline__ void hold(const Packed<T, kChannels> (&row)[Columns],
+                                     Packed<T, kChannels> (&held)[Held][Columns]) {
+#pragma unroll
+  for (int j = 0; j < Columns; ++j) {
+#pragma unroll
+    for (int r = Held - 1; r > 0; --r) held[r][j] = held[r - 1][j];
+    held[0][j] = row[j];
+  }
+}
+
+// sums += dy times one row of x.
+template <int Stride, class T, int Columns, int Inputs>
+__device__ __forceinline__ void add_row(Packed<T, kChannels> (&dy)[Columns],
+                                        const float (&x)[Inputs][kChannels],
+                                        float (&sums)[3][kChannels]) {
+#pragma unroll
+  for (int j = 0; j < Columns; ++j) {
+    stay_packed(dy[j]);
+    float unpacked[kChannels];
+    unpack(dy[j], unpacked);
+#pragma unroll
+    for (int s = 0; s < 3; ++s)
+#pragma unroll
+      for (int i = 0; i < kChannels; ++i)
+        sums[s][i] = fmaf(unpacked[i], x[j * Stride + s][i], sums[s][i]);
+  }
+}
+
+// sums += the products of all rows of the strips.
 template <class Norm, int Stride, class T>
-__device__ __forceinline__ void add_strips(Strips<T, Stride> strips, const Norm& norm,
-                                           unsigned steps, Sums& sums) {
+__device__ __forceinline__ void add_strips(Strips<T, Stride> strips, const Norm& norm, Sums& sums) {
   using R = Roll<Stride>;
   Step<T, Stride> ahead[R::kAhead];
 #pragma unroll
-  for (auto& step : ahead) strips.load(step);
-  Packed<T, kChannels> held[R::kHeld][R::kColumns] = {};
-  for (unsigned first = 0; first < steps; first += R::kTurns) {
+  for (auto& step : ahead) {
+    strips.load(step);
+    strips.next();
+  }
+  Packed<T, kChannels> dy[R::kHeld][R::kColumns] = {};
+  while (strips.steps() > -R::kAhead) {
 #pragma unroll
-    for (int turn = 0; turn < R::kTurns; ++turn) {
-      if (first + turn >= steps) return;
-      Step<T, Stride>& step = ahead[turn % R::kAhead];
+    for (int turn = 0; turn < R::kAhead; ++turn) {
+      if (strips.steps() <= -R::kAhead) return;
+      Step<T, Stride> step = ahead[turn];
+      strips.load(ahead[turn]);
+      hold(step.dy, dy);
+      norm.apply(step);
+      float x[Stride][R::kInputs][kChannels];
 #pragma unroll
-      for (int j = 0; j < R::kColumns; ++j) held[turn % R::kHeld][j] = step.dy[j];
-      float x[R::kRows][R::kInputs][kChannels];
+      for (int r = 0; r < Stride; ++r)
 #pragma unroll
-      for (int r = 0; r < R::kRows; ++r)
+        for (int j = 0; j < R::kInputs; ++j) unpack(step.x[r][j], x[r][j]);
 #pragma unroll
-        for (int j = 0; j < R::kInputs; ++j) {
-          norm.apply(step.x[r][j], step.inside >> (r * R::kInputs + j) & 1);
-          unpack(step.x[r][j], x[r][j]);
-        }
-      strips.load(step);
-#pragma unroll
-      for (int r = 0; r < 3; ++r)
-#pragma unroll
-        for (int j = 0; j < R::kColumns; ++j) {
-          Packed<T, kChannels>& packed = held[(turn + R::kHeld - r / Stride) % R::kHeld][j];
-          stay_packed(packed);
-          float dy[kChannels];
-          unpack(packed, dy);
-#pragma unroll
-          for (int s = 0; s < 3; ++s)
-#pragma unroll
-            for (int i = 0; i < kChannels; ++i)
-              sums[r][s][i] = fmaf(dy[i], x[r % R::kRows][j * Stride + s][i], sums[r][s][i]);
-        }
+      for (int r = 0; r < 3; ++r) add_row<Stride>(dy[r / Stride], x[r % Stride], sums[r]);
+      strips.next();
     }
   }
 }
@@ -229,20 +309,18 @@ __device__ __forceinline__ void reduce_block(const WeightGradientWork& work, int
   }
 }
 
-// x [n, h, w, c], dy [n, p, q, c], partials [ranges, 3, 3, c].
 __device__ __forceinline__ unsigned first_item(const WeightGradientWork& work, unsigned range) {
   return static_cast<unsigned>(Index{range} * work.items / work.ranges);
 }
 
+// x [n, h, w, c], dy [n, p, q, c], partials [ranges, 3, 3, c].
 template <class T, int Stride, class Norm>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
     depthwise_weight_kernel(WeightGradientWork work, const T* __restrict__ x, NormOnLoad norm,
                             const T* __restrict__ dy, float* __restrict__ partials) {
   DF_DYNAMIC_SHARED(memory);
-  const auto tiles = static_cast<unsigned>(work.channels.tiles);
-  const int tile = static_cast<int>(blockIdx.x % tiles);
-  const unsigned range = blockIdx.x / tiles;
-  const int first_group = tile * work.channels.width;
+  const unsigned range = blockIdx.y;
+  const int first_group = static_cast<int>(blockIdx.x) * work.channels.width;
   const int width = work.channels.groups - first_group < work.channels.width
                         ? work.channels.groups - first_group
                         : work.channels.width;
@@ -252,12 +330,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
   const unsigned first = first_item(work, range) + static_cast<unsigned>(lane);
   const unsigned end = first_item(work, range + 1);
   Sums sums = {};
-  if (lane < work.lanes && group < width && first < end) {
-    const unsigned items = (end - 1 - first) / static_cast<unsigned>(work.lanes) + 1;
-    add_strips<Norm, Stride, T>(
-        Strips<T, Stride>(work, x, dy, first, end, channel), Norm(norm, channel),
-        items * static_cast<unsigned>(work.rows + Roll<Stride>::kRunOut), sums);
-  }
+  if (lane < work.lanes && group < width && first < end)
+    add_strips(Strips<T, Stride>(work, x, dy, first, end, channel), Norm(norm, channel), sums);
   reduce_block(work, first_group * kChannels, width, sums, reinterpret_cast<float*>(memory),
                partials + Index{range} * 9 * work.c);
 }
@@ -272,8 +346,8 @@ WeightGradientWork divide(const DepthwiseProblem& p) {
   while (strips < p.p && per_strip * strips * work.channels.groups < kThreadsToFill) strips *= 2;
   work.rows = static_cast<int>(divide_up(p.p, strips));
   strips = divide_up(p.p, work.rows);
-  work.column_tiles = static_cast<unsigned>(column_tiles);
-  work.strips = static_cast<unsigned>(strips);
+  work.column_tiles = Divisor::of(static_cast<unsigned>(column_tiles));
+  work.strips = Divisor::of(static_cast<unsigned>(strips));
   work.items = narrow_count("depthwise weight gradient", p.n, per_strip * strips);
   const Index most = std::max<Index>(kBlocks / work.channels.tiles, 1);
   work.ranges = static_cast<unsigned>(std::min(most, divide_up(work.items, work.lanes)));
@@ -295,9 +369,10 @@ void depthwise_backward_weight(Stream stream, const DepthwiseProblem& p, const T
       {depthwise_weight_kernel<T, 1, NoNorm>, depthwise_weight_kernel<T, 1, Norm>},
       {depthwise_weight_kernel<T, 2, NoNorm>, depthwise_weight_kernel<T, 2, Norm>}};
   const auto kernel = kKernels[p.stride - 1][norm.present()];
-  launch(stream, "depthwise weight gradient", kernel,
-         blocks(Index{work.ranges} * work.channels.tiles), kThreads, kSums * kPitch * sizeof(float),
-         work, x, norm, dy, scratch);
+  dim3 grid = blocks(work.channels.tiles);
+  grid.y = work.ranges;
+  launch(stream, "depthwise weight gradient", kernel, grid, kThreads,
+         kSums * kPitch * sizeof(float), work, x, norm, dy, scratch);
   ordered_sum(stream, work.ranges, 9 * p.c, work.ranges, scratch, dw);
 }
 
