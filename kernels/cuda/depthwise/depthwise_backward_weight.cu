@@ -211,12 +211,9 @@ class Norm {
     constexpr int kInputs = Roll<Stride>::kInputs;
 #pragma unroll
     for (int i = 0; i < Stride * kInputs; ++i) {
-      union {
-        Packed<T, kChannels> packed;
-        T values[kChannels];
-      } u = {step.x[i / kInputs][i % kInputs]};
-      normalise(scale_, shift_, activation, u.values);
-      step.x[i / kInputs][i % kInputs] = step.inside >> i & 1 ? u.packed : zeros<T, kChannels>();
+      Packed<T, kChannels> x = step.x[i / kInputs][i % kInputs];
+      normalise(scale_, shift_, activation, x);
+      step.x[i / kInputs][i % kInputs] = step.inside >> i & 1 ? x : zeros<T, kChannels>();
     }
   }
 
