@@ -40,6 +40,8 @@ Predictor::Predictor(const Model& model, const Backend& backend, Output output)
 void Predictor::reserve(Index n) {
   const Index batch = backend_.inference_batch(n);
   session_.reserve(batch);
+  if (beside(n) > 0)
+    while (static_cast<int>(lanes_.size()) < backend_.lanes()) lanes_.push_back(session_.lane(1));
   if (batch > fed_) {
     feed_ = backend_.make_feed(batch * image_bytes_);
     fed_ = batch;
@@ -67,40 +69,60 @@ void Predictor::run(const std::uint8_t* images, Index n, float* out) {
   }
 }
 
-// Results wait in the backend's memory until the last batch is queued: fetching one would wait for
-// it, and the next batch could not be on its way meanwhile.
-void Predictor::run_together(const std::uint8_t* images, Index n, float* out) {
+// How many of n pictures have a lane each. The last few go one after the other, with all threads at
+// each, where more than half of the lanes would be idle.
+Index Predictor::beside(Index n) const {
+  const Index lanes = backend_.lanes(), rest = n % lanes;
+  return lanes == 1 ? 0 : 2 * rest > lanes ? n : n - rest;
+}
+
+void Predictor::forward(Index n, const Move& put, const Move& take) {
   reserve(n);
-  for (Index done = 0; done < n;) {
+  Index done = beside(n);
+  backend_.side_by_side(done, [&](Index i, int lane, const Queue& queue) {
+    const Binding& binding = *lanes_[at(lane)].binding;
+    put(binding.input("images"), i, 1);
+    binding.forward({queue});
+    take(binding.output(output_), i, 1);
+  });
+  while (done < n) {
     const Index batch = backend_.inference_batch(n - done), count = std::min(batch, n - done);
     reserve(batch);
     Session::Bound& bound = session_.bound(batch);
-    const Feed::Part part{images + done * image_bytes_, bound.binding->input("images").address,
-                          count * image_bytes_};
-    feed_->put(std::span(&part, 1));
+    put(bound.binding->input("images"), done, count);
     launch(bound);
-    backend_.copy(results_.get() + done * result_bytes(), bound.binding->output(output_).address,
-                  count * result_bytes());
+    take(bound.binding->output(output_), done, count);
     done += count;
   }
+}
+
+// Results wait in the backend's memory until the last batch is queued: fetching one would wait for
+// it, and the next batch could not be on its way meanwhile.
+void Predictor::run_together(const std::uint8_t* images, Index n, float* out) {
+  const auto put = [&](Place input, Index first, Index count) {
+    const Feed::Part part{images + first * image_bytes_, input.address, count * image_bytes_};
+    feed_->put(std::span(&part, 1));
+  };
+  const auto take = [&](Place output, Index first, Index count) {
+    backend_.copy(results_.get() + first * result_bytes(), output.address, count * result_bytes());
+  };
+  forward(n, put, take);
   backend_.download(out, results_.get(), n * result_bytes());
   backend_.synchronize();
 }
 
 void Predictor::queue(const void* images, Index n) {
-  for (Index done = 0; done < n;) {
-    const Index batch = backend_.inference_batch(n - done), count = std::min(batch, n - done);
-    session_.reserve(batch);
-    Session::Bound& bound = session_.bound(batch);
-    backend_.copy(bound.binding->input("images").address,
-                  ConstPlace{images}.as<std::byte>() + done * image_bytes_, count * image_bytes_);
-    launch(bound);
-    done += count;
-  }
+  const auto put = [&](Place input, Index first, Index count) {
+    backend_.copy(input.address, ConstPlace{images}.as<std::byte>() + first * image_bytes_,
+                  count * image_bytes_);
+  };
+  forward(n, put, [](Place, Index, Index) {});
 }
 
 Index Predictor::bytes() const {
-  return parameters_.bytes() + session_.bytes() + (feed_ ? feed_->bytes() : 0) +
+  Index lanes = 0;
+  for (const Session::Lane& lane : lanes_) lanes += lane.bytes;
+  return parameters_.bytes() + session_.bytes() + lanes + (feed_ ? feed_->bytes() : 0) +
          results_room_ * result_bytes();
 }
 

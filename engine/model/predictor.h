@@ -35,6 +35,10 @@ class Predictor {
  private:
   Index result_bytes() const { return width_ * kFloatBytes; }
   void launch(Session::Bound& bound);
+  // Puts count pictures from `first` on into a plan's input, and takes the results from its output.
+  using Move = std::function<void(Place place, Index first, Index count)>;
+  void forward(Index n, const Move& put, const Move& take);
+  Index beside(Index n) const;
   void run_together(const std::uint8_t* images, Index n, float* out);
 
   const Model& model_;
@@ -43,6 +47,7 @@ class Predictor {
   Graph graph_;
   ParameterBlock parameters_;
   Session session_;
+  std::vector<Session::Lane> lanes_;
   Index width_, image_bytes_;
   std::unique_ptr<Feed> feed_;
   Index fed_ = 0;  // pictures that the feed has room for

@@ -67,6 +67,14 @@ class Backend : public KernelMaker {
   virtual Index alignment() const = 0;
   // Pictures of an inference call of n that go through the network together.
   virtual Index inference_batch(Index n) const = 0;
+  // So many inference batches can be under way at the same time, each in memory of its own.
+  virtual int lanes() const { return 1; }
+  // Calls body(i, lane, queue) for every i in [0, n), at most one on a lane at a time, and waits.
+  // body must not throw.
+  using LaneBody = std::function<void(Index i, int lane, const Queue& queue)>;
+  virtual void side_by_side(Index n, const LaneBody& body) const {
+    for (Index i = 0; i < n; ++i) body(i, 0, queue());
+  }
   // Reading a step's result waits for it: after how many steps that costs nothing.
   virtual int steps_between_reads() const = 0;
 

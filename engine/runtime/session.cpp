@@ -62,6 +62,14 @@ void Session::reserve(Index n) {
   kept_[n] = std::move(last_);
 }
 
+Session::Lane Session::lane(Index n) const {
+  const Bound& bound = *kept_.at(n);
+  const Index bytes = bound.plan.arena_bytes();
+  OwnedMemory arena = backend_.allocate(bytes);
+  std::unique_ptr<Binding> binding = bind(bound, arena.get());
+  return {std::move(arena), bytes, std::move(binding)};
+}
+
 void Session::prepare(Bound& bound) const {
   const Plan& plan = bound.plan;
   if (plan.prepared_bytes() == 0) return;

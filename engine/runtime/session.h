@@ -31,6 +31,13 @@ class Session {
   // then as it was.
   Bound& bound(Index n);
   void reserve(Index n);
+  // Memory of its own for the plan that reserve(n) kept: it may run beside the others.
+  struct Lane {
+    OwnedMemory arena;
+    Index bytes = 0;
+    std::unique_ptr<Binding> binding;
+  };
+  Lane lane(Index n) const;
   // Folds and packs weights again: call after the store's values changed.
   void prepare();
   // Runs body, which queues the work of this plan; from the second call on as the backend captured

@@ -44,7 +44,6 @@ void ThreadPool::stop() {
   {
     std::lock_guard lock(mutex_);
     stop_ = true;
-    generation_.fetch_add(1, std::memory_order_release);
   }
   wake_.notify_all();
   for (std::thread& t : workers_) t.join();
@@ -67,16 +66,15 @@ void ThreadPool::run(std::int64_t count, Task task, void* context) {
   count_ = count;
   task_ = task;
   context_ = context;
-  next_.store(0, std::memory_order_relaxed);
-  busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  unfinished_.store(count, std::memory_order_relaxed);
   {
     std::lock_guard lock(mutex_);
-    generation_.fetch_add(1, std::memory_order_release);
+    untaken_.store(count, std::memory_order_release);
   }
   wake_.notify_all();
   drain(0);
-  // Every worker must have left drain() before the next run may touch the shared fields.
-  for (int spins = 0; busy_.load(std::memory_order_acquire) != 0; ++spins) {
+  // A worker that took nothing is not waited for: the system may have given its core to others.
+  for (int spins = 0; unfinished_.load(std::memory_order_acquire) != 0; ++spins) {
     if (spins < kSpins) {
       pause_cpu();
     } else {
@@ -86,29 +84,31 @@ void ThreadPool::run(std::int64_t count, Task task, void* context) {
 }
 
 void ThreadPool::drain(int worker) {
-  for (;;) {
-    const std::int64_t i = next_.fetch_add(1, std::memory_order_relaxed);
-    if (i >= count_) return;
-    task_(context_, i, worker);
+  std::int64_t untaken = untaken_.load(std::memory_order_acquire);
+  while (untaken > 0) {
+    if (!untaken_.compare_exchange_weak(untaken, untaken - 1, std::memory_order_acq_rel,
+                                        std::memory_order_acquire))
+      continue;
+    // Only who has taken an index may read these: then run() waits, and does not change them.
+    task_(context_, count_ - untaken, worker);
+    unfinished_.fetch_sub(1, std::memory_order_release);
+    untaken = untaken_.load(std::memory_order_acquire);
   }
 }
 
 void ThreadPool::work(int worker) {
-  std::uint64_t seen = 0;
+  const auto called = [this] { return stop_ || untaken_.load(std::memory_order_acquire) > 0; };
   for (;;) {
-    int spins = 0;
-    while (generation_.load(std::memory_order_acquire) == seen) {
-      if (++spins < kSpins) {
+    for (int spins = 0; !called(); ++spins) {
+      if (spins < kSpins) {
         pause_cpu();
         continue;
       }
       std::unique_lock lock(mutex_);
-      wake_.wait(lock, [&] { return generation_.load(std::memory_order_acquire) != seen; });
+      wake_.wait(lock, called);
     }
     if (stop_) return;
-    ++seen;
     drain(worker);
-    busy_.fetch_sub(1, std::memory_order_release);
   }
 }
 

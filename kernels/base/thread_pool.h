@@ -43,10 +43,8 @@ class ThreadPool {
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::atomic<std::uint64_t> generation_{0};
   std::atomic<bool> stop_{false};
-  std::atomic<int> busy_{0};
-  std::atomic<std::int64_t> next_{0};
+  std::atomic<std::int64_t> untaken_{0}, unfinished_{0};  // indices of this run
   std::int64_t count_ = 0;
   Task task_ = nullptr;
   void* context_ = nullptr;

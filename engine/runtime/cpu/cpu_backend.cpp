@@ -56,7 +56,15 @@ void run(const cpu::Context& ctx, const Update& u) {
 
 }  // namespace
 
-CpuBackend::CpuBackend(ThreadPool& pool, Element element) : pool_(pool), element_(element) {}
+CpuBackend::CpuBackend(ThreadPool& pool, Element element) : pool_(pool), element_(element) {
+  for (int i = 0; i < pool.size(); ++i) alone_.push_back(std::make_unique<ThreadPool>(1));
+}
+
+void CpuBackend::side_by_side(Index n, const LaneBody& body) const {
+  parallel_for(pool_, n, [&](std::int64_t i, int worker) {
+    body(i, worker, {.pool = alone_[at(worker)].get()});
+  });
+}
 
 Kernel CpuBackend::make(const Node& node, const KernelQuery& query) const {
   const Element in = query.in[0].element;

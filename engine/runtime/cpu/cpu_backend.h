@@ -18,8 +18,11 @@ class CpuBackend final : public Backend {
   bool computes_in_host_memory() const override { return true; }
   Index alignment() const override { return 1; }
   // More would push the widest activations out of the caches without making any kernel's work
-  // better (bench/NOTES.md, "inference batch").
-  Index inference_batch(Index n) const override { return n >= 4 ? 4 : 1; }
+  // better (bench/NOTES.md, "Pictures side by side").
+  Index inference_batch(Index) const override { return 1; }
+  // A picture a thread: no thread waits for another between two layers.
+  int lanes() const override { return pool_.size(); }
+  void side_by_side(Index n, const LaneBody& body) const override;
   int steps_between_reads() const override { return 1; }
 
   OwnedMemory allocate(Index bytes) const override;
@@ -43,6 +46,7 @@ class CpuBackend final : public Backend {
  private:
   ThreadPool& pool_;
   Element element_;
+  std::vector<std::unique_ptr<ThreadPool>> alone_;  // a lane's pool: its thread and no other
 };
 
 }  // namespace dfengine

@@ -12,6 +12,7 @@ class SmallBatches : public ForwardingBackend {
  public:
   using ForwardingBackend::ForwardingBackend;
   Index inference_batch(Index) const override { return 2; }
+  int lanes() const override { return 1; }
   void download(void* to, const void* from, Index bytes) const override {
     ++downloads;
     ForwardingBackend::download(to, from, bytes);

@@ -28,6 +28,8 @@ class ForwardingBackend : public Backend {
   bool computes_in_host_memory() const override { return to_.computes_in_host_memory(); }
   Index alignment() const override { return to_.alignment(); }
   Index inference_batch(Index n) const override { return to_.inference_batch(n); }
+  int lanes() const override { return to_.lanes(); }
+  void side_by_side(Index n, const LaneBody& body) const override { to_.side_by_side(n, body); }
   int steps_between_reads() const override { return to_.steps_between_reads(); }
 
   OwnedMemory allocate(Index bytes) const override { return to_.allocate(bytes); }
