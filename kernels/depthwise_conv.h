@@ -35,8 +35,9 @@ struct DepthwiseProblem {
 
 namespace cpu {
 
+// T is float, double or, on CPUs that have it, BFloat16 with C in eights.
 template <class T>
-void depthwise_forward(const Context& ctx, const DepthwiseProblem& p, const T* x, const T* w,
+void depthwise_forward(const Context& ctx, const DepthwiseProblem& p, const T* x, const SumOf<T>* w,
                        const Epilogue<T>& epilogue, T* y);
 
 // dx (+)= the transposed convolution of dy with w.

@@ -1,6 +1,7 @@
 // Global average pool: y[n][c] = mean over h, w of x[n][h][w][c]; dx = dy / (H * W).
 #pragma once
 
+#include "kernels/base/half.h"
 #include "kernels/base/shape.h"
 #include "kernels/cpu/context.h"
 #include "kernels/cuda/stream.h"
@@ -10,7 +11,7 @@ namespace cpu {
 
 // x [N, H, W, C] has the given shape, y is [N, C]. Sums are in T and in a fixed order.
 template <class T>
-void global_average_pool_forward(const Context& ctx, const Shape& x_shape, const T* x, T* y);
+void global_average_pool_forward(const Context& ctx, const Shape& x_shape, const T* x, SumOf<T>* y);
 
 template <class T>
 void global_average_pool_backward(const Context& ctx, const Shape& x_shape, const T* dy,

@@ -10,8 +10,8 @@
 
 namespace dfengine {
 
-// The type of a value's elements. F64 serves the tests: it is the oracle. F16 and BF16 live on
-// devices only.
+// The type of a value's elements. F64 serves the tests: it is the oracle. F16 lives on devices
+// only.
 enum class Element { U8, F16, BF16, F32, F64 };
 
 constexpr Index element_size(Element e) {
@@ -38,13 +38,20 @@ struct Spec {
 
 std::string to_string(const Shape& shape);
 
-// Calls body(T{}) with the floating type of an element on the CPU, float or double, and returns
-// what it returns. Throws Error for another element.
+// Calls body(T{}) with the floating type of parameters, float or double, and returns what it
+// returns. Throws Error for another element.
 template <class Body>
 auto with_element(Element e, Body&& body) {
   if (e == Element::F32) return body(float{});
   if (e == Element::F64) return body(double{});
   throw Error("an element type that the CPU does not compute in");
+}
+
+// The same for activations on the CPU: float, double or BFloat16.
+template <class Body>
+auto with_cpu_element(Element e, Body&& body) {
+  if (e == Element::BF16) return body(BFloat16{});
+  return with_element(e, body);
 }
 
 // The same for a device: Half, BFloat16 or float.

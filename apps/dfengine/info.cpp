@@ -32,7 +32,7 @@ struct Arguments {
   PlanFormat format = PlanFormat::Text;
   std::string freeze = "none";
   DeviceKind device = DeviceKind::Cpu;
-  Precision precision = Precision::Fp16;
+  std::optional<Precision> precision;
   bool deterministic = false;
   Index batch = 1;
 };
@@ -70,10 +70,11 @@ std::string plan_text(const Model& model, const Arguments& a) {
   };
   if (a.device == DeviceKind::Cpu) {
     ThreadPool pool(1);
-    return text(make_plan(model, a, CpuBackend(pool), Element::F32),
-                std::string("float kernels: ") + cpu::isa_name(cpu::current_isa()));
+    const Element element = element_of(a.precision.value_or(Precision::Fp32));
+    return text(make_plan(model, a, CpuBackend(pool, element), element),
+                std::string("CPU kernels: ") + cpu::isa_name(cpu::current_isa()));
   }
-  const DeviceConfig config{.precision = a.precision};
+  const DeviceConfig config{.precision = a.precision.value_or(Precision::Fp16)};
   const bool timed = !a.deterministic && cuda::available();
   std::unique_ptr<KernelMaker> maker;
   if (timed) {
@@ -82,7 +83,7 @@ std::string plan_text(const Model& model, const Arguments& a) {
     maker = std::make_unique<CudaKernelMaker>();
   }
   return text(make_plan(model, a, *maker, element_of(config.precision)),
-              fmt::format("CUDA, {}; ", name_of(a.precision)) + how_chosen(a, timed));
+              fmt::format("CUDA, {}; ", name_of(config.precision)) + how_chosen(a, timed));
 }
 
 void run_info(const Arguments& a) {
@@ -136,7 +137,8 @@ void add_info(CLI::App& program) {
   of_plan(
       add_choice(command, "--device", a.device, "What it is planned for. A GPU need not be here."));
   of_plan(add_choice(command, "--precision", a.precision,
-                     "With cuda: how activations and working weights are stored."));
+                     "How activations and working weights are stored.")
+              ->default_str("fp16 with cuda, fp32 on the CPU"));
   of_plan(command.add_flag("--deterministic", a.deterministic,
                            "With cuda: choose kernels by a rule, as train's --deterministic does. "
                            "Else they are timed where there is a GPU."));

@@ -17,7 +17,7 @@ namespace {
 
 struct Arguments {
   DeviceChoice device = DeviceChoice::Auto;
-  Precision precision = Precision::Fp16;
+  std::optional<Precision> precision;
   int threads = 0;
   std::filesystem::path json;
 };
@@ -60,9 +60,12 @@ void run_selftest_command(const Arguments& a) {
   ThreadPool pool(ThreadPool::count_for(a.threads));
   const bool on_device =
       a.device == DeviceChoice::Cuda || (a.device == DeviceChoice::Auto && cuda::available());
-  const std::unique_ptr<Backend> backend = open_backend(
-      on_device ? DeviceKind::Cuda : DeviceKind::Cpu, {.precision = a.precision}, pool);
-  const auto subject = on_device ? verdict_subject(a.precision) : std::nullopt;
+  const Precision precision = a.precision.value_or(on_device ? Precision::Fp16 : Precision::Fp32);
+  if (!on_device && precision != Precision::Fp32)
+    throw UsageError("on the CPU the self-test checks fp32 alone");
+  const std::unique_ptr<Backend> backend =
+      open_backend(on_device ? DeviceKind::Cuda : DeviceKind::Cpu, {.precision = precision}, pool);
+  const auto subject = on_device ? verdict_subject(precision) : std::nullopt;
   const SelftestReport report = run_selftest(*backend, pool, {}, print_check);
   fmt::print("       {}\n       {}\n", rates(report), report.device);
   // What --device auto goes by from now on.
@@ -85,7 +88,9 @@ void add_selftest(CLI::App& program) {
   add_choice(
       command, "--device", a.device,
       "What is checked: cpu, cuda, or auto, which is the GPU where one answers and else the CPU.");
-  add_choice(command, "--precision", a.precision, "With cuda: the precision that is checked.");
+  add_choice(command, "--precision", a.precision,
+             "The precision that is checked; on the CPU fp32 alone.")
+      ->default_str("fp16 with cuda, fp32 on the CPU");
   add_threads(command, a.threads);
   command.add_option("--json", a.json, "File for the results as JSON.")
       ->default_str("none, the results are only printed");

@@ -1,12 +1,14 @@
 """The table of bench/compare.sh: the JSON of `dfengine bench` beside the peers' JSON lines.
 
-    python bench/peers/table.py OURS.json PEERS.jsonl
+    python bench/peers/table.py OURS.json [OURS.json ...] PEERS.jsonl
 
-Every peer's figure with our ratio to it (above 1: dfengine is faster). On a GPU then the project's bars, each
+One file of ours and one line of a peer's a round: the table has their median and the best round. Every
+peer's figure with our ratio to it (above 1: dfengine is faster). On a GPU then the project's bars, each
 against the best of PyTorch's modes. Exits 1 when a peer measured what dfengine did not.
 """
 
 import json
+import statistics
 import sys
 
 # Work, batch, what is compared, bound. Ratios are ours to the best peer's.
@@ -35,18 +37,30 @@ def show(value, unit):
     return f"{value:.3f} ms" if unit == "ms" else f"{value:.1f}"
 
 
-def comparison(ours, peers):
-    print(f"{'work':<18}{'dfengine img/s':>15}  {'peer':<38}{'img/s':>11}{'ratio':>9}")
-    missing = []
+def by_peer(peers):
+    """The rates of all rounds for each work, batch and peer."""
+    rates = {}
     for peer in peers:
-        key = peer["work"], peer["batch"]
-        name = f"{key[0]} batch {key[1]}"
-        if key not in ours:
+        who = " ".join(filter(None, [peer["peer"], peer["version"], peer.get("mode")]))
+        rates.setdefault((peer["work"], peer["batch"], who), []).append(peer["img_per_s"])
+    return rates
+
+
+def comparison(rounds, peers):
+    """rounds: our figures of each."""
+    print(f"{'':<17}{'dfengine img/s':>17}  {'':<38}{'img/s':>17}{'ratio':>17}")
+    print(f"{'work':<17}{'median':>9}{'best':>8}  {'peer':<38}{'median':>9}{'best':>8}{'median':>9}{'best':>8}")
+    missing = []
+    for (work, batch, who), theirs in by_peer(peers).items():
+        name = f"{work} batch {batch}"
+        if any((work, batch) not in ours for ours in rounds):
             missing.append(name)
             continue
-        rate = ours[key]["images_per_second"]
-        who = " ".join(filter(None, [peer["peer"], peer["version"], peer.get("mode")]))
-        print(f"{name:<18}{rate:>15.1f}  {who:<38}{peer['img_per_s']:>11.1f}{rate / peer['img_per_s']:>8.2f}x")
+        rates = [ours[work, batch]["images_per_second"] for ours in rounds]
+        median, best = statistics.median(rates), max(rates)
+        their_median, their_best = statistics.median(theirs), max(theirs)
+        print(f"{name:<17}{median:>9.1f}{best:>8.1f}  {who:<38}{their_median:>9.1f}{their_best:>8.1f}"
+              f"{median / their_median:>8.2f}x{best / their_best:>7.2f}x")
     return sorted(set(missing))
 
 
@@ -72,15 +86,17 @@ def bar_line(bar, ours, peers):
 
 
 def main():
-    if len(sys.argv) != 3:
+    if len(sys.argv) < 3:
         sys.exit(__doc__)
-    report = json.load(open(sys.argv[1]))
-    peers = [json.loads(line) for line in open(sys.argv[2]) if line.strip()]
-    ours = {(row["work"], row["batch"]): row for row in report["network"]}
+    reports = [json.load(open(path)) for path in sys.argv[1:-1]]
+    report = reports[-1]
+    peers = [json.loads(line) for line in open(sys.argv[-1]) if line.strip()]
+    rounds = [{(row["work"], row["batch"]): row for row in r["network"]} for r in reports]
+    ours = rounds[-1]
     print(f"dfengine {report['engine_version']}, {report['device_name']}, {report['precision']}, "
           f"{report['threads']} threads, {report['isa']}; MobileNetV2 {report['width']:g} at {report['img_size']}; "
-          f"a copy moves {report['copy_gigabytes_per_second']:.1f} GB/s; medians")
-    missing = comparison(ours, peers)
+          f"a copy moves {report['copy_gigabytes_per_second']:.1f} GB/s; {len(rounds)} rounds")
+    missing = comparison(rounds, peers)
     if report["device"] == "cuda":
         torch = [p for p in peers if p["peer"] == "torch"]
         print(f"\n{'bar':<26}{'dfengine':>13}{'best PyTorch':>26}{'ratio':>9}{'wanted':>12}")

@@ -16,39 +16,42 @@ template <class Target>
 Kernel depthwise(const ConvolutionQuery& q) {
   using T = typename Target::Value;
   using Sum = typename Target::Sum;
+  using Weight = std::conditional_t<Target::kOnDevice, T, Sum>;
   const Convolution& op = q.op;
   const auto p = DepthwiseProblem::make(q.query.in[0].shape, op.window.stride, op.window.padding);
   Kernel k;
   k.forward = [=](const StepContext& ctx, const ForwardIo& io) {
-    const T *x = io.x[0].as<T>(), *w = weights<T>(io);
-    const auto e = epilogue<T, Sum>(op, bias_offset<T>(op), io);
+    const T* x = io.x[0].as<T>();
+    const Weight* w = weights<Weight>(io);
+    const auto e = epilogue<T, Sum>(op, bias_offset<Weight>(op), io);
     if constexpr (Target::kOnDevice)
       cuda::depthwise_forward<T>(ctx.queue.stream, p, x, w, e, io.y.as<T>(), norm(op, io.x[1]));
     else
       cpu::depthwise_forward<T>(ctx.queue.cpu(), p, x, w, e, io.y.as<T>());
   };
   if (!q.query.backward) {
-    book_prepared<Target>(q, k);
+    book_prepared<Target, Weight>(q, k);
     return k;
   }
   const Index sums =
       Target::kOnDevice ? cuda::depthwise_weight_scratch(p) : cpu::depthwise_weight_scratch(p);
   k.needs = {.backward_scratch = sums * Index{sizeof(Sum)}, .backward_needs_input = true};
-  k.backward = [=](const StepContext& ctx, const BackwardIo& io) {
-    const T *x = io.x[0].as<T>(), *dy = io.dy.as<T>();
-    Sum *scratch = io.scratch.as<Sum>(), *dw = io.dparams[0].template as<Sum>();
-    if (dw != nullptr) {
-      if constexpr (Target::kOnDevice)
-        cuda::depthwise_backward_weight<T>(ctx.queue.stream, p, x, dy, scratch, dw,
-                                           norm(op, io.x[1]));
-      else
-        cpu::depthwise_backward_weight<T>(ctx.queue.cpu(), p, x, dy, scratch, dw);
-    }
-    const std::size_t to = gradient_input(op);
-    if (io.dx[to])
-      depthwise_backward_data<T>(Target::queue(ctx), p, dy, io.working[0].template as<T>(),
-                                 io.dx_write[to], io.dx[to].template as<T>());
-  };
+  if constexpr (Target::kTrains)
+    k.backward = [=](const StepContext& ctx, const BackwardIo& io) {
+      const T *x = io.x[0].as<T>(), *dy = io.dy.as<T>();
+      Sum *scratch = io.scratch.as<Sum>(), *dw = io.dparams[0].template as<Sum>();
+      if (dw != nullptr) {
+        if constexpr (Target::kOnDevice)
+          cuda::depthwise_backward_weight<T>(ctx.queue.stream, p, x, dy, scratch, dw,
+                                             norm(op, io.x[1]));
+        else
+          cpu::depthwise_backward_weight<T>(ctx.queue.cpu(), p, x, dy, scratch, dw);
+      }
+      const std::size_t to = gradient_input(op);
+      if (io.dx[to])
+        depthwise_backward_data<T>(Target::queue(ctx), p, dy, io.working[0].template as<T>(),
+                                   io.dx_write[to], io.dx[to].template as<T>());
+    };
   return k;
 }
 
@@ -86,12 +89,13 @@ Kernel stem(const ConvolutionQuery& q) {
   const Index sums = Target::kOnDevice ? cuda::stem_weight_scratch(p) : cpu::stem_weight_scratch(p);
   k.needs.backward_scratch = sums * Index{sizeof(Sum)};
   k.needs.backward_needs_input = true;
-  k.backward = [p, name = q.node.name](const StepContext& ctx, const BackwardIo& io) {
-    if (io.dx[0]) throw Error("layer " + name + " (stem) has no data gradient");
-    if (io.dparams[0])
-      stem_backward_weight<T>(Target::queue(ctx), p, io.x[0].as<T>(), io.dy.as<T>(),
-                              io.scratch.as<Sum>(), io.dparams[0].template as<Sum>());
-  };
+  if constexpr (Target::kTrains)
+    k.backward = [p, name = q.node.name](const StepContext& ctx, const BackwardIo& io) {
+      if (io.dx[0]) throw Error("layer " + name + " (stem) has no data gradient");
+      if (io.dparams[0])
+        stem_backward_weight<T>(Target::queue(ctx), p, io.x[0].as<T>(), io.dy.as<T>(),
+                                io.scratch.as<Sum>(), io.dparams[0].template as<Sum>());
+    };
   return k;
 }
 

@@ -26,7 +26,7 @@ template <class T>
 Kernel cuda_pointwise(const ConvolutionQuery& q);
 
 // ---- Weights that lie as the parameter does: all but those of the CPU's pointwise kernels. Prepared,
-// in inference form: weights in the element, then the bias in that of sums ----
+// in inference form: weights in their element, then the bias in that of sums ----
 
 template <class T>
 Index bias_offset(const Convolution& op) {
@@ -50,9 +50,8 @@ T stored(Sum value, const std::string& layer) {
   }
 }
 
-template <class Target>
+template <class Target, class T = typename Target::Value>
 void book_prepared(const ConvolutionQuery& q, Kernel& k) {
-  using T = typename Target::Value;
   using Sum = typename Target::Sum;
   k.needs.prepared = bias_offset<T>(q.op) + q.op.out * Index{sizeof(Sum)};
   k.prepare = [op = q.op, name = q.node.name](std::span<const ConstPlace> params, Place prepared) {

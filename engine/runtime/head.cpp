@@ -111,11 +111,12 @@ Kernel Kernels<Target>::operator()(const GlobalAveragePool&) const {
   k.forward = [in](const StepContext& ctx, const ForwardIo& io) {
     global_average_pool_forward<T>(Target::queue(ctx), in, io.x[0].as<T>(), io.y.as<Sum>());
   };
-  k.backward = [in](const StepContext& ctx, const BackwardIo& io) {
-    if (io.dx[0])
-      global_average_pool_backward<T>(Target::queue(ctx), in, io.dy.as<Sum>(), io.dx_write[0],
-                                      io.dx[0].as<T>());
-  };
+  if constexpr (Target::kTrains)
+    k.backward = [in](const StepContext& ctx, const BackwardIo& io) {
+      if (io.dx[0])
+        global_average_pool_backward<T>(Target::queue(ctx), in, io.dy.as<Sum>(), io.dx_write[0],
+                                        io.dx[0].as<T>());
+    };
   return k;
 }
 
@@ -126,7 +127,7 @@ Kernel Kernels<Target>::operator()(const Dense& op) const {
   if constexpr (Target::kOnDevice) {
     k = cuda_dense(op, query);
   } else {
-    k = cpu_dense<T>(op, query);
+    k = cpu_dense<Sum>(op, query);
   }
   if (query.backward) {
     k.needs.backward_needs_input = true;

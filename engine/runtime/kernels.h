@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "engine/plan/kernel.h"
+#include "kernels/base/half.h"
 
 namespace dfengine {
 
@@ -17,8 +18,10 @@ class Tuner;
 template <class T>
 struct OnCpu {
   using Value = T;
-  using Sum = T;
+  using Sum = SumOf<T>;
   static constexpr bool kOnDevice = false;
+  // Has gradients too; in bf16 the CPU infers only.
+  static constexpr bool kTrains = std::is_same_v<T, Sum>;
   static cpu::Context queue(const StepContext& ctx) { return ctx.queue.cpu(); }
 };
 template <class T>
@@ -26,6 +29,7 @@ struct OnCuda {
   using Value = T;
   using Sum = float;
   static constexpr bool kOnDevice = true;
+  static constexpr bool kTrains = true;
   static cuda::Stream queue(const StepContext& ctx) { return ctx.queue.stream; }
 };
 
@@ -51,7 +55,7 @@ struct Kernels {
   Kernel operator()(const BceLoss& op) const;
 
  private:
-  // What stands behind the pool is in float on devices; else UsageError naming the layer.
+  // What stands behind the pool is in float or double; else UsageError naming the layer.
   void require_sum() const;
 };
 
@@ -61,6 +65,7 @@ bool has_block_kernel(const InvertedResidual& op, const Spec& in, bool by_rule);
 #define DF_FOR_EACH_TARGET(instantiate) \
   instantiate(OnCpu<float>);            \
   instantiate(OnCpu<double>);           \
+  instantiate(OnCpu<BFloat16>);         \
   instantiate(OnCuda<Half>);            \
   instantiate(OnCuda<BFloat16>);        \
   instantiate(OnCuda<float>)

@@ -2,10 +2,10 @@
 
 namespace dfengine {
 
-std::unique_ptr<Backend> open_backend(DeviceKind kind, const DeviceConfig& config,
-                                      ThreadPool& pool) {
+std::unique_ptr<Backend> open_backend(DeviceKind kind, const DeviceConfig& config, ThreadPool& pool,
+                                      Element element) {
   if (kind == DeviceKind::Cuda) return std::make_unique<CudaBackend>(config);
-  return std::make_unique<CpuBackend>(pool);
+  return std::make_unique<CpuBackend>(pool, element);
 }
 
 }  // namespace dfengine

@@ -18,6 +18,27 @@ struct BFloat16 {
   std::uint16_t bits;
 };
 
+// Two neighbours in memory, the first in the lower half: CPUs multiply pairs.
+struct BFloat16Pair {
+  std::uint32_t bits;
+};
+
+// What sums over values of T are kept in.
+template <class T>
+struct SumTypeOf {
+  using type = T;
+};
+template <>
+struct SumTypeOf<Half> {
+  using type = float;
+};
+template <>
+struct SumTypeOf<BFloat16> {
+  using type = float;
+};
+template <class T>
+using SumOf = typename SumTypeOf<T>::type;
+
 float f16_to_float(std::uint16_t bits);
 std::uint16_t float_to_f16(float value);
 float bf16_to_float(std::uint16_t bits);

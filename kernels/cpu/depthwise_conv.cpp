@@ -71,7 +71,7 @@ void backward_weight_rows(const DepthwiseProblem& p, const float* x, const float
 }  // namespace
 
 template <class T>
-void depthwise_forward(const Context& ctx, const DepthwiseProblem& p, const T* x, const T* w,
+void depthwise_forward(const Context& ctx, const DepthwiseProblem& p, const T* x, const SumOf<T>* w,
                        const Epilogue<T>& epilogue, T* y) {
   for_bands(ctx, p.n * p.p, p.q * p.c,
             [&](Index begin, Index end) { forward_rows(p, x, w, epilogue, begin, end, y); });

@@ -8,7 +8,8 @@
 namespace dfengine::cpu {
 
 template <class T>
-void global_average_pool_forward(const Context& ctx, const Shape& x_shape, const T* x, T* y) {
+void global_average_pool_forward(const Context& ctx, const Shape& x_shape, const T* x,
+                                 SumOf<T>* y) {
   if constexpr (std::is_same_v<T, float>) {
     current_global_average_pool_table().forward(ctx, x_shape, x, y);
   } else {

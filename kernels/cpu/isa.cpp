@@ -52,6 +52,14 @@ bool isa_supported(Isa isa) {
   return isa == Isa::Baseline;
 }
 
+bool bf16_supported() {
+#if DF_X86_ISAS
+  return current_isa() == Isa::Avx512 && __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
 Isa current_isa() {
   return static_cast<Isa>(state().load(std::memory_order_relaxed));
 }

@@ -14,6 +14,9 @@ const char* isa_name(Isa isa);
 // True when this machine and this build can both run it.
 bool isa_supported(Isa isa);
 
+// True when the instruction set in use is AVX-512 and the machine multiplies pairs of bf16.
+bool bf16_supported();
+
 // The instruction set in use. It is what set_isa() said last, otherwise what the environment
 // variable DFENGINE_ISA names (baseline, avx2, avx512), otherwise the best that is supported.
 // Throws UsageError for a name that is unknown or not supported.

@@ -1,15 +1,17 @@
-// Pointwise convolution on the CPU: float by the register-tile product of simd/pointwise_conv.h,
+// Pointwise convolution on the CPU: float and bf16 by the register-tile product of simd/matrix.h,
 // cut into blocks that fit the caches; double by Eigen, the oracle.
 #include "kernels/pointwise_conv.h"
 
 #include <Eigen/Core>
 #include <algorithm>
 #include <cstring>
+#include <string>
 #include <type_traits>
 
 #include "kernels/activation_function.h"
+#include "kernels/base/error.h"
+#include "kernels/cpu/bf16/table.h"
 #include "kernels/cpu/row_split.h"
-#include "kernels/cpu/simd/pointwise_conv.h"
 
 namespace dfengine::cpu {
 namespace {
@@ -47,7 +49,7 @@ void finish(const Epilogue<T>& epilogue, Index first, Index k, Matrix<T>& y) {
   }
 }
 
-// ---- float ----
+// ---- float and bf16 ----
 
 // Bytes of A and Y that stay in the second-level cache while the strips of B pass over them.
 constexpr Index kCacheBytes = 256 * 1024;
@@ -59,13 +61,14 @@ struct Cut {
   Index row_block, row_blocks, column_block, column_blocks;
 };
 
-Cut cut_product(Index threads, Index rows, Index columns, Index depth) {
+// depth: channels, of `element` bytes like the columns.
+Cut cut_product(Index threads, Index rows, Index columns, Index depth, Index element) {
   constexpr Index kSmallestRows = 24;
   constexpr Index kTasksPerThread = 4;
   const Index flops = 2 * rows * columns * depth;
   Index wanted = 1;
   if (threads > 1) wanted = std::clamp<Index>(flops / kTaskFlops, 1, kTasksPerThread * threads);
-  const Index fit = std::max<Index>(kSmallestRows, kCacheBytes / (kFloatBytes * (depth + columns)));
+  const Index fit = std::max<Index>(kSmallestRows, kCacheBytes / (element * (depth + columns)));
   Index row_blocks = divide_up(rows, fit);
   row_blocks = std::max(row_blocks, std::min(wanted, rows / kSmallestRows));
   const Index strips = divide_up(columns, kPanelWidth);
@@ -78,14 +81,25 @@ Cut cut_product(Index threads, Index rows, Index columns, Index depth) {
   return cut;
 }
 
+// Channels in a step of depth.
+template <class T>
+constexpr Index kChannels = sizeof(MatrixUnit<T>) / sizeof(T);
+
 // whole.a is [rows, depth].
-void multiply(const Context& ctx, const MatrixBlock& whole) {
-  const MatrixTable& table = current_matrix();
-  const Cut cut = cut_product(ctx.pool.size(), whole.rows, whole.columns, whole.depth);
+template <class T>
+void multiply(const Context& ctx, const MatrixBlock<T>& whole) {
+  const auto function = [] {
+    if constexpr (std::is_same_v<T, float>)
+      return current_matrix().multiply;
+    else
+      return bf16_table().multiply;
+  }();
+  const Cut cut = cut_product(ctx.pool.size(), whole.rows, whole.columns,
+                              whole.depth * kChannels<T>, sizeof(T));
   parallel_for(ctx.pool, cut.row_blocks * cut.column_blocks, [&](Index task, int) {
     const Index i = task / cut.column_blocks * cut.row_block;
     const Index j = task % cut.column_blocks * cut.column_block;
-    MatrixBlock block = whole;
+    MatrixBlock<T> block = whole;
     block.rows = std::min(cut.row_block, whole.rows - i);
     block.columns = std::min(cut.column_block, whole.columns - j);
     block.a += i * whole.a_stride;
@@ -93,7 +107,7 @@ void multiply(const Context& ctx, const MatrixBlock& whole) {
     block.y += i * whole.y_stride + j;
     if (block.bias != nullptr) block.bias += j;
     if (block.residual != nullptr) block.residual += i * whole.y_stride + j;
-    table.multiply(block);
+    function(block);
   });
 }
 
@@ -108,7 +122,7 @@ void copy_row(Index width, const float* from, float* to) {
   }
 }
 
-// Packs B [depth, columns] (layout: simd/pointwise_conv.h), b_row and b_column floats apart.
+// Packs B [depth, columns] (layout: simd/matrix.h), b_row and b_column floats apart.
 void pack_matrix(Index depth, Index columns, const float* b, Index b_row, Index b_column,
                  float* packed) {
   Index width = 0;
@@ -162,7 +176,7 @@ void weight_task(const PointwiseProblem& p, const WeightCut& cut, Index task, co
   const Index first = task / (cut.c_blocks * cut.k_blocks) * cut.slice;
   const Index last = std::min(p.m, first + cut.slice);
   alignas(64) float packed[kGradientRows * kGradientC];
-  MatrixBlock block;
+  MatrixBlock<float> block;
   block.rows = std::min(cut.k_block, p.k - i);
   block.columns = std::min(cut.c_block, p.c - j);
   block.a_stride = p.k;
@@ -212,20 +226,22 @@ void pointwise_pack_transposed(const PointwiseProblem& p, const T* w, T* packed)
 template <class T>
 void pointwise_forward(const Context& ctx, const PointwiseProblem& p, const T* x, const T* packed,
                        const Epilogue<T>& epilogue, T* y) {
-  if constexpr (std::is_same_v<T, float>) {
-    MatrixBlock whole{.rows = p.m,
-                      .columns = p.k,
-                      .depth = p.c,
-                      .a = x,
-                      .a_stride = p.c,
-                      .packed = packed,
-                      .y = y,
-                      .y_stride = p.k,
-                      .bias = epilogue.bias,
-                      .residual = epilogue.residual};
+  if constexpr (!std::is_same_v<T, double>) {
+    using Unit = MatrixUnit<T>;
+    const Index depth = p.c / kChannels<T>;
+    MatrixBlock<T> whole{.rows = p.m,
+                         .columns = p.k,
+                         .depth = depth,
+                         .a = reinterpret_cast<const Unit*>(x),
+                         .a_stride = depth,
+                         .packed = reinterpret_cast<const Unit*>(packed),
+                         .y = y,
+                         .y_stride = p.k,
+                         .bias = epilogue.bias,
+                         .residual = epilogue.residual};
     if (epilogue.activation != Activation::None) whole.low = 0.0f;
     if (epilogue.activation == Activation::Relu6) whole.high = 6.0f;
-    multiply(ctx, whole);
+    multiply<T>(ctx, whole);
   } else {
     const MapIn<T> w(packed, p.k, p.c);
     for_row_blocks(ctx, p.m, [&](Index first, Index rows) {
@@ -240,15 +256,15 @@ template <class T>
 void pointwise_backward_data(const Context& ctx, const PointwiseProblem& p, const T* dy,
                              const T* packed, Write write, T* dx) {
   if constexpr (std::is_same_v<T, float>) {
-    multiply(ctx, {.rows = p.m,
-                   .columns = p.c,
-                   .depth = p.k,
-                   .a = dy,
-                   .a_stride = p.k,
-                   .packed = packed,
-                   .y = dx,
-                   .y_stride = p.c,
-                   .residual = write == Write::Accumulate ? dx : nullptr});
+    multiply<float>(ctx, {.rows = p.m,
+                          .columns = p.c,
+                          .depth = p.k,
+                          .a = dy,
+                          .a_stride = p.k,
+                          .packed = packed,
+                          .y = dx,
+                          .y_stride = p.c,
+                          .residual = write == Write::Accumulate ? dx : nullptr});
   } else {
     const MapIn<T> w(packed, p.k, p.c);
     for_row_blocks(ctx, p.m, [&](Index first, Index rows) {
@@ -281,6 +297,24 @@ void pointwise_backward_weight(const Context& ctx, const PointwiseProblem& p, co
   }
 }
 
+// Panels as for float, of pairs of channels.
+template <>
+void pointwise_pack(const PointwiseProblem& p, const BFloat16* w, BFloat16* packed) {
+  if (p.c % 8 != 0 || p.k % 8 != 0)
+    throw ShapeError("a pointwise convolution in bf16 has channels in eights, not " +
+                     std::to_string(p.c) + " to " + std::to_string(p.k));
+  for (Index panel = 0, width = 0; panel < p.k; panel += width) {
+    width = panel_width(p.k - panel);
+    for (Index pair = 0; pair < p.c / 2; ++pair) {
+      for (Index j = 0; j < width; ++j) {
+        for (Index half = 0; half < 2; ++half)
+          *packed++ = panel + j < p.k ? w[(panel + j) * p.c + 2 * pair + half] : BFloat16{0};
+      }
+    }
+  }
+}
+
+template decltype(pointwise_forward<BFloat16>) pointwise_forward<BFloat16>;
 DF_FLOAT_AND_DOUBLE(pointwise_pack);
 DF_FLOAT_AND_DOUBLE(pointwise_pack_transposed);
 DF_FLOAT_AND_DOUBLE(pointwise_forward);

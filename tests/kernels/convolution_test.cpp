@@ -24,11 +24,12 @@ template <class Square>
 class Convolution : public OnTarget<typename Square::Target> {};
 
 using All = testing::Types<
-    On<Depthwise, Cpu<double>>, On<Depthwise, Cpu<float>>, On<Depthwise, Device<Half>>,
-    On<Depthwise, Device<BFloat16>>, On<Depthwise, Device<float>>, On<Stem, Cpu<double>>,
-    On<Stem, Cpu<float>>, On<Stem, Device<Half>>, On<Stem, Device<BFloat16>>,
-    On<Stem, Device<float>>, On<Pointwise, Cpu<double>>, On<Pointwise, Cpu<float>>,
-    On<Pointwise, Device<Half>>, On<Pointwise, Device<BFloat16>>, On<Pointwise, Device<float>>>;
+    On<Depthwise, Cpu<double>>, On<Depthwise, Cpu<float>>, On<Depthwise, Cpu<BFloat16>>,
+    On<Depthwise, Device<Half>>, On<Depthwise, Device<BFloat16>>, On<Depthwise, Device<float>>,
+    On<Stem, Cpu<double>>, On<Stem, Cpu<float>>, On<Stem, Cpu<BFloat16>>, On<Stem, Device<Half>>,
+    On<Stem, Device<BFloat16>>, On<Stem, Device<float>>, On<Pointwise, Cpu<double>>,
+    On<Pointwise, Cpu<float>>, On<Pointwise, Cpu<BFloat16>>, On<Pointwise, Device<Half>>,
+    On<Pointwise, Device<BFloat16>>, On<Pointwise, Device<float>>>;
 TYPED_TEST_SUITE(Convolution, All, SquareNames);
 
 // Calls body(op) for every problem of a list that the target takes, or every `step`th of them.

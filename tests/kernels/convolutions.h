@@ -81,7 +81,7 @@ struct Depthwise {
 
   template <class T>
   bool takes(Cpu<T>) const {
-    return true;
+    return !std::is_same_v<T, BFloat16> || p.c % 8 == 0;
   }
   template <class T>
   Index scratch(const Cpu<T>&) const {
@@ -89,7 +89,10 @@ struct Depthwise {
   }
   template <class T>
   void forward(const Cpu<T>& on, const T* x, const T* w, const Epilogue<T>& e, T* y) const {
-    cpu::depthwise_forward<T>(on.context(), p, x, w, e, y);
+    // The CPU's taps are in the type of sums.
+    std::vector<SumOf<T>> taps;
+    for (Index i = 0; i < 9 * p.c; ++i) taps.push_back(static_cast<SumOf<T>>(value_of(w[i])));
+    cpu::depthwise_forward<T>(on.context(), p, x, taps.data(), e, y);
   }
   template <class T>
   void backward_data(const Cpu<T>& on, const T* dy, const T* w, Write write, T* dx) const {
@@ -185,7 +188,7 @@ struct Stem {
 
   template <class T>
   bool takes(Cpu<T>) const {
-    return true;
+    return !std::is_same_v<T, BFloat16> || p.k % 8 == 0;
   }
   template <class T>
   Index scratch(const Cpu<T>&) const {
@@ -268,7 +271,7 @@ struct Pointwise {
 
   template <class T>
   bool takes(Cpu<T>) const {
-    return true;
+    return !std::is_same_v<T, BFloat16> || (p.c % 8 == 0 && p.k % 8 == 0);
   }
   template <class T>
   Index scratch(const Cpu<T>&) const {

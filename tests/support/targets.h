@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/base/stored.h"
 #include "kernels/cpu/context.h"
 #include "kernels/cpu/isa.h"
 #include "tests/support/device.h"
@@ -25,8 +26,8 @@ class HostArray {
   explicit HostArray(Index count)
       : HostArray(Doubles(at(count), std::numeric_limits<double>::quiet_NaN())) {}
   explicit HostArray(const Doubles& values)
-      : all_(values.size() + 2 * kStrip, std::numeric_limits<T>::quiet_NaN()) {
-    for (std::size_t i = 0; i < values.size(); ++i) all_[kStrip + i] = static_cast<T>(values[i]);
+      : all_(values.size() + 2 * kStrip, stored<T>(std::numeric_limits<double>::quiet_NaN())) {
+    for (std::size_t i = 0; i < values.size(); ++i) all_[kStrip + i] = stored<T>(values[i]);
   }
 
   T* data() { return all_.data() + kStrip; }
@@ -34,10 +35,13 @@ class HostArray {
   // Fails the test if a strip was written to.
   Doubles values() const {
     for (std::size_t i = 0; i < kStrip; ++i) {
-      EXPECT_TRUE(std::isnan(all_[i])) << "written " << kStrip - i << " before";
-      EXPECT_TRUE(std::isnan(all_[all_.size() - 1 - i])) << "written " << kStrip - i << " behind";
+      EXPECT_TRUE(std::isnan(value_of(all_[i]))) << "written " << kStrip - i << " before";
+      EXPECT_TRUE(std::isnan(value_of(all_[all_.size() - 1 - i])))
+          << "written " << kStrip - i << " behind";
     }
-    return {all_.begin() + kStrip, all_.end() - kStrip};
+    Doubles inside;
+    for (std::size_t i = kStrip; i < all_.size() - kStrip; ++i) inside.push_back(value_of(all_[i]));
+    return inside;
   }
 
  private:
@@ -50,7 +54,8 @@ class HostArray {
 template <class T>
 struct Cpu {
   using Value = T;
-  using Sum = T;
+  using Sum = SumOf<T>;
+  static constexpr bool kTrains = std::is_same_v<T, Sum>;  // has gradients
   template <class S>
   using Array = HostArray<S>;
   static constexpr bool kOnDevice = false;
@@ -66,6 +71,7 @@ template <class T>
 struct Device {
   using Value = T;
   using Sum = float;
+  static constexpr bool kTrains = true;
   template <class S>
   using Array = DeviceArray<S>;
   static constexpr bool kOnDevice = true;
@@ -109,6 +115,8 @@ class OnTarget : public testing::Test {
  protected:
   void SetUp() override {
     if constexpr (Target::kOnDevice) DF_NEEDS_DEVICE();
+    if constexpr (std::is_same_v<Target, Cpu<BFloat16>>)
+      if (!cpu::bf16_supported()) GTEST_SKIP() << "this CPU does not compute in bf16";
   }
 };
 

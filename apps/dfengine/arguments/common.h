@@ -24,7 +24,7 @@ inline constexpr auto enum_names<DeviceChoice> = names_for<DeviceChoice>(
 // Where to compute.
 struct DeviceOptions {
   DeviceChoice device = DeviceChoice::Auto;
-  Precision precision = Precision::Fp16;
+  std::optional<Precision> precision;
   bool no_graph = false;
   bool deterministic = false;
   int threads = 0;
@@ -34,16 +34,23 @@ struct DeviceOptions {
   // Makes cpu or cuda of auto, and says so where a GPU is not used. Throws DeviceError where `device`
   // cannot be had.
   void resolve();
-  // Throws DeviceError for a device other than the CPU, for commands that know no other.
+  // For commands that know no other: throws DeviceError for a device other than the CPU, UsageError
+  // for a precision other than fp32 there.
   void check_cpu() const;
+  // What of these the CPU trains in: the same UsageError.
+  void check_fp32_on_cpu() const;
   int thread_count() const;
   // Before resolve() auto is the CPU.
   DeviceKind kind() const {
     return device == DeviceChoice::Cuda ? DeviceKind::Cuda : DeviceKind::Cpu;
   }
   DeviceConfig config() const {
-    return {.precision = precision, .graphs = !no_graph, .deterministic = deterministic};
+    return {.precision = precision.value_or(Precision::Fp16),
+            .graphs = !no_graph,
+            .deterministic = deterministic};
   }
+  // What results are computed in: fp16 on a GPU and fp32 on the CPU unless asked otherwise.
+  Precision resolved_precision() const;
   // What was asked for; pool must outlive it.
   std::unique_ptr<Backend> open(ThreadPool& pool) const;
 };

@@ -7,6 +7,7 @@
 #include "engine/runtime/kernels.h"
 #include "kernels/base/error.h"
 #include "kernels/base/memory.h"
+#include "kernels/cpu/bf16/table.h"
 
 namespace dfengine {
 namespace {
@@ -57,6 +58,9 @@ void run(const cpu::Context& ctx, const Update& u) {
 }  // namespace
 
 CpuBackend::CpuBackend(ThreadPool& pool, Element element) : pool_(pool), element_(element) {
+  if (element == Element::F16)
+    throw UsageError("the CPU does not compute in fp16: use --precision fp32 or bf16");
+  if (element == Element::BF16) cpu::bf16_table();
   for (int i = 0; i < pool.size(); ++i) alone_.push_back(std::make_unique<ThreadPool>(1));
 }
 
@@ -67,8 +71,10 @@ void CpuBackend::side_by_side(Index n, const LaneBody& body) const {
 }
 
 Kernel CpuBackend::make(const Node& node, const KernelQuery& query) const {
+  if (!trains() && (query.backward || query.phase == Phase::Train))
+    throw UsageError("the CPU infers in bf16 but does not train in it; use --precision fp32");
   const Element in = query.in[0].element;
-  return with_element(in == Element::U8 ? query.out.element : in, [&](auto t) {
+  return with_cpu_element(in == Element::U8 ? query.out.element : in, [&](auto t) {
     return std::visit(Kernels<OnCpu<decltype(t)>>{node, query}, node.operation);
   });
 }
@@ -93,21 +99,26 @@ double CpuBackend::milliseconds(const std::function<void()>& body) const {
       .count();
 }
 
+void CpuBackend::cast(Index count, ConstPlace values, Place working) const {
+  for (Index i = 0; i < count; ++i)
+    working.as<BFloat16>()[i] = {float_to_bf16(values.as<float>()[i])};
+}
+
 void CpuBackend::record(Index n, ConstPlace logits, ConstPlace targets, ConstPlace loss,
                         const StepScalars* scalars, StepRecord* records) const {
-  with_element(element_, [&](auto t) {
+  with_element(parameter_element(), [&](auto t) {
     record_as<decltype(t)>(n, logits, targets, loss, records[scalars->position % kStepRecords]);
   });
 }
 
 void CpuBackend::check_finite(ConstPlace values, Index count, StepScalars* scalars) const {
-  const bool finite =
-      with_element(element_, [&](auto t) { return all_finite(values.as<decltype(t)>(), count); });
+  const bool finite = with_element(
+      parameter_element(), [&](auto t) { return all_finite(values.as<decltype(t)>(), count); });
   if (!finite) scalars->overflow = 1;
 }
 
 std::function<void()> CpuBackend::make_update(const Update& update) const {
-  return [ctx = queue().cpu(), update, element = element_] {
+  return [ctx = queue().cpu(), update, element = parameter_element()] {
     with_element(element, [&](auto t) { run<decltype(t)>(ctx, update); });
   };
 }

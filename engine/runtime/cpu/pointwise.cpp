@@ -5,27 +5,10 @@
 
 namespace dfengine {
 
+namespace {
+
 template <class T>
-Kernel cpu_pointwise(const ConvolutionQuery& q) {
-  const Convolution& op = q.op;
-  const KernelQuery& query = q.query;
-  const auto p = PointwiseProblem::make(query.out.shape.rows(), op.in, op.out);
-  const Index packed = cpu::pointwise_packed_count(p);
-  Kernel k;
-  if (!query.backward) {
-    k.needs.prepared = (packed + op.out) * Index{sizeof(T)};
-    if (op.residual) k.needs.overwrites_input = 1;
-    k.prepare = [=](std::span<const ConstPlace> params, Place prepared) {
-      const FoldedWeights<T> folded = fold<T>(op, params);
-      cpu::pointwise_pack(p, folded.weights.data(), prepared.as<T>());
-      std::ranges::copy(folded.bias, prepared.as<T>() + packed);
-    };
-    k.forward = [=](const StepContext& ctx, const ForwardIo& io) {
-      cpu::pointwise_forward(ctx.queue.cpu(), p, io.x[0].as<T>(), io.prepared.as<T>(),
-                             epilogue<T, T>(op, packed * Index{sizeof(T)}, io), io.y.as<T>());
-    };
-    return k;
-  }
+void book_training(const PointwiseProblem& p, Index packed, Kernel& k) {
   // Packed weights for the data gradient, then the partial weight gradients.
   k.needs = {.forward_scratch = packed * Index{sizeof(T)},
              .backward_scratch = (packed + cpu::pointwise_weight_scratch(p)) * Index{sizeof(T)},
@@ -46,10 +29,41 @@ Kernel cpu_pointwise(const ConvolutionQuery& q) {
       cpu::pointwise_backward_data<T>(ctx.queue.cpu(), p, dy, w, io.dx_write[0], io.dx[0].as<T>());
     }
   };
+}
+
+}  // namespace
+
+template <class T>
+Kernel cpu_pointwise(const ConvolutionQuery& q) {
+  using Sum = SumOf<T>;
+  const Convolution& op = q.op;
+  const KernelQuery& query = q.query;
+  const auto p = PointwiseProblem::make(query.out.shape.rows(), op.in, op.out);
+  const Index packed = cpu::pointwise_packed_count(p);
+  Kernel k;
+  if (!query.backward) {
+    k.needs.prepared = packed * Index{sizeof(T)} + op.out * Index{sizeof(Sum)};
+    if (op.residual) k.needs.overwrites_input = 1;
+    k.prepare = [=, name = q.node.name](std::span<const ConstPlace> params, Place prepared) {
+      const FoldedWeights<Sum> folded = fold<Sum>(op, params);
+      std::vector<T> weights;
+      for (Sum value : folded.weights) weights.push_back(stored<T>(value, name));
+      cpu::pointwise_pack(p, weights.data(), prepared.as<T>());
+      const Place bias{prepared.as<T>() + packed};
+      std::ranges::copy(folded.bias, bias.as<Sum>());
+    };
+    k.forward = [=](const StepContext& ctx, const ForwardIo& io) {
+      cpu::pointwise_forward(ctx.queue.cpu(), p, io.x[0].as<T>(), io.prepared.as<T>(),
+                             epilogue<T, Sum>(op, packed * Index{sizeof(T)}, io), io.y.as<T>());
+    };
+    return k;
+  }
+  if constexpr (OnCpu<T>::kTrains) book_training<T>(p, packed, k);
   return k;
 }
 
 template Kernel cpu_pointwise<float>(const ConvolutionQuery&);
 template Kernel cpu_pointwise<double>(const ConvolutionQuery&);
+template Kernel cpu_pointwise<BFloat16>(const ConvolutionQuery&);
 
 }  // namespace dfengine

@@ -7,6 +7,11 @@
 // standard library.
 #pragma once
 
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
+
+#include "kernels/base/half.h"
 #include "kernels/base/shape.h"
 
 namespace dfengine::cpu::DF_ISA {
@@ -48,6 +53,78 @@ template <int N>
 DF_INLINE Vec<N> broadcast(float x) {
   return x - Vec<N>{};
 }
+
+// A step of depth of N columns of a matrix product (matrix.h), and its share of the sums.
+template <int N>
+DF_INLINE Vec<N> load_units(const float* p) {
+  return load<N>(p);
+}
+template <int N>
+DF_INLINE void add_product(float left, Vec<N> right, Vec<N>& sums) {
+  sums += broadcast<N>(left) * right;
+}
+
+#if defined(__AVX512BF16__)
+// ---- bf16 in memory, float in registers; N is a full or half vector, or 1 ----
+
+template <int N>
+struct IntsOf {
+  typedef std::uint16_t half __attribute__((vector_size(2 * N)));
+  typedef std::uint32_t type __attribute__((vector_size(4 * N)));
+};
+
+template <int N>
+DF_INLINE Vec<N> load(const BFloat16* p) {
+  typename IntsOf<N>::half v;
+  __builtin_memcpy(&v, p, sizeof(v));
+  if constexpr (N == 16) {
+    typedef std::uint16_t Words __attribute__((vector_size(64)));
+    constexpr Words kUpper = {0, 0, 0, 1, 0, 2,  0, 3,  0, 4,  0, 5,  0, 6,  0, 7,
+                              0, 8, 0, 9, 0, 10, 0, 11, 0, 12, 0, 13, 0, 14, 0, 15};
+    return (Vec<N>)_mm512_maskz_permutexvar_epi16(0xaaaaaaaau, (__m512i)kUpper,
+                                                  _mm512_castsi256_si512((__m256i)v));
+  }
+  return (Vec<N>)(__builtin_convertvector(v, typename IntsOf<N>::type) << 16);
+}
+
+// Rounds to nearest, ties to even; subnormal numbers become 0.
+template <int N>
+DF_INLINE void store(BFloat16* p, Vec<N> v) {
+  if constexpr (N == 16) {
+    const __m256bh rounded = _mm512_cvtneps_pbh((__m512)v);
+    __builtin_memcpy(p, &rounded, 2 * N);
+  } else if constexpr (N == 8) {
+    const __m128bh rounded = _mm256_cvtneps_pbh((__m256)v);
+    __builtin_memcpy(p, &rounded, 2 * N);
+  } else {
+    float lanes[4] = {};
+    __builtin_memcpy(lanes, &v, sizeof(v));
+    const __m128bh rounded = _mm_cvtneps_pbh(_mm_loadu_ps(lanes));
+    __builtin_memcpy(p, &rounded, 2 * N);
+  }
+}
+
+template <int N>
+DF_INLINE auto load_units(const BFloat16Pair* p) {
+  typename IntsOf<N>::type v;
+  __builtin_memcpy(&v, p, sizeof(v));
+  return v;
+}
+// Each sum gets the product of the second halves, then that of the first, rounded to float each time.
+template <int N, class Right>
+DF_INLINE void add_product(BFloat16Pair left, Right right, Vec<N>& sums) {
+  if constexpr (N == 16) {
+    const __m512i pair = _mm512_set1_epi32(static_cast<int>(left.bits));
+    sums = (Vec<N>)_mm512_dpbf16_ps((__m512)sums, (__m512bh)pair, (__m512bh)right);
+  } else {
+    const __m256i pair = _mm256_set1_epi32(static_cast<int>(left.bits));
+    sums = (Vec<N>)_mm256_dpbf16_ps((__m256)sums, (__m256bh)pair, (__m256bh)right);
+  }
+}
+#endif
+
+template <class Unit, int N>
+using Units = decltype(load_units<N>(static_cast<const Unit*>(nullptr)));
 
 template <class V>
 DF_INLINE V vmin(V a, V b) {

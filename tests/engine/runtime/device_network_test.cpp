@@ -1,6 +1,8 @@
 // The whole network on a device: against the double oracle, and against itself (graph and eager,
 // run and rerun, resumed and uninterrupted; what must hold on the CPU, too, is asked of both).
 #include "engine/model/predictor.h"
+#include "kernels/base/error.h"
+#include "kernels/cpu/isa.h"
 #include "tests/engine/runtime/device_support.h"
 #include "tests/engine/runtime/forwarding_backend.h"
 
@@ -19,8 +21,7 @@ Model small_model() {
   return model;
 }
 
-Doubles device_logits(Precision precision, const SmallBatch& batch) {
-  const CudaBackend backend(deterministic(precision));
+Doubles logits_of(const Backend& backend, const SmallBatch& batch) {
   const Model model = small_model();
   Predictor network(model, backend, Predictor::Output::Logits);
   std::vector<float> out(at(batch.n()));
@@ -40,22 +41,47 @@ Doubles inference_oracle(const SmallBatch& batch, double noise = 0, std::uint64_
   return run.output("logits");
 }
 
+void expect_inference_equals_double(const Backend& backend, double unit) {
+  const SmallBatch batch(3);  // devices pad it to four
+  const Doubles want = inference_oracle(batch);
+  // As in Condition: what rounding every weight once more does.
+  double allowed = 0;
+  for (std::uint64_t seed : {1, 2, 3})
+    allowed = std::max(allowed, Condition::distance(want, inference_oracle(batch, 2 * unit, seed)));
+  EXPECT_LE(Condition::distance(logits_of(backend, batch), want), 8 * allowed);
+}
+
 TEST(DeviceNetwork, InferenceEqualsDouble) {
   DF_NEEDS_DEVICE();
-  const SmallBatch batch(3);  // padded to four
-  const Doubles want = inference_oracle(batch);
-  const auto check = [&](Precision precision, double unit) {
-    // As in Condition: what rounding every weight once more does.
-    double allowed = 0;
-    for (std::uint64_t seed : {1, 2, 3})
-      allowed =
-          std::max(allowed, Condition::distance(want, inference_oracle(batch, 2 * unit, seed)));
-    const Doubles got = device_logits(precision, batch);
-    EXPECT_LE(Condition::distance(got, want), 8 * allowed) << name_of(precision);
+  const auto check = [](Precision precision, double unit) {
+    SCOPED_TRACE(name_of(precision));
+    expect_inference_equals_double(CudaBackend(deterministic(precision)), unit);
   };
   check(Precision::Fp32, unit_roundoff<float>());
   check(Precision::Fp16, unit_roundoff<Half>());
   check(Precision::Bf16, unit_roundoff<BFloat16>());
+}
+
+TEST(CpuNetwork, InferenceEqualsDouble) {
+  expect_inference_equals_double(CpuBackend(shared_pool()), unit_roundoff<float>());
+  if (!cpu::bf16_supported()) GTEST_SKIP() << "this CPU does not compute in bf16";
+  expect_inference_equals_double(CpuBackend(shared_pool(), Element::BF16),
+                                 unit_roundoff<BFloat16>());
+}
+
+TEST(CpuNetwork, IsNotTrainedInBFloat16) {
+  if (!cpu::bf16_supported()) GTEST_SKIP() << "this CPU does not compute in bf16";
+  const CpuBackend backend(shared_pool(), Element::BF16);
+  EXPECT_FALSE(backend.trains());
+  const Graph graph = with_element(with_loss(network_graph(small_config())), Element::BF16);
+  const auto specs = batch_specs(2, kSide, Element::F32, true);
+  EXPECT_THROW(
+      Plan::build(graph, specs, {.phase = Phase::Train, .trainable = everything()}, backend),
+      UsageError);
+}
+
+TEST(CpuNetwork, DoesNotComputeInHalf) {
+  EXPECT_THROW(CpuBackend(shared_pool(), Element::F16), UsageError);
 }
 
 template <class T>

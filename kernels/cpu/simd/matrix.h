@@ -1,6 +1,7 @@
-// The matrix product behind the float pointwise convolution, one per instruction set.
+// The matrix product behind the pointwise convolution, one per instruction set.
 #pragma once
 
+#include "kernels/base/half.h"
 #include "kernels/base/index.h"
 #include "kernels/cpu/isa.h"
 
@@ -19,21 +20,35 @@ constexpr Index panel_width(Index left) {
   return left > 8 ? 16 : 8;
 }
 
+// What A and B hold of a step of depth where Y has elements of T.
+template <class T>
+struct MatrixUnitOf {
+  using type = float;
+};
+template <>
+struct MatrixUnitOf<BFloat16> {
+  using type = BFloat16Pair;
+};
+template <class T>
+using MatrixUnit = typename MatrixUnitOf<T>::type;
+
 // What one call computes: Y [rows, columns] = clamp(A * B + bias, low, high) + residual.
+// Depth and the strides of A and B count units.
+template <class T>
 struct MatrixBlock {
   Index rows = 0;
   Index columns = 0;
   Index depth = 0;
-  const float* a = nullptr;
-  Index a_stride = 0;             // see MatrixTable
-  const float* packed = nullptr;  // B, padded columns
-  float* y = nullptr;
-  Index y_stride = 0;               // between rows, of residual too
-  const float* bias = nullptr;      // [columns] or null
-  const float* residual = nullptr;  // [rows, columns] or null; may be y
+  const MatrixUnit<T>* a = nullptr;
+  Index a_stride = 0;                     // see MatrixTable
+  const MatrixUnit<T>* packed = nullptr;  // B, padded columns
+  T* y = nullptr;
+  Index y_stride = 0;           // between rows, of residual too
+  const float* bias = nullptr;  // [columns] or null
+  const T* residual = nullptr;  // [rows, columns] or null; may be y
   // Optional: the unpacked B [depth, columns] of a product that follows, fetched into the cache
   // meanwhile. Only read ahead of time: it may lie outside the buffer.
-  const float* next = nullptr;
+  const MatrixUnit<T>* next = nullptr;
   Index next_stride = 0;
   float low = -__builtin_inff();
   float high = __builtin_inff();
@@ -41,12 +56,13 @@ struct MatrixBlock {
 
 // Every element of Y is one chain of fused multiply-adds (without FMA: multiply, add) in the order
 // of depth, so results do not depend on how a product is cut into blocks of rows and columns.
+template <class T>
 struct MatrixTable {
   // A [rows, depth], a_stride between rows.
-  void (*multiply)(const MatrixBlock& block);
+  void (*multiply)(const MatrixBlock<T>& block);
   // A [depth, rows] read as its transpose, a_stride between steps of depth.
-  void (*multiply_transposed)(const MatrixBlock& block);
+  void (*multiply_transposed)(const MatrixBlock<T>& block);
 };
-DF_ISA_TABLE(MatrixTable, matrix)
+DF_ISA_TABLE(MatrixTable<float>, matrix)
 
 }  // namespace dfengine::cpu
