@@ -41,26 +41,30 @@ Index batch_norm_scratch(const BatchNormProblem& p);
 // to next_mean and next_var, for the optimiser to commit when the step is applied.
 // Throws ShapeError for m == 1: one value per channel has no variance.
 template <class T>
-void batch_norm_forward(const Context& ctx, const BatchNormProblem& p, const T* x, const T* gamma,
-                        const T* beta, const T* running_mean, const T* running_var, T* next_mean,
-                        T* next_var, T* scratch, T* saved_mean, T* saved_rstd, T* y);
+void batch_norm_forward(const Context& ctx, const BatchNormProblem& p, const T* x,
+                        const SumOf<T>* gamma, const SumOf<T>* beta, const SumOf<T>* running_mean,
+                        const SumOf<T>* running_var, SumOf<T>* next_mean, SumOf<T>* next_var,
+                        SumOf<T>* scratch, SumOf<T>* saved_mean, SumOf<T>* saved_rstd, T* y);
 
 // Gradients through batch statistics. dgamma and dbeta are always written; dx may be null.
 template <class T>
 void batch_norm_backward(const Context& ctx, const BatchNormProblem& p, const T* x, const T* dy,
-                         const T* gamma, const T* beta, const T* saved_mean, const T* saved_rstd,
-                         T* scratch, T* dgamma, T* dbeta, T* dx);
+                         const SumOf<T>* gamma, const SumOf<T>* beta, const SumOf<T>* saved_mean,
+                         const SumOf<T>* saved_rstd, SumOf<T>* scratch, SumOf<T>* dgamma,
+                         SumOf<T>* dbeta, T* dx);
 
 // Forward with frozen statistics.
 template <class T>
 void batch_norm_frozen_forward(const Context& ctx, const BatchNormProblem& p, const T* x,
-                               const T* gamma, const T* beta, const T* mean, const T* var, T* y);
+                               const SumOf<T>* gamma, const SumOf<T>* beta, const SumOf<T>* mean,
+                               const SumOf<T>* var, T* y);
 
 // Gradients with frozen statistics. dgamma and dbeta are always written; dx may be null.
 template <class T>
 void batch_norm_frozen_backward(const Context& ctx, const BatchNormProblem& p, const T* x,
-                                const T* dy, const T* gamma, const T* beta, const T* mean,
-                                const T* var, T* scratch, T* dgamma, T* dbeta, T* dx);
+                                const T* dy, const SumOf<T>* gamma, const SumOf<T>* beta,
+                                const SumOf<T>* mean, const SumOf<T>* var, SumOf<T>* scratch,
+                                SumOf<T>* dgamma, SumOf<T>* dbeta, T* dx);
 
 }  // namespace cpu
 

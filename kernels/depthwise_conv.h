@@ -35,22 +35,21 @@ struct DepthwiseProblem {
 
 namespace cpu {
 
-// T is float, double or, on CPUs that have it, BFloat16 with C in eights.
 template <class T>
 void depthwise_forward(const Context& ctx, const DepthwiseProblem& p, const T* x, const SumOf<T>* w,
                        const Epilogue<T>& epilogue, T* y);
 
 // dx (+)= the transposed convolution of dy with w.
 template <class T>
-void depthwise_backward_data(const Context& ctx, const DepthwiseProblem& p, const T* dy, const T* w,
-                             Write write, T* dx);
+void depthwise_backward_data(const Context& ctx, const DepthwiseProblem& p, const T* dy,
+                             const SumOf<T>* w, Write write, T* dx);
 
 // dw[r][s][c] = the sum over n, p and q of dy * x.
 // scratch has depthwise_weight_scratch(p) elements.
 Index depthwise_weight_scratch(const DepthwiseProblem& p);
 template <class T>
 void depthwise_backward_weight(const Context& ctx, const DepthwiseProblem& p, const T* x,
-                               const T* dy, T* scratch, T* dw);
+                               const T* dy, SumOf<T>* scratch, SumOf<T>* dw);
 
 }  // namespace cpu
 

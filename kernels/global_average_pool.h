@@ -9,12 +9,12 @@
 namespace dfengine {
 namespace cpu {
 
-// x [N, H, W, C] has the given shape, y is [N, C]. Sums are in T and in a fixed order.
+// x [N, H, W, C] has the given shape, y is [N, C]. Sums are in a fixed order.
 template <class T>
 void global_average_pool_forward(const Context& ctx, const Shape& x_shape, const T* x, SumOf<T>* y);
 
 template <class T>
-void global_average_pool_backward(const Context& ctx, const Shape& x_shape, const T* dy,
+void global_average_pool_backward(const Context& ctx, const Shape& x_shape, const SumOf<T>* dy,
                                   Write write, T* dx);
 
 }  // namespace cpu

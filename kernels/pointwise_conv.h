@@ -29,14 +29,15 @@ struct PointwiseProblem {
 namespace cpu {
 
 // Weights are packed into the kernel's own order before use: once after loading for inference, once
-// a step in training. Both orders take this many elements.
+// a step in training. Both orders take this many elements. In bf16 they throw ShapeError unless C and K
+// are multiples of 8.
 Index pointwise_packed_count(const PointwiseProblem& p);
 // What pointwise_forward takes.
 template <class T>
-void pointwise_pack(const PointwiseProblem& p, const T* w, T* packed);
+void pointwise_pack(const PointwiseProblem& p, const SumOf<T>* w, T* packed);
 // What pointwise_backward_data takes.
 template <class T>
-void pointwise_pack_transposed(const PointwiseProblem& p, const T* w, T* packed);
+void pointwise_pack_transposed(const PointwiseProblem& p, const SumOf<T>* w, T* packed);
 
 // y = epilogue(x * w^T), where pointwise_pack made packed of w.
 template <class T>
@@ -52,7 +53,7 @@ void pointwise_backward_data(const Context& ctx, const PointwiseProblem& p, cons
 Index pointwise_weight_scratch(const PointwiseProblem& p);
 template <class T>
 void pointwise_backward_weight(const Context& ctx, const PointwiseProblem& p, const T* x,
-                               const T* dy, T* scratch, T* dw);
+                               const T* dy, SumOf<T>* scratch, SumOf<T>* dw);
 
 }  // namespace cpu
 

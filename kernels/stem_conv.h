@@ -35,14 +35,14 @@ struct StemProblem {
 namespace cpu {
 
 template <class T>
-void stem_forward(const Context& ctx, const StemProblem& p, const T* x, const T* w,
+void stem_forward(const Context& ctx, const StemProblem& p, const T* x, const SumOf<T>* w,
                   const Epilogue<T>& epilogue, T* y);
 
 // dw[r][s][c][k] = the sum over n, p and q of dy * x. scratch has stem_weight_scratch(p) elements.
 Index stem_weight_scratch(const StemProblem& p);
 template <class T>
 void stem_backward_weight(const Context& ctx, const StemProblem& p, const T* x, const T* dy,
-                          T* scratch, T* dw);
+                          SumOf<T>* scratch, SumOf<T>* dw);
 
 }  // namespace cpu
 

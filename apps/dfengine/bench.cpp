@@ -39,13 +39,6 @@ std::vector<Index> batches_for(const Arguments& a, Work work) {
   return work == Work::Infer ? std::vector<Index>{1, 32, 256, 1024} : std::vector<Index>{64, 256};
 }
 
-// What the backend computes of these.
-std::vector<Work> works(const BenchTarget& target, std::vector<Work> wanted) {
-  if (!target.backend.trains())
-    std::erase_if(wanted, [](Work work) { return work != Work::Infer; });
-  return wanted;
-}
-
 std::string device_name(const BenchTarget& target) {
   const std::string wanted = target.on_device() ? "GPU" : "processor";
   for (const auto& [name, value] : report::environment(target.pool.size()))
@@ -68,7 +61,7 @@ void say(const std::string& text) {
 nlohmann::json bench_network(const Arguments& a, const BenchTarget& target, double copy) {
   nlohmann::json rows = nlohmann::json::array();
   say(network_header(target.on_device()));
-  for (const Work work : works(target, {Work::Infer, Work::Train, Work::Frozen, Work::Head}))
+  for (const Work work : {Work::Infer, Work::Train, Work::Frozen, Work::Head})
     for (const Index batch : batches_for(a, work)) {
       const NetworkTiming timing = measure_network(target, work, batch);
       say(network_line(timing, copy));
@@ -79,7 +72,7 @@ nlohmann::json bench_network(const Arguments& a, const BenchTarget& target, doub
 
 nlohmann::json bench_layers(const Arguments& a, const BenchTarget& target, double copy) {
   nlohmann::json tables = nlohmann::json::array();
-  for (const Work work : works(target, {Work::Infer, Work::Train})) {
+  for (const Work work : {Work::Infer, Work::Train}) {
     const LayerTable table = measure_layers(target, work, batches_for(a, work).back());
     say("\n" + layers_text(table, copy));
     tables.push_back(to_json(table, copy));
@@ -97,7 +90,6 @@ void bench_data(Arguments& a, const BenchTarget& target, nlohmann::json& report)
   const FeedRates rates = measure_feed(source.splits.front(), a.how, a.count, a.rounds);
   say("\n" + feed_text(rates, a.how));
   report["feed"] = rates;
-  if (!target.backend.trains()) return;
   const FilesTiming files =
       measure_files_training(target, source.splits.front(), a.how, kSecondsPerRound * a.rounds);
   say(files_text(files));
@@ -132,8 +124,6 @@ void run_bench(Arguments& a) {
                   pool.size(), cpu::isa_name(cpu::current_isa()), copy));
   report["network"] = bench_network(a, target, copy);
   if (a.layers) report["layers"] = bench_layers(a, target, copy);
-  if (!backend->trains())
-    say("training is left out: the CPU computes in bf16 for inference alone\n");
   if (a.data.has_source()) bench_data(a, target, report);
   report["peak_resident_bytes"] = peak_resident_bytes();
   say(fmt::format("peak memory of the program {} MiB\n", peak_resident_bytes() >> 20));

@@ -147,7 +147,6 @@ void run_train(Arguments& a) {
         throw Exit{ExitCode::Usage, option->get_name() + ": a resumed run keeps its own settings"};
   } else {
     a.device.resolve();
-    a.device.check_fp32_on_cpu();
   }
   const TrainOptions options = merge(a);
   std::optional<int> epochs;

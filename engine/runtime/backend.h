@@ -61,8 +61,6 @@ class Backend : public KernelMaker {
   // Of activations and of the weights that convolutions read; and of parameters.
   virtual Element element() const = 0;
   virtual Element parameter_element() const { return Element::F32; }
-  // Has gradients; else it only infers.
-  virtual bool trains() const { return true; }
   // Kernels read and write the host's own memory: parameters stay where the store has them.
   virtual bool computes_in_host_memory() const { return false; }
   // Every parameter of a block begins at a multiple of so many elements.

@@ -81,9 +81,6 @@ Kernel Kernels<Target>::operator()(const BatchNorm& op) const {
   const bool defers = op.output == NormOutput::ScaleShift;
   if (defers && !Target::kOnDevice)
     throw UsageError("layer " + node.name + ": the CPU applies no batch norm on load");
-  if constexpr (!Target::kTrains)
-    throw UsageError("layer " + node.name +
-                     " (batch_norm): has no kernel in bf16 on the CPU; use --precision fp32");
   const Shape& x = query.in[0].shape;
   const auto p = BatchNormProblem::make(x.rows(), op.channels, op.eps, op.momentum, op.activation);
   const Index sums = Target::kOnDevice ? cuda::batch_norm_scratch(p) : cpu::batch_norm_scratch(p);
@@ -106,16 +103,14 @@ Kernel Kernels<Target>::operator()(const BatchNorm& op) const {
   } else if (!of_batch && !defers) {
     k.needs.overwrites_input = 0;
   }
-  if constexpr (Target::kTrains) {
-    k.forward = [=](const StepContext& ctx, const ForwardIo& io) {
-      if constexpr (Target::kOnDevice)
-        if (defers) return scale_and_shift<T>(p, of_batch, ctx.queue.stream, io);
-      forward<Target>(p, of_batch, ctx, io);
-    };
-    k.backward = [=](const StepContext& ctx, const BackwardIo& io) {
-      backward<Target>(p, of_batch, sums, ctx, io);
-    };
-  }
+  k.forward = [=](const StepContext& ctx, const ForwardIo& io) {
+    if constexpr (Target::kOnDevice)
+      if (defers) return scale_and_shift<T>(p, of_batch, ctx.queue.stream, io);
+    forward<Target>(p, of_batch, ctx, io);
+  };
+  k.backward = [=](const StepContext& ctx, const BackwardIo& io) {
+    backward<Target>(p, of_batch, sums, ctx, io);
+  };
   return k;
 }
 

@@ -16,7 +16,7 @@ template <class Target>
 Kernel depthwise(const ConvolutionQuery& q) {
   using T = typename Target::Value;
   using Sum = typename Target::Sum;
-  using Weight = std::conditional_t<Target::kOnDevice, T, Sum>;
+  using Weight = WeightOf<Target>;
   const Convolution& op = q.op;
   const auto p = DepthwiseProblem::make(q.query.in[0].shape, op.window.stride, op.window.padding);
   Kernel k;
@@ -30,28 +30,27 @@ Kernel depthwise(const ConvolutionQuery& q) {
       cpu::depthwise_forward<T>(ctx.queue.cpu(), p, x, w, e, io.y.as<T>());
   };
   if (!q.query.backward) {
-    book_prepared<Target, Weight>(q, k);
+    book_prepared<Target>(q, k);
     return k;
   }
   const Index sums =
       Target::kOnDevice ? cuda::depthwise_weight_scratch(p) : cpu::depthwise_weight_scratch(p);
   k.needs = {.backward_scratch = sums * Index{sizeof(Sum)}, .backward_needs_input = true};
-  if constexpr (Target::kTrains)
-    k.backward = [=](const StepContext& ctx, const BackwardIo& io) {
-      const T *x = io.x[0].as<T>(), *dy = io.dy.as<T>();
-      Sum *scratch = io.scratch.as<Sum>(), *dw = io.dparams[0].template as<Sum>();
-      if (dw != nullptr) {
-        if constexpr (Target::kOnDevice)
-          cuda::depthwise_backward_weight<T>(ctx.queue.stream, p, x, dy, scratch, dw,
-                                             norm(op, io.x[1]));
-        else
-          cpu::depthwise_backward_weight<T>(ctx.queue.cpu(), p, x, dy, scratch, dw);
-      }
-      const std::size_t to = gradient_input(op);
-      if (io.dx[to])
-        depthwise_backward_data<T>(Target::queue(ctx), p, dy, io.working[0].template as<T>(),
-                                   io.dx_write[to], io.dx[to].template as<T>());
-    };
+  k.backward = [=](const StepContext& ctx, const BackwardIo& io) {
+    const T *x = io.x[0].as<T>(), *dy = io.dy.as<T>();
+    Sum *scratch = io.scratch.as<Sum>(), *dw = io.dparams[0].template as<Sum>();
+    if (dw != nullptr) {
+      if constexpr (Target::kOnDevice)
+        cuda::depthwise_backward_weight<T>(ctx.queue.stream, p, x, dy, scratch, dw,
+                                           norm(op, io.x[1]));
+      else
+        cpu::depthwise_backward_weight<T>(ctx.queue.cpu(), p, x, dy, scratch, dw);
+    }
+    const std::size_t to = gradient_input(op);
+    if (io.dx[to])
+      depthwise_backward_data<T>(Target::queue(ctx), p, dy, io.working[0].template as<Weight>(),
+                                 io.dx_write[to], io.dx[to].template as<T>());
+  };
   return k;
 }
 
@@ -69,8 +68,8 @@ void book_stem_forward(const ConvolutionQuery& q, const StemProblem& p, Kernel& 
     };
   } else {
     k.forward = [op = q.op, p](const StepContext& ctx, const ForwardIo& io) {
-      cpu::stem_forward<T>(ctx.queue.cpu(), p, io.x[0].as<T>(), weights<T>(io),
-                           epilogue<T, Sum>(op, bias_offset<T>(op), io), io.y.as<T>());
+      cpu::stem_forward<T>(ctx.queue.cpu(), p, io.x[0].as<T>(), weights<Sum>(io),
+                           epilogue<T, Sum>(op, bias_offset<Sum>(op), io), io.y.as<T>());
     };
   }
 }
@@ -89,13 +88,12 @@ Kernel stem(const ConvolutionQuery& q) {
   const Index sums = Target::kOnDevice ? cuda::stem_weight_scratch(p) : cpu::stem_weight_scratch(p);
   k.needs.backward_scratch = sums * Index{sizeof(Sum)};
   k.needs.backward_needs_input = true;
-  if constexpr (Target::kTrains)
-    k.backward = [p, name = q.node.name](const StepContext& ctx, const BackwardIo& io) {
-      if (io.dx[0]) throw Error("layer " + name + " (stem) has no data gradient");
-      if (io.dparams[0])
-        stem_backward_weight<T>(Target::queue(ctx), p, io.x[0].as<T>(), io.dy.as<T>(),
-                                io.scratch.as<Sum>(), io.dparams[0].template as<Sum>());
-    };
+  k.backward = [p, name = q.node.name](const StepContext& ctx, const BackwardIo& io) {
+    if (io.dx[0]) throw Error("layer " + name + " (stem) has no data gradient");
+    if (io.dparams[0])
+      stem_backward_weight<T>(Target::queue(ctx), p, io.x[0].as<T>(), io.dy.as<T>(),
+                              io.scratch.as<Sum>(), io.dparams[0].template as<Sum>());
+  };
   return k;
 }
 

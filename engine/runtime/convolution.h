@@ -28,6 +28,11 @@ Kernel cuda_pointwise(const ConvolutionQuery& q);
 // ---- Weights that lie as the parameter does: all but those of the CPU's pointwise kernels. Prepared,
 // in inference form: weights in their element, then the bias in that of sums ----
 
+// On the CPU weights are in float where activations are in bf16.
+template <class Target>
+using WeightOf =
+    std::conditional_t<Target::kOnDevice, typename Target::Value, typename Target::Sum>;
+
 template <class T>
 Index bias_offset(const Convolution& op) {
   constexpr Index kVectorBytes = 16;  // of what kernels load in vectors
@@ -50,8 +55,9 @@ T stored(Sum value, const std::string& layer) {
   }
 }
 
-template <class Target, class T = typename Target::Value>
+template <class Target>
 void book_prepared(const ConvolutionQuery& q, Kernel& k) {
+  using T = WeightOf<Target>;
   using Sum = typename Target::Sum;
   k.needs.prepared = bias_offset<T>(q.op) + q.op.out * Index{sizeof(Sum)};
   k.prepare = [op = q.op, name = q.node.name](std::span<const ConstPlace> params, Place prepared) {

@@ -42,12 +42,11 @@ Kernel Kernels<Target>::operator()(const Activate& op) const {
   k.forward = [op, count](const StepContext& ctx, const ForwardIo& io) {
     activation_forward<T>(Target::queue(ctx), op.activation, count, io.x[0].as<T>(), io.y.as<T>());
   };
-  if constexpr (Target::kTrains)
-    k.backward = [op, count](const StepContext& ctx, const BackwardIo& io) {
-      if (!io.dx[0]) return;
-      activation_backward<T>(Target::queue(ctx), op.activation, count, io.y.as<T>(), io.dy.as<T>(),
-                             io.dx_write[0], io.dx[0].as<T>());
-    };
+  k.backward = [op, count](const StepContext& ctx, const BackwardIo& io) {
+    if (!io.dx[0]) return;
+    activation_backward<T>(Target::queue(ctx), op.activation, count, io.y.as<T>(), io.dy.as<T>(),
+                           io.dx_write[0], io.dx[0].as<T>());
+  };
   return k;
 }
 
@@ -60,13 +59,12 @@ Kernel Kernels<Target>::operator()(const Add&) const {
   k.forward = [count](const StepContext& ctx, const ForwardIo& io) {
     residual_add<T>(Target::queue(ctx), count, io.x[0].as<T>(), io.x[1].as<T>(), io.y.as<T>());
   };
-  if constexpr (Target::kTrains)
-    k.backward = [count](const StepContext& ctx, const BackwardIo& io) {
-      for (std::size_t side = 0; side < 2; ++side)
-        if (io.dx[side] && !stays_in_place(io, side))
-          residual_add_backward<T>(Target::queue(ctx), count, io.dy.as<T>(), io.dx_write[side],
-                                   io.dx[side].as<T>());
-    };
+  k.backward = [count](const StepContext& ctx, const BackwardIo& io) {
+    for (std::size_t side = 0; side < 2; ++side)
+      if (io.dx[side] && !stays_in_place(io, side))
+        residual_add_backward<T>(Target::queue(ctx), count, io.dy.as<T>(), io.dx_write[side],
+                                 io.dx[side].as<T>());
+  };
   return k;
 }
 

@@ -111,12 +111,11 @@ Kernel Kernels<Target>::operator()(const GlobalAveragePool&) const {
   k.forward = [in](const StepContext& ctx, const ForwardIo& io) {
     global_average_pool_forward<T>(Target::queue(ctx), in, io.x[0].as<T>(), io.y.as<Sum>());
   };
-  if constexpr (Target::kTrains)
-    k.backward = [in](const StepContext& ctx, const BackwardIo& io) {
-      if (io.dx[0])
-        global_average_pool_backward<T>(Target::queue(ctx), in, io.dy.as<Sum>(), io.dx_write[0],
-                                        io.dx[0].as<T>());
-    };
+  k.backward = [in](const StepContext& ctx, const BackwardIo& io) {
+    if (io.dx[0])
+      global_average_pool_backward<T>(Target::queue(ctx), in, io.dy.as<Sum>(), io.dx_write[0],
+                                      io.dx[0].as<T>());
+  };
   return k;
 }
 

@@ -20,8 +20,6 @@ struct OnCpu {
   using Value = T;
   using Sum = SumOf<T>;
   static constexpr bool kOnDevice = false;
-  // Has gradients too; in bf16 the CPU infers only.
-  static constexpr bool kTrains = std::is_same_v<T, Sum>;
   static cpu::Context queue(const StepContext& ctx) { return ctx.queue.cpu(); }
 };
 template <class T>
@@ -29,7 +27,6 @@ struct OnCuda {
   using Value = T;
   using Sum = float;
   static constexpr bool kOnDevice = true;
-  static constexpr bool kTrains = true;
   static cuda::Stream queue(const StepContext& ctx) { return ctx.queue.stream; }
 };
 

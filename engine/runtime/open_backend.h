@@ -6,9 +6,9 @@
 
 namespace dfengine {
 
-// pool must outlive it; config is of a CUDA device, element of the CPU. Throws DeviceError where
-// there is no device, UsageError for a CPU that does not compute in the element.
-std::unique_ptr<Backend> open_backend(DeviceKind kind, const DeviceConfig& config, ThreadPool& pool,
-                                      Element element = Element::F32);
+// pool must outlive it. Of config the CPU takes bf16; in every other precision it computes in float.
+// Throws DeviceError where there is no device, UsageError for a CPU without bf16.
+std::unique_ptr<Backend> open_backend(DeviceKind kind, const DeviceConfig& config,
+                                      ThreadPool& pool);
 
 }  // namespace dfengine

@@ -16,7 +16,7 @@ ParameterBlock::ParameterBlock(const Graph& graph, const ParameterStore& store,
     throw Error("parameters and what computes with them differ in element type");
   lay_out(graph, trainable);
   if (!backend.computes_in_host_memory()) values_ = backend.allocate(size(all_.count()));
-  if (backend.element() != backend.parameter_element())
+  if (backend.element() != backend.parameter_element() && !backend.computes_in_host_memory())
     working_ = backend.allocate(all_.count() * element_size(backend.element()));
   gradients_ = backend.allocate(size(trained_.count()));
   first_ = backend.allocate(size(trained_.count()));

@@ -57,13 +57,4 @@ float bf16_to_float(std::uint16_t bits) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
 }
 
-std::uint16_t float_to_bf16(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  if ((bits & 0x7FFFFFFFu) > kFloatInfinity) {
-    const std::uint32_t upper = bits >> 16;
-    return static_cast<std::uint16_t>((upper & 0x7Fu) != 0 ? upper : upper | 0x40u);
-  }
-  return static_cast<std::uint16_t>(shift_rounded(bits, 16));
-}
-
 }  // namespace dfengine

@@ -6,6 +6,7 @@
 // payload bits that fit.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 namespace dfengine {
@@ -42,6 +43,14 @@ using SumOf = typename SumTypeOf<T>::type;
 float f16_to_float(std::uint16_t bits);
 std::uint16_t float_to_f16(float value);
 float bf16_to_float(std::uint16_t bits);
-std::uint16_t float_to_bf16(float value);
+// Without a branch, so that loops over it become vectors.
+inline std::uint16_t float_to_bf16(float value) {
+  constexpr std::uint32_t kInfinity = 0x7f800000;
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const std::uint32_t upper = bits >> 16;
+  const std::uint32_t rounded = (bits + 0x7fff + (upper & 1)) >> 16;
+  const std::uint32_t nan = (upper & 0x7f) != 0 ? upper : upper | 0x40;
+  return static_cast<std::uint16_t>((bits & 0x7fffffff) > kInfinity ? nan : rounded);
+}
 
 }  // namespace dfengine

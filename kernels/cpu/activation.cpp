@@ -1,4 +1,4 @@
-// ReLU and ReLU6: float goes to the vectorised table, double is the plain oracle.
+// ReLU and ReLU6: float and bf16 go to the vectorised table, double is the plain oracle.
 #include "kernels/activation.h"
 
 #include <type_traits>
@@ -10,8 +10,8 @@ namespace dfengine::cpu {
 
 template <class T>
 void activation_forward(const Context& ctx, Activation act, Index count, const T* x, T* y) {
-  if constexpr (std::is_same_v<T, float>) {
-    current_activation_table().forward(ctx, act, count, x, y);
+  if constexpr (!std::is_same_v<T, double>) {
+    current_activation_table<T>().forward(ctx, act, count, x, y);
   } else {
     for (Index i = 0; i < count; ++i) y[i] = activate(act, x[i]);
   }
@@ -20,8 +20,8 @@ void activation_forward(const Context& ctx, Activation act, Index count, const T
 template <class T>
 void activation_backward(const Context& ctx, Activation act, Index count, const T* y, const T* dy,
                          Write write, T* dx) {
-  if constexpr (std::is_same_v<T, float>) {
-    current_activation_table().backward(ctx, act, count, y, dy, write, dx);
+  if constexpr (!std::is_same_v<T, double>) {
+    current_activation_table<T>().backward(ctx, act, count, y, dy, write, dx);
   } else {
     for (Index i = 0; i < count; ++i) {
       const T g = passes_gradient(act, y[i]) ? dy[i] : T{0};
@@ -30,7 +30,7 @@ void activation_backward(const Context& ctx, Activation act, Index count, const 
   }
 }
 
-DF_FLOAT_AND_DOUBLE(activation_forward);
-DF_FLOAT_AND_DOUBLE(activation_backward);
+DF_EVERY_ELEMENT(activation_forward);
+DF_EVERY_ELEMENT(activation_backward);
 
 }  // namespace dfengine::cpu

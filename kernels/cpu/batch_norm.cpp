@@ -1,4 +1,4 @@
-// Batch normalisation: float goes to the vectorised table, double is the plain oracle.
+// Batch normalisation: float and bf16 go to the vectorised table, double is the plain oracle.
 #include "kernels/batch_norm.h"
 
 #include <cmath>
@@ -61,13 +61,14 @@ Index batch_norm_scratch(const BatchNormProblem& p) {
 }
 
 template <class T>
-void batch_norm_forward(const Context& ctx, const BatchNormProblem& p, const T* x, const T* gamma,
-                        const T* beta, const T* running_mean, const T* running_var, T* next_mean,
-                        T* next_var, T* scratch, T* saved_mean, T* saved_rstd, T* y) {
+void batch_norm_forward(const Context& ctx, const BatchNormProblem& p, const T* x,
+                        const SumOf<T>* gamma, const SumOf<T>* beta, const SumOf<T>* running_mean,
+                        const SumOf<T>* running_var, SumOf<T>* next_mean, SumOf<T>* next_var,
+                        SumOf<T>* scratch, SumOf<T>* saved_mean, SumOf<T>* saved_rstd, T* y) {
   check_batch(p);
-  if constexpr (std::is_same_v<T, float>) {
-    current_batch_norm_table().forward(ctx, p, x, gamma, beta, running_mean, running_var, next_mean,
-                                       next_var, scratch, saved_mean, saved_rstd, y);
+  if constexpr (!std::is_same_v<T, double>) {
+    current_batch_norm_table<T>().forward(ctx, p, x, gamma, beta, running_mean, running_var,
+                                          next_mean, next_var, scratch, saved_mean, saved_rstd, y);
   } else {
     const T rows = static_cast<T>(p.m);
     for (Index c = 0; c < p.c; ++c) {
@@ -85,12 +86,13 @@ void batch_norm_forward(const Context& ctx, const BatchNormProblem& p, const T* 
 
 template <class T>
 void batch_norm_backward(const Context& ctx, const BatchNormProblem& p, const T* x, const T* dy,
-                         const T* gamma, const T* beta, const T* saved_mean, const T* saved_rstd,
-                         T* scratch, T* dgamma, T* dbeta, T* dx) {
+                         const SumOf<T>* gamma, const SumOf<T>* beta, const SumOf<T>* saved_mean,
+                         const SumOf<T>* saved_rstd, SumOf<T>* scratch, SumOf<T>* dgamma,
+                         SumOf<T>* dbeta, T* dx) {
   check_batch(p);
-  if constexpr (std::is_same_v<T, float>) {
-    current_batch_norm_table().backward(ctx, p, x, dy, gamma, beta, saved_mean, saved_rstd, scratch,
-                                        dgamma, dbeta, dx);
+  if constexpr (!std::is_same_v<T, double>) {
+    current_batch_norm_table<T>().backward(ctx, p, x, dy, gamma, beta, saved_mean, saved_rstd,
+                                           scratch, dgamma, dbeta, dx);
   } else {
     for (Index c = 0; c < p.c; ++c)
       channel_gradients(p, Channel<T>{saved_mean[c], saved_rstd[c], gamma[c], beta[c]},
@@ -100,9 +102,10 @@ void batch_norm_backward(const Context& ctx, const BatchNormProblem& p, const T*
 
 template <class T>
 void batch_norm_frozen_forward(const Context& ctx, const BatchNormProblem& p, const T* x,
-                               const T* gamma, const T* beta, const T* mean, const T* var, T* y) {
-  if constexpr (std::is_same_v<T, float>) {
-    current_batch_norm_table().frozen_forward(ctx, p, x, gamma, beta, mean, var, y);
+                               const SumOf<T>* gamma, const SumOf<T>* beta, const SumOf<T>* mean,
+                               const SumOf<T>* var, T* y) {
+  if constexpr (!std::is_same_v<T, double>) {
+    current_batch_norm_table<T>().frozen_forward(ctx, p, x, gamma, beta, mean, var, y);
   } else {
     for (Index c = 0; c < p.c; ++c) {
       const T rstd = 1 / std::sqrt(var[c] + p.eps);
@@ -113,11 +116,12 @@ void batch_norm_frozen_forward(const Context& ctx, const BatchNormProblem& p, co
 
 template <class T>
 void batch_norm_frozen_backward(const Context& ctx, const BatchNormProblem& p, const T* x,
-                                const T* dy, const T* gamma, const T* beta, const T* mean,
-                                const T* var, T* scratch, T* dgamma, T* dbeta, T* dx) {
-  if constexpr (std::is_same_v<T, float>) {
-    current_batch_norm_table().frozen_backward(ctx, p, x, dy, gamma, beta, mean, var, scratch,
-                                               dgamma, dbeta, dx);
+                                const T* dy, const SumOf<T>* gamma, const SumOf<T>* beta,
+                                const SumOf<T>* mean, const SumOf<T>* var, SumOf<T>* scratch,
+                                SumOf<T>* dgamma, SumOf<T>* dbeta, T* dx) {
+  if constexpr (!std::is_same_v<T, double>) {
+    current_batch_norm_table<T>().frozen_backward(ctx, p, x, dy, gamma, beta, mean, var, scratch,
+                                                  dgamma, dbeta, dx);
   } else {
     for (Index c = 0; c < p.c; ++c) {
       const T rstd = 1 / std::sqrt(var[c] + p.eps);
@@ -127,9 +131,9 @@ void batch_norm_frozen_backward(const Context& ctx, const BatchNormProblem& p, c
   }
 }
 
-DF_FLOAT_AND_DOUBLE(batch_norm_forward);
-DF_FLOAT_AND_DOUBLE(batch_norm_backward);
-DF_FLOAT_AND_DOUBLE(batch_norm_frozen_forward);
-DF_FLOAT_AND_DOUBLE(batch_norm_frozen_backward);
+DF_EVERY_ELEMENT(batch_norm_forward);
+DF_EVERY_ELEMENT(batch_norm_backward);
+DF_EVERY_ELEMENT(batch_norm_frozen_forward);
+DF_EVERY_ELEMENT(batch_norm_frozen_backward);
 
 }  // namespace dfengine::cpu

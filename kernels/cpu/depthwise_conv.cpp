@@ -1,7 +1,8 @@
 // Depthwise 3x3 convolution on the CPU: plain loops in double (the oracle), the vectorised rows of
-// kernels/cpu/simd/ in float, and the split over threads shared by both.
+// kernels/cpu/simd/ in float and bf16, and the split over threads shared by both.
 #include "kernels/depthwise_conv.h"
 
+#include <type_traits>
 #include <vector>
 
 #include "kernels/activation_function.h"
@@ -58,14 +59,16 @@ void backward_weight_rows(const DepthwiseProblem& p, const double* x, const doub
   });
 }
 
-void forward_rows(const DepthwiseProblem& p, const float* x, const float* w,
-                  const Epilogue<float>& epilogue, Index begin, Index end, float* y) {
-  current_depthwise().forward(p, x, w, epilogue, begin, end, y);
+template <class T>
+void forward_rows(const DepthwiseProblem& p, const T* x, const float* w,
+                  const Epilogue<T>& epilogue, Index begin, Index end, T* y) {
+  current_depthwise<T>().forward(p, x, w, epilogue, begin, end, y);
 }
 
-void backward_weight_rows(const DepthwiseProblem& p, const float* x, const float* dy, Index begin,
+template <class T>
+void backward_weight_rows(const DepthwiseProblem& p, const T* x, const T* dy, Index begin,
                           Index end, float* partial) {
-  current_depthwise().backward_weight(p, x, dy, begin, end, partial);
+  current_depthwise<T>().backward_weight(p, x, dy, begin, end, partial);
 }
 
 }  // namespace
@@ -77,25 +80,23 @@ void depthwise_forward(const Context& ctx, const DepthwiseProblem& p, const T* x
             [&](Index begin, Index end) { forward_rows(p, x, w, epilogue, begin, end, y); });
 }
 
-// The oracle scatters, which needs whole images per task.
-template <>
-void depthwise_backward_data(const Context& ctx, const DepthwiseProblem& p, const double* dy,
-                             const double* w, Write write, double* dx) {
-  parallel_for(ctx.pool, p.n, [&](Index n, int) {
-    const Index image = p.h * p.w * p.c;
-    if (write == Write::Overwrite) std::fill(dx + n * image, dx + (n + 1) * image, 0.0);
-    for_products(p, n * p.p, (n + 1) * p.p, [&](Index xi, Index yi, Index wi) {
-      for (Index c = 0; c < p.c; ++c) dx[xi + c] += dy[yi + c] * w[wi + c];
+template <class T>
+void depthwise_backward_data(const Context& ctx, const DepthwiseProblem& p, const T* dy,
+                             const SumOf<T>* w, Write write, T* dx) {
+  if constexpr (!std::is_same_v<T, double>) {
+    for_bands(ctx, p.n * p.h, p.w * p.c, [&](Index begin, Index end) {
+      current_depthwise<T>().backward_data(p, dy, w, write, begin, end, dx);
     });
-  });
-}
-
-template <>
-void depthwise_backward_data(const Context& ctx, const DepthwiseProblem& p, const float* dy,
-                             const float* w, Write write, float* dx) {
-  for_bands(ctx, p.n * p.h, p.w * p.c, [&](Index begin, Index end) {
-    current_depthwise().backward_data(p, dy, w, write, begin, end, dx);
-  });
+  } else {
+    // The oracle scatters, which needs whole images per task.
+    parallel_for(ctx.pool, p.n, [&](Index n, int) {
+      const Index image = p.h * p.w * p.c;
+      if (write == Write::Overwrite) std::fill(dx + n * image, dx + (n + 1) * image, 0.0);
+      for_products(p, n * p.p, (n + 1) * p.p, [&](Index xi, Index yi, Index wi) {
+        for (Index c = 0; c < p.c; ++c) dx[xi + c] += dy[yi + c] * w[wi + c];
+      });
+    });
+  }
 }
 
 Index depthwise_weight_scratch(const DepthwiseProblem& p) {
@@ -104,21 +105,16 @@ Index depthwise_weight_scratch(const DepthwiseProblem& p) {
 
 template <class T>
 void depthwise_backward_weight(const Context& ctx, const DepthwiseProblem& p, const T* x,
-                               const T* dy, T* scratch, T* dw) {
+                               const T* dy, SumOf<T>* scratch, SumOf<T>* dw) {
   const Index rows = p.n * p.p;
   sum_slices(ctx, rows, slice_count(rows, p.q), kTaps * p.c, scratch, dw,
-             [&](Index begin, Index end, T* partial) {
+             [&](Index begin, Index end, SumOf<T>* partial) {
                backward_weight_rows(p, x, dy, begin, end, partial);
              });
 }
 
-template void depthwise_forward(const Context&, const DepthwiseProblem&, const float*, const float*,
-                                const Epilogue<float>&, float*);
-template void depthwise_forward(const Context&, const DepthwiseProblem&, const double*,
-                                const double*, const Epilogue<double>&, double*);
-template void depthwise_backward_weight(const Context&, const DepthwiseProblem&, const float*,
-                                        const float*, float*, float*);
-template void depthwise_backward_weight(const Context&, const DepthwiseProblem&, const double*,
-                                        const double*, double*, double*);
+DF_EVERY_ELEMENT(depthwise_forward);
+DF_EVERY_ELEMENT(depthwise_backward_data);
+DF_EVERY_ELEMENT(depthwise_backward_weight);
 
 }  // namespace dfengine::cpu

@@ -1,4 +1,4 @@
-// Global average pool: float goes to the vectorised table, double is the plain oracle.
+// Global average pool: float and bf16 go to the vectorised table, double is the plain oracle.
 #include "kernels/global_average_pool.h"
 
 #include <type_traits>
@@ -10,8 +10,8 @@ namespace dfengine::cpu {
 template <class T>
 void global_average_pool_forward(const Context& ctx, const Shape& x_shape, const T* x,
                                  SumOf<T>* y) {
-  if constexpr (std::is_same_v<T, float>) {
-    current_global_average_pool_table().forward(ctx, x_shape, x, y);
+  if constexpr (!std::is_same_v<T, double>) {
+    current_global_average_pool_table<T>().forward(ctx, x_shape, x, y);
   } else {
     const Index pixels = x_shape.h * x_shape.w, c = x_shape.c;
     for (Index n = 0; n < x_shape.n; ++n) {
@@ -25,10 +25,10 @@ void global_average_pool_forward(const Context& ctx, const Shape& x_shape, const
 }
 
 template <class T>
-void global_average_pool_backward(const Context& ctx, const Shape& x_shape, const T* dy,
+void global_average_pool_backward(const Context& ctx, const Shape& x_shape, const SumOf<T>* dy,
                                   Write write, T* dx) {
-  if constexpr (std::is_same_v<T, float>) {
-    current_global_average_pool_table().backward(ctx, x_shape, dy, write, dx);
+  if constexpr (!std::is_same_v<T, double>) {
+    current_global_average_pool_table<T>().backward(ctx, x_shape, dy, write, dx);
   } else {
     const Index pixels = x_shape.h * x_shape.w, c = x_shape.c;
     for (Index row = 0; row < x_shape.rows(); ++row) {
@@ -41,7 +41,7 @@ void global_average_pool_backward(const Context& ctx, const Shape& x_shape, cons
   }
 }
 
-DF_FLOAT_AND_DOUBLE(global_average_pool_forward);
-DF_FLOAT_AND_DOUBLE(global_average_pool_backward);
+DF_EVERY_ELEMENT(global_average_pool_forward);
+DF_EVERY_ELEMENT(global_average_pool_backward);
 
 }  // namespace dfengine::cpu

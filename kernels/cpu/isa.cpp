@@ -60,6 +60,11 @@ bool bf16_supported() {
 #endif
 }
 
+void require_bf16() {
+  if (!bf16_supported())
+    throw UsageError("this CPU does not compute in bf16 (AVX512-BF16); use --precision fp32");
+}
+
 Isa current_isa() {
   return static_cast<Isa>(state().load(std::memory_order_relaxed));
 }

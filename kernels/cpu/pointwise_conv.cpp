@@ -1,4 +1,4 @@
-// Pointwise convolution on the CPU: float and bf16 by the register-tile product of simd/matrix.h,
+// Pointwise convolution on the CPU: float and bf16 by the register-tile product of simd/pointwise_conv.h,
 // cut into blocks that fit the caches; double by Eigen, the oracle.
 #include "kernels/pointwise_conv.h"
 
@@ -10,8 +10,8 @@
 
 #include "kernels/activation_function.h"
 #include "kernels/base/error.h"
-#include "kernels/cpu/bf16/table.h"
 #include "kernels/cpu/row_split.h"
+#include "kernels/cpu/simd/pointwise_conv.h"
 
 namespace dfengine::cpu {
 namespace {
@@ -61,7 +61,7 @@ struct Cut {
   Index row_block, row_blocks, column_block, column_blocks;
 };
 
-// depth: channels, of `element` bytes like the columns.
+// depth counts channels, of `element` bytes like the columns.
 Cut cut_product(Index threads, Index rows, Index columns, Index depth, Index element) {
   constexpr Index kSmallestRows = 24;
   constexpr Index kTasksPerThread = 4;
@@ -85,21 +85,22 @@ Cut cut_product(Index threads, Index rows, Index columns, Index depth, Index ele
 template <class T>
 constexpr Index kChannels = sizeof(MatrixUnit<T>) / sizeof(T);
 
+// The units that a row of channels, or packed weights, are for the product.
+template <class T>
+const MatrixUnit<T>* units(const T* values) {
+  return reinterpret_cast<const MatrixUnit<T>*>(values);
+}
+
 // whole.a is [rows, depth].
 template <class T>
-void multiply(const Context& ctx, const MatrixBlock<T>& whole) {
-  const auto function = [] {
-    if constexpr (std::is_same_v<T, float>)
-      return current_matrix().multiply;
-    else
-      return bf16_table().multiply;
-  }();
+void multiply(const Context& ctx, const MatrixBlock<MatrixUnit<T>, T>& whole) {
+  const MatrixTable<T>& table = current_matrix<T>();
   const Cut cut = cut_product(ctx.pool.size(), whole.rows, whole.columns,
                               whole.depth * kChannels<T>, sizeof(T));
   parallel_for(ctx.pool, cut.row_blocks * cut.column_blocks, [&](Index task, int) {
     const Index i = task / cut.column_blocks * cut.row_block;
     const Index j = task % cut.column_blocks * cut.column_block;
-    MatrixBlock<T> block = whole;
+    auto block = whole;
     block.rows = std::min(cut.row_block, whole.rows - i);
     block.columns = std::min(cut.column_block, whole.columns - j);
     block.a += i * whole.a_stride;
@@ -107,8 +108,15 @@ void multiply(const Context& ctx, const MatrixBlock<T>& whole) {
     block.y += i * whole.y_stride + j;
     if (block.bias != nullptr) block.bias += j;
     if (block.residual != nullptr) block.residual += i * whole.y_stride + j;
-    function(block);
+    table.multiply(block);
   });
+}
+
+BFloat16Pair pair_of(BFloat16 first, BFloat16 second) {
+  return {static_cast<std::uint32_t>(second.bits) << 16 | first.bits};
+}
+BFloat16Pair pair_of(float first, float second) {
+  return pair_of(BFloat16{float_to_bf16(first)}, BFloat16{float_to_bf16(second)});
 }
 
 // Copies of a fixed length become a few instructions.
@@ -122,7 +130,7 @@ void copy_row(Index width, const float* from, float* to) {
   }
 }
 
-// Packs B [depth, columns] (layout: simd/matrix.h), b_row and b_column floats apart.
+// Packs B [depth, columns] (layout: simd/pointwise_conv.h), b_row and b_column floats apart.
 void pack_matrix(Index depth, Index columns, const float* b, Index b_row, Index b_column,
                  float* packed) {
   Index width = 0;
@@ -139,6 +147,33 @@ void pack_matrix(Index depth, Index columns, const float* b, Index b_row, Index 
       }
       packed += width;
     }
+  }
+}
+
+// The same of pairs of rows of B: rows beyond the last count as 0.
+template <class Value>
+void pack_pairs(Index depth, Index columns, const Value* b, Index b_row, Index b_column,
+                BFloat16Pair* packed) {
+  Index width = 0;
+  for (Index panel = 0; panel < columns; panel += width) {
+    width = panel_width(columns - panel);
+    const Index real = std::min(width, columns - panel);
+    const Value* from = b + panel * b_column;
+    const auto pair = [&](Index d, Index j) {
+      const Value* first = from + d * b_row + j * b_column;
+      return d + 1 < depth ? pair_of(*first, first[b_row]) : pair_of(*first, Value{});
+    };
+    if (b_row == 1) {
+      for (Index j = 0; j < real; ++j)
+        for (Index d = 0; d < depth; d += 2) packed[d / 2 * width + j] = pair(d, j);
+    } else {
+      for (Index d = 0; d < depth; d += 2)
+        for (Index j = 0; j < real; ++j) packed[d / 2 * width + j] = pair(d, j);
+    }
+    const Index steps = divide_up(depth, 2);
+    for (Index d = 0; d < steps; ++d)
+      std::fill(packed + d * width + real, packed + (d + 1) * width, BFloat16Pair{0});
+    packed += steps * width;
   }
 }
 
@@ -168,30 +203,75 @@ WeightCut cut_weight(const PointwiseProblem& p) {
   return cut;
 }
 
+// Rows of dy and x as a product takes them. dy of floats stays where it is.
+template <class T>
+struct GradientRows;
+
+template <>
+struct GradientRows<float> {
+  alignas(64) float packed[kGradientRows * kGradientC];
+
+  void take(const PointwiseProblem& p, Index rows, const float* x, const float* dy,
+            MatrixBlock<float, float>& block) {
+    block.depth = rows;
+    block.a = dy;
+    block.a_stride = p.k;
+    pack_matrix(rows, block.columns, x, p.c, 1, packed);
+    block.packed = packed;
+    block.next_stride = p.c * Index{sizeof(float)};
+  }
+};
+
+template <>
+struct GradientRows<BFloat16> {
+  alignas(64) BFloat16Pair packed[kGradientRows / 2 * kGradientC];
+  alignas(64) BFloat16Pair pairs[kGradientRows / 2 * kGradientK];
+
+  void take(const PointwiseProblem& p, Index rows, const BFloat16* x, const BFloat16* dy,
+            MatrixBlock<BFloat16Pair, float>& block) {
+    block.depth = divide_up(rows, 2);
+    for (Index d = 0; d < rows; d += 2) {
+      BFloat16Pair* to = pairs + d / 2 * block.rows;
+      for (Index i = 0; i < block.rows; ++i) {
+        const BFloat16* first = dy + d * p.k + i;
+        to[i] = pair_of(*first, d + 1 < rows ? first[p.k] : BFloat16{});
+      }
+    }
+    block.a = pairs;
+    block.a_stride = block.rows;
+    pack_pairs(rows, block.columns, x, p.c, 1, packed);
+    block.packed = packed;
+    block.next_stride = 2 * p.c * Index{sizeof(BFloat16)};
+  }
+};
+
 // One rectangle of dw over one slice of rows. target has rows of p.c.
-void weight_task(const PointwiseProblem& p, const WeightCut& cut, Index task, const float* x,
-                 const float* dy, float* target) {
+template <class T>
+void weight_task(const PointwiseProblem& p, const WeightCut& cut, Index task, const T* x,
+                 const T* dy, float* target) {
   const Index i = task / cut.c_blocks % cut.k_blocks * cut.k_block;
   const Index j = task % cut.c_blocks * cut.c_block;
   const Index first = task / (cut.c_blocks * cut.k_blocks) * cut.slice;
   const Index last = std::min(p.m, first + cut.slice);
-  alignas(64) float packed[kGradientRows * kGradientC];
-  MatrixBlock<float> block;
+  GradientRows<T> rows;
+  MatrixBlock<MatrixUnit<T>, float> block;
   block.rows = std::min(cut.k_block, p.k - i);
   block.columns = std::min(cut.c_block, p.c - j);
-  block.a_stride = p.k;
-  block.packed = packed;
   block.y = target + i * p.c + j;
   block.y_stride = p.c;
   for (Index row = first; row < last; row += kGradientRows) {
-    block.depth = std::min(kGradientRows, last - row);
-    block.a = dy + row * p.k + i;
-    pack_matrix(block.depth, block.columns, x + row * p.c + j, p.c, 1, packed);
+    rows.take(p, std::min(kGradientRows, last - row), x + row * p.c + j, dy + row * p.k + i, block);
     block.next = x + (row + kGradientRows) * p.c + j;
-    block.next_stride = p.c;
-    current_matrix().multiply_transposed(block);
+    current_matrix<T>().multiply_transposed(block);
     block.residual = block.y;
   }
+}
+
+// Pairs of channels cannot be of an odd number, and stores are of whole vectors.
+void check_eights(const PointwiseProblem& p) {
+  if (p.c % 8 != 0 || p.k % 8 != 0)
+    throw ShapeError("a pointwise convolution in bf16 has channels in eights, not " +
+                     std::to_string(p.c) + " to " + std::to_string(p.k));
 }
 
 }  // namespace
@@ -206,18 +286,24 @@ Index pointwise_weight_scratch(const PointwiseProblem& p) {
 }
 
 template <class T>
-void pointwise_pack(const PointwiseProblem& p, const T* w, T* packed) {
+void pointwise_pack(const PointwiseProblem& p, const SumOf<T>* w, T* packed) {
   if constexpr (std::is_same_v<T, float>) {
     pack_matrix(p.c, p.k, w, 1, p.c, packed);
+  } else if constexpr (std::is_same_v<T, BFloat16>) {
+    check_eights(p);
+    pack_pairs(p.c, p.k, w, 1, p.c, reinterpret_cast<BFloat16Pair*>(packed));
   } else {
     std::copy(w, w + p.k * p.c, packed);
   }
 }
 
 template <class T>
-void pointwise_pack_transposed(const PointwiseProblem& p, const T* w, T* packed) {
+void pointwise_pack_transposed(const PointwiseProblem& p, const SumOf<T>* w, T* packed) {
   if constexpr (std::is_same_v<T, float>) {
     pack_matrix(p.k, p.c, w, p.c, 1, packed);
+  } else if constexpr (std::is_same_v<T, BFloat16>) {
+    check_eights(p);
+    pack_pairs(p.k, p.c, w, p.c, 1, reinterpret_cast<BFloat16Pair*>(packed));
   } else {
     std::copy(w, w + p.k * p.c, packed);
   }
@@ -227,18 +313,17 @@ template <class T>
 void pointwise_forward(const Context& ctx, const PointwiseProblem& p, const T* x, const T* packed,
                        const Epilogue<T>& epilogue, T* y) {
   if constexpr (!std::is_same_v<T, double>) {
-    using Unit = MatrixUnit<T>;
     const Index depth = p.c / kChannels<T>;
-    MatrixBlock<T> whole{.rows = p.m,
-                         .columns = p.k,
-                         .depth = depth,
-                         .a = reinterpret_cast<const Unit*>(x),
-                         .a_stride = depth,
-                         .packed = reinterpret_cast<const Unit*>(packed),
-                         .y = y,
-                         .y_stride = p.k,
-                         .bias = epilogue.bias,
-                         .residual = epilogue.residual};
+    MatrixBlock<MatrixUnit<T>, T> whole{.rows = p.m,
+                                        .columns = p.k,
+                                        .depth = depth,
+                                        .a = units(x),
+                                        .a_stride = depth,
+                                        .packed = units(packed),
+                                        .y = y,
+                                        .y_stride = p.k,
+                                        .bias = epilogue.bias,
+                                        .residual = epilogue.residual};
     if (epilogue.activation != Activation::None) whole.low = 0.0f;
     if (epilogue.activation == Activation::Relu6) whole.high = 6.0f;
     multiply<T>(ctx, whole);
@@ -255,16 +340,17 @@ void pointwise_forward(const Context& ctx, const PointwiseProblem& p, const T* x
 template <class T>
 void pointwise_backward_data(const Context& ctx, const PointwiseProblem& p, const T* dy,
                              const T* packed, Write write, T* dx) {
-  if constexpr (std::is_same_v<T, float>) {
-    multiply<float>(ctx, {.rows = p.m,
-                          .columns = p.c,
-                          .depth = p.k,
-                          .a = dy,
-                          .a_stride = p.k,
-                          .packed = packed,
-                          .y = dx,
-                          .y_stride = p.c,
-                          .residual = write == Write::Accumulate ? dx : nullptr});
+  if constexpr (!std::is_same_v<T, double>) {
+    const Index depth = p.k / kChannels<T>;
+    multiply<T>(ctx, {.rows = p.m,
+                      .columns = p.c,
+                      .depth = depth,
+                      .a = units(dy),
+                      .a_stride = depth,
+                      .packed = units(packed),
+                      .y = dx,
+                      .y_stride = p.c,
+                      .residual = write == Write::Accumulate ? dx : nullptr});
   } else {
     const MapIn<T> w(packed, p.k, p.c);
     for_row_blocks(ctx, p.m, [&](Index first, Index rows) {
@@ -278,13 +364,13 @@ void pointwise_backward_data(const Context& ctx, const PointwiseProblem& p, cons
 
 template <class T>
 void pointwise_backward_weight(const Context& ctx, const PointwiseProblem& p, const T* x,
-                               const T* dy, T* scratch, T* dw) {
-  if constexpr (std::is_same_v<T, float>) {
+                               const T* dy, SumOf<T>* scratch, SumOf<T>* dw) {
+  if constexpr (!std::is_same_v<T, double>) {
     const WeightCut cut = cut_weight(p);
     const Index count = p.k * p.c;
     parallel_for(ctx.pool, cut.tasks(), [&](Index task, int) {
       const Index slice = task / (cut.k_blocks * cut.c_blocks);
-      weight_task(p, cut, task, x, dy, cut.slices == 1 ? dw : scratch + slice * count);
+      weight_task<T>(p, cut, task, x, dy, cut.slices == 1 ? dw : scratch + slice * count);
     });
     if (cut.slices > 1) add_slices(ctx, cut.slices, count, scratch, dw);
   } else {
@@ -297,28 +383,10 @@ void pointwise_backward_weight(const Context& ctx, const PointwiseProblem& p, co
   }
 }
 
-// Panels as for float, of pairs of channels.
-template <>
-void pointwise_pack(const PointwiseProblem& p, const BFloat16* w, BFloat16* packed) {
-  if (p.c % 8 != 0 || p.k % 8 != 0)
-    throw ShapeError("a pointwise convolution in bf16 has channels in eights, not " +
-                     std::to_string(p.c) + " to " + std::to_string(p.k));
-  for (Index panel = 0, width = 0; panel < p.k; panel += width) {
-    width = panel_width(p.k - panel);
-    for (Index pair = 0; pair < p.c / 2; ++pair) {
-      for (Index j = 0; j < width; ++j) {
-        for (Index half = 0; half < 2; ++half)
-          *packed++ = panel + j < p.k ? w[(panel + j) * p.c + 2 * pair + half] : BFloat16{0};
-      }
-    }
-  }
-}
-
-template decltype(pointwise_forward<BFloat16>) pointwise_forward<BFloat16>;
-DF_FLOAT_AND_DOUBLE(pointwise_pack);
-DF_FLOAT_AND_DOUBLE(pointwise_pack_transposed);
-DF_FLOAT_AND_DOUBLE(pointwise_forward);
-DF_FLOAT_AND_DOUBLE(pointwise_backward_data);
-DF_FLOAT_AND_DOUBLE(pointwise_backward_weight);
+DF_EVERY_ELEMENT(pointwise_pack);
+DF_EVERY_ELEMENT(pointwise_pack_transposed);
+DF_EVERY_ELEMENT(pointwise_forward);
+DF_EVERY_ELEMENT(pointwise_backward_data);
+DF_EVERY_ELEMENT(pointwise_backward_weight);
 
 }  // namespace dfengine::cpu

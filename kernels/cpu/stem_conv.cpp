@@ -1,5 +1,5 @@
 // Stem convolution on the CPU: plain loops in double (the oracle), the vectorised rows of
-// kernels/cpu/simd/ in float, and the split over threads shared by both.
+// kernels/cpu/simd/ in float and bf16, and the split over threads shared by both.
 #include "kernels/stem_conv.h"
 
 #include "kernels/activation_function.h"
@@ -50,20 +50,22 @@ void backward_weight_rows(const StemProblem& p, const double* x, const double* d
   }
 }
 
-void forward_rows(const StemProblem& p, const float* x, const float* w,
-                  const Epilogue<float>& epilogue, Index begin, Index end, float* y) {
-  current_stem().forward(p, x, w, epilogue, begin, end, y);
+template <class T>
+void forward_rows(const StemProblem& p, const T* x, const float* w, const Epilogue<T>& epilogue,
+                  Index begin, Index end, T* y) {
+  current_stem<T>().forward(p, x, w, epilogue, begin, end, y);
 }
 
-void backward_weight_rows(const StemProblem& p, const float* x, const float* dy, Index begin,
-                          Index end, float* partial) {
-  current_stem().backward_weight(p, x, dy, begin, end, partial);
+template <class T>
+void backward_weight_rows(const StemProblem& p, const T* x, const T* dy, Index begin, Index end,
+                          float* partial) {
+  current_stem<T>().backward_weight(p, x, dy, begin, end, partial);
 }
 
 }  // namespace
 
 template <class T>
-void stem_forward(const Context& ctx, const StemProblem& p, const T* x, const T* w,
+void stem_forward(const Context& ctx, const StemProblem& p, const T* x, const SumOf<T>* w,
                   const Epilogue<T>& epilogue, T* y) {
   for_bands(ctx, p.n * p.p, p.q * p.k,
             [&](Index begin, Index end) { forward_rows(p, x, w, epilogue, begin, end, y); });
@@ -75,21 +77,15 @@ Index stem_weight_scratch(const StemProblem& p) {
 
 template <class T>
 void stem_backward_weight(const Context& ctx, const StemProblem& p, const T* x, const T* dy,
-                          T* scratch, T* dw) {
+                          SumOf<T>* scratch, SumOf<T>* dw) {
   const Index rows = p.n * p.p;
   sum_slices(ctx, rows, slice_count(rows, p.q), kTaps * p.k, scratch, dw,
-             [&](Index begin, Index end, T* partial) {
+             [&](Index begin, Index end, SumOf<T>* partial) {
                backward_weight_rows(p, x, dy, begin, end, partial);
              });
 }
 
-template void stem_forward(const Context&, const StemProblem&, const float*, const float*,
-                           const Epilogue<float>&, float*);
-template void stem_forward(const Context&, const StemProblem&, const double*, const double*,
-                           const Epilogue<double>&, double*);
-template void stem_backward_weight(const Context&, const StemProblem&, const float*, const float*,
-                                   float*, float*);
-template void stem_backward_weight(const Context&, const StemProblem&, const double*, const double*,
-                                   double*, double*);
+DF_EVERY_ELEMENT(stem_forward);
+DF_EVERY_ELEMENT(stem_backward_weight);
 
 }  // namespace dfengine::cpu

@@ -78,8 +78,9 @@ void launch_frozen_forward(Device<T>, const BatchNormProblem& p, Rest... rest) {
 // statistics: mean and rstd, or with Form::Frozen mean and variance.
 template <class T>
 void launch_backward(const Cpu<T>& on, Form form, const BatchNormProblem& p, const T* x,
-                     const T* dy, const T* gamma, const T* beta, const T* mean, const T* spread,
-                     T* scratch, T* dgamma, T* dbeta, T* dx) {
+                     const T* dy, const SumOf<T>* gamma, const SumOf<T>* beta, const SumOf<T>* mean,
+                     const SumOf<T>* spread, SumOf<T>* scratch, SumOf<T>* dgamma, SumOf<T>* dbeta,
+                     T* dx) {
   const auto kernel =
       form == Form::Batch ? cpu::batch_norm_backward<T> : cpu::batch_norm_frozen_backward<T>;
   kernel(on.context(), p, x, dy, gamma, beta, mean, spread, scratch, dgamma, dbeta, dx);

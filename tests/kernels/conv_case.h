@@ -99,29 +99,23 @@ ConvResults run(const Target& target, const Op& op, const ConvData& d, const Con
   };
   const bool add = o.write == Write::Accumulate;
   ValuesOn<Target> x(d.x), w(d.w), dy(d.dy), y(before(o.residual, d.y)), dx(before(add, d.dx));
-  SumsOn<Target> bias(d.bias), dw(static_cast<Index>(d.w.size())),
-      scratch(Target::kTrains ? op.scratch(target) : 0);
+  SumsOn<Target> bias(d.bias), dw(static_cast<Index>(d.w.size())), scratch(op.scratch(target));
   op.forward(target, x.data(), w.data(),
              {o.bias ? bias.data() : nullptr, o.activation, o.residual ? y.data() : nullptr},
              y.data());
-  if constexpr (!Target::kTrains) {
-    return {y.values(), {}, {}};
+  op.backward_weight(target, x.data(), dy.data(), scratch.data(), dw.data());
+  scratch.values();
+  if constexpr (Op::kHasDataGradient) {
+    op.backward_data(target, dy.data(), w.data(), o.write, dx.data());
+    return {y.values(), dx.values(), dw.values()};
   } else {
-    op.backward_weight(target, x.data(), dy.data(), scratch.data(), dw.data());
-    scratch.values();
-    if constexpr (Op::kHasDataGradient) {
-      op.backward_data(target, dy.data(), w.data(), o.write, dx.data());
-      return {y.values(), dx.values(), dw.values()};
-    } else {
-      return {y.values(), {}, dw.values()};
-    }
+    return {y.values(), {}, dw.values()};
   }
 }
 
 template <class Target>
 void expect_exact(const ConvResults& got, const ConvResults& want) {
   ASSERT_EQ(got.y, as_stored<typename Target::Value>(want.y)) << "y";
-  if (!Target::kTrains) return;
   ASSERT_EQ(got.dx, as_stored<typename Target::Value>(want.dx)) << "dx";
   ASSERT_EQ(got.dw, as_stored<typename Target::Sum>(want.dw)) << "dw";
 }
@@ -144,7 +138,6 @@ struct ConvExpectation {
   void expect_near(const ConvResults& got) const {
     const auto terms = [](Index n) { return static_cast<double>(n + 2); };
     expect_close<Target>(got.y, want.y, terms(sizes.y_terms), magnitude.y, "y");
-    if (!Target::kTrains) return;
     expect_close<Target>(got.dx, want.dx, terms(sizes.dx_terms), magnitude.dx, "dx");
     expect_close<Target, typename Target::Sum>(got.dw, want.dw, terms(sizes.y / sizes.channels),
                                                magnitude.dw, "dw");

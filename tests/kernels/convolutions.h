@@ -29,6 +29,14 @@ void for_each_tap(Index top, Index left, Index h, Index w, Body&& body) {
     }
 }
 
+// Weights as the CPU's kernels take them, in the type of sums.
+template <class T>
+std::vector<SumOf<T>> parameters(const T* w, Index count) {
+  std::vector<SumOf<T>> values;
+  for (Index i = 0; i < count; ++i) values.push_back(static_cast<SumOf<T>>(value_of(w[i])));
+  return values;
+}
+
 struct Depthwise {
   static constexpr const char* kName = "Depthwise";
   static constexpr bool kHasDataGradient = true;
@@ -89,17 +97,15 @@ struct Depthwise {
   }
   template <class T>
   void forward(const Cpu<T>& on, const T* x, const T* w, const Epilogue<T>& e, T* y) const {
-    // The CPU's taps are in the type of sums.
-    std::vector<SumOf<T>> taps;
-    for (Index i = 0; i < 9 * p.c; ++i) taps.push_back(static_cast<SumOf<T>>(value_of(w[i])));
-    cpu::depthwise_forward<T>(on.context(), p, x, taps.data(), e, y);
+    cpu::depthwise_forward<T>(on.context(), p, x, parameters(w, 9 * p.c).data(), e, y);
   }
   template <class T>
   void backward_data(const Cpu<T>& on, const T* dy, const T* w, Write write, T* dx) const {
-    cpu::depthwise_backward_data<T>(on.context(), p, dy, w, write, dx);
+    cpu::depthwise_backward_data<T>(on.context(), p, dy, parameters(w, 9 * p.c).data(), write, dx);
   }
   template <class T>
-  void backward_weight(const Cpu<T>& on, const T* x, const T* dy, T* scratch, T* dw) const {
+  void backward_weight(const Cpu<T>& on, const T* x, const T* dy, SumOf<T>* scratch,
+                       SumOf<T>* dw) const {
     cpu::depthwise_backward_weight<T>(on.context(), p, x, dy, scratch, dw);
   }
 
@@ -196,10 +202,11 @@ struct Stem {
   }
   template <class T>
   void forward(const Cpu<T>& on, const T* x, const T* w, const Epilogue<T>& e, T* y) const {
-    cpu::stem_forward<T>(on.context(), p, x, w, e, y);
+    cpu::stem_forward<T>(on.context(), p, x, parameters(w, 27 * p.k).data(), e, y);
   }
   template <class T>
-  void backward_weight(const Cpu<T>& on, const T* x, const T* dy, T* scratch, T* dw) const {
+  void backward_weight(const Cpu<T>& on, const T* x, const T* dy, SumOf<T>* scratch,
+                       SumOf<T>* dw) const {
     cpu::stem_backward_weight<T>(on.context(), p, x, dy, scratch, dw);
   }
 
@@ -280,19 +287,20 @@ struct Pointwise {
   template <class T>
   void forward(const Cpu<T>& on, const T* x, const T* w, const Epilogue<T>& e, T* y) const {
     HostArray<T> packed(cpu::pointwise_packed_count(p));
-    cpu::pointwise_pack<T>(p, w, packed.data());
+    cpu::pointwise_pack<T>(p, parameters(w, p.k * p.c).data(), packed.data());
     packed.values();
     cpu::pointwise_forward<T>(on.context(), p, x, packed.data(), e, y);
   }
   template <class T>
   void backward_data(const Cpu<T>& on, const T* dy, const T* w, Write write, T* dx) const {
     HostArray<T> packed(cpu::pointwise_packed_count(p));
-    cpu::pointwise_pack_transposed<T>(p, w, packed.data());
+    cpu::pointwise_pack_transposed<T>(p, parameters(w, p.k * p.c).data(), packed.data());
     packed.values();
     cpu::pointwise_backward_data<T>(on.context(), p, dy, packed.data(), write, dx);
   }
   template <class T>
-  void backward_weight(const Cpu<T>& on, const T* x, const T* dy, T* scratch, T* dw) const {
+  void backward_weight(const Cpu<T>& on, const T* x, const T* dy, SumOf<T>* scratch,
+                       SumOf<T>* dw) const {
     cpu::pointwise_backward_weight<T>(on.context(), p, x, dy, scratch, dw);
   }
 

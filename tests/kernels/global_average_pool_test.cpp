@@ -12,7 +12,7 @@ namespace {
 
 // x and dx are the target's values, y and dy its sums.
 template <class T>
-void forward(const Cpu<T>& on, const Shape& shape, const T* x, T* y) {
+void forward(const Cpu<T>& on, const Shape& shape, const T* x, SumOf<T>* y) {
   cpu::global_average_pool_forward<T>(on.context(), shape, x, y);
 }
 template <class T>
@@ -21,7 +21,7 @@ void forward(Device<T>, const Shape& shape, const T* x, float* y) {
 }
 
 template <class T>
-void backward(const Cpu<T>& on, const Shape& shape, const T* dy, Write write, T* dx) {
+void backward(const Cpu<T>& on, const Shape& shape, const SumOf<T>* dy, Write write, T* dx) {
   cpu::global_average_pool_backward<T>(on.context(), shape, dy, write, dx);
 }
 template <class T>

@@ -55,7 +55,6 @@ template <class T>
 struct Cpu {
   using Value = T;
   using Sum = SumOf<T>;
-  static constexpr bool kTrains = std::is_same_v<T, Sum>;  // has gradients
   template <class S>
   using Array = HostArray<S>;
   static constexpr bool kOnDevice = false;
@@ -71,16 +70,16 @@ template <class T>
 struct Device {
   using Value = T;
   using Sum = float;
-  static constexpr bool kTrains = true;
   template <class S>
   using Array = DeviceArray<S>;
   static constexpr bool kOnDevice = true;
 };
 
-using Targets =
-    testing::Types<Cpu<double>, Cpu<float>, Device<Half>, Device<BFloat16>, Device<float>>;
+using Targets = testing::Types<Cpu<double>, Cpu<float>, Cpu<BFloat16>, Device<Half>,
+                               Device<BFloat16>, Device<float>>;
 // Where Cpu<double> is the oracle, which other tests check.
-using RoundingTargets = testing::Types<Cpu<float>, Device<Half>, Device<BFloat16>, Device<float>>;
+using RoundingTargets =
+    testing::Types<Cpu<float>, Cpu<BFloat16>, Device<Half>, Device<BFloat16>, Device<float>>;
 
 // What stands behind the pool - head, loss, optimiser - is in float on devices.
 using HeadTargets = testing::Types<Cpu<double>, Cpu<float>, Device<float>>;

@@ -39,11 +39,10 @@ std::vector<CLI::Option*> DeviceOptions::add_to(CLI::App& command) {
           "GPU (it has passed on an H100 and an H200); or auto, which is the GPU if it passes a "
           "self-test of "
           "a second or two, once for each device, driver and program, and else the CPU."),
-      add_choice(
-          command, "--precision", precision,
-          "How activations and the weights that convolutions read are stored: fp16, bf16 or "
-          "fp32 with cuda; fp32, or bf16 for inference, on a CPU that has AVX512-BF16. Sums, "
-          "statistics, head, loss, master weights and moments are always float.")
+      add_choice(command, "--precision", precision,
+                 "How activations and the weights that convolutions read are stored: fp16, bf16 or "
+                 "fp32 with cuda; fp32, or bf16 where it has AVX512-BF16, on the CPU. Sums, "
+                 "statistics, head, loss, master weights and moments are always float.")
           ->default_str("fp16 with cuda, fp32 on the CPU"),
       command.add_flag("--no-graph", no_graph,
                        "With cuda: launch kernel by kernel instead of replaying one captured "
@@ -57,20 +56,16 @@ void DeviceOptions::resolve() {
   if (device == DeviceChoice::Cuda) cuda::require_device();
   if (device != DeviceChoice::Auto) return;
   ThreadPool pool(thread_count());
-  const DeviceKind kind = choose_device(config().precision, pool, [](const std::string& line) {
-    fmt::print(stderr, "dfengine: {}\n", line);
-  });
+  const DeviceKind kind =
+      choose_device(precision.value_or(Precision::Fp16), pool,
+                    [](const std::string& line) { fmt::print(stderr, "dfengine: {}\n", line); });
   device = kind == DeviceKind::Cuda ? DeviceChoice::Cuda : DeviceChoice::Cpu;
 }
 
 void DeviceOptions::check_cpu() const {
   if (kind() == DeviceKind::Cuda)
     throw DeviceError("this command computes on the CPU: use --device cpu");
-  check_fp32_on_cpu();
-}
-
-void DeviceOptions::check_fp32_on_cpu() const {
-  if (kind() == DeviceKind::Cpu && precision.value_or(Precision::Fp32) != Precision::Fp32)
+  if (precision.value_or(Precision::Fp32) != Precision::Fp32)
     throw UsageError(
         fmt::format("on the CPU this command computes in fp32: --precision {} is for "
                     "other commands or a GPU",
@@ -78,12 +73,14 @@ void DeviceOptions::check_fp32_on_cpu() const {
 }
 
 Precision DeviceOptions::resolved_precision() const {
-  if (kind() == DeviceKind::Cuda) return config().precision;
+  if (kind() == DeviceKind::Cuda) return precision.value_or(Precision::Fp16);
+  if (precision == Precision::Fp16)
+    throw UsageError("the CPU does not compute in fp16: use --precision fp32 or bf16");
   return precision.value_or(Precision::Fp32);
 }
 
 std::unique_ptr<Backend> DeviceOptions::open(ThreadPool& pool) const {
-  return open_backend(kind(), config(), pool, element_of(resolved_precision()));
+  return open_backend(kind(), config(), pool);
 }
 
 int DeviceOptions::thread_count() const {

@@ -37,8 +37,6 @@ struct DeviceOptions {
   // For commands that know no other: throws DeviceError for a device other than the CPU, UsageError
   // for a precision other than fp32 there.
   void check_cpu() const;
-  // What of these the CPU trains in: the same UsageError.
-  void check_fp32_on_cpu() const;
   int thread_count() const;
   // Before resolve() auto is the CPU.
   DeviceKind kind() const {
@@ -49,7 +47,8 @@ struct DeviceOptions {
             .graphs = !no_graph,
             .deterministic = deterministic};
   }
-  // What results are computed in: fp16 on a GPU and fp32 on the CPU unless asked otherwise.
+  // What results are computed in: fp16 on a GPU and fp32 on the CPU unless asked otherwise. Throws
+  // UsageError for fp16 on the CPU.
   Precision resolved_precision() const;
   // What was asked for; pool must outlive it.
   std::unique_ptr<Backend> open(ThreadPool& pool) const;

@@ -7,7 +7,7 @@
 #include "engine/runtime/kernels.h"
 #include "kernels/base/error.h"
 #include "kernels/base/memory.h"
-#include "kernels/cpu/bf16/table.h"
+#include "kernels/cpu/isa.h"
 
 namespace dfengine {
 namespace {
@@ -60,7 +60,7 @@ void run(const cpu::Context& ctx, const Update& u) {
 CpuBackend::CpuBackend(ThreadPool& pool, Element element) : pool_(pool), element_(element) {
   if (element == Element::F16)
     throw UsageError("the CPU does not compute in fp16: use --precision fp32 or bf16");
-  if (element == Element::BF16) cpu::bf16_table();
+  if (element == Element::BF16) cpu::require_bf16();
   for (int i = 0; i < pool.size(); ++i) alone_.push_back(std::make_unique<ThreadPool>(1));
 }
 
@@ -71,8 +71,6 @@ void CpuBackend::side_by_side(Index n, const LaneBody& body) const {
 }
 
 Kernel CpuBackend::make(const Node& node, const KernelQuery& query) const {
-  if (!trains() && (query.backward || query.phase == Phase::Train))
-    throw UsageError("the CPU infers in bf16 but does not train in it; use --precision fp32");
   const Element in = query.in[0].element;
   return with_cpu_element(in == Element::U8 ? query.out.element : in, [&](auto t) {
     return std::visit(Kernels<OnCpu<decltype(t)>>{node, query}, node.operation);
@@ -97,11 +95,6 @@ double CpuBackend::milliseconds(const std::function<void()>& body) const {
   body();
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin)
       .count();
-}
-
-void CpuBackend::cast(Index count, ConstPlace values, Place working) const {
-  for (Index i = 0; i < count; ++i)
-    working.as<BFloat16>()[i] = {float_to_bf16(values.as<float>()[i])};
 }
 
 void CpuBackend::record(Index n, ConstPlace logits, ConstPlace targets, ConstPlace loss,

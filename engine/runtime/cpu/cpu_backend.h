@@ -7,8 +7,8 @@ namespace dfengine {
 
 class CpuBackend final : public Backend {
  public:
-  // pool must outlive the backend. F64 is the oracle of the tests. BF16 infers only, and throws
-  // UsageError on a CPU without it.
+  // pool must outlive the backend. F64 is the oracle of the tests. BF16
+  // and F16 throw UsageError on a CPU without it.
   explicit CpuBackend(ThreadPool& pool, Element element = Element::F32);
 
   Kernel make(const Node& node, const KernelQuery& query) const override;
@@ -18,7 +18,6 @@ class CpuBackend final : public Backend {
   Element parameter_element() const override {
     return element_ == Element::BF16 ? Element::F32 : element_;
   }
-  bool trains() const override { return element_ != Element::BF16; }
   bool computes_in_host_memory() const override { return true; }
   Index alignment() const override { return 1; }
   // More would push the widest activations out of the caches without making any kernel's work
@@ -45,7 +44,7 @@ class CpuBackend final : public Backend {
   void check_finite(ConstPlace values, Index count, StepScalars* scalars) const override;
   std::function<void()> make_update(const Update& update) const override;
   void finish(StepScalars* scalars) const override { *scalars = next_scalars(*scalars); }
-  void cast(Index count, ConstPlace values, Place working) const override;
+  void cast(Index, ConstPlace, Place) const override {}  // kernels read the parameters themselves
 
  private:
   ThreadPool& pool_;

@@ -1,4 +1,4 @@
-// ReLU and ReLU6 on floats (see kernels/activation.h).
+// ReLU and ReLU6 (see kernels/activation.h).
 #include "kernels/cpu/simd/tables.h"
 
 #include "kernels/cpu/simd/elementwise.h"
@@ -6,7 +6,7 @@
 namespace dfengine::cpu::DF_ISA {
 namespace {
 
-void forward(const Context& ctx, Activation act, Index count, const float* x, float* y) {
+void forward(const Context& ctx, Activation act, Index count, const Stored* x, Stored* y) {
   with_activation(act, [&](auto tag) {
     for_tasks(ctx, count, [&](Index begin, Index length) {
       for_lanes(length, [&](auto lanes, Index i) {
@@ -17,8 +17,8 @@ void forward(const Context& ctx, Activation act, Index count, const float* x, fl
   });
 }
 
-void backward(const Context& ctx, Activation act, Index count, const float* y, const float* dy,
-              Write write, float* dx) {
+void backward(const Context& ctx, Activation act, Index count, const Stored* y, const Stored* dy,
+              Write write, Stored* dx) {
   with_activation(act, [&](auto tag) {
     for_tasks(ctx, count, [&](Index begin, Index length) {
       for_lanes(length, [&](auto lanes, Index i) {
@@ -34,6 +34,6 @@ void backward(const Context& ctx, Activation act, Index count, const float* y, c
 
 }  // namespace
 
-const ActivationTable activation_table = {forward, backward};
+const ActivationTable<Stored> activation_table = {forward, backward};
 
 }  // namespace dfengine::cpu::DF_ISA

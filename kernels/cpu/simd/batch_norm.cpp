@@ -1,4 +1,4 @@
-// Batch normalisation on floats (see kernels/batch_norm.h). It is bound by memory: statistics cost
+// Batch normalisation (see kernels/batch_norm.h). It is bound by memory: statistics cost
 // one pass over it and the result another. What is per channel is computed in double between the
 // passes.
 #include "kernels/cpu/simd/batch_norm.h"
@@ -69,15 +69,19 @@ DF_INLINE void scale_shift(double gamma, double beta, double mean, double rstd, 
 // Whether the result [M, C] is stored past the caches. When it is larger than they are, a plain
 // store fetches every line from memory only to overwrite it. bench_batch_norm found the limit of 16
 // MB.
-bool streams(const BatchNormProblem& p, const float* y) {
+bool streams(const BatchNormProblem& p, const Stored* y) {
   constexpr Index kStreamElements = 4 * 1024 * 1024;
   return p.m * p.c >= kStreamElements && p.c % kLanes == 0 &&
-         reinterpret_cast<std::uintptr_t>(y) % (4 * kLanes) == 0;
+         reinterpret_cast<std::uintptr_t>(y) % (sizeof(Stored) * kLanes) == 0;
 }
 
 template <bool Stream, int N>
-DF_INLINE void store_result(float* p, Vec<N> v) {
-#if DF_ISA_avx512
+DF_INLINE void store_result(Stored* p, Vec<N> v) {
+#if DF_ISA_avx512bf16
+  if constexpr (Stream && N == 16)
+    return _mm256_stream_si256(reinterpret_cast<__m256i*>(p),
+                               (__m256i)_mm512_cvtneps_pbh((__m512)v));
+#elif DF_ISA_avx512
   if constexpr (Stream && N == 16) return _mm512_stream_ps(p, (__m512)v);
 #elif DF_ISA_avx2
   if constexpr (Stream && N == 8) return _mm256_stream_ps(p, (__m256)v);
@@ -97,8 +101,8 @@ DF_INLINE void finish_stores() {
 
 // y = act(x * scale + shift) for `width` channels of rows that lie `stride` apart.
 template <Activation A, bool Stream>
-void apply_rows(const float* x, Index rows, Index stride, Index width, const float* scale,
-                const float* shift, float* y) {
+void apply_rows(const Stored* x, Index rows, Index stride, Index width, const float* scale,
+                const float* shift, Stored* y) {
   for_row_groups(rows, stride, [&](auto group, Index row) {
     const Index base = row * stride;
     for_lanes(width, [&](auto lanes, Index i) {
@@ -115,13 +119,13 @@ void apply_rows(const float* x, Index rows, Index stride, Index width, const flo
 
 // Two passes over a chunk, the second from the cache: a mean in float, then the sums of
 // d = x - mean and of d^2. The sum of d carries what rounding took from the mean.
-void chunk_moments(const float* x, Index rows, Index c, float* mean, float* sum_d, float* sum_dd) {
+void chunk_moments(const Stored* x, Index rows, Index c, float* mean, float* sum_d, float* sum_dd) {
   for (Index i = 0; i < c; ++i) mean[i] = sum_d[i] = sum_dd[i] = 0.0f;
   add_rows(x, rows, c, mean);
   const float inverse = 1.0f / static_cast<float>(rows);
   for (Index i = 0; i < c; ++i) mean[i] *= inverse;
   for_row_groups(rows, c, [&](auto group, Index row) {
-    const float* p = x + row * c;
+    const Stored* p = x + row * c;
     for_lanes(c, [&](auto lanes, Index i) {
       constexpr int n = decltype(lanes)::value;
       const Vec<n> mu = load<n>(mean + i);
@@ -160,10 +164,10 @@ void merge_moments(const BatchNormProblem& p, const Scratch& s, Index begin, Ind
   }
 }
 
-void forward(const Context& ctx, const BatchNormProblem& p, const float* x, const float* gamma,
+void forward(const Context& ctx, const BatchNormProblem& p, const Stored* x, const float* gamma,
              const float* beta, const float* running_mean, const float* running_var,
              float* next_mean, float* next_var, float* scratch, float* saved_mean,
-             float* saved_rstd, float* y) {
+             float* saved_rstd, Stored* y) {
   const Scratch s(p, scratch);
   parallel_for(ctx.pool, batch_norm_chunks(p), [&](Index chunk, int) {
     const Rows rows(p, chunk);
@@ -198,8 +202,8 @@ void forward(const Context& ctx, const BatchNormProblem& p, const float* x, cons
 // sum_g += g and sum_gd += g * (x - mean) over a chunk, where g = dy through the activation. With
 // Store also dx = g * scale, which is the whole gradient of the frozen form.
 template <Activation A, bool Store>
-void reduce_rows(const float* x, const float* dy, Index rows, const Scratch& s, const float* mean,
-                 float* sum_g, float* sum_gd, float* dx) {
+void reduce_rows(const Stored* x, const Stored* dy, Index rows, const Scratch& s, const float* mean,
+                 float* sum_g, float* sum_gd, Stored* dx) {
   for (Index i = 0; i < s.c; ++i) sum_g[i] = sum_gd[i] = 0.0f;
   for_row_groups(rows, s.c, [&](auto group, Index row) {
     const Index base = row * s.c;
@@ -223,8 +227,8 @@ void reduce_rows(const float* x, const float* dy, Index rows, const Scratch& s, 
 }
 
 template <bool Store>
-void reduce(const Context& ctx, const BatchNormProblem& p, const Scratch& s, const float* x,
-            const float* dy, const float* mean, float* dx) {
+void reduce(const Context& ctx, const BatchNormProblem& p, const Scratch& s, const Stored* x,
+            const Stored* dy, const float* mean, Stored* dx) {
   with_activation(p.activation, [&](auto act) {
     parallel_for(ctx.pool, batch_norm_chunks(p), [&](Index chunk, int) {
       const Rows rows(p, chunk);
@@ -255,8 +259,8 @@ DF_INLINE void for_channel_sums(const Context& ctx, const BatchNormProblem& p, c
 
 // dx = scale * g + slope * (x - mean) + offset, with g = dy through the activation.
 template <Activation A, bool Stream>
-void backward_rows(const float* x, const float* dy, Index rows, const Scratch& s, const float* mean,
-                   float* dx) {
+void backward_rows(const Stored* x, const Stored* dy, Index rows, const Scratch& s,
+                   const float* mean, Stored* dx) {
   for_row_groups(rows, s.c, [&](auto group, Index row) {
     const Index base = row * s.c;
     for_lanes(s.c, [&](auto lanes, Index i) {
@@ -275,9 +279,9 @@ void backward_rows(const float* x, const float* dy, Index rows, const Scratch& s
   finish_stores<Stream>();
 }
 
-void backward(const Context& ctx, const BatchNormProblem& p, const float* x, const float* dy,
+void backward(const Context& ctx, const BatchNormProblem& p, const Stored* x, const Stored* dy,
               const float* gamma, const float* beta, const float* saved_mean,
-              const float* saved_rstd, float* scratch, float* dgamma, float* dbeta, float* dx) {
+              const float* saved_rstd, float* scratch, float* dgamma, float* dbeta, Stored* dx) {
   const Scratch s(p, scratch);
   for (Index c = 0; c < p.c; ++c)
     scale_shift(gamma[c], beta[c], saved_mean[c], saved_rstd[c], s.scale + c, s.shift + c);
@@ -307,9 +311,9 @@ DF_INLINE double frozen_rstd(double var, double eps) {
 }
 
 // It needs no scratch: every task works out the constants of some channels on its stack.
-void frozen_forward(const Context& ctx, const BatchNormProblem& p, const float* x,
+void frozen_forward(const Context& ctx, const BatchNormProblem& p, const Stored* x,
                     const float* gamma, const float* beta, const float* mean, const float* var,
-                    float* y) {
+                    Stored* y) {
   constexpr Index kChannels = 256, kRows = 256;
   const Index blocks = (p.c + kChannels - 1) / kChannels;
   const Index row_blocks = (p.m + kRows - 1) / kRows;
@@ -332,9 +336,9 @@ void frozen_forward(const Context& ctx, const BatchNormProblem& p, const float* 
   });
 }
 
-void frozen_backward(const Context& ctx, const BatchNormProblem& p, const float* x, const float* dy,
-                     const float* gamma, const float* beta, const float* mean, const float* var,
-                     float* scratch, float* dgamma, float* dbeta, float* dx) {
+void frozen_backward(const Context& ctx, const BatchNormProblem& p, const Stored* x,
+                     const Stored* dy, const float* gamma, const float* beta, const float* mean,
+                     const float* var, float* scratch, float* dgamma, float* dbeta, Stored* dx) {
   const Scratch s(p, scratch);
   for (Index c = 0; c < p.c; ++c)
     scale_shift(gamma[c], beta[c], mean[c], frozen_rstd(var[c], p.eps), s.scale + c, s.shift + c);
@@ -350,6 +354,7 @@ void frozen_backward(const Context& ctx, const BatchNormProblem& p, const float*
 
 }  // namespace
 
-const BatchNormTable batch_norm_table = {forward, backward, frozen_forward, frozen_backward};
+const BatchNormTable<Stored> batch_norm_table = {forward, backward, frozen_forward,
+                                                 frozen_backward};
 
 }  // namespace dfengine::cpu::DF_ISA

@@ -1,4 +1,4 @@
-// The vectorised float functions of kernels/batch_norm.h, one table per instruction set, and the
+// The vectorised functions of kernels/batch_norm.h, one table per instruction set, and the
 // layout of the scratch they use.
 #pragma once
 
@@ -7,11 +7,12 @@
 
 namespace dfengine::cpu {
 
+template <class T>
 struct BatchNormTable {
-  decltype(&batch_norm_forward<float>) forward;
-  decltype(&batch_norm_backward<float>) backward;
-  decltype(&batch_norm_frozen_forward<float>) frozen_forward;
-  decltype(&batch_norm_frozen_backward<float>) frozen_backward;
+  decltype(&batch_norm_forward<T>) forward;
+  decltype(&batch_norm_backward<T>) backward;
+  decltype(&batch_norm_frozen_forward<T>) frozen_forward;
+  decltype(&batch_norm_frozen_backward<T>) frozen_backward;
 };
 DF_ISA_TABLE(BatchNormTable, batch_norm_table)
 

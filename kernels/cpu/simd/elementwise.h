@@ -56,9 +56,9 @@ DF_INLINE void for_row_groups(Index rows, Index c, Body&& body) {
 }
 
 // sum[c] += the column sums of x [rows, c].
-DF_INLINE void add_rows(const float* x, Index rows, Index c, float* sum) {
+DF_INLINE void add_rows(const Stored* x, Index rows, Index c, float* sum) {
   for_row_groups(rows, c, [&](auto group, Index row) {
-    const float* p = x + row * c;
+    const Stored* p = x + row * c;
     for_lanes(c, [&](auto lanes, Index i) {
       constexpr int n = decltype(lanes)::value;
       Vec<n> part = load<n>(p + i);

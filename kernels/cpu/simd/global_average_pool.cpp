@@ -1,4 +1,4 @@
-// Global average pool on floats, one image per task (see kernels/global_average_pool.h).
+// Global average pool, one image per task (see kernels/global_average_pool.h).
 #include "kernels/cpu/simd/tables.h"
 
 #include "kernels/cpu/simd/elementwise.h"
@@ -6,7 +6,7 @@
 namespace dfengine::cpu::DF_ISA {
 namespace {
 
-void forward(const Context& ctx, const Shape& shape, const float* x, float* y) {
+void forward(const Context& ctx, const Shape& shape, const Stored* x, float* y) {
   const Index pixels = shape.h * shape.w, c = shape.c;
   const float inverse = static_cast<float>(1.0 / static_cast<double>(pixels));
   parallel_for(ctx.pool, shape.n, [&](Index image, int) {
@@ -17,17 +17,17 @@ void forward(const Context& ctx, const Shape& shape, const float* x, float* y) {
   });
 }
 
-void backward(const Context& ctx, const Shape& shape, const float* dy, Write write, float* dx) {
+void backward(const Context& ctx, const Shape& shape, const float* dy, Write write, Stored* dx) {
   const Index pixels = shape.h * shape.w, c = shape.c;
   const float inverse = static_cast<float>(1.0 / static_cast<double>(pixels));
   parallel_for(ctx.pool, shape.n, [&](Index image, int) {
     for_row_groups(pixels, c, [&](auto group, Index row) {
-      float* out = dx + (image * pixels + row) * c;
+      Stored* out = dx + (image * pixels + row) * c;
       for_lanes(c, [&](auto lanes, Index i) {
         constexpr int n = decltype(lanes)::value;
         const Vec<n> g = load<n>(dy + image * c + i) * inverse;
         for (int r = 0; r < decltype(group)::value; ++r) {
-          float* p = out + r * c + i;
+          Stored* p = out + r * c + i;
           store<n>(p, write == Write::Accumulate ? load<n>(p) + g : g);
         }
       });
@@ -37,6 +37,6 @@ void backward(const Context& ctx, const Shape& shape, const float* dy, Write wri
 
 }  // namespace
 
-const GlobalAveragePoolTable global_average_pool_table = {forward, backward};
+const GlobalAveragePoolTable<Stored> global_average_pool_table = {forward, backward};
 
 }  // namespace dfengine::cpu::DF_ISA

@@ -1,4 +1,4 @@
-// Bytes to normalised floats (see kernels/image_normalize.h). Colours repeat every three elements,
+// Bytes to normalised colours (see kernels/image_normalize.h). Colours repeat every three elements,
 // so three vectors in a row start at colours 0, kLanes % 3 and 2 * kLanes % 3 and then it repeats.
 #include "kernels/cpu/simd/tables.h"
 
@@ -17,7 +17,7 @@ DF_INLINE Vec<kLanes> load_bytes(const std::uint8_t* p) {
 }
 
 void normalize(const Context& ctx, Index rows, const double mean[3], const double std_dev[3],
-               const std::uint8_t* x, float* y) {
+               const std::uint8_t* x, Stored* y) {
   constexpr Index kPeriod = 3 * kLanes;
   static_assert(kTaskElements % kPeriod == 0, "every task starts at colour 0");
   float scale[kPeriod], shift[kPeriod];
@@ -27,7 +27,7 @@ void normalize(const Context& ctx, Index rows, const double mean[3], const doubl
   }
   for_tasks(ctx, rows * 3, [&](Index begin, Index length) {
     const std::uint8_t* in = x + begin;
-    float* out = y + begin;
+    Stored* out = y + begin;
     Index i = 0;
     for (; i + kPeriod <= length; i += kPeriod) {
       for (Index j = 0; j < kPeriod; j += kLanes) {
@@ -35,12 +35,13 @@ void normalize(const Context& ctx, Index rows, const double mean[3], const doubl
         store<kLanes>(out + i + j, v * load<kLanes>(scale + j) + load<kLanes>(shift + j));
       }
     }
-    for (; i < length; ++i) out[i] = static_cast<float>(in[i]) * scale[i % 3] + shift[i % 3];
+    for (; i < length; ++i)
+      store<1>(out + i, Vec<1>{static_cast<float>(in[i]) * scale[i % 3] + shift[i % 3]});
   });
 }
 
 }  // namespace
 
-const ImageNormalizeTable image_normalize_table = {normalize};
+const ImageNormalizeTable<Stored> image_normalize_table = {normalize};
 
 }  // namespace dfengine::cpu::DF_ISA

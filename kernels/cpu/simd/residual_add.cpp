@@ -1,4 +1,4 @@
-// Addition of two float arrays and its gradient (see kernels/residual_add.h).
+// Addition of two arrays and its gradient (see kernels/residual_add.h).
 #include "kernels/cpu/simd/tables.h"
 
 #include "kernels/cpu/simd/elementwise.h"
@@ -6,7 +6,7 @@
 namespace dfengine::cpu::DF_ISA {
 namespace {
 
-void forward(const Context& ctx, Index count, const float* a, const float* b, float* y) {
+void forward(const Context& ctx, Index count, const Stored* a, const Stored* b, Stored* y) {
   for_tasks(ctx, count, [&](Index begin, Index length) {
     for_lanes(length, [&](auto lanes, Index i) {
       constexpr int n = decltype(lanes)::value;
@@ -15,7 +15,7 @@ void forward(const Context& ctx, Index count, const float* a, const float* b, fl
   });
 }
 
-void backward(const Context& ctx, Index count, const float* dy, Write write, float* dx) {
+void backward(const Context& ctx, Index count, const Stored* dy, Write write, Stored* dx) {
   if (write == Write::Accumulate) return forward(ctx, count, dx, dy, dx);
   for_tasks(ctx, count, [&](Index begin, Index length) {
     for_lanes(length, [&](auto lanes, Index i) {
@@ -27,6 +27,6 @@ void backward(const Context& ctx, Index count, const float* dy, Write write, flo
 
 }  // namespace
 
-const ResidualAddTable residual_add_table = {forward, backward};
+const ResidualAddTable<Stored> residual_add_table = {forward, backward};
 
 }  // namespace dfengine::cpu::DF_ISA

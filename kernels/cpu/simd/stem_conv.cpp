@@ -1,4 +1,4 @@
-// Stem rows in float, vectorised over output channels.
+// Stem rows, vectorised over output channels. Weights are floats.
 //
 // A tile is several neighbouring output pixels by one or two vectors of output channels: all its
 // sums stay in registers while the 27 inputs of each pixel are broadcast. Tiles that reach over the
@@ -39,18 +39,30 @@ template <int Pixels>
 inline constexpr int kPatchColumns = 2 * Pixels + 1;
 
 // The patch of output pixels [q, q + Pixels) of output row p. It is that of the image itself where
-// it lies inside, otherwise a copy in buffer [3, kPatchColumns, 3] with zeros around.
+// it lies inside and is of floats, otherwise a copy in buffer [3, kPatchColumns, 3] with zeros around.
 template <int Pixels>
-DF_INLINE Patch patch_of(const StemProblem& p, const float* image, Index row, Index q,
+DF_INLINE Patch patch_of(const StemProblem& p, const Stored* image, Index row, Index q,
                          float* buffer) {
   constexpr int kColumns = kPatchColumns<Pixels>;
   const Index top = row * 2 - p.before_h, left = q * 2 - p.before_w;
-  if (top >= 0 && top + 3 <= p.h && left >= 0 && left + kColumns <= p.w)
-    return {image + (top * p.w + left) * 3, p.w * 3};
+  if (top >= 0 && top + 3 <= p.h && left >= 0 && left + kColumns <= p.w) {
+    const Stored* first = image + (top * p.w + left) * 3;
+#if !DF_ISA_avx512bf16
+    return {first, p.w * 3};
+#else
+    for (Index r = 0; r < 3; ++r)
+      for_lanes(kColumns * 3, [&](auto lanes, Index i) {
+        constexpr int n = decltype(lanes)::value;
+        store<n>(buffer + r * kColumns * 3 + i, load<n>(first + r * p.w * 3 + i));
+      });
+    return {buffer, kColumns * 3};
+#endif
+  }
   for (Index i = 0; i < 3 * kColumns; ++i) {
     const Index r = top + i / kColumns, s = left + i % kColumns;
     const bool inside = r >= 0 && r < p.h && s >= 0 && s < p.w;
-    for (Index c = 0; c < 3; ++c) buffer[i * 3 + c] = inside ? image[(r * p.w + s) * 3 + c] : 0.0f;
+    for (Index c = 0; c < 3; ++c)
+      buffer[i * 3 + c] = inside ? load<1>(image + (r * p.w + s) * 3 + c)[0] : 0.0f;
   }
   return {buffer, kColumns * 3};
 }
@@ -68,7 +80,7 @@ DF_INLINE void activate_tile(Vec<N> (*sums)[V]) {
 // first channel of the tile, y also at its first pixel.
 template <int N, int V>
 DF_INLINE void forward_tile(const Patch& x, const float* w, Index k, Index count,
-                            const Epilogue<float>& epilogue, float* y) {
+                            const Epilogue<Stored>& epilogue, Stored* y) {
   Vec<N> sums[kTile][V];
 #pragma GCC unroll 8
   for (int t = 0; t < kTile; ++t) {
@@ -103,17 +115,17 @@ DF_INLINE void forward_tile(const Patch& x, const float* w, Index k, Index count
   }
 }
 
-void forward(const StemProblem& p, const float* x, const float* w, const Epilogue<float>& epilogue,
-             Index begin, Index end, float* y) {
+void forward(const StemProblem& p, const Stored* x, const float* w,
+             const Epilogue<Stored>& epilogue, Index begin, Index end, Stored* y) {
   float buffer[3 * kPatchColumns<kTile> * 3];
   for (Index row = begin; row < end; ++row) {
-    const float* image = x + row / p.p * p.h * p.w * 3;
+    const Stored* image = x + row / p.p * p.h * p.w * 3;
     for (Index q = 0; q < p.q; q += kTile) {
       const Patch patch = patch_of<kTile>(p, image, row % p.p, q, buffer);
       const Index pixel = (row * p.q + q) * p.k;
       for_blocks<2>(p.k, [&](auto lanes, auto vectors, Index k) {
-        const Epilogue<float> at{epilogue.bias ? epilogue.bias + k : nullptr, epilogue.activation,
-                                 epilogue.residual ? epilogue.residual + pixel + k : nullptr};
+        const Epilogue<Stored> at{epilogue.bias ? epilogue.bias + k : nullptr, epilogue.activation,
+                                  epilogue.residual ? epilogue.residual + pixel + k : nullptr};
         forward_tile<decltype(lanes)::value, decltype(vectors)::value>(patch, w + k, p.k, p.q - q,
                                                                        at, y + pixel + k);
       });
@@ -124,7 +136,7 @@ void forward(const StemProblem& p, const float* x, const float* w, const Epilogu
 // partial [9, K] += window row r over output row `row` of the image. partial and dy, which is that
 // row, point at the channel.
 template <int N, int V>
-DF_INLINE void weight_row(const StemProblem& p, const float* image, const float* dy, Index row,
+DF_INLINE void weight_row(const StemProblem& p, const Stored* image, const Stored* dy, Index row,
                           int r, float* partial) {
   float buffer[3 * kPatchColumns<1> * 3];
   Vec<N> sums[kRowTaps][V];
@@ -150,11 +162,11 @@ DF_INLINE void weight_row(const StemProblem& p, const float* image, const float*
   }
 }
 
-void backward_weight(const StemProblem& p, const float* x, const float* dy, Index begin, Index end,
-                     float* partial) {
+void backward_weight(const StemProblem& p, const Stored* x, const Stored* dy, Index begin,
+                     Index end, float* partial) {
   for (Index row = begin; row < end; ++row) {
-    const float* image = x + row / p.p * p.h * p.w * 3;
-    const float* grads = dy + row * p.q * p.k;
+    const Stored* image = x + row / p.p * p.h * p.w * 3;
+    const Stored* grads = dy + row * p.q * p.k;
     for_blocks<kWeightVectors>(p.k, [&](auto lanes, auto vectors, Index k) {
       for (int r = 0; r < 3; ++r) {
         weight_row<decltype(lanes)::value, decltype(vectors)::value>(
@@ -166,6 +178,6 @@ void backward_weight(const StemProblem& p, const float* x, const float* dy, Inde
 
 }  // namespace
 
-const StemTable stem = {forward, backward_weight};
+const StemTable<Stored> stem = {forward, backward_weight};
 
 }  // namespace dfengine::cpu::DF_ISA

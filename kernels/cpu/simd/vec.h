@@ -7,7 +7,7 @@
 // standard library.
 #pragma once
 
-#if defined(__AVX512BF16__)
+#if DF_ISA_avx512bf16
 #include <immintrin.h>
 #endif
 
@@ -33,6 +33,13 @@ struct VecOf {
 template <int N>
 using Vec = typename VecOf<N>::type;
 
+// What activations are stored in.
+#if DF_ISA_avx512bf16
+using Stored = BFloat16;
+#else
+using Stored = float;
+#endif
+
 #define DF_INLINE inline __attribute__((always_inline))
 
 // Unaligned loads and stores.
@@ -54,7 +61,7 @@ DF_INLINE Vec<N> broadcast(float x) {
   return x - Vec<N>{};
 }
 
-// A step of depth of N columns of a matrix product (matrix.h), and its share of the sums.
+// A step of depth of N columns of a matrix product (pointwise_conv.h), and its share of the sums.
 template <int N>
 DF_INLINE Vec<N> load_units(const float* p) {
   return load<N>(p);
@@ -64,7 +71,7 @@ DF_INLINE void add_product(float left, Vec<N> right, Vec<N>& sums) {
   sums += broadcast<N>(left) * right;
 }
 
-#if defined(__AVX512BF16__)
+#if DF_ISA_avx512bf16
 // ---- bf16 in memory, float in registers; N is a full or half vector, or 1 ----
 
 template <int N>

@@ -69,17 +69,6 @@ TEST(CpuNetwork, InferenceEqualsDouble) {
                                  unit_roundoff<BFloat16>());
 }
 
-TEST(CpuNetwork, IsNotTrainedInBFloat16) {
-  if (!cpu::bf16_supported()) GTEST_SKIP() << "this CPU does not compute in bf16";
-  const CpuBackend backend(shared_pool(), Element::BF16);
-  EXPECT_FALSE(backend.trains());
-  const Graph graph = with_element(with_loss(network_graph(small_config())), Element::BF16);
-  const auto specs = batch_specs(2, kSide, Element::F32, true);
-  EXPECT_THROW(
-      Plan::build(graph, specs, {.phase = Phase::Train, .trainable = everything()}, backend),
-      UsageError);
-}
-
 TEST(CpuNetwork, DoesNotComputeInHalf) {
   EXPECT_THROW(CpuBackend(shared_pool(), Element::F16), UsageError);
 }
@@ -95,6 +84,20 @@ void expect_gradients(const StepResult& got, const StepResult& want, const Condi
     }
     EXPECT_LE(Condition::distance(v, got.gradients.at(name)), bound) << name;
   }
+}
+
+template <class T>
+void check_gradients(const Backend& backend, const Trainable& trainable) {
+  const SmallBatch batch;
+  const StepResult want = StepResult::oracle(batch, trainable);
+  expect_gradients<T>(StepResult::on(backend, batch, trainable), want,
+                      Condition::of<T>(want, batch, trainable));
+}
+
+TEST(CpuNetwork, StepEqualsDouble) {
+  check_gradients<float>(CpuBackend(shared_pool()), everything());
+  if (!cpu::bf16_supported()) GTEST_SKIP() << "this CPU does not compute in bf16";
+  check_gradients<BFloat16>(CpuBackend(shared_pool(), Element::BF16), from_block(17));
 }
 
 template <class T>

@@ -25,7 +25,6 @@ class ForwardingBackend : public Backend {
   int ordinal() const override { return to_.ordinal(); }
   Element element() const override { return to_.element(); }
   Element parameter_element() const override { return to_.parameter_element(); }
-  bool trains() const override { return to_.trains(); }
   bool computes_in_host_memory() const override { return to_.computes_in_host_memory(); }
   Index alignment() const override { return to_.alignment(); }
   Index inference_batch(Index n) const override { return to_.inference_batch(n); }

@@ -1,4 +1,4 @@
-// The matrix product behind the pointwise convolution, one per instruction set.
+// The matrix products behind the pointwise convolution, one table per instruction set.
 #pragma once
 
 #include "kernels/base/half.h"
@@ -20,10 +20,11 @@ constexpr Index panel_width(Index left) {
   return left > 8 ? 16 : 8;
 }
 
-// What A and B hold of a step of depth where Y has elements of T.
+// What A and B hold of a step of depth where activations are stored in T: one value, or in bf16 two
+// neighbours, which one instruction takes.
 template <class T>
 struct MatrixUnitOf {
-  using type = float;
+  using type = T;
 };
 template <>
 struct MatrixUnitOf<BFloat16> {
@@ -32,23 +33,24 @@ struct MatrixUnitOf<BFloat16> {
 template <class T>
 using MatrixUnit = typename MatrixUnitOf<T>::type;
 
-// What one call computes: Y [rows, columns] = clamp(A * B + bias, low, high) + residual.
-// Depth and the strides of A and B count units.
-template <class T>
+// What one call computes: Y [rows, columns] = clamp(A * B + bias, low, high) + residual. Depth and
+// the strides of A and B count units.
+template <class Unit, class T>
 struct MatrixBlock {
   Index rows = 0;
   Index columns = 0;
   Index depth = 0;
-  const MatrixUnit<T>* a = nullptr;
-  Index a_stride = 0;                     // see MatrixTable
-  const MatrixUnit<T>* packed = nullptr;  // B, padded columns
+  const Unit* a = nullptr;
+  Index a_stride = 0;            // see MatrixTable
+  const Unit* packed = nullptr;  // B, padded columns
   T* y = nullptr;
   Index y_stride = 0;           // between rows, of residual too
   const float* bias = nullptr;  // [columns] or null
   const T* residual = nullptr;  // [rows, columns] or null; may be y
-  // Optional: the unpacked B [depth, columns] of a product that follows, fetched into the cache
-  // meanwhile. Only read ahead of time: it may lie outside the buffer.
-  const MatrixUnit<T>* next = nullptr;
+  // Optional: the unpacked B of a product that follows, fetched into the cache meanwhile, from one
+  // step of depth to the next next_stride bytes. Only read ahead of time: it may lie outside the
+  // buffer.
+  const void* next = nullptr;
   Index next_stride = 0;
   float low = -__builtin_inff();
   float high = __builtin_inff();
@@ -59,10 +61,10 @@ struct MatrixBlock {
 template <class T>
 struct MatrixTable {
   // A [rows, depth], a_stride between rows.
-  void (*multiply)(const MatrixBlock<T>& block);
-  // A [depth, rows] read as its transpose, a_stride between steps of depth.
-  void (*multiply_transposed)(const MatrixBlock<T>& block);
+  void (*multiply)(const MatrixBlock<MatrixUnit<T>, T>& block);
+  // A [depth, rows] read as its transpose, a_stride between steps of depth; sums as they are.
+  void (*multiply_transposed)(const MatrixBlock<MatrixUnit<T>, float>& block);
 };
-DF_ISA_TABLE(MatrixTable<float>, matrix)
+DF_ISA_TABLE(MatrixTable, matrix)
 
 }  // namespace dfengine::cpu
