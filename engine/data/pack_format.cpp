@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "kernels/base/checksum.h"
 #include "kernels/base/error.h"
 
 namespace dfengine {
@@ -33,6 +34,10 @@ Index take_number(std::string_view& rest, const std::string& file) {
 }
 
 }  // namespace
+
+std::uint64_t record_checksum(std::span<const std::byte> pixels, std::uint64_t state) {
+  return checksum(pixels) + (state - kPackPixels);
+}
 
 Index PackIndex::records() const {
   Index n = 0;

@@ -187,6 +187,44 @@ TEST_F(PackTest, DamageIsFound) {
             std::string::npos);
 }
 
+// The word behind the checksum that says whether there is a picture.
+TEST_F(PackTest, DamageToARecordsStateIsFound) {
+  dir_.write(splits_[0].samples[3].relative, "broken");
+  write();
+  const std::string whole = bytes();
+  const std::size_t record = kSize * kSize * 3 + 16;
+  std::vector<std::uint8_t> out(kSize * kSize * 3);
+  for (const std::size_t i : {std::size_t{3}, std::size_t{4}}) {
+    for (std::size_t bit = 0; bit < 64; ++bit) {
+      std::string damaged = whole;
+      char& byte = damaged[4096 + (i + 1) * record - 8 + bit / 8];
+      byte = static_cast<char>(byte ^ 1 << bit % 8);
+      const Pack pack(dir_.write("state.dfpack", damaged));
+      EXPECT_NE(thrown_text([&] {
+                  pack.read(static_cast<Index>(i), out.data());
+                }).find("is damaged (checksum)"),
+                std::string::npos)
+          << i << " " << bit;
+    }
+  }
+}
+
+// A power cut leaves zeros where a record's last bytes were not written.
+TEST_F(PackTest, ARecordWithoutItsStateIsMadeAgain) {
+  how_.size = 2;
+  for (int i = 0; i < 80; ++i) splits_[0].samples.push_back(splits_[0].samples[1]);
+  write();
+  const std::string whole = bytes();
+  std::filesystem::remove(file_);
+  write([](Index, Index) { return false; });
+  const std::filesystem::path part = file_.string() + ".part";
+  const auto size = std::filesystem::file_size(part);
+  std::filesystem::resize_file(part, size - 8);
+  std::filesystem::resize_file(part, size);
+  EXPECT_EQ(write().resumed, 63);
+  EXPECT_EQ(bytes(), whole);
+}
+
 // As a mapping the file would end the process.
 TEST_F(PackTest, CutWhileItIsReadIsAnError) {
   write();
