@@ -103,9 +103,9 @@ bool is_better(double auc, double loss, double best_auc, double best_loss) {
   return auc > best_auc || (auc == best_auc && loss < best_loss);
 }
 
-void save_checkpoint(const std::filesystem::path& path, const Model& model, const Moments& moments,
-                     const TrainState& state, const TrainOptions& options,
-                     const std::string& data_digest) {
+weights::TensorFile checkpoint_to_tensors(const Model& model, const Moments& moments,
+                                          const TrainState& state, const TrainOptions& options,
+                                          const std::string& data_digest) {
   weights::TensorFile file = model_to_tensors(model);
   file.tensors.push_back(moment(kFirst, moments.first));
   file.tensors.push_back(moment(kSecond, moments.second));
@@ -114,30 +114,40 @@ void save_checkpoint(const std::filesystem::path& path, const Model& model, cons
   file.metadata[kState] = state_json.dump();
   file.metadata[kOptions] = to_json(options).dump();
   file.metadata[kDigest] = data_digest;
-  weights::write_safetensors(path, file);
+  return file;
 }
 
-Checkpoint load_checkpoint(const std::filesystem::path& path) {
-  const std::string name = path.string();
-  weights::TensorFile file = weights::read_safetensors(path);
+void save_checkpoint(const std::filesystem::path& path, const Model& model, const Moments& moments,
+                     const TrainState& state, const TrainOptions& options,
+                     const std::string& data_digest) {
+  weights::write_safetensors(path,
+                             checkpoint_to_tensors(model, moments, state, options, data_digest));
+}
+
+Checkpoint checkpoint_from_tensors(weights::TensorFile file, const std::string& name_for_errors) {
   try {
     std::vector<float> first = take(file, kFirst), second = take(file, kSecond);
-    const json state = json::parse(take_entry(file, kState));
-    const json options = json::parse(take_entry(file, kOptions));
+    const json state_json = json::parse(take_entry(file, kState));
     std::string data_digest = take_entry(file, kDigest);
+    TrainState state = state_json.get<TrainState>();
+    state.scaler.step = count(state_json.at(kSteps));
+    TrainOptions options = train_options_from_json(json::parse(take_entry(file, kOptions)));
     Checkpoint c{.model = model_from_tensors(file, "its model"),
-                 .state = state.get<TrainState>(),
-                 .options = train_options_from_json(options),
+                 .state = std::move(state),
+                 .options = std::move(options),
                  .data_digest = std::move(data_digest),
                  .moments = {std::move(first), std::move(second)}};
-    c.state.scaler.step = count(state.at(kSteps));
     c.check();
     return c;
   } catch (const json::exception& e) {
-    throw ModelFileError(name + ": damaged checkpoint: " + e.what());
+    throw ModelFileError(name_for_errors + ": damaged checkpoint: " + e.what());
   } catch (const Error& e) {
-    throw ModelFileError(name + ": not a checkpoint of a run: " + e.what());
+    throw ModelFileError(name_for_errors + ": not a checkpoint of a run: " + e.what());
   }
+}
+
+Checkpoint load_checkpoint(const std::filesystem::path& path) {
+  return checkpoint_from_tensors(weights::read_safetensors(path), path.string());
 }
 
 void Checkpoint::check() const {
