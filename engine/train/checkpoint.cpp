@@ -6,6 +6,7 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/json_bytes.h"
+#include "kernels/base/json_integer.h"
 #include "weights/read_file.h"
 #include "weights/safetensors.h"
 
@@ -28,7 +29,7 @@ double number(const json& j) {
 }
 
 std::uint64_t count(const json& j) {
-  const Index value = j.get<Index>();
+  const Index value = integer_from_json<Index>(j);
   if (value < 0) throw ModelFileError("a count of steps is negative");
   return static_cast<std::uint64_t>(value);
 }
@@ -66,8 +67,16 @@ static void to_json(json& j, const EpochRow& r) {
 }
 
 static void from_json(const json& j, EpochRow& r) {
-  r = {j.at(0),         number(j.at(1)), number(j.at(2)), number(j.at(3)),      number(j.at(4)),
-       number(j.at(5)), number(j.at(6)), number(j.at(7)), j.at(8).get<Index>(), number(j.at(9)),
+  r = {integer_from_json<int>(j.at(0)),
+       number(j.at(1)),
+       number(j.at(2)),
+       number(j.at(3)),
+       number(j.at(4)),
+       number(j.at(5)),
+       number(j.at(6)),
+       number(j.at(7)),
+       integer_from_json<Index>(j.at(8)),
+       number(j.at(9)),
        number(j.at(10))};
 }
 
@@ -84,7 +93,7 @@ static void to_json(json& j, const Plateau& p) {
 }
 
 static void from_json(const json& j, Plateau& p) {
-  p = {j.at(0), j.at(1), j.at(2)};
+  p = {j.at(0), integer_from_json<int>(j.at(1)), j.at(2)};
 }
 
 static void to_json(json& j, const ScalerState& s) {
@@ -92,12 +101,20 @@ static void to_json(json& j, const ScalerState& s) {
 }
 
 static void from_json(const json& j, ScalerState& s) {
-  s = {count(j.at(0)), count(j.at(1)), j.at(2), static_cast<std::uint32_t>(count(j.at(3)))};
+  s = {count(j.at(0)), count(j.at(1)), j.at(2), integer_from_json<std::uint32_t>(j.at(3))};
 }
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainState, epoch, step, total_steps, loss_sum, seen, correct,
                                    last_lr, seconds, waited, best_auc, best_loss, best_epoch,
                                    plateau, rows, bad_files, finished, scaler)
+
+// For the fields that the macro reads.
+static void require_integers(const json& state) {
+  for (const char* key : {"epoch", "best_epoch"})
+    static_cast<void>(integer_from_json<int>(state.at(key)));
+  for (const char* key : {"step", "total_steps", "seen", "correct"})
+    static_cast<void>(integer_from_json<Index>(state.at(key)));
+}
 
 bool is_better(double auc, double loss, double best_auc, double best_loss) {
   return auc > best_auc || (auc == best_auc && loss < best_loss);
@@ -129,6 +146,7 @@ Checkpoint checkpoint_from_tensors(weights::TensorFile file, const std::string& 
     std::vector<float> first = take(file, kFirst), second = take(file, kSecond);
     const json state_json = json::parse(take_entry(file, kState));
     std::string data_digest = take_entry(file, kDigest);
+    require_integers(state_json);
     TrainState state = state_json.get<TrainState>();
     state.scaler.step = count(state_json.at(kSteps));
     TrainOptions options = train_options_from_json(json::parse(take_entry(file, kOptions)));

@@ -258,6 +258,21 @@ TEST_F(PackTest, ADamagedPictureIsNotTriedAgainAndAnAbsentOneIs) {
   EXPECT_TRUE(can_be_completed(pack, splits_));
 }
 
+// What a cast would make another number of, or of which it says nothing.
+TEST_F(PackTest, NumbersOfTheIndexAreIntegers) {
+  const std::string sound = write_index({how_, "digest", splits_});
+  EXPECT_EQ(read_index(sound, "f").how.size, kSize);
+  for (const char* number : {"1e42", "-1e42", "12.5", "true", "18446744073709551615", "null"}) {
+    for (const char* key : {"size", "max_pixels", "splits"}) {
+      std::string text = sound;
+      const std::string name = fmt::format("\"{}\":", key);
+      const std::size_t at = text.find(name) + name.size();
+      text.replace(at, text.find_first_of(",}", at) - at, number);
+      EXPECT_THROW(read_index(text, "f"), DataError) << key << " " << number;
+    }
+  }
+}
+
 TEST_F(PackTest, Refusals) {
   write();
   EXPECT_NE(thrown_text([&] { open_pack(file_, {"test"}); }).find("train valid"),
