@@ -17,7 +17,7 @@ if [ $# -eq 0 ]; then
   done
 fi
 mkdir -p build/fuzz
-tests/install.sh clang-14
+tests/install.sh clang-14 libclang-rt-14-dev
 tests/build.sh fuzz "${formats[@]/#/fuzz_}" >build/fuzz/build.log || {
   tail build/fuzz/build.log
   exit 1
