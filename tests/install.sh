@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building dfengine needs and this machine lacks (Debian 12, Ubuntu 22.04, and later).
 # Looks first and touches nothing when everything is there.
-# Usage: tests/install.sh [TOOL...]    TOOL: a program to have as well, whose package has its name
+# Usage: tests/install.sh [TOOL...]    TOOL: a program to have as well, whose package has its name, or a package
 set -euo pipefail
 
 fail() {
@@ -16,7 +16,7 @@ headers=(libeigen3-dev libstb-dev libjpeg-dev libpng-dev libwebp-dev libgtest-de
 # The package of every tool or header that is not there, whoever installed the others.
 missing_packages() {
   local tool
-  for tool; do command -v "$tool" >/dev/null || echo "$tool"; done
+  for tool; do command -v "$tool" >/dev/null || dpkg -s "$tool" >/dev/null 2>&1 || echo "$tool"; done
   command -v cmake >/dev/null || echo cmake
   command -v ninja >/dev/null || echo ninja-build
   command -v protoc >/dev/null || echo protobuf-compiler

@@ -1,6 +1,7 @@
 // A table of options to JSON and back.
 #pragma once
 
+#include <concepts>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -10,6 +11,7 @@
 #include "engine/data/option_row.h"
 #include "kernels/base/enum_names.h"
 #include "kernels/base/json_bytes.h"
+#include "kernels/base/json_integer.h"
 
 namespace dfengine {
 
@@ -38,6 +40,8 @@ void option_from_json(const nlohmann::json& json, T& value) {
     value = parse_name<T>(json.get<std::string>());
   else if constexpr (Bytes<T>)
     value = bytes_from_json(json);
+  else if constexpr (std::integral<T> && !std::is_same_v<T, bool>)
+    value = integer_from_json<T>(json);
   else
     json.get_to(value);
 }
@@ -59,7 +63,7 @@ void write_options(const Rows& rows, const Options& options, nlohmann::json& jso
 }
 
 // Throws nlohmann::json::exception for a key that is absent or a value of another type, UsageError
-// for a name that is unknown.
+// for a name that is unknown and an integer that is out of range.
 template <class Rows, class Options>
 void read_options(const Rows& rows, const nlohmann::json& json, Options& options) {
   for (const auto& row : rows)

@@ -89,7 +89,7 @@ void Pack::read(Index i, std::uint8_t* out) const {
   PackTrailer trailer;
   read_at(place_of(i), out, pixels.size());
   read_at(place_of(i) + pixels.size(), &trailer, sizeof(trailer));
-  if (trailer.checksum != checksum(std::as_bytes(pixels))) {
+  if (trailer.checksum != record_checksum(std::as_bytes(pixels), trailer.state)) {
     throw DataError(
         fmt::format("{}: record {} is damaged (checksum); pack again", file_.string(), i));
   }

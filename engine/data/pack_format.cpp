@@ -6,7 +6,9 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "kernels/base/checksum.h"
 #include "kernels/base/error.h"
+#include "kernels/base/json_integer.h"
 
 namespace dfengine {
 namespace {
@@ -33,6 +35,10 @@ Index take_number(std::string_view& rest, const std::string& file) {
 }
 
 }  // namespace
+
+std::uint64_t record_checksum(std::span<const std::byte> pixels, std::uint64_t state) {
+  return checksum(pixels) + (state - kPackPixels);
+}
 
 Index PackIndex::records() const {
   Index n = 0;
@@ -61,17 +67,17 @@ std::string write_index(const PackIndex& index) {
 PackIndex read_index(std::string_view text, const std::string& file) try {
   const auto about = nlohmann::json::parse(take(text, file));
   PackIndex index;
-  about.at("size").get_to(index.how.size);
+  index.how.size = integer_from_json<Index>(about.at("size"));
   index.how.crop = parse_name<Crop>(about.at("crop").get<std::string>());
   index.how.resize = parse_name<ResizeRule>(about.at("resize").get<std::string>());
-  about.at("max_pixels").get_to(index.how.max_pixels);
+  index.how.max_pixels = integer_from_json<Index>(about.at("max_pixels"));
   about.at("digest").get_to(index.digest);
   constexpr Index kMostSide = 4096;
   if (index.how.size < 1 || index.how.size > kMostSide) {
     throw DataError(fmt::format("{}: pictures of side {}", file, index.how.size));
   }
   Index record = 0;
-  for (auto left = about.at("splits").get<std::size_t>(); left > 0; --left) {
+  for (auto left = integer_from_json<std::size_t>(about.at("splits")); left > 0; --left) {
     Dataset split;
     split.root = file;
     split.split = take(text, file);

@@ -11,7 +11,7 @@
 //               name, NUL
 //   records_at  the records, all of one length:
 //                 pixels [size, size, 3], or text that says why there are none
-//                 checksum of these bytes
+//                 their checksum, plus the number below less one
 //                 1 for pixels, 2 for a reason, 3 for a reason that may be gone at another try
 //   after them  the numbers of the records without pixels, in order
 //
@@ -46,6 +46,9 @@ struct PackTrailer {
   std::uint64_t state = 0;
 };
 constexpr std::uint64_t kPackPixels = 1, kPackReason = 2, kPackUnread = 3;
+
+// What a record's trailer holds for these bytes and this state, so that it covers both.
+std::uint64_t record_checksum(std::span<const std::byte> pixels, std::uint64_t state);
 
 // What a packed file says of itself.
 struct PackIndex {

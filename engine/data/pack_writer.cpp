@@ -113,7 +113,7 @@ Earlier earlier_try(const PartFile& part, const std::string& start, const PackIn
     if (!part.read(start.size() + static_cast<std::size_t>(n) * bytes, record.data(), bytes)) break;
     const std::span pixels = std::span(record).first(bytes - sizeof(trailer));
     std::memcpy(&trailer, record.data() + pixels.size(), sizeof(trailer));
-    if (trailer.checksum != checksum(std::as_bytes(pixels))) break;
+    if (trailer.checksum != record_checksum(std::as_bytes(pixels), trailer.state)) break;
     if (trailer.state == kPackUnread) earlier.unread.push_back(n);
     if (trailer.state == kPackReason) earlier.bad.push_back(n);
   }
@@ -148,7 +148,7 @@ bool make_record(Preparer& preparer, const std::filesystem::path& file,
   } catch (const DataError& e) {
     note(e.what(), kPackReason);
   }
-  trailer.checksum = checksum(std::as_bytes(pixels));
+  trailer.checksum = record_checksum(std::as_bytes(pixels), trailer.state);
   std::memcpy(out.data() + pixels.size(), &trailer, sizeof(trailer));
   return trailer.state == kPackPixels;
 }

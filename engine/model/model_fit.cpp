@@ -155,9 +155,9 @@ void leave_out_foreign(ModelFit& fit, std::vector<std::string>& left_out) {
       return name.starts_with(block + ".");
     });
   };
-  const auto rest = std::ranges::partition(fit.unexpected, in_base);
-  const std::vector<std::string> foreign(rest.begin(), rest.end());
-  fit.unexpected.erase(rest.begin(), rest.end());
+  const auto rest = std::partition(fit.unexpected.begin(), fit.unexpected.end(), in_base);
+  const std::vector<std::string> foreign(rest, fit.unexpected.end());
+  fit.unexpected.erase(rest, fit.unexpected.end());
   if (!foreign.empty())
     left_out.push_back(fmt::format("{} tensors: {}", foreign.size(), row_of(foreign)));
 }

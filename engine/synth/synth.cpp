@@ -117,7 +117,7 @@ void make_folders(const std::filesystem::path& output) {
       std::error_code error;
       std::filesystem::create_directories(folder, error);
       if (error) {
-        throw DataError(
+        throw Error(
             fmt::format("synth: cannot create folder {}: {}", folder.string(), error.message()));
       }
     }
@@ -128,7 +128,7 @@ void write_file(const std::filesystem::path& path, const std::vector<std::uint8_
   const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
   if (!file || !write_all(file.get(), std::as_bytes(std::span(bytes)))) {
     const char* reason = std::strerror(errno);
-    throw DataError(
+    throw Error(
         fmt::format("synth: cannot write {} ({} bytes): {}", path.string(), bytes.size(), reason));
   }
 }

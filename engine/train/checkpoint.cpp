@@ -6,6 +6,7 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/json_bytes.h"
+#include "kernels/base/json_integer.h"
 #include "weights/read_file.h"
 #include "weights/safetensors.h"
 
@@ -28,7 +29,7 @@ double number(const json& j) {
 }
 
 std::uint64_t count(const json& j) {
-  const Index value = j.get<Index>();
+  const Index value = integer_from_json<Index>(j);
   if (value < 0) throw ModelFileError("a count of steps is negative");
   return static_cast<std::uint64_t>(value);
 }
@@ -66,8 +67,16 @@ static void to_json(json& j, const EpochRow& r) {
 }
 
 static void from_json(const json& j, EpochRow& r) {
-  r = {j.at(0),         number(j.at(1)), number(j.at(2)), number(j.at(3)),      number(j.at(4)),
-       number(j.at(5)), number(j.at(6)), number(j.at(7)), j.at(8).get<Index>(), number(j.at(9)),
+  r = {integer_from_json<int>(j.at(0)),
+       number(j.at(1)),
+       number(j.at(2)),
+       number(j.at(3)),
+       number(j.at(4)),
+       number(j.at(5)),
+       number(j.at(6)),
+       number(j.at(7)),
+       integer_from_json<Index>(j.at(8)),
+       number(j.at(9)),
        number(j.at(10))};
 }
 
@@ -84,7 +93,7 @@ static void to_json(json& j, const Plateau& p) {
 }
 
 static void from_json(const json& j, Plateau& p) {
-  p = {j.at(0), j.at(1), j.at(2)};
+  p = {j.at(0), integer_from_json<int>(j.at(1)), j.at(2)};
 }
 
 static void to_json(json& j, const ScalerState& s) {
@@ -92,20 +101,28 @@ static void to_json(json& j, const ScalerState& s) {
 }
 
 static void from_json(const json& j, ScalerState& s) {
-  s = {count(j.at(0)), count(j.at(1)), j.at(2), static_cast<std::uint32_t>(count(j.at(3)))};
+  s = {count(j.at(0)), count(j.at(1)), j.at(2), integer_from_json<std::uint32_t>(j.at(3))};
 }
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TrainState, epoch, step, total_steps, loss_sum, seen, correct,
                                    last_lr, seconds, waited, best_auc, best_loss, best_epoch,
                                    plateau, rows, bad_files, finished, scaler)
 
+// For the fields that the macro reads.
+static void require_integers(const json& state) {
+  for (const char* key : {"epoch", "best_epoch"})
+    static_cast<void>(integer_from_json<int>(state.at(key)));
+  for (const char* key : {"step", "total_steps", "seen", "correct"})
+    static_cast<void>(integer_from_json<Index>(state.at(key)));
+}
+
 bool is_better(double auc, double loss, double best_auc, double best_loss) {
   return auc > best_auc || (auc == best_auc && loss < best_loss);
 }
 
-void save_checkpoint(const std::filesystem::path& path, const Model& model, const Moments& moments,
-                     const TrainState& state, const TrainOptions& options,
-                     const std::string& data_digest) {
+weights::TensorFile checkpoint_to_tensors(const Model& model, const Moments& moments,
+                                          const TrainState& state, const TrainOptions& options,
+                                          const std::string& data_digest) {
   weights::TensorFile file = model_to_tensors(model);
   file.tensors.push_back(moment(kFirst, moments.first));
   file.tensors.push_back(moment(kSecond, moments.second));
@@ -114,30 +131,41 @@ void save_checkpoint(const std::filesystem::path& path, const Model& model, cons
   file.metadata[kState] = state_json.dump();
   file.metadata[kOptions] = to_json(options).dump();
   file.metadata[kDigest] = data_digest;
-  weights::write_safetensors(path, file);
+  return file;
 }
 
-Checkpoint load_checkpoint(const std::filesystem::path& path) {
-  const std::string name = path.string();
-  weights::TensorFile file = weights::read_safetensors(path);
+void save_checkpoint(const std::filesystem::path& path, const Model& model, const Moments& moments,
+                     const TrainState& state, const TrainOptions& options,
+                     const std::string& data_digest) {
+  weights::write_safetensors(path,
+                             checkpoint_to_tensors(model, moments, state, options, data_digest));
+}
+
+Checkpoint checkpoint_from_tensors(weights::TensorFile file, const std::string& name_for_errors) {
   try {
     std::vector<float> first = take(file, kFirst), second = take(file, kSecond);
-    const json state = json::parse(take_entry(file, kState));
-    const json options = json::parse(take_entry(file, kOptions));
+    const json state_json = json::parse(take_entry(file, kState));
     std::string data_digest = take_entry(file, kDigest);
+    require_integers(state_json);
+    TrainState state = state_json.get<TrainState>();
+    state.scaler.step = count(state_json.at(kSteps));
+    TrainOptions options = train_options_from_json(json::parse(take_entry(file, kOptions)));
     Checkpoint c{.model = model_from_tensors(file, "its model"),
-                 .state = state.get<TrainState>(),
-                 .options = train_options_from_json(options),
+                 .state = std::move(state),
+                 .options = std::move(options),
                  .data_digest = std::move(data_digest),
                  .moments = {std::move(first), std::move(second)}};
-    c.state.scaler.step = count(state.at(kSteps));
     c.check();
     return c;
   } catch (const json::exception& e) {
-    throw ModelFileError(name + ": damaged checkpoint: " + e.what());
+    throw ModelFileError(name_for_errors + ": damaged checkpoint: " + e.what());
   } catch (const Error& e) {
-    throw ModelFileError(name + ": not a checkpoint of a run: " + e.what());
+    throw ModelFileError(name_for_errors + ": not a checkpoint of a run: " + e.what());
   }
+}
+
+Checkpoint load_checkpoint(const std::filesystem::path& path) {
+  return checkpoint_from_tensors(weights::read_safetensors(path), path.string());
 }
 
 void Checkpoint::check() const {

@@ -48,7 +48,11 @@ struct TrainState {
   ScalerState scaler;
 };
 
-// Writes atomically. `data_digest` names the pictures, because a resumed run must see the same.
+// What a checkpoint's file holds. `data_digest` names the pictures, because a resumed run must see the same.
+weights::TensorFile checkpoint_to_tensors(const Model& model, const Moments& moments,
+                                          const TrainState& state, const TrainOptions& options,
+                                          const std::string& data_digest);
+// Writes it atomically.
 void save_checkpoint(const std::filesystem::path& path, const Model& model, const Moments& moments,
                      const TrainState& state, const TrainOptions& options,
                      const std::string& data_digest);
@@ -66,6 +70,7 @@ struct Checkpoint {
 };
 
 // Throws ModelFileError naming file and cause.
+Checkpoint checkpoint_from_tensors(weights::TensorFile file, const std::string& name_for_errors);
 Checkpoint load_checkpoint(const std::filesystem::path& path);
 
 }  // namespace dfengine

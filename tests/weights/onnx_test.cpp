@@ -146,7 +146,8 @@ TEST_F(Onnx, RefusesDamageWithItsPlace) {
       {number(1, 8) + "\x3a" + std::string(10, '\xff'), "byte 3: number longer"},
       {number(1, 8) + "\x0b", "byte 2: wire type 3"},
       {number(1, 8), "without a graph"},
-      {number(1, 8) + block(7, ""), "has no input"}};
+      {number(1, 8) + block(7, ""), "has no input"},
+      {number(1, 8) + block(7, block(1, block(4, "QLinearConv"))), "quantised (QLinearConv)"}};
   for (const auto& [file, word] : cases) {
     const std::string message = reason(file);
     EXPECT_NE(message.find(word), std::string::npos) << message;
@@ -248,6 +249,14 @@ TEST_F(FoldedNetwork, RefusesOtherNetworks) {
       refusal("Conv %6 kernel 3,3 strides 2,2", "Conv %6 kernel 3,3 strides 1,1");
   EXPECT_NE(strides.find("features.2.conv.1.0"), std::string::npos) << strides;
   EXPECT_NE(strides.find("mobilenetv2-7"), std::string::npos) << strides;
+  // MobileNetV3's strides differ, too.
+  std::string& nodes = file_.metadata.at(kOnnxNodes);
+  const std::string plain = nodes;
+  nodes += "HardSwish %1\n";
+  EXPECT_NE(refusal("Conv %6 kernel 3,3 strides 2,2", "Conv %6 kernel 3,3 strides 1,1")
+                .find("HardSwish (1x)"),
+            std::string::npos);
+  nodes = plain;
   const std::vector<std::array<const char*, 3>> cases = {
       {"Clip %0 0 6", "BatchNormalization %7 eps 1", "expected \"BatchNormalization %0 eps E\""},
       {"Clip %0 0 6", "Relu %0\nClip %1 0 5", "expected \"Clip %1 none 6\""},

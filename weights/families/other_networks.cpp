@@ -12,7 +12,9 @@ struct Row {
   const char* network;
   std::string_view parts[2];
 };
-constexpr Row kRows[] = {{"a Vision Transformer", {"cls_token", ""}},
+constexpr Row kRows[] = {{"Swin Transformer", {"relative_position_bias_table", ""}},
+                         {"a Vision Transformer", {"cls_token", ""}},
+                         {"a Vision Transformer", {"class_token", ""}},
                          {"a Vision Transformer", {"patch_embed", ""}},
                          {"CLIP", {"visual.conv1", ""}},
                          {"a language model", {"embed_tokens", ""}},
@@ -29,6 +31,8 @@ constexpr Row kRows[] = {{"a Vision Transformer", {"cls_token", ""}},
                          {"MobileNet (version 1) of Keras", {"conv_dw_1", ""}},
                          {"MobileNetV3 of Keras", {"expanded_conv", "squeeze_excite"}},
                          {"DenseNet", {"denseblock1", ""}},
+                         {"RegNet", {"trunk_output", ""}},
+                         {"MNASNet", {"layers.8.0.layers", ""}},
                          {"DenseNet of Keras", {"conv2_block1_concat", ""}},
                          {"DenseNet of Keras", {"conv2_block1_0_bn", ""}},
                          {"ResNet of Keras", {"conv2_block1_1_conv", ""}},

@@ -356,6 +356,17 @@ class GraphReader {
   TensorFile file_;
 };
 
+// Numbers of 8 bits cannot be trained on, and a quantised graph has operators of its own.
+void refuse_quantised(const pb::Graph& graph, const std::string& name) {
+  for (const pb::Node& node : graph.node()) {
+    const std::string& op = node.op_type();
+    if (op.ends_with("Integer") || op.starts_with("QLinear") || op.ends_with("QuantizeLinear") ||
+        op == "DequantizeLinear")
+      throw ModelFileError(name + ": ONNX model: its numbers are quantised (" + printable(op) +
+                           "); give the model of floats that it was made from");
+  }
+}
+
 }  // namespace
 
 bool onnx_supported() {
@@ -371,6 +382,7 @@ TensorFile parse_onnx(std::span<const std::byte> file, const std::string& name,
   if (!model.ParseFromArray(file.data(), static_cast<int>(file.size())))
     throw ModelFileError(name + ": damaged ONNX model: protobuf cannot read it");
   if (!model.has_graph()) throw ModelFileError(name + ": is an ONNX model without a graph");
+  refuse_quantised(model.graph(), name);
   TensorFile read = GraphReader(model.graph(), file.size(), beside, name).read();
   for (const pb::Entry& entry : model.metadata_props())
     read.metadata.emplace(entry.key(), entry.value());

@@ -90,6 +90,8 @@ class Translation {
   // The zoo's mobilenetv2-7 has the published shapes but other strides, so it would load and give
   // wrong results.
   void refuse_other_strides() const {
+    const auto is_hard = [](std::string_view line) { return line.starts_with("Hard"); };
+    if (std::ranges::any_of(cursor_.lines(), is_hard)) return;  // MobileNetV3: named by operators
     std::size_t i = 0;
     for (const std::string_view line : cursor_.lines()) {
       if (first_word(line) != "Conv" || i == places_.size()) continue;

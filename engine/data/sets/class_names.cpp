@@ -20,25 +20,47 @@ constexpr Word kWords[] = {{"real", 0},
                            {"nature", 0},
                            {"authentic", 0},
                            {"genuine", 0},
+                           {"original", 0},
+                           {"originals", 0},
+                           {"human", 0},
+                           {"humans", 0},
+                           {"natural", 0},
+                           {"pristine", 0},
+                           {"bonafide", 0},
+                           {"bona", 0},
                            {"fake", 1},
                            {"fakes", 1},
                            {"ai", 1},
                            {"deepfake", 1},
                            {"deepfakes", 1},
                            {"generated", 1},
+                           {"aigenerated", 1},
+                           {"aigc", 1},
                            {"synthetic", 1},
+                           {"synthesized", 1},
+                           {"manipulated", 1},
+                           {"forged", 1},
+                           {"forgery", 1},
+                           {"forgeries", 1},
+                           {"tampered", 1},
+                           {"spoof", 1},
+                           {"spoofed", 1},
                            {"artificial", 1},
                            {"train", -1, "train"},
                            {"training", -1, "train"},
                            {"trainset", -1, "train"},
+                           {"trn", -1, "train"},
                            {"valid", -1, "valid"},
                            {"val", -1, "valid"},
                            {"validation", -1, "valid"},
+                           {"validate", -1, "valid"},
+                           {"validating", -1, "valid"},
                            {"valset", -1, "valid"},
                            {"dev", -1, "valid"},
                            {"test", -1, "test"},
                            {"testing", -1, "test"},
                            {"testset", -1, "test"},
+                           {"tst", -1, "test"},
                            {"set"},
                            {"sets"},
                            {"split"},
@@ -55,7 +77,17 @@ constexpr Word kWords[] = {{"real", 0},
                            {"photos"},
                            {"face"},
                            {"faces"},
+                           {"sample"},
+                           {"samples"},
+                           {"frame"},
+                           {"frames"},
+                           {"sequence"},
+                           {"sequences"},
+                           {"fide"},
                            {"deep"}};
+
+// "not_fake", "non-AI": the class that stands behind is the other one.
+constexpr std::string_view kNegations[] = {"not", "non"};
 
 enum class Kind { Other, Lower, Upper, Digit };
 
@@ -86,16 +118,23 @@ std::vector<std::string> words_of(std::string_view name) {
 // The meaning of all words together; nothing where they contradict each other or one is unknown.
 std::optional<NameMeaning> usual_meaning(std::string_view name) {
   NameMeaning all;
+  bool negated = false;
   for (const std::string& word : words_of(name)) {
     if (kind_of(word[0]) == Kind::Digit) continue;
+    if (!negated && std::ranges::count(kNegations, word) > 0) {
+      negated = true;
+      continue;
+    }
     const auto known = std::ranges::find(kWords, word, &Word::text);
     if (known == std::end(kWords)) return std::nullopt;
-    if (known->label >= 0 && all.label >= 0 && known->label != all.label) return std::nullopt;
+    const int label = known->label >= 0 && negated ? 1 - known->label : known->label;
+    if (label >= 0 && all.label >= 0 && label != all.label) return std::nullopt;
     if (!known->split.empty() && !all.split.empty() && known->split != all.split)
       return std::nullopt;
-    if (known->label >= 0) all.label = known->label;
+    if (label >= 0) all.label = label;
     if (!known->split.empty()) all.split = known->split;
   }
+  if (negated && all.label < 0) return std::nullopt;
   return all;
 }
 

@@ -45,8 +45,11 @@ int folder_hint(std::string_view path, const ClassNames& names) {
 
 int label_number(std::string_view field) {
   const std::string text = lower_case(trimmed_field(field));
-  if (text == "0" || text == "0.0" || text == "false") return 0;
-  return text == "1" || text == "1.0" || text == "true" ? 1 : -1;
+  const auto is_one_of = [&](std::initializer_list<std::string_view> words) {
+    return std::ranges::count(words, text) > 0;
+  };
+  if (is_one_of({"0", "0.0", "false", "f", "no", "n"})) return 0;
+  return is_one_of({"1", "1.0", "true", "t", "yes", "y"}) ? 1 : -1;
 }
 
 // `path` is -1 for a table without paths.
@@ -62,10 +65,12 @@ std::vector<Hints> read_hints(const CsvTable& table, const std::string& name,
     if (h.number < 0) {
       h.text = names.label_of(row[label]);
       if (h.text < 0)
-        fail_row(table, name, i, label,
-                 fmt::format("label '{}' is unknown; known are 0 and 1, true and false, {} and {}; "
-                             "other names: --classes REAL,FAKE, another column: --label-column",
-                             row[label], names.example(0), names.example(1)));
+        fail_row(
+            table, name, i, label,
+            fmt::format(
+                "label '{}' is unknown; known are 0 and 1, true and false, yes and no, {} and {}; "
+                "other names: --classes REAL,FAKE, another column: --label-column",
+                row[label], names.example(0), names.example(1)));
     }
     if (text >= 0 && h.text < 0) h.text = names.label_of(row[at(text)]);
     if (path >= 0) h.folder = folder_hint(row[at(path)], names);

@@ -9,6 +9,7 @@
 #include <tuple>
 #include <utility>
 
+#include "engine/data/sets/folder_meaning.h"
 #include "kernels/base/error.h"
 
 namespace dfengine {
@@ -37,8 +38,11 @@ std::string contents(const fs::path& dir) {
 void require_folder(const fs::path& dir) {
   std::error_code ignored;
   if (fs::is_directory(dir, ignored)) return;
-  throw DataError(fmt::format("data folder {} {}", dir.string(),
-                              fs::exists(dir, ignored) ? "is not a folder" : "does not exist"));
+  throw DataError(
+      fmt::format("data folder {} {}", dir.string(),
+                  fs::exists(dir, ignored)
+                      ? "is not a folder; tables end in .csv or .tsv, packed files in .dfpack"
+                      : "does not exist"));
 }
 
 // Folders directly in dir, sorted, without leftovers. Throws DataError when dir cannot be listed.
@@ -55,19 +59,6 @@ std::vector<fs::path> folders_in(const fs::path& dir) {
   return folders;
 }
 
-// Meanings of folders' names, where one name more is a split.
-struct Meanings {
-  const ClassNames& names;
-  std::string split;
-
-  NameMeaning of(const fs::path& folder) const {
-    const std::string name = folder.filename().string();
-    NameMeaning meaning = names.meaning(name);
-    if (meaning.label < 0 && name == split) meaning.split = canonical_split(split);
-    return meaning;
-  }
-};
-
 // Where a set begins.
 struct Place {
   fs::path folder;
@@ -75,7 +66,7 @@ struct Place {
 };
 
 // Gives nothing for a folder that is the place of no set.
-std::optional<Place> place_of(const fs::path& folder, const Meanings& meanings) {
+std::optional<Place> place_of(const fs::path& folder, const FolderMeanings& meanings) {
   bool real = false, fake = false, split = false;
   for (const fs::path& inside : folders_in(folder)) {
     const NameMeaning m = meanings.of(inside);
@@ -88,7 +79,7 @@ std::optional<Place> place_of(const fs::path& folder, const Meanings& meanings) 
 }
 
 // Those of the level nearest to dir and, where they have no splits, of the levels below it.
-std::vector<Place> find_places(const fs::path& dir, const Meanings& meanings) {
+std::vector<Place> find_places(const fs::path& dir, const FolderMeanings& meanings) {
   constexpr int kDeepest = 2;
   std::vector<Place> found;
   std::vector<fs::path> level = {dir};
@@ -113,7 +104,7 @@ std::vector<Place> find_places(const fs::path& dir, const Meanings& meanings) {
 // so that a link to a folder that is there anyway is the one set aside.
 class FolderSurvey {
  public:
-  FolderSurvey(FolderSet& set, const Meanings& meanings) : set_(set), meanings_(meanings) {}
+  FolderSurvey(FolderSet& set, const FolderMeanings& meanings) : set_(set), meanings_(meanings) {}
 
   void run() {
     part("").folder = set_.root_;
@@ -263,10 +254,10 @@ class FolderSurvey {
       const auto [at, is_new] = first.try_emplace({split, m.label}, name);
       if (is_new) continue;
       const bool labels = m.label >= 0;
-      part(split).fault = fmt::format(
-          "{} has more than one folder of {}: {}/ and {}/; {}", step.folder.string(),
-          labels ? "class " + meanings_.names.example(m.label) : "split " + split, at->second, name,
-          labels ? "say which it is: --classes REAL,FAKE" : "rename one of them");
+      part(split).fault =
+          fmt::format("{} has more than one folder of {}: {}/ and {}/; {}", step.folder.string(),
+                      labels ? "class " + meanings_.example(m.label) : "split " + split, at->second,
+                      name, labels ? "say which it is: --classes REAL,FAKE" : "rename one of them");
     }
   }
 
@@ -294,7 +285,7 @@ class FolderSurvey {
   }
 
   FolderSet& set_;
-  const Meanings& meanings_;
+  const FolderMeanings& meanings_;
   std::set<std::tuple<std::string, dev_t, ino_t>> seen_;
   std::set<Step> links_;
   std::set<std::string> shapes_;
@@ -304,7 +295,7 @@ class FolderSurvey {
 std::optional<FolderSet> FolderSet::find(const fs::path& dir, const ClassNames& names,
                                          const std::string& split) {
   require_folder(dir);
-  const Meanings meanings{names, split};
+  const FolderMeanings meanings(names, split);
   const std::vector<Place> places = find_places(dir, meanings);
   if (places.empty()) return std::nullopt;
   const bool has_splits = std::ranges::any_of(places, &Place::has_splits);

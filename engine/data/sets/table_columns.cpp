@@ -17,27 +17,32 @@ struct Role {
   const char* what;
   const char* option;  // "" where none names it
   std::span<const char* const> names;
+  std::span<const char* const> last_names = {};  // where none of the names is there
 };
 
+// As `plain` writes them.
 constexpr const char* kPathNames[] = {
-    "path",     "filepath", "file_path",  "filename",     "file_name",  "file",
-    "image",    "images",   "image_path", "image_file",   "image_name", "img",
-    "img_path", "img_name", "picture",    "picture_path", "photo",      "photo_path"};
-constexpr const char* kLabelNames[] = {"label",   "labels",   "class",        "class_name",
-                                       "target",  "category", "ground_truth", "gt",
-                                       "is_fake", "is_real",  "fake",         "real"};
-constexpr const char* kLabelTexts[] = {"label_str", "label_name", "label_text", "class_name",
-                                       "class"};
+    "path",      "paths",     "filepath",      "filepaths",   "filename", "filenames", "file",
+    "files",     "fname",     "relativepath",  "relpath",     "image",    "images",    "imagepath",
+    "imagefile", "imagename", "imagefilename", "img",         "imgs",     "imgpath",   "imgfile",
+    "imgname",   "picture",   "picturepath",   "picturefile", "photo",    "photopath", "photofile"};
+// Where none of these is there: names that are numbers as often as files.
+constexpr const char* kPathIds[] = {"imageid", "imgid"};
+constexpr const char* kLabelNames[] = {
+    "label",      "labels",      "class",         "classname",   "classlabel",
+    "target",     "targets",     "category",      "groundtruth", "gt",
+    "isfake",     "isreal",      "fake",          "real",        "isai",
+    "isdeepfake", "isgenerated", "isaigenerated", "issynthetic", "isauthentic"};
+constexpr const char* kLabelTexts[] = {"labelstr", "labelname", "labeltext", "classname", "class"};
 constexpr const char* kSplitNames[] = {"split", "subset", "partition", "set"};
 
-constexpr Role kPath = {"the pictures' paths", "--path-column", kPathNames};
+constexpr Role kPath = {"the pictures' paths", "--path-column", kPathNames, kPathIds};
 constexpr Role kLabel = {"the labels", "--label-column", kLabelNames};
 
-// "Image Path" as image_path.
+// "Image Path" and "image_path" as imagepath.
 std::string plain(std::string_view column) {
   std::string name = lower_case(trimmed_field(column));
-  std::ranges::replace_if(
-      name, [](char c) { return c == ' ' || c == '-'; }, '_');
+  std::erase_if(name, [](char c) { return c == ' ' || c == '-' || c == '_' || c == '.'; });
   return name;
 }
 
@@ -82,7 +87,8 @@ std::size_t find_role(const CsvTable& table, const Role& role, const std::string
     throw DataError(fmt::format("{} has no column '{}', which {} names; its columns: {}", name,
                                 given, role.option, columns_of(table)));
   }
-  const std::vector<std::size_t> found = named(table, role.names);
+  std::vector<std::size_t> found = named(table, role.names);
+  if (found.empty()) found = named(table, role.last_names);
   if (found.empty())
     throw DataError(
         fmt::format("{} has no column '{}' or of another usual name for {}; the "
@@ -162,8 +168,9 @@ std::size_t require_column(const CsvTable& table, const std::string& column,
 
 std::string positive_by_name(std::string_view column) {
   const std::string name = plain(column);
-  if (name == "is_fake" || name == "fake") return "fake";
-  return name == "is_real" || name == "real" ? "real" : "";
+  const bool asks = name.starts_with("is");
+  const int label = ClassNames().label_of(asks ? std::string_view(name).substr(2) : name);
+  return label < 0 ? "" : label == 1 ? "fake" : "real";
 }
 
 void name_columns(CsvTable& table, const ColumnNames& columns, const std::string& name) {

@@ -21,6 +21,15 @@ TEST(ClassNames, ClassesAndSplitsInAnyCaseAndUsualSpelling) {
       {"DeepFakes", {1, ""}},
       {"AIGenerated", {1, ""}},
       {"ai_generated_images", {1, ""}},
+      {"original_sequences", {0, ""}},
+      {"manipulated_sequences", {1, ""}},
+      {"Human", {0, ""}},
+      {"bona-fide", {0, ""}},
+      {"bonafide", {0, ""}},
+      {"spoof", {1, ""}},
+      {"not_fake", {0, ""}},
+      {"NonAI", {0, ""}},
+      {"not_real", {1, ""}},
       {"training_fake", {1, "train"}},
       {"TestReal", {0, "test"}},
       {"Train", {-1, "train"}},
@@ -30,6 +39,9 @@ TEST(ClassNames, ClassesAndSplitsInAnyCaseAndUsualSpelling) {
       {"val", {-1, "valid"}},
       {"Validation", {-1, "valid"}},
       {"testing", {-1, "test"}},
+      {"Validate", {-1, "valid"}},
+      {"trn", {-1, "train"}},
+      {"tst", {-1, "test"}},
       {"TestSet", {-1, "test"}},
   };
   for (const auto& [name, meaning] : meanings) {
@@ -37,9 +49,9 @@ TEST(ClassNames, ClassesAndSplitsInAnyCaseAndUsualSpelling) {
     EXPECT_EQ(m.label, meaning.first) << name;
     EXPECT_EQ(m.split, meaning.second) << name;
   }
-  for (const char* name :
-       {"", "real_vs_fake", "unreal", "celeb-real", "real_esrgan", "surreal", "train_val",
-        "constrain", "latest", "images", "0", "--", "caf\xC3\xA9"}) {
+  for (const char* name : {"", "real_vs_fake", "unreal", "celeb-real", "real_esrgan", "surreal",
+                           "train_val", "not", "not_train", "not_not_fake", "nonfake_real_fake",
+                           "constrain", "latest", "images", "0", "--", "caf\xC3\xA9"}) {
     const NameMeaning m = ClassNames().meaning(name);
     EXPECT_EQ(m.label, -1) << name;
     EXPECT_EQ(m.split, "") << name;

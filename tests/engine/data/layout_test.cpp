@@ -83,6 +83,31 @@ TEST_F(Layout, CategoriesBetweenSplitAndClass) {
   EXPECT_TRUE(contains(all.layout, "CATEGORY/CLASS")) << all.layout;
 }
 
+// Another generator of CNNDetection is called deepfake.
+TEST_F(Layout, ACategoryMayBearAClassName) {
+  folders({"train/progan/cat/0_real", "train/progan/cat/1_fake", "test/biggan/0_real",
+           "test/biggan/1_fake", "test/deepfake/0_real", "test/deepfake/1_fake"});
+  EXPECT_EQ(read("test"), (Names{"test/biggan/0_real/0.jpg 0", "test/biggan/1_fake/0.jpg 1",
+                                 "test/deepfake/0_real/0.jpg 0", "test/deepfake/1_fake/0.jpg 1"}));
+  DataOptions part = options();
+  part.data /= "test";
+  EXPECT_EQ(counts(open_to_measure(part)), Names{"all 2+2"});
+}
+
+TEST_F(Layout, ASetMayBearAClassName) {
+  folders({"Human Faces/train/real", "Human Faces/train/ai", "Human Faces/test/real",
+           "Human Faces/test/ai"});
+  EXPECT_EQ(counts(open_data(options(), {})), (Names{"train 1+1", "test 1+1"}));
+}
+
+// FaceForensics++ has its classes outermost, and sources and compressions below them.
+TEST_F(Layout, ClassesOutermostWithFoldersBelow) {
+  folders({"original_sequences/youtube/c23/images", "original_sequences/actors/c23/images",
+           "manipulated_sequences/Deepfakes/c23/images",
+           "manipulated_sequences/FaceSwap/c23/images"});
+  EXPECT_EQ(counts(open_to_measure(options())), Names{"all 2+2"});
+}
+
 TEST_F(Layout, SplitAndClassInOneName) {
   folders({"training_real", "training_fake", "test_real", "test_fake"});
   EXPECT_EQ(counts(open_data(options(), {})), (Names{"train 1+1", "test 1+1"}));

@@ -187,6 +187,44 @@ TEST_F(PackTest, DamageIsFound) {
             std::string::npos);
 }
 
+// The word behind the checksum that says whether there is a picture.
+TEST_F(PackTest, DamageToARecordsStateIsFound) {
+  dir_.write(splits_[0].samples[3].relative, "broken");
+  write();
+  const std::string whole = bytes();
+  const std::size_t record = kSize * kSize * 3 + 16;
+  std::vector<std::uint8_t> out(kSize * kSize * 3);
+  for (const std::size_t i : {std::size_t{3}, std::size_t{4}}) {
+    for (std::size_t bit = 0; bit < 64; ++bit) {
+      std::string damaged = whole;
+      char& byte = damaged[4096 + (i + 1) * record - 8 + bit / 8];
+      byte = static_cast<char>(byte ^ 1 << bit % 8);
+      const Pack pack(dir_.write("state.dfpack", damaged));
+      EXPECT_NE(thrown_text([&] {
+                  pack.read(static_cast<Index>(i), out.data());
+                }).find("is damaged (checksum)"),
+                std::string::npos)
+          << i << " " << bit;
+    }
+  }
+}
+
+// A power cut leaves zeros where a record's last bytes were not written.
+TEST_F(PackTest, ARecordWithoutItsStateIsMadeAgain) {
+  how_.size = 2;
+  for (int i = 0; i < 80; ++i) splits_[0].samples.push_back(splits_[0].samples[1]);
+  write();
+  const std::string whole = bytes();
+  std::filesystem::remove(file_);
+  write([](Index, Index) { return false; });
+  const std::filesystem::path part = file_.string() + ".part";
+  const auto size = std::filesystem::file_size(part);
+  std::filesystem::resize_file(part, size - 8);
+  std::filesystem::resize_file(part, size);
+  EXPECT_EQ(write().resumed, 63);
+  EXPECT_EQ(bytes(), whole);
+}
+
 // As a mapping the file would end the process.
 TEST_F(PackTest, CutWhileItIsReadIsAnError) {
   write();
@@ -218,6 +256,21 @@ TEST_F(PackTest, ADamagedPictureIsNotTriedAgainAndAnAbsentOneIs) {
   EXPECT_EQ(write().resumed, 17);
   dir_.write(splits_[1].samples[8].relative, "there now");
   EXPECT_TRUE(can_be_completed(pack, splits_));
+}
+
+// What a cast would make another number of, or of which it says nothing.
+TEST_F(PackTest, NumbersOfTheIndexAreIntegers) {
+  const std::string sound = write_index({how_, "digest", splits_});
+  EXPECT_EQ(read_index(sound, "f").how.size, kSize);
+  for (const char* number : {"1e42", "-1e42", "12.5", "true", "18446744073709551615", "null"}) {
+    for (const char* key : {"size", "max_pixels", "splits"}) {
+      std::string text = sound;
+      const std::string name = fmt::format("\"{}\":", key);
+      const std::size_t at = text.find(name) + name.size();
+      text.replace(at, text.find_first_of(",}", at) - at, number);
+      EXPECT_THROW(read_index(text, "f"), DataError) << key << " " << number;
+    }
+  }
 }
 
 TEST_F(PackTest, Refusals) {

@@ -43,7 +43,8 @@ class TableColumns : public testing::Test {
 TEST_F(TableColumns, UsualNamesInAnyCase) {
   for (const char* header :
        {"path,label", "Path,Label", "PATH,LABEL", "filename,class", "File Name,Target",
-        "image,target", "image_path,category", " img , y_true,label", "filepath,Class Name"}) {
+        "image,target", "image_path,category", " img , y_true,label", "filepath,Class Name",
+        "ImagePath,ClassLabel", "image_id,labels", "image.file,category"}) {
     const std::string extra = std::string(header).find("y_true") != std::string::npos ? ",7" : "";
     EXPECT_EQ(read(std::string(header) + "\nreal/a.jpg" + extra + ",real\nfake/b.jpg" + extra +
                    ",fake\n"),
@@ -55,6 +56,11 @@ TEST_F(TableColumns, UsualNamesInAnyCase) {
 TEST_F(TableColumns, TheNameOfAColumnMaySayWhatOneMeans) {
   EXPECT_EQ(read("path,is_fake\nx/c.jpg,0\nx/d.jpg,1\n"), (Names{"x/c.jpg 0", "x/d.jpg 1"}));
   EXPECT_EQ(read("path,Is Real\nx/c.jpg,0\nx/d.jpg,1\n"), (Names{"x/c.jpg 1", "x/d.jpg 0"}));
+  EXPECT_EQ(read("path,isDeepfake\nx/c.jpg,no\nx/d.jpg,Yes\n"), (Names{"x/c.jpg 0", "x/d.jpg 1"}));
+  EXPECT_EQ(read("path,is_authentic\nx/c.jpg,N\nx/d.jpg,y\n"), (Names{"x/c.jpg 1", "x/d.jpg 0"}));
+  // An id beside a name is no second name.
+  EXPECT_EQ(read("image_id,file,is_ai\n1,x/c.jpg,f\n2,x/d.jpg,t\n"),
+            (Names{"x/c.jpg 0", "x/d.jpg 1"}));
   expect_refused("path,is_fake\nreal/a.jpg,1\nfake/b.jpg,0\n", {"2 of 2 rows", "line 2"});
 }
 

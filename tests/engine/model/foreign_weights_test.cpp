@@ -109,6 +109,9 @@ TEST(ForeignWeights, OtherNetworksAreRecognised) {
       {"layer1.0.conv1.weight", "ResNet"},
       {"features.1.block.0.0.weight", "MobileNetV3"},
       {"blocks.0.attn.qkv.weight", ""},
+      {"class_token", "Vision Transformer"},
+      {"features.1.0.attn.relative_position_bias_table", "Swin Transformer"},
+      {"trunk_output.block1.block1-0.proj.0.weight", "RegNet"},
       {"patch_embed.proj.weight", "Vision Transformer"}};
   for (const auto& [name, network] : cases) {
     weights::TensorFile file;

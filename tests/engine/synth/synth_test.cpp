@@ -138,8 +138,10 @@ TEST(Synth, RefusesWhatItCannotDo) {
   try {
     write(scratch.path() / "file", 20, 32);
     FAIL() << "wrote below a plain file";
-  } catch (const DataError& error) {
+  } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("file"), std::string::npos) << error.what();
+    // Nothing is wrong with any data.
+    EXPECT_EQ(dynamic_cast<const DataError*>(&error), nullptr);
   }
 }
 

@@ -116,6 +116,14 @@ TEST_F(CheckpointFile, NumbersThatNoRunCanReach) {
   expect_refused("train_state", "rows", json::array({json::array({1, 2})}));
   expect_refused("train_state", "plateau", json::array());
   expect_refused("train_state", "epoch", "one");
+  // What a cast would make another number of.
+  for (const char* field : {"epoch", "step", "seen", "correct", "best_epoch", "optimizer_steps"})
+    for (const json& value : {json(1e42), json(0.5), json(false), json(~std::uint64_t{0})})
+      expect_refused("train_state", field, value);
+  expect_refused("train_state", "epoch", std::int64_t{1} << 32);
+  expect_refused("train_state", "scaler", json::array({0, 0, 1.0, std::int64_t{1} << 32}));
+  for (const json& value : {json(1e42), json(1.5), json((std::int64_t{1} << 32) + 1)})
+    expect_refused("run_options", "epochs", value);
   expect_refused("run_options", "epochs", 0);
   expect_refused("run_options", "batch_size", 0);
   expect_refused("run_options", "freeze", 20);
