@@ -35,8 +35,10 @@ std::unique_ptr<Backend> backend_for(const df_session_options& options, ThreadPo
   constexpr Precision kPrecisions[] = {Precision::Fp16, Precision::Bf16, Precision::Fp32};
   const DeviceConfig config = {.precision = kPrecisions[options.precision]};
   DeviceKind kind = options.device == DF_CUDA ? DeviceKind::Cuda : DeviceKind::Cpu;
+#if !DFENGINE_CPU_ONLY
   if (options.device == DF_AUTO)
     kind = choose_device(config.precision, pool, [](const std::string&) {});
+#endif
   return open_backend(kind, config, pool);
 }
 
