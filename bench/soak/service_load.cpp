@@ -85,9 +85,8 @@ int main(int argc, char** argv) {
   load.keep = keep == nullptr || *keep != '0';
   std::map<std::string, double> expected;
   const bool compare = std::string_view(argv[4]) != "-";
-  if (compare)
-    for (const json& one : json::parse(slurp(argv[4])).at("results"))
-      expected[one.at("path")] = one.at("prob_fake");
+  const json report = compare ? json::parse(slurp(argv[4])) : json{{"results", json::array()}};
+  for (const json& one : report.at("results")) expected[one.at("path")] = one.at("prob_fake");
   for (int i = 5; i < argc; ++i) {
     load.bytes.push_back(slurp(argv[i]));
     if (compare) load.expected.push_back(expected.at(argv[i]));
