@@ -11,7 +11,7 @@ fail() {
 
 compiler=${CXX:-c++}
 headers=(libeigen3-dev libstb-dev libjpeg-dev libpng-dev libwebp-dev libgtest-dev libbenchmark-dev libcli11-dev
-  nlohmann-json3-dev libfmt-dev zlib1g-dev libcurl4-openssl-dev libzip-dev libprotobuf-dev)
+  nlohmann-json3-dev libfmt-dev zlib1g-dev libcurl4-openssl-dev libzip-dev libprotobuf-dev libcpp-httplib-dev)
 
 # The package of every tool or header that is not there, whoever installed the others.
 missing_packages() {
@@ -20,6 +20,7 @@ missing_packages() {
   command -v cmake >/dev/null || echo cmake
   command -v ninja >/dev/null || echo ninja-build
   command -v protoc >/dev/null || echo protobuf-compiler
+  command -v pkg-config >/dev/null || echo pkg-config
   if ! command -v "$compiler" >/dev/null; then
     printf '%s\n' g++ "${headers[@]}"  # without a compiler nobody can say which headers are there
     return
@@ -66,6 +67,9 @@ missing libzip-dev
 #endif
 #if !__has_include(<google/protobuf/message_lite.h>)
 missing libprotobuf-dev
+#endif
+#if !__has_include(<httplib.h>)
+missing libcpp-httplib-dev
 #endif
 HEADERS
 }

@@ -29,7 +29,7 @@ fi
 # before it, unless `only` says less.
 rooms=(kernels/base kernels layers weights engine/plan engine/runtime engine/data engine/model
   engine/evaluate engine/train engine/report engine/synth engine/tables engine/bench engine/selftest
-  apps tests bench)
+  engine/interface engine/serve apps tests bench)
 declare -A only=(
   [kernels/base]='^kernels/base/'
   [layers]='^(kernels|layers)/'

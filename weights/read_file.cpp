@@ -49,6 +49,7 @@ bool looks_like_onnx(std::string_view text) {
          kNextFields.find(text[2]) != std::string_view::npos;
 }
 
+#if !DFENGINE_MINIMAL
 // PyTorch's archives and Keras' look alike from outside.
 TensorFile parse_zip(std::span<const std::byte> bytes, const std::string& name) {
   ZipArchive archive(bytes, name);
@@ -56,10 +57,37 @@ TensorFile parse_zip(std::span<const std::byte> bytes, const std::string& name) 
   if (is_keras_zip(archive)) return parse_keras_zip(archive);
   throw ModelFileError(name + ": " + describe_foreign_zip(archive.names()));
 }
+#endif
 
 // A pickle of protocol 2 or later, as torch.save wrote before PyTorch 1.6.
 bool looks_like_pickle(std::string_view text) {
   return text.size() > 2 && text[0] == '\x80' && text[1] >= 2 && text[1] <= 5;
+}
+
+TensorFile parse(std::span<const std::byte> bytes, const std::string& name,
+                 [[maybe_unused]] const FileBeside& beside) {
+  switch (sniff_format(bytes)) {
+    case FileFormat::Safetensors:
+      return parse_safetensors(bytes, name);
+    case FileFormat::Unknown:
+      break;
+#if !DFENGINE_MINIMAL
+    case FileFormat::TorchPickle:
+      return parse_torch_legacy(bytes, name);
+    case FileFormat::Zip:
+      return parse_zip(bytes, name);
+    case FileFormat::Hdf5:
+      return parse_hdf5(bytes, name);
+    case FileFormat::Onnx:
+      return parse_onnx(bytes, name, beside);
+#else
+    default:
+      refuse(name,
+             "this build reads safetensors alone (DFENGINE_MINIMAL): dfengine convert makes "
+             "one of it");
+#endif
+  }
+  refuse(name, describe_foreign(bytes));
 }
 
 }  // namespace
@@ -104,24 +132,12 @@ FileFormat sniff_format(std::span<const std::byte> file) {
 }
 
 TensorFile read_tensor_file(const std::filesystem::path& path) {
-  const std::vector<std::byte> bytes = read_file(path);
-  switch (sniff_format(bytes)) {
-    case FileFormat::Safetensors:
-      return parse_safetensors(bytes, path.string());
-    case FileFormat::TorchPickle:
-      return parse_torch_legacy(bytes, path.string());
-    case FileFormat::Zip:
-      return parse_zip(bytes, path.string());
-    case FileFormat::Hdf5:
-      return parse_hdf5(bytes, path.string());
-    case FileFormat::Onnx:
-      return parse_onnx(bytes, path.string(), [&](const std::string& name) {
-        return read_file(path.parent_path() / name);
-      });
-    case FileFormat::Unknown:
-      break;
-  }
-  refuse(path, describe_foreign(bytes));
+  return parse(read_file(path), path.string(),
+               [&](const std::string& name) { return read_file(path.parent_path() / name); });
+}
+
+TensorFile parse_tensor_file(std::span<const std::byte> bytes, const std::string& name) {
+  return parse(bytes, name, nothing_beside);
 }
 
 }  // namespace dfengine::weights

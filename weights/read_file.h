@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "weights/tensor_file.h"
@@ -21,5 +22,8 @@ FileFormat sniff_format(std::span<const std::byte> file);
 
 // Reads a file of any of these formats. Throws ModelFileError with the path and the cause.
 TensorFile read_tensor_file(const std::filesystem::path& path);
+// The same of a file in memory. name_for_errors stands where the path would; what the file keeps in
+// files beside it is refused.
+TensorFile parse_tensor_file(std::span<const std::byte> bytes, const std::string& name_for_errors);
 
 }  // namespace dfengine::weights

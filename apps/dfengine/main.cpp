@@ -37,6 +37,9 @@ int run(int argc, char** argv) {
                           add_hybrid, add_cascade, add_explain, add_compare, add_convert, add_info,
                           add_ablate, add_synth, add_pack, add_augment, add_bench, add_selftest})
     add(program);
+#if DFENGINE_SERVE
+  add_serve(program);
+#endif
   if (argc == 1) {
     std::fputs(program.help().c_str(), stderr);
     return static_cast<int>(ExitCode::Usage);

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
+#include <memory>
 #include <optional>
 
 #include "apps/dfengine/arguments/common.h"
@@ -12,6 +14,8 @@
 #include "apps/dfengine/arguments/settings.h"
 #include "apps/dfengine/commands.h"
 #include "engine/model/model.h"
+#include "engine/report/export/event_file.h"
+#include "engine/report/export/model_card.h"
 #include "engine/report/report.h"
 #include "engine/train/run_files.h"
 #include "kernels/base/memory.h"
@@ -28,6 +32,7 @@ struct Arguments {
   std::string recipe = "finetune";
   bool resume = false;
   bool no_progress = false;
+  bool tensorboard = false;
   const CLI::App* command = nullptr;
   std::vector<CLI::Option*> fixed;  // once a run has begun: refused with --resume
 };
@@ -140,6 +145,28 @@ TrainObserver make_observer(ProgressLine& line, bool progress, const std::string
   return o;
 }
 
+// From the first epoch on; its file is made where the run's folder is.
+void write_events(TrainObserver& observer, const std::filesystem::path& folder) {
+  auto file = std::make_shared<std::optional<report::EventFile>>();
+  observer.epoch = [file, folder, say = observer.epoch](const EpochRow& r, bool best) {
+    say(r, best);
+    if (!*file) file->emplace(folder);
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+    (*file)->add(r.epoch, seconds,
+                 std::vector<report::Scalar>{{"loss/train", r.train_loss},
+                                             {"loss/valid", r.valid_loss},
+                                             {"accuracy/train", r.train_accuracy},
+                                             {"accuracy/valid", r.valid_accuracy},
+                                             {"auc/valid", r.valid_auc},
+                                             {"learning_rate", r.lr},
+                                             {"loss_scale", r.loss_scale},
+                                             {"steps_left_out", static_cast<double>(r.skipped)},
+                                             {"seconds", r.seconds},
+                                             {"data_wait", r.data_wait}});
+  };
+}
+
 void run_train(Arguments& a) {
   if (a.resume) {
     for (const CLI::Option* option : a.fixed)
@@ -153,9 +180,9 @@ void run_train(Arguments& a) {
   if (a.command->count("--epochs") > 0) epochs = options.epochs;
   const std::atomic<bool>& interrupted = catch_interrupt();
   ProgressLine line(!a.no_progress);
-  const TrainResult result =
-      train(options, a.resume, make_observer(line, !a.no_progress, options.weights.string()),
-            interrupted, epochs);
+  TrainObserver observer = make_observer(line, !a.no_progress, options.weights.string());
+  if (a.tensorboard) write_events(observer, options.output);
+  const TrainResult result = train(options, a.resume, observer, interrupted, epochs);
   line.clear();
   fmt::print("peak memory {} MiB (planned {} MiB and the program itself)\n",
              peak_resident_bytes() >> 20, result.planned_bytes >> 20);
@@ -169,6 +196,7 @@ void run_train(Arguments& a) {
                     result.state.epoch + 1, folder)};
   const Model best = load_detector(options.output / kBestModel);
   report::write_run_report(result, best, a.device.thread_count(), command_line());
+  report::write_model_card(result, best);
   fmt::print(
       "{}best epoch {} (validation AUC {:.4f}; threshold {:.4f}, temperature {:.4f}): {}/{}\n",
       result.end == TrainEnd::EarlyStop ? "stopped early; " : "", result.state.best_epoch,
@@ -178,7 +206,8 @@ void run_train(Arguments& a) {
 
 constexpr const char* kNotes =
     "OUTPUT holds in the end best.safetensors, the model of the epoch with the best validation "
-    "AUC; report.html with its charts/; results.csv, a row per epoch; args.json, all settings; "
+    "AUC; report.html with its charts/; README.md, the model's card as hubs show it; results.csv, "
+    "a row per epoch; args.json, all settings; "
     "predictions_valid.safetensors, that epoch's validation logits; last.ckpt, from which "
     "--resume goes on; and bad_files.csv where pictures were left out.\n"
     "Recipes. finetune trains the head for one epoch and then everything, with Adam at 0.0001 "
@@ -231,6 +260,9 @@ void add_train(CLI::App& program) {
   command.add_flag("--check-finite", a.values.check_finite,
                    "Look at what every layer computes and stop at the first number that is not "
                    "finite, naming layer and place. Slow.");
+  command.add_flag("--tensorboard", a.tensorboard,
+                   "Also write each epoch's figures into an event file in OUTPUT: tensorboard "
+                   "--logdir OUTPUT shows them while the run goes on.");
   command.add_flag("--no-progress", a.no_progress, "Print one line per epoch only.");
 }
 

@@ -82,9 +82,9 @@ Model load_model(const std::filesystem::path& path) {
   return model_from_tensors(read_weights(file), file.string());
 }
 
-Model load_detector(const std::filesystem::path& path) {
-  Model model = load_model(path);
-  const std::string name = path.string();
+namespace {
+
+void check_detector(const Model& model, const std::string& name) {
   if (model.config.head != Head::Detector)
     throw ModelFileError(
         fmt::format("{}: not a detector (no head.fc1, head.fc2): train one first{}{}", name,
@@ -98,6 +98,19 @@ Model load_detector(const std::filesystem::path& path) {
   if (!(model.temperature > 0 && std::isfinite(model.temperature)))
     throw ModelFileError(
         fmt::format("{}: temperature {} is not positive", name, model.temperature));
+}
+
+}  // namespace
+
+Model load_detector(const std::filesystem::path& path) {
+  Model model = load_model(path);
+  check_detector(model, path.string());
+  return model;
+}
+
+Model parse_detector(std::span<const std::byte> file, const std::string& name) {
+  Model model = model_from_tensors(parse_weights(file, name), name);
+  check_detector(model, name);
   return model;
 }
 

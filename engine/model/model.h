@@ -36,6 +36,8 @@ Model load_model(const std::filesystem::path& path);
 // The same, and the file must hold a detector: a head of one logit, two classes, a threshold in
 // [0, 1] and a positive temperature.
 Model load_detector(const std::filesystem::path& path);
+// The same of a file in memory.
+Model parse_detector(std::span<const std::byte> file, const std::string& name_for_errors);
 Model model_from_tensors(const weights::TensorFile& file, const std::string& name_for_errors,
                          std::span<const Architecture> table = architectures());
 // The model of a file that fits. Throws ModelFileError with fit.faults() where it does not fit, and

@@ -202,13 +202,24 @@ weights::TensorFile translate_weights(weights::TensorFile file,
   return weights::to_torchvision(std::move(file), stages, name_for_errors);
 }
 
-weights::TensorFile read_weights(const std::filesystem::path& file) {
-  weights::TensorFile read = weights::read_tensor_file(file);
+namespace {
+
+weights::TensorFile translate_model(weights::TensorFile read, const std::string& name) {
   if (read.metadata.contains(kTrainState))
-    throw ModelFileError(file.string() +
+    throw ModelFileError(name +
                          ": is a checkpoint, from which train --resume goes on; the model is "
                          "best.safetensors beside it");
-  return translate_weights(std::move(read), file.string());
+  return translate_weights(std::move(read), name);
+}
+
+}  // namespace
+
+weights::TensorFile read_weights(const std::filesystem::path& file) {
+  return translate_model(weights::read_tensor_file(file), file.string());
+}
+
+weights::TensorFile parse_weights(std::span<const std::byte> file, const std::string& name) {
+  return translate_model(weights::parse_tensor_file(file, name), name);
 }
 
 std::string ModelFit::faults() const {

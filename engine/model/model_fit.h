@@ -13,6 +13,9 @@ namespace dfengine {
 // (weights/families/source.h).
 weights::TensorFile translate_weights(weights::TensorFile file, const std::string& name_for_errors);
 weights::TensorFile read_weights(const std::filesystem::path& file);
+// The same of a file in memory.
+weights::TensorFile parse_weights(std::span<const std::byte> file,
+                                  const std::string& name_for_errors);
 
 struct ModelFit {
   ModelMetadata metadata;

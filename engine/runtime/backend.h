@@ -70,7 +70,7 @@ class Backend : public KernelMaker {
   // So many inference batches can be under way at the same time, each in memory of its own.
   virtual int lanes() const { return 1; }
   // Calls body(i, lane, queue) for every i in [0, n), at most one on a lane at a time, and waits.
-  // body must not throw.
+  // Throws the first that body threw, when all have ended.
   using LaneBody = std::function<void(Index i, int lane, const Queue& queue)>;
   virtual void side_by_side(Index n, const LaneBody& body) const {
     for (Index i = 0; i < n; ++i) body(i, 0, queue());

@@ -8,7 +8,11 @@ namespace {
 
 // In the order in which they are tried. The last takes files of unknown names too, so that the model
 // loader lists what does not fit.
+#if DFENGINE_MINIMAL
+constexpr const Source* kSources[] = {&kNames};
+#else
 constexpr const Source* kSources[] = {&kKeras, &kOnnx, &kNames};
+#endif
 
 }  // namespace
 

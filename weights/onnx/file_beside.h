@@ -6,12 +6,17 @@
 #include <string>
 #include <vector>
 
+#include "kernels/base/error.h"
+#include "weights/tensor_file.h"
+
 namespace dfengine::weights {
 
 // The bytes of the file of that name. Throws ModelFileError.
 using FileBeside = std::function<std::vector<std::byte>(const std::string& name)>;
 
 // For bytes that come from no folder: throws.
-std::vector<std::byte> nothing_beside(const std::string& name);
+inline std::vector<std::byte> nothing_beside(const std::string& name) {
+  throw ModelFileError(printable(name) + ": there are no files beside the model");
+}
 
 }  // namespace dfengine::weights

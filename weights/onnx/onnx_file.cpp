@@ -18,10 +18,6 @@
 
 namespace dfengine::weights {
 
-std::vector<std::byte> nothing_beside(const std::string& name) {
-  throw ModelFileError(printable(name) + ": there are no files beside the model");
-}
-
 #if !DFENGINE_ONNX
 
 bool onnx_supported() {

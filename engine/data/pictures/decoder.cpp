@@ -78,10 +78,17 @@ Image& ImageDecoder::decode(std::span<const std::byte> bytes, const std::string&
     decode_jpeg(bytes, name, max_pixels_, image_);
   } else if (format.name == "PNG") {
     decode_png(bytes, name, max_pixels_, image_);
+#if !DFENGINE_MINIMAL
   } else if (format.name == "WebP") {
     decode_webp(bytes, name, max_pixels_, image_);
   } else {
     decode_bmp(bytes, name, max_pixels_, image_);
+#else
+  } else {
+    fail_decoding(name, fmt::format("this is a {}, and this build reads JPEG and PNG alone "
+                                    "(DFENGINE_MINIMAL): convert it",
+                                    format.name));
+#endif
   }
   apply_orientation(exif_orientation(bytes), image_, spare_);
   return image_;

@@ -26,6 +26,10 @@ class Preparer {
   // The file's picture, which the caller may use and change until the next call. Throws DataError
   // as decode_image does.
   Image& decode(const std::filesystem::path& file) { return decoder_.decode(file); }
+  // The same of a file in memory; `name` stands in the errors.
+  Image& decode(std::span<const std::byte> file, const std::string& name) {
+    return decoder_.decode(file, name);
+  }
   // Writes out [view_count(views), size, size, 3].
   void resize(ImageView image, Crop crop, Views views, std::uint8_t* out) {
     prepare_views(image, crop, how_.size, views, resizer_, out);

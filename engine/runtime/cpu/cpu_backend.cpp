@@ -3,6 +3,8 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <exception>
+#include <mutex>
 
 #include "engine/runtime/kernels.h"
 #include "kernels/base/error.h"
@@ -65,9 +67,16 @@ CpuBackend::CpuBackend(ThreadPool& pool, Element element) : pool_(pool), element
 }
 
 void CpuBackend::side_by_side(Index n, const LaneBody& body) const {
+  std::exception_ptr error;
+  std::once_flag first;
   parallel_for(pool_, n, [&](std::int64_t i, int worker) {
-    body(i, worker, {.pool = alone_[at(worker)].get()});
+    try {
+      body(i, worker, {.pool = alone_[at(worker)].get()});
+    } catch (...) {
+      std::call_once(first, [&] { error = std::current_exception(); });
+    }
   });
+  if (error) std::rethrow_exception(error);
 }
 
 Kernel CpuBackend::make(const Node& node, const KernelQuery& query) const {

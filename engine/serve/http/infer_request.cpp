@@ -1,0 +1,103 @@
+#include "engine/serve/http/infer_request.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/serve/http/base64.h"
+
+namespace dfengine::serve {
+namespace {
+
+using Json = nlohmann::json;
+
+// Of the protocol's own objects; deeper ones would cost memory without meaning.
+constexpr int kMostDepth = 6;
+
+[[noreturn]] void refuse(const std::string& message) {
+  throw Refusal{400, message};
+}
+
+Json parse(std::string_view text) {
+  const auto shallow = [](int depth, Json::parse_event_t, Json&) {
+    if (depth > kMostDepth) refuse("the JSON is nested deeper than a request is");
+    return true;
+  };
+  try {
+    return Json::parse(text, shallow);
+  } catch (const Json::exception&) {
+    refuse("the body is no JSON");
+  }
+}
+
+// Each element: its length in four bytes, the least first, and its bytes.
+std::vector<Picture> split_binary(std::string_view bytes, std::size_t count) {
+  std::vector<Picture> pictures;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (bytes.size() < 4) refuse("the binary part is shorter than its tensor");
+    std::size_t size = 0;
+    for (std::size_t k = 0; k < 4; ++k)
+      size |= static_cast<std::size_t>(static_cast<unsigned char>(bytes[k])) << 8 * k;
+    bytes.remove_prefix(4);
+    if (bytes.size() < size) refuse("the binary part is shorter than its tensor");
+    pictures.push_back({.bytes = std::string(bytes.substr(0, size))});
+    bytes.remove_prefix(size);
+  }
+  if (!bytes.empty()) refuse("the binary part is longer than its tensor");
+  return pictures;
+}
+
+std::vector<Picture> split_json(const Json& data, std::size_t count) {
+  if (!data.is_array() || data.size() != count)
+    refuse(fmt::format("data: an array of {} strings, as the shape says", count));
+  std::vector<Picture> pictures;
+  for (const Json& one : data) {
+    auto bytes = one.is_string() ? from_base64(one.get_ref<const std::string&>()) : std::nullopt;
+    if (!bytes) refuse("data: each element is a picture's bytes as base64");
+    pictures.push_back({.bytes = std::move(*bytes)});
+  }
+  return pictures;
+}
+
+// [n] or [n, 1].
+std::size_t count_of(const Json& shape, const BodyLimits& limits) {
+  std::size_t count = 1;
+  if (!shape.is_array() || shape.empty() || shape.size() > 2) refuse("shape: [n] or [n, 1]");
+  for (const Json& side : shape) {
+    if (!side.is_number_unsigned()) refuse("shape: [n] or [n, 1]");
+    const auto n = side.get<std::uint64_t>();
+    if (n < 1) refuse("shape: at least one picture");
+    if (n > limits.pictures)
+      throw Refusal{413, fmt::format("more than {} pictures in a request", limits.pictures)};
+    count *= static_cast<std::size_t>(n);
+  }
+  if (shape.size() == 2 && shape[1] != 1) refuse("shape: [n] or [n, 1]");
+  return count;
+}
+
+}  // namespace
+
+InferRequest parse_infer_request(std::string_view body, std::optional<std::size_t> json_bytes,
+                                 const BodyLimits& limits) {
+  const std::size_t length = json_bytes.value_or(body.size());
+  if (length > body.size()) refuse("Inference-Header-Content-Length is longer than the body");
+  const Json json = parse(body.substr(0, length));
+  const auto text_of = [](const Json& object, const char* key) {
+    const auto found = object.find(key);
+    return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+  };
+  const auto inputs = json.is_object() ? json.find("inputs") : json.end();
+  if (inputs == json.end() || !inputs->is_array() || inputs->size() != 1 ||
+      !inputs->front().is_object())
+    refuse("inputs: one tensor of pictures");
+  const Json& input = inputs->front();
+  if (text_of(input, "datatype") != "BYTES")
+    refuse("datatype: BYTES, each element a picture's file");
+  const std::size_t count = count_of(input.value("shape", Json()), limits);
+  InferRequest request{.id = text_of(json, "id"), .pictures = {}};
+  request.pictures = json_bytes ? split_binary(body.substr(length), count)
+                                : split_json(input.value("data", Json()), count);
+  return request;
+}
+
+}  // namespace dfengine::serve

@@ -1,0 +1,194 @@
+#include "engine/serve/http/service.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include "kernels/base/sha256.h"
+
+namespace dfengine::serve {
+namespace {
+
+std::string digest_of(const std::string& key) {
+  return sha256_hex(std::as_bytes(std::span(key)));
+}
+
+// Of what httplib refuses itself.
+const char* reason(int code) {
+  switch (code) {
+    case 404:
+      return "there is nothing here: /openapi.json says what there is";
+    case 413:
+      return "the body is larger than the service takes";
+    case 414:
+      return "the address is too long";
+    default:
+      return "the request is not as HTTP/1.1 has it";
+  }
+}
+
+std::string utc_now() {
+  const auto now = std::chrono::system_clock::now();
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(now);
+  const auto part = std::chrono::duration_cast<std::chrono::milliseconds>(now - seconds);
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z",
+                     fmt::gmtime(std::chrono::system_clock::to_time_t(seconds)), part.count());
+}
+
+}  // namespace
+
+thread_local Service::Record Service::record_;
+
+void set_json(httplib::Response& response, const nlohmann::json& json, int code) {
+  response.status = code;
+  response.set_content(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace),
+                       "application/json");
+}
+
+Service::Service(const ServiceOptions& options, Scorer& scorer, Models& models, Metrics& metrics,
+                 std::function<void(const std::string&)> log)
+    : options_(options),
+      scorer_(scorer),
+      models_(models),
+      metrics_(metrics),
+      log_(std::move(log)),
+      room_(options.limits.all),
+      server_(options.http) {
+  set_keys(options.keys);
+  server_.set_payload_max_length(options.limits.body);
+  server_.set_keep_alive_timeout(30);
+  server_.set_keep_alive_max_count(1'000'000);
+  server_.set_default_headers({{"Server", "dfengine"},
+                               {"X-Content-Type-Options", "nosniff"},
+                               {"Cache-Control", "no-store"}});
+  server_.set_error_handler([](const Request&, Response& response) {
+    if (response.body.empty())
+      set_json(response, {{"error", reason(response.status)}}, response.status);
+  });
+  server_.set_logger(
+      [this](const Request& request, const Response& response) { write_log(request, response); });
+  server_.set_pre_routing_handler([](const Request&, Response&) {
+    record_ = {};
+    record_.begin = Clock::now();
+    HttpServer::keep_connection();
+    return httplib::Server::HandlerResponse::Unhandled;
+  });
+  add_routes();
+  add_kserve_routes();
+  add_page();
+  // Bodies that nobody asked for are read and left, so that the connection can go on.
+  const auto nowhere = [this](const Request& request, Response& response, const Reader& reader) {
+    guard("none", Access::Open, request, response, [&] {
+      const bool whole = pass_over(reader);
+      throw Refusal{404, "there is nothing here to send to", !whole};
+    });
+  };
+  server_.Post(".*", nowhere);
+  server_.Put(".*", nowhere);
+  server_.Patch(".*", nowhere);
+  server_.Delete(".*", nowhere);
+}
+
+void Service::set_keys(std::vector<std::string> keys) {
+  const std::lock_guard lock(mutex_);
+  keys_.clear();
+  for (const std::string& key : keys) keys_.insert(digest_of(key));
+}
+
+// Digests are compared: how long that takes says nothing about a key.
+void Service::check_key(const Request& request) const {
+  const std::lock_guard lock(mutex_);
+  if (keys_.empty()) return;
+  std::string key = request.get_header_value("X-API-Key");
+  constexpr std::string_view kBearer = "Bearer ";
+  const std::string authorization = request.get_header_value("Authorization");
+  if (key.empty() && authorization.starts_with(kBearer)) key = authorization.substr(kBearer.size());
+  if (!keys_.contains(digest_of(key)))
+    throw Refusal{401, "a key is needed: Authorization: Bearer KEY, or X-API-Key: KEY"};
+}
+
+void Service::guard(const std::string& route, Access access, const Request& request,
+                    Response& response, const std::function<void()>& body) {
+  record_.route = route;
+  try {
+    if (access == Access::Locked) check_key(request);
+    body();
+  } catch (const Refusal& refusal) {
+    set_json(response, {{"error", refusal.message}}, refusal.code);
+    if (refusal.close) HttpServer::close_connection(response);
+    if (refusal.code == 401) response.set_header("WWW-Authenticate", "Bearer");
+    if (refusal.code == 429) {
+      // When what waits now is done.
+      const double rate = std::max(scorer_.rate(), 1.0);
+      const double seconds = static_cast<double>(scorer_.waiting()) / rate;
+      response.set_header("Retry-After", std::to_string(1 + static_cast<int>(seconds)));
+    }
+  } catch (const std::bad_alloc&) {
+    set_json(response, {{"error", "out of memory"}}, 503);
+  } catch (const std::exception& e) {
+    set_json(response, {{"error", e.what()}}, 500);
+  }
+}
+
+void Service::get(const std::string& pattern, const std::string& route, Access access,
+                  Handle handle) {
+  server_.Get(pattern, [this, route, access, handle = std::move(handle)](const Request& request,
+                                                                         Response& response) {
+    guard(route, access, request, response, [&] { handle(request, response); });
+  });
+}
+
+void Service::post(const std::string& pattern, const std::string& route, HandleBody handle) {
+  server_.Post(pattern, [this, route, handle = std::move(handle)](
+                            const Request& request, Response& response, const Reader& reader) {
+    guard(route, Access::Open, request, response, [&] {
+      try {
+        check_key(request);
+      } catch (Refusal& refusal) {
+        refusal.close = !pass_over(reader);
+        throw;
+      }
+      handle(request, response, reader);
+    });
+  });
+}
+
+// Nothing of a picture, and of the request's own text only what is known here.
+void Service::write_log(const Request& request, const Response& response) {
+  const auto now = Clock::now();
+  const double seconds = std::chrono::duration<double>(now - record_.begin.value_or(now)).count();
+  metrics_.request(record_.route, response.status, seconds);
+  if (!log_) return;
+  Json line = {{"time", utc_now()},
+               {"client", request.remote_addr},
+               {"method", request.method.substr(0, 16)},
+               {"route", record_.route},
+               {"status", response.status},
+               {"seconds", seconds},
+               {"answer_bytes", response.body.size()}};
+  if (record_.pictures > 0) line["pictures"] = record_.pictures;
+  if (!record_.model.empty()) line["model"] = record_.model;
+  log_(line.dump(-1, ' ', false, Json::error_handler_t::replace));
+  record_ = {};
+}
+
+std::shared_ptr<ServedModel> Service::model_for(const std::string& name) {
+  std::shared_ptr<ServedModel> model = models_.find(name);
+  if (!model) throw Refusal{404, "there is no model of that name: GET /v2 lists them"};
+  record_.model = model->name;
+  return model;
+}
+
+std::shared_ptr<Ticket> Service::answer(std::shared_ptr<ServedModel> model, Work work,
+                                        std::vector<Picture> pictures) {
+  record_.pictures = pictures.size();
+  auto ticket =
+      std::make_shared<Ticket>(std::move(model), work, std::move(pictures),
+                               record_.begin.value_or(Clock::now()) + options_.http.timeout);
+  if (!scorer_.admit(ticket)) throw Refusal{429, "the service is busy: the queue is full"};
+  if (!ticket->wait()) throw Refusal{503, "no answer within the time that a request may take"};
+  for (const Picture& picture : ticket->pictures)
+    if (picture.failed) throw Refusal{500, picture.error};
+  return ticket;
+}
+
+}  // namespace dfengine::serve

@@ -1,0 +1,11 @@
+# Makes a source file of the service's texts. Usage: cmake -DFOLDER=... -DOUTPUT=... -P embed_texts.cmake
+set(text "// Made by engine/serve/page/embed_texts.cmake.\n#include \"engine/serve/http/texts.h\"\n\nnamespace dfengine::serve {\n\n")
+foreach(pair IN ITEMS kOpenApi:openapi.json kPageHtml:page.html kPageCss:page.css kPageJs:page.js)
+  string(REPLACE ":" ";" pair ${pair})
+  list(GET pair 0 name)
+  list(GET pair 1 file)
+  file(READ ${FOLDER}/${file} content)
+  string(APPEND text "const std::string_view ${name} = R\"~~~(${content})~~~\";\n")
+endforeach()
+string(APPEND text "\n}  // namespace dfengine::serve\n")
+file(WRITE ${OUTPUT} "${text}")

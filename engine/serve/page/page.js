@@ -1,0 +1,170 @@
+// The page of dfengine serve: sends pictures to /classify and /explain and shows what comes back.
+'use strict';
+
+const byId = (id) => document.getElementById(id);
+const status = byId('status');
+let key = '';
+let waitingForKey = [];
+
+byId('host').textContent = location.host;
+
+// An element with text and children; text is never taken for markup.
+function make(tag, attributes, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+async function send(path, body) {
+  const headers = key ? { Authorization: `Bearer ${key}` } : {};
+  for (let tries = 0; ; ++tries) {
+    const response = await fetch(path, { method: 'POST', body, headers });
+    if (response.status !== 429 || tries === 5) return response;
+    const seconds = Number(response.headers.get('Retry-After')) || 1;
+    await new Promise((go) => setTimeout(go, 1000 * Math.min(seconds, 10)));
+  }
+}
+
+async function classify(blobs) {
+  const form = new FormData();
+  for (const blob of blobs) form.append('picture', blob, blob.name || 'picture');
+  const response = await send('/classify', form);
+  const answer = await response.json();
+  if (!answer.results) throw Object.assign(new Error(answer.error), { code: response.status });
+  return answer;
+}
+
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
+function scale(prob, threshold) {
+  const space = 'http://www.w3.org/2000/svg';
+  const svg = document.createElementNS(space, 'svg');
+  svg.setAttribute('viewBox', '0 0 1000 10');
+  svg.setAttribute('preserveAspectRatio', 'none');
+  for (const [name, x, width] of [['bar', 0, 1000 * prob], ['mark', 1000 * threshold - 3, 6]]) {
+    const box = document.createElementNS(space, 'rect');
+    for (const [a, v] of Object.entries({ class: name, x, y: 0, width, height: 10 })) box.setAttribute(a, v);
+    svg.append(box);
+  }
+  return make('div', {
+    class: 'scale', role: 'img', 'aria-label': `probability ${percent(prob)}, threshold ${percent(threshold)}`,
+  }, svg);
+}
+
+// The picture as others would pass it on.
+async function variants(file) {
+  const picture = await createImageBitmap(file);
+  const { width, height } = picture;
+  const drawn = (w, h, x, y, quality) => new Promise((done) => {
+    const canvas = make('canvas', { width: Math.max(1, Math.round(w)), height: Math.max(1, Math.round(h)) });
+    canvas.getContext('2d').drawImage(picture, x, y, width - 2 * x, height - 2 * y, 0, 0, canvas.width, canvas.height);
+    canvas.toBlob(done, 'image/jpeg', quality);
+  });
+  return [
+    ['saved again as JPEG', await drawn(width, height, 0, 0, 0.6)],
+    ['made smaller', await drawn(0.75 * width, 0.75 * height, 0, 0, 0.95)],
+    ['cropped', await drawn(0.9 * width, 0.9 * height, 0.05 * width, 0.05 * height, 0.95)],
+  ];
+}
+
+async function showStability(file, verdict, note) {
+  note.textContent = 'Trying whether the verdict is stable …';
+  try {
+    const tried = await variants(file);
+    const { results } = await classify(tried.map(([, blob]) => blob));
+    const turned = tried.filter((_, i) => results[i].verdict !== verdict).map(([name]) => name);
+    const probs = results.map((r) => r.prob_fake);
+    note.textContent = turned.length === 0
+      ? `Stable: the verdict stays when the picture is saved again, made smaller or cropped (${percent(Math.min(...probs))} to ${percent(Math.max(...probs))}).`
+      : `Not stable: the verdict turns when the picture is ${turned.join(' or ')}. Do not rely on it.`;
+    note.className = turned.length === 0 ? 'note' : 'note unsure';
+  } catch (error) {
+    note.textContent = `Stability could not be tried: ${error.message}`;
+  }
+}
+
+async function showHeatMap(file, pictures, button) {
+  button.disabled = true;
+  try {
+    const response = await send('/explain', file);
+    if (!response.ok) throw new Error((await response.json()).error);
+    const image = make('img', { alt: `Where the evidence for ${response.headers.get('X-Verdict')} lies, in red`, class: 'heat' });
+    image.src = URL.createObjectURL(await response.blob());
+    pictures.append(image);
+    button.remove();
+  } catch (error) {
+    status.textContent = error.message;
+    button.disabled = false;
+  }
+}
+
+function show(file, result, answer) {
+  const name = file.name || 'pasted picture';
+  const pictures = make('div', { class: 'pictures' });
+  const text = make('div', {}, make('h2', {}, name));
+  if (result.error) {
+    text.append(make('p', { class: 'error' }, result.error));
+  } else {
+    const shown = make('img', { alt: name });
+    shown.src = URL.createObjectURL(file);
+    pictures.append(shown);
+    const prob = result.prob_fake;
+    const side = prob >= answer.threshold ? 'fake' : 'real';
+    const stability = make('p', { class: 'note' });
+    const button = make('button', { type: 'button' }, 'Heat map');
+    button.addEventListener('click', () => showHeatMap(file, pictures, button));
+    const bar = scale(prob, answer.threshold);
+    bar.classList.add(side);
+    text.append(
+      make('p', { class: `verdict ${side}` }, result.verdict),
+      bar,
+      make('p', { class: 'note' }, `Probability of being ${answer.positive_class}: ${percent(prob)}. The line is at ${percent(answer.threshold)}: from there on this detector says ${answer.positive_class}.`));
+    if (result.unsure) text.append(make('p', { class: 'note unsure' }, 'So close to the line the detector is unsure.'));
+    text.append(stability, make('div', { class: 'buttons' }, button));
+    showStability(file, result.verdict, stability);
+  }
+  byId('answers').prepend(make('li', { class: 'answer' }, pictures, text));
+}
+
+async function take(files) {
+  if (files.length === 0) return;
+  status.textContent = files.length === 1 ? 'Looking at the picture …' : `Looking at ${files.length} pictures …`;
+  let answered = 0;
+  for (const file of files) {
+    try {
+      const answer = await classify([file]);
+      show(file, answer.results[0], answer);
+      ++answered;
+    } catch (error) {
+      if (error.code === 401) {
+        waitingForKey = files.slice(answered);
+        byId('key-form').hidden = false;
+        byId('key').focus();
+        status.textContent = key ? 'That key does not open this service.' : '';
+        return;
+      }
+      status.textContent = `${file.name || 'pasted picture'}: ${error.message}`;
+      return;
+    }
+  }
+  status.textContent = answered === 1 ? 'Done: 1 picture.' : `Done: ${answered} pictures.`;
+}
+
+byId('files').addEventListener('change', (event) => {
+  take([...event.target.files]);
+  event.target.value = '';
+});
+byId('key-form').addEventListener('submit', (event) => {
+  event.preventDefault();
+  key = byId('key').value;
+  byId('key-form').hidden = true;
+  take(waitingForKey);
+});
+document.addEventListener('paste', (event) => take([...event.clipboardData.files]));
+for (const name of ['dragenter', 'dragover', 'dragleave', 'drop'])
+  document.addEventListener(name, (event) => {
+    event.preventDefault();
+    byId('drop').classList.toggle('over', name === 'dragenter' || name === 'dragover');
+    if (name === 'drop') take([...event.dataTransfer.files]);
+  });

@@ -1,0 +1,237 @@
+#include "engine/serve/scorer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <future>
+
+#include "engine/data/pictures/resize.h"
+
+namespace dfengine::serve {
+namespace {
+
+double seconds_between(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+// Of a running mean.
+constexpr double kNewest = 0.1;
+
+}  // namespace
+
+Scorer::Scorer(const ScorerOptions& options, Metrics& metrics)
+    : options_(options),
+      metrics_(metrics),
+      pool_(options.threads),
+      backend_(open_backend(options.device, options.config, pool_)),
+      cpu_(pool_) {
+  threads_.emplace_back([this] { compute_loop(); });
+  for (int i = 0; i < options.threads; ++i) threads_.emplace_back([this] { decode_loop(); });
+}
+
+Scorer::~Scorer() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  work_.notify_all();
+  batch_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+bool Scorer::admit(const std::shared_ptr<Ticket>& ticket) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (admitted_ + ticket->pictures.size() > options_.max_waiting) return false;
+    admitted_ += ticket->pictures.size();
+    for (std::size_t i = 0; i < ticket->pictures.size(); ++i) undecoded_.push_back({ticket, i});
+  }
+  work_.notify_all();
+  return true;
+}
+
+std::size_t Scorer::waiting() const {
+  const std::lock_guard lock(mutex_);
+  return admitted_;
+}
+
+double Scorer::rate() const {
+  const std::lock_guard lock(mutex_);
+  return rate_;
+}
+
+std::shared_ptr<ServedModel> Scorer::make_ready(std::string name, Model model) {
+  std::promise<std::shared_ptr<ServedModel>> made;
+  {
+    const std::lock_guard lock(mutex_);
+    errands_.push_back([&] {
+      try {
+        made.set_value(std::make_shared<ServedModel>(std::move(name), std::move(model), *backend_,
+                                                     options_.max_batch));
+      } catch (...) {
+        made.set_exception(std::current_exception());
+      }
+    });
+  }
+  batch_.notify_all();
+  return made.get_future().get();
+}
+
+void Scorer::decode_loop() {
+  ImageDecoder decoder(options_.max_pixels);
+  std::map<ResizeRule, Resizer> resizers;
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    work_.wait(lock, [&] { return !undecoded_.empty() || stop_; });
+    if (undecoded_.empty()) return;
+    Item item = std::move(undecoded_.front());
+    undecoded_.pop_front();
+    lock.unlock();
+    if (!item.ticket->abandoned) decode(item, decoder, resizers);
+    item.ready = Clock::now();
+    const bool unreadable = item.picture().square.empty();
+    if (unreadable) finish({item});
+    lock.lock();
+    if (!unreadable) decoded_.push_back(std::move(item));
+    batch_.notify_all();
+  }
+}
+
+// An unreadable picture has its error, and no square.
+void Scorer::decode(const Item& item, ImageDecoder& decoder,
+                    std::map<ResizeRule, Resizer>& resizers) {
+  Picture& picture = item.picture();
+  const Model& model = item.ticket->model->model;
+  const Index size = model.config.input_size;
+  const auto begin = Clock::now();
+  try {
+    const std::string name = picture.name.empty() ? "without a name" : picture.name;
+    const Image& image = decoder.decode(std::as_bytes(std::span(picture.bytes)), name);
+    picture.square.resize(at(size * size * 3));
+    Resizer& resizer = resizers.try_emplace(model.resize, model.resize).first->second;
+    prepare_image(image, model.crop, size, resizer, picture.square.data());
+  } catch (const DataError& e) {
+    picture.error = e.what();
+  } catch (const std::exception& e) {
+    picture.error = e.what();
+    picture.failed = true;
+  }
+  if (!picture.error.empty()) picture.square.clear();
+  picture.decode_seconds = seconds_between(begin, Clock::now());
+  metrics_.picture(picture.error.empty(), picture.decode_seconds);
+}
+
+// How many pictures from the front on go through one network together.
+std::size_t Scorer::alike() const {
+  const Item& first = decoded_.front();
+  if (first.ticket->work == Work::Explain) return 1;
+  const auto other = std::ranges::find_if(decoded_, [&](const Item& item) {
+    return item.ticket->model != first.ticket->model || item.ticket->work != first.ticket->work;
+  });
+  return static_cast<std::size_t>(other - decoded_.begin());
+}
+
+// Waits no longer than the first picture may, and not for pictures that nobody has sent.
+std::vector<Scorer::Item> Scorer::next_batch(std::unique_lock<std::mutex>& lock) {
+  const auto most = at(options_.max_batch);
+  const auto until = decoded_.front().ready + options_.max_delay;
+  const auto complete = [&] {
+    return alike() >= most || alike() < decoded_.size() || decoded_.size() == admitted_ ||
+           decoded_.front().ticket->work == Work::Explain || !errands_.empty();
+  };
+  batch_.wait_until(lock, until, complete);
+  const auto count = static_cast<std::ptrdiff_t>(std::min(alike(), most));
+  std::vector<Item> batch(std::make_move_iterator(decoded_.begin()),
+                          std::make_move_iterator(decoded_.begin() + count));
+  decoded_.erase(decoded_.begin(), decoded_.begin() + count);
+  return batch;
+}
+
+void Scorer::compute_loop() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    batch_.wait(
+        lock, [&] { return !decoded_.empty() || !errands_.empty() || (stop_ && admitted_ == 0); });
+    if (!errands_.empty()) {
+      const auto errand = std::move(errands_.front());
+      errands_.pop_front();
+      lock.unlock();
+      errand();
+    } else if (!decoded_.empty()) {
+      const std::vector<Item> batch = next_batch(lock);
+      lock.unlock();
+      compute(batch);
+      finish(batch);
+    } else {
+      return;
+    }
+    lock.lock();
+  }
+}
+
+void Scorer::compute(const std::vector<Item>& batch) {
+  const auto begin = Clock::now();
+  for (const Item& item : batch)
+    metrics_.queued(std::max(
+        0.0, seconds_between(item.ticket->admitted, begin) - item.picture().decode_seconds));
+  try {
+    if (batch[0].ticket->work == Work::Explain) {
+      explain(batch[0]);
+    } else {
+      classify(batch);
+    }
+  } catch (const std::exception& e) {
+    for (const Item& item : batch) {
+      item.picture().prob.reset();
+      item.picture().error = e.what();
+      item.picture().failed = true;
+    }
+  }
+  const double seconds = seconds_between(begin, Clock::now());
+  metrics_.batch(batch.size(), seconds);
+  const std::lock_guard lock(mutex_);
+  const double now = static_cast<double>(batch.size()) / std::max(seconds, 1e-9);
+  rate_ = rate_ == 0 ? now : (1 - kNewest) * rate_ + kNewest * now;
+}
+
+void Scorer::classify(const std::vector<Item>& batch) {
+  ServedModel& model = *batch[0].ticket->model;
+  const std::size_t bytes = batch[0].picture().square.size();
+  squares_.resize(batch.size() * bytes);
+  for (std::size_t i = 0; i < batch.size(); ++i)
+    std::ranges::copy(batch[i].picture().square,
+                      squares_.begin() + static_cast<std::ptrdiff_t>(i * bytes));
+  std::vector<float> logits(batch.size());
+  model.predictor.run(squares_.data(), std::ssize(batch), logits.data());
+  for (std::size_t i = 0; i < batch.size(); ++i) answer(batch[i], logits[i]);
+}
+
+void Scorer::explain(const Item& item) {
+  ServedModel& model = *item.ticket->model;
+  if (!model.cam) model.cam.emplace(model.model, cpu_);
+  const GradCamRun run = model.cam->run(item.picture().square.data());
+  answer(item, run.logit);
+  const bool fake = *item.picture().prob >= model.model.threshold;
+  item.picture().map = run.evidence(fake ? Evidence::Fake : Evidence::Real);
+}
+
+void Scorer::answer(const Item& item, double logit) {
+  const Model& model = item.ticket->model->model;
+  const double prob = model.probability(logit);
+  if (std::isnan(prob))
+    throw ModelFileError(item.ticket->model->name +
+                         ": its output is not a number: the weights are damaged or diverged");
+  item.picture().prob = prob;
+  metrics_.verdict(item.ticket->model->name, model.classes[prob >= model.threshold ? 1 : 0]);
+}
+
+// A ticket's holder may read it as soon as its last picture is finished.
+void Scorer::finish(const std::vector<Item>& items) {
+  {
+    const std::lock_guard lock(mutex_);
+    admitted_ -= items.size();
+  }
+  for (const Item& item : items) item.ticket->finish_one();
+  batch_.notify_all();
+}
+
+}  // namespace dfengine::serve

@@ -1,0 +1,82 @@
+// Decodes pictures on threads of its own and runs them through their models in batches that form while
+// requests come in.
+#pragma once
+
+#include <exception>
+#include <functional>
+#include <map>
+#include <thread>
+
+#include "engine/runtime/open_backend.h"
+#include "engine/serve/metrics.h"
+#include "engine/serve/ticket.h"
+
+namespace dfengine::serve {
+
+struct ScorerOptions {
+  int threads = 1;  // that decode, and that compute
+  DeviceKind device = DeviceKind::Cpu;
+  DeviceConfig config = {};
+  Index max_batch = 32;
+  std::chrono::microseconds max_delay{2000};  // that a picture waits for others of its batch
+  std::size_t max_waiting = 256;              // pictures
+  Index max_pixels = kMaxImagePixels;
+};
+
+// One thread computes, for all models; any thread may call what is public.
+class Scorer {
+ public:
+  // metrics must outlive it. Throws DeviceError where there is no such device.
+  Scorer(const ScorerOptions& options, Metrics& metrics);
+  // Answers what was admitted first.
+  ~Scorer();
+  Scorer(const Scorer&) = delete;
+  Scorer& operator=(const Scorer&) = delete;
+
+  const ScorerOptions& options() const { return options_; }
+  // Takes a ticket's pictures, whose answers come while its holder waits. False where that would be
+  // more than may wait: nothing was taken.
+  bool admit(const std::shared_ptr<Ticket>& ticket);
+  std::size_t waiting() const;
+  // Pictures a second, by the last batches; 0 before the first.
+  double rate() const;
+  // A model made ready between two batches. What making it throws comes out here.
+  std::shared_ptr<ServedModel> make_ready(std::string name, Model model);
+
+ private:
+  struct Item {
+    std::shared_ptr<Ticket> ticket;
+    std::size_t place = 0;
+    Clock::time_point ready = {};
+    Picture& picture() const { return ticket->pictures[place]; }
+  };
+
+  void decode_loop();
+  void decode(const Item& item, ImageDecoder& decoder, std::map<ResizeRule, Resizer>& resizers);
+  void compute_loop();
+  std::vector<Item> next_batch(std::unique_lock<std::mutex>& lock);
+  std::size_t alike() const;
+  void compute(const std::vector<Item>& batch);
+  void classify(const std::vector<Item>& batch);
+  void explain(const Item& item);
+  void answer(const Item& item, double logit);
+  void finish(const std::vector<Item>& items);
+
+  const ScorerOptions options_;
+  Metrics& metrics_;
+  ThreadPool pool_;  // of the computing thread
+  const std::unique_ptr<Backend> backend_;
+  const CpuBackend cpu_;  // heat maps are computed here
+
+  mutable std::mutex mutex_;
+  std::condition_variable work_, batch_;
+  std::deque<Item> undecoded_, decoded_;
+  std::deque<std::function<void()>> errands_;  // for the computing thread
+  std::size_t admitted_ = 0;
+  double rate_ = 0;
+  bool stop_ = false;
+  std::vector<std::uint8_t> squares_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace dfengine::serve
