@@ -1,7 +1,9 @@
 // Many pictures through the C interface: threads with sessions of their own over one model. Every answer
 // must be the first one's, bit for bit, and resident memory must stay where it was after the warm-up.
 // Usage: interface_soak MODEL PICTURES THREADS FILE...    exit code 1 where an answer or memory is wrong
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -13,7 +15,6 @@
 namespace {
 
 constexpr long kAllowedGrowth = 1024;  // KiB
-constexpr long kWarmUp = 2000;         // pictures
 
 long resident_kib() {
   std::ifstream stream("/proc/self/status");
@@ -53,11 +54,25 @@ void classify_all(const df::Model& model, Work& work) {
   }
 }
 
-void run(const df::Model& model, Work& work, int threads, long pictures) {
+// Resident memory while the same sessions work: when a tenth is done, and the most that it is later.
+struct Memory {
+  long warm = 0, most = 0;
+};
+
+Memory run(const df::Model& model, Work& work, int threads, long pictures) {
   work.left = pictures;
   std::vector<std::thread> all;
   for (int t = 0; t < threads; ++t) all.emplace_back([&] { classify_all(model, work); });
+  Memory memory;
+  while (work.left > 0) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    if (work.done < pictures / 10) continue;
+    const long now = resident_kib();
+    if (memory.warm == 0) memory.warm = now;
+    memory.most = std::max(memory.most, now);
+  }
   for (std::thread& t : all) t.join();
+  return memory;
 }
 
 }  // namespace
@@ -82,12 +97,10 @@ int main(int argc, char** argv) try {
     work.expected.push_back(one[0].probability);
     std::printf("%.17g %s\n", one[0].probability, argv[i]);  // for a comparison with predict
   }
-  run(model, work, threads, std::min(pictures, kWarmUp));
-  const long before = resident_kib();
-  run(model, work, threads, pictures);
-  const long grown = resident_kib() - before;
+  const Memory memory = run(model, work, threads, pictures);
+  const long grown = memory.most - memory.warm;
   std::fprintf(stderr, "%ld pictures, %d threads: %ld wrong, resident %ld KiB, grown by %ld KiB\n",
-               work.done.load(), threads, work.wrong.load(), before, grown);
+               work.done.load(), threads, work.wrong.load(), memory.warm, grown);
   return work.wrong == 0 && grown < kAllowedGrowth ? 0 : 1;
 } catch (const df::Error& e) {
   std::fprintf(stderr, "interface_soak: %s\n", e.what());

@@ -21,6 +21,9 @@
 namespace dfengine {
 namespace {
 
+// One picture of the largest size must not cost a program that runs for months its memory.
+constexpr std::size_t kKeptBytes = std::size_t{64} << 20;
+
 void check_file_size(std::uintmax_t bytes, const std::string& name) {
   if (bytes <= kMaxImageFileBytes) return;
   fail_decoding(name, fmt::format("{} bytes pass the limit of {}", bytes, kMaxImageFileBytes));
@@ -69,6 +72,8 @@ Image& ImageDecoder::decode(const std::filesystem::path& file) {
 }
 
 Image& ImageDecoder::decode(std::span<const std::byte> bytes, const std::string& name) try {
+  for (Image* image : {&image_, &spare_})
+    if (image->rgb.capacity() > kKeptBytes) *image = {};
   image_.h = image_.w = 0;
   if (bytes.empty()) fail_decoding(name, "the file is empty");
   check_file_size(bytes.size(), name);

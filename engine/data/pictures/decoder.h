@@ -11,7 +11,7 @@
 
 namespace dfengine {
 
-// Keeps the buffers of file and pixels from picture to picture, while the format libraries' own
+// Keeps the buffers of file and pixels from picture to picture, unless they are very large, while the format libraries' own
 // workspace comes and goes. Every thread needs a decoder of its own.
 class ImageDecoder {
  public:

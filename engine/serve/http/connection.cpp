@@ -14,6 +14,8 @@ using std::chrono::milliseconds;
 
 // A server that stops looks at its flag so often.
 constexpr milliseconds kGlance{50};
+// So long it waits for a further request of a client that has not been told.
+constexpr milliseconds kLastWait{1000};
 // After the answer: what the client still sends is read so long, for closing over unread bytes would
 // throw away what it has not read yet.
 constexpr milliseconds kLinger{500};
@@ -68,9 +70,12 @@ bool Connection::fill() {
 
 bool Connection::wait_for_request(milliseconds patience, const std::atomic<bool>& stop) {
   until_ = Clock::now();
-  for (milliseconds waited{0}; begin_ == end_; waited += kGlance) {
+  milliseconds waited{0}, stopped{0};
+  while (begin_ == end_) {
     if (ready(POLLIN, kGlance)) return fill();
-    if (stop || waited >= patience) return false;
+    waited += kGlance;
+    if (stop) stopped += kGlance;
+    if (waited >= patience || stopped >= kLastWait) return false;
   }
   return true;
 }

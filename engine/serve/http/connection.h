@@ -19,8 +19,8 @@ class Connection final : public httplib::Stream {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // Waits for the first byte of a request. False where the client closed, where it sent nothing for
-  // so long, or where *stop became true and nothing is there.
+  // Waits for the first byte of a request. False where the client closed, or sent nothing for so long;
+  // after *stop became true it waits a second more, for what is on its way.
   bool wait_for_request(std::chrono::milliseconds patience, const std::atomic<bool>& stop);
   // From now on reading ends at this time, and each write gets as long from its beginning.
   void allow(std::chrono::milliseconds time);

@@ -145,9 +145,11 @@ void HttpServer::serve(Connection& connection) {
   while (connection.wait_for_request(kIdle, draining_)) {
     connection.allow(options_.timeout);
     close_after_answer = true;
+    // A client that was not told of the end may send one more request.
+    const bool last = draining_;
     bool closed = false;
-    const bool answered = process_request(connection, draining_, closed, nullptr);
-    if (!answered || closed || close_after_answer || draining_) break;
+    const bool answered = process_request(connection, last, closed, nullptr);
+    if (!answered || closed || close_after_answer || last) break;
   }
   connection.finish();
 }

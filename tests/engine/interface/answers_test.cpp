@@ -185,14 +185,5 @@ TEST_F(Answers, AreTheSameFromC) {
   EXPECT_EQ(features, engines);
 }
 
-TEST_F(Answers, SelfTestPasses) {
-  const df::Model model(model_);
-  df::Session session(model, options_with(2, 0));
-  EXPECT_EQ(df_selftest(session.handle()), DF_OK) << df_last_error();
-  std::int32_t device = -1;
-  EXPECT_EQ(df_session_device(session.handle(), &device), DF_OK);
-  EXPECT_EQ(device, DF_CPU);
-}
-
 }  // namespace
 }  // namespace dfengine
