@@ -43,6 +43,7 @@ struct AdamChunk {
   float weight_decay = 0.0f;
   // Running statistics: the next value becomes the value.
   bool commit = false;
+  float rate = 1.0f;  // part of the learning rate
 };
 
 // When scalars->overflow is 0: the update of p (whose lr and step are not read) with t =

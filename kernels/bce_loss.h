@@ -1,5 +1,6 @@
-// Binary cross-entropy with logits, mean over the batch:
-// loss = mean_i( max(z,0) - z t + log(1 + exp(-|z|)) ), dz = (sigmoid(z) - t) / N.
+// Binary cross-entropy with logits, each class with a weight, mean over the batch:
+//   loss = mean_i( a softplus(z) - fake t z ), dz = (a sigmoid(z) - fake t) / N
+// with a = real (1 - t) + fake t and softplus(z) = max(z, 0) + log(1 + exp(-|z|)).
 #pragma once
 
 #include "kernels/base/shape.h"
@@ -8,16 +9,24 @@
 #include "kernels/step.h"
 
 namespace dfengine {
+
+// Of what the loss says of a picture that is real, or fake.
+struct BceWeights {
+  double real = 1, fake = 1;
+  bool operator==(const BceWeights&) const = default;
+};
+
 namespace cpu {
 
-// logits and targets [N], loss [1]. A target is 0 (real) or 1 (fake).
+// logits and targets [N], loss [1]. A target is 0 (real), 1 (fake) or between.
 template <class T>
-void bce_forward(const Context& ctx, Index n, const T* logits, const T* targets, T* loss);
+void bce_forward(const Context& ctx, Index n, const T* logits, const T* targets, T* loss,
+                 const BceWeights& weights = {});
 
 // dlogits [N] for d(loss) = scalars->loss_scale.
 template <class T>
 void bce_backward(const Context& ctx, Index n, const T* logits, const T* targets,
-                  const StepScalars* scalars, T* dlogits);
+                  const StepScalars* scalars, T* dlogits, const BceWeights& weights = {});
 
 }  // namespace cpu
 
@@ -25,11 +34,12 @@ void bce_backward(const Context& ctx, Index n, const T* logits, const T* targets
 namespace cuda {
 
 // logits and targets [N], loss [1]. One block adds in a fixed order.
-void bce_forward(Stream stream, Index n, const float* logits, const float* targets, float* loss);
+void bce_forward(Stream stream, Index n, const float* logits, const float* targets, float* loss,
+                 const BceWeights& weights = {});
 
 // dlogits [N] = the gradient of the loss times scalars->loss_scale.
 void bce_backward(Stream stream, Index n, const float* logits, const float* targets,
-                  const StepScalars* scalars, float* dlogits);
+                  const StepScalars* scalars, float* dlogits, const BceWeights& weights = {});
 
 }  // namespace cuda
 }  // namespace dfengine

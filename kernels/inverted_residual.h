@@ -64,7 +64,7 @@ struct InvertedResidualConfig {
 
 // The rule's choice, then every other whose blocks need at most so many bytes of shared memory; empty where there is no kernel for the problem:
 // channels are multiples of 8, in and out at most 96, and a residual needs stride 1 and in = out.
-// With pixels: stride 1 and at most 32 channels out.
+// With pixels: a stem of stride 2, stride 1 and at most 32 channels out.
 std::vector<InvertedResidualConfig> inverted_residual_configs(
     const InvertedResidualProblem& p, std::size_t limit = shared_memory_limit());
 

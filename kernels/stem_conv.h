@@ -1,5 +1,5 @@
-// Stem: a full 3x3 convolution with stride 2 from 3 channels (RGB) to K:
-//   y[n][p][q][k] = sum_{r,s,c} x[n][2p+r-before][2q+s-before][c] * w[r][s][c][k]
+// Stem: a full 3x3 convolution with stride t of 1 or 2 from 3 channels (RGB) to K:
+//   y[n][p][q][k] = sum_{r,s,c} x[n][tp+r-before][tq+s-before][c] * w[r][s][c][k]
 // where x is zero outside the image. There is no data gradient, because nothing that is trained
 // stands before the stem.
 //
@@ -19,14 +19,14 @@ namespace dfengine {
 struct StemProblem {
   static constexpr Index kChannels = 3;
   static constexpr Index kWindow = 3;
-  static constexpr Index kStride = 2;
   Index n = 0, h = 0, w = 0, k = 0;
   Padding padding = Padding::Torch;
+  Index stride = 2;
   Index p = 0, q = 0;                // output height and width
   Index before_h = 0, before_w = 0;  // zeros above and to the left
 
-  // Throws ShapeError unless x has 3 channels and sizes are positive.
-  static StemProblem make(const Shape& x, Index k, Padding padding);
+  // Throws ShapeError unless x has 3 channels, sizes are positive and the stride is 1 or 2.
+  static StemProblem make(const Shape& x, Index k, Padding padding, Index stride = 2);
   constexpr Shape output() const { return {n, p, q, k}; }
   constexpr Index flops() const { return 54 * n * p * q * k; }
   constexpr Index elements() const { return n * h * w * 3 + n * p * q * k + 27 * k; }

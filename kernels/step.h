@@ -14,6 +14,8 @@ struct StepInput {
   std::uint64_t seed = 0;
   std::uint64_t step = 0;  // steps of the whole run so far; dropout draws by seed and step
   double learning_rate = 0;
+  double average_decay = 0;   // of the moving average of parameters
+  double gradient_scale = 1;  // of gradients that several steps added up
 };
 
 // What one step leaves to the next.
@@ -53,6 +55,12 @@ constexpr StepScalars next_scalars(StepScalars s) {
   return s;
 }
 
+// After a step whose gradients wait for the next: its overflow is the next one's, too.
+constexpr StepScalars waiting_scalars(StepScalars s) {
+  ++s.position;
+  return s;
+}
+
 // What is kept of a step for the host to read later, at record[position % kStepRecords].
 inline constexpr std::uint64_t kStepRecords = 64;
 struct StepRecord {
@@ -71,6 +79,8 @@ void record_step(Stream stream, Index n, const float* logits, const float* targe
 
 // Last: moves step, position, loss scale and counters by next_scalars.
 void finish_step(Stream stream, StepScalars* scalars);
+// The same by waiting_scalars.
+void wait_step(Stream stream, StepScalars* scalars);
 
 // to[i] = from[i] in T (Half, BFloat16 or float).
 template <class T>

@@ -100,9 +100,11 @@ struct Dense {
   Activation activation = Activation::None;
 };
 
-// Binary cross-entropy with logits: logits and targets [N, 1, 1, 1] -> mean loss [1, 1, 1, 1].
-// Backward starts here: the seed gradient is 1.
-struct BceLoss {};
+// Binary cross-entropy with logits: logits and targets [N, 1, 1, 1] -> mean loss [1, 1, 1, 1], with
+// a weight for each class. Backward starts here: the seed gradient is 1.
+struct BceLoss {
+  double real_weight = 1, fake_weight = 1;
+};
 
 using Operation = std::variant<ImageNormalize, Convolution, InvertedResidual, BatchNorm, Activate,
                                Add, Dropout, GlobalAveragePool, Dense, BceLoss>;

@@ -288,7 +288,7 @@ Graph with_element(const Graph& graph, Element element) {
   return rewriter.finish();
 }
 
-Graph with_loss(const Graph& graph) {
+Graph with_loss(const Graph& graph, const BceLoss& loss_of) {
   Graph result;
   for (ValueId v : graph.inputs()) result.add_input(graph.values()[at(v)].name);
   const ValueId targets = result.add_input("targets");
@@ -300,7 +300,7 @@ Graph with_loss(const Graph& graph) {
   }
   const ValueId logits = moved(graph.output("logits"));
   result.mark_output(logits, "logits");
-  const ValueId loss = result.add("loss", BceLoss{}, {logits, targets});
+  const ValueId loss = result.add("loss", loss_of, {logits, targets});
   result.mark_output(loss, "loss");
   return result;
 }

@@ -64,7 +64,7 @@ Graph freeze_statistics(const Graph& graph, const Trainable& trainable);
 Graph with_element(const Graph& graph, Element element);
 
 // The network and its loss: a further input "targets"; the outputs are "logits" and "loss".
-Graph with_loss(const Graph& graph);
+Graph with_loss(const Graph& graph, const BceLoss& loss = {});
 
 // What an output is made from, and that output alone.
 Graph up_to(const Graph& graph, const std::string& output);

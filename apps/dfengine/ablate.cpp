@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "apps/dfengine/arguments/choice.h"
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/commands.h"
@@ -17,8 +20,8 @@ struct Arguments {
 
 AblationObserver make_observer() {
   AblationObserver o;
-  o.begin = [](const Rung& rung, std::uint64_t seed) {
-    fmt::print("{}, seed {}\n", rung.title, seed);
+  o.begin = [](const Rung& rung, std::uint64_t seed, int fold) {
+    fmt::print("{}, seed {}{}\n", rung.title, seed, fold > 0 ? fmt::format(", fold {}", fold) : "");
     std::fflush(stdout);
   };
   o.train.epoch = [](const EpochRow& r, bool best) {
@@ -40,7 +43,8 @@ void run_ablate(Arguments& a) {
   a.values.threads = a.device.threads;
   const std::vector<Rung> ladder = ablation_ladder(a.values);
   const std::vector<AblationRun> runs = ablate(a.values, make_observer(), catch_interrupt());
-  const std::size_t wanted = ladder.size() * static_cast<std::size_t>(a.values.seeds);
+  const std::size_t wanted = ladder.size() * static_cast<std::size_t>(a.values.seeds) *
+                             static_cast<std::size_t>(std::max(a.values.folds, 1));
   if (runs.size() < wanted)
     throw Exit{ExitCode::Interrupted,
                fmt::format("interrupted after {} of {} runs; the same command goes on", runs.size(),
@@ -76,6 +80,16 @@ void add_ablate(CLI::App& program) {
       .add_option("--seeds", a.values.seeds,
                   "Runs of each recipe, at least 1, with seeds 0, 1 and so on.")
       ->capture_default_str();
+  command
+      .add_option(
+          "--folds", a.values.folds,
+          "Divide all pictures of the set anew, so many times, at least 2: each is tested on "
+          "once. Adds means with standard errors and paired differences.")
+      ->default_str("0, the set's own splits");
+  add_choice(command, "--ladder", a.values.ladder,
+             "transfer is the five recipes above; accuracy starts from the default recipe and adds "
+             "native pixels, a stem of stride 1, a long schedule with turned and masked pictures, "
+             "and a moving average.");
   command.add_option("--epochs", a.values.epochs, "Epochs of every run, at least 1.")
       ->default_str("10 for the notebook's recipes, 20 for the others");
   a.device.add_to(command);

@@ -23,7 +23,12 @@ struct Answer {
   std::string verdict = {};         // the class that this means
   std::string decided_by = {};      // of a table's row: metadata, image or hybrid
   std::string error = {};
+  // With --stability: the least and greatest prob under its changes.
+  std::optional<double> low = {}, high = {};
 };
+
+// The verdict on a picture whose answer is not to be trusted.
+inline constexpr const char* kUnsure = "unsure";
 
 // Prints the answers in this format: table, csv or json. Those about the rows of a table also say
 // what decided, and have no threshold in common.

@@ -14,11 +14,13 @@
 #include "engine/data/sets/bad_files.h"
 #include "engine/data/sets/csv.h"
 #include "engine/evaluate/evaluate.h"
+#include "engine/evaluate/metrics/groups.h"
 #include "engine/evaluate/robustness.h"
+#include "engine/report/evaluation_tables.h"
 #include "engine/report/report.h"
-#include "engine/report/robustness_table.h"
 #include "engine/train/run_files.h"
 #include "kernels/base/atomic_file.h"
+#include "weights/tensor_file.h"
 
 namespace dfengine {
 namespace {
@@ -27,6 +29,7 @@ struct Arguments {
   std::filesystem::path model, output;
   DataOptions data;
   std::string split;  // "": test, or all of a set without splits
+  std::string by;     // what --by names; "": nothing
   Views views = Views::One;
   std::optional<double> threshold;
   Index max_pixels = kMaxImagePixels;
@@ -87,6 +90,29 @@ void write_files(const Arguments& a, const nlohmann::json& metrics, const Datase
   write_text(a.output / "predictions.csv", csv);
 }
 
+constexpr const char* kByFolder = "folder";
+
+// The column is read with the pictures.
+void name_group_column(Arguments& a) {
+  if (a.by.empty() || a.by == kByFolder) return;
+  if (!a.data.group_column.empty() && a.data.group_column != a.by)
+    throw Exit{ExitCode::Usage, "--by and --group-column name different columns: leave one out"};
+  a.data.group_column = a.by;
+}
+
+std::vector<GroupRow> measure_by_group(const Arguments& a, const Dataset& dataset,
+                                       const Predictions& p, double threshold) {
+  std::vector<std::string> groups;
+  for (const std::uint32_t i : p.index) {
+    const Sample& sample = dataset.samples[i];
+    const std::string group = a.by == kByFolder
+                                  ? std::filesystem::path(sample.relative).parent_path().string()
+                                  : sample.group;
+    groups.push_back(group.empty() ? "(none)" : weights::printable(group));
+  }
+  return measure_groups(p.prob, p.label, groups, threshold);
+}
+
 // The figures stand; the exit code says that pictures are missing from them.
 void report_bad_files(const Arguments& a, const BadFiles& bad_files, std::size_t total) {
   if (bad_files.list().empty()) return;
@@ -98,6 +124,7 @@ void report_bad_files(const Arguments& a, const BadFiles& bad_files, std::size_t
 
 void run_eval(Arguments& a) {
   a.device.resolve();
+  name_group_column(a);
   Model model = open_detector(a.model);
   model.threshold = a.threshold.value_or(model.threshold);
   const DataSource source =
@@ -131,6 +158,13 @@ void run_eval(Arguments& a) {
         a.model.string(), a.model.string());
   nlohmann::json metrics = to_json(result, model, dataset.split, a);
   std::vector<report::Table> tables;
+  if (!a.by.empty()) {
+    const std::vector<GroupRow> rows = measure_by_group(a, dataset, p, model.threshold);
+    fmt::print("\nBy {}, at threshold {:.4f}\n{}", a.by, model.threshold, to_text(rows));
+    metrics["by"] = to_json(rows);
+    metrics["by"]["column"] = a.by;
+    tables.push_back(to_table(rows, a.by));
+  }
   if (a.perturb) {
     const std::vector<RobustnessRow> rows = measure_robustness(
         predictor, dataset, options, model.threshold, kSeed, [&](Index row, Index done) {
@@ -180,6 +214,11 @@ void add_eval(CLI::App& program) {
                   "What is measured: train, valid, test, another folder of --data, or all.")
       ->default_str("test, or all of a set without splits");
   add_tta(command, a.views);
+  command
+      .add_option("--by", a.by,
+                  "Figures of each group as well: by the values of this column of a table, or by "
+                  "folder. Says where the model fails: each generator, source or camera.")
+      ->default_str("none");
   command.add_flag("--perturb", a.perturb,
                    "Measure also under JPEG compression, blur, rescaling, noise and brightness, "
                    "of several strengths each: 17 more passes over the pictures.");

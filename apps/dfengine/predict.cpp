@@ -1,6 +1,8 @@
 // dfengine predict: the chance of being fake for pictures without labels.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <memory>
 #include <optional>
 
@@ -15,8 +17,10 @@
 #include "engine/data/sets/source.h"
 #include "engine/data/sets/table_columns.h"
 #include "engine/evaluate/evaluate.h"
+#include "engine/evaluate/stability.h"
 #include "engine/tables/metadata/property_columns.h"
 #include "engine/tables/metadata/table_scores.h"
+#include "engine/train/run_files.h"
 
 namespace dfengine {
 namespace {
@@ -30,6 +34,8 @@ struct Arguments {
   Views views = Views::One;
   std::optional<double> threshold;
   Index max_pixels = kMaxImagePixels;
+  bool stability = false;
+  std::optional<double> unsure_errors;
   DeviceOptions device;
 };
 
@@ -38,6 +44,85 @@ void end_if_interrupted(std::size_t answered, std::size_t total) {
   if (answered == total) return;
   std::fflush(stdout);
   throw Exit{ExitCode::Interrupted, fmt::format("interrupted: {} of {} answered", answered, total)};
+}
+
+// The distance from the threshold, in logits, that an answer needs; chosen on what the run said of
+// its validation pictures.
+double margin_of(const Arguments& a, const Model& model) {
+  if (!a.unsure_errors) return 0;
+  if (!std::filesystem::is_directory(a.model))
+    throw UsageError(
+        "--unsure-errors needs a run's folder as --model: its validation pictures "
+        "tell how often which answers are wrong");
+  const TrainOptions options = read_args(a.model);
+  const DataSource source = open_data(options, {"valid"});
+  const Predictions valid = read_valid_predictions(a.model, source.splits[0], model);
+  const double margin =
+      unsure_margin(valid.logit, valid.label, logit_of(model.threshold, model), *a.unsure_errors);
+  if (!std::isfinite(margin))
+    throw UsageError(
+        fmt::format("--unsure-errors {:g}: so few errors are nowhere among the {} "
+                    "validation pictures; accept more",
+                    *a.unsure_errors, valid.logit.size()));
+  const double threshold = logit_of(model.threshold, model);
+  fmt::print(
+      stderr,
+      "dfengine: unsure from prob_fake {:.4f} to {:.4f}: outside of it at most {:g} of the {} "
+      "validation answers are wrong\n",
+      model.probability(threshold - margin), model.probability(threshold + margin),
+      *a.unsure_errors, valid.logit.size());
+  return margin;
+}
+
+// Sets what the answer says: unsure where changes of the picture flip it, or where it is too near
+// the threshold. logits: of the picture as it is, then under each change.
+void judge(Answer& answer, const Model& model, std::span<const float> logits, double margin) {
+  const double threshold = logit_of(model.threshold, model), logit = logits[0];
+  const auto [low, high] = std::ranges::minmax(logits);
+  const bool flips = (low >= threshold) != (high >= threshold);
+  answer.prob = model.probability(logit);
+  answer.verdict = flips || std::abs(logit - threshold) < margin
+                       ? kUnsure
+                       : model.classes[logit >= threshold ? 1 : 0];
+  if (logits.size() == 1) return;
+  answer.low = model.probability(low);
+  answer.high = model.probability(high);
+}
+
+// One picture after the other, each in all its forms.
+void run_on_forms(const Arguments& a, const Model& model) {
+  const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
+  const double margin = margin_of(a, model);
+  ThreadPool pool(a.device.thread_count());
+  const std::unique_ptr<Backend> backend = a.device.open(pool);
+  Predictor predictor(model, *backend, Predictor::Output::Logits);
+  const std::atomic<bool>& interrupted = catch_interrupt();
+  const Preparation how = model.preparation(a.max_pixels);
+  Preparer preparer(how);
+  PerturbScratch scratch;
+  const Index views = view_count(a.views), bytes = views * how.size * how.size * 3;
+  std::vector<Answer> answers;
+  for (const std::filesystem::path& path : paths) {
+    if (interrupted) break;
+    answers.push_back({path.string()});
+    try {
+      const Image picture = preparer.decode(path);
+      const std::vector<Image> forms =
+          a.stability ? stability_forms(picture, scratch) : std::vector<Image>{picture};
+      std::vector<std::uint8_t> pixels(at(bytes * std::ssize(forms)));
+      for (std::size_t i = 0; i < forms.size(); ++i)
+        preparer.resize(forms[i], how.crop, a.views, pixels.data() + i * at(bytes));
+      std::vector<float> logits(forms.size());
+      run_views(predictor, pixels.data(), std::ssize(forms), views, logits.data());
+      for (const float logit : logits) require_number(a.model, model.probability(logit));
+      judge(answers.back(), model, logits, margin);
+    } catch (const DataError& e) {
+      answers.back().error = e.what();
+    }
+  }
+  print_answers(answers, a.format, model, false);
+  end_if_interrupted(answers.size(), paths.size());
+  end_if_unreadable(errors_of(answers), answers.size());
 }
 
 void run_on_pictures(const Arguments& a, const Model& model) {
@@ -106,6 +191,7 @@ void run_predict(Arguments& a) {
   model.threshold = a.threshold.value_or(model.threshold);
   if (!a.csv.empty()) return predict_table(a, model);
   a.device.resolve();
+  if (a.stability || a.unsure_errors) return run_on_forms(a, model);
   run_on_pictures(a, model);
 }
 
@@ -144,7 +230,21 @@ void add_predict(CLI::App& program) {
   add_tta(command, a.views);
   add_threshold(command, a.threshold);
   add_max_pixels(command, a.max_pixels);
-  for (const char* name : {"--tta", "--threshold", "--max-pixels"})
+  command.add_flag("--stability", a.stability,
+                   "Look at each picture also written as JPEG of quality 75, made smaller by a "
+                   "quarter and large again, and without its borders: where the verdict flips, it "
+                   "is unsure. prob_low and prob_high are the ends of the answers. Four times the "
+                   "work.");
+  command
+      .add_option("--unsure-errors", a.unsure_errors,
+                  "The share of errors that you accept, such as .01: the verdict is unsure where "
+                  "the probability lies so near the threshold that more of the run's validation "
+                  "pictures beyond would be wrong. --model must be the run's folder, and its "
+                  "pictures where they were.")
+      ->check(CLI::Range(0.0, 1.0))
+      ->default_str("none");
+  for (const char* name :
+       {"--tta", "--threshold", "--max-pixels", "--stability", "--unsure-errors"})
     csv->excludes(command.get_option(name));
   a.device.add_to(command);
 }

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "apps/dfengine/arguments/common.h"
@@ -13,11 +14,16 @@
 #include "apps/dfengine/arguments/model.h"
 #include "apps/dfengine/arguments/settings.h"
 #include "apps/dfengine/commands.h"
+#include "engine/data/sets/groups.h"
+#include "engine/evaluate/evaluate.h"
+#include "engine/evaluate/metrics/groups.h"
 #include "engine/model/model.h"
 #include "engine/report/export/event_file.h"
 #include "engine/report/export/model_card.h"
 #include "engine/report/report.h"
 #include "engine/train/run_files.h"
+#include "kernels/base/atomic_file.h"
+#include "kernels/base/json_bytes.h"
 #include "kernels/base/memory.h"
 
 namespace dfengine {
@@ -38,24 +44,29 @@ struct Arguments {
 };
 
 std::vector<CLI::Option*> add_settings(CLI::App& command, Arguments& a) {
-  const TrainOptions usual = recipe("finetune"), seed = recipe("seed");
-  const char* when = "with --recipe seed";
+  const TrainOptions usual = recipe("finetune");
+  std::vector<OtherDefaults<TrainOptions>> others;
+  std::vector<OtherDefaults<AugmentOptions>> other_augment;
+  for (const std::string name : {"seed", "robust"}) {
+    others.push_back({"with --recipe " + name, recipe(name)});
+    other_augment.push_back({"with --recipe " + name, recipe(name).augment});
+  }
   std::vector<CLI::Option*> all = {
       command
           .add_option("--recipe", a.recipe,
                       "The settings to begin with: finetune trains the head first, then "
-                      "everything; seed is the notebook that this engine replaces, with a frozen "
-                      "base. Other options change single settings.")
+                      "everything; robust is finetune on pictures that are compressed, blurred and "
+                      "rescaled at random; seed is the notebook that this engine replaces, with a "
+                      "frozen base. Other options change single settings.")
           ->capture_default_str()};
   const auto add = [&all](const std::vector<CLI::Option*>& more, const char* group = "Options") {
     for (CLI::Option* option : more) option->group(group);
     all.insert(all.end(), more.begin(), more.end());
   };
-  add(a.settings.add_to(command, train_options(), usual, when, seed));
+  add(a.settings.add_to(command, train_options(), usual, others));
   std::erase(all, command.get_option("--epochs"));
   command.get_option("--width")->excludes(command.get_option("--weights"));
-  add(a.augment.add_to(command, augment_options(), usual.augment, when, seed.augment),
-      "Augmentation");
+  add(a.augment.add_to(command, augment_options(), usual.augment, other_augment), "Augmentation");
   add(add_data(command, a.values, "--split,--fractions"), "Data");
   command.get_option("--seed")
       ->description("The seed of initial values, order, augmentation, dropout and --split.")
@@ -76,7 +87,7 @@ TrainOptions merge(const Arguments& a) {
   o.device = a.device.kind();
   o.device_config = a.device.config();
   // Without weights there is nothing worth keeping frozen.
-  if (o.weights.empty() && a.recipe == "finetune" && a.command->count("--head-epochs") == 0)
+  if (o.weights.empty() && a.recipe != "seed" && a.command->count("--head-epochs") == 0)
     o.head_epochs = 0;
   return o;
 }
@@ -167,6 +178,28 @@ void write_events(TrainObserver& observer, const std::filesystem::path& folder) 
   };
 }
 
+// What the kept model says of pictures that it was held away from, beside those it was chosen on.
+void report_held_out(const TrainResult& result, const Model& best, int threads) {
+  if (result.splits.size() < 3) return;
+  ThreadPool pool(threads);
+  std::vector<double> prob;
+  std::vector<int> label;
+  std::vector<std::string> groups;
+  const TrainOptions& o = result.options;
+  for (const std::size_t split : {1, 2}) {
+    const Dataset& dataset = result.splits[split];
+    const Predictions p = predict_split(best, dataset, o.max_pixels, o.on_bad, pool);
+    prob.insert(prob.end(), p.prob.begin(), p.prob.end());
+    label.insert(label.end(), p.label.begin(), p.label.end());
+    for (const std::uint32_t i : p.index)
+      groups.push_back(split == 1 ? "validation, not held out"
+                                  : "held out: " + readable(group_of(dataset.samples[i])));
+  }
+  const std::vector<GroupRow> rows = measure_groups(prob, label, groups, best.threshold);
+  fmt::print("\nHeld out of training, at threshold {:.4f}\n{}", best.threshold, to_text(rows));
+  write_text(o.output / kHeldOut, to_json(rows).dump(2) + "\n");
+}
+
 void run_train(Arguments& a) {
   if (a.resume) {
     for (const CLI::Option* option : a.fixed)
@@ -202,6 +235,7 @@ void run_train(Arguments& a) {
       result.end == TrainEnd::EarlyStop ? "stopped early; " : "", result.state.best_epoch,
       result.state.best_auc, best.threshold, best.temperature, folder, kBestModel);
   fmt::print("report: {}/{}\n", folder, report::kReport);
+  report_held_out(result, best, a.device.thread_count());
 }
 
 constexpr const char* kNotes =
@@ -209,9 +243,13 @@ constexpr const char* kNotes =
     "AUC; report.html with its charts/; README.md, the model's card as hubs show it; results.csv, "
     "a row per epoch; args.json, all settings; "
     "predictions_valid.safetensors, that epoch's validation logits; last.ckpt, from which "
-    "--resume goes on; and bad_files.csv where pictures were left out.\n"
+    "--resume goes on; bad_files.csv where pictures were left out; and held_out.json with "
+    "--hold-out-group.\n"
     "Recipes. finetune trains the head for one epoch and then everything, with Adam at 0.0001 "
-    "on a cosine and mirrored pictures. seed repeats the notebook that this engine replaces: "
+    "on a cosine and mirrored pictures, which it takes at their own size where that is near 224. "
+    "robust does the same on pictures half of which were written as JPEG and a quarter each as "
+    "WebP, "
+    "blurred or rescaled. seed repeats the notebook that this engine replaces: "
     "every block frozen, pixels in [0, 1], Adam at a constant 0.001 for 10 epochs, no dropout, "
     "no augmentation.\n"
     "Weights. --weights takes MobileNetV2 as safetensors with torchvision's, timm's or Hugging "

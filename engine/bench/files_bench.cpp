@@ -30,7 +30,7 @@ FilesTiming train_for(TrainingSteps& steps, StepInput& input, int& epoch, double
   double waited = 0;
   steps.start(epoch++, 0);
   for (int step = 0; step < least_steps || passed() < seconds; ++step) {
-    if (!steps.next(input)) {
+    if (!steps.next(input, StepEnd::Update)) {
       steps.start(epoch++, 0);
       continue;
     }

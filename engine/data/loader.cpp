@@ -40,7 +40,7 @@ Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
   const std::size_t total = dataset.samples.size() * static_cast<std::size_t>(sample_bytes_);
   if (dataset.pack) {
     check_pack();
-  } else if (total <= options_.cache_bytes) {
+  } else if (!options_.new_windows && total <= options_.cache_bytes) {
     // Left untouched: pages are taken as samples arrive.
     cache_ = std::make_unique_for_overwrite<std::uint8_t[]>(total);
     cached_.resize(dataset.samples.size());
@@ -55,6 +55,11 @@ Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
 }
 
 void Loader::check_pack() const {
+  if (options_.new_windows)
+    throw UsageError(fmt::format(
+        "--crop random: {} holds one square of each picture, and windows are cut from whole "
+        "pictures: train from files, or with --crop none",
+        dataset_.pack->file().string()));
   const Preparation& has = dataset_.pack->index().how;
   if (has.size == options_.size && has.crop == options_.crop && has.resize == options_.resize)
     return;
@@ -197,12 +202,17 @@ void Loader::work() {
 }
 
 // A packed set holds squares only: changes and further views are made of them.
-void Loader::prepare(std::uint32_t index, Preparer& preparer, std::uint8_t* out) const {
+void Loader::prepare(std::uint32_t index, std::uint64_t epoch, Preparer& preparer,
+                     std::uint8_t* out) const {
   const Sample& sample = dataset_.samples[index];
   if (!dataset_.pack) {
     Image& image = preparer.decode(dataset_.path(sample));
     if (options_.change) options_.change(image, index);
-    preparer.resize(image, options_.crop, options_.views, out);
+    if (options_.new_windows)
+      preparer.cut(image, draw_window(image.h, image.w, options_.size, options_.seed, epoch, index),
+                   out);
+    else
+      preparer.resize(image, options_.crop, options_.views, out);
   } else if (!options_.change && options_.views == Views::One) {
     dataset_.pack->read(sample.record, out);
   } else {
@@ -220,7 +230,7 @@ void Loader::make_sample(std::uint32_t index, std::uint64_t epoch, Preparer& pre
   if (cache_ && cached_[index]) {
     std::memcpy(out, cache_.get() + index * bytes, bytes);
   } else {
-    prepare(index, preparer, out);
+    prepare(index, epoch, preparer, out);
     if (cache_) {
       std::memcpy(cache_.get() + index * bytes, out, bytes);
       cached_[index] = 1;

@@ -26,6 +26,9 @@ struct LoaderOptions : Preparation {
   // it, and what it does must follow from the picture and its position in the data set.
   std::function<void(Image&, std::uint32_t index)> change = {};
   AugmentOptions augment = {};  // with Views::One only
+  // With Crop::Random: each epoch cuts another window (draw_window), and nothing is kept. Not of
+  // packed sets.
+  bool new_windows = false;
   bool shuffle = false;
   std::uint64_t seed = 0;
   int threads = 1;
@@ -92,7 +95,8 @@ class Loader {
   void check_pack() const;
   void stop_workers();
   void work();
-  void prepare(std::uint32_t index, Preparer& preparer, std::uint8_t* out) const;
+  void prepare(std::uint32_t index, std::uint64_t epoch, Preparer& preparer,
+               std::uint8_t* out) const;
   void make_sample(std::uint32_t index, std::uint64_t epoch, Preparer& preparer,
                    Augmenter& augmenter, std::uint8_t* out);
 

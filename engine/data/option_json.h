@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include "engine/data/option_row.h"
 #include "kernels/base/enum_names.h"
@@ -29,6 +30,11 @@ nlohmann::json option_to_json(const T& value) {
   else
     return value;
 }
+inline nlohmann::json option_to_json(const std::vector<std::string>& values) {
+  nlohmann::json all = nlohmann::json::array();
+  for (const std::string& value : values) all.push_back(bytes_to_json(value));
+  return all;
+}
 template <NamedEnum T>
 nlohmann::json option_to_json(const std::optional<T>& value) {
   return value ? name_of(*value) : "";
@@ -45,18 +51,25 @@ void option_from_json(const nlohmann::json& json, T& value) {
   else
     json.get_to(value);
 }
+inline void option_from_json(const nlohmann::json& json, std::vector<std::string>& values) {
+  if (!json.is_array()) throw UsageError("a list of texts is something else");
+  values.clear();
+  for (const nlohmann::json& value : json) values.push_back(bytes_from_json(value));
+}
 template <NamedEnum T>
 void option_from_json(const nlohmann::json& json, std::optional<T>& value) {
   const auto name = json.get<std::string>();
   if (!name.empty()) value = parse_name<T>(name);
 }
 
+// complete: also what was added later and is not set, which older versions do not know.
 template <class Rows, class Options>
-void write_options(const Rows& rows, const Options& options, nlohmann::json& json) {
+void write_options(const Rows& rows, const Options& options, nlohmann::json& json,
+                   bool complete = false) {
   for (const auto& row : rows)
     std::visit(
         [&](auto place) {
-          if (!row.added_later || options.*place != Options().*place)
+          if (complete || !row.added_later || options.*place != Options().*place)
             json[row.key] = option_to_json(options.*place);
         },
         row.place);

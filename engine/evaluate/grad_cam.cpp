@@ -9,14 +9,23 @@
 namespace dfengine {
 namespace {
 
-constexpr const char* kFeatures = "features";
+// The outputs of the last feature map, one for each member of an ensemble.
+std::vector<std::string> feature_names(const Model& model) {
+  std::vector<std::string> names;
+  for (Index i = 0; i < model.config.members; ++i) names.push_back("features." + std::to_string(i));
+  return names;
+}
 
-// The network with the last feature map kept, which the pool reads.
+// The network with the last feature maps kept, which the pools read.
 Graph graph_with_features(const Model& model) {
   if (model.config.head != Head::Detector)
     throw UsageError("Grad-CAM needs a detector: this model has another head, or none");
   Graph graph = model.network.graph;
-  graph.mark_output(graph.producer(graph.output("pooled"))->inputs[0], kFeatures);
+  std::vector<ValueId> maps;
+  for (const Node& node : graph.nodes())
+    if (std::holds_alternative<GlobalAveragePool>(node.operation)) maps.push_back(node.inputs[0]);
+  const std::vector<std::string> names = feature_names(model);
+  for (std::size_t i = 0; i < names.size(); ++i) graph.mark_output(maps.at(i), names[i]);
   return graph;
 }
 
@@ -53,7 +62,7 @@ GradCam::GradCam(const Model& model, const Backend& backend)
       backend_(backend),
       parameters_(model.network.graph, model.parameters, backend),
       session_(graph_with_features(model), {model.network.image},
-               {.gradients_of = {kFeatures}, .seed = "logits"}, parameters_) {
+               {.gradients_of = feature_names(model), .seed = "logits"}, parameters_) {
   if (backend.element() != Element::F32) throw UsageError("Grad-CAM computes in float");
   session_.reserve(1);
 }
@@ -70,7 +79,11 @@ GradCamRun GradCam::run(const std::uint8_t* image) {
   binding.forward({backend_.queue()});
   binding.backward({backend_.queue()});
   GradCamRun run;
-  run.map = bound.plan.spec(bound.plan.graph().output(kFeatures)).shape;
+  const std::vector<std::string> names = feature_names(model_);
+  const Shape map = bound.plan.spec(bound.plan.graph().output(names[0])).shape;
+  const Index members = std::ssize(names);
+  run.map = map;
+  run.map.c *= members;
   run.features.resize(at(run.map.count()));
   run.gradients.resize(run.features.size());
   float logit = 0;
@@ -78,8 +91,18 @@ GradCamRun GradCam::run(const std::uint8_t* image) {
     backend_.download(to, from.address, count * kFloatBytes);
   };
   download(binding.output("logits"), &logit, 1);
-  download(binding.output(kFeatures), run.features.data(), run.map.count());
-  download(binding.gradient(kFeatures), run.gradients.data(), run.map.count());
+  std::vector<float> features(at(map.count())), gradients(at(map.count()));
+  for (Index m = 0; m < members; ++m) {
+    download(binding.output(names[at(m)]), features.data(), map.count());
+    download(binding.gradient(names[at(m)]), gradients.data(), map.count());
+    backend_.synchronize();
+    // Side by side: a cell's channels are those of all members.
+    for (Index cell = 0; cell < map.h * map.w; ++cell) {
+      const Index to = cell * run.map.c + m * map.c;
+      std::copy_n(features.data() + cell * map.c, map.c, run.features.data() + to);
+      std::copy_n(gradients.data() + cell * map.c, map.c, run.gradients.data() + to);
+    }
+  }
   backend_.synchronize();
   run.logit = logit;
   return run;

@@ -25,7 +25,7 @@ struct EvidenceMap {
 // of the logit by it.
 struct GradCamRun {
   double logit = 0;  // of fake
-  Shape map;         // [1, h, w, C]
+  Shape map;         // [1, h, w, C]; of an ensemble with the channels of all members
   std::vector<float> features, gradients;
 
   // map = ReLU(sum_k alpha_k A_k): A = output of the last convolution behind its ReLU6, alpha_k =

@@ -2,6 +2,8 @@
 // one safetensors file whose base tensors have torchvision's names, shapes and order.
 #pragma once
 
+#include <cmath>
+
 #include "engine/model/model_fit.h"
 #include "engine/runtime/parameter_store.h"
 #include "kernels/base/sigmoid.h"
@@ -22,6 +24,11 @@ struct Model : ModelMetadata {
   // The calibrated probability that a picture is fake.
   double probability(double logit) const { return sigmoid(logit / temperature); }
 };
+
+// The logit whose calibrated probability this is; infinite at 0 and 1.
+inline double logit_of(double prob, const ModelMetadata& model) {
+  return model.temperature * std::log(prob / (1 - prob));
+}
 
 // A model with He-initialised weights.
 Model make_model(const NetworkConfig& config, std::uint64_t seed,

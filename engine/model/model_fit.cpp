@@ -60,6 +60,7 @@ NetworkConfig config_of(const weights::TensorFile& file, const Architecture& arc
   NetworkConfig config;
   config.architecture = architecture.name;
   const weights::Tensor* detector = file.find("head.fc1.weight");
+  if (detector == nullptr) detector = file.find("0.head.fc1.weight");  // of an ensemble
   const weights::Tensor* classifier = file.find("classifier.1.weight");
   config.head = detector ? Head::Detector : classifier ? Head::Classifier : Head::None;
   take_rows(detector, config.hidden);

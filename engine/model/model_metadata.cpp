@@ -115,6 +115,7 @@ ModelMetadata read_metadata(const std::map<std::string, std::string>& entries,
   read.text("arch", m.config.architecture);
   read.number("width_mult", m.config.width);
   read.number("input_size", m.config.input_size);
+  read.number("stem_stride", m.config.stem_stride);
   read.number("bn_eps", m.config.bn_eps);
   read.number("bn_momentum", m.config.bn_momentum);
   read.choice("pad_mode", kPaddingNames, m.config.padding);
@@ -122,6 +123,7 @@ ModelMetadata read_metadata(const std::map<std::string, std::string>& entries,
   read.numbers("std", m.config.std_dev);
   read.choice("head", enum_names<Head>, m.config.head);
   read.number("dropout", m.config.dropout);
+  read.number("members", m.config.members);
   read.choice("crop", enum_names<Crop>, m.crop);
   const std::vector<std::string> classes = read.class_names("classes");
   if (!classes.empty() || m.config.head != Head::Detector) m.classes = classes;
@@ -150,6 +152,9 @@ std::map<std::string, std::string> write_metadata(const ModelMetadata& model) {
   m["arch"] = c.architecture;
   m["width_mult"] = fmt::format("{}", c.width);
   m["input_size"] = fmt::format("{}", c.input_size);
+  // Only where it is not as published, as files of older versions have none.
+  if (c.stem_stride != NetworkConfig{}.stem_stride)
+    m["stem_stride"] = fmt::format("{}", c.stem_stride);
   m["bn_eps"] = fmt::format("{}", c.bn_eps);
   m["bn_momentum"] = fmt::format("{}", c.bn_momentum);
   m["pad_mode"] = kPaddingNames.name_of(c.padding);
@@ -157,6 +162,7 @@ std::map<std::string, std::string> write_metadata(const ModelMetadata& model) {
   m["std"] = fmt::format("{}", fmt::join(c.std_dev, ","));
   m["head"] = name_of(c.head);
   m["dropout"] = fmt::format("{}", c.dropout);
+  if (c.members > 1) m["members"] = fmt::format("{}", c.members);
   m["resize"] = kResizeNames.name_of(model.resize);
   m["crop"] = name_of(model.crop);
   if (!model.classes.empty()) {

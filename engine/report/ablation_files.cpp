@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "engine/report/svg_chart.h"
@@ -62,6 +63,7 @@ nlohmann::json to_json(const Rung& rung, const std::vector<AblationRun>& runs) {
   }
   for (const AblationRun& r : runs) {
     nlohmann::json one = {{"seed", r.seed},
+                          {"fold", r.fold},
                           {"threshold", r.test.threshold},
                           {"balanced_accuracy", r.test.balanced_accuracy},
                           {"best_epoch", r.best_epoch},
@@ -102,6 +104,65 @@ std::string chart(const std::vector<Rung>& ladder, const std::vector<AblationRun
 
 }  // namespace
 
+namespace {
+
+struct Mean {
+  double mean = 0, error = 0;  // and its standard error
+};
+
+Mean mean_of(const std::vector<double>& values) {
+  const auto n = static_cast<double>(values.size());
+  Mean m;
+  for (double v : values) m.mean += v / n;
+  double squares = 0;
+  for (double v : values) squares += (v - m.mean) * (v - m.mean);
+  m.error = std::sqrt(squares / (n - 1) / n);
+  return m;
+}
+
+// Of the runs that the other rung has with the same seed and fold.
+std::vector<double> differences(const std::vector<AblationRun>& from,
+                                const std::vector<AblationRun>& to, const Figure& figure) {
+  std::vector<double> all;
+  for (const AblationRun& a : from)
+    for (const AblationRun& b : to)
+      if (a.seed == b.seed && a.fold == b.fold) all.push_back(figure.of(b) - figure.of(a));
+  return all;
+}
+
+// "+0.0123 +- 0.0045"
+std::string with_error(const std::vector<double>& values, bool sign) {
+  if (values.size() < 2) return "-";
+  const Mean m = mean_of(values);
+  return fmt::format("{} +- {:.4f}", fmt::format(fmt::runtime(sign ? "{:+.4f}" : "{:.4f}"), m.mean),
+                     m.error);
+}
+
+// Means with standard errors, and the paired differences from the ladder's first rung.
+std::string error_table(const std::vector<Rung>& ladder, const std::vector<AblationRun>& runs) {
+  const std::vector<AblationRun> first = runs_of(ladder.front(), runs);
+  std::string text =
+      "\n| recipe | ROC-AUC | from the first | accuracy | from the first "
+      "|\n|---|---|---|---|---|\n";
+  for (const Rung& rung : ladder) {
+    const std::vector<AblationRun> own = runs_of(rung, runs);
+    if (own.size() < 2) continue;
+    text += fmt::format("| {} |", rung.title);
+    for (const std::size_t i : {2, 0}) {
+      std::vector<double> values;
+      for (const AblationRun& run : own) values.push_back(kFigures[i].of(run));
+      text += fmt::format(" {} | {} |", with_error(values, false),
+                          rung.key == ladder.front().key
+                              ? "-"
+                              : with_error(differences(first, own, kFigures[i]), true));
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+}  // namespace
+
 std::string ablation_table(const std::vector<Rung>& ladder, const std::vector<AblationRun>& runs) {
   std::string text = "| recipe | runs |";
   for (const Figure& f : kFigures) text += fmt::format(" {} |", f.title);
@@ -116,7 +177,8 @@ std::string ablation_table(const std::vector<Rung>& ladder, const std::vector<Ab
     }
     text += fmt::format(" {:.1f} |\n", mean_minutes(own));
   }
-  return text;
+  const bool folded = std::ranges::any_of(runs, [](const AblationRun& r) { return r.fold > 0; });
+  return folded ? text + error_table(ladder, runs) : text;
 }
 
 void write_ablation(const std::filesystem::path& folder, const std::vector<Rung>& ladder,

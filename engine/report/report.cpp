@@ -151,7 +151,8 @@ void write_run_report(const TrainResult& result, const Model& kept, int threads,
       "figures flatter the model a little: dfengine eval on the test split gives the honest ones.");
   std::vector<NamedChart> charts = training_charts(run);
   const auto epochs = std::max<Index>(1, std::ssize(run.rows));
-  const Index steps = static_cast<Index>(result.state.total_steps) / epochs;
+  const Index group = options.grad_accum_steps;
+  const Index steps = (static_cast<Index>(result.state.total_steps) / epochs + group - 1) / group;
   charts.push_back(learning_rate_chart(options, steps, run.rows));
   page.section("Training");
   page.charts(elements(charts));

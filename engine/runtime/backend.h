@@ -37,6 +37,7 @@ class Feed {
 struct UpdateRange {
   Index offset = 0, count = 0;
   double weight_decay = 0;
+  double rate = 1;      // part of the learning rate
   bool commit = false;  // running statistics: the next value becomes the value
 };
 
@@ -103,8 +104,18 @@ class Backend : public KernelMaker {
   virtual void check_finite(ConstPlace values, Index count, StepScalars* scalars) const = 0;
   // What queues the update, made once.
   virtual std::function<void()> make_update(const Update& update) const = 0;
-  // Last: moves the scalars by next_scalars.
+  // kernels/gradients.h, of gradients in parameter_element(). scratch: clip_scratch doubles.
+  virtual void add_gradients(Index count, ConstPlace gradients, Place sum) const = 0;
+  virtual void take_gradients(Index count, const StepInput* input, Place sum,
+                              Place gradients) const = 0;
+  virtual void clip_gradients(Index count, double most, const StepScalars* scalars, Place scratch,
+                              Place gradients) const = 0;
+  // kernels/moving_average.h
+  virtual void move_average(Index count, const StepInput* input, const StepScalars* scalars,
+                            ConstPlace values, Place average) const = 0;
+  // Last: moves the scalars by next_scalars, or by waiting_scalars.
   virtual void finish(StepScalars* scalars) const = 0;
+  virtual void wait(StepScalars* scalars) const = 0;
   // working = values in element().
   virtual void cast(Index count, ConstPlace values, Place working) const = 0;
 };

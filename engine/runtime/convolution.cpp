@@ -78,7 +78,8 @@ template <class Target>
 Kernel stem(const ConvolutionQuery& q) {
   using T = typename Target::Value;
   using Sum = typename Target::Sum;
-  const auto p = StemProblem::make(q.query.in[0].shape, q.op.out, q.op.window.padding);
+  const auto p =
+      StemProblem::make(q.query.in[0].shape, q.op.out, q.op.window.padding, q.op.window.stride);
   Kernel k;
   book_stem_forward<Target>(q, p, k);
   if (!q.query.backward) {
@@ -115,7 +116,7 @@ Kernel Kernels<Target>::operator()(const Convolution& op) const {
     }
     if (op.groups == op.in && op.in == op.out && window.size == 3) return depthwise<Target>(q);
     if (op.groups == 1 && op.in == StemProblem::kChannels && window.size == StemProblem::kWindow &&
-        window.stride == StemProblem::kStride && !loads)
+        window.stride <= 2 && !loads)
       return stem<Target>(q);
   }
   throw UsageError("layer " + node.name + " (" + kind(op) + "): no kernel for a window of " +

@@ -136,20 +136,22 @@ Kernel Kernels<Target>::operator()(const Dense& op) const {
 }
 
 template <class Target>
-Kernel Kernels<Target>::operator()(const BceLoss&) const {
+Kernel Kernels<Target>::operator()(const BceLoss& op) const {
   require_sum();
   const Index n = query.in[0].shape.n;
+  const BceWeights weights{op.real_weight, op.fake_weight};
   Kernel k;
   k.needs.backward_needs_input = true;
   k.needs.dx_overwrites = true;
   k.needs.starts_backward = true;
-  k.forward = [n](const StepContext& ctx, const ForwardIo& io) {
-    bce_forward(Target::queue(ctx), n, io.x[0].as<Sum>(), io.x[1].as<Sum>(), io.y.as<Sum>());
+  k.forward = [n, weights](const StepContext& ctx, const ForwardIo& io) {
+    bce_forward(Target::queue(ctx), n, io.x[0].as<Sum>(), io.x[1].as<Sum>(), io.y.as<Sum>(),
+                weights);
   };
-  k.backward = [n](const StepContext& ctx, const BackwardIo& io) {
+  k.backward = [n, weights](const StepContext& ctx, const BackwardIo& io) {
     if (io.dx[0])
       bce_backward(Target::queue(ctx), n, io.x[0].as<Sum>(), io.x[1].as<Sum>(), ctx.scalars,
-                   io.dx[0].as<Sum>());
+                   io.dx[0].as<Sum>(), weights);
   };
   return k;
 }

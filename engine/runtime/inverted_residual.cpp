@@ -65,7 +65,8 @@ InvertedResidualProblem problem(const InvertedResidual& op, const Spec& in) {
                             .residual = op.project.conv.residual};
   Shape wide = in.shape;
   if (op.normalize) {
-    p.pixels = {.stem = StemProblem::make(in.shape, expand.out, expand.window.padding),
+    p.pixels = {.stem = StemProblem::make(in.shape, expand.out, expand.window.padding,
+                                          expand.window.stride),
                 .affine = PixelAffine::of(op.normalize->mean.data(), op.normalize->std_dev.data())};
     wide = p.pixels->stem.output();
     p.in = PixelInput::kDepth;

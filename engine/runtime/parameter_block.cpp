@@ -96,6 +96,15 @@ Moments ParameterBlock::moments() const {
   return moments;
 }
 
+void ParameterBlock::upload_average(std::span<const float> average) {
+  if (!average_) average_ = backend_.allocate(size(all_.count()));
+  to_backend(std::as_bytes(average).data(), all_, average_.get());
+}
+
+void ParameterBlock::download_average(std::span<float> to) const {
+  to_host(average_.get(), all_, std::as_writable_bytes(to).data());
+}
+
 ConstPlace ParameterBlock::value(int i) const {
   if (offsets_[at(i)] == kAbsent) return {};
   return {values() + size(offsets_[at(i)])};
@@ -116,8 +125,8 @@ Place ParameterBlock::next(int i) const {
   return {next_.get() + size(offsets_[at(i)] - statistics_.begin)};
 }
 
-Update ParameterBlock::update(ParameterStore& store, const AdamProblem& adam,
-                              double weight_decay) const {
+Update ParameterBlock::update(ParameterStore& store, const AdamProblem& adam, double weight_decay,
+                              const std::function<double(const ParamSpec&)>& rate) const {
   std::vector<UpdateRange> ranges;
   for (int i = 0; i < std::ssize(moves_); ++i) {
     if (!moves_[at(i)]) continue;
@@ -125,10 +134,12 @@ Update ParameterBlock::update(ParameterStore& store, const AdamProblem& adam,
     const UpdateRange range{.offset = offsets_[at(i)] - trained_.begin,
                             .count = p.count(),
                             .weight_decay = p.role == Role::Weight ? weight_decay : 0,
+                            .rate = rate && is_learned(p.role) ? rate(p) : 1,
                             .commit = !is_learned(p.role)};
     UpdateRange* last = ranges.empty() ? nullptr : &ranges.back();
     if (last != nullptr && last->offset + last->count == range.offset &&
-        last->weight_decay == range.weight_decay && last->commit == range.commit) {
+        last->weight_decay == range.weight_decay && last->rate == range.rate &&
+        last->commit == range.commit) {
       last->count += range.count;
     } else {
       ranges.push_back(range);
@@ -150,6 +161,7 @@ Update ParameterBlock::update(ParameterStore& store, const AdamProblem& adam,
 
 Index ParameterBlock::bytes() const {
   return (values_ ? size(all_.count()) : 0) + size(3 * trained_.count() + statistics_.count()) +
+         (average_ ? size(all_.count()) : 0) +
          (working_ ? all_.count() * element_size(backend_.element()) : 0);
 }
 

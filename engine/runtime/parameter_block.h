@@ -4,6 +4,9 @@
 // that kernels can load vectors.
 #pragma once
 
+#include <functional>
+#include <span>
+
 #include "engine/runtime/backend.h"
 #include "engine/runtime/parameter_store.h"
 #include "layers/rewrites.h"
@@ -35,6 +38,10 @@ class ParameterBlock {
   void download(ParameterStore& to) const;
   void upload(const Moments& moments);
   Moments moments() const;
+  // A moving average of the values, which the first upload makes room for; laid out as the store.
+  // What is not in the graph stays as it is in `to`.
+  void upload_average(std::span<const float> average);
+  void download_average(std::span<float> to) const;
 
   // Where parameter i of the store lies; absent for one that is not in the graph. gradient: trained
   // ones; next: running statistics that move.
@@ -44,11 +51,16 @@ class ParameterBlock {
   Place next(int i) const;
 
   // The update of what is trained and of the running statistics that move; decay is for weights
-  // alone. store is the block's own, named again because steps may write its values.
-  Update update(ParameterStore& store, const AdamProblem& adam, double weight_decay) const;
+  // alone, rate tells each parameter's part of the learning rate, where it is given. store is the block's own, named again because steps may write its values.
+  Update update(ParameterStore& store, const AdamProblem& adam, double weight_decay,
+                const std::function<double(const ParamSpec&)>& rate = {}) const;
   // All gradients and all next running statistics, as blocks.
   Place gradients() const { return {gradients_.get()}; }
   Place next() const { return {next_.get()}; }
+  // All values and their average, as blocks.
+  ConstPlace all_values() const { return {values()}; }
+  Place average() const { return {average_.get()}; }
+  Index value_count() const { return all_.count(); }
   Index gradient_count() const { return trained_.count(); }
   Index next_count() const { return statistics_.count(); }
   // Those of the store are not counted.
@@ -82,7 +94,7 @@ class ParameterBlock {
   std::vector<Index> offsets_;        // by position in the store, in elements
   std::vector<bool> moves_;           // by position in the store
   Range all_, trained_, statistics_;  // from the first that moves to the last
-  OwnedMemory values_, working_, gradients_, next_, first_, second_;
+  OwnedMemory values_, working_, gradients_, next_, first_, second_, average_;
 };
 
 }  // namespace dfengine

@@ -95,11 +95,12 @@ void Session::prepare() {
   if (last_) prepare(*last_);
 }
 
-void Session::launch(Bound& bound, const std::function<void()>& body) const {
-  if (bound.replay) return bound.replay();
+void Session::launch(Bound& bound, const std::function<void()>& body, std::size_t kind) const {
+  std::function<void()>& replay = bound.replay.at(kind);
+  if (replay) return replay();
   // The first run loads the kernels, which a capture must not do.
   body();
-  bound.replay = backend_.capture(body);
+  replay = backend_.capture(body);
 }
 
 Index Session::bytes() const {

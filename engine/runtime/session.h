@@ -2,6 +2,7 @@
 // replays them. Prediction, training, Grad-CAM, unfolding and the benchmarks all use it.
 #pragma once
 
+#include <array>
 #include <map>
 #include <memory>
 
@@ -16,7 +17,8 @@ class Session {
     Plan plan;
     OwnedMemory prepared;
     std::unique_ptr<Binding> binding;
-    std::function<void()> replay;  // empty until the first run
+    // Of each kind of work, empty until its first run.
+    std::array<std::function<void()>, 2> replay;
   };
 
   // samples: what each graph input holds, in the order of graph.inputs(), with n = 1; a batch has n
@@ -41,8 +43,8 @@ class Session {
   // Folds and packs weights again: call after the store's values changed.
   void prepare();
   // Runs body, which queues the work of this plan; from the second call on as the backend captured
-  // it the first time.
-  void launch(Bound& bound, const std::function<void()>& body) const;
+  // it the first time. kind 0 or 1: of works that differ.
+  void launch(Bound& bound, const std::function<void()>& body, std::size_t kind = 0) const;
   // Activations and prepared weights.
   Index bytes() const;
 

@@ -5,6 +5,7 @@
 
 #include "engine/runtime/finite_check.h"
 #include "kernels/base/error.h"
+#include "kernels/gradients.h"
 
 namespace dfengine {
 namespace {
@@ -48,10 +49,19 @@ Training::Training(const Graph& graph, Spec sample, ParameterStore& store, const
   first.loss_scale = initial_scaler(backend.element()).loss_scale;
   if (backend.element() == Element::F16) first.growth_interval = kGrowthInterval;
   put(first);
-  Update update = parameters_.update(store, options.adam, options.weight_decay);
+  Update update = parameters_.update(store, options.adam, options.weight_decay, options.rate);
   update.input = Place{step_input_.get()}.as<StepInput>();
   update.scalars = scalars_place();
   update_ = backend.make_update(update);
+  if (options.gathers) {
+    gradient_sum_ =
+        backend.allocate(parameters_.gradient_count() * element_size(backend.parameter_element()));
+    std::erase_if(update.ranges, [](const UpdateRange& range) { return !range.commit; });
+    commit_ = backend.make_update(update);
+  }
+  if (options.clip_grad > 0)
+    clip_scratch_ =
+        backend.allocate(clip_scratch(parameters_.gradient_count()) * Index{sizeof(double)});
   pending_.reserve(kStepRecords);
   session_.reserve(options.batch);
   if (options.rest > 0) session_.reserve(options.rest);
@@ -84,7 +94,7 @@ StepWatch Training::finite_watch() const {
   };
 }
 
-void Training::queue(const Session::Bound& bound, Index n) {
+void Training::queue(const Session::Bound& bound, Index n, StepEnd end) {
   const Binding& binding = *bound.binding;
   const StepContext ctx{backend_.queue(), Place{step_input_.get()}.as<StepInput>(),
                         scalars_place()};
@@ -94,39 +104,72 @@ void Training::queue(const Session::Bound& bound, Index n) {
   backend_.record(n, binding.output("logits"), binding.input("targets"), binding.output("loss"),
                   scalars_place(), Place{records_.get()}.as<StepRecord>());
   binding.backward(ctx, watch);
-  backend_.all_reduce(parameters_.gradients(), parameters_.gradient_count());
-  backend_.check_finite(parameters_.gradients(), parameters_.gradient_count(), scalars_place());
   backend_.check_finite(parameters_.next(), parameters_.next_count(), scalars_place());
+  if (end == StepEnd::Update) return queue_update();
+  const Index count = parameters_.gradient_count();
+  backend_.check_finite(parameters_.gradients(), count, scalars_place());
+  backend_.add_gradients(count, parameters_.gradients(), {gradient_sum_.get()});
+  commit_();
+  backend_.wait(scalars_place());
+}
+
+void Training::queue_update() {
+  const auto* input = Place{step_input_.get()}.as<StepInput>();
+  const Index count = parameters_.gradient_count();
+  const Place gradients = parameters_.gradients();
+  if (gradient_sum_) backend_.take_gradients(count, input, {gradient_sum_.get()}, gradients);
+  backend_.all_reduce(gradients, count);
+  backend_.check_finite(gradients, count, scalars_place());
+  if (clip_scratch_)
+    backend_.clip_gradients(count, options_.clip_grad, scalars_place(), {clip_scratch_.get()},
+                            gradients);
   update_();
+  if (options_.averages)
+    backend_.move_average(parameters_.value_count(), input, scalars_place(),
+                          parameters_.all_values(), parameters_.average());
   backend_.finish(scalars_place());
 }
 
-void Training::step(const void* samples, const float* targets, Index n, const StepInput& input) {
+void Training::step(const void* samples, const float* targets, Index n, const StepInput& input,
+                    StepEnd end) {
   if (n < 1 || n > options_.batch)
     throw Error("training: a step of " + std::to_string(n) + " samples, planned for " +
                 std::to_string(options_.batch));
+  StepInput scaled = input;
+  ++waiting_;
+  scaled.gradient_scale = 1.0 / static_cast<double>(waiting_);
+  if (end == StepEnd::Update) waiting_ = 0;
   Session::Bound& bound = session_.bound(n);
   const Feed::Part parts[] = {{samples, bound.binding->input(input_).address, n * sample_.bytes()},
                               {targets, bound.binding->input("targets").address, n * target_bytes_},
-                              {&input, step_input_.get(), sizeof input}};
+                              {&scaled, step_input_.get(), sizeof scaled}};
   feed_->put(parts);
-  launch(bound, n);
+  launch(bound, n, end);
+}
+
+void Training::forget_waiting() {
+  if (waiting_ == 0) return;
+  const Index bytes = parameters_.gradient_count() * element_size(backend_.parameter_element());
+  const std::vector<std::byte> zeros(at(bytes));
+  backend_.upload(gradient_sum_.get(), zeros.data(), bytes);
+  backend_.synchronize();
+  waiting_ = 0;
 }
 
 void Training::step_resident(ConstPlace samples, ConstPlace targets, Index n) {
   Session::Bound& bound = session_.bound(n);
   backend_.copy(bound.binding->input(input_).address, samples.address, n * sample_.bytes());
   backend_.copy(bound.binding->input("targets").address, targets.address, n * target_bytes_);
-  launch(bound, n);
+  launch(bound, n, StepEnd::Update);
 }
 
-void Training::launch(Session::Bound& bound, Index n) {
+void Training::launch(Session::Bound& bound, Index n, StepEnd end) {
   // Given with the next collection.
   if (pending_.size() == kStepRecords) sums_ = collect();
   pending_.push_back(n);
-  const auto body = [this, &bound, n] { queue(bound, n); };
+  const auto body = [this, &bound, n, end] { queue(bound, n, end); };
   if (options_.check_finite) return body();  // it waits, which a captured step cannot
-  session_.launch(bound, body);
+  session_.launch(bound, body, end == StepEnd::Update ? 0 : 1);
 }
 
 StepSums Training::collect() {
@@ -168,7 +211,9 @@ void Training::upload(const Moments& moments, const ScalerState& scaler) {
 }
 
 Index Training::bytes() const {
-  return parameters_.bytes() + session_.bytes() + feed_->bytes();
+  const Index sum =
+      gradient_sum_ ? parameters_.gradient_count() * element_size(backend_.parameter_element()) : 0;
+  return parameters_.bytes() + session_.bytes() + feed_->bytes() + sum;
 }
 
 }  // namespace dfengine

@@ -2,6 +2,8 @@
 // is queued as one; the host neither waits nor looks until it collects results.
 #pragma once
 
+#include <functional>
+#include <span>
 #include <string>
 
 #include "engine/runtime/session.h"
@@ -32,10 +34,19 @@ struct TrainingOptions {
   Trainable trainable;
   AdamProblem adam;         // betas, eps, decoupled
   double weight_decay = 0;  // on weights alone
+  // Each parameter's part of the learning rate; empty: all of it.
+  std::function<double(const ParamSpec&)> rate = {};
+  double clip_grad = 0;   // the greatest norm of all gradients together; 0: any
+  bool gathers = false;   // steps may wait (StepEnd::Wait)
+  bool averages = false;  // keeps a moving average, which upload_average must give first
   // Waits after every layer and throws at the first number that is not finite (finite_check.h).
   // Gradients in fp16 may overflow: the loss scale sees to them.
   bool check_finite = false;
 };
+
+// What becomes of a step's gradients: with those that waited they move the parameters, or they wait
+// for the next steps'. Running statistics move either way.
+enum class StepEnd { Update, Wait };
 
 class Training {
  public:
@@ -47,7 +58,12 @@ class Training {
 
   // Queues one step on n <= batch samples, n > 0; has read the host memory when it returns. A size
   // that is neither `batch` nor `rest` waits for its plan, which the next such size replaces.
-  void step(const void* samples, const float* targets, Index n, const StepInput& input);
+  // gradient_scale of the input is not read: an update takes the mean of the steps' gradients.
+  void step(const void* samples, const float* targets, Index n, const StepInput& input,
+            StepEnd end = StepEnd::Update);
+  // How many steps' gradients wait; and drops them.
+  Index waiting() const { return waiting_; }
+  void forget_waiting();
   // Queues the same step on what lies in the backend's memory already, with the last step's input:
   // for measurements.
   void step_resident(ConstPlace samples, ConstPlace targets, Index n);
@@ -60,14 +76,18 @@ class Training {
   ScalerState download();
   Moments moments() const { return parameters_.moments(); }
   void upload(const Moments& moments, const ScalerState& scaler);
+  // As ParameterBlock's, between steps.
+  void upload_average(std::span<const float> average) { parameters_.upload_average(average); }
+  void download_average(std::span<float> to) const { parameters_.download_average(to); }
 
   const Session::Bound& bound(Index n) { return session_.bound(n); }
   const ParameterBlock& parameters() const { return parameters_; }
   Index bytes() const;
 
  private:
-  void queue(const Session::Bound& bound, Index n);
-  void launch(Session::Bound& bound, Index n);
+  void queue(const Session::Bound& bound, Index n, StepEnd end);
+  void queue_update();
+  void launch(Session::Bound& bound, Index n, StepEnd end);
   StepWatch finite_watch() const;
   StepScalars scalars() const;
   void put(const StepScalars& scalars);
@@ -82,8 +102,10 @@ class Training {
   ParameterBlock parameters_;
   Session session_;
   OwnedMemory step_input_, scalars_, records_;
+  OwnedMemory gradient_sum_, clip_scratch_;  // where options ask for them
   std::unique_ptr<Feed> feed_;
-  std::function<void()> update_;
+  std::function<void()> update_, commit_;  // the second of running statistics alone
+  Index waiting_ = 0;
   std::vector<Index> pending_;  // batch sizes of steps whose records were not read
   StepSums sums_;
 };

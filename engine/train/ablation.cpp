@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "engine/train/folds.h"
 #include "engine/train/run_files.h"
 #include "kernels/base/error.h"
 
@@ -17,7 +19,9 @@ nlohmann::json identity(TrainOptions options) {
   make_absolute(options);
   nlohmann::json j = to_json(options);
   // These do not change the result, or are filled in from the weights when the run begins.
-  for (const char* key : {"output", "threads", "cache", "resize", "crop"}) j.erase(key);
+  for (const char* key :
+       {"output", "threads", "cache", "resize", "crop", "img_size", "stem_stride"})
+    j.erase(key);
   return j;
 }
 
@@ -32,7 +36,7 @@ bool has_run(const TrainOptions& options) {
 }
 
 AblationRun measure(const Rung& rung, const TrainOptions& options, const TrainState& state,
-                    ThreadPool& pool) {
+                    int fold, ThreadPool& pool) {
   const Model model = load_detector(options.output / kBestModel);
   const DataSource source = open_data(options, {"test"});
   const Predictions p =
@@ -40,6 +44,7 @@ AblationRun measure(const Rung& rung, const TrainOptions& options, const TrainSt
   AblationRun run;
   run.rung = rung.key;
   run.seed = options.seed;
+  run.fold = fold;
   run.best_epoch = state.best_epoch;
   run.test = compute_metrics(p.prob, p.label, model.threshold);
   constexpr double kHalf = 0.5;
@@ -48,15 +53,57 @@ AblationRun measure(const Rung& rung, const TrainOptions& options, const TrainSt
   return run;
 }
 
+TrainOptions options_of_run(const Rung& rung, const std::filesystem::path& output, int seed,
+                            int fold, const std::vector<std::filesystem::path>& tables) {
+  TrainOptions run = rung.options;
+  run.seed = static_cast<std::uint64_t>(seed);
+  run.output = output / fmt::format("{}-{}", rung.key, seed);
+  if (fold == 0) return run;
+  run.output += fmt::format("-{}", fold);
+  run.csv = tables[at(fold - 1)];
+  run.data.clear();
+  return run;
+}
+
+std::vector<Rung> accuracy_ladder() {
+  TrainOptions resized = recipe("finetune");
+  resized.img_size = 224;
+  TrainOptions native = recipe("finetune");
+  TrainOptions stem = native;
+  stem.stem_stride = 1;
+  TrainOptions longer = stem;
+  longer.epochs = 60;
+  longer.augment.vflip = longer.augment.rot90 = true;
+  longer.augment.patch_mask = 0.5;
+  TrainOptions ema = longer;
+  ema.model_ema = true;
+  return {{"resized", "default at 224", resized},
+          {"native", "native pixels", native},
+          {"stem", "and stem stride 1", stem},
+          {"long", "and long, turned, masked", longer},
+          {"ema", "and moving average", ema}};
+}
+
 }  // namespace
 
 void AblationOptions::validate() const {
   if (weights.empty()) throw UsageError("--weights: the ladder needs weights to start from");
   if (seeds < 1) throw UsageError("--seeds must be at least 1");
+  if (folds < 0 || folds == 1) throw UsageError("--folds must be 0, for none, or at least 2");
   if (epochs < 0) throw UsageError("--epochs must not be negative");
 }
 
 std::vector<Rung> ablation_ladder(const AblationOptions& o) {
+  if (o.ladder == LadderKind::Accuracy) {
+    std::vector<Rung> ladder = accuracy_ladder();
+    for (Rung& r : ladder) {
+      r.options.data = o.data;
+      r.options.threads = o.threads;
+      r.options.weights = o.weights;
+      if (o.epochs > 0) r.options.epochs = o.epochs;
+    }
+    return ladder;
+  }
   const Model model = load_model(o.weights);
   const NetworkConfig& config = model.config;
   TrainOptions seed = recipe("seed");
@@ -93,22 +140,25 @@ std::vector<AblationRun> ablate(const AblationOptions& options, const AblationOb
   open_data(data, {"test"});  // better missed now than after the first run
   const std::vector<Rung> ladder = ablation_ladder(options);
   ThreadPool pool(options.threads > 0 ? options.threads : ThreadPool::available());
+  std::vector<std::filesystem::path> tables;
+  if (options.folds > 0)
+    tables = write_folds(data, options.folds, options.output / "folds", pool.size());
   std::vector<AblationRun> runs;
-  for (int seed = 0; seed < options.seeds; ++seed) {
+  const int rounds = std::max(options.folds, 1);
+  for (int round = 0; round < options.seeds * rounds; ++round) {
+    const int seed = round / rounds, fold = tables.empty() ? 0 : round % rounds + 1;
     for (const Rung& rung : ladder) {
-      TrainOptions run = rung.options;
-      run.seed = static_cast<std::uint64_t>(seed);
-      run.output = options.output / fmt::format("{}-{}", rung.key, seed);
+      const TrainOptions run = options_of_run(rung, options.output, seed, fold, tables);
       const bool begun = has_run(run);
       TrainState state;
       if (begun) state = load_checkpoint(run.output / kCheckpoint).state;
       if (!state.finished) {
-        if (observer.begin) observer.begin(rung, run.seed);
+        if (observer.begin) observer.begin(rung, run.seed, fold);
         const TrainResult result = train(run, begun, observer.train, interrupt);
         if (result.end == TrainEnd::Interrupted) return runs;
         state = result.state;
       }
-      runs.push_back(measure(rung, run, state, pool));
+      runs.push_back(measure(rung, run, state, fold, pool));
       write_ablation(options.output, ladder, runs);
       if (observer.end) observer.end(rung, runs.back());
     }

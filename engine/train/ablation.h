@@ -8,11 +8,20 @@
 
 namespace dfengine {
 
+// Transfer: from the seed notebook to training everything. Accuracy: what was tried to make the
+// default recipe better, one thing added after the other.
+enum class LadderKind { Transfer, Accuracy };
+template <>
+inline constexpr auto enum_names<LadderKind> = names_for<LadderKind>(
+    "ladder", {{"transfer", LadderKind::Transfer}, {"accuracy", LadderKind::Accuracy}});
+
 struct AblationOptions {
   std::filesystem::path data;     // with train, valid and test
   std::filesystem::path weights;  // what all rungs but the last start from
   std::filesystem::path output;
+  LadderKind ladder = LadderKind::Transfer;
   int seeds = 3;    // 0, 1, ... are run
+  int folds = 0;    // of all pictures (folds.h); 0: the set's own splits
   int epochs = 0;   // of every run; 0 stands for each rung's own
   int threads = 0;  // 0 stands for all that this process may use
 
@@ -34,12 +43,19 @@ struct Rung {
 //             mirrored pictures, 20 epochs)
 //   all       all blocks and the head, by the default recipe
 //   scratch   the same from random weights, Adam at 1e-3, without epochs for the head alone
+// and of LadderKind::Accuracy:
+//   resized   the default recipe at 224 pixels, resampled where pictures have another size
+//   native    at the pictures' own size
+//   stem      and with a stem of stride 1
+//   long      and 60 epochs, mirrored and turned pictures, masked squares
+//   ema       and a moving average of the parameters
 std::vector<Rung> ablation_ladder(const AblationOptions& options);
 
 // A finished run on the test pictures.
 struct AblationRun {
   std::string rung;
   std::uint64_t seed = 0;
+  int fold = 0;                 // counted from 1; 0: none
   Metrics test;                 // at the model's own threshold
   double accuracy_at_half = 0;  // at threshold 0.5
   int best_epoch = 0;           // counted from 1
@@ -48,19 +64,21 @@ struct AblationRun {
 
 struct AblationObserver {
   // Before a run that is not finished yet.
-  std::function<void(const Rung&, std::uint64_t seed)> begin;
+  std::function<void(const Rung&, std::uint64_t seed, int fold)> begin;
   TrainObserver train;
   std::function<void(const Rung&, const AblationRun&)> end;
 };
 
-// Runs every rung with seed 0, then every rung with seed 1, and so on, each in OUTPUT/KEY-SEED.
+// Runs every rung with seed 0, then every rung with seed 1, and so on, each in OUTPUT/KEY-SEED; with
+// folds on each of them before the next seed, in OUTPUT/KEY-SEED-FOLD.
 // Finished runs there are kept, and unfinished ones go on. Throws UsageError for a folder with
 // other settings. After each run OUTPUT gets ablation.md, .csv, .json and .svg anew. Returns the
 // finished runs, which are fewer than asked for once `interrupt` is set.
 std::vector<AblationRun> ablate(const AblationOptions& options, const AblationObserver& observer,
                                 const std::atomic<bool>& interrupt);
 
-// Mean and range of the test figures per rung: a Markdown table.
+// Mean and range of the test figures per rung: a Markdown table. With folds a second one
+// has means with their standard errors, and the mean paired differences from the first rung.
 std::string ablation_table(const std::vector<Rung>& ladder, const std::vector<AblationRun>& runs);
 // Writes the four files.
 void write_ablation(const std::filesystem::path& folder, const std::vector<Rung>& ladder,

@@ -15,6 +15,7 @@ namespace {
 
 constexpr const char* kFirst = "optimizer.first_moment";
 constexpr const char* kSecond = "optimizer.second_moment";
+constexpr const char* kAverage = "model_ema";
 constexpr const char* kState = kTrainState;
 constexpr const char* kOptions = "run_options";  // not the model's own note "train_args"
 constexpr const char* kDigest = "data_digest";
@@ -121,11 +122,14 @@ bool is_better(double auc, double loss, double best_auc, double best_loss) {
 }
 
 weights::TensorFile checkpoint_to_tensors(const Model& model, const Moments& moments,
-                                          const TrainState& state, const TrainOptions& options,
+                                          std::span<const float> average, const TrainState& state,
+                                          const TrainOptions& options,
                                           const std::string& data_digest) {
   weights::TensorFile file = model_to_tensors(model);
   file.tensors.push_back(moment(kFirst, moments.first));
   file.tensors.push_back(moment(kSecond, moments.second));
+  if (!average.empty())
+    file.tensors.push_back(weights::make_tensor(kAverage, {std::ssize(average)}, average));
   json state_json = state;
   state_json[kSteps] = state.scaler.step;
   file.metadata[kState] = state_json.dump();
@@ -135,15 +139,16 @@ weights::TensorFile checkpoint_to_tensors(const Model& model, const Moments& mom
 }
 
 void save_checkpoint(const std::filesystem::path& path, const Model& model, const Moments& moments,
-                     const TrainState& state, const TrainOptions& options,
-                     const std::string& data_digest) {
-  weights::write_safetensors(path,
-                             checkpoint_to_tensors(model, moments, state, options, data_digest));
+                     std::span<const float> average, const TrainState& state,
+                     const TrainOptions& options, const std::string& data_digest) {
+  weights::write_safetensors(
+      path, checkpoint_to_tensors(model, moments, average, state, options, data_digest));
 }
 
 Checkpoint checkpoint_from_tensors(weights::TensorFile file, const std::string& name_for_errors) {
   try {
-    std::vector<float> first = take(file, kFirst), second = take(file, kSecond);
+    std::vector<float> first = take(file, kFirst), second = take(file, kSecond), average;
+    if (file.find(kAverage) != nullptr) average = take(file, kAverage);
     const json state_json = json::parse(take_entry(file, kState));
     std::string data_digest = take_entry(file, kDigest);
     require_integers(state_json);
@@ -154,7 +159,8 @@ Checkpoint checkpoint_from_tensors(weights::TensorFile file, const std::string& 
                  .state = std::move(state),
                  .options = std::move(options),
                  .data_digest = std::move(data_digest),
-                 .moments = {std::move(first), std::move(second)}};
+                 .moments = {std::move(first), std::move(second)},
+                 .average = std::move(average)};
     c.check();
     return c;
   } catch (const json::exception& e) {
@@ -176,8 +182,30 @@ void Checkpoint::check() const {
   if (model.config.head != Head::Detector) throw ModelFileError("the model is not a detector");
   if (moments.first.size() != learned || moments.second.size() != learned)
     throw ModelFileError("the optimiser's moments do not fit the model");
+  const auto all = static_cast<std::size_t>(model.parameters.total_count());
+  if (average.size() != (options.model_ema ? all : 0))
+    throw ModelFileError("the moving average does not fit the model");
   if (std::ranges::any_of(numbers, [](Index n) { return n < 0; }) || state.epoch > options.epochs)
     throw ModelFileError("a number in the training state is out of range");
+}
+
+TrainOptions resumed_options(const TrainOptions& given, std::optional<int> epochs,
+                             Checkpoint& checkpoint) {
+  TrainOptions o = checkpoint.options;
+  o.output = given.output;
+  o.threads = given.threads;
+  o.check_finite = given.check_finite;
+  for (const auto place :
+       {&DataOptions::data, &DataOptions::csv, &DataOptions::valid_csv, &DataOptions::test_csv})
+    if (!(given.*place).empty()) o.*place = given.*place;
+  if (!epochs || *epochs == o.epochs) return o;
+  if (*epochs <= checkpoint.state.epoch)
+    throw UsageError("--epochs " + std::to_string(*epochs) + ": " + given.output.string() +
+                     " has " + std::to_string(checkpoint.state.epoch) +
+                     " already; name more, or leave it out");
+  o.epochs = *epochs;
+  checkpoint.state.finished = false;
+  return o;
 }
 
 }  // namespace dfengine

@@ -49,13 +49,15 @@ struct TrainState {
 };
 
 // What a checkpoint's file holds. `data_digest` names the pictures, because a resumed run must see the same.
+// average: the moving average of all values of the model's store, empty without --model-ema.
 weights::TensorFile checkpoint_to_tensors(const Model& model, const Moments& moments,
-                                          const TrainState& state, const TrainOptions& options,
+                                          std::span<const float> average, const TrainState& state,
+                                          const TrainOptions& options,
                                           const std::string& data_digest);
 // Writes it atomically.
 void save_checkpoint(const std::filesystem::path& path, const Model& model, const Moments& moments,
-                     const TrainState& state, const TrainOptions& options,
-                     const std::string& data_digest);
+                     std::span<const float> average, const TrainState& state,
+                     const TrainOptions& options, const std::string& data_digest);
 
 // What a checkpoint holds.
 struct Checkpoint {
@@ -64,6 +66,7 @@ struct Checkpoint {
   TrainOptions options;
   std::string data_digest;
   Moments moments;
+  std::vector<float> average;
 
   // Throws Error if the parts do not fit each other or hold numbers that no run reaches.
   void check() const;
@@ -72,5 +75,10 @@ struct Checkpoint {
 // Throws ModelFileError naming file and cause.
 Checkpoint checkpoint_from_tensors(weights::TensorFile file, const std::string& name_for_errors);
 Checkpoint load_checkpoint(const std::filesystem::path& path);
+
+// The options with which a run goes on; more epochs than it had let a finished one go on, too.
+// `given` are those of the command. Throws UsageError for epochs that the run has already.
+TrainOptions resumed_options(const TrainOptions& given, std::optional<int> epochs,
+                             Checkpoint& checkpoint);
 
 }  // namespace dfengine

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/model/predictor.h"
+#include "engine/train/mixing.h"
 #include "engine/train/steps.h"
 
 namespace dfengine {
@@ -101,7 +102,7 @@ class FeatureSteps final : public TrainingSteps {
         valid_(in.valid, loader_, base_.width(), false),
         head_(behind(in.model.network.graph, "pooled")),
         features_{{1, 1, 1, base_.width()}, Element::F32},
-        training_(with_loss(head_), features_, in.model.parameters, in.backend,
+        training_(with_loss(head_, loss_of(in)), features_, in.model.parameters, in.backend,
                   training_options(in)),
         head_parameters_(head_, in.model.parameters, in.backend),
         validation_(head_, {features_}, {}, head_parameters_) {
@@ -121,7 +122,7 @@ class FeatureSteps final : public TrainingSteps {
     next_ = std::min(n, static_cast<std::size_t>(first_step * options_.batch_size));
   }
 
-  bool next(const StepInput& input) override {
+  bool next(const StepInput& input, StepEnd end) override {
     const std::size_t n =
         std::min(static_cast<std::size_t>(options_.batch_size), order_.size() - next_);
     if (n == 0) return false;
@@ -135,8 +136,9 @@ class FeatureSteps final : public TrainingSteps {
       targets_.push_back(static_cast<float>(in_.train.samples[i].label));
     }
     next_ += n;
+    smooth_targets(targets_, options_.smoothing);
     if (!targets_.empty())
-      training_.step(rows_.data(), targets_.data(), std::ssize(targets_), input);
+      training_.step(rows_.data(), targets_.data(), std::ssize(targets_), input, end);
     return true;
   }
 

@@ -1,13 +1,29 @@
 // Training steps on pictures through the whole network.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 
 #include "engine/model/predictor.h"
+#include "engine/train/mixing.h"
 #include "engine/train/picture_cache.h"
 #include "engine/train/steps.h"
+#include "engine/train/teachers.h"
+#include "kernels/base/memory.h"
 
 namespace dfengine {
 namespace {
+
+// What training sees of a picture: less, perhaps, than the finished model.
+Index training_side(const TrainOptions& options, const Model& model) {
+  return options.img_size > 0 ? options.img_size : model.config.input_size;
+}
+
+Spec training_image(const StepsInput& in) {
+  Spec image = in.model.network.image;
+  image.shape.h = image.shape.w = training_side(in.options, in.model);
+  return image;
+}
 
 class ImageSteps final : public TrainingSteps {
  public:
@@ -17,26 +33,37 @@ class ImageSteps final : public TrainingSteps {
         bad_files_(in.bad_files),
         interrupt_(in.interrupt),
         valid_options_(loader_options(in.options, in.model, in.pool.size())),
-        train_options_(with_augmentation(valid_options_, in.options)),
+        train_options_(with_augmentation(valid_options_, in)),
         train_loader_(in.train, train_options_),
         valid_loader_(in.valid, valid_options_),
-        training_(with_loss(in.model.network.graph), in.model.network.image, in.model.parameters,
-                  in.backend, training_options(in)),
+        options_(in.options),
+        teachers_(in.options, in.model, in.backend),
+        training_(with_loss(in.model.network.graph, loss_of(in)), training_image(in),
+                  in.model.parameters, in.backend, training_options(in)),
         predictor_(in.model, in.backend, Predictor::Output::Logits) {
     predictor_.reserve(
         std::min(in.options.batch_size, static_cast<Index>(in.valid.samples.size())));
   }
 
   void start(int epoch, Index first_step) override {
+    epoch_ = epoch;
+    step_ = first_step;
     train_loader_.start(static_cast<std::uint64_t>(epoch), first_step);
   }
 
-  bool next(const StepInput& input) override {
+  bool next(const StepInput& input, StepEnd end) override {
     const auto begin = std::chrono::steady_clock::now();
     if (!train_loader_.next(batch_)) return false;
     waited_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     for (const LeftOut& bad : batch_.left_out) bad_files_.add(train_, bad.index, bad.reason);
-    if (batch_.n > 0) training_.step(batch_.images.data(), batch_.targets.data(), batch_.n, input);
+    const Index step = step_++;
+    if (batch_.n == 0) return true;
+    if (options_.mixup > 0)
+      mix_batch(batch_, draw_share(options_.mixup, options_.seed,
+                                   static_cast<std::uint64_t>(epoch_), step));
+    if (teachers_.any()) teachers_.answer(batch_.images.data(), batch_.targets);
+    smooth_targets(batch_.targets, options_.smoothing);
+    training_.step(batch_.images.data(), batch_.targets.data(), batch_.n, input, end);
     return true;
   }
 
@@ -53,14 +80,16 @@ class ImageSteps final : public TrainingSteps {
   }
 
   Index planned_bytes() const override {
-    return training_.bytes() + predictor_.bytes() + loader_bytes(train_, train_options_) +
-           loader_bytes(valid_, valid_options_);
+    return training_.bytes() + predictor_.bytes() + teachers_.bytes() +
+           loader_bytes(train_, train_options_) + loader_bytes(valid_, valid_options_);
   }
 
  private:
-  static LoaderOptions with_augmentation(LoaderOptions loader, const TrainOptions& options) {
+  static LoaderOptions with_augmentation(LoaderOptions loader, const StepsInput& in) {
+    loader.size = training_side(in.options, in.model);
     loader.shuffle = true;
-    loader.augment = options.augment;
+    loader.augment = in.options.augment;
+    loader.new_windows = in.model.crop == Crop::Random;
     return loader;
   }
 
@@ -70,16 +99,52 @@ class ImageSteps final : public TrainingSteps {
   const std::atomic<bool>& interrupt_;
   LoaderOptions valid_options_, train_options_;
   Loader train_loader_, valid_loader_;
+  const TrainOptions& options_;
+  Teachers teachers_;
   Training training_;
   Predictor predictor_;
   Batch batch_;
+  int epoch_ = 0;
+  Index step_ = 0;
   double waited_ = 0;
 };
+
+// Activations of a step of n pictures.
+Index step_bytes(const StepsInput& in, Index n) {
+  const Element element = in.backend.element();
+  const Graph graph = with_element(with_loss(in.model.network.graph), element);
+  Spec image = training_image(in);
+  image.shape.n = n;
+  const Spec specs[] = {image, {{n, 1, 1, 1}, in.backend.parameter_element()}};
+  const PlanOptions options{.phase = Phase::Train, .trainable = training_options(in).trainable};
+  return Plan::build(graph, specs, options, in.backend).arena_bytes();
+}
+
+// On the CPU a step that does not fit would be ended by the system, without a word.
+void require_memory(const StepsInput& in) {
+  const Index free = available_bytes();
+  if (in.backend.kind() != DeviceKind::Cpu || free == 0) return;
+  const Index batch = training_options(in).batch, wanted = step_bytes(in, batch);
+  if (wanted <= free) return;
+  Index part = 2;
+  while (part < batch && step_bytes(in, batch / part) > free) part *= 2;
+  throw UsageError(fmt::format(
+      "a step of {} pictures of {} pixels takes {} MiB, and the system has {} MiB left: try "
+      "--batch-size {} --grad-accum-steps {}, which takes {} MiB",
+      batch, training_side(in.options, in.model), wanted >> 20, free >> 20, batch / part, part,
+      step_bytes(in, batch / part) >> 20));
+}
 
 }  // namespace
 
 std::unique_ptr<TrainingSteps> make_image_steps(const StepsInput& input) {
+  require_memory(input);
   return std::make_unique<ImageSteps>(input);
+}
+
+bool sees_same_pictures(const TrainOptions& options, const Model& model) {
+  return !options.augment.beyond_mirror() && options.mixup == 0 && options.teachers.empty() &&
+         model.crop != Crop::Random && training_side(options, model) == model.config.input_size;
 }
 
 TrainingOptions training_options(const StepsInput& in) {
@@ -91,7 +156,16 @@ TrainingOptions training_options(const StepsInput& in) {
   o.adam.decoupled = in.options.optimizer == OptimizerKind::AdamW;
   o.weight_decay = in.options.weight_decay;
   o.check_finite = in.options.check_finite;
+  if (in.options.layer_decay != 1) o.rate = in.model.network.rates(in.options.layer_decay);
+  o.clip_grad = in.options.clip_grad;
+  o.gathers = in.options.grad_accum_steps > 1;
+  o.averages = in.options.model_ema;
   return o;
+}
+
+BceLoss loss_of(const StepsInput& in) {
+  const BceWeights weights = weights_for(in.options.class_weights, in.train);
+  return {weights.real, weights.fake};
 }
 
 LoaderOptions loader_options(const TrainOptions& options, const Model& model, int pool_size) {
@@ -111,7 +185,8 @@ Index loader_bytes(const Dataset& dataset, const LoaderOptions& options) {
   constexpr Index kBatchesHeld = 5;  // four ahead and the caller's
   const Index picture = options.size * options.size * 3;
   const Index all = static_cast<Index>(dataset.samples.size()) * picture;
-  const bool cached = !dataset.pack && static_cast<std::uint64_t>(all) <= options.cache_bytes;
+  const bool cached = !dataset.pack && !options.new_windows &&
+                      static_cast<std::uint64_t>(all) <= options.cache_bytes;
   return (cached ? all : 0) + std::min(kBatchesHeld * options.batch * picture, all);
 }
 

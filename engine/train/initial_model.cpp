@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "engine/data/digest.h"
+#include "engine/model/combine.h"
 #include "kernels/base/json_bytes.h"
 #include "kernels/base/sha256.h"
 #include "weights/pretrained.h"
@@ -11,7 +12,7 @@
 
 namespace dfengine {
 
-Model initial_model(const TrainOptions& o) {
+Model initial_model(const TrainOptions& o, std::optional<Index> native) {
   NetworkConfig config;
   config.width = o.width;
   std::optional<Model> base;
@@ -19,8 +20,15 @@ Model initial_model(const TrainOptions& o) {
   if (!file.empty()) {
     base = load_model(file);
     config = base->config;
+    if (config.members > 1)
+      throw UsageError(file.string() +
+                       ": an ensemble is not trained; train from one of its members");
   }
+  if (native && !(base && base->config.head == Head::Detector)) config.input_size = *native;
   if (o.img_size != 0) config.input_size = o.img_size;
+  config.validate();  // what training sees
+  if (o.eval_size != 0) config.input_size = o.eval_size;
+  if (o.stem_stride != 0) config.stem_stride = o.stem_stride;
   config.head = Head::Detector;
   config.hidden = NetworkConfig{}.hidden;
   config.dropout = o.dropout;
@@ -40,6 +48,7 @@ Model initial_model(const TrainOptions& o) {
   if (base) {
     for (const char* key : {"source_family", kBnFolded})
       if (base->notes.contains(key)) model.notes[key] = base->notes.at(key);
+    if (base->config.head == Head::Detector) model.notes[kStartedWithHead] = "yes";
     model.notes["source_file"] = readable(file.filename().string());
     model.notes["source_sha256"] = sha256_hex(weights::read_file(file));
   }
@@ -58,6 +67,9 @@ std::string arguments_note(const TrainOptions& options) {
     args["places"][key] = place_digest(path);
     args[key] = (path.has_filename() ? path : path.parent_path()).filename().string();
   }
+  if (args.contains("teacher"))
+    for (nlohmann::json& teacher : args["teacher"])
+      teacher = bytes_to_json(std::filesystem::path(bytes_from_json(teacher)).filename().string());
   return args.dump();
 }
 

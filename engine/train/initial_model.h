@@ -8,8 +8,9 @@ namespace dfengine {
 
 // The network of options.weights where there are some, else one drawn from the seed, with a
 // detector's head. Throws what load_model and the download throw, and UsageError for sizes out of
-// range.
-Model initial_model(const TrainOptions& options);
+// range. native: the pictures' own side, which the network takes where the weights are no detector's
+// and options name no size.
+Model initial_model(const TrainOptions& options, std::optional<Index> native = std::nullopt);
 
 // JSON of the arguments a model file carries: those that decide what the model is.
 std::string arguments_note(const TrainOptions& options);

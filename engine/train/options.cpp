@@ -24,6 +24,14 @@ void from_json(const nlohmann::json& json, ThresholdRule& rule) {
   rule = parse_threshold_rule(json.get<std::string>());
 }
 
+void to_json(nlohmann::json& json, const ClassWeights& weights) {
+  json = to_string(weights);
+}
+
+void from_json(const nlohmann::json& json, ClassWeights& weights) {
+  weights = parse_class_weights(json.get<std::string>());
+}
+
 int parse_freeze(const std::string& text) {
   if (text == "all") return kWholeBase;
   if (text == "none") return 0;
@@ -47,6 +55,12 @@ int frozen_blocks(int freeze, const Network& network) {
   return freeze;
 }
 
+void make_absolute(TrainOptions& options) {
+  make_absolute(static_cast<DataOptions&>(options));
+  for (std::string& teacher : options.teachers)
+    teacher = std::filesystem::absolute(teacher).string();
+}
+
 void TrainOptions::validate() const {
   check_options(train_options(), *this);
   augment.validate();
@@ -55,7 +69,14 @@ void TrainOptions::validate() const {
 TrainOptions recipe(const std::string& name) {
   TrainOptions o;
   if (name == "finetune") return o;
-  if (name != "seed") throw UsageError("recipe '" + name + "' is unknown; known: finetune seed");
+  if (name == "robust") {
+    o.augment.jpeg_prob = 0.5;
+    o.augment.webp_prob = o.augment.blur_prob = o.augment.downscale_prob = 0.25;
+    o.augment.blur_sigma = {0, 1.5};
+    return o;
+  }
+  if (name != "seed")
+    throw UsageError("recipe '" + name + "' is unknown; known: finetune seed robust");
   o.epochs = 10;
   o.lr = 1e-3;
   o.freeze = kWholeBase;
@@ -64,6 +85,7 @@ TrainOptions recipe(const std::string& name) {
   o.warmup = 0;
   o.dropout = 0;
   o.augment = {};
+  o.crop = Crop::None;
   o.pixels = PixelScale::ZeroOne;
   return o;
 }
@@ -73,6 +95,13 @@ nlohmann::json to_json(const TrainOptions& options) {
   write_options(train_options(), options, json);
   json["augment"] = options.augment;
   write_options(kDeviceRows, options.device_config, json);
+  return json;
+}
+
+nlohmann::json all_settings(const TrainOptions& options) {
+  nlohmann::json json = to_json(options);
+  write_options(train_options(), options, json, true);
+  write_options(augment_options(), options.augment, json["augment"], true);
   return json;
 }
 

@@ -8,12 +8,14 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "engine/data/augment/augment.h"
 #include "engine/data/option_row.h"
 #include "engine/data/sets/source.h"
 #include "engine/evaluate/metrics/threshold.h"
 #include "engine/runtime/cuda/cuda_backend.h"
+#include "engine/train/class_weights.h"
 #include "kernels/base/shape.h"
 #include "layers/networks/network.h"
 
@@ -63,9 +65,24 @@ struct TrainOptions : DataOptions {
   ScheduleKind schedule = ScheduleKind::Cosine;
   double warmup = 1.0;  // epochs of linear warm-up after the head epochs
   int patience = 0;     // epochs without a better validation AUC before stopping; 0: off
-  Index img_size = 0;   // 0: the weights' own, 224 without weights
-  double width = 1.0;   // without weights; else the weights' own
+  // 0: that of the pictures where it is near, else the weights' own, 224 without weights.
+  Index img_size = 0;
+  Index eval_size = 0;    // what the finished model takes; 0: img_size
+  Index stem_stride = 0;  // 0: the weights' own, 2 without weights
+  double width = 1.0;     // without weights; else the weights' own
   double dropout = 0.2;
+  double clip_grad = 0;        // the greatest norm of the gradients; 0: any
+  Index grad_accum_steps = 1;  // batches whose gradients make one update
+  double smoothing = 0;        // of targets
+  double mixup = 0;            // alpha of the shares; 0: none
+  double layer_decay = 1;      // of the learning rate, per block away from the head
+  bool model_ema = false;      // what is validated and kept is a moving average
+  double model_ema_decay = 0.9998;
+  ClassWeights class_weights;
+  // Detectors whose answers take the place of labels, softened by the temperature.
+  std::vector<std::string> teachers;
+  double teacher_temperature = 1;
+  std::vector<std::string> hold_out;  // groups that are neither trained nor validated on
   AugmentOptions augment = {.hflip = true};
   // How pictures are resized and cut; without a word the weights' own, else bilinear and whole.
   std::optional<ResizeRule> resize;
@@ -88,21 +105,27 @@ struct TrainOptions : DataOptions {
 };
 
 // finetune: the head alone for one epoch, then everything with Adam 1e-4 on a cosine, mirrored
-// pictures. seed: the notebook this engine replaces (frozen base, pixels in [0, 1], Adam 1e-3, 10
+// pictures. robust: the same, and JPEG, WebP, blur and rescaling at random. seed: the notebook this engine replaces (frozen base, pixels in [0, 1], Adam 1e-3, 10
 // epochs). Throws UsageError for another name.
 TrainOptions recipe(const std::string& name);
 
 // Every field but check_finite and those of DataOptions, augment and device_config, which are
 // groups of their own.
-using TrainOption = OptionRow<TrainOptions, int, Index, double, std::filesystem::path,
-                              OptimizerKind, ScheduleKind, CacheMode, PixelScale, DeviceKind,
-                              ThresholdRule, std::optional<ResizeRule>, std::optional<Crop>>;
+using TrainOption =
+    OptionRow<TrainOptions, int, Index, double, std::filesystem::path, OptimizerKind, ScheduleKind,
+              CacheMode, PixelScale, DeviceKind, ThresholdRule, std::optional<ResizeRule>,
+              std::optional<Crop>, bool, ClassWeights, std::vector<std::string>>;
 std::span<const TrainOption> train_options();
+
+// As that of DataOptions, for everything that a run reads again when it goes on.
+void make_absolute(TrainOptions& options);
 
 // Round trip of everything that decides the result (data, weights, output and threads included as
 // written). Reading throws ModelFileError when a field is absent, of another type or a name that is
 // unknown.
 nlohmann::json to_json(const TrainOptions& options);
+// The same with every setting, for people.
+nlohmann::json all_settings(const TrainOptions& options);
 TrainOptions train_options_from_json(const nlohmann::json& json);
 
 // "all" is kWholeBase, "none" is 0; else a number of blocks. Throws UsageError.

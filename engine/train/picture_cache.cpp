@@ -46,6 +46,8 @@ std::uint64_t memory_cache_bytes(CacheMode mode) {
 std::string describe_cache(const TrainOptions& options, const std::vector<Dataset>& splits,
                            const Preparation& how) {
   if (is_packed(splits)) return "packed pictures, no cache";
+  if (how.crop == Crop::Random)
+    return "cache: validation pictures alone, as each epoch cuts new windows";
   const std::uintmax_t mib = pack_file_bytes(splits, how) >> 20;
   if (options.cache == CacheMode::Disk) {
     return fmt::format("cache: {} ({} MiB)", (options.output / kCacheFile).string(), mib);
@@ -58,6 +60,13 @@ std::string describe_cache(const TrainOptions& options, const std::vector<Datase
               : fmt::format(
                     "cache: none or in part ({} MiB for all; --cache disk keeps them in a file)",
                     mib);
+}
+
+void check_disk_cache(const TrainOptions& options, const Model& model) {
+  if (model.crop == Crop::Random || options.img_size != model.config.input_size)
+    throw UsageError(
+        "--cache disk keeps one square of each picture: not with --crop random, which cuts new "
+        "ones, nor with an --eval-size of its own");
 }
 
 bool cache_on_disk(const std::filesystem::path& folder, std::vector<Dataset>& splits,

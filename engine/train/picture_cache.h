@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "engine/data/pack.h"
+#include "engine/model/model.h"
 #include "engine/train/options.h"
 
 namespace dfengine {
@@ -16,6 +17,10 @@ std::uint64_t memory_cache_bytes(CacheMode mode);
 // What will be kept where, and how large it is, for people.
 std::string describe_cache(const TrainOptions& options, const std::vector<Dataset>& splits,
                            const Preparation& how);
+
+// Throws UsageError for a run whose pictures are not the same squares in every epoch, or not the same
+// in training and validation.
+void check_disk_cache(const TrainOptions& options, const Model& model);
 
 // FOLDER/cache.dfpack with the pictures of these splits, which then read from it. A file of an
 // earlier try is used when its source has not changed, gone on with when it is not complete, made

@@ -6,6 +6,7 @@
 
 #include "kernels/base/atomic_file.h"
 #include "kernels/base/error.h"
+#include "weights/read_file.h"
 #include "weights/safetensors.h"
 
 namespace dfengine {
@@ -27,9 +28,22 @@ void remove_leftovers(const std::filesystem::path& folder) {
 }
 
 void write_args(const TrainOptions& options) {
-  nlohmann::json args = to_json(options);
+  nlohmann::json args = all_settings(options);
   args["engine_version"] = DFENGINE_VERSION;
   write_text(options.output / kArguments, args.dump(2) + "\n");
+}
+
+TrainOptions read_args(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / kArguments;
+  const std::vector<std::byte> bytes = weights::read_file(path);
+  const char* text = reinterpret_cast<const char*>(bytes.data());
+  try {
+    return train_options_from_json(nlohmann::json::parse(text, text + bytes.size()));
+  } catch (const nlohmann::json::exception& e) {
+    throw ModelFileError(path.string() + ": " + e.what());
+  } catch (const ModelFileError& e) {
+    throw ModelFileError(path.string() + ": " + e.what());
+  }
 }
 
 void write_results(const std::filesystem::path& folder, const std::vector<EpochRow>& rows) {

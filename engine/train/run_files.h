@@ -13,6 +13,7 @@ inline constexpr const char* kCheckpoint = "last.ckpt";
 inline constexpr const char* kResults = "results.csv";
 inline constexpr const char* kArguments = "args.json";
 inline constexpr const char* kBadFiles = "bad_files.csv";
+inline constexpr const char* kHeldOut = "held_out.json";
 inline constexpr const char* kValidPredictions = "predictions_valid.safetensors";
 
 // Makes the folder and holds it (file_lock.h). Throws UsageError where it already holds a
@@ -21,6 +22,10 @@ UniqueFd create_run_folder(const std::filesystem::path& folder);
 
 // Removes what a killed process of this run left half written.
 void remove_leftovers(const std::filesystem::path& folder);
+
+// The settings of a run that has ended or goes on, as its args.json has them. Throws Error or
+// ModelFileError naming the file.
+TrainOptions read_args(const std::filesystem::path& folder);
 
 // Write args.json into options.output and results.csv into folder, both atomically.
 void write_args(const TrainOptions& options);

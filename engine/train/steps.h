@@ -36,7 +36,7 @@ class TrainingSteps {
   virtual void start(int epoch, Index first_step) = 0;
   // Queues the next batch's step. False after the last. A batch without a picture that can be read
   // counts and changes nothing.
-  virtual bool next(const StepInput& input) = 0;
+  virtual bool next(const StepInput& input, StepEnd end) = 0;
   // Seconds that the last step waited for its batch.
   virtual double waited() const = 0;
   // What trains: parameters and their state live there.
@@ -49,6 +49,10 @@ class TrainingSteps {
 
 // What both kinds of steps train with.
 TrainingOptions training_options(const StepsInput& input);
+BceLoss loss_of(const StepsInput& input);
+
+// Whether a picture is the same in every epoch, but for mirroring: then features can be kept.
+bool sees_same_pictures(const TrainOptions& options, const Model& model);
 
 std::unique_ptr<TrainingSteps> make_image_steps(const StepsInput& input);
 std::unique_ptr<TrainingSteps> make_feature_steps(const StepsInput& input);

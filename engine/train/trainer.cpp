@@ -5,9 +5,12 @@
 #include <cmath>
 
 #include "engine/data/digest.h"
+#include "engine/data/sets/groups.h"
 #include "engine/runtime/open_backend.h"
 #include "engine/train/initial_model.h"
+#include "engine/train/parameter_average.h"
 #include "engine/train/picture_cache.h"
+#include "engine/train/picture_size.h"
 #include "engine/train/run_files.h"
 #include "kernels/base/atomic_file.h"
 #include "kernels/base/error.h"
@@ -22,14 +25,12 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-bool all_finite(const ParameterStore& parameters) {
-  const std::span values(reinterpret_cast<const float*>(parameters.data()),
-                         static_cast<std::size_t>(parameters.total_count()));
-  return std::ranges::all_of(values, [](float v) { return std::isfinite(v); });
+bool all_finite(ParameterStore& parameters) {
+  return std::ranges::all_of(values_of(parameters), [](float v) { return std::isfinite(v); });
 }
 
 DataSource open_source(const TrainOptions& options, bool resumed) try {
-  return open_data(options, {"train", "valid"});
+  return hold_out(open_data(options, {"train", "valid"}), options.hold_out);
 } catch (const DataError& e) {
   if (!resumed) throw;
   throw DataError(std::string(e.what()) +
@@ -48,10 +49,15 @@ class Run {
         source_(open_source(options_, checkpoint.has_value())),
         digest_(digest(train_, valid_)),
         checkpoint_(std::move(checkpoint)),
-        model_(checkpoint_ ? std::move(checkpoint_->model) : initial_model(options_)) {
+        native_(!checkpoint_ && asks_for_native_side(options_) ? native_side(train_)
+                                                               : std::nullopt),
+        model_(checkpoint_ ? std::move(checkpoint_->model) : initial_model(options_, native_)) {
     steps_per_epoch_ =
         (static_cast<Index>(train_.samples.size()) + options_.batch_size - 1) / options_.batch_size;
-    options_.img_size = model_.config.input_size;
+    if (options_.eval_size == 0) options_.img_size = model_.config.input_size;
+    if (native_ != options_.img_size) native_.reset();  // the weights had a size of their own
+    if (options_.stem_stride != 0 || model_.config.stem_stride == 1)
+      options_.stem_stride = model_.config.stem_stride;
     options_.width = model_.config.width;
     options_.resize = model_.resize;
     options_.crop = model_.crop;
@@ -60,11 +66,14 @@ class Run {
     if (!checkpoint_ || checkpoint_->options.epochs != options_.epochs)
       model_.notes["train_args"] = arguments_note(options_);
     make_absolute(options_);
+    if (options_.cache == CacheMode::Disk) check_disk_cache(options_, model_);
+    if (options_.model_ema) average_ = copy_of(model_.parameters);
     if (!checkpoint_) return;
     if (checkpoint_->data_digest != digest_)
       throw DataError(source_.layout +
                       ": the pictures differ from those the run began with; start a new run");
     state_ = checkpoint_->state;
+    average_ = std::move(checkpoint_->average);
     bad_files_ = BadFiles(state_.bad_files);
     if (state_.step > steps_per_epoch_)
       throw ModelFileError((options_.output / kCheckpoint).string() + ": step " +
@@ -110,7 +119,8 @@ class Run {
     if (observer_.start)
       observer_.start({source_.describe(), pool_.size(), state_.epoch + 1, checkpoint_.has_value(),
                        trains_folded_base(),
-                       describe_cache(options_, source_.splits, model_.preparation()),
+                       describe_size(options_, model_.network, native_) +
+                           describe_cache(options_, source_.splits, model_.preparation()),
                        model_.remarks});
   }
 
@@ -147,14 +157,15 @@ class Run {
     const StepsInput input{model_,    train_, valid_,     options_,  phase,
                            *backend_, pool_,  interrupt_, bad_files_};
     const bool base_is_frozen = phase.frozen_blocks == kWholeBase;
-    steps_ = base_is_frozen && !options_.augment.beyond_mirror() ? make_feature_steps(input)
-                                                                 : make_image_steps(input);
+    steps_ = base_is_frozen && sees_same_pictures(options_, model_) ? make_feature_steps(input)
+                                                                    : make_image_steps(input);
     // A checkpoint from inside this phase brings its moments.
     const bool inside = state_.step > 0 || state_.epoch > phase.first_epoch;
     if (!inside) state_.scaler.step = 0;
     const std::vector<float> zero(at(model_.parameters.learned_count()));
     steps_->training().upload(checkpoint_ && inside ? checkpoint_->moments : Moments{zero, zero},
                               state_.scaler);
+    if (options_.model_ema) steps_->training().upload_average(average_);
     checkpoint_.reset();
     const Index planned = model_.parameters.bytes() + steps_->planned_bytes();
     planned_bytes_ = std::max(planned_bytes_, planned);
@@ -174,12 +185,11 @@ class Run {
     const auto begin = Clock::now();
     auto saved = begin;
     while (true) {
-      state_.last_lr = state_.plateau.factor *
-                       learning_rate(options_, steps_per_epoch_, state_.epoch, state_.step);
-      if (!steps_->next({options_.seed, state_.total_steps, state_.last_lr})) break;
+      if (!next_step()) break;
       take_step();
       state_.seconds = before + seconds_since(entered);
       report(seconds_since(begin), first_step);
+      if (steps_->training().waiting() > 0) continue;  // a checkpoint has no room for gradients
       if (interrupt_) {
         save();
         return false;
@@ -191,7 +201,22 @@ class Run {
         saved = Clock::now();
       }
     }
+    steps_->training().forget_waiting();
     return true;
+  }
+
+  bool next_step() {
+    const Index group = options_.grad_accum_steps;
+    const Index updates = (steps_per_epoch_ + group - 1) / group;
+    state_.last_lr =
+        state_.plateau.factor * learning_rate(options_, updates, state_.epoch, state_.step / group);
+    const std::uint64_t update = state_.total_steps / static_cast<std::uint64_t>(group);
+    return steps_->next(
+        {.seed = options_.seed,
+         .step = state_.total_steps,
+         .learning_rate = state_.last_lr,
+         .average_decay = average_decay(options_.model_ema_decay, update)},
+        ends_group(options_, steps_per_epoch_, state_.step) ? StepEnd::Update : StepEnd::Wait);
   }
 
   void take_step() {
@@ -213,6 +238,7 @@ class Run {
     if (!steps_) return;
     add(steps_->training().collect());
     state_.scaler = steps_->training().download();
+    if (options_.model_ema) steps_->training().download_average(average_);
     // Only a loss scale that can fall makes up for skipped steps.
     require_finite(state_.scaler.skipped == 0 || backend_->element() == Element::F16,
                    "gradients are");
@@ -242,7 +268,7 @@ class Run {
     const auto begin = Clock::now();
     settle();
     require_finite(all_finite(model_.parameters), "parameters are");
-    const std::optional<Predictions> validated = steps_->validate();
+    const std::optional<Predictions> validated = validate();
     if (!validated) {
       save();
       return std::nullopt;
@@ -270,6 +296,7 @@ class Run {
       state_.best_auc = m.roc_auc;
       state_.best_loss = m.log_loss;
       state_.best_epoch = state_.epoch + 1;
+      const AverageInPlace averaged(model_.parameters, average_);
       save_best(predictions);
     }
     if (options_.schedule == ScheduleKind::Plateau && state_.epoch >= options_.head_epochs)
@@ -281,6 +308,11 @@ class Run {
     save();
     if (observer_.epoch) observer_.epoch(row, best);
     return stop && state_.epoch < options_.epochs;  // at the last epoch nothing was cut off
+  }
+
+  std::optional<Predictions> validate() {
+    const AverageInPlace averaged(model_.parameters, average_);
+    return steps_->validate();
   }
 
   Index skipped_in_epoch() const {
@@ -312,8 +344,8 @@ class Run {
     require_finite(all_finite(model_.parameters), "parameters are");
     state_.bad_files = bad_files_.list();
     write_bad_files();
-    save_checkpoint(options_.output / kCheckpoint, model_, steps_->training().moments(), state_,
-                    options_, digest_);
+    save_checkpoint(options_.output / kCheckpoint, model_, steps_->training().moments(), average_,
+                    state_, options_, digest_);
   }
 
   void write_bad_files() const {
@@ -331,33 +363,15 @@ class Run {
   BadFiles bad_files_;
   std::string digest_;
   std::optional<Checkpoint> checkpoint_;
+  std::optional<Index> native_;  // the pictures' own side, where the network takes it
   Model model_;
+  std::vector<float> average_;  // of the parameters, with --model-ema
   TrainState state_;
   Index steps_per_epoch_ = 0;
   TrainPhase phase_;
   std::unique_ptr<TrainingSteps> steps_;
   Index planned_bytes_ = 0;
 };
-
-// The options with which a run goes on; more epochs than it had let a finished one go on, too.
-TrainOptions resumed_options(const TrainOptions& given, std::optional<int> epochs,
-                             Checkpoint& checkpoint) {
-  TrainOptions o = checkpoint.options;
-  o.output = given.output;
-  o.threads = given.threads;
-  o.check_finite = given.check_finite;
-  for (const auto place :
-       {&DataOptions::data, &DataOptions::csv, &DataOptions::valid_csv, &DataOptions::test_csv})
-    if (!(given.*place).empty()) o.*place = given.*place;
-  if (!epochs || *epochs == o.epochs) return o;
-  if (*epochs <= checkpoint.state.epoch)
-    throw UsageError("--epochs " + std::to_string(*epochs) + ": " + given.output.string() +
-                     " has " + std::to_string(checkpoint.state.epoch) +
-                     " already; name more, or leave it out");
-  o.epochs = *epochs;
-  checkpoint.state.finished = false;
-  return o;
-}
 
 }  // namespace
 

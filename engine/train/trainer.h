@@ -42,7 +42,7 @@ struct TrainResult {
   TrainEnd end = TrainEnd::Finished;
   TrainState state;
   TrainOptions options;         // as args.json has them
-  std::vector<Dataset> splits;  // train and valid
+  std::vector<Dataset> splits;  // train, valid and, with --hold-out-group, what was held out
   std::string data_digest;
   Index planned_bytes = 0;  // greatest over the phases
 };

@@ -18,6 +18,11 @@ enum class RandomStream : std::uint32_t {
   Augment = 6,
   Noise = 7,
   Bootstrap = 8,
+  Window = 9,
+  Turn = 10,
+  Patch = 11,
+  Webp = 12,
+  Mixup = 13,
   Split = 16,
   Folds = 24,
 };

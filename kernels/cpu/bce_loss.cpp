@@ -10,19 +10,22 @@
 namespace dfengine::cpu {
 
 template <class T>
-void bce_forward(const Context&, Index n, const T* logits, const T* targets, T* loss) {
+void bce_forward(const Context&, Index n, const T* logits, const T* targets, T* loss,
+                 const BceWeights& weights) {
   if (n < 1) throw ShapeError("binary cross-entropy: the batch is empty");
   double sum = 0;
   for (Index i = 0; i < n; ++i) {
     const double z = logits[i], t = targets[i];
-    sum += std::max(z, 0.0) - z * t + std::log1p(std::exp(-std::abs(z)));
+    const double both = weights.real * (1 - t) + weights.fake * t;
+    sum += both * std::max(z, 0.0) - weights.fake * (z * t) +
+           both * std::log1p(std::exp(-std::abs(z)));
   }
   *loss = static_cast<T>(sum / static_cast<double>(n));
 }
 
 template <class T>
 void bce_backward(const Context&, Index n, const T* logits, const T* targets,
-                  const StepScalars* scalars, T* dlogits) {
+                  const StepScalars* scalars, T* dlogits, const BceWeights& weights) {
   if (n < 1) throw ShapeError("binary cross-entropy: the batch is empty");
   const double scale = scalars->loss_scale;
   for (Index i = 0; i < n; ++i) {
@@ -30,7 +33,9 @@ void bce_backward(const Context&, Index n, const T* logits, const T* targets,
     // exp of a non-positive number: cannot overflow.
     const double e = std::exp(-std::abs(z));
     const double sigmoid = (z >= 0 ? 1.0 : e) / (1.0 + e);
-    dlogits[i] = static_cast<T>(scale * (sigmoid - t) / static_cast<double>(n));
+    const double both = weights.real * (1 - t) + weights.fake * t;
+    dlogits[i] =
+        static_cast<T>(scale * (both * sigmoid - weights.fake * t) / static_cast<double>(n));
   }
 }
 

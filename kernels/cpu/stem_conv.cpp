@@ -16,8 +16,8 @@ constexpr Index kTaps = 27;
 template <class Body>
 void for_taps(const StemProblem& p, Index row, Index q, Body&& body) {
   for (Index tap = 0; tap < kTaps; ++tap) {
-    const Index i = row % p.p * 2 + tap / 9 - p.before_h;
-    const Index j = q * 2 + tap / 3 % 3 - p.before_w;
+    const Index i = row % p.p * p.stride + tap / 9 - p.before_h;
+    const Index j = q * p.stride + tap / 3 % 3 - p.before_w;
     if (i < 0 || i >= p.h || j < 0 || j >= p.w) continue;
     body(((row / p.p * p.h + i) * p.w + j) * 3 + tap % 3, tap);
   }

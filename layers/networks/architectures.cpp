@@ -1,5 +1,7 @@
 #include "layers/networks/architectures.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "kernels/base/error.h"
@@ -38,7 +40,47 @@ const Architecture& architecture(std::string_view name, std::span<const Architec
   throw UsageError("architecture '" + std::string(name) + "' is unknown; known:" + known);
 }
 
+namespace {
+
+// Appends a member's nodes, which read the ensemble's images; returns its logits.
+ValueId append_member(Network& to, const Network& member, const std::string& prefix) {
+  std::vector<ValueId> moved(member.graph.values().size());
+  moved[at(member.graph.input("images"))] = to.graph.input("images");
+  for (const Node& node : member.graph.nodes()) {
+    std::vector<ValueId> inputs;
+    for (ValueId v : node.inputs) inputs.push_back(moved[at(v)]);
+    const int block = node.block < 0 ? node.block : node.block + to.block_count();
+    moved[at(node.output)] =
+        to.graph.add(prefix + node.name, node.operation, std::move(inputs), block);
+  }
+  for (const std::string& block : member.blocks) to.blocks.push_back(prefix + block);
+  return moved[at(member.graph.output("logits"))];
+}
+
+Network make_ensemble(const NetworkConfig& config, std::span<const Architecture> table) {
+  NetworkConfig one = config;
+  one.members = 1;
+  const Network member = make_network(one, table);
+  Network all{.title = fmt::format("ensemble of {} {}", config.members, member.title),
+              .graph = {},
+              .blocks = {},
+              .image = member.image,
+              .features = member.features,
+              .head = member.head};
+  all.graph.add_input("images");
+  ValueId sum = append_member(all, member, "0.");
+  for (Index i = 1; i < config.members; ++i) {
+    const ValueId logits = append_member(all, member, fmt::format("{}.", i));
+    sum = all.graph.add(fmt::format("sum.{}", i), Add{}, {logits, sum});
+  }
+  all.graph.mark_output(sum, "logits");
+  return all;
+}
+
+}  // namespace
+
 Network make_network(const NetworkConfig& config, std::span<const Architecture> table) {
+  if (config.members > 1) return make_ensemble(config, table);
   const Architecture& of = architecture(config.architecture, table);
   Network network;
   network.title = of.title;

@@ -98,8 +98,8 @@ ValueId add_mobilenet_v2_base(Graph& graph, const NetworkConfig& config, ValueId
   ValueId x = graph.add("normalize", ImageNormalize{config.mean, config.std_dev}, {images});
   Index c = round_channels(kStemChannels * config.width);
   const std::string stem = build.begin_block();
-  x = build.convolution(x, stem + ".0", stem + ".1", {.in = 3, .out = c, .window = build.window(2)},
-                        true);
+  x = build.convolution(x, stem + ".0", stem + ".1",
+                        {.in = 3, .out = c, .window = build.window(config.stem_stride)}, true);
   for (const Stage& stage : kMobileNetV2Stages) {
     const Index k = round_channels(static_cast<double>(stage.channels) * config.width);
     for (Index i = 0; i < stage.repeats; ++i) {

@@ -24,6 +24,8 @@ struct NetworkConfig {
   double width = 1.0;      // width multiplier
   Index input_size = 224;  // multiple of 32, 96 to 320
   Padding padding = Padding::Torch;
+  // Of the first convolution: 2 as published; 1 keeps every pixel, for four times the work.
+  Index stem_stride = 2;
   double bn_eps = 1e-5;
   double bn_momentum = 0.1;
   std::array<double, 3> mean = {0.485, 0.456, 0.406};  // of pixels / 255
@@ -32,6 +34,9 @@ struct NetworkConfig {
   Index hidden = 128;    // detector: width of the first dense layer
   Index classes = 1000;  // classifier: number of classes
   double dropout = 0.2;
+  // How many such networks look at the same image; more than one are an ensemble, whose logit is the
+  // sum of theirs. Their tensors' names begin with "0.", "1." and so on.
+  Index members = 1;
 
   // Throws UsageError naming the field that is out of range.
   void validate() const;
@@ -39,7 +44,8 @@ struct NetworkConfig {
 
 struct Network {
   std::string title;  // of the architecture, for people
-  // Input "images"; outputs "pooled" [N, 1, 1, features] and, with a head, "logits".
+  // Input "images"; outputs "pooled" [N, 1, 1, features], but for an ensemble, and, with a head,
+  // "logits".
   Graph graph;
   std::vector<std::string> blocks;  // of the base, from the image on: what --freeze K counts
   Spec image;                       // what it takes, n = 1: [1, S, S, 3] uint8 RGB
@@ -49,7 +55,14 @@ struct Network {
   int block_count() const { return static_cast<int>(blocks.size()); }
   // Parameters outside of the first `frozen` blocks.
   Trainable trainable_above(int frozen) const;
+  // Layer-wise learning rates: decay^k for parameters of the k-th block before the head, 1 for the
+  // head's.
+  std::function<double(const ParamSpec&)> rates(double decay) const;
 };
+
+// Of a forward pass of one image through the convolutions and dense layers of a graph whose input it
+// is.
+Index multiply_adds(const Graph& graph, const Spec& image);
 
 // A stage of blocks that share their channels; the stride is that of its first block.
 struct Stage {

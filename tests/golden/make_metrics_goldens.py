@@ -96,8 +96,8 @@ def case(name, prob, label, threshold):
         "roc_auc": number(metrics.roc_auc_score(label, prob)) if both else None,
         "pr_auc": number(metrics.average_precision_score(label, prob, pos_label=1)),
         "eer": number(eer),
-        "tpr_at_fpr_0.1": number(max(all_tpr[all_fpr <= 0.1])) if both else None,
-        "tpr_at_fpr_0.01": number(max(all_tpr[all_fpr <= 0.01])) if both else None,
+        **{f"tpr_at_fpr_{r}": number(max(all_tpr[all_fpr <= r])) if both else None
+           for r in (0.1, 0.05, 0.01, 0.005, 0.001)},
         "log_loss": metrics.log_loss(label, prob, labels=[0, 1]),
         "brier": metrics.brier_score_loss(label, prob, pos_label=1),
         "ece": calibration_error(prob, label, bins),

@@ -12,22 +12,25 @@ namespace dfengine::test {
 namespace {
 
 template <class T>
-void forward(const Cpu<T>& on, Index n, const T* z, const T* t, T* loss) {
-  cpu::bce_forward<T>(on.context(), n, z, t, loss);
+void forward(const Cpu<T>& on, Index n, const T* z, const T* t, T* loss,
+             const BceWeights& weights = {}) {
+  cpu::bce_forward<T>(on.context(), n, z, t, loss, weights);
 }
 template <class T>
-void backward(const Cpu<T>& on, Index n, const T* z, const T* t, T* dz, float loss_scale = 1) {
+void backward(const Cpu<T>& on, Index n, const T* z, const T* t, T* dz, float loss_scale = 1,
+              const BceWeights& weights = {}) {
   const StepScalars scalars{.loss_scale = loss_scale};
-  cpu::bce_backward<T>(on.context(), n, z, t, &scalars, dz);
+  cpu::bce_backward<T>(on.context(), n, z, t, &scalars, dz, weights);
 }
 
-void forward(Device<float>, Index n, const float* z, const float* t, float* loss) {
-  cuda::bce_forward(nullptr, n, z, t, loss);
+void forward(Device<float>, Index n, const float* z, const float* t, float* loss,
+             const BceWeights& weights = {}) {
+  cuda::bce_forward(nullptr, n, z, t, loss, weights);
 }
 void backward(Device<float>, Index n, const float* z, const float* t, float* dz,
-              float loss_scale = 1) {
+              float loss_scale = 1, const BceWeights& weights = {}) {
   DeviceStructs<StepScalars> scalars(std::vector<StepScalars>{{.loss_scale = loss_scale}});
-  cuda::bce_backward(nullptr, n, z, t, scalars.data(), dz);
+  cuda::bce_backward(nullptr, n, z, t, scalars.data(), dz, weights);
   cuda::synchronize(nullptr);
 }
 
@@ -37,11 +40,12 @@ struct Results {
 };
 
 template <class Target>
-Results run(const Target& on, const Doubles& logits, const Doubles& targets) {
+Results run(const Target& on, const Doubles& logits, const Doubles& targets,
+            const BceWeights& weights = {}) {
   const auto n = static_cast<Index>(logits.size());
   ValuesOn<Target> z(logits), t(targets), loss(Index{1}), dz(n);
-  forward(on, n, z.data(), t.data(), loss.data());
-  backward(on, n, z.data(), t.data(), dz.data());
+  forward(on, n, z.data(), t.data(), loss.data(), weights);
+  backward(on, n, z.data(), t.data(), dz.data(), 1, weights);
   return {loss.values()[0], dz.values()};
 }
 
@@ -58,6 +62,25 @@ TYPED_TEST(BceLoss, EqualsPyTorch) {
   EXPECT_NEAR(got.loss, want, tolerance<T>(n, want));
   expect_all_near(got.dz, golden_values<double>(golden, "dlogits"), tolerance<T>(1, 1 / n),
                   "dlogits");
+}
+
+// The definition, from the probability: each class's term with its weight; targets between 0 and 1
+// belong to both.
+TYPED_TEST(BceLoss, WeighsEachClassesTerm) {
+  using T = typename TypeParam::Value;
+  const BceWeights weights{.real = 0.75, .fake = 3};
+  const Doubles z = {-3, -0.5, 0, 0.25, 2, 5}, t = {0, 1, 0.25, 0.9, 1, 0};
+  const auto n = static_cast<double>(z.size());
+  double loss = 0;
+  Doubles dz;
+  for (std::size_t i = 0; i < z.size(); ++i) {
+    const double p = 1 / (1 + std::exp(-z[i]));
+    loss -= (weights.fake * t[i] * std::log(p) + weights.real * (1 - t[i]) * std::log(1 - p)) / n;
+    dz.push_back((weights.real * (1 - t[i]) * p - weights.fake * t[i] * (1 - p)) / n);
+  }
+  const Results got = run(TypeParam{}, z, t, weights);
+  EXPECT_NEAR(got.loss, loss, tolerance<T>(n, 3 * 5));
+  expect_all_near(got.dz, dz, tolerance<T>(2, 2 * weights.fake / n), "dlogits");
 }
 
 TYPED_TEST(BceLoss, ShowsNanAndRefusesAnEmptyBatch) {

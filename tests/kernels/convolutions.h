@@ -173,7 +173,8 @@ struct Stem {
 
   std::string name() const {
     return "x [" + std::to_string(p.n) + ", " + std::to_string(p.h) + ", " + std::to_string(p.w) +
-           ", 3] k " + std::to_string(p.k) + name_of(p.padding);
+           ", 3] k " + std::to_string(p.k) + " stride " + std::to_string(p.stride) +
+           name_of(p.padding);
   }
   ConvSizes sizes() const {
     return {p.n * p.h * p.w * 3, 27 * p.k, p.output().count(), p.k, 27, 0};
@@ -182,7 +183,7 @@ struct Stem {
   void for_each_product(Body&& body) const {
     for (Index y = 0; y < p.output().rows(); ++y) {
       const Index q = y % p.q, row = y / p.q % p.p, n = y / p.q / p.p;
-      for_each_tap(row * 2 - p.before_h, q * 2 - p.before_w, p.h, p.w,
+      for_each_tap(row * p.stride - p.before_h, q * p.stride - p.before_w, p.h, p.w,
                    [&](Index r, Index s, Index i, Index j) {
                      for (Index c = 0; c < 3; ++c)
                        for (Index k = 0; k < p.k; ++k)
@@ -235,7 +236,8 @@ struct Stem {
   static std::vector<Stem> windows(const std::vector<Case>& shapes) {
     std::vector<Stem> cases;
     for (const Case& c : shapes)
-      for (Padding padding : kPaddings) cases.push_back({StemProblem::make(c.x, c.k, padding)});
+      for (Padding padding : kPaddings)
+        for (Index stride : {1, 2}) cases.push_back({StemProblem::make(c.x, c.k, padding, stride)});
     return cases;
   }
 };

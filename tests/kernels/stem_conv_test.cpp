@@ -9,8 +9,8 @@ namespace dfengine::test {
 namespace {
 
 TEST(StemConv, GeometryMatchesHandComputedCases) {
-  const auto geometry = [](Index side, Padding padding) {
-    const StemProblem p = StemProblem::make({1, side, side + 2, 3}, 32, padding);
+  const auto geometry = [](Index side, Padding padding, Index stride = 2) {
+    const StemProblem p = StemProblem::make({1, side, side + 2, 3}, 32, padding, stride);
     EXPECT_EQ(p.before_h, p.before_w);
     return std::tuple(p.p, p.q, p.before_h);
   };
@@ -19,6 +19,7 @@ TEST(StemConv, GeometryMatchesHandComputedCases) {
   EXPECT_EQ(geometry(224, Padding::TfSame), G(112, 113, 0));
   EXPECT_EQ(geometry(223, Padding::Torch), G(112, 113, 1));
   EXPECT_EQ(geometry(223, Padding::TfSame), G(112, 113, 1));
+  for (const Padding padding : kPaddings) EXPECT_EQ(geometry(224, padding, 1), G(224, 226, 1));
 }
 
 TEST(StemConv, RejectsShapesThatMakeNoSense) {
@@ -29,6 +30,8 @@ TEST(StemConv, RejectsShapesThatMakeNoSense) {
   EXPECT_THROW(make({1, 0, 4, 3}, 8), ShapeError);
   EXPECT_THROW(make({1, 4, -1, 3}, 8), ShapeError);
   EXPECT_THROW(make({1, 4, 4, 3}, 0), ShapeError);
+  for (const Index stride : {0, 3})
+    EXPECT_THROW(StemProblem::make({1, 4, 4, 3}, 8, Padding::Torch, stride), ShapeError);
 }
 
 // Images need no alignment: a crop may begin at any pixel.

@@ -207,6 +207,44 @@ TEST(MobileNetV2, ShapesThroughTheNetwork) {
   EXPECT_EQ(specs[at(graph.output("logits"))].shape, (Shape{2, 1, 1, 1}));
 }
 
+// The same parameters, twice the sides everywhere behind the stem.
+TEST(MobileNetV2, AStemOfStrideOneKeepsEveryPixel) {
+  NetworkConfig config;
+  const Network two = make_network(config);
+  config.stem_stride = 1;
+  const Network one = make_network(config);
+  const auto names = [](const Network& network) {
+    std::vector<std::pair<std::string, std::vector<Index>>> all;
+    for (const ParamSpec& p : network.graph.params()) all.emplace_back(p.name, p.file_shape);
+    return all;
+  };
+  EXPECT_EQ(names(one), names(two));
+  const std::vector<Spec> small = two.graph.infer(std::span(&two.image, 1)),
+                          large = one.graph.infer(std::span(&one.image, 1));
+  ASSERT_EQ(small.size(), large.size());
+  for (std::size_t i = 2; i < small.size(); ++i) {
+    if (small[i].shape.h == 1) continue;  // from the pool on
+    EXPECT_EQ(large[i].shape.h, 2 * small[i].shape.h) << two.graph.values()[i].name;
+    EXPECT_EQ(large[i].shape.c, small[i].shape.c);
+  }
+  // torchvision states 0.3 G multiply-adds with its classifier of 1000 classes.
+  config = {.head = Head::Classifier};
+  const Network classifier = make_network(config);
+  EXPECT_EQ(multiply_adds(classifier.graph, classifier.image), 300774272);
+  EXPECT_GT(multiply_adds(one.graph, one.image), 39 * multiply_adds(two.graph, two.image) / 10);
+  config.stem_stride = 3;
+  EXPECT_THROW(config.validate(), UsageError);
+}
+
+TEST(MobileNetV2, RatesFallFromTheHeadOn) {
+  const Network network = make_network({});
+  const auto rate = network.rates(0.5);
+  for (const ParamSpec& p : network.graph.params()) {
+    const auto block = p.name.starts_with("features.") ? std::stoi(p.name.substr(9)) : 19;
+    EXPECT_EQ(rate(p), std::pow(0.5, 19 - block)) << p.name;
+  }
+}
+
 TEST(MobileNetV2, ResidualsStandWhereShapesAgree) {
   std::vector<int> blocks;
   const Network network = make_network({});

@@ -76,6 +76,7 @@ class Translation {
       : file_(std::move(file)), name_(name), places_(graph_places(stages)), cursor_(file_, name_) {}
 
   TensorFile run() {
+    take_stem_stride();
     refuse_other_strides();
     std::string x = normalization();
     for (int i = 0; i < static_cast<int>(places_.size()); ++i) x = convolution(i, x);
@@ -104,6 +105,20 @@ class Translation {
                         "model zoo's mobilenetv2-7 is such a network; take mobilenetv2-12",
                         places_[i].conv, printable(found), wanted));
       ++i;
+    }
+  }
+
+  // A stem that keeps every pixel is the one stride that a network may have otherwise.
+  void take_stem_stride() {
+    file_.metadata.erase("stem_stride");
+    for (const std::string_view line : cursor_.lines()) {
+      if (first_word(line) != "Conv") continue;
+      Place one = places_.front();
+      one.stride = 1;
+      if (window_of(line) != window_of(one)) return;
+      places_.front() = one;
+      file_.metadata["stem_stride"] = "1";
+      return;
     }
   }
 

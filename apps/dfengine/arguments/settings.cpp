@@ -41,6 +41,10 @@ std::string option_text(const std::vector<double>& value) {
   return fmt::format("{}", fmt::join(value, ","));
 }
 
+std::string option_text(const std::vector<std::string>& value) {
+  return fmt::format("{}", fmt::join(value, ","));
+}
+
 std::string option_text(const std::filesystem::path& value) {
   return value.string();
 }
@@ -53,6 +57,14 @@ void parse_option(const std::string& option, const std::string& text, Range& val
   const std::vector<double> all = numbers(option, text);
   if (all.size() > 2) throw UsageError(fmt::format("{} '{}': LOW,HIGH", option, text));
   value = {all.front(), all.back()};
+}
+
+std::string option_text(const ClassWeights& value) {
+  return to_string(value);
+}
+
+void parse_option(const std::string&, const std::string& text, ClassWeights& value) {
+  value = parse_class_weights(text);
 }
 
 // One number stands for brightness, contrast and saturation, as in timm.

@@ -30,13 +30,16 @@ std::string option_text(bool value);
 std::string option_text(const Range& value);
 std::string option_text(const std::array<double, 4>& value);
 std::string option_text(const std::vector<double>& value);
+std::string option_text(const std::vector<std::string>& value);
 std::string option_text(const std::filesystem::path& value);
 std::string option_text(const ThresholdRule& value);
+std::string option_text(const ClassWeights& value);
 
 // The other way; `option` stands in the UsageError.
 void parse_option(const std::string& option, const std::string& text, Range& value);
 void parse_option(const std::string& option, const std::string& text, std::array<double, 4>& value);
 void parse_option(const std::string& option, const std::string& text, ThresholdRule& value);
+void parse_option(const std::string& option, const std::string& text, ClassWeights& value);
 
 template <class T>
 concept ParsedHere = requires(T& value) {
@@ -96,15 +99,23 @@ std::vector<CLI::Option*> add_rows(CLI::App& command, std::span<const Row> rows,
   return all;
 }
 
+// Another recipe's defaults: what makes them hold, for people, and the values.
+template <class Options>
+struct OtherDefaults {
+  std::string when;
+  Options values;
+};
+
 // Options whose defaults depend on a recipe: what the person named is put over the recipe's.
 template <class Row>
 class Settings {
  public:
   using Options = typename Row::Options;
 
-  // Help names the defaults in `usual`, and those of `other` where it differs, which hold `when`.
+  // Help names the defaults in `usual`, and those of `others` where they differ.
   std::vector<CLI::Option*> add_to(CLI::App& command, std::span<const Row> rows,
-                                   const Options& usual, const char* when, const Options& other) {
+                                   const Options& usual,
+                                   const std::vector<OtherDefaults<Options>>& others) {
     given_ = usual;
     std::vector<CLI::Option*> all;
     for (const Row& row : rows) {
@@ -112,9 +123,10 @@ class Settings {
       CLI::Option* option = add_row(command, row, given_);
       std::visit(
           [&](auto place) {
-            if (other.*place != usual.*place)
-              option->default_str(fmt::format("{}; {}: {}", option->get_default_str(), when,
-                                              option_text(row, other.*place)));
+            for (const auto& [when, other] : others)
+              if (other.*place != usual.*place)
+                option->default_str(fmt::format("{}; {}: {}", option->get_default_str(), when,
+                                                option_text(row, other.*place)));
           },
           row.place);
       rows_.emplace_back(option, &row);

@@ -5,6 +5,7 @@
 #include <array>
 #include <nlohmann/json_fwd.hpp>
 #include <span>
+#include <vector>
 
 #include "engine/data/augment/perturb.h"
 #include "engine/data/option_row.h"
@@ -22,6 +23,8 @@ struct Range {
 // that a picture from a cache and one from its file give the same bits.
 struct AugmentOptions {
   bool hflip = false;                       // mirror half of the pictures
+  bool vflip = false;                       // turn half of them upside down
+  bool rot90 = false;                       // turn by 0, 90, 180 or 270 degrees
   Range scale = {1, 1};                     // random crop: part of the area kept; 1, 1 is off
   Range ratio = {3.0 / 4, 4.0 / 3};         // the crop's width to height
   std::array<double, 4> color_jitter = {};  // brightness, contrast, saturation, hue
@@ -31,6 +34,9 @@ struct AugmentOptions {
   Range blur_sigma = {0, 3};  // in pixels
   double jpeg_prob = 0;
   Range jpeg_quality = {30, 100};
+  double webp_prob = 0;
+  Range webp_quality = {30, 100};
+  double patch_mask = 0;             // the chance that squares are blanked
   double erase_prob = 0;             // random erasing (cutout)
   Range erase_scale = {0.02, 0.33};  // part of the area
   Range erase_ratio = {0.3, 3.3};
@@ -59,23 +65,37 @@ std::string describe(const AugmentOptions& options);
 struct Augmentation {
   CropWindow crop;  // this part is resized to the whole; h = 0 stands for no crop
   bool mirrored = false;
+  bool upside_down = false;
+  int quarter_turns = 0;  // counterclockwise
   // Brightness, contrast, saturation and hue, applied in `order`. 1, 1, 1, 0 change nothing.
   std::array<double, 4> color = {1, 1, 1, 0};
   std::array<int, 4> order = {0, 1, 2, 3};
   double downscale = 1;
   double blur_sigma = 0;
   int jpeg_quality = 0;  // 0 stands for no compression
-  CropWindow erased;     // h = 0 stands for no erased part
+  int webp_quality = 0;
+  std::vector<std::uint32_t> masked;  // squares of kMaskPatch, counted by rows
+  CropWindow erased;                  // h = 0 stands for no erased part
 };
 
+// The side of the squares that --patch-mask blanks, and the greatest part of all of them.
+inline constexpr Index kMaskPatch = 16;
+inline constexpr double kMostMasked = 0.75;
+
 // The crop and the erased part are drawn as torchvision's RandomResizedCrop and RandomErasing draw
-// them, the colours as by its ColorJitter, blur and JPEG as by CNNDetection. Each kind has its own
+// them, the colours as by its ColorJitter, blur and JPEG as by CNNDetection, the masked squares as by
+// SAFE's RandomMask (Li et al. 2024). Each kind has its own
 // random numbers: switching one on does not change what another draws.
 Augmentation draw_augmentation(const AugmentOptions& options, Index size, std::uint64_t seed,
                                std::uint64_t epoch, std::uint32_t index);
 
-// Applies drawn changes in the order of Augmentation's fields. The erased part becomes ImageNet's
-// mean colour. Every thread needs one of its own, because it holds buffers.
+// Where Crop::Random cuts size x size from a picture of h x w in training: any place inside of it; a
+// side that is smaller lies anywhere inside the window.
+CropWindow draw_window(Index h, Index w, Index size, std::uint64_t seed, std::uint64_t epoch,
+                       std::uint32_t index);
+
+// Applies drawn changes in the order of Augmentation's fields. What is masked or erased becomes
+// ImageNet's mean colour. Every thread needs one of its own, because it holds buffers.
 class Augmenter {
  public:
   explicit Augmenter(ResizeRule rule = ResizeRule::Bilinear) : resizer_(rule) {}

@@ -45,6 +45,16 @@ constexpr AugmentOption kRows[] = {
      .key = "hflip",
      .place = &Options::hflip,
      .help = "Mirror half of the pictures, drawn at random."},
+    {.flag = "--vflip,!--no-vflip",
+     .key = "vflip",
+     .place = &Options::vflip,
+     .help = "Turn half of the pictures upside down.",
+     .added_later = true},
+    {.flag = "--rot90,!--no-rot90",
+     .key = "rot90",
+     .place = &Options::rot90,
+     .help = "Turn pictures by 0, 90, 180 or 270 degrees, each as often.",
+     .added_later = true},
     {.flag = "--scale",
      .key = "scale",
      .place = &Options::scale,
@@ -102,6 +112,27 @@ constexpr AugmentOption kRows[] = {
      .help = "The quality of that compression.",
      .allowed = "LOW,HIGH with 1 <= LOW <= HIGH <= 100",
      .accepts = [](const Options& o) { return lies_in(o.jpeg_quality, 1, 100); }},
+    {.flag = "--webp-prob",
+     .key = "webp_prob",
+     .place = &Options::webp_prob,
+     .help = "The chance of WebP compression.",
+     .allowed = kProbability,
+     .accepts = [](const Options& o) { return is_probability(o.webp_prob); },
+     .added_later = true},
+    {.flag = "--webp-qual",
+     .key = "webp_qual",
+     .place = &Options::webp_quality,
+     .help = "The quality of that compression.",
+     .allowed = "LOW,HIGH with 1 <= LOW <= HIGH <= 100",
+     .accepts = [](const Options& o) { return lies_in(o.webp_quality, 1, 100); },
+     .added_later = true},
+    {.flag = "--patch-mask",
+     .key = "patch_mask",
+     .place = &Options::patch_mask,
+     .help = "The chance that squares of 16 pixels are blanked, up to three quarters of them.",
+     .allowed = kProbability,
+     .accepts = [](const Options& o) { return is_probability(o.patch_mask); },
+     .added_later = true},
     {.flag = "--reprob",
      .key = "reprob",
      .place = &Options::erase_prob,
@@ -133,7 +164,8 @@ std::span<const AugmentOption> augment_options() {
 
 bool AugmentOptions::beyond_mirror() const {
   return scale != Range{1, 1} || color_jitter != std::array<double, 4>{} || downscale_prob > 0 ||
-         blur_prob > 0 || jpeg_prob > 0 || erase_prob > 0;
+         blur_prob > 0 || jpeg_prob > 0 || erase_prob > 0 || vflip || rot90 || webp_prob > 0 ||
+         patch_mask > 0;
 }
 
 void AugmentOptions::validate() const {
@@ -156,12 +188,16 @@ std::string describe(const AugmentOptions& o) {
   const auto range = [](Range r) { return fmt::format("{:g}-{:g}", r.low, r.high); };
   add(o.scale != Range{1, 1}, "random resized crop of " + range(o.scale) + " of the area");
   add(o.hflip, "mirror");
+  add(o.vflip, "upside down");
+  add(o.rot90, "quarter turns");
   add(o.color_jitter != std::array<double, 4>{},
       fmt::format("color jitter {:g}", fmt::join(o.color_jitter, " ")));
   add(o.downscale_prob > 0,
       fmt::format("downscale {} (p {:g})", range(o.downscale), o.downscale_prob));
   add(o.blur_prob > 0, fmt::format("blur {} px (p {:g})", range(o.blur_sigma), o.blur_prob));
   add(o.jpeg_prob > 0, fmt::format("JPEG {} (p {:g})", range(o.jpeg_quality), o.jpeg_prob));
+  add(o.webp_prob > 0, fmt::format("WebP {} (p {:g})", range(o.webp_quality), o.webp_prob));
+  add(o.patch_mask > 0, fmt::format("masked squares (p {:g})", o.patch_mask));
   add(o.erase_prob > 0, fmt::format("random erasing (p {:g})", o.erase_prob));
   return parts.empty() ? "none" : fmt::format("{}", fmt::join(parts, ", "));
 }

@@ -6,8 +6,10 @@
 #include <cmath>
 #include <cstring>
 
+#include "engine/data/pictures/formats/webp_decode.h"
 #include "engine/data/pictures/jpeg.h"
 #include "engine/data/pictures/jpeg_encode.h"
+#include "engine/data/pictures/webp_encode.h"
 #include "kernels/base/error.h"
 #include "kernels/base/random.h"
 
@@ -98,6 +100,13 @@ void jpeg_recompress(Pixels image, int quality, PerturbScratch& scratch) {
   check(image, "JPEG quality", quality >= 1 && quality <= 100, quality);
   const std::span file = encode_jpeg(image, quality, scratch.file);
   decode_jpeg(file, "recompressed picture", image.h * image.w, scratch.image);
+  std::memcpy(image.rgb, scratch.image.rgb.data(), image.bytes());
+}
+
+void webp_recompress(Pixels image, int quality, PerturbScratch& scratch) {
+  check(image, "WebP quality", quality >= 1 && quality <= 100, quality);
+  encode_webp(image, quality, scratch.file);
+  decode_webp(scratch.file, "recompressed picture", image.h * image.w, scratch.image);
   std::memcpy(image.rgb, scratch.image.rgb.data(), image.bytes());
 }
 

@@ -25,6 +25,10 @@ struct PerturbScratch {
 // Pillow's pixels. Throws UsageError for another quality.
 void jpeg_recompress(Pixels image, int quality, PerturbScratch& scratch);
 
+// Writes the picture as WebP in memory (webp_encode.h, quality 1 to 100) and reads it back. Throws
+// UsageError for another quality and in a build without libwebp.
+void webp_recompress(Pixels image, int quality, PerturbScratch& scratch);
+
 // Filters with a Gaussian of standard deviation sigma in pixels. It is cut at 4 sigma, the borders
 // are mirrored with the edge repeated (scipy.ndimage.gaussian_filter, as in CNNDetection), and the
 // result is rounded to the nearest level. A sigma of 0 changes nothing. Throws UsageError unless

@@ -68,10 +68,13 @@ inline constexpr auto enum_names<ResizeRule> =
 // None:   the picture is resized to size x size.
 // Center: its short side is resized to round(size * 256 / 224), then size x size is cut from the
 //         middle, both with torchvision's rounding.
-enum class Crop { None, Center };
+// Random: nothing is resized. size x size is cut from the picture, at random in training and from
+//         the middle otherwise; where the picture is smaller, it is mirrored at its borders.
+enum class Crop { None, Center, Random };
 template <>
 inline constexpr auto enum_names<Crop> = names_for<Crop>("crop", {{"none", Crop::None},
-                                                                  {"center", Crop::Center}});
+                                                                  {"center", Crop::Center},
+                                                                  {"random", Crop::Random}});
 
 // Mirrors image [size, size, 3] left to right in place.
 void mirror(std::uint8_t* image, Index size);

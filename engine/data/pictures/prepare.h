@@ -34,6 +34,10 @@ class Preparer {
   void resize(ImageView image, Crop crop, Views views, std::uint8_t* out) {
     prepare_views(image, crop, how_.size, views, resizer_, out);
   }
+  // Writes a window of the picture as it is, out [size, size, 3].
+  void cut(ImageView image, const CropWindow& window, std::uint8_t* out) const {
+    cut_window(image, window, out);
+  }
   // Decodes the file and resizes its picture.
   void prepare(const std::filesystem::path& file, std::uint8_t* out, Views views = Views::One) {
     resize(decode(file), how_.crop, views, out);

@@ -157,7 +157,36 @@ Index crop_start(Index in, Index out) {
   return d / 2 + (d % 2 != 0 && d / 2 % 2 != 0 ? 1 : 0);
 }
 
+void cut_window(ImageView image, const CropWindow& window, std::uint8_t* out) {
+  if (image.h < 1 || image.w < 1 || window.h < 1 || window.w < 1)
+    throw ShapeError(fmt::format("cannot cut {} x {} pixels from a picture of {} x {}", window.w,
+                                 window.h, image.w, image.h));
+  // A whole number of periods above zero, then down again behind the last pixel.
+  const auto reflected = [](Index i, Index n) {
+    const Index period = std::max(2 * (n - 1), Index{1});
+    const Index at = (i % period + period) % period;
+    return std::min(at, period - at);
+  };
+  for (Index y = 0; y < window.h; ++y) {
+    const std::uint8_t* row = image.rgb + reflected(window.top + y, image.h) * image.w * 3;
+    if (window.left >= 0 && window.left + window.w <= image.w) {
+      out = std::copy_n(row + window.left * 3, window.w * 3, out);
+      continue;
+    }
+    for (Index x = 0; x < window.w; ++x)
+      out = std::copy_n(row + reflected(window.left + x, image.w) * 3, 3, out);
+  }
+}
+
+CropWindow middle_window(ImageView image, Index size) {
+  const auto start = [size](Index in) {
+    return in >= size ? crop_start(in, size) : -((size - in) / 2);
+  };
+  return {start(image.h), start(image.w), size, size};
+}
+
 Sides enlarged(ImageView image, Crop crop, Index size) {
+  if (crop == Crop::Random) return {image.h, image.w};
   const Index side = (16 * size + 7) / 14;  // in integers; a tie cannot occur
   if (crop == Crop::None) return {side, side};
   const Index short_side = std::min(image.h, image.w);
@@ -174,6 +203,7 @@ void prepare_image(ImageView image, Crop crop, Index size, Resizer& resizer, std
     resizer.resize(image, size, size, out);
     return;
   }
+  if (crop == Crop::Random) return cut_window(image, middle_window(image, size), out);
   const auto [h, w] = enlarged(image, crop, size);
   resizer.resize_window(image, h, w, {crop_start(h, size), crop_start(w, size), size, size}, out);
 }

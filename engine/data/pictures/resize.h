@@ -73,8 +73,15 @@ class Resizer {
 // Writes out [size, size, 3]. Throws ShapeError for an empty image or size < 1.
 void prepare_image(ImageView image, Crop crop, Index size, Resizer& resizer, std::uint8_t* out);
 
+// Writes out [window.h, window.w, 3], a part of the picture as it is. Where the window reaches over a
+// border, the picture goes on mirrored, its border pixels once (numpy's pad with mode reflect).
+// Throws ShapeError for an empty image or window.
+void cut_window(ImageView image, const CropWindow& window, std::uint8_t* out);
+// The window of size x size in the middle; it begins before the picture where that is smaller.
+CropWindow middle_window(ImageView image, Index size);
+
 // What a picture is resized to before size x size is cut from it: round(size * 256 / 224) on the
-// short side (Crop::Center) or on both (Crop::None).
+// short side (Crop::Center) or on both (Crop::None), and its own sides (Crop::Random).
 struct Sides {
   Index h = 0;
   Index w = 0;

@@ -14,9 +14,12 @@ void cut_crops(ImageView image, Crop crop, Index size, Resizer& resizer, std::ui
                                       {0, w - size, size, size},
                                       {h - size, 0, size, size},
                                       {h - size, w - size, size, size},
-                                      {crop_start(h, size), crop_start(w, size), size, size}};
+                                      middle_window({nullptr, h, w}, size)};
   for (const CropWindow& window : windows) {
-    resizer.resize_window(image, h, w, window, out);
+    if (crop == Crop::Random)
+      cut_window(image, window, out);
+    else
+      resizer.resize_window(image, h, w, window, out);
     out += size * size * 3;
   }
 }

@@ -332,7 +332,10 @@ TableSource read_table_source(const fs::path& file, const TableOptions& options)
     const std::vector<std::string>& row = table.rows[i];
     if (row[path].empty()) fail_row(table, name, i, path, "no path; another column: --path-column");
     source.dataset.samples.push_back({row[path], labels[i]});
-    if (grouped) source.groups.push_back(row[group]);
+    if (grouped) {
+      source.groups.push_back(row[group]);
+      source.dataset.samples.back().group = row[group];
+    }
     if (split < 0) continue;
     const std::string& text = row[at(split)];
     source.splits.push_back(canonical_split(trimmed_field(text)));

@@ -16,7 +16,8 @@ namespace dfengine {
 struct Sample {
   std::string relative;  // path from Dataset::root, with '/'; or an absolute path
   int label = 0;
-  Index record = -1;  // its place in Dataset::pack, where there is one
+  Index record = -1;       // its place in Dataset::pack, where there is one
+  std::string group = "";  // what a table's group column says
 };
 
 class Pack;

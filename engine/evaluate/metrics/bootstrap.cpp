@@ -18,15 +18,15 @@ double percentile(std::span<const double> values, double share) {
   return values[below] + (at - static_cast<double>(below)) * (values[above] - values[below]);
 }
 
-Interval interval_of(std::vector<double>& values) {
+}  // namespace
+
+Interval percentile_interval(std::vector<double>& values) {
   constexpr double kTail = 0.025;
   constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
   if (std::ranges::any_of(values, [](double v) { return std::isnan(v); })) return {kNaN, kNaN};
   std::ranges::sort(values);
   return {percentile(values, kTail), percentile(values, 1 - kTail)};
 }
-
-}  // namespace
 
 std::vector<Interval> bootstrap_intervals(std::span<const double> prob, std::span<const int> label,
                                           double threshold, std::uint64_t seed, Index resamples) {
@@ -46,7 +46,7 @@ std::vector<Interval> bootstrap_intervals(std::span<const double> prob, std::spa
     for (std::size_t f = 0; f < fields.size(); ++f) values[f].push_back(m.*fields[f].value);
   }
   std::vector<Interval> intervals;
-  for (std::vector<double>& v : values) intervals.push_back(interval_of(v));
+  for (std::vector<double>& v : values) intervals.push_back(percentile_interval(v));
   return intervals;
 }
 

@@ -15,6 +15,9 @@ struct Interval {
 
 inline constexpr Index kBootstrapSamples = 1000;
 
+// The 2.5 and 97.5 percentiles, linear between neighbours; NaN where one of the values is. Sorts them.
+Interval percentile_interval(std::vector<double>& values);
+
 // Gives 95 % intervals of metric_fields(), in this order: the 2.5 and 97.5 percentiles (linear
 // between neighbours) over resamples of the pictures. They are drawn with replacement within each
 // class, so that the share of fakes stays what it is (Efron & Tibshirani 1993). Resampling adds

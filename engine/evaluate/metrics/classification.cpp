@@ -23,7 +23,10 @@ constexpr MetricField kFields[] = {
     {"pr_auc", "PR-AUC", &Metrics::pr_auc, false},
     {"eer", "EER", &Metrics::eer, false},
     {"tpr_at_fpr_0.1", "TPR at FPR .1", &Metrics::tpr_at_fpr_10, false},
+    {"tpr_at_fpr_0.05", "TPR at FPR .05", &Metrics::tpr_at_fpr_5, false},
     {"tpr_at_fpr_0.01", "TPR at FPR .01", &Metrics::tpr_at_fpr_1, false},
+    {"tpr_at_fpr_0.005", "TPR at FPR .005", &Metrics::tpr_at_fpr_05, false},
+    {"tpr_at_fpr_0.001", "TPR at FPR .001", &Metrics::tpr_at_fpr_01, false},
     {"log_loss", "log loss", &Metrics::log_loss, false},
     {"brier", "Brier score", &Metrics::brier, false},
     {"ece", "calibration error", &Metrics::ece, false},
@@ -143,7 +146,10 @@ Metrics ScoreSet::metrics(double threshold, std::span<const std::uint32_t> count
   m.pr_auc = average_precision(ranks);
   m.eer = equal_error_rate(ranks);
   m.tpr_at_fpr_10 = tpr_at_fpr(ranks, 0.1);
+  m.tpr_at_fpr_5 = tpr_at_fpr(ranks, 0.05);
   m.tpr_at_fpr_1 = tpr_at_fpr(ranks, 0.01);
+  m.tpr_at_fpr_05 = tpr_at_fpr(ranks, 0.005);
+  m.tpr_at_fpr_01 = tpr_at_fpr(ranks, 0.001);
   for (std::size_t i = 0; i < scored_.size(); ++i) {
     m.log_loss += counts[i] * scored_[i].log_loss;
     m.brier += counts[i] * scored_[i].squared_error;

@@ -36,7 +36,10 @@ struct Metrics {
   double pr_auc = 0;  // average precision
   double eer = 0;
   double tpr_at_fpr_10 = 0;  // at 10 % of the reals called fake
+  double tpr_at_fpr_5 = 0;   // at 5 %
   double tpr_at_fpr_1 = 0;   // at 1 %
+  double tpr_at_fpr_05 = 0;  // at .5 %
+  double tpr_at_fpr_01 = 0;  // at .1 %
   // These judge the probabilities (engine/evaluate/metrics/calibration.h).
   double log_loss = 0;  // in nats, with probabilities kept 2^-52 away from 0 and 1
   double brier = 0;

@@ -10,6 +10,8 @@
 #include "kernels/base/error.h"
 #include "kernels/base/memory.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/gradients.h"
+#include "kernels/moving_average.h"
 
 namespace dfengine {
 namespace {
@@ -41,7 +43,6 @@ template <class T>
 void run(const cpu::Context& ctx, const Update& u) {
   if (u.scalars->overflow != 0) return;
   AdamProblem problem = u.adam;
-  problem.lr = u.input->learning_rate;
   problem.step = static_cast<std::int64_t>(u.scalars->step) + 1;
   for (const UpdateRange& range : u.ranges) {
     T* values = u.values.as<T>() + range.offset;
@@ -51,6 +52,7 @@ void run(const cpu::Context& ctx, const Update& u) {
       continue;
     }
     problem.weight_decay = range.weight_decay;
+    problem.lr = u.input->learning_rate * range.rate;
     cpu::adam_update<T>(ctx, problem, range.count, u.gradients.as<T>() + range.offset, values,
                         u.first_moment.as<T>() + range.offset,
                         u.second_moment.as<T>() + range.offset);
@@ -123,6 +125,38 @@ std::function<void()> CpuBackend::make_update(const Update& update) const {
   return [ctx = queue().cpu(), update, element = parameter_element()] {
     with_element(element, [&](auto t) { run<decltype(t)>(ctx, update); });
   };
+}
+
+void CpuBackend::add_gradients(Index count, ConstPlace gradients, Place sum) const {
+  with_element(parameter_element(), [&](auto t) {
+    using T = decltype(t);
+    cpu::add_gradients<T>(queue().cpu(), count, gradients.as<T>(), sum.as<T>());
+  });
+}
+
+void CpuBackend::take_gradients(Index count, const StepInput* input, Place sum,
+                                Place gradients) const {
+  with_element(parameter_element(), [&](auto t) {
+    using T = decltype(t);
+    cpu::take_gradients<T>(queue().cpu(), count, input, sum.as<T>(), gradients.as<T>());
+  });
+}
+
+void CpuBackend::clip_gradients(Index count, double most, const StepScalars* scalars, Place scratch,
+                                Place gradients) const {
+  with_element(parameter_element(), [&](auto t) {
+    using T = decltype(t);
+    cpu::clip_gradients<T>(queue().cpu(), count, most, scalars, scratch.as<double>(),
+                           gradients.as<T>());
+  });
+}
+
+void CpuBackend::move_average(Index count, const StepInput* input, const StepScalars* scalars,
+                              ConstPlace values, Place average) const {
+  with_element(parameter_element(), [&](auto t) {
+    using T = decltype(t);
+    cpu::move_average<T>(queue().cpu(), count, input, scalars, values.as<T>(), average.as<T>());
+  });
 }
 
 }  // namespace dfengine

@@ -43,7 +43,15 @@ class CpuBackend final : public Backend {
               const StepScalars* scalars, StepRecord* records) const override;
   void check_finite(ConstPlace values, Index count, StepScalars* scalars) const override;
   std::function<void()> make_update(const Update& update) const override;
+  void add_gradients(Index count, ConstPlace gradients, Place sum) const override;
+  void take_gradients(Index count, const StepInput* input, Place sum,
+                      Place gradients) const override;
+  void clip_gradients(Index count, double most, const StepScalars* scalars, Place scratch,
+                      Place gradients) const override;
+  void move_average(Index count, const StepInput* input, const StepScalars* scalars,
+                    ConstPlace values, Place average) const override;
   void finish(StepScalars* scalars) const override { *scalars = next_scalars(*scalars); }
+  void wait(StepScalars* scalars) const override { *scalars = waiting_scalars(*scalars); }
   void cast(Index, ConstPlace, Place) const override {}  // kernels read the parameters themselves
 
  private:

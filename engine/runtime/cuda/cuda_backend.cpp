@@ -10,6 +10,8 @@
 #include "kernels/base/cache_folder.h"
 #include "kernels/base/error.h"
 #include "kernels/cuda/context.h"
+#include "kernels/gradients.h"
+#include "kernels/moving_average.h"
 
 namespace dfengine {
 namespace {
@@ -36,7 +38,8 @@ std::vector<cuda::AdamChunk> chunks_of(const std::vector<UpdateRange>& ranges) {
           {.offset = range.offset + first,
            .count = static_cast<std::int32_t>(std::min(cuda::kAdamChunk, range.count - first)),
            .weight_decay = static_cast<float>(range.weight_decay),
-           .commit = range.commit});
+           .commit = range.commit,
+           .rate = static_cast<float>(range.rate)});
   return chunks;
 }
 
@@ -160,8 +163,33 @@ std::function<void()> CudaBackend::make_update(const Update& update) const {
   };
 }
 
+void CudaBackend::add_gradients(Index count, ConstPlace gradients, Place sum) const {
+  cuda::add_gradients(compute_.get(), count, gradients.as<float>(), sum.as<float>());
+}
+
+void CudaBackend::take_gradients(Index count, const StepInput* input, Place sum,
+                                 Place gradients) const {
+  cuda::take_gradients(compute_.get(), count, input, sum.as<float>(), gradients.as<float>());
+}
+
+void CudaBackend::clip_gradients(Index count, double most, const StepScalars* scalars,
+                                 Place scratch, Place gradients) const {
+  cuda::clip_gradients(compute_.get(), count, most, scalars, scratch.as<double>(),
+                       gradients.as<float>());
+}
+
+void CudaBackend::move_average(Index count, const StepInput* input, const StepScalars* scalars,
+                               ConstPlace values, Place average) const {
+  cuda::move_average(compute_.get(), count, input, scalars, values.as<float>(),
+                     average.as<float>());
+}
+
 void CudaBackend::finish(StepScalars* scalars) const {
   cuda::finish_step(compute_.get(), scalars);
+}
+
+void CudaBackend::wait(StepScalars* scalars) const {
+  cuda::wait_step(compute_.get(), scalars);
 }
 
 void CudaBackend::cast(Index count, ConstPlace values, Place working) const {

@@ -87,7 +87,15 @@ class CudaBackend final : public Backend {
               const StepScalars* scalars, StepRecord* records) const override;
   void check_finite(ConstPlace values, Index count, StepScalars* scalars) const override;
   std::function<void()> make_update(const Update& update) const override;
+  void add_gradients(Index count, ConstPlace gradients, Place sum) const override;
+  void take_gradients(Index count, const StepInput* input, Place sum,
+                      Place gradients) const override;
+  void clip_gradients(Index count, double most, const StepScalars* scalars, Place scratch,
+                      Place gradients) const override;
+  void move_average(Index count, const StepInput* input, const StepScalars* scalars,
+                    ConstPlace values, Place average) const override;
   void finish(StepScalars* scalars) const override;
+  void wait(StepScalars* scalars) const override;
   void cast(Index count, ConstPlace values, Place working) const override;
 
  private:

@@ -12,8 +12,6 @@ namespace {
 
 // Inputs of one pixel in one window row: 3 columns of 3 channels, contiguous in x.
 constexpr int kRowTaps = 9;
-// From one output pixel's inputs to the next: 2 columns of 3 channels.
-constexpr int kStep = 6;
 // Output pixels in a tile. 14 sums on the 32 registers of AVX-512, 8 on 16.
 constexpr int kTile = kLanes == 16 ? 7 : 4;
 // Vectors of sums per input in the weight gradient: 9 or 18 sums.
@@ -35,16 +33,16 @@ struct Patch {
   Index row;
 };
 
-template <int Pixels>
-inline constexpr int kPatchColumns = 2 * Pixels + 1;
+template <int Pixels, int Stride>
+inline constexpr int kPatchColumns = Stride*(Pixels - 1) + 3;
 
 // The patch of output pixels [q, q + Pixels) of output row p. It is that of the image itself where
 // it lies inside and is of floats, otherwise a copy in buffer [3, kPatchColumns, 3] with zeros around.
-template <int Pixels>
+template <int Pixels, int Stride>
 DF_INLINE Patch patch_of(const StemProblem& p, const Stored* image, Index row, Index q,
                          float* buffer) {
-  constexpr int kColumns = kPatchColumns<Pixels>;
-  const Index top = row * 2 - p.before_h, left = q * 2 - p.before_w;
+  constexpr int kColumns = kPatchColumns<Pixels, Stride>;
+  const Index top = row * Stride - p.before_h, left = q * Stride - p.before_w;
   if (top >= 0 && top + 3 <= p.h && left >= 0 && left + kColumns <= p.w) {
     const Stored* first = image + (top * p.w + left) * 3;
 #if !DF_ISA_avx512bf16
@@ -78,7 +76,7 @@ DF_INLINE void activate_tile(Vec<N> (*sums)[V]) {
 
 // Makes `count` output pixels of V * N channels. w, the pointers of the epilogue and y point at the
 // first channel of the tile, y also at its first pixel.
-template <int N, int V>
+template <int Stride, int N, int V>
 DF_INLINE void forward_tile(const Patch& x, const float* w, Index k, Index count,
                             const Epilogue<Stored>& epilogue, Stored* y) {
   Vec<N> sums[kTile][V];
@@ -95,7 +93,7 @@ DF_INLINE void forward_tile(const Patch& x, const float* w, Index k, Index count
       const float* taps = w + (r * kRowTaps + i) * k;
 #pragma GCC unroll 8
       for (int t = 0; t < kTile; ++t) {
-        const Vec<N> value = broadcast<N>(row[t * kStep + i]);
+        const Vec<N> value = broadcast<N>(row[t * 3 * Stride + i]);
 #pragma GCC unroll 2
         for (int v = 0; v < V; ++v) sums[t][v] += value * load<N>(taps + v * N);
       }
@@ -115,30 +113,37 @@ DF_INLINE void forward_tile(const Patch& x, const float* w, Index k, Index count
   }
 }
 
-void forward(const StemProblem& p, const Stored* x, const float* w,
-             const Epilogue<Stored>& epilogue, Index begin, Index end, Stored* y) {
-  float buffer[3 * kPatchColumns<kTile> * 3];
+template <int Stride>
+void forward_rows(const StemProblem& p, const Stored* x, const float* w,
+                  const Epilogue<Stored>& epilogue, Index begin, Index end, Stored* y) {
+  float buffer[3 * kPatchColumns<kTile, Stride> * 3];
   for (Index row = begin; row < end; ++row) {
     const Stored* image = x + row / p.p * p.h * p.w * 3;
     for (Index q = 0; q < p.q; q += kTile) {
-      const Patch patch = patch_of<kTile>(p, image, row % p.p, q, buffer);
+      const Patch patch = patch_of<kTile, Stride>(p, image, row % p.p, q, buffer);
       const Index pixel = (row * p.q + q) * p.k;
       for_blocks<2>(p.k, [&](auto lanes, auto vectors, Index k) {
         const Epilogue<Stored> at{epilogue.bias ? epilogue.bias + k : nullptr, epilogue.activation,
                                   epilogue.residual ? epilogue.residual + pixel + k : nullptr};
-        forward_tile<decltype(lanes)::value, decltype(vectors)::value>(patch, w + k, p.k, p.q - q,
-                                                                       at, y + pixel + k);
+        forward_tile<Stride, decltype(lanes)::value, decltype(vectors)::value>(
+            patch, w + k, p.k, p.q - q, at, y + pixel + k);
       });
     }
   }
 }
 
+void forward(const StemProblem& p, const Stored* x, const float* w,
+             const Epilogue<Stored>& epilogue, Index begin, Index end, Stored* y) {
+  if (p.stride == 1) return forward_rows<1>(p, x, w, epilogue, begin, end, y);
+  forward_rows<2>(p, x, w, epilogue, begin, end, y);
+}
+
 // partial [9, K] += window row r over output row `row` of the image. partial and dy, which is that
 // row, point at the channel.
-template <int N, int V>
+template <int Stride, int N, int V>
 DF_INLINE void weight_row(const StemProblem& p, const Stored* image, const Stored* dy, Index row,
                           int r, float* partial) {
-  float buffer[3 * kPatchColumns<1> * 3];
+  float buffer[3 * kPatchColumns<1, Stride> * 3];
   Vec<N> sums[kRowTaps][V];
 #pragma GCC unroll 9
   for (int i = 0; i < kRowTaps; ++i) {
@@ -146,7 +151,7 @@ DF_INLINE void weight_row(const StemProblem& p, const Stored* image, const Store
     for (int v = 0; v < V; ++v) sums[i][v] = load<N>(partial + i * p.k + v * N);
   }
   for (Index q = 0; q < p.q; ++q) {
-    const Patch patch = patch_of<1>(p, image, row, q, buffer);
+    const Patch patch = patch_of<1, Stride>(p, image, row, q, buffer);
     const float* values = patch.data + r * patch.row;
 #pragma GCC unroll 9
     for (int i = 0; i < kRowTaps; ++i) {
@@ -162,18 +167,25 @@ DF_INLINE void weight_row(const StemProblem& p, const Stored* image, const Store
   }
 }
 
-void backward_weight(const StemProblem& p, const Stored* x, const Stored* dy, Index begin,
-                     Index end, float* partial) {
+template <int Stride>
+void backward_weight_rows(const StemProblem& p, const Stored* x, const Stored* dy, Index begin,
+                          Index end, float* partial) {
   for (Index row = begin; row < end; ++row) {
     const Stored* image = x + row / p.p * p.h * p.w * 3;
     const Stored* grads = dy + row * p.q * p.k;
     for_blocks<kWeightVectors>(p.k, [&](auto lanes, auto vectors, Index k) {
       for (int r = 0; r < 3; ++r) {
-        weight_row<decltype(lanes)::value, decltype(vectors)::value>(
+        weight_row<Stride, decltype(lanes)::value, decltype(vectors)::value>(
             p, image, grads + k, row % p.p, r, partial + r * kRowTaps * p.k + k);
       }
     });
   }
+}
+
+void backward_weight(const StemProblem& p, const Stored* x, const Stored* dy, Index begin,
+                     Index end, float* partial) {
+  if (p.stride == 1) return backward_weight_rows<1>(p, x, dy, begin, end, partial);
+  backward_weight_rows<2>(p, x, dy, begin, end, partial);
 }
 
 }  // namespace

@@ -8,6 +8,14 @@ namespace {
 
 constexpr int kThreads = 256;
 
+struct Weights {
+  float real, fake;
+};
+
+Weights in_float(const BceWeights& weights) {
+  return {static_cast<float>(weights.real), static_cast<float>(weights.fake)};
+}
+
 void check_batch(Index n) {
   if (n < 1) throw ShapeError("binary cross-entropy: the batch is empty");
 }
@@ -15,13 +23,14 @@ void check_batch(Index n) {
 // One block is enough, because a batch has few logits.
 __global__ void __launch_bounds__(kThreads)
     bce_forward_kernel(Index n, const float* __restrict__ logits, const float* __restrict__ targets,
-                       float* __restrict__ loss) {
+                       Weights weights, float* __restrict__ loss) {
   float sum = 0.0f;
   for (Index i = threadIdx.x; i < n; i += kThreads) {
     const float z = logits[i];
     // The loss of a NaN must stay one. fmaxf would take the other value.
     const float above = z < 0.0f ? 0.0f : z;
-    sum += above - z * targets[i] + log1pf(expf(-fabsf(z)));
+    const float t = targets[i], both = weights.real * (1.0f - t) + weights.fake * t;
+    sum += both * above - weights.fake * (z * t) + both * log1pf(expf(-fabsf(z)));
   }
   sum = block_sum<kThreads>(sum);
   if (threadIdx.x == 0) *loss = sum / static_cast<float>(n);
@@ -30,28 +39,30 @@ __global__ void __launch_bounds__(kThreads)
 __global__ void __launch_bounds__(kThreads)
     bce_backward_kernel(Index n, const float* __restrict__ logits,
                         const float* __restrict__ targets, const StepScalars* __restrict__ scalars,
-                        float* __restrict__ dlogits) {
+                        Weights weights, float* __restrict__ dlogits) {
   const Index i = Index{blockIdx.x} * kThreads + threadIdx.x;
   if (i >= n) return;
   const float z = logits[i];
   const float e = expf(-fabsf(z));
   const float sigmoid = (z >= 0.0f ? 1.0f : e) / (1.0f + e);
-  dlogits[i] = (sigmoid - targets[i]) / static_cast<float>(n) * scalars->loss_scale;
+  const float t = targets[i], both = weights.real * (1.0f - t) + weights.fake * t;
+  dlogits[i] = (both * sigmoid - weights.fake * t) / static_cast<float>(n) * scalars->loss_scale;
 }
 
 }  // namespace
 
-void bce_forward(Stream stream, Index n, const float* logits, const float* targets, float* loss) {
+void bce_forward(Stream stream, Index n, const float* logits, const float* targets, float* loss,
+                 const BceWeights& weights) {
   check_batch(n);
   launch(stream, "bce_forward", bce_forward_kernel, blocks(1), kThreads, 0, n, logits, targets,
-         loss);
+         in_float(weights), loss);
 }
 
 void bce_backward(Stream stream, Index n, const float* logits, const float* targets,
-                  const StepScalars* scalars, float* dlogits) {
+                  const StepScalars* scalars, float* dlogits, const BceWeights& weights) {
   check_batch(n);
   launch(stream, "bce_backward", bce_backward_kernel, blocks(divide_up(n, kThreads)), kThreads, 0,
-         n, logits, targets, scalars, dlogits);
+         n, logits, targets, scalars, in_float(weights), dlogits);
 }
 
 }  // namespace dfengine::cuda

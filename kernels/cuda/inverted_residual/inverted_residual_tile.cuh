@@ -104,7 +104,7 @@ bool with_tile(const InvertedResidualProblem& p, Body&& body) {
   if (p.residual && (!one || p.in != p.out || p.pixels)) return false;
   if (p.pixels) {
     constexpr int kDepth = PixelInput::kDepth;
-    if (!one || p.out > 32) return false;
+    if (!one || p.out > 32 || p.pixels->stem.stride != 2) return false;
     return p.out <= 16 ? use(BlockTile<kDepth, 16, 1, 2, 32, true>{})
                        : use(BlockTile<kDepth, 32, 1, 2, 32, true>{});
   }

@@ -124,7 +124,7 @@ Descriptor tensor(const std::string& problem, std::int64_t name, StorageType typ
 
 Descriptor convolution(const std::string& problem, const StemProblem& p) {
   Descriptor d(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR, problem);
-  const std::int64_t both = 2, stride = StemProblem::kStride, one = 1;
+  const std::int64_t both = 2, stride = p.stride, one = 1;
   d.set(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, {both})
       .set(CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, {CUDNN_DATA_FLOAT})
       .set(CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, {CUDNN_CROSS_CORRELATION})
@@ -262,8 +262,8 @@ std::string dnn_version() {
 
 std::vector<LibraryKernel> dnn_stem(const DnnHandle& handle, StorageType type,
                                     const StemProblem& p) {
-  const auto behind = [](Index in, Index out, Index before) {
-    return (out - 1) * StemProblem::kStride + 3 - in - before;
+  const auto behind = [&](Index in, Index out, Index before) {
+    return (out - 1) * p.stride + 3 - in - before;
   };
   std::vector<LibraryKernel> all;
   // At even sizes torch's zeros behind the picture are never read.

@@ -12,10 +12,15 @@ constexpr int kTile = 16;
 // Output channels of a block.
 constexpr int kTileChannels = 32;
 constexpr int kTileGroups = kTileChannels / kVector;
-constexpr int kInputRows = 2 * kTile + 1;
-// The values of one input row in shared memory: 33 pixels of 3, and one so that rows are aligned.
-constexpr int kInputPitch = kInputRows * 3 + 1;
-constexpr int kInputCount = kInputRows * kInputPitch;
+
+// The input under a tile.
+template <int Stride>
+struct TileInput {
+  static constexpr int kRows = Stride * (kTile - 1) + 3;
+  // The values of one row in shared memory: so many pixels of 3, and some so that rows are aligned.
+  static constexpr int kPitch = (kRows * 3 + 4) / 4 * 4;
+  static constexpr int kCount = kRows * kPitch;
+};
 
 // The sizes of a problem as kernels take them, and how the work is divided.
 struct StemWork {
@@ -59,17 +64,18 @@ __device__ __forceinline__ int groups_in(const StemWork& work, int first_channel
   return left < kTileGroups ? left : kTileGroups;
 }
 
-// input [kInputRows, kInputPitch] = the input under the tile, with zeros outside the image.
-template <int Threads, class T>
+// input [kRows, kPitch] of TileInput = the input under the tile, with zeros outside the image.
+template <int Stride, int Threads, class T>
 __device__ __forceinline__ void load_input(const StemWork& work, const Tile& tile, const T* x,
                                            float* input) {
+  using In = TileInput<Stride>;
   constexpr int kWarps = Threads / kWarpSize;
-  constexpr int kRows = (kInputRows + kWarps - 1) / kWarps;
-  constexpr int kSpans = (kInputPitch + kWarpSize - 1) / kWarpSize;
+  constexpr int kRows = (In::kRows + kWarps - 1) / kWarps;
+  constexpr int kSpans = (In::kPitch + kWarpSize - 1) / kWarpSize;
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
-  const int first_row = 2 * tile.p - work.before_h + warp;
-  const int first_value = 3 * (2 * tile.q - work.before_w) + lane;
+  const int first_row = Stride * tile.p - work.before_h + warp;
+  const int first_value = 3 * (Stride * tile.q - work.before_w) + lane;
   const int row_values = 3 * work.w;
   x += tile.image * work.h * row_values;
   // A warp reads whole rows. All loads are under way before the first store waits for one.
@@ -92,7 +98,7 @@ __device__ __forceinline__ void load_input(const StemWork& work, const Tile& til
 #pragma unroll
     for (int j = 0; j < kSpans; ++j) {
       const int row = warp + i * kWarps, value = lane + j * kWarpSize;
-      if (row < kInputRows && value < kInputPitch) input[row * kInputPitch + value] = values[i][j];
+      if (row < In::kRows && value < In::kPitch) input[row * In::kPitch + value] = values[i][j];
     }
 }
 

@@ -29,9 +29,9 @@ constexpr int kGradientCount = kTile * kGradientPitch * kTileChannels;
 constexpr int kSumPitch = kThreads + 4;
 constexpr int kSums = 3 * kVector;  // per column of the window
 
-template <class T>
+template <int Stride, class T>
 constexpr std::size_t shared_bytes() {
-  return std::max(kInputCount * sizeof(float) + kGradientCount * sizeof(T),
+  return std::max(TileInput<Stride>::kCount * sizeof(float) + kGradientCount * sizeof(T),
                   kSums * kSumPitch * sizeof(float));
 }
 
@@ -56,22 +56,24 @@ __device__ __forceinline__ void load_gradient(const StemWork& work, const Tile& 
 }
 
 // sums [s * 3 + c] += one row of the tile's dy times the input under it. input and gradient begin
-// at the row. Two outputs at a time read the input at multiples of 16 bytes.
-template <class T>
+// at the row. So many outputs at a time read the input at multiples of 16 bytes.
+template <int Stride, class T>
 __device__ __forceinline__ void add_row(const float* input, const T* gradient,
                                         float (&sums)[9][kVector]) {
+  constexpr int kTogether = 4 / Stride;
 #pragma unroll 1
-  for (int q = 0; q < kTile; q += 2) {
-    float x[16];
-    load_values(input + 6 * q, x);
+  for (int q = 0; q < kTile; q += kTogether) {
+    float x[(3 * Stride * (kTogether - 1) + 9 + 3) / 4 * 4];
+    load_values(input + 3 * Stride * q, x);
 #pragma unroll
-    for (int j = 0; j < 2; ++j) {
+    for (int j = 0; j < kTogether; ++j) {
       float dy[kVector];
       load8(gradient + (q + j) * kTileChannels, dy);
 #pragma unroll
       for (int tap = 0; tap < 9; ++tap)
 #pragma unroll
-        for (int i = 0; i < kVector; ++i) sums[tap][i] = fmaf(x[6 * j + tap], dy[i], sums[tap][i]);
+        for (int i = 0; i < kVector; ++i)
+          sums[tap][i] = fmaf(x[3 * Stride * j + tap], dy[i], sums[tap][i]);
     }
   }
 }
@@ -103,13 +105,13 @@ __device__ __forceinline__ void reduce_block(const StemWork& work, int first_cha
 }
 
 // x [n, h, w, 3], dy [n, p, q, k], partials [ranges, 3, 3, 3, k].
-template <class T>
+template <int Stride, class T>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     stem_weight_kernel(StemWork work, unsigned tiles_per_block, const T* __restrict__ x,
                        const T* __restrict__ dy, float* __restrict__ partials) {
   DF_DYNAMIC_SHARED(memory);
   auto* const input = reinterpret_cast<float*>(memory);
-  auto* const gradient = reinterpret_cast<T*>(input + kInputCount);
+  auto* const gradient = reinterpret_cast<T*>(input + TileInput<Stride>::kCount);
   const unsigned range = blockIdx.x / work.channel_tiles;
   const int first_channel = static_cast<int>(blockIdx.x % work.channel_tiles) * kTileChannels;
   const int groups = groups_in(work, first_channel);
@@ -124,12 +126,12 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     __syncthreads();
     load_gradient(work, tile, first_channel, groups, dy, gradient);
     copy_async_commit();
-    load_input<kThreads>(work, tile, x, input);
+    load_input<Stride, kThreads>(work, tile, x, input);
     copy_async_wait<0>();
     __syncthreads();
     if (group < groups)
-      add_row(input + (2 * row + r) * kInputPitch,
-              gradient + row * kGradientPitch * kTileChannels + group * kVector, sums);
+      add_row<Stride>(input + (Stride * row + r) * TileInput<Stride>::kPitch,
+                      gradient + row * kGradientPitch * kTileChannels + group * kVector, sums);
   }
   reduce_block(work, first_channel, groups, sums, input, partials + Index{range} * 27 * work.k);
 }
@@ -153,9 +155,14 @@ void stem_backward_weight(Stream stream, const StemProblem& p, const T* x, const
                           float* scratch, float* dw) {
   require_vectors("stem weight gradient", p.k, {dy});
   const StemWork work = StemWork::of(p);
-  launch(stream, "stem weight gradient", stem_weight_kernel<T>,
-         blocks(ranges(work) * work.channel_tiles), kThreads, shared_bytes<T>(), work,
-         tiles_per_block(work), x, dy, scratch);
+  const auto start = [&](auto kernel, std::size_t shared) {
+    launch(stream, "stem weight gradient", kernel, blocks(ranges(work) * work.channel_tiles),
+           kThreads, shared, work, tiles_per_block(work), x, dy, scratch);
+  };
+  if (p.stride == 1)
+    start(stem_weight_kernel<1, T>, shared_bytes<1, T>());
+  else
+    start(stem_weight_kernel<2, T>, shared_bytes<2, T>());
   ordered_sum(stream, ranges(work), 27 * p.k, ranges(work), scratch, dw);
 }
 

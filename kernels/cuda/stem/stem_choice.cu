@@ -9,7 +9,7 @@ template <class T>
 std::string key(const StemProblem& p) {
   return std::string("stem forward ") + name_of(storage_type<T>()) + " " + std::to_string(p.n) +
          "x" + std::to_string(p.h) + "x" + std::to_string(p.w) + " to " + std::to_string(p.k) +
-         (p.padding == Padding::Torch ? " torch" : " tf_same");
+         (p.padding == Padding::Torch ? " torch" : " tf_same") + (p.stride == 1 ? " stride 1" : "");
 }
 
 template <class T>

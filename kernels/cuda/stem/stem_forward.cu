@@ -15,7 +15,8 @@ constexpr int kBlocksPerSm = 5;
 constexpr int kColumns = 4;
 constexpr int kQuads = kTile * kTile / kColumns;
 constexpr int kTaps = 27;
-constexpr int kSharedBytes = (kInputCount + kTaps * kTileChannels) * sizeof(float);
+template <int Stride>
+constexpr int kSharedBytes = (TileInput<Stride>::kCount + kTaps * kTileChannels) * sizeof(float);
 
 // weights [27, kTileChannels] = those of the block's channels.
 template <class T>
@@ -30,12 +31,13 @@ __device__ __forceinline__ void load_weights(const StemWork& work, int first_cha
 }
 
 // sum[j] = outputs (row, column + j) of the tile in the eight channels that weights begin at.
+template <int Stride>
 __device__ __forceinline__ void convolve(const float* input, const float* weights, int row,
                                          int column, float (&sum)[kColumns][kVector]) {
 #pragma unroll
   for (int r = 0; r < 3; ++r) {
-    float x[6 * kColumns + 4];
-    load_values(input + (2 * row + r) * kInputPitch + 6 * column, x);
+    float x[(3 * Stride * (kColumns - 1) + 9 + 3) / 4 * 4];
+    load_values(input + (Stride * row + r) * TileInput<Stride>::kPitch + 3 * Stride * column, x);
 #pragma unroll
     for (int tap = 0; tap < 9; ++tap) {
       float w[kVector];
@@ -43,24 +45,25 @@ __device__ __forceinline__ void convolve(const float* input, const float* weight
 #pragma unroll
       for (int j = 0; j < kColumns; ++j)
 #pragma unroll
-        for (int i = 0; i < kVector; ++i) sum[j][i] = fmaf(x[6 * j + tap], w[i], sum[j][i]);
+        for (int i = 0; i < kVector; ++i)
+          sum[j][i] = fmaf(x[3 * Stride * j + tap], w[i], sum[j][i]);
     }
   }
 }
 
 // x [n, h, w, 3], w [3, 3, 3, k], y [n, p, q, k]. The residual may be y: no __restrict__ there.
-template <class T>
+template <int Stride, class T>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     stem_kernel(StemWork work, const T* __restrict__ x, const T* __restrict__ w,
                 Epilogue<T, float> epilogue, T* y) {
   DF_DYNAMIC_SHARED(memory);
   auto* const input = reinterpret_cast<float*>(memory);
-  float* const weights = input + kInputCount;
+  float* const weights = input + TileInput<Stride>::kCount;
   const Tile tile = tile_of(work, blockIdx.x / work.channel_tiles);
   const int first_channel = static_cast<int>(blockIdx.x % work.channel_tiles) * kTileChannels;
   const int groups = groups_in(work, first_channel);
   load_weights(work, first_channel, groups, w, weights);
-  load_input<kThreads>(work, tile, x, input);
+  load_input<Stride, kThreads>(work, tile, x, input);
   __syncthreads();
   for (int item = static_cast<int>(threadIdx.x); item < kQuads * groups; item += kThreads) {
     const int group = item % groups, quad = item / groups;
@@ -68,7 +71,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     const int p = tile.p + row, q = tile.q + column;
     if (p >= work.p || q >= work.q) continue;
     float sum[kColumns][kVector] = {};
-    convolve(input, weights + group * kVector, row, column, sum);
+    convolve<Stride>(input, weights + group * kVector, row, column, sum);
     const int channel = first_channel + group * kVector;
     float bias[kVector];
     load_bias(epilogue, channel, bias);
@@ -86,8 +89,12 @@ void stem_forward(Stream stream, const StemProblem& p, const T* x, const T* w,
                   const Epilogue<T, float>& epilogue, T* y) {
   require_vectors("stem convolution", p.k, {w, y, epilogue.bias, epilogue.residual});
   const StemWork work = StemWork::of(p);
-  launch(stream, "stem convolution", stem_kernel<T>, blocks(Index{work.tiles} * work.channel_tiles),
-         kThreads, kSharedBytes, work, x, w, epilogue, y);
+  const auto start = [&](auto kernel, int shared) {
+    launch(stream, "stem convolution", kernel, blocks(Index{work.tiles} * work.channel_tiles),
+           kThreads, shared, work, x, w, epilogue, y);
+  };
+  if (p.stride == 1) return start(stem_kernel<1, T>, kSharedBytes<1>);
+  start(stem_kernel<2, T>, kSharedBytes<2>);
 }
 
 #define DF_INSTANTIATE(T)                                                    \

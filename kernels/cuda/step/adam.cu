@@ -28,7 +28,7 @@ __global__ void __launch_bounds__(kThreads)
   const double t = static_cast<double>(scalars->step + 1);
   const float correction1 = static_cast<float>(1.0 - pow(k.beta1_exact, t));
   const float correction2 = static_cast<float>(1.0 - pow(k.beta2_exact, t));
-  const auto lr = static_cast<float>(input->learning_rate);
+  const float lr = static_cast<float>(input->learning_rate) * chunk.rate;
   const float unscale = 1.0f / scalars->loss_scale;
   for (int at = static_cast<int>(threadIdx.x); at < chunk.count; at += kThreads) {
     const Index i = chunk.offset + at;

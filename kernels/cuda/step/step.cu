@@ -38,6 +38,10 @@ __global__ void finish_step_kernel(StepScalars* scalars) {
   *scalars = next_scalars(*scalars);
 }
 
+__global__ void wait_step_kernel(StepScalars* scalars) {
+  *scalars = waiting_scalars(*scalars);
+}
+
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     cast_kernel(Index count, const float* __restrict__ from, T* __restrict__ to) {
@@ -62,6 +66,10 @@ void record_step(Stream stream, Index n, const float* logits, const float* targe
 
 void finish_step(Stream stream, StepScalars* scalars) {
   launch(stream, "finish_step", finish_step_kernel, blocks(1), 1, 0, scalars);
+}
+
+void wait_step(Stream stream, StepScalars* scalars) {
+  launch(stream, "wait_step", wait_step_kernel, blocks(1), 1, 0, scalars);
 }
 
 template <class T>

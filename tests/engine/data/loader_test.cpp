@@ -254,5 +254,30 @@ TEST_F(LoaderTest, OddUses) {
   EXPECT_THROW(Loader(data_, options_), UsageError);
 }
 
+// Each epoch cuts other windows from the pictures, which no cache may fix.
+TEST_F(LoaderTest, NewWindowsAreCutInEveryEpoch) {
+  options_.crop = Crop::Random;
+  options_.new_windows = true;
+  options_.augment = {};
+  Loader loader(data_, options_);
+  std::set<std::vector<std::uint8_t>> seen;
+  for (const std::uint64_t number : {0, 1, 0}) {
+    for (const Batch& batch : epoch(loader, number)) {
+      const auto bytes = batch.images.size() / static_cast<std::size_t>(batch.n);
+      for (std::size_t i = 0; i < batch.indices.size(); ++i) {
+        const std::uint32_t index = batch.indices[i];
+        const Image image = decode_image(data_.path(data_.samples[index]));
+        std::vector<std::uint8_t> want(bytes);
+        cut_window(image, draw_window(image.h, image.w, 10, 11, number, index), want.data());
+        const auto begin = batch.images.begin() + static_cast<std::ptrdiff_t>(i * bytes);
+        ASSERT_EQ(std::vector<std::uint8_t>(begin, begin + static_cast<std::ptrdiff_t>(bytes)),
+                  want);
+        if (index == 22) seen.insert(want);
+      }
+    }
+  }
+  EXPECT_EQ(seen.size(), 2u);
+}
+
 }  // namespace
 }  // namespace dfengine

@@ -115,5 +115,52 @@ TEST(Resize, RefusesBadShapes) {
   EXPECT_THROW(resizer.resize_window(in, 4, 4, {0, -1, 2, 2}, out), ShapeError);
 }
 
+// numpy.pad(x, ..., mode="reflect") of 0 1 2 goes on ... 1 2 1 [0 1 2] 1 0 1 2 ...
+TEST(CutWindow, GoesOnMirroredBehindTheBorders) {
+  const std::vector<int> endless = {1, 0, 1, 2, 1, 0, 1, 2, 1, 0, 1};  // from -5 on
+  Image image{3, 3, {}};
+  for (int y = 0; y < 3; ++y)
+    for (int x = 0; x < 3; ++x)
+      for (int c = 0; c < 3; ++c)
+        image.rgb.push_back(static_cast<std::uint8_t>(30 * y + 3 * x + c));
+  for (const CropWindow& w :
+       {CropWindow{0, 0, 3, 3}, {1, 1, 2, 2}, {-5, -5, 10, 10}, {-1, 2, 4, 3}}) {
+    std::vector<std::uint8_t> out(static_cast<std::size_t>(w.h * w.w * 3));
+    cut_window(image, w, out.data());
+    for (Index y = 0; y < w.h; ++y)
+      for (Index x = 0; x < w.w; ++x)
+        for (Index c = 0; c < 3; ++c)
+          ASSERT_EQ(int{out[static_cast<std::size_t>((y * w.w + x) * 3 + c)]},
+                    30 * endless[static_cast<std::size_t>(w.top + y + 5)] +
+                        3 * endless[static_cast<std::size_t>(w.left + x + 5)] + c)
+              << w.top << " " << w.left << ": " << y << " " << x;
+  }
+  // A single pixel has nothing to mirror.
+  const Image one{1, 1, {7, 8, 9}};
+  std::vector<std::uint8_t> out(12);
+  cut_window(one, {-1, 0, 2, 2}, out.data());
+  EXPECT_EQ(out, (std::vector<std::uint8_t>{7, 8, 9, 7, 8, 9, 7, 8, 9, 7, 8, 9}));
+  EXPECT_THROW(cut_window(Image{}, {0, 0, 1, 1}, out.data()), ShapeError);
+  EXPECT_THROW(cut_window(one, {0, 0, 0, 1}, out.data()), ShapeError);
+}
+
+// Crop::Random outside of training: no pixel is resampled.
+TEST(CutWindow, TheMiddleOfAPictureIsAsItWas) {
+  const Image large = test::pattern(15, 12);
+  Resizer resizer;
+  std::vector<std::uint8_t> out(8 * 8 * 3);
+  prepare_image(large, Crop::Random, 8, resizer, out.data());
+  // torchvision's center_crop: round((15 - 8) / 2) is 4 (half to even), (12 - 8) / 2 is 2.
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const std::size_t y = i / 24 + 4, x = i % 24 / 3 + 2;
+    ASSERT_EQ(out[i], large.rgb[(y * 12 + x) * 3 + i % 3]) << i;
+  }
+  const Image whole = test::pattern(8, 8);
+  prepare_image(whole, Crop::Random, 8, resizer, out.data());
+  EXPECT_EQ(out, whole.rgb);
+  const CropWindow padded = middle_window(test::pattern(5, 8), 8);
+  EXPECT_EQ(std::pair(padded.top, padded.left), std::pair(Index{-1}, Index{0}));
+}
+
 }  // namespace
 }  // namespace dfengine

@@ -5,7 +5,7 @@
 
 #include "engine/data/sets/folder_source.h"
 #include "engine/evaluate/robustness.h"
-#include "engine/report/robustness_table.h"
+#include "engine/report/evaluation_tables.h"
 #include "engine/runtime/cpu/cpu_backend.h"
 #include "kernels/base/error.h"
 #include "kernels/base/sigmoid.h"

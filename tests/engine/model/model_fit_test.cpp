@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "engine/model/model.h"
+
 namespace dfengine {
 namespace {
 
@@ -29,6 +31,23 @@ TEST(ModelFit, WidthIsTheSmallestOfTheSameShapes) {
     EXPECT_EQ(fit.metadata.config.width, smallest.emplace(shapes, i / 20.0).first->second);
     EXPECT_TRUE(fit.complete()) << i << fit.faults();
   }
+}
+
+// Files of the published stride say nothing of it, so that older versions read them.
+TEST(ModelFile, TheStemsStrideComesBack) {
+  NetworkConfig config;
+  config.width = 0.1;
+  config.input_size = 96;
+  EXPECT_FALSE(model_to_tensors(make_model(config, 1)).metadata.contains("stem_stride"));
+  config.stem_stride = 1;
+  const Model model = make_model(config, 1);
+  weights::TensorFile file = model_to_tensors(model);
+  EXPECT_EQ(file.metadata.at("stem_stride"), "1");
+  const Model back = model_from_tensors(file, "x");
+  EXPECT_EQ(back.config.stem_stride, 1);
+  EXPECT_EQ(back.network.graph.infer(std::span(&back.network.image, 1))[3].shape.h, 96);
+  file.metadata["stem_stride"] = "3";
+  EXPECT_THROW(model_from_tensors(file, "x"), ModelFileError);
 }
 
 }  // namespace

@@ -268,7 +268,7 @@ TEST(ModelFile, BadMetadataIsNamed) {
                         {"dropout", "1", "dropout"},
                         {"dropout", "-0.5", "dropout"},
                         {"dropout", "nan", "dropout"},
-                        {"crop", "random", "crop"},
+                        {"crop", "left", "crop"},
                         {"threshold", "half", "threshold"},
                         {"temperature", "warm", "temperature"},
                         {"classes", "real,fa\x1b[31mke", "classes"},

@@ -79,6 +79,7 @@ TEST_F(OnnxExport, RoundTripKeepsEveryBit) {
         config.padding = padding;
         config.bn_eps = padding == Padding::Torch ? 1e-5 : 1e-3;
         config.mean = {0.5, 0.25, 0.1};
+        config.stem_stride = pixels == OnnxPixels::Raw ? 1 : 2;
         Model model = random_model(config);
         Model again = read_back(model_to_onnx(model, pixels));
         EXPECT_EQ(again.config.padding, padding);
@@ -86,6 +87,7 @@ TEST_F(OnnxExport, RoundTripKeepsEveryBit) {
         EXPECT_EQ(again.config.mean, config.mean);
         EXPECT_EQ(again.config.input_size, config.input_size);
         EXPECT_EQ(again.config.head, head);
+        EXPECT_EQ(again.config.stem_stride, config.stem_stride);
         const std::vector<float> expected = output_of(model);
         EXPECT_NE(expected.front(), 0.0f);
         EXPECT_EQ(output_of(again), expected);

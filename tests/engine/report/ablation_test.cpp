@@ -74,7 +74,7 @@ TEST_F(Ablation, GoesOnWhereItStoppedAndMixesNoSettings) {
   EXPECT_EQ(figures(parts.output).size(), 2U);
   int begun = 0;
   observer.train.step = {};
-  observer.begin = [&](const Rung&, std::uint64_t) { ++begun; };
+  observer.begin = [&](const Rung&, std::uint64_t, int) { ++begun; };
   EXPECT_EQ(ablate(parts, observer, never_).size(), 5U);
   EXPECT_EQ(begun, 3);
   EXPECT_EQ(figures(parts.output), figures(options_.output));

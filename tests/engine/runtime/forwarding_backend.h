@@ -61,7 +61,23 @@ class ForwardingBackend : public Backend {
   std::function<void()> make_update(const Update& update) const override {
     return to_.make_update(update);
   }
+  void add_gradients(Index count, ConstPlace gradients, Place sum) const override {
+    to_.add_gradients(count, gradients, sum);
+  }
+  void take_gradients(Index count, const StepInput* input, Place sum,
+                      Place gradients) const override {
+    to_.take_gradients(count, input, sum, gradients);
+  }
+  void clip_gradients(Index count, double most, const StepScalars* scalars, Place scratch,
+                      Place gradients) const override {
+    to_.clip_gradients(count, most, scalars, scratch, gradients);
+  }
+  void move_average(Index count, const StepInput* input, const StepScalars* scalars,
+                    ConstPlace values, Place average) const override {
+    to_.move_average(count, input, scalars, values, average);
+  }
   void finish(StepScalars* scalars) const override { to_.finish(scalars); }
+  void wait(StepScalars* scalars) const override { to_.wait(scalars); }
   void cast(Index count, ConstPlace values, Place working) const override {
     to_.cast(count, values, working);
   }

@@ -131,6 +131,42 @@ TEST(OptionsJson, RoundTripKeepsEveryField) {
   EXPECT_EQ(to_json(r), to_json(o));
 }
 
+// What later versions added: absent where it is as before, so that older versions read the file.
+TEST(OptionsJson, LaterFieldsComeBackAndAreAbsentByDefault) {
+  TrainOptions o;
+  const nlohmann::json before = to_json(o);
+  o.eval_size = 256;
+  o.img_size = 224;
+  o.stem_stride = 1;
+  o.clip_grad = 0.5;
+  o.grad_accum_steps = 3;
+  o.smoothing = 0.1;
+  o.mixup = 0.2;
+  o.layer_decay = 0.75;
+  o.model_ema = true;
+  o.model_ema_decay = 0.998;
+  o.class_weights = {.given = {0.5, 2}};
+  o.augment.vflip = o.augment.rot90 = true;
+  o.augment.patch_mask = 0.5;
+  o.augment.webp_prob = 0.3;
+  o.augment.webp_quality = {20, 80};
+  o.crop = Crop::Random;
+  o.validate();
+  const nlohmann::json json = nlohmann::json::parse(to_json(o).dump());
+  const TrainOptions r = train_options_from_json(json);
+  EXPECT_EQ(to_json(r), json);
+  EXPECT_EQ(r.class_weights, o.class_weights);
+  EXPECT_EQ(r.augment, o.augment);
+  EXPECT_EQ(r.crop, Crop::Random);
+  for (const char* key :
+       {"eval_size", "stem_stride", "clip_grad", "grad_accum_steps", "smoothing", "mixup",
+        "layer_decay", "model_ema", "model_ema_decay", "class_weights"}) {
+    EXPECT_TRUE(json.contains(key)) << key;
+    EXPECT_FALSE(before.contains(key)) << key;
+  }
+  EXPECT_EQ(json.at("class_weights"), "0.5,2");
+}
+
 // The words of args.json and checkpoints: a run made by any version goes on.
 TEST(OptionsJson, KeysAndValuesAreThoseOfOldRuns) {
   const nlohmann::json old = nlohmann::json::parse(R"({
@@ -203,6 +239,18 @@ TEST(OptionsValidate, EveryRefusalNamesItsOption) {
       {"dropout", [=](TrainOptions& o) { o.dropout = nan; }},
       {"--unfreeze-at-epoch", [](TrainOptions& o) { o.unfreeze_at_epoch = 0; }},
       {"--unfreeze-at-epoch", [](TrainOptions& o) { o.unfreeze_at_epoch = -2; }},
+      {"--clip-grad", [=](TrainOptions& o) { o.clip_grad = inf; }},
+      {"--grad-accum-steps", [](TrainOptions& o) { o.grad_accum_steps = 0; }},
+      {"--smoothing", [](TrainOptions& o) { o.smoothing = 1; }},
+      {"--mixup", [=](TrainOptions& o) { o.mixup = nan; }},
+      {"--layer-decay", [](TrainOptions& o) { o.layer_decay = 0; }},
+      {"--model-ema-decay", [](TrainOptions& o) { o.model_ema_decay = 1; }},
+      {"--stem-stride", [](TrainOptions& o) { o.stem_stride = 3; }},
+      {"--eval-size",
+       [](TrainOptions& o) {
+         o.img_size = 0;
+         o.eval_size = 256;
+       }},
   };
   unusual().validate();
   for (const Case& c : cases) {

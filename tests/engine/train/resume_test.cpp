@@ -84,6 +84,28 @@ TEST_P(Resume, EqualsTheUninterruptedRunWhenKilledBetweenEpochs) {
   expect_same_run(whole.output, o.output);
 }
 
+// It stops where no gradients wait.
+TEST(ResumeGroups, EqualsTheUninterruptedRun) {
+  const ScratchFolder scratch;
+  const auto options = [&](const char* folder) {
+    TrainOptions o = tiny_options(scratch.path() / folder);
+    o.grad_accum_steps = 2;  // of 5 batches: 2, 2 and 1
+    o.model_ema = true;
+    return o;
+  };
+  const TrainOptions whole = options("whole"), o = options("parts");
+  ASSERT_EQ(train_to_end(whole).end, TrainEnd::Finished);
+  std::vector<std::uint64_t> stops;
+  TrainResult result = train_steps(o, 1);
+  while (result.end == TrainEnd::Interrupted) {
+    stops.push_back(result.state.total_steps);
+    result = train_steps(o, 1, true);
+  }
+  EXPECT_EQ(stops, (std::vector<std::uint64_t>{2, 4, 5, 7, 9, 10}));
+  EXPECT_EQ(load_checkpoint(o.output / kCheckpoint).state.scaler.step, 6u);
+  expect_same_run(whole.output, o.output);
+}
+
 constexpr Kind kKinds[] = {
     {"images", [](TrainOptions& o) { o.augment.hflip = true; }},
     {"images_adamw_plateau",
@@ -112,6 +134,24 @@ constexpr Kind kKinds[] = {
                     .blur_prob = 0.5,
                     .jpeg_prob = 0.5,
                     .erase_prob = 0.5};
+     }},
+    {"average_clip_mixup_and_the_like",
+     [](TrainOptions& o) {
+       o.head_epochs = 1;
+       o.model_ema = true;
+       o.clip_grad = 0.5;
+       o.mixup = 0.4;
+       o.smoothing = 0.1;
+       o.layer_decay = 0.8;
+       o.class_weights = parse_class_weights("balanced");
+       o.augment = {.hflip = true, .vflip = true, .rot90 = true, .patch_mask = 0.5};
+     }},
+    {"windows_and_a_stem_of_stride_1",
+     [](TrainOptions& o) {
+       o.crop = Crop::Random;
+       o.img_size = 96;
+       o.eval_size = 128;
+       o.stem_stride = 1;
      }},
     {"head_then_frozen_then_everything",
      [](TrainOptions& o) {

@@ -27,7 +27,7 @@ struct Way {
   // The sums of the next step; nothing after the last. Without a learning rate only running
   // statistics move.
   std::optional<StepSums> next(std::uint64_t step, double learning_rate = 0) {
-    if (!steps->next({options.seed, step, learning_rate})) return std::nullopt;
+    if (!steps->next({options.seed, step, learning_rate}, StepEnd::Update)) return std::nullopt;
     return steps->training().collect();
   }
   Moments zero_moments() const {

@@ -1,6 +1,8 @@
-#include "engine/report/robustness_table.h"
+#include "engine/report/evaluation_tables.h"
 
 #include <fmt/format.h>
+
+#include <cmath>
 
 namespace dfengine {
 
@@ -20,6 +22,24 @@ report::Table to_table(const std::vector<RobustnessRow>& rows) {
         table.rows.back().push_back(
             with_interval(row.summary.metrics.*fields[i].value, row.summary.intervals[i]));
   }
+  return table;
+}
+
+report::Table to_table(const std::vector<GroupRow>& rows, const std::string& by) {
+  report::Table table;
+  table.caption = "By " + by + "; a group of one class is set against all pictures of the other";
+  table.columns = {"group",    "real",           "fake",           "ROC-AUC",
+                   "accuracy", "TPR at FPR .01", "TPR at FPR .005"};
+  const auto figure = [](double value) {
+    return std::isnan(value) ? std::string("-") : fmt::format("{:.4f}", value);
+  };
+  std::vector<GroupRow> all = rows;
+  all.push_back(mean_of(rows));
+  all.push_back(worst_of(rows));
+  for (const GroupRow& row : all)
+    table.rows.push_back({row.group, fmt::format("{}", row.real), fmt::format("{}", row.fake),
+                          figure(row.roc_auc), figure(row.accuracy), figure(row.tpr_at_fpr_1),
+                          figure(row.tpr_at_fpr_05)});
   return table;
 }
 

@@ -1,0 +1,91 @@
+// dfengine average: several runs as one model, by the mean of their weights or of their logits.
+#include <fmt/format.h>
+
+#include "apps/dfengine/arguments/common.h"
+#include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/commands.h"
+#include "engine/evaluate/evaluate.h"
+#include "engine/model/combine.h"
+#include "engine/model/norm_statistics.h"
+#include "engine/runtime/cpu/cpu_backend.h"
+#include "engine/train/run_files.h"
+
+namespace dfengine {
+namespace {
+
+struct Arguments {
+  std::vector<std::filesystem::path> runs;
+  std::filesystem::path output, data;
+  bool ensemble = false;
+  DeviceOptions device;
+};
+
+// The mean's own statistics, over the training pictures as the first run saw them.
+void measure_norms(Model& model, const TrainOptions& options, const Dataset& train,
+                   const Backend& backend, ThreadPool& pool) {
+  const Index batch = std::min(options.batch_size, std::ssize(train.samples));
+  NormEstimator estimator(model, backend, batch);
+  LoaderOptions loading =
+      one_pass(model.preparation(options.max_pixels), pool.size(), options.on_bad);
+  loading.batch = batch;
+  loading.shuffle = true;
+  loading.seed = options.seed;
+  loading.augment = options.augment;
+  loading.new_windows = model.crop == Crop::Random;
+  Loader loader(train, loading);
+  loader.start(0);
+  const std::atomic<bool>& interrupted = catch_interrupt();
+  for (Batch pictures; loader.next(pictures);) {
+    if (interrupted) throw Exit{ExitCode::Interrupted, "interrupted: nothing is written"};
+    if (pictures.n == batch) estimator.add(pictures.images.data());
+  }
+  estimator.finish();
+}
+
+void run_average(const Arguments& a) {
+  a.device.check_cpu();
+  std::vector<Model> models;
+  for (const std::filesystem::path& run : a.runs) models.push_back(load_detector(run / kBestModel));
+  Model model = a.ensemble ? ensemble_of(models) : average_models(models);
+  TrainOptions options = read_args(a.runs.front());
+  if (!a.data.empty()) options.data = a.data;
+  const DataSource source = open_data(options, {"train", "valid"});
+  ThreadPool pool(a.device.thread_count());
+  const CpuBackend backend(pool);
+  if (!a.ensemble) measure_norms(model, options, source.splits[0], backend, pool);
+  const Predictions valid =
+      predict_split(model, source.splits[1], options.max_pixels, options.on_bad, pool);
+  calibrate(model, valid, options.threshold_rule);
+  std::string members;
+  for (const std::filesystem::path& run : a.runs)
+    members += (members.empty() ? "" : ", ") + run.filename().string();
+  model.notes[a.ensemble ? "ensemble_of" : "average_of"] = members;
+  save_model(a.output, model);
+  fmt::print("{} {}: validation AUC {:.4f}; threshold {:.4f}, temperature {:.4f}: {}\n",
+             a.ensemble ? "ensemble of" : "mean of", members, roc_auc(valid.logit, valid.label),
+             model.threshold, model.temperature, a.output.string());
+}
+
+}  // namespace
+
+void add_average(CLI::App& program) {
+  const auto [command, a] = add_command<Arguments>(
+      program, "average",
+      "Make one model of several runs: the mean of their weights, or of what they say.",
+      "The mean of weights is a model like each of them and as fast. The runs must have begun with "
+      "the same values, head included: with the same --weights and --seed, or with one run's model "
+      "as --weights. Batch norm statistics are measured anew on the first run's training pictures, "
+      "threshold and temperature on its validation pictures.\n"
+      "An ensemble is one file with all of the models, whose logit is the mean of theirs, for the "
+      "time of all of them. eval, predict and explain take it like a model. Its models must be of "
+      "one size and prepare pictures alike.",
+      run_average);
+  command.add_option("RUN", a.runs, "Run folders, as train writes them, two at least.")->required();
+  command.add_option("--output", a.output, "The model file to write.")->required();
+  command.add_flag("--ensemble", a.ensemble, "Keep all models and take the mean of their logits.");
+  command.add_option("--data", a.data, "Where the pictures are, if they were moved.")
+      ->default_str("where the first run found them");
+  a.device.add_to(command);
+}
+
+}  // namespace dfengine

@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# The accuracy ladder: trains each rung with each seed, measures it on the test pictures, and prints one line
+# for each. Usage: bench/ladder.sh PROGRAM FACES WEIGHTS OUTPUT [RUNG...]
+#   RUNG      resized native windows stem long soup robust student, in any order; default: all
+#   SEEDS     "1 2 3"; EPOCHS: of every rung, else its own; THREADS: all that there are
+# The same command goes on where it was stopped. Rungs are paired against resized (PROGRAM compare --paired).
+set -euo pipefail
+[ $# -ge 4 ] || { sed -n '2,6p' "$0" >&2; exit 2; }
+program=$(realpath "$1") faces=$(realpath "$2") weights=$(realpath "$3") out=$4
+shift 4
+[ $# -gt 0 ] || set -- resized native windows stem long soup robust student
+seeds=${SEEDS:-1 2 3}
+common=(--threads "${THREADS:-0}")
+mkdir -p "$out"
+
+turned=(--vflip --rot90 --patch-mask .5)
+options_of() {  # RUNG: its options, one a line
+  case $1 in
+    resized) printf '%s\n' --img-size 224 ;;
+    native) ;;
+    windows) printf '%s\n' --crop random --img-size 224 --eval-size 256 ;;
+    stem) printf '%s\n' --stem-stride 1 ;;
+    long) printf '%s\n' --epochs 60 "${turned[@]}" --model-ema ;;
+    stem_long) printf '%s\n' --stem-stride 1 --epochs 60 "${turned[@]}" --model-ema ;;
+    robust) printf '%s\n' --recipe robust ;;
+    *) echo "ladder: no rung $1" >&2; exit 2 ;;
+  esac
+}
+
+train() {  # NAME OPTION...: from the start, or on from where it stopped
+  local run=$out/$1
+  if [ -e "$run/report.html" ]; then return; fi
+  if [ -e "$run/last.ckpt" ]; then
+    "$program" train --resume --output "$run" --no-progress "${common[@]}" >>"$run.log" 2>&1
+  else
+    "$program" train --data "$faces" --output "$run" --no-progress "${common[@]}" "${@:2}" \
+      ${EPOCHS:+--epochs "$EPOCHS"} >"$run.log" 2>&1
+  fi
+}
+
+figure() {  # FOLDER KEY: "value [low, high]" of metrics.json
+  python3 - "$1/metrics.json" "$2" <<'PY'
+import json, sys
+m = json.load(open(sys.argv[1]))
+print("%.4f [%.4f, %.4f]" % (m[sys.argv[2]], *m["intervals"][sys.argv[2]]))
+PY
+}
+
+measure() {  # NAME MODEL
+  local name=$1 model=$2 at
+  for tta in none flip; do
+    at=$out/eval/$name-$tta
+    [ -e "$at/metrics.json" ] || "$program" eval --model "$model" --data "$faces" --split test --tta $tta \
+      --output "$at" --no-progress "${common[@]}" >"$out/eval-$name-$tta.log" 2>&1
+    echo "$name, views $tta: AUC $(figure "$at" roc_auc), accuracy $(figure "$at" accuracy)," \
+      "TPR at FPR .01 $(figure "$at" tpr_at_fpr_0.01)"
+  done
+  if [ -e "$out/$name/results.csv" ]; then
+    awk -F, -v name="$name" 'NR > 1 { s += $10; n++ } END { printf "%s: %d epochs, %.1f minutes\n", name, n, s / 60 }' \
+      "$out/$name/results.csv"
+    grep -h 'peak memory' "$out/$name.log" | tail -n 1
+  fi
+  if [ -e "$out/resized-${name##*-}/best.safetensors" ] && [[ $name != resized-* ]]; then
+    "$program" compare --paired "$out/resized-${name##*-}" "$model" --data "$faces" --split test \
+      "${common[@]}" | grep -A1 ROC-AUC
+  fi
+}
+
+for seed in $seeds; do
+  for rung in "$@"; do
+    [ "$rung" = soup ] || [ "$rung" = student ] && continue
+    mapfile -t chosen < <(options_of "$rung")
+    train "$rung-$seed" --weights "$weights" --seed "$seed" "${chosen[@]}"
+    measure "$rung-$seed" "$out/$rung-$seed"
+  done
+done
+
+# Three runs from one run's model, other orders and changes: the mean of their weights.
+if [[ " $* " = *" soup "* ]]; then
+  train start --weights "$weights" --seed 1 --epochs 2
+  for seed in $seeds; do
+    train "member-$seed" --weights "$out/start/best.safetensors" --seed "$seed" --head-epochs 0 "${turned[@]}"
+  done
+  members=()
+  for seed in $seeds; do members+=("$out/member-$seed"); done
+  "$program" average "${members[@]}" --output "$out/soup.safetensors" "${common[@]}"
+  measure soup "$out/soup.safetensors"
+  "$program" average "${members[@]}" --ensemble --output "$out/ensemble.safetensors" "${common[@]}"
+  measure ensemble "$out/ensemble.safetensors"
+fi
+
+# A student of stride 2 that learns from the runs of stride 1.
+if [[ " $* " = *" student "* ]]; then
+  teachers=()
+  for seed in $seeds; do [ -e "$out/stem-$seed/best.safetensors" ] && teachers+=("$out/stem-$seed"); done
+  [ ${#teachers[@]} -gt 0 ] || { echo "ladder: student needs the rung stem" >&2; exit 2; }
+  train student-1 --weights "$weights" --seed 1 "${turned[@]}" --teacher "${teachers[@]}"
+  measure student-1 "$out/student-1"
+fi

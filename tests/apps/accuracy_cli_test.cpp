@@ -1,0 +1,175 @@
+// The program's commands about how good a model is: groups, paired comparison, unsure answers, means of
+// runs, folds, distillation.
+#include <fmt/format.h>
+
+#include "engine/train/run_files.h"
+#include "tests/apps/cli_support.h"
+#include "tests/support/tolerance.h"
+
+namespace dfengine::test {
+namespace {
+
+nlohmann::json json_of(const fs::path& file) {
+  return nlohmann::json::parse(slurp(file));
+}
+
+TEST(AccuracyCli, EvalSaysWhichFoldersAreHard) {
+  const ScratchFolder scratch;
+  const Outcome o = run_program({"eval", "--model", trained_run().string(), "--data", picture_set(),
+                                 "--by", "folder", "--output", scratch.path().string()});
+  ASSERT_EQ(o.code, 0) << o.err;
+  const nlohmann::json by = json_of(scratch.path() / "metrics.json").at("by");
+  EXPECT_EQ(by.at("column"), "folder");
+  ASSERT_EQ(by.at("groups").size(), 2u);  // the folders of both classes
+  EXPECT_EQ(
+      by.at("groups").at(0).at("fake").get<int>() + by.at("groups").at(1).at("fake").get<int>(), 2);
+  EXPECT_TRUE(by.contains("worst"));
+  EXPECT_TRUE(contains(o.out, "worst")) << o.out;
+  EXPECT_TRUE(contains(slurp(scratch.path() / "report.html"), "By folder"));
+  for (const char* rate : {"0.05", "0.01", "0.005", "0.001"})
+    EXPECT_TRUE(
+        json_of(scratch.path() / "metrics.json").contains(std::string("tpr_at_fpr_") + rate));
+}
+
+// One maker of fakes is among the training pictures alone.
+std::string maker_of(const std::string& split, const std::string& kind, const std::string& name) {
+  if (kind == "real") return "camera";
+  return split == "train" && name.back() >= '5' ? "odd" : "even";
+}
+
+// A table of the pictures with a column of their makers.
+fs::path table_with_makers(const fs::path& folder) {
+  std::string text = "path,label,split,maker\n";
+  for (const char* split : {"train", "valid", "test"})
+    for (const char* kind : {"real", "fake"})
+      for (const auto& file : fs::directory_iterator(fs::path(picture_set()) / split / kind))
+        text += fmt::format("{},{},{},{}\n", file.path().string(), kind, split,
+                            maker_of(split, kind, file.path().stem().string()));
+  spill(folder / "table.csv", text);
+  return folder / "table.csv";
+}
+
+TEST(AccuracyCli, GroupsOfATableAreMeasuredAndHeldOut) {
+  const ScratchFolder scratch;
+  const std::string table = table_with_makers(scratch.path()).string();
+  const Outcome by = run_program({"eval", "--model", trained_run().string(), "--csv", table,
+                                  "--split", "all", "--by", "maker"});
+  EXPECT_EQ(by.code, 0) << by.err;
+  for (const char* group : {"camera", "even", "odd", "mean", "worst"})
+    EXPECT_TRUE(contains(by.out, group)) << by.out;
+  const fs::path run = scratch.path() / "run";
+  const Outcome o = run_program({"train", "--csv", table, "--group-column", "maker",
+                                 "--hold-out-group", "odd", "--output", run.string(), "--width",
+                                 "0.1", "--img-size", "96", "--epochs", "1", "--threads", "1"});
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_TRUE(contains(o.out, "held out:")) << o.out;
+  const nlohmann::json held = json_of(run / kHeldOut);
+  EXPECT_EQ(held.at("groups").at(0).at("group"), "held out: odd");
+  EXPECT_GT(held.at("groups").at(0).at("fake"), 0);
+  const Outcome none =
+      run_program({"train", "--csv", table, "--group-column", "maker", "--hold-out-group", "tuna",
+                   "--output", (scratch.path() / "no").string(), "--width", "0.1"});
+  EXPECT_EQ(none.code, 2) << none.err;
+  EXPECT_TRUE(contains(none.err, "tuna")) << none.err;
+}
+
+TEST(AccuracyCli, TwoModelsAreComparedOnTheSamePictures) {
+  const ScratchFolder scratch;
+  const Outcome o =
+      run_program({"compare", "--paired", model_file(), trained_run().string(), "--data",
+                   picture_set(), "--split", "train", "--output", scratch.path().string()});
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_TRUE(contains(o.out, "DeLong")) << o.out;
+  const nlohmann::json paired = json_of(scratch.path() / "paired.json");
+  EXPECT_EQ(paired.at("n"), 32);
+  EXPECT_EQ(paired.at("delong").at("difference").get<double>(),
+            paired.at("roc_auc").at(1).get<double>() - paired.at("roc_auc").at(0).get<double>());
+  EXPECT_EQ(run_program({"compare", "--paired", model_file(), "--data", picture_set()}).code, 2);
+  EXPECT_EQ(run_program({"compare", trained_run().string(), "--data", picture_set()}).code, 2);
+}
+
+TEST(AccuracyCli, AnswersMayBeUnsure) {
+  const std::string run = trained_run().string(), pictures = picture_set() + "/test";
+  const auto verdicts = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"predict", "--model", run, "--format", "json"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    arguments.push_back(pictures);
+    const Outcome o = run_program(arguments);
+    EXPECT_EQ(o.code, 0) << o.err;
+    return nlohmann::json::parse(o.out).at("results");
+  };
+  const nlohmann::json plain = verdicts({}), stable = verdicts({"--stability"});
+  ASSERT_EQ(plain.size(), stable.size());
+  for (std::size_t i = 0; i < plain.size(); ++i) {
+    const nlohmann::json& s = stable.at(i);
+    // The same numbers by another batch size.
+    EXPECT_NEAR(s.at("prob_fake").get<double>(), plain.at(i).at("prob_fake").get<double>(),
+                tolerance<float>(1000, 1));
+    EXPECT_LE(s.at("prob_low"), s.at("prob_fake"));
+    EXPECT_GE(s.at("prob_high"), s.at("prob_fake"));
+    const double threshold = load_detector(run).threshold;
+    const bool flips = (s.at("prob_low").get<double>() >= threshold) !=
+                       (s.at("prob_high").get<double>() >= threshold);
+    EXPECT_EQ(s.at("verdict") == "unsure", flips);
+  }
+  const Outcome table = run_program({"predict", "--model", run, "--stability", pictures});
+  EXPECT_TRUE(contains(table.out, "from")) << table.out;
+  const Outcome csv =
+      run_program({"predict", "--model", run, "--stability", "--format", "csv", pictures});
+  EXPECT_EQ(
+      parse_csv(csv.out).front(),
+      (std::vector<std::string>{"path", "prob_fake", "verdict", "prob_low", "prob_high", "error"}));
+  EXPECT_EQ(
+      run_program({"predict", "--model", model_file(), "--unsure-errors", ".1", pictures}).code, 2);
+  const Outcome band = run_program({"predict", "--model", run, "--unsure-errors", ".9", pictures});
+  EXPECT_EQ(band.code, 0) << band.err;
+  EXPECT_TRUE(contains(band.err, "unsure from")) << band.err;
+}
+
+TEST(AccuracyCli, RunsBecomeOneModel) {
+  const ScratchFolder scratch;
+  std::vector<std::string> runs;
+  for (const char* seed : {"1", "2"}) {
+    runs.push_back((scratch.path() / seed).string());
+    const Outcome o = run_program({"train", "--data", picture_set(), "--weights",
+                                   trained_run().string() + "/best.safetensors", "--output",
+                                   runs.back(), "--epochs", "1", "--head-epochs", "0", "--seed",
+                                   seed, "--batch-size", "8", "--threads", "1"});
+    ASSERT_EQ(o.code, 0) << o.err;
+  }
+  for (const bool ensemble : {false, true}) {
+    const std::string file =
+        (scratch.path() / (ensemble ? "e.safetensors" : "m.safetensors")).string();
+    std::vector<std::string> arguments = {"average", runs[0], runs[1], "--output", file};
+    if (ensemble) arguments.push_back("--ensemble");
+    const Outcome o = run_program(arguments);
+    ASSERT_EQ(o.code, 0) << o.err;
+    EXPECT_EQ(run_program({"eval", "--model", file, "--data", picture_set()}).code, 0);
+    EXPECT_EQ(run_program({"predict", "--model", file, picture_set() + "/test"}).code, 0);
+    EXPECT_EQ(run_program({"explain", "--model", file, "--output", (scratch.path() / "x").string(),
+                           picture_set() + "/test"})
+                  .code,
+              0);
+  }
+  const Outcome other = run_program(
+      {"average", runs[0], trained_run().string(), "--output", (scratch.path() / "no").string()});
+  EXPECT_EQ(other.code, 2) << other.err;
+  EXPECT_TRUE(contains(other.err, "--ensemble")) << other.err;
+}
+
+TEST(AccuracyCli, AStudentLearnsFromTeachers) {
+  const ScratchFolder scratch;
+  const Outcome o =
+      run_program(train_arguments(scratch.path() / "student", {"--teacher", trained_run().string(),
+                                                               "--teacher-temperature", "2"}));
+  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_EQ(json_of(scratch.path() / "student" / kArguments).at("teacher_temperature"), 2);
+  const Outcome wrong =
+      run_program({"train", "--data", picture_set(), "--output", (scratch.path() / "no").string(),
+                   "--width", "0.1", "--img-size", "128", "--teacher", trained_run().string()});
+  EXPECT_EQ(wrong.code, 2) << wrong.err;
+  EXPECT_TRUE(contains(wrong.err, "96 x 96")) << wrong.err;
+}
+
+}  // namespace
+}  // namespace dfengine::test
