@@ -18,8 +18,8 @@ weights::TensorFile sound() {
   config.hidden = 1;
   const Model model = make_model(config, 1);
   const auto learned = static_cast<std::size_t>(model.parameters.learned_count());
-  return checkpoint_to_tensors(model, {std::vector<float>(learned), std::vector<float>(learned)}, {},
-                               {}, {}, "digest");
+  return checkpoint_to_tensors(model, {std::vector<float>(learned), std::vector<float>(learned)},
+                               {}, {}, {}, "digest");
 }
 
 }  // namespace
