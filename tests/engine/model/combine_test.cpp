@@ -108,7 +108,8 @@ TEST(Ensemble, SaysTheMeanOfItsMembersLogits) {
     // One sum over the last layer's 128 inputs, whose weights were rounded once more, and that of the
     // members.
     for (std::size_t i = 0; i < got.size(); ++i)
-      EXPECT_NEAR(got[i], want[i], test::tolerance<float>(128 + members, 1 + magnitude[i]));
+      EXPECT_NEAR(got[i], want[i],
+                  test::tolerance<float>(static_cast<double>(128 + members), 1 + magnitude[i]));
   }
 }
 
