@@ -44,8 +44,8 @@ report cuda "$(ours infer 1 4000 1), $(ours infer 256 60000 1), $(ours train 256
 } >"$work/peers.jsonl"
 python3 bench/peers/table.py "$work/ours.json" "$work/peers.jsonl" >"$work/out"
 expect '^dfengine 1\.2\.3, a machine, fp16, 2 threads, avx2; MobileNetV2 1 at 224; a copy moves 2000\.0 GB/s'
-expect '^infer batch 1 +4000\.0  torch 9 graph +2000\.0 +2\.00x$'
-expect '^infer batch 256 +60000\.0  torch 9 compile +40000\.0 +1\.50x$'
+expect '^infer batch 1 +4000\.0 +4000\.0  torch 9 graph +2000\.0 +2000\.0 +2\.00x +2\.00x$'
+expect '^infer batch 256 +60000\.0 +60000\.0  torch 9 compile +40000\.0 +40000\.0 +1\.50x +1\.50x$'
 expect '^infer batch 256, img/s +60000\.0 +40000\.0 \(compile\) +1\.50x +>= 1\.2x  met$'
 expect '^infer batch 1, ms +0\.250 ms +0\.500 ms \(graph\) +0\.50x +<= 0\.6x  met$'
 expect '^train batch 256, img/s +10000\.0 +8000\.0 \(eager\) +1\.25x +>= 1\.5x  MISSED$'
@@ -63,7 +63,7 @@ if python3 bench/peers/table.py "$work/ours.json" "$work/peers.jsonl" >"$work/ou
   echo "a peer's work that dfengine lacks went unnoticed"
   faults=$((faults + 1))
 fi
-expect '^infer batch 32 +300\.0  onnxruntime 9 +200\.0 +1\.50x$'
+expect '^infer batch 32 +300\.0 +300\.0  onnxruntime 9 +200\.0 +200\.0 +1\.50x +1\.50x$'
 expect 'did not measure: train batch 32$'
 if grep -q '^bar' "$work/out"; then
   echo "bars on the CPU"

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstring>
 
+#include "engine/interface/dfengine.h"
 #include "kernels/base/error.h"
 
 namespace dfengine::interface {
@@ -41,7 +42,7 @@ T read_struct(const T* given, std::size_t first, const char* what) {
   if (std::any_of(bytes + known, bytes + size, [](unsigned char byte) { return byte != 0; }))
     throw UsageError(
         fmt::format("{} uses fields that this library, version {}, does not have; link a newer one",
-                    what, DFENGINE_VERSION));
+                    what, df_version()));
   T value = {};
   std::memcpy(&value, given, known);
   value.struct_size = sizeof(T);

@@ -7,6 +7,7 @@
 
 #include "engine/evaluate/metrics/classification.h"
 #include "engine/model/model.h"
+#include "engine/report/export/model_card.h"
 #include "engine/report/report.h"
 #include "engine/train/checkpoint.h"
 #include "engine/train/run_files.h"
@@ -56,8 +57,9 @@ TEST(TrainCommand, LeavesTheFilesOfARunAndSaysWhereTheBestIs) {
   std::set<std::string> files;
   for (const auto& entry : std::filesystem::directory_iterator(run))
     files.insert(entry.path().filename().string());
-  EXPECT_EQ(files, (std::set<std::string>{kArguments, kBestModel, kCheckpoint, kResults,
-                                          kValidPredictions, report::kReport, report::kCharts}));
+  EXPECT_EQ(files,
+            (std::set<std::string>{kArguments, kBestModel, kCheckpoint, kResults, kValidPredictions,
+                                   report::kReport, report::kCharts, report::kModelCard}));
   EXPECT_EQ(test::parse_csv(slurp(run / kResults)).size(), 3U);
   const json args = json::parse(slurp(run / kArguments));
   EXPECT_EQ(args.at("head_epochs"), 1);

@@ -43,9 +43,7 @@ struct DeviceOptions {
     return device == DeviceChoice::Cuda ? DeviceKind::Cuda : DeviceKind::Cpu;
   }
   DeviceConfig config() const {
-    return {.precision = precision.value_or(Precision::Fp16),
-            .graphs = !no_graph,
-            .deterministic = deterministic};
+    return {.precision = resolved_precision(), .graphs = !no_graph, .deterministic = deterministic};
   }
   // What results are computed in: fp16 on a GPU and fp32 on the CPU unless asked otherwise. Throws
   // UsageError for fp16 on the CPU.
