@@ -19,7 +19,7 @@ void check_length(const httplib::Request& request, const httplib::ContentReader&
     throw Refusal{400, "Content-Length is no number", true};
   if (length.size() < 20 && (length.empty() || std::stoull(length) <= limits.body)) return;
   const bool bounded = length.size() < 20;
-  if (bounded) pass_over(reader);
+  if (bounded) pass_over(request, reader);
   throw Refusal{413, too_large(limits), !bounded};
 }
 
@@ -65,8 +65,10 @@ class Receiver {
 
 }  // namespace
 
-bool pass_over(const httplib::ContentReader& reader) {
-  return reader([](const char*, std::size_t) { return true; });
+bool pass_over(const httplib::Request& request, const httplib::ContentReader& reader) {
+  const auto nowhere = [](const char*, std::size_t) { return true; };
+  if (!request.is_multipart_form_data()) return reader(nowhere);
+  return reader([](const httplib::MultipartFormData&) { return true; }, nowhere);
 }
 
 bool BodyRoom::Share::take(std::size_t bytes) {

@@ -21,7 +21,7 @@ struct Refusal {
 };
 
 // Reads a body and keeps nothing of it.
-bool pass_over(const httplib::ContentReader& reader);
+bool pass_over(const httplib::Request& request, const httplib::ContentReader& reader);
 
 // Memory for bodies, which all connections share.
 class BodyRoom {

@@ -78,7 +78,7 @@ Service::Service(const ServiceOptions& options, Scorer& scorer, Models& models, 
   // Bodies that nobody asked for are read and left, so that the connection can go on.
   const auto nowhere = [this](const Request& request, Response& response, const Reader& reader) {
     guard("none", Access::Open, request, response, [&] {
-      const bool whole = pass_over(reader);
+      const bool whole = pass_over(request, reader);
       throw Refusal{404, "there is nothing here to send to", !whole};
     });
   };
@@ -144,7 +144,7 @@ void Service::post(const std::string& pattern, const std::string& route, HandleB
       try {
         check_key(request);
       } catch (Refusal& refusal) {
-        refusal.close = !pass_over(reader);
+        refusal.close = !pass_over(request, reader);
         throw;
       }
       handle(request, response, reader);

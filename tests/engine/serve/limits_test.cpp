@@ -103,6 +103,17 @@ TEST_F(Limits, KeysOpenIt) {
   EXPECT_EQ(code({{"X-API-Key", "third"}}), 200);
 }
 
+// What nobody reads is passed over, whatever its form.
+TEST_F(Limits, FormsThatNobodyReadsAreRefusedInTheSameWords) {
+  options_.keys = {"key"};
+  start();
+  auto client = this->client();
+  const httplib::MultipartFormDataItems form = {{"picture", bytes_[0], "a.jpg", "image/jpeg"}};
+  EXPECT_EQ(client.Post("/classify", form)->status, 401);
+  EXPECT_EQ(client.Post("/nowhere", form)->status, 404);
+  EXPECT_EQ(client.Post("/classify", {{"X-API-Key", "key"}}, form)->status, 200);
+}
+
 TEST_F(Limits, SlowClientsHoldNobodyUp) {
   options_.http.timeout = milliseconds(400);
   options_.http.max_connections = 4;
