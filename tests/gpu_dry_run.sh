@@ -114,7 +114,9 @@ for FAULT in hang crash; do
   done
 done
 while read -r process; do
-  if kill -0 "$process" 2>/dev/null; then fault "process $process still hangs"; fi
+  # One that was killed may wait to be collected.
+  state=$(ps -o state= -p "$process" || true)
+  if [ -n "$state" ] && [ "$state" != Z ]; then fault "process $process still hangs"; fi
 done <"$work/hanging"
 
 # Nothing can be measured where nothing starts.
