@@ -60,11 +60,12 @@ TEST(Average, IsTheMeanOfEachValue) {
   const Model mean = average_models(models);
   for (int i = 0; i < std::ssize(mean.parameters.specs()); ++i) {
     const std::vector<float> got = mean.parameters.get(i);
-    for (std::size_t k = 0; k < got.size(); ++k) {
-      double sum = 0;
-      for (const Model& m : models) sum += double{m.parameters.get(i)[k]};
-      ASSERT_EQ(got[k], static_cast<float>(sum / 3));
+    std::vector<double> sums(got.size());
+    for (const Model& m : models) {
+      const std::vector<float> of = m.parameters.get(i);
+      for (std::size_t k = 0; k < of.size(); ++k) sums[k] += double{of[k]};
     }
+    for (std::size_t k = 0; k < got.size(); ++k) ASSERT_EQ(got[k], static_cast<float>(sums[k] / 3));
   }
 }
 
