@@ -9,10 +9,11 @@ is printed beside it, because on a shared machine the two tell how calm it was.
 import argparse
 import json
 import statistics
-import time
 
 import numpy as np
 import onnxruntime as ort
+
+from timing import seconds_per_run
 
 
 def make_session(path, threads):
@@ -22,18 +23,6 @@ def make_session(path, threads):
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-
-def seconds_per_run(run, min_seconds, min_runs):
-    """Times of single runs, after a warm-up, until both limits are passed."""
-    for _ in range(3):
-        run()
-    times = []
-    while len(times) < min_runs or sum(times) < min_seconds:
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return times
 
 
 def main():

@@ -9,10 +9,11 @@ at each; streams has as many calls under way as there are threads, each with a t
 import argparse
 import json
 import statistics
-import time
 
 import numpy as np
 import openvino as ov
+
+from timing import seconds_per_run
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 
@@ -26,18 +27,6 @@ def compiled(path, batch, precision, threads, streams):
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": streams,
     })
-
-
-def rounds(run, min_seconds, min_rounds):
-    """Times of single rounds, after a warm-up, until both limits are passed."""
-    for _ in range(3):
-        run()
-    times = []
-    while len(times) < min_rounds or sum(times) < min_seconds:
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return times
 
 
 def main():
@@ -62,7 +51,7 @@ def main():
                     queue.start_async({0: x})
                 queue.wait_all()
 
-            times = rounds(run, args.seconds, 7)
+            times = seconds_per_run(run, args.seconds, 7)
             median = statistics.median(times) / calls
             print(json.dumps({
                 "peer": "openvino", "version": ov.__version__.split("-")[0], "work": "infer",

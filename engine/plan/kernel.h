@@ -77,7 +77,7 @@ struct StepContext {
 };
 
 // Parameters are in the order of params(operation), in float (double for the oracle); `working` are
-// the same in the element of the activations.
+// the same as convolutions read them (Backend::working_element).
 struct ForwardIo {
   std::array<ConstPlace, kMaxInputs> x;
   Place y, saved, scratch;

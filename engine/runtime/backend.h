@@ -51,7 +51,7 @@ struct Update {
   ConstPlace next;       // running statistics' next values
   Index statistics = 0;  // where `next` begins among the values, behind what is learned
   Place values, first_moment, second_moment;
-  Place working;  // absent where the activations have the parameters' element
+  Place working;  // absent where kernels read the values
 };
 
 class Backend : public KernelMaker {
@@ -59,8 +59,9 @@ class Backend : public KernelMaker {
   virtual DeviceKind kind() const = 0;
   // Which device of its kind.
   virtual int ordinal() const { return 0; }
-  // Of activations and of the weights that convolutions read; and of parameters.
+  // Of activations; of the weights that convolutions read in training; and of parameters.
   virtual Element element() const = 0;
+  virtual Element working_element() const { return element(); }
   virtual Element parameter_element() const { return Element::F32; }
   // Kernels read and write the host's own memory: parameters stay where the store has them.
   virtual bool computes_in_host_memory() const { return false; }

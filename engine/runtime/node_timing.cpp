@@ -17,7 +17,7 @@ class NodeMemory {
       : backend_(backend), kernel_(backend.make(node, query)) {
     for (const ParamSpec& p : params(node.operation, node.name)) {
       params_.push_back({random(p.count(), Element::F32)});
-      working_.push_back({random(p.count(), backend.element())});
+      working_.push_back({random(p.count(), backend.working_element())});
       gradients_.push_back({block(p.count() * kFloatBytes)});
     }
     forward_.y = {block(query.out.bytes())};

@@ -16,8 +16,8 @@ ParameterBlock::ParameterBlock(const Graph& graph, const ParameterStore& store,
     throw Error("parameters and what computes with them differ in element type");
   lay_out(graph, trainable);
   if (!backend.computes_in_host_memory()) values_ = backend.allocate(size(all_.count()));
-  if (backend.element() != backend.parameter_element() && !backend.computes_in_host_memory())
-    working_ = backend.allocate(all_.count() * element_size(backend.element()));
+  if (backend.working_element() != backend.parameter_element())
+    working_ = backend.allocate(all_.count() * element_size(backend.working_element()));
   gradients_ = backend.allocate(size(trained_.count()));
   first_ = backend.allocate(size(trained_.count()));
   second_ = backend.allocate(size(trained_.count()));
@@ -112,7 +112,7 @@ ConstPlace ParameterBlock::value(int i) const {
 
 ConstPlace ParameterBlock::working(int i) const {
   if (!working_ || offsets_[at(i)] == kAbsent) return value(i);
-  return {working_.get() + offsets_[at(i)] * element_size(backend_.element())};
+  return {working_.get() + offsets_[at(i)] * element_size(backend_.working_element())};
 }
 
 Place ParameterBlock::gradient(int i) const {
@@ -147,7 +147,8 @@ Update ParameterBlock::update(ParameterStore& store, const AdamProblem& adam, do
   }
   std::byte* values = values_ ? values_.get() : store.data();
   std::byte* working =
-      working_ ? working_.get() + trained_.begin * element_size(backend_.element()) : nullptr;
+      working_ ? working_.get() + trained_.begin * element_size(backend_.working_element())
+               : nullptr;
   return {.adam = adam,
           .ranges = std::move(ranges),
           .gradients = gradients(),
@@ -162,7 +163,7 @@ Update ParameterBlock::update(ParameterStore& store, const AdamProblem& adam, do
 Index ParameterBlock::bytes() const {
   return (values_ ? size(all_.count()) : 0) + size(3 * trained_.count() + statistics_.count()) +
          (average_ ? size(all_.count()) : 0) +
-         (working_ ? all_.count() * element_size(backend_.element()) : 0);
+         (working_ ? all_.count() * element_size(backend_.working_element()) : 0);
 }
 
 }  // namespace dfengine

@@ -46,7 +46,7 @@ class ParameterBlock {
   // Where parameter i of the store lies; absent for one that is not in the graph. gradient: trained
   // ones; next: running statistics that move.
   ConstPlace value(int i) const;
-  ConstPlace working(int i) const;  // in the backend's element
+  ConstPlace working(int i) const;  // in the backend's working_element()
   Place gradient(int i) const;
   Place next(int i) const;
 

@@ -56,7 +56,7 @@ class LayerRun::Pass {
     for (std::size_t k = 0; k < specs.size(); ++k) {
       const Doubles values = run.held_param(k);
       params_.emplace_back(on_, on_.parameter_element(), values);
-      working_.emplace_back(on_, on_.element(), values);
+      working_.emplace_back(on_, on_.working_element(), values);
       const bool moves = run.phase_ == Phase::Train && !is_learned(specs[k].role);
       next_.emplace_back(on_, moves ? params_[k].size() : 0);
     }

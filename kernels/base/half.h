@@ -8,6 +8,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <type_traits>
 
 namespace dfengine {
 
@@ -26,19 +27,7 @@ struct BFloat16Pair {
 
 // What sums over values of T are kept in.
 template <class T>
-struct SumTypeOf {
-  using type = T;
-};
-template <>
-struct SumTypeOf<Half> {
-  using type = float;
-};
-template <>
-struct SumTypeOf<BFloat16> {
-  using type = float;
-};
-template <class T>
-using SumOf = typename SumTypeOf<T>::type;
+using SumOf = std::conditional_t<sizeof(T) == 2, float, T>;
 
 float f16_to_float(std::uint16_t bits);
 std::uint16_t float_to_f16(float value);

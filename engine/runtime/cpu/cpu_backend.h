@@ -15,6 +15,7 @@ class CpuBackend final : public Backend {
 
   DeviceKind kind() const override { return DeviceKind::Cpu; }
   Element element() const override { return element_; }
+  Element working_element() const override { return parameter_element(); }
   Element parameter_element() const override {
     return element_ == Element::BF16 ? Element::F32 : element_;
   }

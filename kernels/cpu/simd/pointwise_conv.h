@@ -23,15 +23,7 @@ constexpr Index panel_width(Index left) {
 // What A and B hold of a step of depth where activations are stored in T: one value, or in bf16 two
 // neighbours, which one instruction takes.
 template <class T>
-struct MatrixUnitOf {
-  using type = T;
-};
-template <>
-struct MatrixUnitOf<BFloat16> {
-  using type = BFloat16Pair;
-};
-template <class T>
-using MatrixUnit = typename MatrixUnitOf<T>::type;
+using MatrixUnit = std::conditional_t<std::is_same_v<T, BFloat16>, BFloat16Pair, T>;
 
 // What one call computes: Y [rows, columns] = clamp(A * B + bias, low, high) + residual. Depth and
 // the strides of A and B count units.

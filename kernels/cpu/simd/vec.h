@@ -1,6 +1,6 @@
 // Vectors of floats for the files of this folder, which are compiled once per instruction set.
 //
-// Rules of this folder, checked by tests/kernels/isa_symbols_test.cpp: everything lives in
+// Rules of this folder, checked by tests/kernels/cpu/isa_symbols_test.cpp: everything lives in
 // namespace dfengine::cpu::DF_ISA and no inline function of another namespace may be emitted here
 // (the linker would keep one copy for the whole program, possibly one that an older machine cannot
 // run). That is why there are raw pointers and loops here, and no containers and algorithms of the
@@ -72,7 +72,7 @@ DF_INLINE void add_product(float left, Vec<N> right, Vec<N>& sums) {
 }
 
 #if DF_ISA_avx512bf16
-// ---- bf16 in memory, float in registers; N is a full or half vector, or 1 ----
+// ---- bf16 in memory, float in registers; N is 16, 8, 4 or 1 ----
 
 template <int N>
 struct IntsOf {

@@ -24,6 +24,7 @@ class ForwardingBackend : public Backend {
   DeviceKind kind() const override { return to_.kind(); }
   int ordinal() const override { return to_.ordinal(); }
   Element element() const override { return to_.element(); }
+  Element working_element() const override { return to_.working_element(); }
   Element parameter_element() const override { return to_.parameter_element(); }
   bool computes_in_host_memory() const override { return to_.computes_in_host_memory(); }
   Index alignment() const override { return to_.alignment(); }

@@ -10,6 +10,7 @@
 #include "engine/selftest/candidates.h"
 #include "engine/selftest/layer_case.h"
 #include "kernels/base/error.h"
+#include "kernels/cpu/isa.h"
 #include "tests/engine/runtime/forwarding_backend.h"
 #include "tests/support/device.h"
 
@@ -87,6 +88,13 @@ TEST(Selftest, TheCpuPasses) {
 }
 
 // Every layer once: equal ones stand for one another, those of inference and training do not.
+TEST(Selftest, TheCpuPassesInBFloat16) {
+  if (!cpu::bf16_supported()) GTEST_SKIP() << "this CPU does not compute in bf16";
+  const CpuBackend backend(pool(), Element::BF16);
+  const SelftestReport report = run_selftest(backend, pool(), small());
+  EXPECT_TRUE(report.passed()) << report.failure();
+}
+
 TEST(Selftest, NoLayerIsCheckedTwice) {
   const CpuBackend backend(pool());
   const SelftestReport report = run_selftest(backend, pool(), small(false));
