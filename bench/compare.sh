@@ -2,11 +2,13 @@
 # dfengine beside its peers on this machine, one after the other in one run: MobileNetV2 1.0 at 224.
 # On the CPU beside OpenVINO and, in fp32, ONNX Runtime and PyTorch, in rounds that alternate; on a GPU
 # beside PyTorch's modes, with the project's bars. Prints both sides and their ratio.
-# Usage: bench/compare.sh [--device cpu|cuda] [--precision fp16|bf16|fp32] [--program DFENGINE]
-#                         [--onnx FOLDED_ONNX] [--json FOLDER]
+# Usage: bench/compare.sh [--device cpu|cuda] [--precision fp16|bf16|fp32|int8] [--program DFENGINE]
+#                         [--onnx FOLDED_ONNX] [--pictures FOLDER] [--json FOLDER]
 #   --device     default cpu
-#   --precision  of both sides; default fp16 with cuda, fp32 on the CPU, which has bf16 too
+#   --precision  of both sides; default fp16 with cuda, fp32 on the CPU, which has bf16 and int8 too; for
+#                int8 the peers' files are made by bench/peers/quantize_mobilenetv2.py
 #   --program    a dfengine to measure; default: the one of preset cpu or cuda, built now
+#   --pictures   int8 only: a folder to calibrate the peers by; default imagenet200 beside the weights
 #   --onnx       CPU only; default weights/mobilenet_v2_100_folded.onnx under $DFENGINE_DATA or ../shared/data
 #   --json       where ours.json and peers.jsonl stay; default: nowhere
 #   PYTHON       an interpreter with bench/peers/requirements.txt installed, default python3
@@ -18,7 +20,7 @@ usage() {
   echo "compare: $1" >&2
   exit 2
 }
-device=cpu precision='' program='' onnx='' results=''
+device=cpu precision='' program='' onnx='' pictures='' results=''
 while [ $# -gt 0 ]; do
   [ $# -ge 2 ] || usage "$1 wants a value"
   case $1 in
@@ -26,6 +28,7 @@ while [ $# -gt 0 ]; do
     --precision) precision=$2 ;;
     --program) program=$(realpath "$2") ;;
     --onnx) onnx=$(realpath "$2") ;;
+    --pictures) pictures=$(realpath "$2") ;;
     --json) mkdir -p "$2" && results=$(realpath "$2") ;;
     *) usage "unknown option $1" ;;
   esac
@@ -33,7 +36,10 @@ while [ $# -gt 0 ]; do
 done
 case $device in cpu | cuda) ;; *) usage "--device is cpu or cuda" ;; esac
 if [ "$device" = cpu ]; then precision=${precision:-fp32}; else precision=${precision:-fp16}; fi
-if [ "$device $precision" = "cpu fp16" ]; then usage "the CPU computes in fp32 or bf16"; fi
+case "$device $precision" in
+  "cpu fp16") usage "the CPU computes in fp32, bf16 or int8" ;;
+  "cuda int8") usage "int8 is for the CPU" ;;
+esac
 cd "$(dirname "$0")/.."
 
 python=${PYTHON:-python3} threads=${THREADS:-2}
@@ -56,7 +62,14 @@ if [ -z "$results" ]; then
 fi
 
 echo "load average (other work falsifies the ratios; calm is near 0): $(cut -d' ' -f1-3 /proc/loadavg)" >&2
-ours=(bench --device "$device" --threads "$threads" --precision "$precision")
+ours=(bench --device "$device" --threads "$threads")
+if [ "$precision" = int8 ]; then ours+=(--quantized); else ours+=(--precision "$precision"); fi
+openvino=$onnx
+if [ "$precision" = int8 ]; then
+  "$python" bench/peers/quantize_mobilenetv2.py "$onnx" \
+    "${pictures:-${DFENGINE_DATA:-../shared/data}/imagenet200}" "$results/int8" >&2
+  onnx=$results/int8/onnxruntime.onnx openvino=$results/int8/openvino.xml
+fi
 torch=(bench/peers/torch_mobilenetv2.py --device "$device" --threads "$threads")
 if [ "$device" = cuda ]; then torch+=(--precision "$precision"); fi
 : >"$results/peers.jsonl"
@@ -70,12 +83,13 @@ for round in $(seq "$rounds"); do
   echo "round $round of $rounds: dfengine ..." >&2
   "$program" "${ours[@]}" --rounds 7 --json "$results/ours.$round.json" >&2
   if [ "$device" = cpu ]; then
-    peer OpenVINO bench/peers/openvino_mobilenetv2.py "$onnx" --threads "$threads" --precision "$precision"
+    peer OpenVINO bench/peers/openvino_mobilenetv2.py "$openvino" --threads "$threads" --precision "$precision"
   fi
-  if [ "$device $precision" = "cpu fp32" ]; then
-    peer "ONNX Runtime" bench/peers/onnxruntime_mobilenetv2.py "$onnx" --threads "$threads"
-  fi
+  case "$device $precision" in "cpu fp32" | "cpu int8")
+    peer "ONNX Runtime" bench/peers/onnxruntime_mobilenetv2.py "$onnx" --threads "$threads" --mode "$precision"
+    ;;
+  esac
   # PyTorch on a CPU is measured in fp32 alone.
-  if [ "$device $precision" != "cpu bf16" ]; then peer PyTorch "${torch[@]}" "${torch_options[@]}"; fi
+  if [ "$device" = cuda ] || [ "$precision" = fp32 ]; then peer PyTorch "${torch[@]}" "${torch_options[@]}"; fi
 done
 "$python" bench/peers/table.py "$results"/ours.*.json "$results/peers.jsonl"

@@ -2,7 +2,7 @@
 # The accuracy ladder: trains each rung with each seed, measures it on the test pictures, and prints one line
 # for each. Usage: bench/ladder.sh PROGRAM FACES WEIGHTS OUTPUT [RUNG...]
 #   RUNG      resized native windows stem long soup robust student, in any order; default: all
-#   SEEDS     "1 2 3"; EPOCHS: of every rung, else its own; THREADS: all that there are
+#   SEEDS     "1 2 3"; EPOCHS: of every rung, else its own; THREADS: all that there are; PRECISION: fp32
 # The same command goes on where it was stopped. Rungs are paired against resized (PROGRAM compare --paired).
 set -euo pipefail
 [ $# -ge 4 ] || { sed -n '2,6p' "$0" >&2; exit 2; }
@@ -10,7 +10,7 @@ program=$(realpath "$1") faces=$(realpath "$2") weights=$(realpath "$3") out=$4
 shift 4
 [ $# -gt 0 ] || set -- resized native windows stem long soup robust student
 seeds=${SEEDS:-1 2 3}
-common=(--threads "${THREADS:-0}")
+common=(--threads "${THREADS:-0}" --precision "${PRECISION:-fp32}")
 mkdir -p "$out"
 
 turned=(--vflip --rot90 --patch-mask .5)

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace dfengine {
 namespace {
@@ -29,6 +30,12 @@ class Inputs {
       if (s.element == Element::U8)
         fail("takes floating-point numbers, input " + to_string(s.shape) + " is uint8");
   }
+  void expect_bytes(std::size_t count) const {
+    expect_count(count);
+    for (const Spec& s : in_)
+      if (s.element != Element::U8)
+        fail("takes quantized numbers, input " + to_string(s.shape) + " is not");
+  }
   void expect_channels(Index channels) const {
     if (in_[0].shape.c != channels)
       fail(fmt::format("takes {} channels, input is {}", channels, to_string(in_[0].shape)));
@@ -48,8 +55,7 @@ Spec infer(const ImageNormalize& op, const Inputs& check, std::span<const Spec> 
   return {in[0].shape, op.element};
 }
 
-Spec infer(const Convolution& op, const Inputs& check, std::span<const Spec> in) {
-  check.expect_floats(op.residual || op.norm_on_load ? 2 : 1);
+Spec window_output(const Convolution& op, const Inputs& check, std::span<const Spec> in) {
   check.expect_channels(op.in);
   const Shape& x = in[0].shape;
   const WindowAxis rows = window_axis(x.h, op.window), columns = window_axis(x.w, op.window);
@@ -59,9 +65,29 @@ Spec infer(const Convolution& op, const Inputs& check, std::span<const Spec> in)
   if (op.residual && in[1].shape != out.shape)
     check.fail("residual " + to_string(in[1].shape) + " does not fit output " +
                to_string(out.shape));
+  return out;
+}
+
+Spec infer(const Convolution& op, const Inputs& check, std::span<const Spec> in) {
+  check.expect_floats(op.residual || op.norm_on_load ? 2 : 1);
   if (op.norm_on_load && in[1] != Spec{{1, 1, 2, op.in}, Element::F32})
     check.fail("takes scale and shift [1, 1, 2, C], second input is " + to_string(in[1].shape));
-  return out;
+  return window_output(op, check, in);
+}
+
+Spec infer(const QuantizedConvolution& op, const Inputs& check, std::span<const Spec> in) {
+  check.expect_bytes(op.conv.residual ? 2 : 1);
+  const Quantization& out = op.output;
+  if (!(out.scale > 0 && std::isfinite(out.scale)) || out.zero < 0 || out.zero > 255)
+    check.fail(fmt::format("scale {} or zero point {} is out of range", out.scale, out.zero));
+  // An activation is what a byte cannot go beyond.
+  if (op.conv.activation != Activation::None && out.zero != 0)
+    check.fail(fmt::format("zero point {} is not where the activation begins", out.zero));
+  if (op.conv.groups > 1 && in[0].quantization.zero != 0)
+    check.fail("a depthwise input has zero point 0, as its padding does");
+  Spec result = window_output(op.conv, check, in);
+  result.quantization = out;
+  return result;
 }
 
 Spec infer(const InvertedResidual& op, const Inputs& check, std::span<const Spec> in) {
@@ -104,7 +130,7 @@ Spec infer(const Dropout& op, const Inputs& check, std::span<const Spec> in) {
 }
 
 Spec infer(const GlobalAveragePool&, const Inputs& check, std::span<const Spec> in) {
-  check.expect_floats(1);
+  check.expect_count(1);
   const bool narrow = element_size(in[0].element) < element_size(Element::F32);
   return {{in[0].shape.n, 1, 1, in[0].shape.c}, narrow ? Element::F32 : in[0].element};
 }
@@ -179,6 +205,14 @@ std::vector<ParamSpec> params(const Operation& operation, const std::string& nam
                  for (ParamSpec& p : norm_params(*op.norm, op.out)) all.push_back(std::move(p));
                  return all;
                },
+               [&](const QuantizedConvolution& op) {
+                 ParamSpec weight = params(op.conv, name)[0];
+                 weight.role = Role::QuantizedWeight;
+                 weight.init = {};
+                 return List{std::move(weight),
+                             {name + ".weight_scale", {op.conv.out}, Role::WeightScale, {1}},
+                             {name + ".bias", {op.conv.out}, Role::Bias, {}}};
+               },
                [](const InvertedResidual& op) {
                  List all;
                  for (const auto* part : {&op.expand, &op.depthwise, &op.project})
@@ -203,6 +237,7 @@ std::string kind(const Operation& operation) {
                  return base_kind(op) + (op.norm ? "+bn" : "") + activation_suffix(op.activation) +
                         (op.residual ? "+add" : "") + (op.norm_on_load ? " norm-on-load" : "");
                },
+               [](const QuantizedConvolution& op) { return "int8 " + kind(op.conv); },
                [](const InvertedResidual& op) {
                  return std::string(op.normalize ? "stem+" : "") + "inverted_residual" +
                         (op.project.conv.residual ? "+add" : "");
@@ -228,6 +263,7 @@ bool passes_gradient(const Operation& operation, std::size_t input) {
                  if (op.inference_form()) return false;
                  return input == (op.norm_on_load ? 1U : 0U);
                },
+               [](const QuantizedConvolution&) { return false; },
                [](const InvertedResidual&) { return false; }, [](const Add&) { return true; },
                [&](const auto&) { return input == 0; }},
       operation);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -50,6 +51,17 @@ struct Convolution {
   bool inference_form() const { return norm || activation != Activation::None || residual; }
 };
 
+// A convolution of 8-bit integers (kernels/quantized_conv.h): inputs and the result in uint8, as
+// their specs' quantization says. Parameters: NAME.weight in the shape of Convolution's, integers;
+// NAME.weight_scale [out], what 1 of them stands for; NAME.bias [out].
+struct QuantizedConvolution {
+  Convolution conv;  // without norm; in inference form else
+  Quantization output = {};
+  // The stem: the pixel that stands for zero in front of the normalisation, which its weights
+  // contain, lies beyond the border.
+  std::array<std::uint8_t, 3> outside = {};
+};
+
 // An inverted residual block in inference form, as one operation: expand (pointwise, or the stem with
 // the normalisation before it), depthwise and project, each with its norm. Where project has a
 // residual, that is the block's input. Parameters: those of the three, one after the other.
@@ -90,7 +102,8 @@ struct Dropout {
   double rate = 0;
 };
 
-// [N, H, W, C] -> [N, 1, 1, C]; 16-bit inputs become float, as everything behind is small.
+// [N, H, W, C] -> [N, 1, 1, C]; 16-bit and quantized inputs become float, as everything behind is
+// small.
 struct GlobalAveragePool {};
 
 // y = activation(x w^T + b): [N, 1, 1, in] -> [N, 1, 1, out]. Parameters: NAME.weight [out, in]
@@ -106,8 +119,9 @@ struct BceLoss {
   double real_weight = 1, fake_weight = 1;
 };
 
-using Operation = std::variant<ImageNormalize, Convolution, InvertedResidual, BatchNorm, Activate,
-                               Add, Dropout, GlobalAveragePool, Dense, BceLoss>;
+using Operation =
+    std::variant<ImageNormalize, Convolution, QuantizedConvolution, InvertedResidual, BatchNorm,
+                 Activate, Add, Dropout, GlobalAveragePool, Dense, BceLoss>;
 
 inline constexpr std::size_t kMaxInputs = 2;
 

@@ -9,11 +9,22 @@
 
 namespace dfengine {
 
-enum class Role { Weight, Bias, NormScale, NormShift, RunningMean, RunningVar };
+enum class Role {
+  Weight,
+  Bias,
+  NormScale,
+  NormShift,
+  RunningMean,
+  RunningVar,
+  QuantizedWeight,  // integers from -127 to 127
+  WeightScale,      // what 1 of them stands for
+};
 
-// Running statistics are moved by forward passes, never by the optimiser.
+// Running statistics are moved by forward passes, never by the optimiser; quantized weights by
+// nothing.
 constexpr bool is_learned(Role role) {
-  return role != Role::RunningMean && role != Role::RunningVar;
+  return role != Role::RunningMean && role != Role::RunningVar && role != Role::QuantizedWeight &&
+         role != Role::WeightScale;
 }
 
 // Where no weights are given: He et al. 2015 for weights (std = sqrt(2 / fan)), else a constant.

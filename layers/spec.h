@@ -29,9 +29,17 @@ constexpr Index element_size(Element e) {
   return 8;
 }
 
+// What 8-bit integers stand for: scale * (q - zero). Pixels stand for themselves.
+struct Quantization {
+  float scale = 1;
+  std::int32_t zero = 0;
+  constexpr bool operator==(const Quantization&) const = default;
+};
+
 struct Spec {
   Shape shape;
   Element element = Element::F32;
+  Quantization quantization = {};  // of U8
   constexpr Index bytes() const { return shape.count() * element_size(element); }
   constexpr bool operator==(const Spec&) const = default;
 };

@@ -13,6 +13,7 @@
 #include "engine/bench/timing.h"
 #include "engine/report/environment.h"
 #include "kernels/base/atomic_file.h"
+#include "kernels/base/error.h"
 #include "kernels/cpu/isa.h"
 
 namespace dfengine {
@@ -28,6 +29,7 @@ struct Arguments {
   bool layers = false;
   Index count = 800;
   int rounds = 5;
+  bool quantized = false;
   std::filesystem::path json;
 };
 
@@ -37,6 +39,11 @@ std::vector<Index> batches_for(const Arguments& a, Work work) {
   if (a.device.kind() == DeviceKind::Cpu)
     return work == Work::Infer ? std::vector<Index>{1, 32} : std::vector<Index>{32};
   return work == Work::Infer ? std::vector<Index>{1, 32, 256, 1024} : std::vector<Index>{64, 256};
+}
+
+// What is quantized is not trained.
+std::vector<Work> works(const Arguments& a, std::vector<Work> all) {
+  return a.quantized ? std::vector<Work>{Work::Infer} : all;
 }
 
 std::string device_name(const BenchTarget& target) {
@@ -61,7 +68,7 @@ void say(const std::string& text) {
 nlohmann::json bench_network(const Arguments& a, const BenchTarget& target, double copy) {
   nlohmann::json rows = nlohmann::json::array();
   say(network_header(target.on_device()));
-  for (const Work work : {Work::Infer, Work::Train, Work::Frozen, Work::Head})
+  for (const Work work : works(a, {Work::Infer, Work::Train, Work::Frozen, Work::Head}))
     for (const Index batch : batches_for(a, work)) {
       const NetworkTiming timing = measure_network(target, work, batch);
       say(network_line(timing, copy));
@@ -72,7 +79,7 @@ nlohmann::json bench_network(const Arguments& a, const BenchTarget& target, doub
 
 nlohmann::json bench_layers(const Arguments& a, const BenchTarget& target, double copy) {
   nlohmann::json tables = nlohmann::json::array();
-  for (const Work work : {Work::Infer, Work::Train}) {
+  for (const Work work : works(a, {Work::Infer, Work::Train})) {
     const LayerTable table = measure_layers(target, work, batches_for(a, work).back());
     say("\n" + layers_text(table, copy));
     tables.push_back(to_json(table, copy));
@@ -97,6 +104,8 @@ void bench_data(Arguments& a, const BenchTarget& target, nlohmann::json& report)
 }
 
 void run_bench(Arguments& a) {
+  if (a.quantized && a.data.has_source())
+    throw UsageError("--quantized measures inference alone: leave --data out");
   a.device.resolve();
   NetworkConfig config;
   config.width = a.width;
@@ -104,9 +113,10 @@ void run_bench(Arguments& a) {
   config.validate();
   ThreadPool pool(a.device.thread_count());
   const std::unique_ptr<Backend> backend = a.device.open(pool);
+  if (a.quantized) config = quantized_config(config, pool);
   const BenchTarget target(config, pool, *backend, a.rounds);
   const double copy = measure_copy(target);
-  const char* precision = name_of(a.device.resolved_precision());
+  const char* precision = a.quantized ? "int8" : name_of(a.device.resolved_precision());
   nlohmann::json report = {{"engine_version", DFENGINE_VERSION},
                            {"isa", cpu::isa_name(cpu::current_isa())},
                            {"device", target.on_device() ? "cuda" : "cpu"},
@@ -157,6 +167,10 @@ void add_bench(CLI::App& program) {
       ->default_str("1,32 and for training 32; with cuda 1,32,256,1024 and 64,256");
   command.add_flag("--layers", a.layers,
                    "Measure every step of the plans too: time, bytes and rates.");
+  command.add_flag(
+      "--quantized", a.quantized,
+      "Measure inference of the network as dfengine quantize makes it, on the CPU, and "
+      "no training.");
   command.add_option("--width", a.width, "The network's width multiplier, above 0 and up to 4.")
       ->capture_default_str();
   command

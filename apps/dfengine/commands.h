@@ -10,7 +10,7 @@ namespace dfengine {
 using AddCommand = void(CLI::App& program);
 AddCommand add_ablate, add_audit, add_augment, add_average, add_bench, add_cascade, add_compare,
     add_convert, add_embed, add_eval, add_explain, add_hybrid, add_info, add_metadata, add_pack,
-    add_predict, add_selftest, add_serve, add_synth, add_train;
+    add_predict, add_quantize, add_selftest, add_serve, add_synth, add_train;
 
 // The exit codes of the program.
 enum class ExitCode : int {

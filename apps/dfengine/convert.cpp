@@ -36,14 +36,6 @@ struct Arguments {
 // More pictures hardly move the statistics; the time they take would.
 constexpr std::size_t kMostCalibration = 1024;
 
-// At most that many of the list, evenly spaced: all folders have their share.
-std::vector<std::filesystem::path> sample(const std::vector<std::filesystem::path>& pictures) {
-  const std::size_t count = std::min(pictures.size(), kMostCalibration);
-  std::vector<std::filesystem::path> some;
-  for (std::size_t i = 0; i < count; ++i) some.push_back(pictures[i * pictures.size() / count]);
-  return some;
-}
-
 void unfold(Model& model, const Arguments& a) {
   if (!is_bn_folded(model)) {
     throw ModelFileError(a.in.string() +
@@ -52,7 +44,7 @@ void unfold(Model& model, const Arguments& a) {
   ThreadPool pool(ThreadPool::count_for(a.threads));
   const CpuBackend backend(pool);
   BatchNormUnfolder unfolder(model, backend);
-  const auto pictures = sample(list_pictures(a.calibrate));
+  const auto pictures = evenly_spaced(list_pictures(a.calibrate), kMostCalibration);
   const auto bad =
       for_each_batch(pictures, model.preparation(),
                      [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {

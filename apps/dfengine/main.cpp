@@ -34,9 +34,9 @@ int run(int argc, char** argv) {
   // In the order of --help.
   using namespace dfengine;
   for (AddCommand* add :
-       {add_audit, add_train, add_eval, add_predict, add_embed, add_metadata, add_hybrid,
-        add_cascade, add_explain, add_compare, add_convert, add_info, add_ablate, add_average,
-        add_synth, add_pack, add_augment, add_bench, add_selftest})
+       {add_audit,    add_train,   add_eval,    add_predict, add_embed, add_metadata, add_hybrid,
+        add_cascade,  add_explain, add_compare, add_convert, add_info,  add_ablate,   add_average,
+        add_quantize, add_synth,   add_pack,    add_augment, add_bench, add_selftest})
     add(program);
 #if DFENGINE_SERVE
   add_serve(program);

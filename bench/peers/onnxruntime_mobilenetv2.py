@@ -29,6 +29,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", help="path of the .onnx file")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--mode", default=None, help="what the table calls the file, such as int8")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 32])
     parser.add_argument("--seconds", type=float, default=5.0, help="least time per batch size")
     args = parser.parse_args()
@@ -41,7 +42,7 @@ def main():
         times = seconds_per_run(lambda: session.run(None, {"input": x}), args.seconds, 7)
         median = statistics.median(times)
         print(json.dumps({
-            "peer": "onnxruntime", "version": ort.__version__, "work": "infer",
+            "peer": "onnxruntime", "version": ort.__version__, "work": "infer", "mode": args.mode,
             "batch": batch, "threads": args.threads, "runs": len(times),
             "median_ms": round(median * 1e3, 3), "min_ms": round(min(times) * 1e3, 3),
             "img_per_s": round(batch / median, 2), "best_img_per_s": round(batch / min(times), 2),

@@ -71,6 +71,7 @@ class Costs {
     const Shape& y = spec(node.output).shape;
     return std::visit(
         Overload{[&](const Convolution& op) { return product_flops(op, y); },
+                 [&](const QuantizedConvolution& op) { return product_flops(op.conv, y); },
                  [&](const InvertedResidual& op) { return product_flops(op, node); },
                  [&](const Dense& op) { return 2 * y.count() * op.in; },
                  [](const ImageNormalize&) { return Index{0}; },

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/model/quantize.h"
 #include "engine/runtime/cpu/cpu_backend.h"
 #include "kernels/base/random.h"
 
@@ -44,7 +45,26 @@ Plan Workload::plan(Index batch) const {
   return Plan::build(with_element(graph, backend.element()), specs, options, backend);
 }
 
+namespace {
+
+Model quantized_model(NetworkConfig config, ThreadPool& pool) {
+  config.quantization.clear();
+  const CpuBackend host(pool);
+  const Model model = random_model({config, pool, host});
+  RandomBatches pictures(model.network.image, kLeastQuantizePictures);
+  return quantize(model, reinterpret_cast<const std::uint8_t*>(pictures.next()),
+                  kLeastQuantizePictures, host)
+      .model;
+}
+
+}  // namespace
+
+NetworkConfig quantized_config(const NetworkConfig& config, ThreadPool& pool) {
+  return quantized_model(config, pool).config;
+}
+
 Model random_model(const BenchTarget& target) {
+  if (!target.config.quantization.empty()) return quantized_model(target.config, target.pool);
   constexpr Index kPictures = 4;
   Model model = make_model(target.config, 1);
   NetworkConfig config = target.config;

@@ -56,6 +56,8 @@ struct Workload {
 // Random weights, and the running statistics of a random batch: with those of a new model the
 // activations of inference fade away layer by layer, below what fp16 can hold.
 Model random_model(const BenchTarget& target);
+// The same network quantized, by random pictures: random_model() of it is the quantized model.
+NetworkConfig quantized_config(const NetworkConfig& config, ThreadPool& pool);
 
 // Several batches of random pictures or features, and targets 0 and 1 in turn. Together larger than
 // most caches, so that a small batch is not always read from them.

@@ -20,6 +20,7 @@ std::vector<std::string> feature_names(const Model& model) {
 Graph graph_with_features(const Model& model) {
   if (model.config.head != Head::Detector)
     throw UsageError("Grad-CAM needs a detector: this model has another head, or none");
+  require_float(model, "is explained");
   Graph graph = model.network.graph;
   std::vector<ValueId> maps;
   for (const Node& node : graph.nodes())

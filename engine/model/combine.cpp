@@ -27,6 +27,7 @@ void require_alike(std::span<const Model> models) {
   };
   const auto first = identity(models[0]);
   for (const Model& model : models) {
+    require_float(model, "is joined with others");
     if (model.config.members > 1) throw UsageError("an ensemble cannot be a member of another");
     if (model.config.head != Head::Detector) throw UsageError("all models must be detectors");
     for (const auto& [key, value] : identity(model)) {

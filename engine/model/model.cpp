@@ -20,10 +20,36 @@ std::vector<float> values_of(const weights::Tensor& t, const std::string& file) 
   }
 }
 
+// Quantized weights are bytes in the file; nothing else is.
+std::vector<float> values_of(const ParamSpec& p, const weights::Tensor& t,
+                             const std::string& file) {
+  if (p.role != Role::QuantizedWeight) return values_of(t, file);
+  if (t.dtype != weights::DType::I8)
+    throw ModelFileError(fmt::format("{}: tensor \"{}\" is {}, quantized weights are I8", file,
+                                     t.name, weights::dtype_name(t.dtype)));
+  std::vector<float> values;
+  for (const std::byte b : t.bytes)
+    values.push_back(static_cast<float>(static_cast<std::int8_t>(b)));
+  return values;
+}
+
+weights::Tensor tensor_of(const ParamSpec& p, const std::vector<float>& values) {
+  if (p.role != Role::QuantizedWeight)
+    return weights::make_tensor(p.name, p.file_shape, std::span<const float>(values));
+  weights::Tensor t{
+      .name = p.name, .dtype = weights::DType::I8, .shape = p.file_shape, .bytes = {}};
+  for (const float v : values)
+    t.bytes.push_back(static_cast<std::byte>(static_cast<std::int8_t>(v)));
+  return t;
+}
+
 // A file of a run that diverged, or a damaged one.
 void check_values(const ParamSpec& of, std::span<const float> values, const std::string& file) {
   for (std::size_t i = 0; i < values.size(); ++i) {
     const bool negative = of.role == Role::RunningVar && values[i] < 0;
+    if (of.role == Role::WeightScale && !(values[i] > 0))
+      throw ModelFileError(fmt::format("{}: tensor \"{}\": value {} is {}, a scale is positive",
+                                       file, of.name, i, values[i]));
     if (std::isfinite(values[i]) && !negative) continue;
     throw ModelFileError(fmt::format(
         "{}: tensor \"{}\": value {} is {}, {}; the run that wrote the file diverged, or the file "
@@ -48,6 +74,11 @@ std::string missing_parts(const Model& model) {
 
 }  // namespace
 
+void require_float(const Model& model, const std::string& what) {
+  if (!model.config.quantization.empty())
+    throw UsageError("a quantized model " + what + " only as the model it was made from");
+}
+
 Model make_model(const NetworkConfig& config, std::uint64_t seed,
                  std::span<const Architecture> table) {
   config.validate();
@@ -64,8 +95,9 @@ Model fill_model(const ModelFit& fit, const weights::TensorFile& file, const std
   for (const weights::Tensor& t : file.tensors) {
     const int i = model.parameters.find(t.name);
     if (i < 0) continue;
-    const std::vector<float> values = values_of(t, name);
-    check_values(model.parameters.specs()[static_cast<std::size_t>(i)], values, name);
+    const ParamSpec& p = model.parameters.specs()[static_cast<std::size_t>(i)];
+    const std::vector<float> values = values_of(p, t, name);
+    check_values(p, values, name);
     model.parameters.set(i, std::span<const float>(values));
   }
   model.remarks = fit.remarks;
@@ -119,9 +151,7 @@ weights::TensorFile model_to_tensors(const Model& model) {
   file.metadata = write_metadata(model);
   // The file has the network's order, as torchvision's has, and not the order in memory.
   for (const ParamSpec& p : model.network.graph.params())
-    file.tensors.push_back(weights::make_tensor(
-        p.name, p.file_shape,
-        std::span<const float>(model.parameters.get(model.parameters.find(p.name)))));
+    file.tensors.push_back(tensor_of(p, model.parameters.get(model.parameters.find(p.name))));
   return file;
 }
 
@@ -130,13 +160,18 @@ void save_model(const std::filesystem::path& path, const Model& model) {
 }
 
 std::string describe_model(const Model& model) {
-  Index learned = 0, statistics = 0;
-  for (const ParamSpec& p : model.parameters.specs())
-    (is_learned(p.role) ? learned : statistics) += p.count();
+  Index learned = 0, statistics = 0, quantized = 0;
+  for (const ParamSpec& p : model.parameters.specs()) {
+    const bool integer = p.role == Role::QuantizedWeight || p.role == Role::WeightScale;
+    (is_learned(p.role) ? learned : integer ? quantized : statistics) += p.count();
+  }
   std::string text = fmt::format("parameters: {} learned, {} running statistics, {} tensors\n",
                                  learned, statistics, model.parameters.specs().size());
+  if (quantized > 0)
+    text += fmt::format("quantized: {} convolutions in 8-bit integers, {} weights and scales\n",
+                        model.config.quantization.size(), quantized);
   for (const auto& [key, value] : write_metadata(model))
-    if (key != "engine_version")  // of this program, not of the file
+    if (key != "engine_version" && key != "quantization")  // of this program; long
       text += fmt::format("{}: {}\n", key, weights::printable(value));
   return text + missing_parts(model);
 }

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <ranges>
 
 #include "engine/data/sets/csv.h"
 #include "kernels/base/enum_names.h"
@@ -86,6 +87,24 @@ class Reader {
     return names;
   }
 
+  // "NAME:scale:zero,..."
+  Quantizations quantizations(const std::string& key) {
+    Quantizations result;
+    std::string value;
+    if (!text(key, value)) return result;
+    for (const auto part : std::views::split(value, ',')) {
+      const std::string_view item(part.begin(), part.end());
+      const std::size_t second = item.rfind(':');
+      const std::size_t first = second == 0 ? item.npos : item.rfind(':', second - 1);
+      if (first >= item.size()) fail(key, value, "entries NAME:scale:zero");
+      const auto scale = number_of<float>(std::string(item.substr(first + 1, second - first - 1)));
+      const auto zero = number_of<std::int32_t>(std::string(item.substr(second + 1)));
+      if (!scale || !zero) fail(key, value, "entries NAME:scale:zero");
+      result[std::string(item.substr(0, first))] = {*scale, *zero};
+    }
+    return result;
+  }
+
   std::map<std::string, std::string> rest() { return std::move(rest_); }
 
  private:
@@ -124,6 +143,7 @@ ModelMetadata read_metadata(const std::map<std::string, std::string>& entries,
   read.choice("head", enum_names<Head>, m.config.head);
   read.number("dropout", m.config.dropout);
   read.number("members", m.config.members);
+  m.config.quantization = read.quantizations("quantization");
   read.choice("crop", enum_names<Crop>, m.crop);
   const std::vector<std::string> classes = read.class_names("classes");
   if (!classes.empty() || m.config.head != Head::Detector) m.classes = classes;
@@ -163,6 +183,12 @@ std::map<std::string, std::string> write_metadata(const ModelMetadata& model) {
   m["head"] = name_of(c.head);
   m["dropout"] = fmt::format("{}", c.dropout);
   if (c.members > 1) m["members"] = fmt::format("{}", c.members);
+  if (!c.quantization.empty()) {
+    std::vector<std::string> items;
+    for (const auto& [name, q] : c.quantization)
+      items.push_back(fmt::format("{}:{}:{}", name, q.scale, q.zero));
+    m["quantization"] = fmt::format("{}", fmt::join(items, ","));
+  }
   m["resize"] = kResizeNames.name_of(model.resize);
   m["crop"] = name_of(model.crop);
   if (!model.classes.empty()) {

@@ -40,8 +40,10 @@ class Exporter {
     const Index size = model_.config.input_size;
     writer_.input("images", {OnnxWriter::kBatch, 3, size, size});
     names_[at(graph_.input("images"))] = "images";
-    writer_.constant("relu6.low", {}, std::vector<float>{0});
-    writer_.constant("relu6.high", {}, std::vector<float>{6});
+    if (model_.config.quantization.empty()) {
+      writer_.constant("relu6.low", {}, std::vector<float>{0});
+      writer_.constant("relu6.high", {}, std::vector<float>{6});
+    }
     for (const Node& node : graph_.nodes()) add(node);
     finish();
     for (const auto& [key, value] : write_metadata(model_)) writer_.metadata(key, value);
@@ -58,6 +60,7 @@ class Exporter {
     names_[at(node.output)] = std::visit(
         Overload{[&](const ImageNormalize& op) { return normalize(op, x); },
                  [&](const Convolution& op) { return convolution(op, node, x); },
+                 [&](const QuantizedConvolution& op) { return quantized(op, node, x); },
                  [&](const InvertedResidual&) -> std::string {
                    throw Error("layer " + node.name + ": a fused block is not exported to ONNX");
                  },
@@ -147,6 +150,94 @@ class Exporter {
     writer_.constant(name + ".weight", weight.file_shape, w);
     if (op.norm) writer_.constant(name + ".bias", {op.out}, a.shift);
     return put("Conv", name, inputs, window(op, specs_[at(node.inputs[0])].shape.h));
+  }
+
+  // x is floats that stand for integers, as the result is: QuantizeLinear and DequantizeLinear around
+  // a convolution, of which a runtime makes one of integers. What is added is not rounded before, as
+  // in the kernel; the activation is where the integers end.
+  std::string quantized(const QuantizedConvolution& op, const Node& node, const std::string& x) {
+    const std::string& name = node.name;
+    const bool stem = op.conv.groups == 1 && op.conv.window.size > 1;
+    std::string y = stem ? stem_sums(op, node, x) : convolution_of_integers(op, node, x);
+    if (op.conv.residual) y = put("Add", name + ".sum", {y, names_[at(node.inputs[1])]});
+    writer_.constant(name + ".scale", {}, std::vector<float>{op.output.scale});
+    writer_.integers(name + ".zero", {}, weights::DType::U8,
+                     std::vector<std::int32_t>{op.output.zero});
+    put("QuantizeLinear", name + ".quantized", {y, name + ".scale", name + ".zero"});
+    return put("DequantizeLinear", name, {name + ".quantized", name + ".scale", name + ".zero"});
+  }
+
+  std::string convolution_of_integers(const QuantizedConvolution& op, const Node& node,
+                                      const std::string& x) {
+    const std::string& name = node.name;
+    const std::vector<ParamSpec> of = params(node.operation, name);
+    const std::vector<float> w = values(of[0]), scale = values(of[1]);
+    bias_of_integers(name, specs_[at(node.inputs[0])].quantization.scale, scale, values(of[2]));
+    writer_.integers(name + ".integers", of[0].file_shape, weights::DType::I8,
+                     std::vector<std::int32_t>(w.begin(), w.end()));
+    writer_.integers(name + ".weight_zero", of[1].file_shape, weights::DType::I8,
+                     std::vector<std::int32_t>(scale.size()));
+    writer_.constant(of[1].name, of[1].file_shape, scale);
+    put("DequantizeLinear", of[0].name, {name + ".integers", of[1].name, name + ".weight_zero"},
+        {{"axis", 0}});
+    return put("Conv", name + ".conv", {x, of[0].name, of[2].name},
+               window(op.conv, specs_[at(node.inputs[0])].shape.h));
+  }
+
+  // Integers as floats, in which its sums are exact. The colour beyond the border is taken from the
+  // pixels, so that padding is 0, and its share of the sums is in the bias.
+  std::string stem_sums(const QuantizedConvolution& op, const Node& node, const std::string& x) {
+    const std::string& name = node.name;
+    const std::vector<ParamSpec> of = params(node.operation, name);
+    const std::vector<float> w = values(of[0]), scale = values(of[1]), bias = values(of[2]);
+    const std::vector<float> colour(op.outside.begin(), op.outside.end());
+    writer_.constant("pixels.outside", {1, 3, 1, 1}, colour);
+    const std::size_t taps = w.size() / bias.size() / 3;
+    std::vector<float> sums;
+    for (std::size_t k = 0; k < bias.size(); ++k) {
+      double sum = std::nearbyint(static_cast<double>(bias[k]) / scale[k]);
+      for (std::size_t i = 0; i < 3 * taps; ++i) sum += w[k * 3 * taps + i] * colour[i / taps];
+      sums.push_back(static_cast<float>(sum));
+    }
+    writer_.constant(of[0].name, of[0].file_shape, w);
+    writer_.constant(of[2].name, of[2].file_shape, sums);
+    writer_.constant(of[1].name, {op.conv.out, 1, 1}, scale);
+    const std::string centred = put("Sub", name + ".centred", {pixels(x), "pixels.outside"});
+    const std::string integers = put("Conv", name + ".integers", {centred, of[0].name, of[2].name},
+                                     window(op.conv, specs_[at(node.inputs[0])].shape.h));
+    return put("Mul", name + ".conv", {integers, of[1].name});
+  }
+
+  // A bias as the integer that the kernel adds.
+  void bias_of_integers(const std::string& name, float x_scale, const std::vector<float>& scale,
+                        const std::vector<float>& bias) {
+    std::vector<float> one;
+    std::vector<std::int32_t> integers;
+    for (std::size_t k = 0; k < bias.size(); ++k) {
+      one.push_back(x_scale * scale[k]);
+      integers.push_back(static_cast<std::int32_t>(
+          std::lrint(bias[k] / (static_cast<double>(x_scale) * scale[k]))));
+    }
+    const Index count = std::ssize(bias);
+    writer_.constant(name + ".bias_scale", {count}, one);
+    writer_.integers(name + ".bias_integers", {count}, weights::DType::I32, integers);
+    writer_.integers(name + ".bias_zero", {count}, weights::DType::I32,
+                     std::vector<std::int32_t>(bias.size()));
+    put("DequantizeLinear", name + ".bias",
+        {name + ".bias_integers", name + ".bias_scale", name + ".bias_zero"}, {{"axis", 0}});
+  }
+
+  // The pixels that a quantized stem takes.
+  std::string pixels(const std::string& x) {
+    if (pixels_ == OnnxPixels::Raw) return x;
+    std::vector<float> shift, scale;
+    for (std::size_t c = 0; c < 3; ++c) {
+      shift.push_back(static_cast<float>(255 * model_.config.mean[c]));
+      scale.push_back(static_cast<float>(255 * model_.config.std_dev[c]));
+    }
+    writer_.constant("pixels.mean", {1, 3, 1, 1}, shift);
+    writer_.constant("pixels.scale", {1, 3, 1, 1}, scale);
+    return put("Add", "pixels", {put("Mul", "pixels.scaled", {x, "pixels.scale"}), "pixels.mean"});
   }
 
   static std::vector<OnnxWriter::Attribute> window(const Convolution& op, Index in) {

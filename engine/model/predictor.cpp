@@ -14,7 +14,12 @@ const char* name_of(Predictor::Output output) {
   return output == Predictor::Output::Pooled ? "pooled" : "logits";
 }
 
-Graph graph_for(const Model& model, Predictor::Output output) {
+Graph graph_for(const Model& model, const Backend& backend, Predictor::Output output) {
+  if (!model.config.quantization.empty() && backend.element() != Element::F32)
+    throw UsageError(
+        "a quantized model computes in 8-bit integers, on the CPU alone: leave --precision out, "
+        "and "
+        "ask for --device cpu");
   if (output == Predictor::Output::Logits && model.config.head == Head::None)
     throw UsageError("this model has no head, so no logits: only pooled features");
   return up_to(model.network.graph, name_of(output));
@@ -26,7 +31,7 @@ Predictor::Predictor(const Model& model, const Backend& backend, Output output)
     : model_(model),
       backend_(backend),
       output_(name_of(output)),
-      graph_(graph_for(model, output)),
+      graph_(graph_for(model, backend, output)),
       parameters_(graph_, model.parameters, backend),
       session_(graph_, {model.network.image}, {}, parameters_),
       image_bytes_(model.network.image.bytes()) {

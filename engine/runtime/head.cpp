@@ -7,6 +7,7 @@
 #include "kernels/bias.h"
 #include "kernels/global_average_pool.h"
 #include "kernels/pointwise_conv.h"
+#include "kernels/quantized_conv.h"
 
 namespace dfengine {
 namespace {
@@ -108,6 +109,18 @@ template <class Target>
 Kernel Kernels<Target>::operator()(const GlobalAveragePool&) const {
   const Shape in = query.in[0].shape;
   Kernel k;
+  if constexpr (!Target::kOnDevice) {
+    if (query.in[0].element == Element::U8) {
+      if (query.backward)
+        throw UsageError("layer " + node.name + ": quantized numbers have no gradient");
+      k.forward = [in, scale = query.in[0].quantization.scale](const StepContext& ctx,
+                                                               const ForwardIo& io) {
+        cpu::quantized_average_pool(ctx.queue.cpu(), in, io.x[0].as<std::uint8_t>(), scale,
+                                    io.y.as<float>());
+      };
+      return k;
+    }
+  }
   k.forward = [in](const StepContext& ctx, const ForwardIo& io) {
     global_average_pool_forward<T>(Target::queue(ctx), in, io.x[0].as<T>(), io.y.as<Sum>());
   };

@@ -42,6 +42,7 @@ struct Kernels {
 
   Kernel operator()(const ImageNormalize& op) const;
   Kernel operator()(const Convolution& op) const;
+  Kernel operator()(const QuantizedConvolution& op) const;
   Kernel operator()(const InvertedResidual& op) const;
   Kernel operator()(const BatchNorm& op) const;
   Kernel operator()(const Activate& op) const;

@@ -141,6 +141,7 @@ double longest_sum(const LayerCase& layer, const Spec& out) {
                  const Index window = op.window.size * op.window.size;
                  return with_backward(window * op.in / op.groups, window * op.out / op.groups);
                },
+               [](const QuantizedConvolution&) { return Index{1}; },  // exact
                [](const InvertedResidual& op) { return op.project.conv.in; },
                [&](const Dense& op) { return with_backward(op.in, op.out); },
                [&](const BatchNorm&) { return rows; },

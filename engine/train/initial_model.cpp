@@ -20,6 +20,7 @@ Model initial_model(const TrainOptions& o, std::optional<Index> native) {
   if (!file.empty()) {
     base = load_model(file);
     config = base->config;
+    require_float(*base, "is trained");
     if (config.members > 1)
       throw UsageError(file.string() +
                        ": an ensemble is not trained; train from one of its members");

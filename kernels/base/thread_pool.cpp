@@ -23,13 +23,40 @@ inline void pause_cpu() {
 #endif
 }
 
+// Those that this process may run on, in their order; empty where the system does not say.
+std::vector<int> allowed_cpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  std::vector<int> cpus;
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return cpus;
+  for (int i = 0; i < CPU_SETSIZE; ++i)
+    if (CPU_ISSET(i, &set)) cpus.push_back(i);
+  return cpus;
+}
+
+// Of the calling thread. Where the system refuses, it goes on as before.
+void keep_to(int cpu) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cpu, &set);
+  sched_setaffinity(0, sizeof(set), &set);
+}
+
 }  // namespace
 
 ThreadPool::ThreadPool(int threads) {
   if (threads < 1) throw UsageError("thread count must be at least 1");
   workers_.reserve(static_cast<std::size_t>(threads - 1));
+  // Where every CPU gets a thread, each worker keeps to its own. The system wakes a worker beside
+  // the thread that calls it, at times on that thread's CPU, and two that share one take turns.
+  const std::vector<int> cpus = allowed_cpus();
+  const bool apart = std::ssize(cpus) == threads;
   try {
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+    for (int i = 1; i < threads; ++i)
+      workers_.emplace_back([this, i, cpu = apart ? cpus[static_cast<std::size_t>(i)] : -1] {
+        if (cpu >= 0) keep_to(cpu);
+        work(i);
+      });
   } catch (const std::system_error& e) {
     stop();
     throw Error("cannot start " + std::to_string(threads) + " threads: " + e.what());
@@ -50,10 +77,8 @@ void ThreadPool::stop() {
 }
 
 int ThreadPool::available() {
-  int threads = static_cast<int>(std::thread::hardware_concurrency());
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) threads = CPU_COUNT(&set);
+  int threads = static_cast<int>(allowed_cpus().size());
+  if (threads == 0) threads = static_cast<int>(std::thread::hardware_concurrency());
   return std::max(1, std::min(threads, cpu_quota().value_or(threads)));
 }
 

@@ -93,6 +93,7 @@ Network make_network(const NetworkConfig& config, std::span<const Architecture> 
   network.features = graph.infer(std::span(&network.image, 1))[at(pooled)].shape.c;
   if (config.head != Head::None)
     graph.mark_output(add_head(graph, config, pooled, network.features), "logits");
+  if (!config.quantization.empty()) graph = quantized(graph, config.quantization);
   return network;
 }
 

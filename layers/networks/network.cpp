@@ -33,6 +33,8 @@ void NetworkConfig::validate() const {
     throw UsageError(fmt::format("an ensemble of {} members: 1 to {}", members, kMostMembers));
   if (members > 1 && head != Head::Detector)
     throw UsageError("the members of an ensemble are detectors");
+  if (members > 1 && !quantization.empty())
+    throw UsageError("an ensemble of quantized members: quantize is for one network");
   if (head == Head::Classifier && classes < 1) throw UsageError("classes must be at least 1");
   if (head == Head::Detector && hidden < 1) throw UsageError("hidden must be at least 1");
 }
@@ -59,6 +61,9 @@ Index multiply_adds(const Graph& graph, const Spec& image) {
     const Index outputs = specs[at(node.output)].shape.count();
     if (const auto* conv = std::get_if<Convolution>(&node.operation))
       sum += outputs * (conv->in / conv->groups) * conv->window.size * conv->window.size;
+    if (const auto* quantized = std::get_if<QuantizedConvolution>(&node.operation))
+      sum += outputs * (quantized->conv.in / quantized->conv.groups) * quantized->conv.window.size *
+             quantized->conv.window.size;
     if (const auto* dense = std::get_if<Dense>(&node.operation)) sum += outputs * dense->in;
   }
   return sum;

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "kernels/base/enum_names.h"
+#include "layers/quantize.h"
 #include "layers/rewrites.h"
 
 namespace dfengine {
@@ -37,6 +38,9 @@ struct NetworkConfig {
   // How many such networks look at the same image; more than one are an ensemble, whose logit is the
   // sum of theirs. Their tensors' names begin with "0.", "1." and so on.
   Index members = 1;
+  // Not empty: convolutions compute in 8-bit integers, and this is what the result of each, by its
+  // name, is quantized as.
+  Quantizations quantization = {};
 
   // Throws UsageError naming the field that is out of range.
   void validate() const;

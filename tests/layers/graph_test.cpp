@@ -201,10 +201,13 @@ TEST(LayerShapes, EmptyInputsAreRefused) {
       expect_refused(operation, {s}, {to_string(s.shape)});
 }
 
-// A kernel for floats would read four times the bytes there are.
-TEST(LayerShapes, Uint8IsForImageNormalizeAlone) {
+// A kernel for floats would read four times the bytes there are. The pool takes quantized numbers.
+TEST(LayerShapes, Uint8IsForPixelsAndQuantizedNumbersAlone) {
   for (const Operation& operation : single_input_operations())
-    expect_refused(operation, {spec(2, 1, 1, 3, Element::U8)}, {"uint8"});
+    if (!std::holds_alternative<GlobalAveragePool>(operation))
+      expect_refused(operation, {spec(2, 1, 1, 3, Element::U8)}, {"uint8"});
+  expect_refused(QuantizedConvolution{.conv = {.in = 3, .out = 8}}, {spec(2, 1, 1, 3)},
+                 {"quantized"});
   EXPECT_THROW(with_element(Element::U8, [](auto) {}), Error);
 }
 

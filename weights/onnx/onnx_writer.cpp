@@ -21,7 +21,8 @@ namespace pb = onnx_format;
 // What the format's enumerations call these.
 constexpr int kIrVersion = 8;  // the one that came with opset 17
 constexpr int kOpset = 17;
-constexpr int kFloat = 1;          // TensorProto.FLOAT
+constexpr int kFloat = 1;  // TensorProto.FLOAT
+constexpr int kUint8 = 2, kInt8 = 3, kInt32 = 6;
 constexpr int kAttributeInt = 2;   // AttributeProto.INT
 constexpr int kAttributeInts = 7;  // AttributeProto.INTS
 
@@ -70,6 +71,21 @@ void OnnxWriter::constant(const std::string& name, const std::vector<std::int64_
   t.set_data_type(kFloat);
   t.set_name(name);
   t.set_raw_data(checked.bytes.data(), checked.bytes.size());
+}
+
+void OnnxWriter::integers(const std::string& name, const std::vector<std::int64_t>& shape,
+                          DType dtype, std::span<const std::int32_t> values) {
+  if (checked_count(shape) != std::ssize(values))
+    throw ShapeError(fmt::format("{}: {} values do not fill its shape", name, values.size()));
+  pb::Tensor& t = *state_->model.mutable_graph()->add_initializer();
+  for (const std::int64_t dim : shape) t.add_dims(dim);
+  t.set_data_type(dtype == DType::I8 ? kInt8 : dtype == DType::U8 ? kUint8 : kInt32);
+  t.set_name(name);
+  std::string bytes;
+  for (const std::int32_t v : values)
+    for (std::size_t i = 0; i < dtype_size(dtype); ++i)
+      bytes += static_cast<char>(static_cast<std::uint32_t>(v) >> (8 * i) & 255);
+  t.set_raw_data(bytes);
 }
 
 void OnnxWriter::node(const std::string& op, const std::string& name,
@@ -122,6 +138,8 @@ void OnnxWriter::input(const std::string&, const std::vector<std::int64_t>&) {}
 void OnnxWriter::output(const std::string&, const std::vector<std::int64_t>&) {}
 void OnnxWriter::constant(const std::string&, const std::vector<std::int64_t>&,
                           std::span<const float>) {}
+void OnnxWriter::integers(const std::string&, const std::vector<std::int64_t>&, DType,
+                          std::span<const std::int32_t>) {}
 void OnnxWriter::node(const std::string&, const std::string&, const std::vector<std::string>&,
                       const std::vector<Attribute>&) {}
 void OnnxWriter::metadata(const std::string&, const std::string&) {}

@@ -87,6 +87,14 @@ int DeviceOptions::thread_count() const {
   return ThreadPool::count_for(threads);
 }
 
+std::vector<std::filesystem::path> evenly_spaced(const std::vector<std::filesystem::path>& pictures,
+                                                 std::size_t most) {
+  const std::size_t count = std::min(pictures.size(), most);
+  std::vector<std::filesystem::path> some;
+  for (std::size_t i = 0; i < count; ++i) some.push_back(pictures[i * pictures.size() / count]);
+  return some;
+}
+
 const std::atomic<bool>& catch_interrupt() {
   static std::atomic<bool> interrupted{false};
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {

@@ -58,6 +58,10 @@ struct DeviceOptions {
 // list is empty or a folder cannot be listed.
 std::vector<std::filesystem::path> list_pictures(const std::vector<std::filesystem::path>& paths);
 
+// At most so many of the list, evenly spaced: all folders have their share.
+std::vector<std::filesystem::path> evenly_spaced(const std::vector<std::filesystem::path>& pictures,
+                                                 std::size_t most);
+
 // From now on the first Ctrl-C (SIGINT), SIGTERM or SIGHUP sets the flag, and a second one ends the
 // program at once. Files on disk are whole at any moment, so that this does no harm. Under nohup
 // SIGHUP does nothing.

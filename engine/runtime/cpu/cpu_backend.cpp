@@ -82,8 +82,11 @@ void CpuBackend::side_by_side(Index n, const LaneBody& body) const {
 }
 
 Kernel CpuBackend::make(const Node& node, const KernelQuery& query) const {
-  const Element in = query.in[0].element;
-  return with_cpu_element(in == Element::U8 ? query.out.element : in, [&](auto t) {
+  Element element = query.in[0].element;
+  if (element == Element::U8) element = query.out.element;
+  if (element == Element::U8)
+    element = parameter_element();  // quantized: parameters become integers
+  return with_cpu_element(element, [&](auto t) {
     return std::visit(Kernels<OnCpu<decltype(t)>>{node, query}, node.operation);
   });
 }

@@ -17,8 +17,11 @@ namespace dfengine {
 namespace {
 
 Kernel kernel_of(const Node& node, const KernelQuery& query, cuda::Tuner* tuner) {
-  const Element in = query.in[0].element;
-  return with_device_element(in == Element::U8 ? query.out.element : in, [&](auto t) {
+  Element element = query.in[0].element;
+  if (element == Element::U8) element = query.out.element;
+  if (element == Element::U8)
+    element = Element::F32;  // quantized: its kernel says that there is none
+  return with_device_element(element, [&](auto t) {
     return std::visit(Kernels<OnCuda<decltype(t)>>{node, query, tuner}, node.operation);
   });
 }

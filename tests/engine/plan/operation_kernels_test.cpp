@@ -73,6 +73,20 @@ std::vector<Example> examples(Element e) {
   block.expand.conv.norm = {.name = "bn.e"};
   block.normalize = ImageNormalize{.element = e};
   all.push_back({block, {{{2, 6, 6, 3}, Element::U8}}, true, narrow});
+  const Spec bytes{x.shape, Element::U8}, pixels{rgb.shape, Element::U8};
+  const Quantization output{.scale = .1f};
+  for (const Convolution& conv : {pointwise, depthwise})
+    all.push_back({QuantizedConvolution{conv, output}, {bytes}, true, false});
+  all.push_back({QuantizedConvolution{stem, output}, {pixels}, true, false});
+  Convolution added = pointwise;
+  added.residual = true;
+  all.push_back({QuantizedConvolution{added, output}, {bytes, bytes}, true, false});
+  for (Window window : {Window{.size = 5}, Window{.size = 1, .stride = 2}, Window{.size = 3}})
+    all.push_back(
+        {QuantizedConvolution{{.in = kChannels, .out = kChannels, .window = window}, output},
+         {bytes},
+         false,
+         false});
   // Windows and groups that no kernel is for.
   for (Window window : {Window{.size = 5}, Window{.size = 1, .stride = 2}, Window{.size = 3}})
     all.push_back(
@@ -82,7 +96,9 @@ std::vector<Example> examples(Element e) {
 }
 
 bool inference_only(const Operation& operation) {
-  if (std::holds_alternative<InvertedResidual>(operation)) return true;
+  if (std::holds_alternative<InvertedResidual>(operation) ||
+      std::holds_alternative<QuantizedConvolution>(operation))
+    return true;
   const auto* conv = std::get_if<Convolution>(&operation);
   return conv != nullptr && conv->inference_form();
 }
@@ -169,6 +185,7 @@ TEST(Operations, EveryAlternativeHasAKindAndItsParameters) {
       EXPECT_GT(p.count(), 0);
     }
     const bool has_parameters = std::holds_alternative<Convolution>(example.operation) ||
+                                std::holds_alternative<QuantizedConvolution>(example.operation) ||
                                 std::holds_alternative<InvertedResidual>(example.operation) ||
                                 std::holds_alternative<BatchNorm>(example.operation) ||
                                 std::holds_alternative<Dense>(example.operation);
