@@ -109,17 +109,16 @@ template <class Target>
 Kernel Kernels<Target>::operator()(const GlobalAveragePool&) const {
   const Shape in = query.in[0].shape;
   Kernel k;
-  if constexpr (!Target::kOnDevice) {
-    if (query.in[0].element == Element::U8) {
-      if (query.backward)
-        throw UsageError("layer " + node.name + ": quantized numbers have no gradient");
-      k.forward = [in, scale = query.in[0].quantization.scale](const StepContext& ctx,
-                                                               const ForwardIo& io) {
-        cpu::quantized_average_pool(ctx.queue.cpu(), in, io.x[0].as<std::uint8_t>(), scale,
-                                    io.y.as<float>());
-      };
-      return k;
-    }
+  if (query.in[0].element == Element::U8) {
+    if (Target::kOnDevice || query.backward)
+      throw UsageError("layer " + node.name +
+                       ": quantized numbers have no gradient, and are averaged on the CPU alone");
+    k.forward = [in, scale = query.in[0].quantization.scale](const StepContext& ctx,
+                                                             const ForwardIo& io) {
+      cpu::quantized_average_pool(ctx.queue.cpu(), in, io.x[0].as<std::uint8_t>(), scale,
+                                  io.y.as<float>());
+    };
+    return k;
   }
   k.forward = [in](const StepContext& ctx, const ForwardIo& io) {
     global_average_pool_forward<T>(Target::queue(ctx), in, io.x[0].as<T>(), io.y.as<Sum>());
