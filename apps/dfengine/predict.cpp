@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 #include <optional>
 
@@ -20,7 +19,6 @@
 #include "engine/evaluate/stability.h"
 #include "engine/tables/metadata/property_columns.h"
 #include "engine/tables/metadata/table_scores.h"
-#include "engine/train/run_files.h"
 
 namespace dfengine {
 namespace {
@@ -35,7 +33,6 @@ struct Arguments {
   std::optional<double> threshold;
   Index max_pixels = kMaxImagePixels;
   bool stability = false;
-  std::optional<double> unsure_errors;
   DeviceOptions device;
 };
 
@@ -46,53 +43,21 @@ void end_if_interrupted(std::size_t answered, std::size_t total) {
   throw Exit{ExitCode::Interrupted, fmt::format("interrupted: {} of {} answered", answered, total)};
 }
 
-// The distance from the threshold, in logits, that an answer needs; chosen on what the run said of
-// its validation pictures.
-double margin_of(const Arguments& a, const Model& model) {
-  if (!a.unsure_errors) return 0;
-  if (!std::filesystem::is_directory(a.model))
-    throw UsageError(
-        "--unsure-errors needs a run's folder as --model: its validation pictures "
-        "tell how often which answers are wrong");
-  const TrainOptions options = read_args(a.model);
-  const DataSource source = open_data(options, {"valid"});
-  const Predictions valid = read_valid_predictions(a.model, source.splits[0], model);
-  const double margin =
-      unsure_margin(valid.logit, valid.label, logit_of(model.threshold, model), *a.unsure_errors);
-  if (!std::isfinite(margin))
-    throw UsageError(
-        fmt::format("--unsure-errors {:g}: so few errors are nowhere among the {} "
-                    "validation pictures; accept more",
-                    *a.unsure_errors, valid.logit.size()));
-  const double threshold = logit_of(model.threshold, model);
-  fmt::print(
-      stderr,
-      "dfengine: unsure from prob_fake {:.4f} to {:.4f}: outside of it at most {:g} of the {} "
-      "validation answers are wrong\n",
-      model.probability(threshold - margin), model.probability(threshold + margin),
-      *a.unsure_errors, valid.logit.size());
-  return margin;
-}
-
 // Sets what the answer says: unsure where changes of the picture flip it, or where it is too near
 // the threshold. logits: of the picture as it is, then under each change.
-void judge(Answer& answer, const Model& model, std::span<const float> logits, double margin) {
-  const double threshold = logit_of(model.threshold, model), logit = logits[0];
-  const auto [low, high] = std::ranges::minmax(logits);
-  const bool flips = (low >= threshold) != (high >= threshold);
-  answer.prob = model.probability(logit);
-  answer.verdict = flips || std::abs(logit - threshold) < margin
-                       ? kUnsure
-                       : model.classes[logit >= threshold ? 1 : 0];
+void judge(Answer& answer, const Model& model, std::span<const float> logits) {
+  answer.prob = model.probability(logits[0]);
+  const Stability stability = stability_of(logits, model);
+  const bool unsure = stability.flips || (model.unsure && model.unsure->holds(*answer.prob));
+  answer.verdict = unsure ? kUnsure : model.classes[*answer.prob >= model.threshold ? 1 : 0];
   if (logits.size() == 1) return;
-  answer.low = model.probability(low);
-  answer.high = model.probability(high);
+  answer.low = stability.low;
+  answer.high = stability.high;
 }
 
 // One picture after the other, each in all its forms.
 void run_on_forms(const Arguments& a, const Model& model) {
   const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
-  const double margin = margin_of(a, model);
   ThreadPool pool(a.device.thread_count());
   const std::unique_ptr<Backend> backend = a.device.open(pool);
   Predictor predictor(model, *backend, Predictor::Output::Logits);
@@ -115,7 +80,7 @@ void run_on_forms(const Arguments& a, const Model& model) {
       std::vector<float> logits(forms.size());
       run_views(predictor, pixels.data(), std::ssize(forms), views, logits.data());
       for (const float logit : logits) require_number(a.model, model.probability(logit));
-      judge(answers.back(), model, logits, margin);
+      judge(answers.back(), model, logits);
     } catch (const DataError& e) {
       answers.back().error = e.what();
     }
@@ -141,10 +106,8 @@ void run_on_pictures(const Arguments& a, const Model& model) {
         run_views(predictor, pixels, static_cast<Index>(which.size()), view_count(a.views),
                   logits.data());
         for (std::size_t k = 0; k < which.size(); ++k) {
-          const double prob = model.probability(logits[k]);
-          require_number(a.model, prob);
-          answers[which[k]].prob = prob;
-          answers[which[k]].verdict = model.classes[prob >= model.threshold ? 1 : 0];
+          require_number(a.model, model.probability(logits[k]));
+          judge(answers[which[k]], model, std::span(logits).subspan(k, 1));
         }
       },
       a.views, &interrupted);
@@ -188,10 +151,10 @@ void run_predict(Arguments& a) {
   if (a.paths.empty() && a.csv.empty())
     throw Exit{ExitCode::Usage, "name pictures, folders of them, or a table with --csv"};
   Model model = open_detector(a.model);
-  model.threshold = a.threshold.value_or(model.threshold);
+  set_threshold(model, a.threshold);
   if (!a.csv.empty()) return predict_table(a, model);
   a.device.resolve();
-  if (a.stability || a.unsure_errors) return run_on_forms(a, model);
+  if (a.stability) return run_on_forms(a, model);
   run_on_pictures(a, model);
 }
 
@@ -203,7 +166,8 @@ void add_predict(CLI::App& program) {
       "Trust it for pictures like those that the model was trained on. Other generators, crops or "
       "compressions need figures of their own: dfengine eval.\n"
       "Columns of csv and keys of json: path; prob_fake, the calibrated probability of being fake, "
-      "0 to 1; verdict, the class it means at the threshold; error, why a picture could not be "
+      "0 to 1; verdict, the class it means at the threshold, or unsure in the band that eval "
+      "--unsure-errors gave the model; error, why a picture could not be "
       "read "
       "(prob_fake and verdict are then empty, and the exit code is 3). json also has the threshold "
       "and the positive class. With --csv also decided_by: metadata, image or hybrid.\n"
@@ -235,16 +199,7 @@ void add_predict(CLI::App& program) {
                    "quarter and large again, and without its borders: where the verdict flips, it "
                    "is unsure. prob_low and prob_high are the ends of the answers. Four times the "
                    "work.");
-  command
-      .add_option("--unsure-errors", a.unsure_errors,
-                  "The share of errors that you accept, such as .01: the verdict is unsure where "
-                  "the probability lies so near the threshold that more of the run's validation "
-                  "pictures beyond would be wrong. --model must be the run's folder, and its "
-                  "pictures where they were.")
-      ->check(CLI::Range(0.0, 1.0))
-      ->default_str("none");
-  for (const char* name :
-       {"--tta", "--threshold", "--max-pixels", "--stability", "--unsure-errors"})
+  for (const char* name : {"--tta", "--threshold", "--max-pixels", "--stability"})
     csv->excludes(command.get_option(name));
   a.device.add_to(command);
 }

@@ -46,9 +46,11 @@ echo "predict again: $(predict_rate) pictures a second"
 
 start --max-queue 64
 "$load" "$port" "$clients" 5 "$work/expected.json" "${files[@]}" >/dev/null
+few=$(resident)
+"$load" "$port" $((4 * clients)) 5 "$work/expected.json" "${files[@]}" >/dev/null
 before=$(resident)
 echo "$((4 * clients)) clients, --max-queue 64: $("$load" "$port" $((4 * clients)) "$seconds" "$work/expected.json" "${files[@]}")," \
-  "resident from $before to $(resident) KiB"
+  "resident $few KiB after $clients, then from $before to $(resident) KiB"
 stop
 
 start

@@ -99,15 +99,16 @@ const std::atomic<bool>& catch_interrupt() {
   return interrupted;
 }
 
-void add_tta(CLI::App& command, Views& views) {
-  add_choice(command, "--tta", views,
-             "Test-time augmentation: the mean logit of several views. flip takes the picture and "
-             "its mirror image; crops takes the four corners and the middle of a picture 256/224 "
-             "as large, and their mirror images.");
+CLI::Option* add_tta(CLI::App& command, Views& views) {
+  return add_choice(
+      command, "--tta", views,
+      "Test-time augmentation: the mean logit of several views. flip takes the picture and "
+      "its mirror image; crops takes the four corners and the middle of a picture 256/224 "
+      "as large, and their mirror images.");
 }
 
-void add_threshold(CLI::App& command, std::optional<double>& threshold) {
-  command
+CLI::Option* add_threshold(CLI::App& command, std::optional<double>& threshold) {
+  return command
       .add_option("--threshold", threshold,
                   "Call a picture fake from this probability on, from 0 to 1.")
       ->check(CLI::Range(0.0, 1.0))
