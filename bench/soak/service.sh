@@ -19,6 +19,7 @@ mapfile -t files < <(find "$folder" -iname '*.jp*g' | sort | head -n 400)
 [ "${#files[@]}" -gt 0 ] || { echo "service: no JPEG in $folder" >&2; exit 2; }
 
 start() {  # options
+  : >"$work/out"  # what the one before has said must not be taken for this one's
   "$program" serve --model "best=$model" --port 0 --threads "$threads" --no-log "$@" >"$work/out" 2>"$work/err" &
   server=$!
   until grep -q listening "$work/out"; do kill -0 "$server"; sleep 0.05; done
@@ -73,6 +74,7 @@ done
 echo "$kills times SIGTERM under load: $answered answered, $lost accepted and not answered"
 
 if [ -n "${PYTHON:-}" ]; then
+  : >"$work/out"
   "$PYTHON" "$here/../peers/fastapi_mobilenetv2.py" --port 0 --threads "$threads" >"$work/out" 2>"$work/err" &
   server=$!
   until grep -q listening "$work/out"; do kill -0 "$server"; sleep 0.1; done

@@ -2,17 +2,11 @@
 #pragma once
 
 #include <span>
-#include <vector>
 
-#include "engine/data/augment/perturb.h"
+#include "engine/data/augment/stability_forms.h"
 #include "engine/model/model.h"
 
 namespace dfengine {
-
-// The picture as it is; written as JPEG of quality 75; made smaller by a quarter and large again; and
-// cut by 4 % of each side all around.
-inline constexpr std::size_t kStabilityForms = 4;
-std::vector<Image> stability_forms(const Image& picture, PerturbScratch& scratch);
 
 // What a model says of all forms of a picture.
 struct Stability {

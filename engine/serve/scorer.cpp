@@ -14,7 +14,7 @@ double seconds_between(Clock::time_point from, Clock::time_point to) {
 }
 
 std::size_t forms_of(Work work) {
-  return work == Work::Stability ? kStabilityForms : 1;
+  return work == Work::Stability ? at(kStabilityForms) : 1;
 }
 
 // Of a running mean.

@@ -16,11 +16,12 @@ namespace dfengine {
 struct Sample {
   std::string relative;  // path from Dataset::root, with '/'; or an absolute path
   int label = 0;
-  Index record = -1;       // its place in Dataset::pack, where there is one
+  Index record = -1;       // its place in Dataset::pack or Dataset::tars, where there are such
   std::string group = "";  // what a table's group column says
 };
 
 class Pack;
+class TarShards;
 
 // What becomes of a picture that cannot be read: it is left out and reported, or ends the work.
 enum class OnBad { Skip, Fail };
@@ -41,7 +42,8 @@ struct Dataset {
   std::vector<Sample> samples;
   // What lay beside the samples and could not be listed.
   std::vector<BadFile> unlisted = {};
-  std::shared_ptr<const Pack> pack = nullptr;  // prepared pictures instead of files (pack.h)
+  std::shared_ptr<const Pack> pack = nullptr;       // prepared pictures instead of files (pack.h)
+  std::shared_ptr<const TarShards> tars = nullptr;  // files inside of tars (tar.h)
 
   std::filesystem::path path(const Sample& sample) const { return root / sample.relative; }
   Index count(int label) const;

@@ -100,7 +100,7 @@ TEST(Stability, ThePictureStandsFirstAndKeepsItsSize) {
   const Image picture = test::pattern(50, 75);
   PerturbScratch scratch;
   const std::vector<Image> forms = stability_forms(picture, scratch);
-  ASSERT_EQ(forms.size(), kStabilityForms);
+  ASSERT_EQ(std::ssize(forms), kStabilityForms);
   EXPECT_EQ(forms[0].rgb, picture.rgb);
   Image again = picture;
   jpeg_recompress({again.rgb.data(), 50, 75}, 75, scratch);

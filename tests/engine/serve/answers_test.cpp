@@ -87,7 +87,7 @@ TEST_F(Service, TellsHowStableAnAnswerIs) {
   ASSERT_EQ(answer->status, 200) << answer->body;
   const Json results = Json::parse(answer->body).at("results");
   for (std::size_t i = 0; i < files_.size(); ++i) {
-    std::vector<std::uint8_t> squares(kStabilityForms * kSide * kSide * 3);
+    std::vector<std::uint8_t> squares(at(kStabilityForms) * kSide * kSide * 3);
     const std::vector<Image> forms = stability_forms(preparer.decode(files_[i]), scratch);
     for (std::size_t k = 0; k < forms.size(); ++k)
       preparer.resize(forms[k], how.crop, Views::One, squares.data() + k * kSide * kSide * 3);
