@@ -8,7 +8,6 @@
 
 #include "engine/data/augment/stability_forms.h"
 #include "engine/data/pack.h"
-#include "engine/data/tar.h"
 #include "kernels/base/error.h"
 
 namespace dfengine {
@@ -92,8 +91,7 @@ void Loader::start(std::uint64_t epoch, Index first_batch) {
     throw UsageError(
         fmt::format("loader: batch {} of an epoch that has {}", first_batch, batches_));
   }
-  std::vector<std::uint32_t> order =
-      epoch_order(std::ssize(dataset_.samples), options_.seed, epoch, options_.shuffle);
+  std::vector<std::uint32_t> order = epoch_order(dataset_, options_.seed, epoch, options_.shuffle);
   std::unique_lock lock(mutex_);
   end_ = 0;  // nothing more to claim, so the workers come to rest
   batch_ready_.wait(lock, [this] { return busy_ == 0; });
@@ -204,13 +202,6 @@ void Loader::work() {
   }
 }
 
-Image& Loader::decode(const Sample& sample, Preparer& preparer) const {
-  if (!dataset_.tars) return preparer.decode(dataset_.path(sample));
-  thread_local std::vector<std::byte> file;
-  dataset_.tars->read(sample.record, file);
-  return preparer.decode(file, dataset_.tars->name_of(sample.record));
-}
-
 void Loader::resize(const Image& image, Crop crop, Preparer& preparer, std::uint8_t* out) const {
   if (!options_.stability) return preparer.resize(image, crop, options_.views, out);
   PerturbScratch scratch;
@@ -225,7 +216,7 @@ void Loader::prepare(std::uint32_t index, std::uint64_t epoch, Preparer& prepare
                      std::uint8_t* out) const {
   const Sample& sample = dataset_.samples[index];
   if (!dataset_.pack) {
-    Image& image = decode(sample, preparer);
+    Image& image = decode_sample(dataset_, sample, preparer);
     if (options_.change) options_.change(image, index);
     if (options_.new_windows)
       preparer.cut(image, draw_window(image.h, image.w, options_.size, options_.seed, epoch, index),

@@ -97,7 +97,6 @@ class Loader {
   void check_pack() const;
   void stop_workers();
   void work();
-  Image& decode(const Sample& sample, Preparer& preparer) const;
   void prepare(std::uint32_t index, std::uint64_t epoch, Preparer& preparer,
                std::uint8_t* out) const;
   void resize(const Image& image, Crop crop, Preparer& preparer, std::uint8_t* out) const;

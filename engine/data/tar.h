@@ -54,8 +54,10 @@ class TarShards {
   static Index record(std::size_t file, std::size_t entry) {
     return static_cast<Index>(file) << 32 | static_cast<Index>(entry);
   }
-  const TarFile& file_of(Index record) const { return files_[at(record >> 32)]; }
+  static std::size_t file_number(Index record) { return at(record >> 32); }
+  const TarFile& file_of(Index record) const { return files_[file_number(record)]; }
   static std::size_t entry_of(Index record) { return at(record & 0xFFFFFFFF); }
+  const TarEntry& entry(Index record) const { return file_of(record).entries()[entry_of(record)]; }
   // As TarFile::read.
   void read(Index record, std::vector<std::byte>& out) const;
   std::string name_of(Index record) const { return file_of(record).name_of(entry_of(record)); }

@@ -59,10 +59,7 @@ std::string names_digest(const Dataset& pictures) {
   std::string names;
   for (const Sample& sample : pictures.samples) {
     names += sample.relative;
-    if (pictures.tars) {
-      const std::size_t entry = TarShards::entry_of(sample.record);
-      names += fmt::format("\n{}", pictures.tars->file_of(sample.record).entries()[entry].bytes);
-    }
+    if (pictures.tars) names += fmt::format("\n{}", pictures.tars->entry(sample.record).bytes);
     names += '\0';
   }
   return sha256_hex(std::as_bytes(std::span(names)));
