@@ -170,6 +170,13 @@ TEST_F(ScoringCli, WrongUseIsSaid) {
     EXPECT_EQ(predict(words).code, 2) << words[0] << " " << words[1];
   EXPECT_EQ(run_program({"predict", "--merge", at("nothing")}).code, 2);
   EXPECT_EQ(predict({"--input", at("absent")}).code, 3);
+  {
+    const Variable rank("OMPI_COMM_WORLD_RANK", "1"), size("OMPI_COMM_WORLD_SIZE", "3");
+    const Outcome mpi = predict({"--output", at("mpi"), picture});
+    EXPECT_EQ(mpi.code, 0) << mpi.err;
+    EXPECT_TRUE(contains(mpi.err, "part 1 of 3, by OMPI_COMM_WORLD_RANK")) << mpi.err;
+    EXPECT_FALSE(fs::exists(at("mpi/shard-000000.csv")));
+  }
   const Variable index("JOB_COMPLETION_INDEX", "3");
   const Outcome o = predict({"--output", at("o"), picture});
   EXPECT_EQ(o.code, 2);

@@ -104,9 +104,10 @@ std::optional<std::pair<Part, std::string>> part_of_environment() {
     throw UsageError(
         "JOB_COMPLETION_INDEX does not say of how many: in the job's arguments write --part "
         "$(JOB_COMPLETION_INDEX)/N, or --part 0/1 where one pod does all");
+  // Of srun the step's tasks: a batch script itself is the first of the job's tasks, but no part.
   for (const auto& [rank, size] :
        {std::pair("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
-        std::pair("PMI_RANK", "PMI_SIZE"), std::pair("SLURM_PROCID", "SLURM_NTASKS")}) {
+        std::pair("PMI_RANK", "PMI_SIZE"), std::pair("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")}) {
     const auto number = variable(rank), of = variable(size);
     if (number && of) return checked({*number, *of}, rank);
   }
