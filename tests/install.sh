@@ -11,7 +11,8 @@ fail() {
 
 compiler=${CXX:-c++}
 headers=(libeigen3-dev libstb-dev libjpeg-dev libpng-dev libwebp-dev libgtest-dev libbenchmark-dev libcli11-dev
-  nlohmann-json3-dev libfmt-dev zlib1g-dev libcurl4-openssl-dev libzip-dev libprotobuf-dev libcpp-httplib-dev)
+  nlohmann-json3-dev libfmt-dev zlib1g-dev libcurl4-openssl-dev libzip-dev libprotobuf-dev libcpp-httplib-dev
+  libarchive-dev)
 
 # The package of every tool or header that is not there, whoever installed the others.
 missing_packages() {
@@ -67,6 +68,9 @@ missing libzip-dev
 #endif
 #if !__has_include(<google/protobuf/message_lite.h>)
 missing libprotobuf-dev
+#endif
+#if !__has_include(<archive.h>)
+missing libarchive-dev
 #endif
 #if !__has_include(<httplib.h>)
 missing libcpp-httplib-dev

@@ -85,7 +85,7 @@ example=$work/consumer-minimal/build/classify_c
 strip "$example"
 bytes=$(stat -c %s "$example")
 [ "$bytes" -lt $((4 << 20)) ] || fail "the minimal example has $bytes bytes, over 4 MiB"
-if ldd "$example" | grep -E 'curl|zip|protobuf|webp'; then fail "the minimal example needs these libraries"; fi
+if ldd "$example" | grep -E 'curl|zip|archive|protobuf|webp'; then fail "the minimal example needs these libraries"; fi
 
 echo "package: static, shared and minimal installs classify as dfengine predict does, in C, C++ and Python;" \
   "minimal example $bytes bytes, shared library $(stat -L -c %s "$library") bytes"

@@ -16,10 +16,12 @@
 #include "engine/evaluate/evaluate.h"
 #include "engine/evaluate/metrics/groups.h"
 #include "engine/evaluate/robustness.h"
+#include "engine/evaluate/unsure.h"
 #include "engine/report/evaluation_tables.h"
 #include "engine/report/report.h"
 #include "engine/train/run_files.h"
 #include "kernels/base/atomic_file.h"
+#include "weights/pretrained.h"
 #include "weights/tensor_file.h"
 
 namespace dfengine {
@@ -31,7 +33,7 @@ struct Arguments {
   std::string split;  // "": test, or all of a set without splits
   std::string by;     // what --by names; "": nothing
   Views views = Views::One;
-  std::optional<double> threshold;
+  std::optional<double> threshold, unsure_errors;
   Index max_pixels = kMaxImagePixels;
   DeviceOptions device;
   bool no_progress = false, perturb = false;
@@ -113,6 +115,16 @@ std::vector<GroupRow> measure_by_group(const Arguments& a, const Dataset& datase
   return measure_groups(p.prob, p.label, groups, threshold);
 }
 
+// The model's own file takes the band, so that whatever reads it knows.
+std::filesystem::path file_for_band(const Arguments& a, const Model& model) {
+  const std::filesystem::path file = weights::find_weights(a.model);
+  if (file.extension() != ".safetensors" || !model.remarks.empty())
+    throw UsageError(fmt::format(
+        "{}: --unsure-errors is kept in a model file of dfengine: make one with dfengine convert",
+        a.model.string()));
+  return file;
+}
+
 // The figures stand; the exit code says that pictures are missing from them.
 void report_bad_files(const Arguments& a, const BadFiles& bad_files, std::size_t total) {
   if (bad_files.list().empty()) return;
@@ -126,7 +138,8 @@ void run_eval(Arguments& a) {
   a.device.resolve();
   name_group_column(a);
   Model model = open_detector(a.model);
-  model.threshold = a.threshold.value_or(model.threshold);
+  const std::filesystem::path band_file = a.unsure_errors ? file_for_band(a, model) : "";
+  set_threshold(model, a.threshold);
   const DataSource source =
       a.split.empty() ? open_to_measure(a.data) : open_data(a.data, {a.split});
   const Dataset& dataset = source.splits.front();
@@ -150,6 +163,10 @@ void run_eval(Arguments& a) {
   fmt::print("{}\n", source.describe());
   const Result result = summarize_all(p, model);
   print(result, model);
+  if (a.unsure_errors) {
+    model.unsure = choose_unsure_band(p, model, *a.unsure_errors);
+    save_model(band_file, model);
+  }
   if (!model.remarks.empty() && result.at.metrics.roc_auc < 0.5)
     fmt::print(
         stderr,
@@ -158,6 +175,13 @@ void run_eval(Arguments& a) {
         a.model.string(), a.model.string());
   nlohmann::json metrics = to_json(result, model, dataset.split, a);
   std::vector<report::Table> tables;
+  if (model.unsure) {
+    const UnsureCount count = count_unsure(p, *model.unsure, model.threshold);
+    fmt::print("\n{}{}", to_text(count),
+               a.unsure_errors ? fmt::format("kept in {}\n", band_file.string()) : "");
+    metrics["unsure"] = to_json(count);
+    tables.push_back(to_table(count));
+  }
   if (!a.by.empty()) {
     const std::vector<GroupRow> rows = measure_by_group(a, dataset, p, model.threshold);
     fmt::print("\nBy {}, at threshold {:.4f}\n{}", a.by, model.threshold, to_text(rows));
@@ -213,7 +237,7 @@ void add_eval(CLI::App& program) {
       .add_option("--split", a.split,
                   "What is measured: train, valid, test, another folder of --data, or all.")
       ->default_str("test, or all of a set without splits");
-  add_tta(command, a.views);
+  CLI::Option* tta = add_tta(command, a.views);
   command
       .add_option("--by", a.by,
                   "Figures of each group as well: by the values of this column of a table, or by "
@@ -222,7 +246,19 @@ void add_eval(CLI::App& program) {
   command.add_flag("--perturb", a.perturb,
                    "Measure also under JPEG compression, blur, rescaling, noise and brightness, "
                    "of several strengths each: 17 more passes over the pictures.");
-  add_threshold(command, a.threshold);
+  CLI::Option* threshold = add_threshold(command, a.threshold);
+  command
+      .add_option("--unsure-errors", a.unsure_errors,
+                  "The share of errors that you accept, such as .01: finds how far from the "
+                  "threshold a probability must lie for no more of these pictures to be wrong, and "
+                  "keeps that in the model file. predict, serve and the C interface then call "
+                  "unsure what lies nearer. Choose it on validation pictures, with --split valid, "
+                  "and measure it on others.")
+      ->check(CLI::Range(0.0, 1.0))
+      ->default_str("none, the model file stays as it is")
+      ->needs("--split")
+      ->excludes(threshold)
+      ->excludes(tta);
   command.add_option("--output", a.output, "Folder for the report and the predictions.")
       ->default_str("none, the figures are only printed");
   add_max_pixels(command, a.max_pixels);

@@ -18,6 +18,7 @@
 #include "engine/evaluate/evaluate.h"
 #include "engine/evaluate/metrics/groups.h"
 #include "engine/model/model.h"
+#include "engine/report/evaluation_tables.h"
 #include "engine/report/export/event_file.h"
 #include "engine/report/export/model_card.h"
 #include "engine/report/report.h"
@@ -179,8 +180,8 @@ void write_events(TrainObserver& observer, const std::filesystem::path& folder) 
 }
 
 // What the kept model says of pictures that it was held away from, beside those it was chosen on.
-void report_held_out(const TrainResult& result, const Model& best, int threads) {
-  if (result.splits.size() < 3) return;
+std::vector<GroupRow> measure_held_out(const TrainResult& result, const Model& best, int threads) {
+  if (result.splits.size() < 3) return {};
   ThreadPool pool(threads);
   std::vector<double> prob;
   std::vector<int> label;
@@ -195,9 +196,7 @@ void report_held_out(const TrainResult& result, const Model& best, int threads) 
       groups.push_back(split == 1 ? "validation, not held out"
                                   : "held out: " + readable(group_of(dataset.samples[i])));
   }
-  const std::vector<GroupRow> rows = measure_groups(prob, label, groups, best.threshold);
-  fmt::print("\nHeld out of training, at threshold {:.4f}\n{}", best.threshold, to_text(rows));
-  write_text(o.output / kHeldOut, to_json(rows).dump(2) + "\n");
+  return measure_groups(prob, label, groups, best.threshold);
 }
 
 void run_train(Arguments& a) {
@@ -228,14 +227,19 @@ void run_train(Arguments& a) {
         fmt::format("interrupted in epoch {}; go on with: dfengine train --resume --output {}",
                     result.state.epoch + 1, folder)};
   const Model best = load_detector(options.output / kBestModel);
-  report::write_run_report(result, best, a.device.thread_count(), command_line());
+  const std::vector<GroupRow> held_out = measure_held_out(result, best, a.device.thread_count());
+  std::vector<report::Table> tables;
+  if (!held_out.empty()) tables.push_back(to_table(held_out, "group held out of training"));
+  report::write_run_report(result, best, a.device.thread_count(), command_line(), tables);
   report::write_model_card(result, best);
   fmt::print(
       "{}best epoch {} (validation AUC {:.4f}; threshold {:.4f}, temperature {:.4f}): {}/{}\n",
       result.end == TrainEnd::EarlyStop ? "stopped early; " : "", result.state.best_epoch,
       result.state.best_auc, best.threshold, best.temperature, folder, kBestModel);
   fmt::print("report: {}/{}\n", folder, report::kReport);
-  report_held_out(result, best, a.device.thread_count());
+  if (held_out.empty()) return;
+  fmt::print("\nHeld out of training, at threshold {:.4f}\n{}", best.threshold, to_text(held_out));
+  write_text(options.output / kHeldOut, to_json(held_out).dump(2) + "\n");
 }
 
 constexpr const char* kNotes =

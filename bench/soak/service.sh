@@ -19,6 +19,7 @@ mapfile -t files < <(find "$folder" -iname '*.jp*g' | sort | head -n 400)
 [ "${#files[@]}" -gt 0 ] || { echo "service: no JPEG in $folder" >&2; exit 2; }
 
 start() {  # options
+  : >"$work/out"  # what the one before has said must not be taken for this one's
   "$program" serve --model "best=$model" --port 0 --threads "$threads" --no-log "$@" >"$work/out" 2>"$work/err" &
   server=$!
   until grep -q listening "$work/out"; do kill -0 "$server"; sleep 0.05; done
@@ -46,9 +47,11 @@ echo "predict again: $(predict_rate) pictures a second"
 
 start --max-queue 64
 "$load" "$port" "$clients" 5 "$work/expected.json" "${files[@]}" >/dev/null
+few=$(resident)
+"$load" "$port" $((4 * clients)) 5 "$work/expected.json" "${files[@]}" >/dev/null
 before=$(resident)
 echo "$((4 * clients)) clients, --max-queue 64: $("$load" "$port" $((4 * clients)) "$seconds" "$work/expected.json" "${files[@]}")," \
-  "resident from $before to $(resident) KiB"
+  "resident $few KiB after $clients, then from $before to $(resident) KiB"
 stop
 
 start
@@ -71,6 +74,7 @@ done
 echo "$kills times SIGTERM under load: $answered answered, $lost accepted and not answered"
 
 if [ -n "${PYTHON:-}" ]; then
+  : >"$work/out"
   "$PYTHON" "$here/../peers/fastapi_mobilenetv2.py" --port 0 --threads "$threads" >"$work/out" 2>"$work/err" &
   server=$!
   until grep -q listening "$work/out"; do kill -0 "$server"; sleep 0.1; done

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "engine/data/pack.h"
+#include "engine/data/tar.h"
 #include "kernels/base/checksum.h"
 #include "kernels/base/sha256.h"
 
@@ -17,7 +18,8 @@ std::string digest(const Dataset& train, const Dataset& valid) {
     if (set->pack) text += set->pack->index().digest + '\n';
     for (const Sample& s : set->samples) {
       std::error_code error;
-      const std::uintmax_t size = std::filesystem::file_size(set->path(s), error);
+      const std::uintmax_t size = set->tars ? set->tars->entry(s.record).bytes
+                                            : std::filesystem::file_size(set->path(s), error);
       text += s.relative + '\0' + std::to_string(s.label);
       text += ' ' + (error ? "none" : std::to_string(size)) + '\n';
     }
@@ -49,7 +51,10 @@ std::string source_digest(const std::vector<Dataset>& splits) {
     for (const Sample& s : split.samples) {
       struct stat status = {};
       text += fmt::format("{}/{}/{}/", split.split, s.relative, s.label);
-      if (::stat(split.path(s).c_str(), &status) == 0) {
+      const std::filesystem::path file =
+          split.tars ? split.tars->file_of(s.record).file() : split.path(s);
+      if (split.tars) text += fmt::format("{}/", split.tars->entry(s.record).at);
+      if (::stat(file.c_str(), &status) == 0) {
         text += fmt::format("{}/{}.{}\n", status.st_size, status.st_mtim.tv_sec,
                             status.st_mtim.tv_nsec);
       } else {

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "engine/data/pack.h"
+#include "engine/data/tar.h"
 #include "kernels/base/error.h"
 #include "kernels/base/thread_pool.h"
 
@@ -39,11 +40,19 @@ std::vector<Held> hold(Dataset& dataset, const LoaderOptions& how, Index most) {
   for (const Sample& sample : dataset.samples) {
     if (std::ssize(readable) == most) break;
     try {
-      const std::filesystem::path path = dataset.path(sample);
-      const Image& image = decoder.decode(path);
-      std::ifstream stream(path, std::ios::binary);
-      Held held{std::vector<std::byte>(std::filesystem::file_size(path)), image};
-      stream.read(reinterpret_cast<char*>(held.file.data()), std::ssize(held.file));
+      Held held;
+      if (dataset.tars) {
+        dataset.tars->read(sample.record, held.file);
+      } else {
+        const std::filesystem::path path = dataset.path(sample);
+        std::ifstream stream(path, std::ios::binary);
+        std::error_code unreadable;
+        const std::uintmax_t size = std::filesystem::file_size(path, unreadable);
+        if (unreadable || size > kMaxImageFileBytes) continue;
+        held.file.resize(size);
+        stream.read(reinterpret_cast<char*>(held.file.data()), std::ssize(held.file));
+      }
+      held.image = decoder.decode(held.file, sample.relative);
       pictures.push_back(std::move(held));
       readable.push_back(sample);
     } catch (const DataError&) {

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <system_error>
 
+#include "engine/data/augment/stability_forms.h"
 #include "engine/data/pack.h"
 #include "kernels/base/error.h"
 
@@ -34,7 +35,8 @@ LoaderOptions one_pass(const Preparation& how, int threads, OnBad on_bad) {
 Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
     : dataset_(dataset),
       options_(checked(options)),
-      sample_bytes_(view_count(options.views) * options.size * options.size * 3),
+      sample_bytes_((options.stability ? kStabilityForms : 1) * view_count(options.views) *
+                    options.size * options.size * 3),
       batches_((std::ssize(dataset.samples) + options.batch - 1) / options.batch),
       slots_(kAhead) {
   const std::size_t total = dataset.samples.size() * static_cast<std::size_t>(sample_bytes_);
@@ -89,8 +91,7 @@ void Loader::start(std::uint64_t epoch, Index first_batch) {
     throw UsageError(
         fmt::format("loader: batch {} of an epoch that has {}", first_batch, batches_));
   }
-  std::vector<std::uint32_t> order =
-      epoch_order(std::ssize(dataset_.samples), options_.seed, epoch, options_.shuffle);
+  std::vector<std::uint32_t> order = epoch_order(dataset_, options_.seed, epoch, options_.shuffle);
   std::unique_lock lock(mutex_);
   end_ = 0;  // nothing more to claim, so the workers come to rest
   batch_ready_.wait(lock, [this] { return busy_ == 0; });
@@ -201,26 +202,35 @@ void Loader::work() {
   }
 }
 
+void Loader::resize(const Image& image, Crop crop, Preparer& preparer, std::uint8_t* out) const {
+  if (!options_.stability) return preparer.resize(image, crop, options_.views, out);
+  PerturbScratch scratch;
+  for (const Image& form : stability_forms(image, scratch)) {
+    preparer.resize(form, crop, options_.views, out);
+    out += sample_bytes_ / kStabilityForms;
+  }
+}
+
 // A packed set holds squares only: changes and further views are made of them.
 void Loader::prepare(std::uint32_t index, std::uint64_t epoch, Preparer& preparer,
                      std::uint8_t* out) const {
   const Sample& sample = dataset_.samples[index];
   if (!dataset_.pack) {
-    Image& image = preparer.decode(dataset_.path(sample));
+    Image& image = decode_sample(dataset_, sample, preparer);
     if (options_.change) options_.change(image, index);
     if (options_.new_windows)
       preparer.cut(image, draw_window(image.h, image.w, options_.size, options_.seed, epoch, index),
                    out);
     else
-      preparer.resize(image, options_.crop, options_.views, out);
-  } else if (!options_.change && options_.views == Views::One) {
+      resize(image, options_.crop, preparer, out);
+  } else if (!options_.change && !options_.stability && options_.views == Views::One) {
     dataset_.pack->read(sample.record, out);
   } else {
     const auto bytes = static_cast<std::size_t>(options_.size * options_.size * 3);
     Image square{options_.size, options_.size, std::vector<std::uint8_t>(bytes)};
     dataset_.pack->read(sample.record, square.rgb.data());
     if (options_.change) options_.change(square, index);
-    preparer.resize(square, Crop::None, options_.views, out);
+    resize(square, Crop::None, preparer, out);
   }
 }
 

@@ -25,6 +25,8 @@ struct LoaderOptions : Preparation {
   // Changes a decoded picture in place before it is resized. It may be empty. Several threads call
   // it, and what it does must follow from the picture and its position in the data set.
   std::function<void(Image&, std::uint32_t index)> change = {};
+  // A sample is all forms of its picture (stability_forms.h), one after the other.
+  bool stability = false;
   AugmentOptions augment = {};  // with Views::One only
   // With Crop::Random: each epoch cuts another window (draw_window), and nothing is kept. Not of
   // packed sets.
@@ -49,7 +51,7 @@ struct LeftOut {
 
 struct Batch {
   Index n = 0;
-  std::vector<std::uint8_t> images;    // [n, views, size, size, 3]
+  std::vector<std::uint8_t> images;    // [n, views, size, size, 3], or [n, forms, views, ...]
   std::vector<float> targets;          // [n] 1 for fake
   std::vector<std::uint32_t> indices;  // [n] positions in the data set
   std::vector<LeftOut> left_out;       // with OnBad::Skip
@@ -97,6 +99,7 @@ class Loader {
   void work();
   void prepare(std::uint32_t index, std::uint64_t epoch, Preparer& preparer,
                std::uint8_t* out) const;
+  void resize(const Image& image, Crop crop, Preparer& preparer, std::uint8_t* out) const;
   void make_sample(std::uint32_t index, std::uint64_t epoch, Preparer& preparer,
                    Augmenter& augmenter, std::uint8_t* out);
 

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <system_error>
 
+#include "engine/data/tar.h"
 #include "kernels/base/checksum.h"
 #include "kernels/base/error.h"
 
@@ -114,12 +115,19 @@ bool can_be_completed(const Pack& pack, const std::vector<Dataset>& splits) {
   });
 }
 
+Image& decode_sample(const Dataset& dataset, const Sample& sample, Preparer& preparer) {
+  if (!dataset.tars) return preparer.decode(dataset.path(sample));
+  thread_local std::vector<std::byte> file;
+  dataset.tars->read(sample.record, file);
+  return preparer.decode(file, dataset.tars->name_of(sample.record));
+}
+
 void prepare_sample(const Dataset& dataset, const Sample& sample, Preparer& preparer,
                     std::uint8_t* out) {
   if (dataset.pack) {
     dataset.pack->read(sample.record, out);
   } else {
-    preparer.prepare(dataset.path(sample), out);
+    preparer.prepare(decode_sample(dataset, sample, preparer), out);
   }
 }
 

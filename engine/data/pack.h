@@ -58,6 +58,10 @@ bool can_be_completed(const Pack& pack, const std::vector<Dataset>& splits);
 std::vector<Dataset> open_pack(const std::filesystem::path& file,
                                const std::vector<std::string>& wanted);
 
+// The picture of a sample that is not packed: from its own file, or out of a tar. Throws DataError as
+// Preparer::decode does.
+Image& decode_sample(const Dataset& dataset, const Sample& sample, Preparer& preparer);
+
 // Writes a sample's square picture, out [size, size, 3], from the packed file where its set has
 // one, else from its own file. Throws DataError as both do.
 void prepare_sample(const Dataset& dataset, const Sample& sample, Preparer& preparer,

@@ -132,7 +132,7 @@ void check_space(const std::filesystem::path& file, std::uintmax_t wanted) {
 }
 
 // Fills one record: the picture, or why there is none. False where there is none.
-bool make_record(Preparer& preparer, const std::filesystem::path& file,
+bool make_record(Preparer& preparer, const Dataset& dataset, const Sample& sample,
                  std::span<std::uint8_t> out) {
   PackTrailer trailer{.state = kPackPixels};
   const std::span pixels = out.first(out.size() - sizeof(trailer));
@@ -142,7 +142,7 @@ bool make_record(Preparer& preparer, const std::filesystem::path& file,
     trailer.state = state;
   };
   try {
-    preparer.prepare(file, pixels.data());
+    prepare_sample(dataset, sample, preparer, pixels.data());
   } catch (const UnreadableFile& e) {
     note(e.what(), kPackUnread);
   } catch (const DataError& e) {
@@ -201,7 +201,7 @@ PackResult write_pack(const std::filesystem::path& file, const std::vector<Datas
         std::span(todo).subspan(at(done), at(std::min(kBlock, std::ssize(todo) - done)));
     parallel_for(pool, std::ssize(records), [&](Index i, int worker) {
       const auto& [split, sample] = pictures[at(records[at(i)])];
-      good[at(i)] = make_record(preparers[at(worker)], split->path(*sample),
+      good[at(i)] = make_record(preparers[at(worker)], *split, *sample,
                                 std::span(block).subspan(at(i) * bytes, bytes));
     });
     for (std::size_t i = 0; i < records.size(); ++i) {

@@ -61,6 +61,7 @@ void calibrate(Model& model, const Predictions& predictions, const ThresholdRule
   std::vector<double> prob;
   for (const double logit : predictions.logit) prob.push_back(model.probability(logit));
   model.threshold = choose_threshold(prob, predictions.label, rule);
+  model.unsure.reset();
 }
 
 }  // namespace dfengine

@@ -5,7 +5,6 @@
 #include "engine/interface/errors.h"
 #include "engine/interface/handles.h"
 #include "engine/interface/structs.h"
-#include "engine/model/unsure_band.h"
 
 namespace dfengine::interface {
 namespace {
@@ -44,7 +43,6 @@ class Classification {
         features_(features),
         heat_map_(heat_map),
         size_(s_.model->config.input_size),
-        band_(unsure_band(*s_.model)),
         out_(std::make_unique<df_results>()) {
     if (features_ && !s_.features)
       s_.features.emplace(*s_.model, *s_.backend, Predictor::Output::Pooled);
@@ -161,7 +159,8 @@ class Classification {
     result.probability = prob;
     result.fake = prob >= s_.threshold ? 1 : 0;
     result.verdict = s_.model->classes[at(result.fake)].c_str();
-    result.unsure = band_ && band_->holds(prob) ? 1 : 0;
+    const std::optional<UnsureBand>& band = s_.model->unsure;
+    result.unsure = band && s_.threshold == s_.model->threshold && band->holds(prob) ? 1 : 0;
   }
 
   void add_features(const std::vector<std::size_t>& which) {
@@ -186,7 +185,6 @@ class Classification {
   const std::vector<df_picture>& pictures_;
   bool features_, heat_map_;
   Index size_;
-  std::optional<UnsureBand> band_;
   std::unique_ptr<df_results> out_;
   std::vector<std::uint8_t> pixels_;
 };

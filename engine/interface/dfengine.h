@@ -148,7 +148,9 @@ typedef struct df_result {
   double threshold;    /* that decided */
   int32_t fake;        /* 1 for fake, 0 for real, -1 without an answer */
   const char* verdict; /* the class' name; "" without an answer */
-  int32_t unsure;      /* 1 where the model does not stand by its verdict */
+  /* 1 where the model does not stand by its verdict: in the band that dfengine eval --unsure-errors gave
+     it, unless the session has a threshold of its own. */
+  int32_t unsure;
   const float* features;
   int64_t feature_count;
   /* Where the evidence for the verdict lies: values >= 0 [rows, columns] over the whole input square,

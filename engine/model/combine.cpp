@@ -22,6 +22,7 @@ void require_alike(std::span<const Model> models) {
     same.notes.clear();
     same.temperature = 1;
     same.threshold = 0.5;
+    same.unsure.reset();
     same.config.dropout = 0;
     return write_metadata(same);
   };

@@ -53,6 +53,16 @@ class Reader {
     std::ranges::copy(*numbers, out.begin());
   }
 
+  void band(const std::string& key, std::optional<UnsureBand>& out) {
+    std::string value;
+    if (!text(key, value)) return;
+    const auto ends = numbers_of(value);
+    if (!ends || ends->size() != 2 ||
+        !((*ends)[0] >= 0 && (*ends)[0] <= (*ends)[1] && (*ends)[1] <= 1))
+      fail(key, value, "two probabilities separated by a comma, the lesser first");
+    out = UnsureBand{(*ends)[0], (*ends)[1]};
+  }
+
   template <class Enum, std::size_t N>
   void choice(const std::string& key, const EnumNames<Enum, N>& names, Enum& out) {
     std::string value;
@@ -152,6 +162,7 @@ ModelMetadata read_metadata(const std::map<std::string, std::string>& entries,
     m.positive_class = positive_class;
   read.number("temperature", m.temperature);
   read.number("threshold", m.threshold);
+  read.band("unsure_band", m.unsure);
   read.choice("resize", kResizeNames, m.resize);
   std::string format;
   read.text("format", format);
@@ -198,6 +209,7 @@ std::map<std::string, std::string> write_metadata(const ModelMetadata& model) {
     m["positive_class"] = model.positive_class;
     m["temperature"] = fmt::format("{}", model.temperature);
     m["threshold"] = fmt::format("{}", model.threshold);
+    if (model.unsure) m["unsure_band"] = fmt::format("{},{}", model.unsure->from, model.unsure->to);
   }
   return m;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,12 @@
 #include "layers/networks/network.h"
 
 namespace dfengine {
+
+// Probabilities at which a model does not stand by its verdict.
+struct UnsureBand {
+  double from = 0, to = 0;
+  bool holds(double prob) const { return prob > from && prob < to; }
+};
 
 // Everything that a prediction needs to know except the parameters.
 struct ModelMetadata {
@@ -21,6 +28,8 @@ struct ModelMetadata {
   // prob_fake = sigmoid(logit / temperature); prob_fake >= threshold is called fake.
   double temperature = 1;
   double threshold = 0.5;
+  // Chosen on labelled pictures at this threshold (engine/evaluate/unsure.h).
+  std::optional<UnsureBand> unsure = {};
   // Anything else that travels with the file: source_file, source_sha256, train_args, ...
   std::map<std::string, std::string> notes = {};
 };

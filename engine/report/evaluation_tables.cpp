@@ -43,6 +43,23 @@ report::Table to_table(const std::vector<GroupRow>& rows, const std::string& by)
   return table;
 }
 
+report::Table to_table(const UnsureCount& c) {
+  const auto share = [](Index part, Index all) {
+    return all == 0 ? std::string("-")
+                    : fmt::format("{:.2f} %",
+                                  100 * static_cast<double>(part) / static_cast<double>(all));
+  };
+  report::Table table;
+  table.caption =
+      fmt::format("Unsure is what lies between {:.4f} and {:.4f}", c.band.from, c.band.to);
+  table.columns = {"answers", "pictures", "share", "wrong", "of them"};
+  table.rows = {
+      {"unsure", fmt::format("{}", c.unsure), share(c.unsure, c.unsure + c.sure), "-", "-"},
+      {"sure", fmt::format("{}", c.sure), share(c.sure, c.unsure + c.sure),
+       fmt::format("{}", c.wrong), share(c.wrong, c.sure)}};
+  return table;
+}
+
 std::string to_text(const std::vector<RobustnessRow>& rows) {
   const report::Table table = to_table(rows);
   std::string text;

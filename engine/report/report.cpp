@@ -59,9 +59,9 @@ class EvaluationPage {
         "compressions.");
     page_.tables({metric_table(at_threshold_, at_half_, e_.intervals),
                   class_table(at_threshold_.confusion, e_.model.classes)});
-    if (!e_.robustness.empty()) {
-      page_.section("Robustness");
-      page_.tables(e_.robustness);
+    if (!e_.tables.empty()) {
+      page_.section("Where it holds");
+      page_.tables(e_.tables);
     }
     return charts;
   }
@@ -129,7 +129,7 @@ void write_evaluation_report(const std::filesystem::path& output, const Evaluati
 }
 
 void write_run_report(const TrainResult& result, const Model& kept, int threads,
-                      const std::string& command) {
+                      const std::string& command, const std::vector<Table>& tables) {
   const TrainOptions& options = result.options;
   const std::filesystem::path& folder = options.output;
   const RunHistory run = read_run(folder);
@@ -138,7 +138,7 @@ void write_run_report(const TrainResult& result, const Model& kept, int threads,
   const Predictions predictions = valid_predictions(result, kept, pool);
   const std::vector<Interval> intervals =
       bootstrap_intervals(predictions.prob, predictions.label, kept.threshold, options.seed);
-  const Evaluation e{kept, pool, valid, predictions, intervals, kBestModel, command};
+  const Evaluation e{kept, pool, valid, predictions, intervals, kBestModel, command, tables};
 
   Page page("Training run " + run.name,
             fmt::format("{} epochs; the model of epoch {} was kept, figures of its {} validation "

@@ -19,8 +19,8 @@ struct Evaluation {
   const Predictions& predictions;          // of the samples of `dataset`, in its order
   const std::vector<Interval>& intervals;  // of metric_fields() at the model's threshold
   std::string model_name;
-  std::string command;                 // as it was typed, or empty
-  std::vector<Table> robustness = {};  // empty where it was not measured
+  std::string command;             // as it was typed, or empty
+  std::vector<Table> tables = {};  // what else was measured: groups, changes, unsure answers
 };
 
 // Writes OUTPUT/report.html and OUTPUT/charts, every file atomically. Throws DataError where a
@@ -30,6 +30,6 @@ void write_evaluation_report(const std::filesystem::path& output, const Evaluati
 // The same in the folder of a run that came to its end, on the kept model's predictions of the
 // validation pictures and with the course of training. `command` is as it was typed.
 void write_run_report(const TrainResult& result, const Model& kept, int threads,
-                      const std::string& command);
+                      const std::string& command, const std::vector<Table>& tables);
 
 }  // namespace dfengine::report

@@ -13,6 +13,10 @@ double seconds_between(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
 }
 
+std::size_t forms_of(Work work) {
+  return work == Work::Stability ? at(kStabilityForms) : 1;
+}
+
 // Of a running mean.
 constexpr double kNewest = 0.1;
 
@@ -106,9 +110,19 @@ void Scorer::decode(const Item& item, ImageDecoder& decoder,
   try {
     const std::string name = picture.name.empty() ? "without a name" : picture.name;
     const Image& image = decoder.decode(std::as_bytes(std::span(picture.bytes)), name);
-    picture.square.resize(at(size * size * 3));
+    const std::size_t bytes = at(size * size * 3), forms = forms_of(item.ticket->work);
+    picture.square.resize(forms * bytes);
     Resizer& resizer = resizers.try_emplace(model.resize, model.resize).first->second;
-    prepare_image(image, model.crop, size, resizer, picture.square.data());
+    const auto prepare = [&](const Image& one, std::size_t form) {
+      prepare_image(one, model.crop, size, resizer, picture.square.data() + form * bytes);
+    };
+    if (forms == 1) {
+      prepare(image, 0);
+    } else {
+      PerturbScratch scratch;
+      const std::vector<Image> changed = stability_forms(image, scratch);
+      for (std::size_t i = 0; i < forms; ++i) prepare(changed[i], i);
+    }
   } catch (const DataError& e) {
     picture.error = e.what();
   } catch (const std::exception& e) {
@@ -132,7 +146,8 @@ std::size_t Scorer::alike() const {
 
 // Waits no longer than the first picture may, and not for pictures that nobody has sent.
 std::vector<Scorer::Item> Scorer::next_batch(std::unique_lock<std::mutex>& lock) {
-  const auto most = at(options_.max_batch);
+  const std::size_t forms = forms_of(decoded_.front().ticket->work);
+  const auto most = std::max(at(options_.max_batch) / forms, std::size_t{1});
   const auto until = decoded_.front().ready + options_.max_delay;
   const auto complete = [&] {
     return alike() >= most || alike() < decoded_.size() || decoded_.size() == admitted_ ||
@@ -195,14 +210,19 @@ void Scorer::compute(const std::vector<Item>& batch) {
 
 void Scorer::classify(const std::vector<Item>& batch) {
   ServedModel& model = *batch[0].ticket->model;
+  const std::size_t forms = forms_of(batch[0].ticket->work);
   const std::size_t bytes = batch[0].picture().square.size();
   squares_.resize(batch.size() * bytes);
   for (std::size_t i = 0; i < batch.size(); ++i)
     std::ranges::copy(batch[i].picture().square,
                       squares_.begin() + static_cast<std::ptrdiff_t>(i * bytes));
-  std::vector<float> logits(batch.size());
-  model.predictor.run(squares_.data(), std::ssize(batch), logits.data());
-  for (std::size_t i = 0; i < batch.size(); ++i) answer(batch[i], logits[i]);
+  std::vector<float> logits(batch.size() * forms);
+  model.predictor.run(squares_.data(), std::ssize(logits), logits.data());
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    const std::span<const float> of_one(logits.data() + i * forms, forms);
+    answer(batch[i], of_one[0]);
+    if (forms > 1) batch[i].picture().stability = stability_of(of_one, model.model);
+  }
 }
 
 void Scorer::explain(const Item& item) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/evaluate/grad_cam.h"
+#include "engine/evaluate/stability.h"
 #include "engine/model/predictor.h"
 
 namespace dfengine::serve {
@@ -32,7 +33,7 @@ struct ServedModel {
   std::optional<GradCam> cam;  // made for the first heat map
 };
 
-enum class Work { Classify, Explain };
+enum class Work { Classify, Stability, Explain };
 
 struct Picture {
   // What came in.
@@ -40,14 +41,15 @@ struct Picture {
   std::string bytes = {};
 
   // What the decoder makes of it.
-  std::vector<std::uint8_t> square = {};
+  std::vector<std::uint8_t> square = {};  // of Work::Stability one after the other of its forms
   double decode_seconds = 0;
 
   // The answer: one of prob and error.
   std::optional<double> prob = {};
   std::string error = {};
-  bool failed = false;   // the service, not the picture
-  EvidenceMap map = {};  // of Work::Explain, for what the model called it
+  bool failed = false;                      // the service, not the picture
+  EvidenceMap map = {};                     // of Work::Explain, for what the model called it
+  std::optional<Stability> stability = {};  // of Work::Stability
 };
 
 class Ticket {

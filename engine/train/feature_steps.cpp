@@ -30,7 +30,7 @@ class FeatureCache {
   bool fill(const std::vector<bool>& mirrored, Predictor& base, const std::atomic<bool>& interrupt,
             BadFiles& bad_files) {
     std::vector<std::size_t> wanted;
-    Dataset missing{dataset_.root, dataset_.split, {}, {}, dataset_.pack};
+    Dataset missing{dataset_.root, dataset_.split, {}, {}, dataset_.pack, dataset_.tars};
     for (std::size_t i = 0; i < mirrored.size(); ++i) {
       if (bad_[i] || known_[i + (mirrored[i] ? mirrored.size() : 0)]) continue;
       wanted.push_back(i);

@@ -32,11 +32,13 @@ std::vector<std::filesystem::path> write_folds(const DataOptions& data, int fold
   DataOptions whole = data;
   whole.fractions.clear();
   std::vector<Sample> samples;
-  for (const Dataset& split : open_data(whole, {}).splits)
+  for (const Dataset& split : open_data(whole, {}).splits) {
+    if (split.tars) throw UsageError("--folds divides files, not tars: unpack them");
     for (Sample sample : split.samples) {
       sample.relative = std::filesystem::absolute(split.path(sample)).string();
       samples.push_back(std::move(sample));
     }
+  }
   const auto path = [&](std::size_t i) { return std::filesystem::path(samples[i].relative); };
   const std::vector<std::uint32_t> copies = first_copies(samples.size(), path, threads);
   const std::vector<double> equal(at(2 * folds), 1.0);

@@ -13,8 +13,17 @@ namespace {
 constexpr Index kNearest = 192, kFarthest = 320, kMultiple = 32;
 
 // Of a square picture, 0 of another.
-Index side_of(const std::filesystem::path& file) {
-  const FileProperties properties = read_file_properties(file);
+Index side_of(const Dataset& pictures, const Sample& sample) {
+  if (pictures.tars) {
+    Preparer preparer({});
+    try {
+      const Image& image = decode_sample(pictures, sample, preparer);
+      return image.h == image.w ? image.h : 0;
+    } catch (const DataError&) {
+      return 0;
+    }
+  }
+  const FileProperties properties = read_file_properties(pictures.path(sample));
   return properties.h == properties.w ? properties.h : 0;
 }
 
@@ -39,7 +48,7 @@ std::optional<Index> native_side(const Dataset& pictures) {
   }
   std::vector<Index> sides;
   for (Index i = 0; i < samples; ++i)
-    sides.push_back(side_of(pictures.path(pictures.samples[at(i * n / samples)])));
+    sides.push_back(side_of(pictures, pictures.samples[at(i * n / samples)]));
   std::ranges::sort(sides);
   const Index side = sides[at(samples / 2)];
   const bool agree = std::ranges::count(sides, side) >= samples - std::min(kOthers, samples / 10);

@@ -119,11 +119,48 @@ TEST(AccuracyCli, AnswersMayBeUnsure) {
   EXPECT_EQ(
       parse_csv(csv.out).front(),
       (std::vector<std::string>{"path", "prob_fake", "verdict", "prob_low", "prob_high", "error"}));
-  EXPECT_EQ(
-      run_program({"predict", "--model", model_file(), "--unsure-errors", ".1", pictures}).code, 2);
-  const Outcome band = run_program({"predict", "--model", run, "--unsure-errors", ".9", pictures});
-  EXPECT_EQ(band.code, 0) << band.err;
-  EXPECT_TRUE(contains(band.err, "unsure from")) << band.err;
+}
+
+TEST(AccuracyCli, TheBandThatEvalChoosesIsWhatPredictAndReportSay) {
+  const ScratchFolder scratch;
+  const std::string model = (scratch.path() / "model.safetensors").string();
+  const std::string out = (scratch.path() / "out").string();
+  fs::copy(trained_run() / kBestModel, model);
+  const auto eval = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"eval", "--model", model, "--data", picture_set()};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_program(arguments);
+  };
+  EXPECT_EQ(eval({"--unsure-errors", ".2"}).code, 2);  // of which pictures?
+  EXPECT_EQ(eval({"--split", "valid", "--unsure-errors", ".2", "--threshold", ".5"}).code, 2);
+  EXPECT_FALSE(load_detector(model).unsure);
+  // One wrong answer more than this accepts: at the far end of the worse half.
+  const Outcome chosen = eval({"--split", "valid", "--unsure-errors", ".34", "--output", out});
+  ASSERT_EQ(chosen.code, 0) << chosen.err;
+  EXPECT_TRUE(contains(chosen.out, "Unsure, with prob_fake between")) << chosen.out;
+  const Model with_band = load_detector(model);
+  ASSERT_TRUE(with_band.unsure);
+  const nlohmann::json count = json_of(fs::path(out) / "metrics.json").at("unsure");
+  EXPECT_EQ(count.at("from"), with_band.unsure->from);
+  EXPECT_LE(count.at("wrong_of_sure").get<double>(), .34 * count.at("sure").get<double>());
+  EXPECT_TRUE(contains(slurp(fs::path(out) / "report.html"), "Unsure is what lies between"));
+  const auto answers = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"predict",  "--model", model,
+                                          "--format", "json",    picture_set() + "/valid"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome o = run_program(arguments);
+    EXPECT_EQ(o.code, 0) << o.err;
+    return nlohmann::json::parse(o.out).at("results");
+  };
+  Index unsure = 0;
+  for (const nlohmann::json& r : answers({})) {
+    EXPECT_EQ(r.at("verdict") == "unsure", with_band.unsure->holds(r.at("prob_fake")));
+    unsure += r.at("verdict") == "unsure" ? 1 : 0;
+  }
+  EXPECT_EQ(unsure, count.at("unsure"));
+  // The band belongs to the model's own threshold.
+  for (const nlohmann::json& r : answers({"--threshold", ".5"}))
+    EXPECT_NE(r.at("verdict"), "unsure");
 }
 
 TEST(AccuracyCli, RunsBecomeOneModel) {

@@ -45,15 +45,6 @@ TEST_P(Stopped, TrainLeavesACheckpoint) {
 
 INSTANTIATE_TEST_SUITE_P(Signals, Stopped, testing::Values(SIGINT, SIGTERM, SIGHUP));
 
-// Whether the process has a handler for the signal.
-bool handles(pid_t child, int signal) {
-  std::ifstream status("/proc/" + std::to_string(child) + "/status");
-  for (std::string line; std::getline(status, line);)
-    if (line.starts_with("SigCgt:"))
-      return (std::stoull(line.substr(7), nullptr, 16) >> (signal - 1) & 1) != 0;
-  return false;
-}
-
 TEST(PredictCommand, CtrlCKeepsTheAnswersThatThereAre) {
   const ScratchFolder scratch;
   constexpr std::size_t kPictures = 20000;
@@ -65,7 +56,9 @@ TEST(PredictCommand, CtrlCKeepsTheAnswersThatThereAre) {
   const int out = open((scratch.path() / "out").c_str(), O_WRONLY | O_CLOEXEC);
   const int err = open((scratch.path() / "err").c_str(), O_WRONLY | O_CLOEXEC);
   const pid_t child = test::detail::spawn(words, out, err);
-  while (!handles(child, SIGINT)) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  // Answers come as they are made.
+  while (fs::file_size(scratch.path() / "out") < 1000)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   kill(child, SIGINT);
   EXPECT_EQ(test::detail::wait_for(child), 130);
   close(out);
@@ -74,8 +67,7 @@ TEST(PredictCommand, CtrlCKeepsTheAnswersThatThereAre) {
   ASSERT_GT(rows.size(), 1U);
   ASSERT_LE(rows.size(), kPictures);
   for (std::size_t i = 1; i < rows.size(); ++i) EXPECT_FALSE(rows[i].at(1).empty());
-  const std::string expected =
-      "interrupted: " + std::to_string(rows.size() - 1) + " of 20000 answered";
+  const std::string expected = "interrupted: " + std::to_string(rows.size() - 1) + " answered";
   EXPECT_TRUE(contains(slurp(scratch.path() / "err"), expected));
 }
 

@@ -107,15 +107,16 @@ const std::atomic<bool>& catch_interrupt() {
   return interrupted;
 }
 
-void add_tta(CLI::App& command, Views& views) {
-  add_choice(command, "--tta", views,
-             "Test-time augmentation: the mean logit of several views. flip takes the picture and "
-             "its mirror image; crops takes the four corners and the middle of a picture 256/224 "
-             "as large, and their mirror images.");
+CLI::Option* add_tta(CLI::App& command, Views& views) {
+  return add_choice(
+      command, "--tta", views,
+      "Test-time augmentation: the mean logit of several views. flip takes the picture and "
+      "its mirror image; crops takes the four corners and the middle of a picture 256/224 "
+      "as large, and their mirror images.");
 }
 
-void add_threshold(CLI::App& command, std::optional<double>& threshold) {
-  command
+CLI::Option* add_threshold(CLI::App& command, std::optional<double>& threshold) {
+  return command
       .add_option("--threshold", threshold,
                   "Call a picture fake from this probability on, from 0 to 1.")
       ->check(CLI::Range(0.0, 1.0))
@@ -126,8 +127,7 @@ void add_no_progress(CLI::App& command, bool& no_progress) {
   command.add_flag("--no-progress", no_progress, "Draw no progress line.");
 }
 
-std::vector<std::filesystem::path> list_pictures(
-    const std::vector<std::filesystem::path>& paths) try {
+std::vector<std::filesystem::path> list_pictures(const std::vector<std::filesystem::path>& paths) {
   std::vector<std::filesystem::path> pictures;
   PassedOver passed_over;
   for (const std::filesystem::path& path : paths) {
@@ -136,22 +136,9 @@ std::vector<std::filesystem::path> list_pictures(
       pictures.push_back(path);
       continue;
     }
-    const auto begin = static_cast<std::ptrdiff_t>(pictures.size());
-    for (std::filesystem::recursive_directory_iterator it(path), end; it != end; ++it) {
-      const std::string kind = leftover_kind(it->path().filename().string());
-      if (!kind.empty()) {
-        ++passed_over[it->is_directory(unreadable) ? kind + "/" : kind];
-        it.disable_recursion_pending();
-      } else if (it->is_directory(unreadable)) {
-        continue;
-      } else if (is_picture(it->path())) {
-        // Whatever else it is, such as a link that leads nowhere, reading it will tell.
-        pictures.push_back(it->path());
-      } else {
-        ++passed_over[other_kind(it->path())];
-      }
-    }
-    std::sort(pictures.begin() + begin, pictures.end());
+    FolderWalk walk(path);
+    while (std::optional<std::filesystem::path> picture = walk.next(passed_over))
+      pictures.push_back(std::move(*picture));
   }
   const std::string others = describe(passed_over);
   if (pictures.empty())
@@ -159,8 +146,6 @@ std::vector<std::filesystem::path> list_pictures(
                     (others.empty() ? "" : "; " + others));
   if (!others.empty()) fmt::print(stderr, "dfengine: {}\n", others);
   return pictures;
-} catch (const std::filesystem::filesystem_error& e) {
-  throw DataError("cannot list " + e.path1().string() + ": " + e.code().message());
 }
 
 std::vector<BadPicture> for_each_batch(

@@ -74,10 +74,10 @@ CLI::Option* add_threads(CLI::App& command, int& threads);
 void add_no_progress(CLI::App& command, bool& no_progress);
 
 // --tta.
-void add_tta(CLI::App& command, Views& views);
+CLI::Option* add_tta(CLI::App& command, Views& views);
 
 // --threshold, which takes the place of the model's own.
-void add_threshold(CLI::App& command, std::optional<double>& threshold);
+CLI::Option* add_threshold(CLI::App& command, std::optional<double>& threshold);
 
 // A picture that could not be used.
 struct BadPicture {

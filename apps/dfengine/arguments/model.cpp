@@ -21,4 +21,10 @@ Model open_detector(const std::filesystem::path& path) {
   return model;
 }
 
+void set_threshold(Model& model, const std::optional<double>& threshold) {
+  if (!threshold) return;
+  model.threshold = *threshold;
+  model.unsure.reset();
+}
+
 }  // namespace dfengine

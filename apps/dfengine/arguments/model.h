@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -15,5 +16,9 @@ void print_remarks(const std::filesystem::path& file, std::span<const std::strin
 // load_model and load_detector, with the model's remarks printed.
 Model open_model(const std::filesystem::path& path);
 Model open_detector(const std::filesystem::path& path);
+
+// A threshold that a person names takes the place of the model's; the band in which the model is
+// unsure belongs to its own.
+void set_threshold(Model& model, const std::optional<double>& threshold);
 
 }  // namespace dfengine

@@ -42,6 +42,7 @@ class Preparer {
   void prepare(const std::filesystem::path& file, std::uint8_t* out, Views views = Views::One) {
     resize(decode(file), how_.crop, views, out);
   }
+  void prepare(const Image& image, std::uint8_t* out) { resize(image, how_.crop, Views::One, out); }
 
  private:
   Preparation how_;

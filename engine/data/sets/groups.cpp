@@ -15,11 +15,12 @@ std::string group_of(const Sample& sample) {
 
 DataSource hold_out(DataSource source, const std::vector<std::string>& groups) {
   if (groups.empty()) return source;
-  Dataset all{source.splits.front().root, "held out", {}, {}, source.splits.front().pack};
+  const Dataset& first = source.splits.front();
+  Dataset all{first.root, "held out", {}, {}, first.pack, first.tars};
   for (const std::string& group : groups) {
     std::size_t found = 0;
     for (Dataset& split : source.splits) {
-      if (split.root != all.root || split.pack != all.pack)
+      if (split.root != all.root || split.pack != all.pack || split.tars != all.tars)
         throw UsageError("--hold-out-group: the splits lie in different places");
       const Dataset taken = take_groups(split, {group});
       found += taken.samples.size();
@@ -48,7 +49,7 @@ Dataset take_groups(Dataset& from, const std::vector<std::string>& groups) {
     return named(folder.string()) ||
            std::ranges::any_of(folder, [&](const auto& part) { return named(part.string()); });
   };
-  Dataset taken{from.root, "held out", {}, {}, from.pack};
+  Dataset taken{from.root, "held out", {}, {}, from.pack, from.tars};
   const auto kept = std::ranges::stable_partition(
       from.samples, [&](const Sample& sample) { return !is_taken(sample); });
   taken.samples.assign(kept.begin(), kept.end());

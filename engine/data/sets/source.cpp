@@ -13,6 +13,7 @@
 #include "engine/data/sets/csv_source.h"
 #include "engine/data/sets/folder_source.h"
 #include "engine/data/sets/split.h"
+#include "engine/data/sets/tar_source.h"
 #include "kernels/base/error.h"
 #include "kernels/base/thread_pool.h"
 
@@ -56,7 +57,7 @@ TableSource open_table(const fs::path& file, const DataOptions& o) {
 template <class Name>
 Dataset select(const Dataset& from, const std::vector<Name>& parts, const Name& part,
                const std::string& split) {
-  Dataset selected{from.root, split, {}, {}};
+  Dataset selected{.root = from.root, .split = split, .samples = {}, .tars = from.tars};
   for (std::size_t i = 0; i < parts.size(); ++i)
     if (parts[i] == part) selected.samples.push_back(from.samples[i]);
   return selected;
@@ -94,9 +95,7 @@ class Division {
  public:
   Division(Part whole, const DataOptions& o) : whole_(std::move(whole)) {
     const auto& samples = whole_.dataset.samples;
-    const std::vector<std::uint32_t> copies = first_copies(
-        samples.size(), [&](std::size_t i) { return whole_.dataset.path(samples[i]); },
-        ThreadPool::available());
+    const std::vector<std::uint32_t> copies = first_copies(whole_.dataset, ThreadPool::available());
     parts_ = split_samples(samples, whole_.groups, copies, o.fractions, o.seed);
     for (std::size_t i = 0; i < copies.size(); ++i) copied_ += copies[i] != i;
   }
@@ -205,9 +204,10 @@ Found find_tables(const DataOptions& o) {
   return found;
 }
 
-Found find_one_table(const fs::path& file, const DataOptions& o) {
-  auto table = std::make_shared<const TableSource>(open_table(file, o));
-  Found found{fmt::format("table {}: {}", file.string(), table->label_rule), {}, "", {}};
+// Rows that may say to which split they belong.
+Found find_in(TableSource rows, const fs::path& file, const char* what) {
+  auto table = std::make_shared<const TableSource>(std::move(rows));
+  Found found{fmt::format("{} {}: {}", what, file.string(), table->label_rule), {}, "", {}};
   for (const char* split : kSplits)
     if (has(table->splits, split)) found.splits.push_back(split);
   if (!found.splits.empty()) found.layout += ", by its column " + table->split_column;
@@ -225,6 +225,18 @@ Found find_one_table(const fs::path& file, const DataOptions& o) {
     return part;
   };
   return found;
+}
+
+Found find_one_table(const fs::path& file, const DataOptions& o) {
+  return find_in(open_table(file, o), file, "table");
+}
+
+Found find_tars(const DataOptions& o) {
+  if (!o.group_column.empty())
+    throw UsageError("--group-column names a column of a table; " + o.data.string() + " is a tar");
+  return find_in(
+      read_tar_source(o.data, {.names = ClassNames(o.classes), .label_positive = o.label_positive}),
+      o.data, "tars");
 }
 
 Found find_folders(const DataOptions& o, const std::string& wanted) {
@@ -251,6 +263,7 @@ Found find_set(const DataOptions& o, const std::string& wanted) {
   if (!o.valid_csv.empty() || !o.test_csv.empty()) return find_tables(o);
   if (!o.csv.empty()) return find_one_table(o.csv, o);
   if (is_table(o.data)) return find_one_table(o.data, o);
+  if (names_tars(o.data)) return find_tars(o);
   return find_folders(o, wanted);
 }
 

@@ -16,7 +16,7 @@
 namespace dfengine {
 
 struct DataOptions {
-  // A folder of pictures, or a table (.csv). With the tables below it is where their paths begin.
+  // A folder of pictures, a table (.csv), or tars (tar_source.h). With the tables below it is where their paths begin.
   std::filesystem::path data;
   std::filesystem::path csv, valid_csv, test_csv;
   std::string classes;            // names of the two classes, REAL,FAKE; "" for the usual ones
@@ -53,6 +53,7 @@ struct DataSource {
 //   DIR with train.csv, valid.csv and test.csv
 //   tables, one for each split, or one with a column "split"
 //   a packed file (pack.h)
+//   tars, with the class of each picture beside it (tar_source.h)
 // A set without splits is divided by `fractions`, such that copies of one file and rows of one
 // group share a split; without fractions it is the split "all". In a set with splits the fractions
 // divide train, to make those that are missing. `wanted` names the splits to open, "all" for

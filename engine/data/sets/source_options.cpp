@@ -21,8 +21,8 @@ constexpr DataOption kRows[] = {
     {.flag = "--data",
      .key = "data",
      .place = &Options::data,
-     .help = "Folder of pictures or packed file (see below). With tables: the folder that their "
-             "paths begin at.",
+     .help = "Folder of pictures, packed file or tars (see below). With tables: the folder that "
+             "their paths begin at.",
      .usual = "none; with tables each table's own folder"},
     {.flag = "--csv",
      .key = "csv",

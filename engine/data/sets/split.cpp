@@ -8,6 +8,8 @@
 #include <unordered_map>
 
 #include "engine/data/pictures/image.h"
+#include "engine/data/tar.h"
+#include "kernels/base/error.h"
 #include "kernels/base/random.h"
 #include "kernels/base/sha256.h"
 #include "kernels/base/thread_pool.h"
@@ -81,30 +83,63 @@ std::vector<Cluster> clusters_of(std::span<const Sample> samples, Together& toge
 
 }  // namespace
 
-std::vector<std::uint32_t> first_copies(std::size_t n,
-                                        const std::function<fs::path(std::size_t)>& path,
-                                        int threads) {
+namespace {
+
+// sizes [n]: 0 where there is nothing to compare. hash(i) is called where a size is not alone.
+std::vector<std::uint32_t> first_alike(const std::vector<std::uintmax_t>& sizes,
+                                       const std::function<std::string(std::size_t)>& hash,
+                                       int threads) {
+  const std::size_t n = sizes.size();
   std::vector<std::uint32_t> first(n);
   std::iota(first.begin(), first.end(), 0u);
-  std::vector<std::uintmax_t> sizes(n);
   std::unordered_map<std::uintmax_t, std::uint32_t> of_size;
-  for (std::size_t i = 0; i < n; ++i) {
-    std::error_code error;
-    sizes[i] = fs::is_regular_file(path(i), error) ? fs::file_size(path(i), error) : 0;
-    if (error) sizes[i] = 0;
-    if (sizes[i] > 0) ++of_size[sizes[i]];
-  }
+  for (const std::uintmax_t size : sizes)
+    if (size > 0) ++of_size[size];
   std::vector<std::string> hashes(n);
   ThreadPool pool(threads);
   parallel_for(pool, static_cast<std::int64_t>(n), [&](std::int64_t index, int) {
     const auto i = static_cast<std::size_t>(index);
-    if (sizes[i] > 0 && of_size.at(sizes[i]) > 1) hashes[i] = content_hash(path(i), sizes[i]);
+    if (sizes[i] > 0 && of_size.at(sizes[i]) > 1) hashes[i] = hash(i);
   });
   std::unordered_map<std::string_view, std::uint32_t> seen;
   for (std::uint32_t i = 0; i < n; ++i) {
     if (!hashes[i].empty()) first[i] = seen.try_emplace(hashes[i], i).first->second;
   }
   return first;
+}
+
+}  // namespace
+
+std::vector<std::uint32_t> first_copies(std::size_t n,
+                                        const std::function<fs::path(std::size_t)>& path,
+                                        int threads) {
+  std::vector<std::uintmax_t> sizes(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    std::error_code error;
+    sizes[i] = fs::is_regular_file(path(i), error) ? fs::file_size(path(i), error) : 0;
+    if (error) sizes[i] = 0;
+  }
+  return first_alike(
+      sizes, [&](std::size_t i) { return content_hash(path(i), sizes[i]); }, threads);
+}
+
+std::vector<std::uint32_t> first_copies(const Dataset& dataset, int threads) {
+  const std::vector<Sample>& samples = dataset.samples;
+  if (!dataset.tars)
+    return first_copies(
+        samples.size(), [&](std::size_t i) { return dataset.path(samples[i]); }, threads);
+  std::vector<std::uintmax_t> sizes;
+  for (const Sample& sample : samples) sizes.push_back(dataset.tars->entry(sample.record).bytes);
+  const auto hash = [&](std::size_t i) -> std::string {
+    std::vector<std::byte> bytes;
+    try {
+      dataset.tars->read(samples[i].record, bytes);
+    } catch (const DataError&) {
+      return "";  // equals no other
+    }
+    return sha256_hex(bytes);
+  };
+  return first_alike(sizes, hash, threads);
 }
 
 std::vector<std::uint8_t> split_samples(std::span<const Sample> samples,

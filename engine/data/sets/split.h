@@ -16,6 +16,8 @@ namespace dfengine {
 // cannot be read equals no other.
 std::vector<std::uint32_t> first_copies(
     std::size_t n, const std::function<std::filesystem::path(std::size_t)>& path, int threads);
+// The same of a set's pictures, which may lie in tars.
+std::vector<std::uint32_t> first_copies(const Dataset& dataset, int threads);
 
 // Gives the part of each sample, which is a place in `fractions`. Samples of one group and copies
 // of one file share a part. `groups` may be empty, and an empty name is no group; `copies` are as

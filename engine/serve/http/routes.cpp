@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include "engine/data/pictures/png_encode.h"
-#include "engine/model/unsure_band.h"
 #include "engine/serve/http/service.h"
 #include "engine/serve/http/texts.h"
 
@@ -18,9 +17,22 @@ nlohmann::json json_of(const Picture& picture, const Model& model) {
   }
   one["prob_fake"] = *picture.prob;
   one["verdict"] = model.classes[*picture.prob >= model.threshold ? 1 : 0];
-  const auto band = unsure_band(model);
-  one["unsure"] = band && band->holds(*picture.prob);
+  const std::optional<Stability>& stability = picture.stability;
+  one["unsure"] =
+      (model.unsure && model.unsure->holds(*picture.prob)) || (stability && stability->flips);
+  if (stability) {
+    one["prob_low"] = stability->low;
+    one["prob_high"] = stability->high;
+    one["stable"] = !stability->flips;
+  }
   return one;
+}
+
+Work work_of(const httplib::Request& request) {
+  const std::string stability = request.get_param_value("stability");
+  if (stability.empty() || stability == "0") return Work::Classify;
+  if (stability == "1") return Work::Stability;
+  throw Refusal{400, "stability is 1 or 0"};
 }
 
 }  // namespace
@@ -42,8 +54,9 @@ void Service::add_routes() {
 void Service::classify(const Request& request, Response& response, const Reader& reader) {
   BodyRoom::Share share(room_);
   std::vector<Picture> pictures = read_pictures(request, reader, options_.limits, share);
+  const Work work = work_of(request);
   auto served = model_for(request.get_param_value("model"));
-  const auto ticket = answer(std::move(served), Work::Classify, std::move(pictures));
+  const auto ticket = answer(std::move(served), work, std::move(pictures));
   const Model& model = ticket->model->model;
   Json results = Json::array();
   bool any = false;

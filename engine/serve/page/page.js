@@ -26,10 +26,10 @@ async function send(path, body) {
   }
 }
 
-async function classify(blobs) {
+async function classify(file) {
   const form = new FormData();
-  for (const blob of blobs) form.append('picture', blob, blob.name || 'picture');
-  const response = await send('/classify', form);
+  form.append('picture', file, file.name || 'picture');
+  const response = await send('/classify?stability=1', form);
   const answer = await response.json();
   if (!answer.results) throw Object.assign(new Error(answer.error), { code: response.status });
   return answer;
@@ -52,36 +52,11 @@ function scale(prob, threshold) {
   }, svg);
 }
 
-// The picture as others would pass it on.
-async function variants(file) {
-  const picture = await createImageBitmap(file);
-  const { width, height } = picture;
-  const drawn = (w, h, x, y, quality) => new Promise((done) => {
-    const canvas = make('canvas', { width: Math.max(1, Math.round(w)), height: Math.max(1, Math.round(h)) });
-    canvas.getContext('2d').drawImage(picture, x, y, width - 2 * x, height - 2 * y, 0, 0, canvas.width, canvas.height);
-    canvas.toBlob(done, 'image/jpeg', quality);
-  });
-  return [
-    ['saved again as JPEG', await drawn(width, height, 0, 0, 0.6)],
-    ['made smaller', await drawn(0.75 * width, 0.75 * height, 0, 0, 0.95)],
-    ['cropped', await drawn(0.9 * width, 0.9 * height, 0.05 * width, 0.05 * height, 0.95)],
-  ];
-}
-
-async function showStability(file, verdict, note) {
-  note.textContent = 'Trying whether the verdict is stable …';
-  try {
-    const tried = await variants(file);
-    const { results } = await classify(tried.map(([, blob]) => blob));
-    const turned = tried.filter((_, i) => results[i].verdict !== verdict).map(([name]) => name);
-    const probs = results.map((r) => r.prob_fake);
-    note.textContent = turned.length === 0
-      ? `Stable: the verdict stays when the picture is saved again, made smaller or cropped (${percent(Math.min(...probs))} to ${percent(Math.max(...probs))}).`
-      : `Not stable: the verdict turns when the picture is ${turned.join(' or ')}. Do not rely on it.`;
-    note.className = turned.length === 0 ? 'note' : 'note unsure';
-  } catch (error) {
-    note.textContent = `Stability could not be tried: ${error.message}`;
-  }
+function stabilityNote(result) {
+  const range = `(${percent(result.prob_low)} to ${percent(result.prob_high)})`;
+  return result.stable
+    ? make('p', { class: 'note' }, `Stable: the verdict stays when the picture is saved again, made smaller or cropped ${range}.`)
+    : make('p', { class: 'note unsure' }, `Not stable: the verdict turns when the picture is saved again, made smaller or cropped ${range}. Do not rely on it.`);
 }
 
 async function showHeatMap(file, pictures, button) {
@@ -111,7 +86,6 @@ function show(file, result, answer) {
     pictures.append(shown);
     const prob = result.prob_fake;
     const side = prob >= answer.threshold ? 'fake' : 'real';
-    const stability = make('p', { class: 'note' });
     const button = make('button', { type: 'button' }, 'Heat map');
     button.addEventListener('click', () => showHeatMap(file, pictures, button));
     const bar = scale(prob, answer.threshold);
@@ -120,9 +94,8 @@ function show(file, result, answer) {
       make('p', { class: `verdict ${side}` }, result.verdict),
       bar,
       make('p', { class: 'note' }, `Probability of being ${answer.positive_class}: ${percent(prob)}. The line is at ${percent(answer.threshold)}: from there on this detector says ${answer.positive_class}.`));
-    if (result.unsure) text.append(make('p', { class: 'note unsure' }, 'So close to the line the detector is unsure.'));
-    text.append(stability, make('div', { class: 'buttons' }, button));
-    showStability(file, result.verdict, stability);
+    if (result.unsure && result.stable) text.append(make('p', { class: 'note unsure' }, 'So close to the line the detector is unsure.'));
+    text.append(stabilityNote(result), make('div', { class: 'buttons' }, button));
   }
   byId('answers').prepend(make('li', { class: 'answer' }, pictures, text));
 }
@@ -133,7 +106,7 @@ async function take(files) {
   let answered = 0;
   for (const file of files) {
     try {
-      const answer = await classify([file]);
+      const answer = await classify(file);
       show(file, answer.results[0], answer);
       ++answered;
     } catch (error) {

@@ -9,6 +9,7 @@
 #include "engine/data/pictures/file_properties.h"
 #include "engine/data/sets/csv_source.h"
 #include "engine/data/sets/split.h"
+#include "kernels/base/error.h"
 #include "kernels/base/thread_pool.h"
 
 namespace dfengine::audit {
@@ -213,6 +214,8 @@ Index Audit::leaks() const {
 
 Audit audit(const DataOptions& options, int threads) {
   const DataSource source = open_data(options, {});
+  if (source.splits.front().tars)
+    throw UsageError("audit looks at files: unpack the tars of " + options.data.string());
   Audit audit;
   audit.layout = source.layout;
   if (const std::string others = describe(source.passed_over); !others.empty())

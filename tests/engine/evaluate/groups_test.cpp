@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/evaluate/stability.h"
+#include "engine/evaluate/unsure.h"
 #include "kernels/base/error.h"
 #include "tests/engine/data/data_support.h"
 
@@ -69,11 +70,37 @@ TEST(Unsure, TheMarginLeavesNoMoreErrorsThanAreAccepted) {
   EXPECT_THROW(unsure_margin(logit, label, 0, 1), UsageError);
 }
 
+TEST(Unsure, TheBandLeavesThePictureAtItsEndsSure) {
+  NetworkConfig config;
+  config.width = 0.1;
+  config.input_size = 96;
+  Model model = make_model(config, 1);
+  model.temperature = 0.7;
+  model.threshold = 0.3;
+  Predictions p;
+  for (const double logit : {-3.1, -1.7, -0.9, -0.6, -0.4, 0.2, 1.3, 2.2}) {
+    p.logit.push_back(logit);
+    p.prob.push_back(model.probability(logit));
+  }
+  p.label = {0, 0, 1, 0, 0, 0, 1, 1};
+  for (const double errors : {0.0, 0.13, 0.3}) {
+    const UnsureBand band = choose_unsure_band(p, model, errors);
+    const UnsureCount count = count_unsure(p, band, model.threshold);
+    const double margin = unsure_margin(p.logit, p.label, logit_of(0.3, model), errors);
+    Index nearer = 0;
+    for (const double logit : p.logit) nearer += std::abs(logit - logit_of(0.3, model)) < margin;
+    EXPECT_EQ(count.unsure, nearer) << errors;
+    EXPECT_LE(static_cast<double>(count.wrong), errors * static_cast<double>(count.sure));
+  }
+  p.label.assign(p.logit.size(), 0);
+  EXPECT_THROW(choose_unsure_band(p, model, 0.1), UsageError);  // the surest answers are wrong
+}
+
 TEST(Stability, ThePictureStandsFirstAndKeepsItsSize) {
   const Image picture = test::pattern(50, 75);
   PerturbScratch scratch;
   const std::vector<Image> forms = stability_forms(picture, scratch);
-  ASSERT_EQ(forms.size(), 1u + kStabilityChanges);
+  ASSERT_EQ(std::ssize(forms), kStabilityForms);
   EXPECT_EQ(forms[0].rgb, picture.rgb);
   Image again = picture;
   jpeg_recompress({again.rgb.data(), 50, 75}, 75, scratch);

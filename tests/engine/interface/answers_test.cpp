@@ -69,7 +69,7 @@ TEST_F(Answers, SayWhatTheyMean) {
     EXPECT_EQ(r.threshold, 0.4375);
     EXPECT_EQ(r.fake, r.probability >= 0.4375 ? 1 : 0);
     EXPECT_STREQ(r.verdict, r.fake == 1 ? "fake" : "real");
-    EXPECT_EQ(r.unsure, r.probability >= 0.25 && r.probability <= 0.75 ? 1 : 0);
+    EXPECT_EQ(r.unsure, r.probability > 0.25 && r.probability < 0.75 ? 1 : 0);
     EXPECT_EQ(r.features, nullptr);
     EXPECT_EQ(r.heat_map, nullptr);
   }
@@ -85,6 +85,7 @@ TEST_F(Answers, ThresholdOfTheSessionDecides) {
     for (std::size_t i = 0; i < results.size(); ++i) {
       EXPECT_EQ(results[i].threshold, threshold);
       EXPECT_EQ(results[i].fake, threshold < 0.5 ? 1 : 0);
+      EXPECT_EQ(results[i].unsure, 0);  // the band belongs to the model's own threshold
     }
   }
 }

@@ -24,7 +24,7 @@ class Interface : public testing::Test {
     Model model = make_model(config, 4);
     model.temperature = 0.25;
     model.threshold = 0.4375;
-    model.notes["unsure_band"] = "0.25,0.75";
+    model.unsure = UnsureBand{0.25, 0.75};
     model_ = (folder_.path() / "model.safetensors").string();
     save_model(model_, model);
     for (std::uint64_t i = 0; i < kPictures; ++i) {

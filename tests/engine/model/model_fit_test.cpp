@@ -50,5 +50,25 @@ TEST(ModelFile, TheStemsStrideComesBack) {
   EXPECT_THROW(model_from_tensors(file, "x"), ModelFileError);
 }
 
+TEST(ModelFile, TheBandOfUnsureAnswersComesBack) {
+  NetworkConfig config;
+  config.width = 0.1;
+  config.input_size = 96;
+  config.head = Head::Detector;
+  Model model = make_model(config, 1);
+  EXPECT_FALSE(model_to_tensors(model).metadata.contains("unsure_band"));
+  model.unsure = UnsureBand{0.1, 1.0 / 3};
+  weights::TensorFile file = model_to_tensors(model);
+  const Model back = model_from_tensors(file, "x");
+  ASSERT_TRUE(back.unsure);
+  EXPECT_EQ(back.unsure->from, 0.1);
+  EXPECT_EQ(back.unsure->to, 1.0 / 3);
+  for (const char* bad :
+       {"", "0.1", "0.5,0.4", "0.1,1.5", "-1,0.5", "0.1,nan", "0.1,0.2,0.3", "a,b"}) {
+    file.metadata["unsure_band"] = bad;
+    EXPECT_THROW(model_from_tensors(file, "x"), ModelFileError) << bad;
+  }
+}
+
 }  // namespace
 }  // namespace dfengine

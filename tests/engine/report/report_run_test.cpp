@@ -99,7 +99,7 @@ class RunReport : public testing::TestWithParam<int> {
   }
 
   std::string page_of(const Model& model) const {
-    write_run_report(result_, model, 1, "");
+    write_run_report(result_, model, 1, "", {});
     return test::slurp(options_.output / kReport);
   }
 

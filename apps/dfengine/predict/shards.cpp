@@ -1,0 +1,268 @@
+#include "apps/dfengine/predict/shards.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "engine/data/tar.h"
+#include "kernels/base/atomic_file.h"
+#include "kernels/base/error.h"
+#include "kernels/base/json_bytes.h"
+#include "kernels/base/numbers.h"
+#include "kernels/base/sha256.h"
+
+namespace dfengine {
+namespace {
+
+using nlohmann::json;
+
+std::string shard_name(Index shard) {
+  return fmt::format("shard-{:06}", shard);
+}
+
+json counts_json(const ScoringCounts& c) {
+  return {{"pictures", c.pictures},
+          {"unreadable", c.unreadable},
+          {"fake", c.fake},
+          {"unsure", c.unsure}};
+}
+
+void add(ScoringCounts& sum, const ScoringCounts& c) {
+  sum.pictures += c.pictures;
+  sum.unreadable += c.unreadable;
+  sum.fake += c.fake;
+  sum.unsure += c.unsure;
+}
+
+ScoringCounts counts_of(const json& summary) {
+  return {summary.at("pictures").get<Index>(), summary.at("unreadable").get<Index>(),
+          summary.at("fake").get<Index>(), summary.at("unsure").get<Index>()};
+}
+
+json read_json(const std::filesystem::path& file) {
+  std::ifstream stream(file);
+  const json summary = json::parse(stream, nullptr, false);
+  if (!summary.is_object())
+    throw DataError(file.string() +
+                    ": no summary of predict: remove it and run again with --incremental");
+  return summary;
+}
+
+void write_json(const std::filesystem::path& file, const json& summary) {
+  write_text(file, summary.dump(2) + "\n");
+}
+
+// Tells whether a shard has the same pictures, by their names and, in a tar, their sizes.
+std::string names_digest(const Dataset& pictures) {
+  std::string names;
+  for (const Sample& sample : pictures.samples) {
+    names += sample.relative;
+    if (pictures.tars) names += fmt::format("\n{}", pictures.tars->entry(sample.record).bytes);
+    names += '\0';
+  }
+  return sha256_hex(std::as_bytes(std::span(names)));
+}
+
+std::optional<Index> variable(const char* name) {
+  const char* text = std::getenv(name);
+  if (text == nullptr) return std::nullopt;
+  const std::optional<Index> number = number_of<Index>(text);
+  if (!number)
+    throw UsageError(fmt::format("{} is '{}', no number: name the part with --part", name, text));
+  return number;
+}
+
+std::pair<Part, std::string> checked(Part part, const std::string& name) {
+  if (part.of < 1 || part.number < 0 || part.number >= part.of)
+    throw UsageError(
+        fmt::format("part {} of {}, by {}: parts are counted from 0; name it with --part",
+                    part.number, part.of, name));
+  return {part, name};
+}
+
+}  // namespace
+
+Part parse_part(const std::string& text) {
+  const std::size_t slash = text.find('/');
+  const auto number = number_of<Index>(text.substr(0, slash));
+  const auto of = slash == text.npos ? std::nullopt : number_of<Index>(text.substr(slash + 1));
+  if (!number || !of || *of < 1 || *number < 0 || *number >= *of)
+    throw UsageError("--part " + text + ": write i/N, with i from 0 to N - 1");
+  return {*number, *of};
+}
+
+std::optional<std::pair<Part, std::string>> part_of_environment() {
+  if (const auto id = variable("SLURM_ARRAY_TASK_ID")) {
+    const auto count = variable("SLURM_ARRAY_TASK_COUNT"), least = variable("SLURM_ARRAY_TASK_MIN");
+    const Index step = std::max(variable("SLURM_ARRAY_TASK_STEP").value_or(1), Index{1});
+    if (!count) throw UsageError("SLURM_ARRAY_TASK_COUNT is not set: name the part with --part");
+    return checked({(*id - least.value_or(0)) / step, *count}, "SLURM_ARRAY_TASK_ID");
+  }
+  if (variable("JOB_COMPLETION_INDEX"))
+    throw UsageError(
+        "JOB_COMPLETION_INDEX does not say of how many: in the job's arguments write --part "
+        "$(JOB_COMPLETION_INDEX)/N, or --part 0/1 where one pod does all");
+  // Of srun the step's tasks: a batch script itself is the first of the job's tasks, but no part.
+  for (const auto& [rank, size] :
+       {std::pair("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+        std::pair("PMI_RANK", "PMI_SIZE"), std::pair("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")}) {
+    const auto number = variable(rank), of = variable(size);
+    if (number && of) return checked({*number, *of}, rank);
+  }
+  return std::nullopt;
+}
+
+ShardFolder::ShardFolder(std::filesystem::path folder, AnswerFormat format, Part part,
+                         bool incremental, json settings)
+    : folder_(std::move(folder)),
+      format_(format),
+      part_(part),
+      incremental_(incremental),
+      settings_(std::move(settings)) {
+  make_folder(folder_);
+}
+
+std::filesystem::path ShardFolder::answers_file(Index shard) const {
+  return folder_ / fmt::format("{}.{}", shard_name(shard), name_of(format_));
+}
+
+bool ShardFolder::has(const InputShard& shard, const Dataset& pictures) {
+  const std::filesystem::path file = folder_ / (shard_name(shard.number) + ".json");
+  std::error_code none;
+  if (!std::filesystem::exists(file, none)) return false;
+  if (!incremental_)
+    throw UsageError(fmt::format(
+        "{} is there already: go on with --incremental, or name another --output", file.string()));
+  const json summary = read_json(file);
+  const auto differs = [&](const char* what) {
+    throw UsageError(fmt::format("{} is of other {}: name another --output", file.string(), what));
+  };
+  if (summary.value("settings", json()) != settings_) differs("settings, or of another model");
+  if (summary.value("names_sha256", "") != names_digest(pictures)) differs("pictures");
+  if (!std::filesystem::exists(answers_file(shard.number), none)) return false;
+  const ScoringCounts counts = counts_of(summary);
+  add(counts_, counts);
+  passed_by_ += counts.pictures;
+  return true;
+}
+
+void ShardFolder::write(const InputShard& shard, const Dataset& pictures,
+                        const std::string& answers, const ScoringCounts& counts, double seconds) {
+  write_text(answers_file(shard.number), answers);
+  json summary = counts_json(counts);
+  summary["shard"] = shard.number;
+  summary["source"] = readable(shard.describe());
+  summary["seconds"] = seconds;
+  summary["names_sha256"] = names_digest(pictures);
+  summary["settings"] = settings_;
+  write_json(folder_ / (shard_name(shard.number) + ".json"), summary);
+  add(counts_, counts);
+}
+
+void ShardFolder::finish(Index shards, double seconds) {
+  json summary = counts_json(counts_);
+  summary["part"] = part_.number;
+  summary["of"] = part_.of;
+  summary["shards"] = shards;
+  summary["seconds"] = seconds;
+  summary["format"] = name_of(format_);
+  write_json(folder_ / fmt::format("part-{}-of-{}.json", part_.number, part_.of), summary);
+}
+
+namespace {
+
+struct Whole {
+  Index shards = 0;
+  std::string format;
+};
+
+// What the parts say of the whole, which must be the same.
+Whole read_parts(const std::filesystem::path& folder) {
+  std::optional<Whole> whole;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with("part-") || !name.ends_with(".json")) continue;
+    const json part = read_json(entry.path());
+    const Whole one{part.at("shards").get<Index>(), part.at("format").get<std::string>()};
+    if (whole && (whole->shards != one.shards || whole->format != one.format))
+      throw UsageError(folder.string() + ": its parts are of inputs or formats that differ");
+    whole = one;
+  }
+  if (!whole)
+    throw UsageError(folder.string() +
+                     ": no part of predict ended here: --merge wants the --output of all of them");
+  return *whole;
+}
+
+// Copies a file without its first line, which must be `header` unless that is empty.
+void append(std::FILE* out, const std::filesystem::path& file, std::string& header,
+            bool has_header) {
+  std::ifstream stream(file, std::ios::binary);
+  std::string first;
+  if (has_header) {
+    if (!std::getline(stream, first) || (!header.empty() && first != header))
+      throw DataError(file.string() + ": its first line is not that of the other shards");
+    if (header.empty()) fmt::print(out, "{}\n", first);
+    header = first;
+  }
+  std::vector<char> block(1 << 16);
+  while (stream.read(block.data(), std::ssize(block)) || stream.gcount() > 0)
+    if (std::fwrite(block.data(), 1, static_cast<std::size_t>(stream.gcount()), out) == 0)
+      throw Error("cannot write the merged answers: is the disk full?");
+  if (stream.bad()) throw DataError(file.string() + ": cannot be read");
+}
+
+}  // namespace
+
+void merge_shards(const std::filesystem::path& folder) try {
+  const Whole whole = read_parts(folder);
+  std::vector<std::string> missing;
+  for (Index i = 0; i < whole.shards; ++i)
+    for (const std::string& ending : {std::string("json"), whole.format})
+      if (std::error_code none;
+          !std::filesystem::exists(folder / (shard_name(i) + "." + ending), none)) {
+        missing.push_back(shard_name(i));
+        break;
+      }
+  if (!missing.empty())
+    throw UsageError(
+        fmt::format("{}: {} of {} shards are missing, {} first: run their parts again with "
+                    "--incremental",
+                    folder.string(), missing.size(), whole.shards, missing.front()));
+  const std::filesystem::path target = folder / ("predictions." + whole.format);
+  std::filesystem::path aside = target;
+  aside += ".tmp-0";
+  struct Close {
+    void operator()(std::FILE* f) const { std::fclose(f); }
+  };
+  const std::unique_ptr<std::FILE, Close> out(std::fopen(aside.c_str(), "wb"));
+  if (!out) throw Error(aside.string() + ": cannot be written");
+  ScoringCounts sum;
+  json settings;
+  std::string header;
+  for (Index i = 0; i < whole.shards; ++i) {
+    const json summary = read_json(folder / (shard_name(i) + ".json"));
+    if (i == 0) settings = summary.at("settings");
+    if (summary.at("settings") != settings)
+      throw UsageError(fmt::format("{}/{}: made with other settings, or by another model, than {}",
+                                   folder.string(), shard_name(i), shard_name(0)));
+    append(out.get(), folder / (shard_name(i) + "." + whole.format), header, whole.format == "csv");
+    add(sum, counts_of(summary));
+  }
+  if (std::fflush(out.get()) != 0 || ::fsync(::fileno(out.get())) != 0)
+    throw Error(aside.string() + ": cannot be written whole: is the disk full?");
+  std::filesystem::rename(aside, target);
+  json summary = counts_json(sum);
+  summary["shards"] = whole.shards;
+  summary["settings"] = settings;
+  write_json(folder / "summary.json", summary);
+  fmt::print("{} pictures of {} shards, {} unreadable, {} fake, {} unsure: {}\n", sum.pictures,
+             whole.shards, sum.unreadable, sum.fake, sum.unsure, target.string());
+} catch (const json::exception& e) {
+  throw DataError(fmt::format("{}: a summary in it is damaged ({})", folder.string(), e.what()));
+}
+
+}  // namespace dfengine

@@ -1,0 +1,187 @@
+// dfengine predict on lists, tars and packed files, cut into shards that several processes share.
+#include <algorithm>
+#include <cstdlib>
+
+#include "tests/apps/cli_support.h"
+#include "tests/engine/data/tar_writer.h"
+
+namespace dfengine {
+namespace {
+
+using nlohmann::json;
+using test::contains;
+using test::model_file;
+using test::Outcome;
+using test::picture_set;
+using test::run_program;
+using test::ScratchFolder;
+using test::slurp;
+
+namespace fs = std::filesystem;
+using Words = std::vector<std::string>;
+
+class Variable {
+ public:
+  Variable(const char* name, const char* value) : name_(name) { ::setenv(name, value, 1); }
+  ~Variable() { ::unsetenv(name_); }
+  Variable(const Variable&) = delete;
+  Variable& operator=(const Variable&) = delete;
+
+ private:
+  const char* name_;
+};
+
+class ScoringCli : public testing::Test {
+ protected:
+  void SetUp() override {
+    for (const auto& entry : fs::recursive_directory_iterator(picture_set() + "/train"))
+      if (entry.is_regular_file()) files_.push_back(entry.path().string());
+    std::ranges::sort(files_);
+    // Of which the second and third are one shard.
+    for (std::size_t i = 0; i < 3; ++i) {
+      std::vector<std::pair<std::string, std::string>> entries;
+      for (std::size_t k = i; k < files_.size(); k += 3)
+        entries.emplace_back(fs::path(files_[k]).filename().string(), slurp(files_[k]));
+      test::spill(at("00" + std::to_string(i) + ".tar"), test::tar_of(entries));
+    }
+  }
+
+  std::string at(const std::string& name) const { return (scratch_.path() / name).string(); }
+  std::string tars() const { return at("{000..002}.tar"); }
+
+  Outcome predict(const Words& more) const {
+    Words words = {"predict", "--model", model_file()};
+    words.insert(words.end(), more.begin(), more.end());
+    return run_program(words);
+  }
+  // By the name of the picture.
+  std::map<std::string, std::string> probabilities(const std::string& csv) const {
+    std::map<std::string, std::string> all;
+    const auto rows = test::parse_csv(csv);
+    for (std::size_t i = 1; i < rows.size(); ++i)
+      EXPECT_TRUE(all.emplace(fs::path(rows[i].at(0)).filename().string(), rows[i].at(1)).second);
+    return all;
+  }
+
+  ScratchFolder scratch_;
+  Words files_;
+};
+
+TEST_F(ScoringCli, EverySourceGivesTheSameAnswers) {
+  const Outcome direct = predict({"--format", "csv", picture_set() + "/train"});
+  ASSERT_EQ(direct.code, 0) << direct.err;
+  const auto expected = probabilities(direct.out);
+  ASSERT_EQ(expected.size(), files_.size());
+  std::string list;
+  for (const std::string& file : files_) list += file + "\n";
+  test::spill(at("list.txt"), list);
+  const Outcome listed = predict({"--format", "csv", "--input", at("list.txt")});
+  EXPECT_EQ(listed.out, direct.out) << listed.err;
+  const Outcome tars = predict({"--format", "csv", this->tars()});
+  ASSERT_EQ(tars.code, 0) << tars.err;
+  EXPECT_EQ(probabilities(tars.out), expected);
+  ASSERT_EQ(run_program({"pack", picture_set(), at("set.dfpack"), "--img-size", "96"}).code, 0);
+  const Outcome packed = predict({"--format", "csv", at("set.dfpack")});
+  ASSERT_EQ(packed.code, 0) << packed.err;
+  const auto of_pack = probabilities(packed.out);
+  for (const auto& [name, prob] : expected) EXPECT_EQ(of_pack.at(name), prob) << name;
+  const Outcome lines = predict({"--format", "jsonl", "--stability", this->tars()});
+  ASSERT_EQ(lines.code, 0) << lines.err;
+  EXPECT_EQ(std::ranges::count(lines.out, '\n'), std::ssize(files_));
+  EXPECT_TRUE(json::parse(lines.out.substr(0, lines.out.find('\n'))).contains("prob_low"));
+}
+
+TEST_F(ScoringCli, ADamagedTarIsOneErrorAndTheRestGoOn) {
+  test::spill(at("001.tar"), "no tar at all");
+  const Outcome o = predict({"--format", "csv", tars(), at("absent.tar")});
+  EXPECT_EQ(o.code, 3) << o.err;
+  EXPECT_TRUE(contains(o.err, "001.tar")) << o.err;
+  EXPECT_TRUE(contains(o.err, "absent.tar")) << o.err;
+  EXPECT_TRUE(contains(o.err, "2 of 23 pictures could not be read")) << o.err;
+}
+
+TEST_F(ScoringCli, PartsFillAFolderThatIsMerged) {
+  const Words in = {tars(), files_[0], files_[1], "--output", at("out")};
+  const auto part = [&](Words more) {
+    more.insert(more.end(), in.begin(), in.end());
+    return predict(more);
+  };
+  ASSERT_EQ(part({"--part", "1/2"}).code, 0);
+  EXPECT_FALSE(fs::exists(at("out/shard-000000.csv")));
+  EXPECT_TRUE(fs::exists(at("out/shard-000001.csv")));
+  const Outcome early = run_program({"predict", "--merge", at("out")});
+  EXPECT_EQ(early.code, 2);
+  EXPECT_TRUE(contains(early.err, "2 of 4 shards are missing, shard-000000 first")) << early.err;
+  {
+    const Variable id("SLURM_ARRAY_TASK_ID", "10"), least("SLURM_ARRAY_TASK_MIN", "10"),
+        count("SLURM_ARRAY_TASK_COUNT", "2");
+    const Outcome o = part({});
+    ASSERT_EQ(o.code, 0) << o.err;
+    EXPECT_TRUE(contains(o.err, "part 0 of 2, by SLURM_ARRAY_TASK_ID")) << o.err;
+  }
+  const Outcome merged = run_program({"predict", "--merge", at("out")});
+  ASSERT_EQ(merged.code, 0) << merged.err;
+  const Outcome direct = predict({"--format", "csv", tars(), files_[0], files_[1]});
+  EXPECT_EQ(slurp(at("out/predictions.csv")), direct.out);
+  const json summary = json::parse(slurp(at("out/summary.json")));
+  EXPECT_EQ(summary.at("pictures"), files_.size() + 2);
+  EXPECT_EQ(summary.at("shards"), 4);
+}
+
+TEST_F(ScoringCli, WhatIsMissingIsDoneAndNothingElse) {
+  const Words in = {tars(), "--output", at("out"), "--format", "jsonl"};
+  const auto run = [&](Words more) {
+    more.insert(more.end(), in.begin(), in.end());
+    return predict(more);
+  };
+  ASSERT_EQ(run({}).code, 0);
+  ASSERT_EQ(run_program({"predict", "--merge", at("out")}).code, 0);
+  const std::string whole = slurp(at("out/predictions.jsonl"));
+  EXPECT_EQ(run({}).code, 2) << "the folder is in use";
+  // As a kill leaves it: answers without a summary, and a file that was not renamed.
+  fs::remove(at("out/shard-000001.json"));
+  test::spill(at("out/shard-000001.jsonl"), "half");
+  test::spill(at("out/shard-000001.jsonl.tmp-1"), "ha");
+  const auto before = fs::last_write_time(at("out/shard-000000.jsonl"));
+  const Outcome again = run({"--incremental"});
+  ASSERT_EQ(again.code, 0) << again.err;
+  EXPECT_TRUE(contains(again.out, "32 pictures, 21 of them by an earlier run")) << again.out;
+  EXPECT_EQ(fs::last_write_time(at("out/shard-000000.jsonl")), before);
+  ASSERT_EQ(run_program({"predict", "--merge", at("out")}).code, 0);
+  EXPECT_EQ(slurp(at("out/predictions.jsonl")), whole);
+  const Outcome other = run({"--incremental", "--threshold", ".9"});
+  EXPECT_EQ(other.code, 2);
+  EXPECT_TRUE(contains(other.err, "other settings")) << other.err;
+  test::spill(at("000.tar"), test::tar_of({{"new.jpg", slurp(files_[0])}}));
+  const Outcome changed = run({"--incremental"});
+  EXPECT_EQ(changed.code, 2);
+  EXPECT_TRUE(contains(changed.err, "other pictures")) << changed.err;
+}
+
+TEST_F(ScoringCli, WrongUseIsSaid) {
+  const std::string picture = files_[0];
+  for (const Words& words : std::vector<Words>{{"--part", "0/2", picture},
+                                               {"--incremental", picture},
+                                               {"--output", at("o"), "--part", "2/2", picture},
+                                               {"--output", at("o"), "--part", "x", picture},
+                                               {"--output", at("o"), "--format", "json", picture},
+                                               {"--input", at("l"), picture},
+                                               {"--merge", at("o"), picture}})
+    EXPECT_EQ(predict(words).code, 2) << words[0] << " " << words[1];
+  EXPECT_EQ(run_program({"predict", "--merge", at("nothing")}).code, 2);
+  EXPECT_EQ(predict({"--input", at("absent")}).code, 3);
+  {
+    const Variable rank("OMPI_COMM_WORLD_RANK", "1"), size("OMPI_COMM_WORLD_SIZE", "3");
+    const Outcome mpi = predict({"--output", at("mpi"), picture});
+    EXPECT_EQ(mpi.code, 0) << mpi.err;
+    EXPECT_TRUE(contains(mpi.err, "part 1 of 3, by OMPI_COMM_WORLD_RANK")) << mpi.err;
+    EXPECT_FALSE(fs::exists(at("mpi/shard-000000.csv")));
+  }
+  const Variable index("JOB_COMPLETION_INDEX", "3");
+  const Outcome o = predict({"--output", at("o"), picture});
+  EXPECT_EQ(o.code, 2);
+  EXPECT_TRUE(contains(o.err, "$(JOB_COMPLETION_INDEX)/N")) << o.err;
+}
+
+}  // namespace
+}  // namespace dfengine

@@ -1,0 +1,175 @@
+// Tars: what Python's tarfile wrote, damage, names with braces, and pictures read out of them.
+#include "engine/data/tar.h"
+
+#include <gtest/gtest.h>
+
+#include "engine/data/loader.h"
+#include "engine/data/sets/inputs.h"
+#include "kernels/base/error.h"
+#include "tests/engine/data/data_support.h"
+#include "tests/engine/data/tar_writer.h"
+
+namespace dfengine {
+namespace {
+
+using test::TempDir;
+using test::thrown_text;
+
+std::string content(const TarFile& tar, std::size_t entry) {
+  std::vector<std::byte> bytes;
+  tar.read(entry, bytes);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+TEST(Tar, ReadsWhatPythonWrote) {
+  std::string first;
+  for (int i = 0; i < 100; ++i) first += "first ";
+  for (const std::string form : {"ustar", "pax", "gnu"}) {
+    const TarFile tar(test::golden_folder() / ("tar_" + form + ".tar"));
+    std::vector<std::pair<std::string, std::string>> expected = {
+        {"faces/000.jpg", first},
+        {"faces/000.cls", "1"},
+        {std::string(90, 'l') + "/" + std::string(60, 'm') + ".jpg", "long"},
+        {"empty.png", ""},
+        {"again.jpg", first}};
+    if (form != "ustar") expected.emplace_back(std::string(300, 'n') + ".jpg", "longer");
+    expected.emplace_back("\xc3\xbc \xe6\xbc\xa2.jpg", "last");
+    ASSERT_EQ(tar.entries().size(), expected.size()) << form;
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      EXPECT_EQ(tar.entries()[i].name, expected[i].first) << form;
+      EXPECT_EQ(content(tar, i), expected[i].second) << form << " " << expected[i].first;
+    }
+  }
+}
+
+TEST(Tar, SaysWhatIsWrongWithAFile) {
+  const TempDir dir;
+  const std::filesystem::path file = dir.path() / "bad.tar";
+  std::ifstream stream(test::golden_folder() / "tar_pax.tar", std::ios::binary);
+  const std::string good{std::istreambuf_iterator<char>(stream), {}};
+  const auto said = [&](const std::string& bytes) {
+    std::ofstream(file, std::ios::binary) << bytes;
+    return thrown_text([&] { TarFile tar(file); });
+  };
+  EXPECT_NE(said("").find("bad.tar"), std::string::npos);
+  EXPECT_NE(said(std::string(2000, 'x')).find("no tar from byte 0"), std::string::npos);
+  EXPECT_NE(said("\x1f\x8b\x08" + std::string(600, 'z')).find("must be unpacked"),
+            std::string::npos);
+  EXPECT_NE(said(test::tar_of({{"a.jpg", "content"}}).substr(0, 515)).find("cut short"),
+            std::string::npos);
+  std::string lies = test::tar_of({{"a.jpg", "content"}});
+  test::set_tar_size(lies, 0, std::uint64_t{1} << 32);
+  EXPECT_NE(said(lies).find("cut short"), std::string::npos);
+  EXPECT_THROW(TarFile(dir.path() / "absent.tar"), DataError);
+  // No damage of a byte in the headers does more than an error or other names.
+  for (std::size_t at = 0; at < good.size(); at += 7) {
+    std::string damaged = good;
+    damaged[at] = static_cast<char>(damaged[at] ^ 0x55);
+    std::ofstream(file, std::ios::binary) << damaged;
+    try {
+      const TarFile tar(file);
+      for (std::size_t i = 0; i < tar.entries().size(); ++i) content(tar, i);
+    } catch (const DataError&) {
+    }
+  }
+}
+
+TEST(Tar, BracesStandForNames) {
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(expand_braces("a/{008..011}.tar"),
+            (Names{"a/008.tar", "a/009.tar", "a/010.tar", "a/011.tar"}));
+  EXPECT_EQ(expand_braces("{0..1}-{5..6}"), (Names{"0-5", "0-6", "1-5", "1-6"}));
+  EXPECT_EQ(expand_braces("{x}{2..2}"), (Names{"{x}2"}));
+  for (const char* plain : {"a.tar", "{", "}{", "{1..}", "{a..b}", "{2..1}", "..{1}"})
+    EXPECT_EQ(expand_braces(plain), (Names{plain}));
+  EXPECT_THROW(expand_braces("{0..99999999}"), UsageError);
+  EXPECT_THROW(expand_braces("{0..9999}{0..9999}"), UsageError);
+}
+
+TEST(Inputs, ATarsPicturesAreThoseOfTheFiles) {
+  TempDir dir;
+  std::vector<std::pair<std::string, std::string>> entries;
+  Dataset files{dir.path(), "all", {}};
+  for (Index i = 0; i < 5; ++i) {
+    const std::string name = fmt::format("{}.bmp", i);
+    dir.write_bmp(name, test::pattern(9 + i, 14, i));
+    std::ifstream stream(dir.path() / name, std::ios::binary);
+    entries.emplace_back("/deep/" + name, std::string{std::istreambuf_iterator<char>(stream), {}});
+    entries.emplace_back("/deep/" + name + ".json", "{}");
+    files.samples.push_back({name, 0});
+  }
+  entries[4].second.resize(20);  // a damaged picture
+  const std::filesystem::path tar = dir.path() / "0.tar";
+  std::ofstream(tar, std::ios::binary) << test::tar_of(entries);
+  const Dataset inside = open_shard({.container = tar});
+  ASSERT_EQ(inside.samples.size(), 5u);
+  EXPECT_EQ(inside.samples[1].relative, tar.string() + "//deep/1.bmp");
+  LoaderOptions options = one_pass({.size = 12}, 2, OnBad::Skip);
+  Loader a(files, options), b(inside, options);
+  Batch from_files, from_tar;
+  a.start(0);
+  b.start(0);
+  ASSERT_TRUE(a.next(from_files));
+  ASSERT_TRUE(b.next(from_tar));
+  ASSERT_EQ(from_tar.left_out.size(), 1u);
+  EXPECT_EQ(from_tar.left_out[0].index, 2u);
+  EXPECT_NE(from_tar.left_out[0].reason.find("0.tar//deep/2.bmp"), std::string::npos);
+  constexpr Index kBytes = 12 * 12 * 3;
+  from_files.images.erase(from_files.images.begin() + 2 * kBytes,
+                          from_files.images.begin() + 3 * kBytes);
+  EXPECT_EQ(from_tar.images, from_files.images);
+}
+
+std::vector<InputShard> all_of(InputReader&& reader) {
+  std::vector<InputShard> shards;
+  while (auto shard = reader.next()) shards.push_back(std::move(*shard));
+  return shards;
+}
+
+TEST(Inputs, AListIsTakenUpAPartAtATime) {
+  const TempDir dir;
+  const std::filesystem::path list = dir.path() / "list";
+  {
+    std::ofstream stream(list);
+    for (int i = 0; i < 25000; ++i) stream << "p" << i << ".jpg\r\n\n";
+    stream << "{0..1}.tar\nlast.jpg";
+  }
+  const std::vector<InputShard> shards = all_of(InputReader(list));
+  ASSERT_EQ(shards.size(), 6u);
+  for (std::size_t i = 0; i < shards.size(); ++i)
+    EXPECT_EQ(shards[i].number, static_cast<Index>(i));
+  EXPECT_EQ(shards[1].files.front(), "p10000.jpg");
+  EXPECT_EQ(shards[2].files.size(), 5000u);
+  EXPECT_EQ(shards[3].container, "0.tar");
+  EXPECT_EQ(shards[4].container, "1.tar");
+  EXPECT_EQ(shards[5].files, std::vector<std::filesystem::path>{"last.jpg"});
+  EXPECT_GT(shards[0].share, 0.3);
+  EXPECT_LT(shards[0].share, 0.5);
+  EXPECT_EQ(shards[5].share, 1);
+  EXPECT_THROW(InputReader(dir.path()), DataError);
+  EXPECT_THROW(InputReader(dir.path() / "absent"), DataError);
+}
+
+TEST(Inputs, AFolderIsWalkedInTheOrderOfItsPaths) {
+  const TempDir dir;
+  std::vector<std::filesystem::path> expected;
+  for (const char* name : {"b/2.jpg", "b/10.jpg", "a.jpg", "b.jpg", "b/a/x.png", "c/.hidden/y.jpg",
+                           "c/notes.txt", "._c.jpg", "b-1.jpg"}) {
+    std::filesystem::create_directories((dir.path() / name).parent_path());
+    std::ofstream(dir.path() / name) << "x";
+  }
+  std::filesystem::create_directory_symlink(dir.path(), dir.path() / "d");
+  for (const char* name : {"a.jpg", "b/10.jpg", "b/2.jpg", "b/a/x.png", "b-1.jpg", "b.jpg"})
+    expected.push_back(dir.path() / name);
+  std::ranges::sort(expected);
+  InputReader reader(std::vector<std::filesystem::path>{dir.path(), "absent.jpg"});
+  const auto shard = reader.next();
+  ASSERT_TRUE(shard);
+  expected.push_back("absent.jpg");
+  EXPECT_EQ(shard->files, expected);
+  EXPECT_FALSE(reader.next());
+  EXPECT_EQ(describe(reader.passed_over()), "passed over: 1 ._*, 1 .txt, 1 hidden/");
+}
+
+}  // namespace
+}  // namespace dfengine
