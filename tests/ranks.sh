@@ -107,7 +107,7 @@ truncate -s 100 "$picture"
 ends bad 120 "${mpi[@]}" -n 2 "$dfengine" "${how[@]}" --data torn --on-bad fail --output torn_run
 says "$(basename "$picture")"
 ends 2 60 "${mpi[@]}" -n 3 "$dfengine" "${on_set[@]}" --output never
-says "power of two"
+says "powers of two"
 ends 2 60 env OMPI_COMM_WORLD_SIZE=2 "$dfengine" "${on_set[@]}" --output never
 says "MPI knows of 1"
 # A limit on the size of files is met as a full disk is; MPI's own shared memory would not bear it.
