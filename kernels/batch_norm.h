@@ -53,6 +53,30 @@ void batch_norm_backward(const Context& ctx, const BatchNormProblem& p, const T*
                          const SumOf<T>* saved_rstd, SumOf<T>* scratch, SumOf<T>* dgamma,
                          SumOf<T>* dbeta, T* dx);
 
+// The batch form for a slice of a batch: what it adds to sums [2, C] over the batch, and the rest
+// when the sums of all its slices were added. rows: of the whole batch. Sums of x and of x^2, made
+// of a mean and the squares around it; squares of means are taken away again in double.
+template <class T>
+void batch_norm_forward_sums(const Context& ctx, const BatchNormProblem& p, const T* x,
+                             SumOf<T>* scratch, double* sums);
+template <class T>
+void batch_norm_forward_rest(const Context& ctx, const BatchNormProblem& p, Index rows,
+                             const double* sums, const T* x, const SumOf<T>* gamma,
+                             const SumOf<T>* beta, const SumOf<T>* running_mean,
+                             const SumOf<T>* running_var, SumOf<T>* next_mean, SumOf<T>* next_var,
+                             SumOf<T>* scratch, SumOf<T>* saved_mean, SumOf<T>* saved_rstd, T* y);
+// dgamma and dbeta are the slice's part, and the sums those of g and of g * (x - mean).
+template <class T>
+void batch_norm_backward_sums(const Context& ctx, const BatchNormProblem& p, const T* x,
+                              const T* dy, const SumOf<T>* gamma, const SumOf<T>* beta,
+                              const SumOf<T>* saved_mean, const SumOf<T>* saved_rstd,
+                              SumOf<T>* scratch, SumOf<T>* dgamma, SumOf<T>* dbeta, double* sums);
+template <class T>
+void batch_norm_backward_rest(const Context& ctx, const BatchNormProblem& p, Index rows,
+                              const double* sums, const T* x, const T* dy, const SumOf<T>* gamma,
+                              const SumOf<T>* beta, const SumOf<T>* saved_mean,
+                              const SumOf<T>* saved_rstd, SumOf<T>* scratch, T* dx);
+
 // Forward with frozen statistics.
 template <class T>
 void batch_norm_frozen_forward(const Context& ctx, const BatchNormProblem& p, const T* x,

@@ -23,10 +23,12 @@ template <class T>
 void bce_forward(const Context& ctx, Index n, const T* logits, const T* targets, T* loss,
                  const BceWeights& weights = {});
 
-// dlogits [N] for d(loss) = scalars->loss_scale.
+// dlogits [N] for d(loss) = scalars->loss_scale. whole: pictures of the batch of which these are a
+// slice, 0: n.
 template <class T>
 void bce_backward(const Context& ctx, Index n, const T* logits, const T* targets,
-                  const StepScalars* scalars, T* dlogits, const BceWeights& weights = {});
+                  const StepScalars* scalars, T* dlogits, const BceWeights& weights = {},
+                  Index whole = 0);
 
 }  // namespace cpu
 

@@ -13,14 +13,14 @@
 namespace dfengine {
 namespace cpu {
 
-// keep element i when uniform(seed, RandomStream::Dropout, step, i) >= rate; 0 <= rate < 1.
+// keep element i when uniform(seed, RandomStream::Dropout, step, first + i) >= rate; 0 <= rate < 1.
 template <class T>
 void dropout_forward(const Context& ctx, Index count, double rate, const StepInput* input,
-                     const T* x, T* y);
+                     const T* x, T* y, Index first = 0);
 
 template <class T>
 void dropout_backward(const Context& ctx, Index count, double rate, const StepInput* input,
-                      const T* dy, Write write, T* dx);
+                      const T* dy, Write write, T* dx, Index first = 0);
 
 }  // namespace cpu
 

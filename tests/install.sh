@@ -22,6 +22,8 @@ missing_packages() {
   command -v ninja >/dev/null || echo ninja-build
   command -v protoc >/dev/null || echo protobuf-compiler
   command -v pkg-config >/dev/null || echo pkg-config
+  command -v mpicc >/dev/null || echo libopenmpi-dev
+  command -v mpirun >/dev/null || echo openmpi-bin
   if ! command -v "$compiler" >/dev/null; then
     printf '%s\n' g++ "${headers[@]}"  # without a compiler nobody can say which headers are there
     return

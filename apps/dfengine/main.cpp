@@ -11,6 +11,7 @@
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/clean_output.h"
 #include "apps/dfengine/commands.h"
+#include "apps/dfengine/ranks/ranks.h"
 #include "kernels/base/error.h"
 #include "kernels/base/memory.h"
 
@@ -19,7 +20,8 @@ namespace {
 using dfengine::ExitCode;
 
 int report(ExitCode code, const char* message) {
-  std::fprintf(stderr, "dfengine: %s\n", message);
+  std::fprintf(stderr, "dfengine: %s%s\n", dfengine::rank_prefix().c_str(), message);
+  dfengine::end_ranks(static_cast<int>(code));
   return static_cast<int>(code);
 }
 

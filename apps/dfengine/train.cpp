@@ -14,6 +14,7 @@
 #include "apps/dfengine/arguments/model.h"
 #include "apps/dfengine/arguments/settings.h"
 #include "apps/dfengine/commands.h"
+#include "apps/dfengine/ranks/ranks.h"
 #include "engine/data/sets/groups.h"
 #include "engine/evaluate/evaluate.h"
 #include "engine/evaluate/metrics/groups.h"
@@ -211,10 +212,15 @@ void run_train(Arguments& a) {
   std::optional<int> epochs;
   if (a.command->count("--epochs") > 0) epochs = options.epochs;
   const std::atomic<bool>& interrupted = catch_interrupt();
-  ProgressLine line(!a.no_progress);
-  TrainObserver observer = make_observer(line, !a.no_progress, options.weights.string());
-  if (a.tensorboard) write_events(observer, options.output);
-  const TrainResult result = train(options, a.resume, observer, interrupted, epochs);
+  std::unique_ptr<Communicator> ranks = join_ranks();
+  const bool speaks = ranks->rank() == 0;
+  ProgressLine line(speaks && !a.no_progress);
+  TrainObserver observer;
+  if (speaks) observer = make_observer(line, !a.no_progress, options.weights.string());
+  if (speaks && a.tensorboard) write_events(observer, options.output);
+  const TrainResult result = train(options, a.resume, observer, interrupted, epochs, ranks.get());
+  ranks.reset();
+  if (!speaks) return;
   line.clear();
   fmt::print("peak memory {} MiB (planned {} MiB and the program itself)\n",
              peak_resident_bytes() >> 20, result.planned_bytes >> 20);
@@ -278,6 +284,13 @@ constexpr const char* kNotes =
     "--epochs "
     "a run goes on to more of them than it was begun for, by the schedule of a run that long; "
     "--data says where pictures are that were moved.\n"
+    "Several processes: mpirun -n 2 dfengine train ... (also srun, or torchrun --no-python) trains "
+    "one model, on the "
+    "CPU. --batch-size is that of all together, each process reads and computes its slices of "
+    "every batch (--slices), batch norms see the whole batch, and the first process writes. Their "
+    "number is a power of two, and OUTPUT a folder that all see. The result depends on --slices "
+    "and not on the number of processes, and --resume may use another number. An error in one of "
+    "them ends all.\n"
     "With --device cuda the loss scale is dynamic and a training step is one captured graph. "
     "Where several kernels compute the same, they are timed and the fastest is taken; in the "
     "next process it may be another one, with other last bits. Loss scale and steps left out "

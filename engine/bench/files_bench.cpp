@@ -55,8 +55,10 @@ FilesTiming measure_files_training(const BenchTarget& target, const Dataset& dat
   model.crop = how.crop;
   BadFiles bad_files;
   const std::atomic<bool> never{false};
+  Communicator alone;
+  const Cut cut = Cut::of(1, alone);
   const auto steps = make_image_steps({model, dataset, dataset, options, TrainPhase{},
-                                       target.backend, target.pool, never, bad_files});
+                                       target.backend, target.pool, never, bad_files, cut});
   StepInput input{.learning_rate = 1e-4};
   int epoch = 0;
   train_for(*steps, input, epoch, 0, 2);

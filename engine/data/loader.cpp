@@ -18,6 +18,13 @@ LoaderOptions checked(const LoaderOptions& options) {
     throw UsageError(fmt::format("loader: batch {}, size {} and threads {} must be at least 1",
                                  options.batch, options.size, options.threads));
   }
+  if (options.first_slice < 0 || options.slice_count < 1 ||
+      options.first_slice + options.slice_count > options.slices ||
+      options.slices > options.batch) {
+    throw UsageError(fmt::format("loader: slices {} to {} of {}, of batches of {}",
+                                 options.first_slice, options.first_slice + options.slice_count,
+                                 options.slices, options.batch));
+  }
   options.augment.validate();
   return options;
 }
@@ -38,6 +45,8 @@ Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
       sample_bytes_((options.stability ? kStabilityForms : 1) * view_count(options.views) *
                     options.size * options.size * 3),
       batches_((std::ssize(dataset.samples) + options.batch - 1) / options.batch),
+      most_(slice_begin(options.batch, options.slices, options.first_slice + options.slice_count) -
+            slice_begin(options.batch, options.slices, options.first_slice)),
       slots_(kAhead) {
   const std::size_t total = dataset.samples.size() * static_cast<std::size_t>(sample_bytes_);
   if (dataset.pack) {
@@ -98,22 +107,42 @@ void Loader::start(std::uint64_t epoch, Index first_batch) {
   order_ = std::move(order);
   epoch_ = epoch;
   taken_ = first_batch;
-  claimed_ = first_batch * options_.batch;
-  end_ = std::ssize(order_);
+  started_ = true;
+  // All but an epoch's last batch are whole.
+  claimed_ = first_batch * most_;
+  end_ = batches_ == 0 ? 0
+                       : (batches_ - 1) * most_ + part_end(batches_ - 1) - part_begin(batches_ - 1);
   for (Index b = taken_; b < std::min(taken_ + kAhead, batches_); ++b) prepare_slot(b);
   work_ready_.notify_all();
 }
 
+Index Loader::size_of(Index batch) const {
+  return std::min(options_.batch, std::ssize(dataset_.samples) - batch * options_.batch);
+}
+
+Index Loader::part_begin(Index batch) const {
+  return slice_begin(size_of(batch), options_.slices, options_.first_slice);
+}
+
+Index Loader::part_end(Index batch) const {
+  return slice_begin(size_of(batch), options_.slices, options_.first_slice + options_.slice_count);
+}
+
 // Makes room for a batch before its pictures may be claimed, so that workers never allocate.
 void Loader::prepare_slot(Index batch) {
-  const Index first = batch * options_.batch;
-  const Index n = std::min(options_.batch, std::ssize(order_) - first);
+  const Index first = batch * options_.batch + part_begin(batch);
+  const Index n = part_end(batch) - part_begin(batch);
   Slot& s = slot(batch);
   s.error = nullptr;
   s.unreadable.clear();
   s.batch.left_out.clear();
   s.missing = n;
   s.batch.n = n;
+  s.batch.slices.clear();
+  for (Index i = options_.first_slice; i < options_.first_slice + options_.slice_count; ++i) {
+    const Index begin = slice_begin(size_of(batch), options_.slices, i);
+    s.batch.slices.push_back({begin, slice_begin(size_of(batch), options_.slices, i + 1) - begin});
+  }
   s.batch.images.resize(static_cast<std::size_t>(n * sample_bytes_));
   s.batch.targets.resize(static_cast<std::size_t>(n));
   s.batch.indices.assign(order_.begin() + first, order_.begin() + first + n);
@@ -124,7 +153,7 @@ void Loader::prepare_slot(Index batch) {
 
 bool Loader::next(Batch& batch) {
   std::unique_lock lock(mutex_);
-  if (taken_ * options_.batch >= end_) return false;
+  if (!started_ || taken_ >= batches_) return false;
   Slot& s = slot(taken_);
   batch_ready_.wait(lock, [&s] { return s.missing == 0; });
   if (s.error) std::rethrow_exception(s.error);
@@ -142,6 +171,12 @@ void Loader::leave_out_unreadable(Slot& s) const {
   Batch& b = s.batch;
   auto bad = s.unreadable.begin();
   Index kept = 0;
+  const Index first = b.slices[0].first;
+  for (BatchSlice& slice : b.slices)
+    slice.n -= std::ranges::count_if(s.unreadable, [&](const auto& picture) {
+      const Index place = first + picture.first;
+      return place >= slice.first && place < slice.first + slice.n;
+    });
   for (Index place = 0; place < b.n; ++place) {
     const auto from = static_cast<std::size_t>(place), to = static_cast<std::size_t>(kept);
     if (bad != s.unreadable.end() && bad->first == place) {
@@ -171,10 +206,10 @@ void Loader::work() {
     work_ready_.wait(lock, [this] { return stop_ || can_claim(); });
     if (stop_) return;
     const Index position = claimed_++;
-    const Index place = position % options_.batch;
-    const std::uint32_t index = order_[at(position)];
+    const Index batch = position / most_, place = position % most_;
     const std::uint64_t epoch = epoch_;
-    Slot& s = slot(position / options_.batch);
+    Slot& s = slot(batch);
+    const std::uint32_t index = s.batch.indices[at(place)];
     std::uint8_t* out = s.batch.images.data() + place * sample_bytes_;
     ++busy_;
     lock.unlock();

@@ -33,6 +33,8 @@ struct LoaderOptions : Preparation {
   bool new_windows = false;
   bool shuffle = false;
   std::uint64_t seed = 0;
+  // Each batch is cut into so many slices (slice_begin), and this loader makes those of one process.
+  Index slices = 1, first_slice = 0, slice_count = 1;
   int threads = 1;
   OnBad on_bad = OnBad::Fail;
   // Prepared pixels are kept for later epochs when the whole data set (samples * views * size *
@@ -49,8 +51,15 @@ struct LeftOut {
   std::string reason;
 };
 
+// A slice of a batch: its pictures follow those of the slice before it.
+struct BatchSlice {
+  Index first = 0;  // place in the whole batch, with the pictures that were left out
+  Index n = 0;
+};
+
 struct Batch {
   Index n = 0;
+  std::vector<BatchSlice> slices;
   std::vector<std::uint8_t> images;    // [n, views, size, size, 3], or [n, forms, views, ...]
   std::vector<float> targets;          // [n] 1 for fake
   std::vector<std::uint32_t> indices;  // [n] positions in the data set
@@ -90,10 +99,14 @@ class Loader {
     std::vector<std::pair<Index, std::string>> unreadable;  // places and reasons, with OnBad::Skip
   };
 
+  // Where this loader's part of a batch begins and ends.
+  Index part_begin(Index batch) const;
+  Index part_end(Index batch) const;
+  Index size_of(Index batch) const;
   Slot& slot(Index batch) { return slots_[at(batch % kAhead)]; }
   void prepare_slot(Index batch);
   void leave_out_unreadable(Slot& s) const;
-  bool can_claim() const { return claimed_ < end_ && claimed_ / options_.batch < taken_ + kAhead; }
+  bool can_claim() const { return claimed_ < end_ && claimed_ / most_ < taken_ + kAhead; }
   void check_pack() const;
   void stop_workers();
   void work();
@@ -107,6 +120,7 @@ class Loader {
   const LoaderOptions options_;
   const Index sample_bytes_;
   const Index batches_;
+  const Index most_;  // pictures of its part of a batch at most
 
   // Each sample has its own place and flag here, which only the worker that has it writes.
   std::unique_ptr<std::uint8_t[]> cache_;
@@ -117,10 +131,11 @@ class Loader {
   bool stop_ = false;
   std::uint64_t epoch_ = 0;
   std::vector<std::uint32_t> order_;
-  Index claimed_ = 0;  // how many places of order_ were given to workers
+  Index claimed_ = 0;  // how many of its pictures were given to workers
   Index end_ = 0;      // how many will be given
-  Index taken_ = 0;    // how many batches of the epoch the caller has had
-  Index busy_ = 0;     // how many workers are making a picture
+  bool started_ = false;
+  Index taken_ = 0;  // how many batches of the epoch the caller has had
+  Index busy_ = 0;   // how many workers are making a picture
   std::vector<Slot> slots_;
   std::vector<std::thread> workers_;
 };

@@ -25,6 +25,7 @@ struct KernelQuery {
   bool backward = false;  // a backward step will follow
   std::span<const Spec> in;
   Spec out;
+  bool sliced = false;  // the batch is cut into slices, and this is the plan of one
 };
 
 // What a kernel books, all in bytes, and what it allows.
@@ -69,11 +70,19 @@ struct Queue {
   cpu::Context cpu() const { return {*pool}; }
 };
 
+// Which part of a batch a step computes, where a batch is cut into slices (ranks/slices.h).
+struct Slice {
+  Index first = 0;               // place of its first picture in the batch
+  Index n = 0, whole = 0;        // pictures in it, and in the batch
+  const double* sums = nullptr;  // of the batch, for a kernel that has Kernel::sums
+};
+
 // What a step is handed beside its memory. In training the two structs lie in the backend's memory.
 struct StepContext {
   Queue queue;
   const StepInput* input = nullptr;
   const StepScalars* scalars = nullptr;
+  const Slice* slice = nullptr;  // null: the batch is whole
 };
 
 // Parameters are in the order of params(operation), in float (double for the oracle); `working` are
@@ -117,6 +126,12 @@ struct Kernel {
   std::function<void(const StepContext&, const ForwardIo&)> forward;
   // Empty for what has no gradient.
   std::function<void(const StepContext&, const BackwardIo&)> backward;
+  // Training in slices, of an operation that mixes the pictures of a batch: what a slice adds to so
+  // many sums over the batch. forward and backward then find the sums of all slices in
+  // StepContext::slice.
+  Index sums = 0;
+  std::function<void(const StepContext&, const ForwardIo&, double* sums)> forward_sums;
+  std::function<void(const StepContext&, const BackwardIo&, double* sums)> backward_sums;
 };
 
 class KernelMaker {

@@ -133,7 +133,8 @@ class PlanBuilder {
     for (std::size_t i = 0; i < plan_.graph_.nodes().size(); ++i) {
       const Node& n = plan_.graph_.nodes()[i];
       const std::vector<Spec> in = plan_.input_specs(n);
-      const KernelQuery query{plan_.phase_, plan_.backward_[i], in, plan_.spec(n.output)};
+      const KernelQuery query{plan_.phase_, plan_.backward_[i], in, plan_.spec(n.output),
+                              options_.sliced};
       plan_.kernels_.push_back(maker_.make(n, query));
       if (query.backward && !plan_.kernels_.back().backward)
         throw UsageError("layer " + n.name + " (" + kind(n.operation) + ") has no gradient");

@@ -46,6 +46,8 @@ struct PlanOptions {
   // `seed`, whose gradient the caller writes before the first step, and ends at these.
   std::vector<std::string> gradients_of = {};
   std::string seed = {};
+  // Train: the plan is that of a slice, and sums over the batch come from all of them.
+  bool sliced = false;
 };
 
 class Plan {

@@ -12,15 +12,17 @@
 namespace dfengine::report {
 namespace {
 
-// [kThumbnail, 2 kThumbnail, 3] as a JPEG: `left` and `right` beside each other.
-std::string side_by_side(const Image& left, const Image& right, Resizer& resizer) {
+// [kThumbnail, n kThumbnail, 3] as a JPEG: n pictures beside each other.
+std::string side_by_side(const std::vector<Image>& pictures, Resizer& resizer) {
   constexpr auto kRow = static_cast<std::ptrdiff_t>(3 * kThumbnail);
-  Image half{kThumbnail, kThumbnail, std::vector<std::uint8_t>(kThumbnail * kRow)};
-  Image both{kThumbnail, 2 * kThumbnail, std::vector<std::uint8_t>(2 * half.rgb.size())};
-  for (int side = 0; side < 2; ++side) {
-    resizer.resize(side == 0 ? left : right, kThumbnail, kThumbnail, half.rgb.data());
+  const Index n = std::ssize(pictures);
+  Image one{kThumbnail, kThumbnail, std::vector<std::uint8_t>(kThumbnail * kRow)};
+  Image both{kThumbnail, n * kThumbnail,
+             std::vector<std::uint8_t>(pictures.size() * one.rgb.size())};
+  for (Index i = 0; i < n; ++i) {
+    resizer.resize(pictures[static_cast<std::size_t>(i)], kThumbnail, kThumbnail, one.rgb.data());
     for (Index y = 0; y < kThumbnail; ++y)
-      std::copy_n(half.rgb.begin() + y * kRow, kRow, both.rgb.begin() + (2 * y + side) * kRow);
+      std::copy_n(one.rgb.begin() + y * kRow, kRow, both.rgb.begin() + (n * y + i) * kRow);
   }
   constexpr int kQuality = 80;
   std::vector<std::byte> buffer;
@@ -47,7 +49,7 @@ std::vector<Mistake> surest_mistakes(std::span<const double> prob, std::span<con
 }
 
 std::vector<Picture> mistake_pictures(const std::vector<Mistake>& mistakes, const Dataset& dataset,
-                                      const Model& model, GradCam& cam) {
+                                      const Model& model, GradCam* cam) {
   const Index size = model.config.input_size;
   Image seen{size, size, std::vector<std::uint8_t>(static_cast<std::size_t>(size * size * 3))};
   Preparer preparer(model.preparation());
@@ -56,12 +58,15 @@ std::vector<Picture> mistake_pictures(const std::vector<Mistake>& mistakes, cons
   for (const Mistake& m : mistakes) {
     const Sample& sample = dataset.samples[m.sample];
     prepare_sample(dataset, sample, preparer, seen.rgb.data());
-    const GradCamRun run = cam.run(seen.rgb.data());
     const bool called_fake = m.label == 0;
-    const Image heat = overlay(seen, run.evidence(called_fake ? Evidence::Fake : Evidence::Real));
+    std::vector<Image> shown = {seen};
+    if (cam != nullptr) {
+      const GradCamRun run = cam->run(seen.rgb.data());
+      shown.push_back(overlay(seen, run.evidence(called_fake ? Evidence::Fake : Evidence::Real)));
+    }
     const std::string verdict = called_fake ? "Real, called fake" : "Fake, called real";
     pictures.push_back(
-        {side_by_side(seen, heat, resizer),
+        {side_by_side(shown, resizer),
          verdict + ": " + sample.relative,
          {verdict, fmt::format("probability of fake {:.3f}", m.prob), sample.relative},
          called_fake ? Ink::Real : Ink::Fake});

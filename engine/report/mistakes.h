@@ -22,8 +22,8 @@ std::vector<Mistake> surest_mistakes(std::span<const double> prob, std::span<con
 inline constexpr Index kThumbnail = 160;
 
 // Gives each mistake a picture: what the network saw, and beside it the evidence for the class that
-// it called. Throws DataError for a picture that cannot be read.
+// it called, where there is a `cam`. Throws DataError for a picture that cannot be read.
 std::vector<Picture> mistake_pictures(const std::vector<Mistake>& mistakes, const Dataset& dataset,
-                                      const Model& model, GradCam& cam);
+                                      const Model& model, GradCam* cam);
 
 }  // namespace dfengine::report

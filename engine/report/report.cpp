@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "engine/data/digest.h"
 #include "engine/report/environment.h"
@@ -75,13 +76,18 @@ class EvaluationPage {
       page_.text("None: every picture is on its side of the threshold.");
       return;
     }
-    page_.text(
-        "Left: what the network saw. Right: Grad-CAM, where it found evidence for the class that "
-        "it called; red is strongest, scaled for each picture by itself.");
     const CpuBackend backend(e_.pool);
-    GradCam cam(e_.model, backend);
+    std::optional<GradCam> cam;
+    if (e_.model.config.quantization.empty()) {
+      page_.text(
+          "Left: what the network saw. Right: Grad-CAM, where it found evidence for the class that "
+          "it called; red is strongest, scaled for each picture by itself.");
+      cam.emplace(e_.model, backend);
+    } else {
+      page_.text("What the network saw. A quantized model has no heat maps.");
+    }
     constexpr int kWidth = 210;
-    page_.pictures(mistake_pictures(mistakes, e_.dataset, e_.model, cam), kWidth);
+    page_.pictures(mistake_pictures(mistakes, e_.dataset, e_.model, cam ? &*cam : nullptr), kWidth);
   }
 
   void environment_of(const std::string& digest) {

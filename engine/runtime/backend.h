@@ -94,8 +94,6 @@ class Backend : public KernelMaker {
   virtual std::function<void()> capture(std::function<void()> body) const = 0;
   // How long the work takes that body queues.
   virtual double milliseconds(const std::function<void()>& body) const = 0;
-  // Sums the values over all ranks; for one rank there is nothing to do.
-  virtual void all_reduce(Place /*values*/, Index /*count*/) const {}
 
   // ---- Of a training step, queued; pointers into the backend's memory ----
   // logits and targets [n], loss [1]; records [kStepRecords].

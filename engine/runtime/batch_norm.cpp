@@ -74,6 +74,49 @@ void backward(const BatchNormProblem& p, bool of_batch, Index sums, const StepCo
   }
 }
 
+// The rows of the whole batch.
+Index rows_of_all(const BatchNormProblem& p, const Slice& slice) {
+  return p.m / slice.n * slice.whole;
+}
+
+// A slice of a batch, on the CPU: in two parts, between which the sums of all slices are added.
+template <class T>
+void book_slices(const BatchNormProblem& p, Index scratch, Kernel& k) {
+  using Sum = SumOf<T>;
+  const auto param = [](const auto& io, NormParam i) { return io.params[i].template as<Sum>(); };
+  k.sums = 2 * p.c;
+  k.forward_sums = [p](const StepContext& ctx, const ForwardIo& io, double* sums) {
+    cpu::batch_norm_forward_sums<T>(ctx.queue.cpu(), p, io.x[0].as<T>(), io.scratch.as<Sum>(),
+                                    sums);
+  };
+  k.forward = [p, param](const StepContext& ctx, const ForwardIo& io) {
+    Sum* saved = io.saved.as<Sum>();
+    cpu::batch_norm_forward_rest<T>(ctx.queue.cpu(), p, rows_of_all(p, *ctx.slice), ctx.slice->sums,
+                                    io.x[0].as<T>(), param(io, kNormScale), param(io, kNormShift),
+                                    param(io, kNormMean), param(io, kNormVariance),
+                                    io.next[kNormMean].as<Sum>(), io.next[kNormVariance].as<Sum>(),
+                                    io.scratch.as<Sum>(), saved, saved + p.c, io.y.as<T>());
+  };
+  k.backward_sums = [p, param, scratch](const StepContext& ctx, const BackwardIo& io,
+                                        double* sums) {
+    const Sum* saved = io.saved.as<Sum>();
+    Sum* unused = io.scratch.as<Sum>() + scratch;
+    Sum* dscale = io.dparams[kNormScale] ? io.dparams[kNormScale].as<Sum>() : unused;
+    Sum* dshift = io.dparams[kNormShift] ? io.dparams[kNormShift].as<Sum>() : unused + p.c;
+    cpu::batch_norm_backward_sums<T>(ctx.queue.cpu(), p, io.x[0].as<T>(), io.dy.as<T>(),
+                                     param(io, kNormScale), param(io, kNormShift), saved,
+                                     saved + p.c, io.scratch.as<Sum>(), dscale, dshift, sums);
+  };
+  k.backward = [p, param](const StepContext& ctx, const BackwardIo& io) {
+    if (!io.dx[0]) return;
+    const Sum* saved = io.saved.as<Sum>();
+    cpu::batch_norm_backward_rest<T>(ctx.queue.cpu(), p, rows_of_all(p, *ctx.slice),
+                                     ctx.slice->sums, io.x[0].as<T>(), io.dy.as<T>(),
+                                     param(io, kNormScale), param(io, kNormShift), saved,
+                                     saved + p.c, io.scratch.as<Sum>(), io.dx[0].as<T>());
+  };
+}
+
 }  // namespace
 
 template <class Target>
@@ -88,7 +131,7 @@ Kernel Kernels<Target>::operator()(const BatchNorm& op) const {
   constexpr Index kSize = sizeof(Sum);
   Kernel k;
   if (of_batch) {
-    if (x.rows() == 1)
+    if (x.rows() == 1 && !query.sliced)
       throw ShapeError("layer " + node.name +
                        ": needs more than one value per channel in training, input is " +
                        to_string(x));
@@ -102,6 +145,12 @@ Kernel Kernels<Target>::operator()(const BatchNorm& op) const {
     k.needs.dx_overwrites = true;
   } else if (!of_batch && !defers) {
     k.needs.overwrites_input = 0;
+  }
+  if constexpr (!Target::kOnDevice) {
+    if (query.sliced && of_batch) {
+      book_slices<T>(p, sums, k);
+      return k;
+    }
   }
   k.forward = [=](const StepContext& ctx, const ForwardIo& io) {
     if constexpr (Target::kOnDevice)

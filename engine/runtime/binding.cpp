@@ -15,7 +15,8 @@ std::string place_of(const BoundStep& step) {
          to_string(step.out.shape);
 }
 
-// The driver does not know for which layer it was asked.
+}  // namespace
+
 void run(const BoundStep& step, const StepContext& ctx) try {
   if (step.kind == StepKind::Forward) {
     step.kernel->forward(ctx, step.forward);
@@ -26,16 +27,14 @@ void run(const BoundStep& step, const StepContext& ctx) try {
   throw DeviceError(place_of(step) + ": " + e.what());
 }
 
-}  // namespace
-
 Binding::Binding(const Plan& plan, const ParameterBlock& parameters, std::byte* arena,
-                 std::byte* prepared)
+                 std::byte* prepared, Index slice)
     : plan_(plan), arena_(arena) {
-  place_parameters(parameters);
+  place_parameters(parameters, slice);
   bind_steps(prepared);
 }
 
-void Binding::place_parameters(const ParameterBlock& parameters) {
+void Binding::place_parameters(const ParameterBlock& parameters, Index slice) {
   std::unordered_set<std::string_view> trained;
   for (const ParamSpec& p : plan_.trained()) trained.insert(p.name);
   places_.resize(plan_.graph().nodes().size());
@@ -51,7 +50,7 @@ void Binding::place_parameters(const ParameterBlock& parameters) {
         throw Error("layer " + node.name + ": the parameters are not for training, " + p.name);
       places.params.push_back(parameters.value(index));
       places.working.push_back(parameters.working(index));
-      places.dparams.push_back(wanted ? parameters.gradient(index) : Place{});
+      places.dparams.push_back(wanted ? parameters.gradient(index, slice) : Place{});
       places.next.push_back(parameters.next(index));
     }
   }

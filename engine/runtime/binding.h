@@ -18,15 +18,19 @@ struct BoundStep {
   BackwardIo backward;
 };
 
+// Runs one step; the driver does not know for which layer it was asked.
+void run(const BoundStep& step, const StepContext& ctx);
+
 // Called after each step that is run, to find faults: it may wait and read what the step wrote.
 using StepWatch = std::function<void(const BoundStep&)>;
 
 class Binding {
  public:
   // plan must outlive the binding and not move. arena and prepared are the memory that the plan's
-  // offsets count from. Throws Error for a parameter that is missing.
-  Binding(const Plan& plan, const ParameterBlock& parameters, std::byte* arena,
-          std::byte* prepared);
+  // offsets count from; gradients are those of the slice. Throws Error for a parameter that is
+  // missing.
+  Binding(const Plan& plan, const ParameterBlock& parameters, std::byte* arena, std::byte* prepared,
+          Index slice = 0);
 
   const std::vector<BoundStep>& steps() const { return steps_; }
   void forward(const StepContext& ctx, const StepWatch& watch = {}) const;
@@ -44,7 +48,7 @@ class Binding {
     std::vector<Place> dparams, next;
   };
 
-  void place_parameters(const ParameterBlock& parameters);
+  void place_parameters(const ParameterBlock& parameters, Index slice);
   void bind_steps(std::byte* prepared);
   Place buffer(int i) const;
 

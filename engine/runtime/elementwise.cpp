@@ -12,11 +12,14 @@ namespace {
 // The queue that a kernel is given tells which it is.
 using cpu::activation_backward, cuda::activation_backward;
 using cpu::activation_forward, cuda::activation_forward;
-using cpu::dropout_backward, cuda::dropout_backward;
-using cpu::dropout_forward, cuda::dropout_forward;
 using cpu::image_normalize, cuda::image_normalize;
 using cpu::residual_add, cuda::residual_add;
 using cpu::residual_add_backward, cuda::residual_add_backward;
+
+// Of `count` elements in a slice, the first one's place in the batch.
+Index first_of(const StepContext& ctx, Index count) {
+  return ctx.slice != nullptr ? count / ctx.slice->n * ctx.slice->first : 0;
+}
 
 }  // namespace
 
@@ -80,7 +83,11 @@ Kernel Kernels<Target>::operator()(const Dropout& op) const {
   k.forward = [rate, count](const StepContext& ctx, const ForwardIo& io) {
     const Sum* x = io.x[0].as<Sum>();
     if (rate > 0) {
-      dropout_forward(Target::queue(ctx), count, rate, ctx.input, x, io.y.as<Sum>());
+      if constexpr (Target::kOnDevice)
+        cuda::dropout_forward(ctx.queue.stream, count, rate, ctx.input, x, io.y.as<Sum>());
+      else
+        cpu::dropout_forward(ctx.queue.cpu(), count, rate, ctx.input, x, io.y.as<Sum>(),
+                             first_of(ctx, count));
     } else if (x != io.y.as<Sum>()) {
       residual_add_backward<Sum>(Target::queue(ctx), count, x, Write::Overwrite, io.y.as<Sum>());
     }
@@ -88,8 +95,13 @@ Kernel Kernels<Target>::operator()(const Dropout& op) const {
   k.backward = [rate, count](const StepContext& ctx, const BackwardIo& io) {
     if (!io.dx[0]) return;
     if (rate > 0) {
-      dropout_backward(Target::queue(ctx), count, rate, ctx.input, io.dy.as<Sum>(), io.dx_write[0],
-                       io.dx[0].as<Sum>());
+      const Sum* dy = io.dy.as<Sum>();
+      Sum* dx = io.dx[0].as<Sum>();
+      if constexpr (Target::kOnDevice)
+        cuda::dropout_backward(ctx.queue.stream, count, rate, ctx.input, dy, io.dx_write[0], dx);
+      else
+        cpu::dropout_backward(ctx.queue.cpu(), count, rate, ctx.input, dy, io.dx_write[0], dx,
+                              first_of(ctx, count));
     } else if (!stays_in_place(io, 0)) {
       residual_add_backward<Sum>(Target::queue(ctx), count, io.dy.as<Sum>(), io.dx_write[0],
                                  io.dx[0].as<Sum>());

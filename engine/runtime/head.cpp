@@ -14,7 +14,6 @@ namespace {
 
 // The queue that a kernel is given tells which it is.
 using cpu::activation_backward, cuda::activation_backward;
-using cpu::bce_backward, cuda::bce_backward;
 using cpu::bce_forward, cuda::bce_forward;
 using cpu::global_average_pool_backward, cuda::global_average_pool_backward;
 using cpu::global_average_pool_forward, cuda::global_average_pool_forward;
@@ -161,9 +160,14 @@ Kernel Kernels<Target>::operator()(const BceLoss& op) const {
                 weights);
   };
   k.backward = [n, weights](const StepContext& ctx, const BackwardIo& io) {
-    if (io.dx[0])
-      bce_backward(Target::queue(ctx), n, io.x[0].as<Sum>(), io.x[1].as<Sum>(), ctx.scalars,
-                   io.dx[0].as<Sum>(), weights);
+    if (!io.dx[0]) return;
+    const Sum *z = io.x[0].as<Sum>(), *t = io.x[1].as<Sum>();
+    Sum* dz = io.dx[0].as<Sum>();
+    if constexpr (Target::kOnDevice)
+      cuda::bce_backward(ctx.queue.stream, n, z, t, ctx.scalars, dz, weights);
+    else
+      cpu::bce_backward(ctx.queue.cpu(), n, z, t, ctx.scalars, dz, weights,
+                        ctx.slice != nullptr ? ctx.slice->whole : n);
   };
   return k;
 }

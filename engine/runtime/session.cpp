@@ -5,12 +5,13 @@
 namespace dfengine {
 
 Session::Session(const Graph& graph, std::vector<Spec> samples, PlanOptions options,
-                 const ParameterBlock& parameters)
+                 const ParameterBlock& parameters, Index slice)
     : graph_(with_element(graph, parameters.backend().element())),
       samples_(std::move(samples)),
       options_(std::move(options)),
       parameters_(parameters),
-      backend_(parameters.backend()) {}
+      backend_(parameters.backend()),
+      slice_(slice) {}
 
 std::unique_ptr<Session::Bound> Session::make(Index n) const {
   std::vector<Spec> specs = samples_;
@@ -23,7 +24,7 @@ std::unique_ptr<Session::Bound> Session::make(Index n) const {
 }
 
 std::unique_ptr<Binding> Session::bind(const Bound& bound, std::byte* arena) const {
-  return std::make_unique<Binding>(bound.plan, parameters_, arena, bound.prepared.get());
+  return std::make_unique<Binding>(bound.plan, parameters_, arena, bound.prepared.get(), slice_);
 }
 
 // Moves every plan to a larger arena: all or none.

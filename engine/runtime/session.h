@@ -23,9 +23,10 @@ class Session {
 
   // samples: what each graph input holds, in the order of graph.inputs(), with n = 1; a batch has n
   // of each. It runs on the backend of `parameters`, which must outlive it: steps read the block,
-  // and weights are prepared from its store. Activations are in the backend's element().
+  // and weights are prepared from its store. Activations are in the backend's element(), gradients
+  // those of the block's slice.
   Session(const Graph& graph, std::vector<Spec> samples, PlanOptions options,
-          const ParameterBlock& parameters);
+          const ParameterBlock& parameters, Index slice = 0);
 
   // The plan for n samples, made when it is first asked for and then kept, as those of reserve();
   // of other sizes only the last one asked for. References are valid until the next call of either.
@@ -59,6 +60,7 @@ class Session {
   PlanOptions options_;
   const ParameterBlock& parameters_;
   const Backend& backend_;
+  Index slice_;
   std::map<Index, std::unique_ptr<Bound>> kept_;
   std::unique_ptr<Bound> last_;
   Index last_n_ = 0;

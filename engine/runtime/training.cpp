@@ -35,7 +35,7 @@ Training::Training(const Graph& graph, Spec sample, ParameterStore& store, const
       sample_(sample),
       target_bytes_(element_size(backend.parameter_element())),
       store_(store),
-      parameters_(graph, store, backend, options.trainable),
+      parameters_(graph, store, backend, options.trainable, options.cut.count),
       session_(graph, samples_of(graph, sample, backend.parameter_element()),
                {.phase = Phase::Train, .trainable = options.trainable}, parameters_),
       step_input_(backend.allocate(sizeof(StepInput))),
@@ -63,8 +63,14 @@ Training::Training(const Graph& graph, Spec sample, ParameterStore& store, const
     clip_scratch_ =
         backend.allocate(clip_scratch(parameters_.gradient_count()) * Index{sizeof(double)});
   pending_.reserve(kStepRecords);
-  session_.reserve(options.batch);
-  if (options.rest > 0) session_.reserve(options.rest);
+  if (!options.cut.whole())
+    slices_ =
+        std::make_unique<Slices>(graph, samples_of(graph, sample, backend.parameter_element()),
+                                 PlanOptions{.phase = Phase::Train, .trainable = options.trainable},
+                                 parameters_, options.cut);
+  const auto reserve = [&](Index n) { slices_ ? slices_->reserve(n) : session_.reserve(n); };
+  reserve(options.batch);
+  if (options.rest > 0) reserve(options.rest);
 }
 
 StepScalars Training::scalars() const {
@@ -94,16 +100,24 @@ StepWatch Training::finite_watch() const {
   };
 }
 
+StepContext Training::context() const {
+  return {backend_.queue(), Place{step_input_.get()}.as<StepInput>(), scalars_place()};
+}
+
 void Training::queue(const Session::Bound& bound, Index n, StepEnd end) {
   const Binding& binding = *bound.binding;
-  const StepContext ctx{backend_.queue(), Place{step_input_.get()}.as<StepInput>(),
-                        scalars_place()};
+  const StepContext ctx = context();
   const StepWatch watch = finite_watch();
   binding.forward(ctx, watch);
   // Before backward, which may put gradients where the targets lie.
   backend_.record(n, binding.output("logits"), binding.input("targets"), binding.output("loss"),
                   scalars_place(), Place{records_.get()}.as<StepRecord>());
   binding.backward(ctx, watch);
+  queue_end(end);
+}
+
+// What becomes of the batch's gradients and running statistics.
+void Training::queue_end(StepEnd end) {
   backend_.check_finite(parameters_.next(), parameters_.next_count(), scalars_place());
   if (end == StepEnd::Update) return queue_update();
   const Index count = parameters_.gradient_count();
@@ -118,7 +132,6 @@ void Training::queue_update() {
   const Index count = parameters_.gradient_count();
   const Place gradients = parameters_.gradients();
   if (gradient_sum_) backend_.take_gradients(count, input, {gradient_sum_.get()}, gradients);
-  backend_.all_reduce(gradients, count);
   backend_.check_finite(gradients, count, scalars_place());
   if (clip_scratch_)
     backend_.clip_gradients(count, options_.clip_grad, scalars_place(), {clip_scratch_.get()},
@@ -135,16 +148,34 @@ void Training::step(const void* samples, const float* targets, Index n, const St
   if (n < 1 || n > options_.batch)
     throw Error("training: a step of " + std::to_string(n) + " samples, planned for " +
                 std::to_string(options_.batch));
+  const StepInput now = scaled(input, end);
+  Session::Bound& bound = session_.bound(n);
+  const Feed::Part parts[] = {{samples, bound.binding->input(input_).address, n * sample_.bytes()},
+                              {targets, bound.binding->input("targets").address, n * target_bytes_},
+                              {&now, step_input_.get(), sizeof now}};
+  feed_->put(parts);
+  launch(bound, n, end);
+}
+
+void Training::step(std::span<const SlicePictures> slices, Index whole, const StepInput& input,
+                    StepEnd end) {
+  const StepInput now = scaled(input, end);
+  const Feed::Part parts[] = {{&now, step_input_.get(), sizeof now}};
+  feed_->put(parts);
+  slices_->put(slices);
+  const BatchSums sums = slices_->run(context(), whole, finite_watch());
+  sums_.n += whole;
+  sums_.loss += sums.loss;
+  sums_.right += static_cast<Index>(sums.right);
+  queue_end(end);
+}
+
+StepInput Training::scaled(const StepInput& input, StepEnd end) {
   StepInput scaled = input;
   ++waiting_;
   scaled.gradient_scale = 1.0 / static_cast<double>(waiting_);
   if (end == StepEnd::Update) waiting_ = 0;
-  Session::Bound& bound = session_.bound(n);
-  const Feed::Part parts[] = {{samples, bound.binding->input(input_).address, n * sample_.bytes()},
-                              {targets, bound.binding->input("targets").address, n * target_bytes_},
-                              {&scaled, step_input_.get(), sizeof scaled}};
-  feed_->put(parts);
-  launch(bound, n, end);
+  return scaled;
 }
 
 void Training::forget_waiting() {
@@ -213,7 +244,8 @@ void Training::upload(const Moments& moments, const ScalerState& scaler) {
 Index Training::bytes() const {
   const Index sum =
       gradient_sum_ ? parameters_.gradient_count() * element_size(backend_.parameter_element()) : 0;
-  return parameters_.bytes() + session_.bytes() + feed_->bytes() + sum;
+  return parameters_.bytes() + session_.bytes() + (slices_ ? slices_->bytes() : 0) +
+         feed_->bytes() + sum;
 }
 
 }  // namespace dfengine

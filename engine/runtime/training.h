@@ -6,7 +6,7 @@
 #include <span>
 #include <string>
 
-#include "engine/runtime/session.h"
+#include "engine/runtime/ranks/slices.h"
 
 namespace dfengine {
 
@@ -39,6 +39,7 @@ struct TrainingOptions {
   double clip_grad = 0;   // the greatest norm of all gradients together; 0: any
   bool gathers = false;   // steps may wait (StepEnd::Wait)
   bool averages = false;  // keeps a moving average, which upload_average must give first
+  Cut cut;                // of every batch; the ranks it names must outlive the training
   // Waits after every layer and throws at the first number that is not finite (finite_check.h).
   // Gradients in fp16 may overflow: the loss scale sees to them.
   bool check_finite = false;
@@ -60,6 +61,10 @@ class Training {
   // that is neither `batch` nor `rest` waits for its plan, which the next such size replaces.
   // gradient_scale of the input is not read: an update takes the mean of the steps' gradients.
   void step(const void* samples, const float* targets, Index n, const StepInput& input,
+            StepEnd end = StepEnd::Update);
+  // The same where batches are cut: on every rank at once, with its slices. whole: pictures of all
+  // slices of all ranks, above 0.
+  void step(std::span<const SlicePictures> slices, Index whole, const StepInput& input,
             StepEnd end = StepEnd::Update);
   // How many steps' gradients wait; and drops them.
   Index waiting() const { return waiting_; }
@@ -85,7 +90,10 @@ class Training {
   Index bytes() const;
 
  private:
+  StepContext context() const;
+  StepInput scaled(const StepInput& input, StepEnd end);
   void queue(const Session::Bound& bound, Index n, StepEnd end);
+  void queue_end(StepEnd end);
   void queue_update();
   void launch(Session::Bound& bound, Index n, StepEnd end);
   StepWatch finite_watch() const;
@@ -100,7 +108,8 @@ class Training {
   Index target_bytes_;
   ParameterStore& store_;
   ParameterBlock parameters_;
-  Session session_;
+  Session session_;                 // of whole batches
+  std::unique_ptr<Slices> slices_;  // where they are cut
   OwnedMemory step_input_, scalars_, records_;
   OwnedMemory gradient_sum_, clip_scratch_;  // where options ask for them
   std::unique_ptr<Feed> feed_;

@@ -121,6 +121,21 @@ bool is_better(double auc, double loss, double best_auc, double best_loss) {
   return auc > best_auc || (auc == best_auc && loss < best_loss);
 }
 
+Index TrainState::skipped_in_epoch() const {
+  auto skipped = static_cast<Index>(scaler.skipped);
+  for (const EpochRow& row : rows) skipped -= row.skipped;
+  return skipped;
+}
+
+void TrainState::begin_next_epoch(bool stop, int epochs) {
+  ++epoch;
+  step = 0;
+  loss_sum = 0;
+  seen = correct = 0;
+  seconds = waited = 0;
+  finished = stop || epoch >= epochs;
+}
+
 weights::TensorFile checkpoint_to_tensors(const Model& model, const Moments& moments,
                                           std::span<const float> average, const TrainState& state,
                                           const TrainOptions& options,

@@ -46,6 +46,11 @@ struct TrainState {
   std::vector<BadFile> bad_files;  // pictures left out so far
   bool finished = false;
   ScalerState scaler;
+
+  // Steps left out since the last row.
+  Index skipped_in_epoch() const;
+  // Moves to the next epoch of so many; stop: there is none.
+  void begin_next_epoch(bool stop, int epochs);
 };
 
 // What a checkpoint's file holds. `data_digest` names the pictures, because a resumed run must see the same.

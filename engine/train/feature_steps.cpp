@@ -3,8 +3,9 @@
 #include <algorithm>
 
 #include "engine/model/predictor.h"
-#include "engine/train/mixing.h"
+#include "engine/train/ranks.h"
 #include "engine/train/steps.h"
+#include "engine/train/targets/mixing.h"
 
 namespace dfengine {
 namespace {
@@ -26,17 +27,42 @@ class FeatureCache {
   }
 
   // Makes features[i] of mirror image mirrored[i] known for every sample i, unless interrupted.
-  // Those that cannot be read are bad from then on. False when interrupted.
+  // Those that cannot be read are bad from then on. Each rank computes a part. False when
+  // interrupted.
   bool fill(const std::vector<bool>& mirrored, Predictor& base, const std::atomic<bool>& interrupt,
-            BadFiles& bad_files) {
+            BadFiles& bad_files, Communicator& ranks) {
     std::vector<std::size_t> wanted;
-    Dataset missing{dataset_.root, dataset_.split, {}, {}, dataset_.pack, dataset_.tars};
-    for (std::size_t i = 0; i < mirrored.size(); ++i) {
-      if (bad_[i] || known_[i + (mirrored[i] ? mirrored.size() : 0)]) continue;
-      wanted.push_back(i);
-      missing.samples.push_back(dataset_.samples[i]);
-    }
+    for (std::size_t i = 0; i < mirrored.size(); ++i)
+      if (!bad_[i] && !known_[i + (mirrored[i] ? mirrored.size() : 0)]) wanted.push_back(i);
     if (wanted.empty()) return true;
+    const auto begin_of = [&](int rank) {
+      return slice_begin(std::ssize(wanted), ranks.size(), rank);
+    };
+    const std::vector<std::size_t> part(wanted.begin() + begin_of(ranks.rank()),
+                                        wanted.begin() + begin_of(ranks.rank() + 1));
+    std::vector<LeftOut> left_out;
+    const bool finished = compute_part(part, mirrored, base, interrupt, left_out);
+    if (ranks.any(!finished)) return false;
+    share_left_out(ranks, left_out);
+    for (const LeftOut& bad : left_out) {
+      bad_[bad.index] = true;
+      bad_files.add(dataset_, bad.index, bad.reason);
+    }
+    for (const std::size_t i : wanted) {
+      if (bad_[i]) continue;
+      known_[i + (mirrored[i] ? mirrored.size() : 0)] = true;
+      // Rows that other ranks computed are zero here.
+      ranks.sum(std::span(row(i, mirrored[i]), at(width_)));
+    }
+    return true;
+  }
+
+  // False when interrupted.
+  bool compute_part(const std::vector<std::size_t>& wanted, const std::vector<bool>& mirrored,
+                    Predictor& base, const std::atomic<bool>& interrupt,
+                    std::vector<LeftOut>& left_out) {
+    Dataset missing{dataset_.root, dataset_.split, {}, {}, dataset_.pack, dataset_.tars};
+    for (const std::size_t i : wanted) missing.samples.push_back(dataset_.samples[i]);
     LoaderOptions once = options_;
     once.cache_bytes = 0;
     Loader loader(missing, once);
@@ -45,11 +71,8 @@ class FeatureCache {
     std::size_t done = 0;
     while (!interrupt && loader.next(batch)) {
       done += batch.indices.size() + batch.left_out.size();
-      for (const LeftOut& left_out : batch.left_out) {
-        const std::size_t i = wanted[left_out.index];
-        bad_[i] = true;
-        bad_files.add(dataset_, static_cast<std::uint32_t>(i), left_out.reason);
-      }
+      for (const LeftOut& bad : batch.left_out)
+        left_out.push_back({static_cast<std::uint32_t>(wanted[bad.index]), bad.reason});
       compute(batch, wanted, mirrored, base);
     }
     return done == wanted.size();
@@ -72,7 +95,6 @@ class FeatureCache {
       for (Index k = first; k < std::min(first + group, batch.n); ++k) {
         const std::size_t i = sample(k);
         std::copy_n(pooled_.data() + (k - first) * width_, width_, row(i, mirrored[i]));
-        known_[i + (mirrored[i] ? mirrored.size() : 0)] = true;
       }
     }
   }
@@ -117,7 +139,7 @@ class FeatureSteps final : public TrainingSteps {
     if (options_.augment.hflip)
       for (std::size_t i = 0; i < n; ++i)
         mirrored_[i] = flip_sample(options_.seed, number, static_cast<std::uint32_t>(i));
-    train_.fill(mirrored_, base_, in_.interrupt, in_.bad_files);
+    train_.fill(mirrored_, base_, in_.interrupt, in_.bad_files, *in_.cut.ranks);
     // The last batch may be smaller: behind it there is no more, not less than nothing.
     next_ = std::min(n, static_cast<std::size_t>(first_step * options_.batch_size));
   }
@@ -128,17 +150,27 @@ class FeatureSteps final : public TrainingSteps {
     if (n == 0) return false;
     rows_.clear();
     targets_.clear();
-    for (std::size_t k = 0; k < n; ++k) {
-      const std::size_t i = order_[next_ + k];
-      if (train_.bad(i)) continue;
-      const float* row = train_.row(i, mirrored_[i]);
-      rows_.insert(rows_.end(), row, row + base_.width());
-      targets_.push_back(static_cast<float>(in_.train.samples[i].label));
+    std::vector<Index> begins;  // of slices, among the pictures that are not bad
+    for (Index slice = 0; slice < in_.cut.slices; ++slice) {
+      begins.push_back(std::ssize(targets_));
+      const auto begin = slice_begin(static_cast<Index>(n), in_.cut.slices, slice);
+      const auto end_of = slice_begin(static_cast<Index>(n), in_.cut.slices, slice + 1);
+      for (Index k = begin; k < end_of; ++k) add_row(order_[next_ + at(k)]);
+    }
+    begins.push_back(std::ssize(targets_));
+    smooth_targets(targets_, options_.smoothing);
+    const Index whole = std::ssize(targets_);
+    if (whole > 0 && in_.cut.whole()) {
+      training_.step(rows_.data(), targets_.data(), whole, input, end);
+    } else if (whole > 0) {
+      std::vector<SlicePictures> slices;
+      for (Index i = in_.cut.first; i < in_.cut.first + in_.cut.count; ++i)
+        slices.push_back({rows_.data() + begins[at(i)] * base_.width(),
+                          targets_.data() + begins[at(i)], begins[at(i + 1)] - begins[at(i)],
+                          slice_begin(static_cast<Index>(n), in_.cut.slices, i)});
+      training_.step(slices, whole, input, end);
     }
     next_ += n;
-    smooth_targets(targets_, options_.smoothing);
-    if (!targets_.empty())
-      training_.step(rows_.data(), targets_.data(), std::ssize(targets_), input, end);
     return true;
   }
 
@@ -147,7 +179,8 @@ class FeatureSteps final : public TrainingSteps {
 
   std::optional<Predictions> validate() override {
     const std::size_t n = in_.valid.samples.size(), slice = slice_of(in_);
-    if (!valid_.fill(std::vector<bool>(n, false), base_, in_.interrupt, in_.bad_files))
+    if (!valid_.fill(std::vector<bool>(n, false), base_, in_.interrupt, in_.bad_files,
+                     *in_.cut.ranks))
       return std::nullopt;
     Predictions result;
     for (std::uint32_t i = 0; i < n; ++i)
@@ -184,6 +217,13 @@ class FeatureSteps final : public TrainingSteps {
   }
 
  private:
+  void add_row(std::uint32_t sample) {
+    if (train_.bad(sample)) return;
+    const float* row = train_.row(sample, mirrored_[sample]);
+    rows_.insert(rows_.end(), row, row + base_.width());
+    targets_.push_back(static_cast<float>(in_.train.samples[sample].label));
+  }
+
   // Rows that are validated together.
   static std::size_t slice_of(const StepsInput& in) {
     return std::min(static_cast<std::size_t>(in.options.batch_size), in.valid.samples.size());

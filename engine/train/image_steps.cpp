@@ -5,10 +5,11 @@
 #include <chrono>
 
 #include "engine/model/predictor.h"
-#include "engine/train/mixing.h"
 #include "engine/train/picture_cache.h"
+#include "engine/train/ranks.h"
 #include "engine/train/steps.h"
-#include "engine/train/teachers.h"
+#include "engine/train/targets/mixing.h"
+#include "engine/train/targets/teachers.h"
 #include "kernels/base/memory.h"
 
 namespace dfengine {
@@ -32,8 +33,9 @@ class ImageSteps final : public TrainingSteps {
         valid_(in.valid),
         bad_files_(in.bad_files),
         interrupt_(in.interrupt),
-        valid_options_(loader_options(in.options, in.model, in.pool.size())),
-        train_options_(with_augmentation(valid_options_, in)),
+        ranks_(*in.cut.ranks),
+        valid_options_(of_rank(loader_options(in.options, in.model, in.pool.size()), ranks_)),
+        train_options_(with_augmentation(loader_options(in.options, in.model, in.pool.size()), in)),
         train_loader_(in.train, train_options_),
         valid_loader_(in.valid, valid_options_),
         options_(in.options),
@@ -55,15 +57,21 @@ class ImageSteps final : public TrainingSteps {
     const auto begin = std::chrono::steady_clock::now();
     if (!train_loader_.next(batch_)) return false;
     waited_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    double counts[] = {static_cast<double>(batch_.n), static_cast<double>(batch_.left_out.size())};
+    ranks_.sum(counts);
+    if (counts[1] > 0) share_left_out(ranks_, batch_.left_out);
     for (const LeftOut& bad : batch_.left_out) bad_files_.add(train_, bad.index, bad.reason);
-    const Index step = step_++;
-    if (batch_.n == 0) return true;
+    const Index step = step_++, whole = static_cast<Index>(counts[0]);
+    if (whole == 0) return true;
     if (options_.mixup > 0)
       mix_batch(batch_, draw_share(options_.mixup, options_.seed,
                                    static_cast<std::uint64_t>(epoch_), step));
     if (teachers_.any()) teachers_.answer(batch_.images.data(), batch_.targets);
     smooth_targets(batch_.targets, options_.smoothing);
-    training_.step(batch_.images.data(), batch_.targets.data(), batch_.n, input, end);
+    if (train_options_.slices == 1)
+      training_.step(batch_.images.data(), batch_.targets.data(), batch_.n, input, end);
+    else
+      training_.step(slices_of(batch_), whole, input, end);
     return true;
   }
 
@@ -74,6 +82,7 @@ class ImageSteps final : public TrainingSteps {
     predictor_.refresh();
     Predictions p =
         predict_split(predictor_, valid_, valid_loader_, [this](Index) { return !interrupt_; });
+    if (ranks_.size() > 1) gather(p);
     for (const LeftOut& bad : p.left_out) bad_files_.add(valid_, bad.index, bad.reason);
     if (p.prob.size() + p.left_out.size() < valid_.samples.size()) return std::nullopt;
     return p;
@@ -90,13 +99,60 @@ class ImageSteps final : public TrainingSteps {
     loader.shuffle = true;
     loader.augment = in.options.augment;
     loader.new_windows = in.model.crop == Crop::Random;
+    loader.slices = in.cut.slices;
+    loader.first_slice = in.cut.first;
+    loader.slice_count = in.cut.count;
     return loader;
+  }
+
+  // Pictures are judged one by one: whichever rank does it, the bits are the same.
+  static LoaderOptions of_rank(LoaderOptions loader, const Communicator& ranks) {
+    loader.batch = std::max<Index>(loader.batch, ranks.size());
+    loader.slices = ranks.size();
+    loader.first_slice = ranks.rank();
+    return loader;
+  }
+
+  std::span<const SlicePictures> slices_of(const Batch& batch) {
+    const Index bytes = train_options_.size * train_options_.size * 3;
+    pictures_.clear();
+    Index begin = 0;
+    for (const BatchSlice& slice : batch.slices) {
+      pictures_.push_back({batch.images.data() + begin * bytes, batch.targets.data() + begin,
+                           slice.n, slice.first});
+      begin += slice.n;
+    }
+    return pictures_;
+  }
+
+  // What all ranks found, in the order of the split.
+  void gather(Predictions& p) {
+    const std::size_t n = valid_.samples.size();
+    std::vector<double> logits(2 * n);  // and whether it is known
+    for (std::size_t k = 0; k < p.index.size(); ++k) {
+      logits[p.index[k]] = p.logit[k];
+      logits[n + p.index[k]] = 1;
+    }
+    ranks_.sum(logits);
+    share_left_out(ranks_, p.left_out);
+    std::ranges::sort(p.left_out, {}, &LeftOut::index);
+    Predictions all;
+    all.left_out = std::move(p.left_out);
+    for (std::uint32_t i = 0; i < n; ++i) {
+      if (logits[n + i] == 0) continue;
+      all.index.push_back(i);
+      all.logit.push_back(logits[i]);
+      all.prob.push_back(predictor_.model().probability(logits[i]));
+      all.label.push_back(valid_.samples[i].label);
+    }
+    p = std::move(all);
   }
 
   const Dataset& train_;
   const Dataset& valid_;
   BadFiles& bad_files_;
   const std::atomic<bool>& interrupt_;
+  Communicator& ranks_;
   LoaderOptions valid_options_, train_options_;
   Loader train_loader_, valid_loader_;
   const TrainOptions& options_;
@@ -104,6 +160,7 @@ class ImageSteps final : public TrainingSteps {
   Training training_;
   Predictor predictor_;
   Batch batch_;
+  std::vector<SlicePictures> pictures_;
   int epoch_ = 0;
   Index step_ = 0;
   double waited_ = 0;
@@ -124,14 +181,16 @@ Index step_bytes(const StepsInput& in, Index n) {
 void require_memory(const StepsInput& in) {
   const Index free = available_bytes();
   if (in.backend.kind() != DeviceKind::Cpu || free == 0) return;
-  const Index batch = training_options(in).batch, wanted = step_bytes(in, batch);
+  // The slices of a rank hold as much as a batch of their pictures, and may be longer by one each.
+  const Index all = training_options(in).batch;
+  const Index batch = divide_up(all, in.cut.slices) * in.cut.count, wanted = step_bytes(in, batch);
   if (wanted <= free) return;
   Index part = 2;
   while (part < batch && step_bytes(in, batch / part) > free) part *= 2;
   throw UsageError(fmt::format(
       "a step of {} pictures of {} pixels takes {} MiB, and the system has {} MiB left: try "
       "--batch-size {} --grad-accum-steps {}, which takes {} MiB",
-      batch, training_side(in.options, in.model), wanted >> 20, free >> 20, batch / part, part,
+      batch, training_side(in.options, in.model), wanted >> 20, free >> 20, all / part, part,
       step_bytes(in, batch / part) >> 20));
 }
 
@@ -160,6 +219,7 @@ TrainingOptions training_options(const StepsInput& in) {
   o.clip_grad = in.options.clip_grad;
   o.gathers = in.options.grad_accum_steps > 1;
   o.averages = in.options.model_ema;
+  o.cut = in.cut;
   return o;
 }
 

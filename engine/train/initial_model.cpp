@@ -4,13 +4,23 @@
 #include <optional>
 
 #include "engine/data/digest.h"
+#include "engine/data/sets/groups.h"
 #include "engine/model/combine.h"
+#include "kernels/base/error.h"
 #include "kernels/base/json_bytes.h"
 #include "kernels/base/sha256.h"
 #include "weights/pretrained.h"
 #include "weights/read_file.h"
 
 namespace dfengine {
+
+DataSource open_source(const TrainOptions& options, bool resumed) try {
+  return hold_out(open_data(options, {"train", "valid"}), options.hold_out);
+} catch (const DataError& e) {
+  if (!resumed) throw;
+  throw DataError(std::string(e.what()) +
+                  "; where pictures or tables were moved, name their place: --data, --csv");
+}
 
 Model initial_model(const TrainOptions& o, std::optional<Index> native) {
   NetworkConfig config;

@@ -1,10 +1,14 @@
-// The model a training run begins with, and what it says of its making.
+// What a training run begins with: its pictures, its model, and what that says of its making.
 #pragma once
 
 #include "engine/model/model.h"
 #include "engine/train/options.h"
 
 namespace dfengine {
+
+// The pictures to train and validate on, and those that are held out. Throws DataError, of a
+// resumed run with what to do where they were moved.
+DataSource open_source(const TrainOptions& options, bool resumed);
 
 // The network of options.weights where there are some, else one drawn from the seed, with a
 // detector's head. Throws what load_model and the download throw, and UsageError for sizes out of

@@ -1,4 +1,5 @@
 // The settings of a training run, one row each.
+#include <bit>
 #include <cmath>
 
 #include "engine/train/options.h"
@@ -139,6 +140,22 @@ constexpr TrainOption kRows[] = {
      .allowed = "from 1 to 1024",
      .accepts =
          [](const Options& o) { return o.grad_accum_steps >= 1 && o.grad_accum_steps <= 1024; },
+     .added_later = true},
+    {.flag = "--slices",
+     .key = "slices",
+     .place = &Options::slices,
+     .help =
+         "A batch is cut into so many slices, whose sums are added in a fixed order: the result "
+         "then depends on this number, and not on how many processes mpirun starts. A power of "
+         "two, at least the processes and at most --batch-size.",
+     .allowed = "a power of two of at most --batch-size, with --device cpu",
+     .accepts =
+         [](const Options& o) {
+           return o.slices == 0 ||
+                  (o.slices >= 1 && o.slices <= o.batch_size && o.device == DeviceKind::Cpu &&
+                   std::has_single_bit(static_cast<std::uint64_t>(o.slices)));
+         },
+     .usual = "8 with several processes, else whole batches",
      .added_later = true},
     {.flag = "--smoothing",
      .key = "smoothing",

@@ -15,7 +15,7 @@
 #include "engine/data/sets/source.h"
 #include "engine/evaluate/metrics/threshold.h"
 #include "engine/runtime/cuda/cuda_backend.h"
-#include "engine/train/class_weights.h"
+#include "engine/train/targets/class_weights.h"
 #include "kernels/base/shape.h"
 #include "layers/networks/network.h"
 
@@ -73,6 +73,7 @@ struct TrainOptions : DataOptions {
   double dropout = 0.2;
   double clip_grad = 0;        // the greatest norm of the gradients; 0: any
   Index grad_accum_steps = 1;  // batches whose gradients make one update
+  Index slices = 0;            // of a batch, whose sums are added in a tree; 0: a batch is whole
   double smoothing = 0;        // of targets
   double mixup = 0;            // alpha of the shares; 0: none
   double layer_decay = 1;      // of the learning rate, per block away from the head

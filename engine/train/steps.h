@@ -26,6 +26,7 @@ struct StepsInput {
   ThreadPool& pool;  // for decoding
   const std::atomic<bool>& interrupt;
   BadFiles& bad_files;  // gets the pictures that are left out
+  const Cut& cut;       // of batches
 };
 
 class TrainingSteps {

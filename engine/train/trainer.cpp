@@ -5,12 +5,12 @@
 #include <cmath>
 
 #include "engine/data/digest.h"
-#include "engine/data/sets/groups.h"
 #include "engine/runtime/open_backend.h"
 #include "engine/train/initial_model.h"
 #include "engine/train/parameter_average.h"
 #include "engine/train/picture_cache.h"
 #include "engine/train/picture_size.h"
+#include "engine/train/ranks.h"
 #include "engine/train/run_files.h"
 #include "kernels/base/atomic_file.h"
 #include "kernels/base/error.h"
@@ -29,21 +29,15 @@ bool all_finite(ParameterStore& parameters) {
   return std::ranges::all_of(values_of(parameters), [](float v) { return std::isfinite(v); });
 }
 
-DataSource open_source(const TrainOptions& options, bool resumed) try {
-  return hold_out(open_data(options, {"train", "valid"}), options.hold_out);
-} catch (const DataError& e) {
-  if (!resumed) throw;
-  throw DataError(std::string(e.what()) +
-                  "; where pictures or tables were moved, name their place: --data, --csv");
-}
-
 class Run {
  public:
   Run(TrainOptions options, const TrainObserver& observer, const std::atomic<bool>& interrupt,
-      std::optional<Checkpoint> checkpoint)
+      Communicator& ranks, std::optional<Checkpoint> checkpoint)
       : options_(std::move(options)),
         observer_(observer),
         interrupt_(interrupt),
+        ranks_(ranks),
+        cut_(cut_of(options_, ranks)),
         pool_(options_.threads > 0 ? options_.threads : ThreadPool::available()),
         backend_(open_backend(options_.device, options_.device_config, pool_)),
         source_(open_source(options_, checkpoint.has_value())),
@@ -68,11 +62,12 @@ class Run {
     make_absolute(options_);
     if (options_.cache == CacheMode::Disk) check_disk_cache(options_, model_);
     if (options_.model_ema) average_ = copy_of(model_.parameters);
+    if (checkpoint_) state_ = checkpoint_->state;
+    require_same_run(ranks, options_, digest_, state_, model_.parameters);
     if (!checkpoint_) return;
     if (checkpoint_->data_digest != digest_)
       throw DataError(source_.layout +
                       ": the pictures differ from those the run began with; start a new run");
-    state_ = checkpoint_->state;
     average_ = std::move(checkpoint_->average);
     bad_files_ = BadFiles(state_.bad_files);
     if (state_.step > steps_per_epoch_)
@@ -109,8 +104,10 @@ class Run {
   // Writes down what the run was told to do, and the files that are set aside before the first
   // picture is read.
   void announce() {
-    remove_leftovers(options_.output);
-    write_args(options_);
+    if (writes()) {
+      remove_leftovers(options_.output);
+      write_args(options_);
+    }
     for (const Dataset& split : source_.splits) {
       if (!split.unlisted.empty() && options_.on_bad == OnBad::Fail)
         throw DataError(split.unlisted.front().relative + ": " + split.unlisted.front().reason);
@@ -127,12 +124,18 @@ class Run {
   // False when interrupted.
   bool fill_disk_cache() {
     if (options_.cache != CacheMode::Disk) return true;
-    return cache_on_disk(options_.output, source_.splits, model_.preparation(options_.max_pixels),
-                         pool_, [this](Index done, Index total) {
-                           if (observer_.caching) observer_.caching(done, total);
-                           return !interrupt_;
-                         });
+    const auto fill = [this] {
+      return cache_on_disk(options_.output, source_.splits, model_.preparation(options_.max_pixels),
+                           pool_, [this](Index done, Index total) {
+                             if (observer_.caching) observer_.caching(done, total);
+                             return !interrupt_;
+                           });
+    };
+    // The others find the file that the first one wrote.
+    return !ranks_.any(writes() && !fill()) && !ranks_.any(!writes() && !fill());
   }
+
+  bool writes() const { return ranks_.rank() == 0; }
 
   bool trains_folded_base() const {
     if (!is_bn_folded(model_)) return false;
@@ -154,8 +157,8 @@ class Run {
     phase_ = phase;
     if (phase.frozen_blocks == 0) model_.notes.erase(kBnFolded);  // real statistics from here on
     steps_.reset();  // its memory is free before the next phase takes its own
-    const StepsInput input{model_,    train_, valid_,     options_,  phase,
-                           *backend_, pool_,  interrupt_, bad_files_};
+    const StepsInput input{model_,    train_, valid_,     options_,   phase,
+                           *backend_, pool_,  interrupt_, bad_files_, cut_};
     const bool base_is_frozen = phase.frozen_blocks == kWholeBase;
     steps_ = base_is_frozen && sees_same_pictures(options_, model_) ? make_feature_steps(input)
                                                                     : make_image_steps(input);
@@ -178,7 +181,7 @@ class Run {
     const Index first_step = state_.step;
     const auto entered = Clock::now();
     steps_->start(state_.epoch, first_step);
-    if (interrupt_) {
+    if (ranks_.any(interrupt_)) {
       save();
       return false;
     }
@@ -190,16 +193,13 @@ class Run {
       state_.seconds = before + seconds_since(entered);
       report(seconds_since(begin), first_step);
       if (steps_->training().waiting() > 0) continue;  // a checkpoint has no room for gradients
-      if (interrupt_) {
-        save();
-        return false;
-      }
       // A kill loses at most this much of a long epoch.
       constexpr double kSaveSeconds = 60;
-      if (seconds_since(saved) > kSaveSeconds) {
-        save();
-        saved = Clock::now();
-      }
+      const bool stop = ranks_.any(interrupt_);
+      if (!stop && !ranks_.any(seconds_since(saved) > kSaveSeconds)) continue;
+      save();
+      if (stop) return false;
+      saved = Clock::now();
     }
     steps_->training().forget_waiting();
     return true;
@@ -288,7 +288,7 @@ class Run {
                        m.roc_auc,
                        state_.last_lr,
                        state_.scaler.loss_scale,
-                       skipped_in_epoch(),
+                       state_.skipped_in_epoch(),
                        state_.seconds + seconds_since(begin),
                        state_.seconds > 0 ? state_.waited / state_.seconds : 0};
     state_.rows.push_back(row);
@@ -303,8 +303,8 @@ class Run {
       state_.plateau.observe(m.log_loss);
     const bool stop = options_.patience > 0 && state_.epoch >= options_.head_epochs &&
                       state_.epoch + 1 - state_.best_epoch >= options_.patience;
-    next_epoch(stop);
-    write_results(options_.output, state_.rows);
+    state_.begin_next_epoch(stop, options_.epochs);
+    if (writes()) write_results(options_.output, state_.rows);
     save();
     if (observer_.epoch) observer_.epoch(row, best);
     return stop && state_.epoch < options_.epochs;  // at the last epoch nothing was cut off
@@ -315,28 +315,15 @@ class Run {
     return steps_->validate();
   }
 
-  Index skipped_in_epoch() const {
-    auto skipped = static_cast<Index>(state_.scaler.skipped);
-    for (const EpochRow& row : state_.rows) skipped -= row.skipped;
-    return skipped;
-  }
-
   // The kept model is calibrated; the one in training goes on with plain logits.
   void save_best(const Predictions& predictions) {
     calibrate(model_, predictions, options_.threshold_rule);
-    write_valid_predictions(options_.output, predictions);
-    save_model(options_.output / kBestModel, model_);
+    if (writes()) {
+      write_valid_predictions(options_.output, predictions);
+      save_model(options_.output / kBestModel, model_);
+    }
     model_.temperature = 1;
     model_.threshold = 0.5;
-  }
-
-  void next_epoch(bool stop) {
-    ++state_.epoch;
-    state_.step = 0;
-    state_.loss_sum = 0;
-    state_.seen = state_.correct = 0;
-    state_.seconds = state_.waited = 0;
-    state_.finished = stop || state_.epoch >= options_.epochs;
   }
 
   void save() {
@@ -344,17 +331,22 @@ class Run {
     require_finite(all_finite(model_.parameters), "parameters are");
     state_.bad_files = bad_files_.list();
     write_bad_files();
+    require_same_values(ranks_, model_.parameters);
+    if (!writes()) return;
     save_checkpoint(options_.output / kCheckpoint, model_, steps_->training().moments(), average_,
                     state_, options_, digest_);
   }
 
   void write_bad_files() const {
-    if (!bad_files_.list().empty()) write_text(options_.output / kBadFiles, bad_files_.csv());
+    if (writes() && !bad_files_.list().empty())
+      write_text(options_.output / kBadFiles, bad_files_.csv());
   }
 
   TrainOptions options_;
   const TrainObserver& observer_;
   const std::atomic<bool>& interrupt_;
+  Communicator& ranks_;
+  Cut cut_;
   ThreadPool pool_;
   std::unique_ptr<Backend> backend_;
   DataSource source_;
@@ -376,23 +368,28 @@ class Run {
 }  // namespace
 
 TrainResult train(const TrainOptions& options, bool resume, const TrainObserver& observer,
-                  const std::atomic<bool>& interrupt, std::optional<int> epochs) {
+                  const std::atomic<bool>& interrupt, std::optional<int> epochs,
+                  Communicator* together) {
+  Communicator alone;
+  Communicator& ranks = together != nullptr ? *together : alone;
   if (!resume) {
-    options.validate();
-    Run run(options, observer, interrupt, std::nullopt);
+    TrainOptions own = options;
+    if (own.slices == 0 && ranks.size() > 1) own.slices = kUsualSlices;
+    own.validate();
+    Run run(own, observer, interrupt, ranks, std::nullopt);
     // Not earlier: now options and data are known to be good.
-    const UniqueFd lock = create_run_folder(options.output);
+    const UniqueFd lock = ranks.rank() == 0 ? create_run_folder(options.output) : UniqueFd(-1);
     return run.run();
   }
   std::error_code error;
   // Where there is no folder, reading the checkpoint says so.
-  const UniqueFd lock(std::filesystem::is_directory(options.output, error)
+  const UniqueFd lock(ranks.rank() == 0 && std::filesystem::is_directory(options.output, error)
                           ? lock_folder(options.output)
                           : UniqueFd(-1));
   Checkpoint checkpoint = load_checkpoint(options.output / kCheckpoint);
   TrainOptions stored = resumed_options(options, epochs, checkpoint);
   stored.validate();
-  return Run(std::move(stored), observer, interrupt, std::move(checkpoint)).run();
+  return Run(std::move(stored), observer, interrupt, ranks, std::move(checkpoint)).run();
 }
 
 }  // namespace dfengine

@@ -55,8 +55,13 @@ struct TrainResult {
 // of a resumed run's own: a run that has ended goes on to that many, by the schedule of a run that
 // long. Throws UsageError for no more than it has. The same options, data and instruction set give
 // the same bits, with any number of threads, resumed or not; on a device only with
-// device_config.deterministic.
+// device_config.deterministic. ranks: the processes that call this together with the same
+// arguments, each with its own threads; the first one writes the files. With options.slices as
+// with so many slices the bits are the same for any number of them. Throws UsageError where there
+// are several and a resumed run has no slices, and Error where their programs, options or data
+// differ.
 TrainResult train(const TrainOptions& options, bool resume, const TrainObserver& observer,
-                  const std::atomic<bool>& interrupt, std::optional<int> epochs = std::nullopt);
+                  const std::atomic<bool>& interrupt, std::optional<int> epochs = std::nullopt,
+                  Communicator* ranks = nullptr);
 
 }  // namespace dfengine

@@ -24,6 +24,12 @@ constexpr Index round_up(Index n, Index multiple) {
   return divide_up(n, multiple) * multiple;
 }
 
+// Where slice i begins of n things that are cut into so many; the first ones are longer by one
+// where n does not divide.
+constexpr Index slice_begin(Index n, Index slices, Index i) {
+  return i * (n / slices) + (i < n % slices ? i : n % slices);
+}
+
 inline constexpr Index kFloatBytes = sizeof(float);
 
 }  // namespace dfengine

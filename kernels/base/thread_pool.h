@@ -19,8 +19,9 @@ class ThreadPool {
   // A task is called as task(context, index, worker) with 0 <= worker < size().
   using Task = void (*)(void* context, std::int64_t index, int worker);
 
-  // `threads` counts the caller, so that 1 starts no thread. Throws UsageError for 0 or less, and
-  // Error when the system does not give so many.
+  // `threads` counts the caller, so that 1 starts no thread. With as many as there are CPUs for this
+  // process, each worker keeps to one of them. Throws UsageError for 0 or less, and Error when the
+  // system does not give so many.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

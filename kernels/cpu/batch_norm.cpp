@@ -1,6 +1,7 @@
 // Batch normalisation: float and bf16 go to the vectorised table, double is the plain oracle.
 #include "kernels/batch_norm.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <type_traits>
@@ -33,25 +34,40 @@ void normalize_channel(const BatchNormProblem& p, const Channel<T>& channel, Ind
   for (Index i = c; i < p.m * p.c; i += p.c) y[i] = activate(p.activation, channel.value(x[i]));
 }
 
-// `follow` is by how much each row moves the statistics: 1 / M, or 0 where they are frozen.
 template <class T>
-void channel_gradients(const BatchNormProblem& p, const Channel<T>& channel, T follow, Index c,
-                       const T* x, const T* dy, T* dgamma, T* dbeta, T* dx) {
-  const auto gradient = [&](Index i) {
-    return passes_gradient(p.activation, channel.value(x[i])) ? dy[i] : T{0};
-  };
+T before_activation(const BatchNormProblem& p, const Channel<T>& channel, T x, T dy) {
+  return passes_gradient(p.activation, channel.value(x)) ? dy : T{0};
+}
+
+template <class T>
+void channel_sums(const BatchNormProblem& p, const Channel<T>& channel, Index c, const T* x,
+                  const T* dy, T* dgamma, T* dbeta) {
   T sum = 0, sum_xhat = 0;
   for (Index i = c; i < p.m * p.c; i += p.c) {
-    sum += gradient(i);
-    sum_xhat += gradient(i) * channel.xhat(x[i]);
+    const T g = before_activation(p, channel, x[i], dy[i]);
+    sum += g;
+    sum_xhat += g * channel.xhat(x[i]);
   }
   dgamma[c] = sum_xhat;
   dbeta[c] = sum;
-  for (Index i = c; dx != nullptr && i < p.m * p.c; i += p.c) {
-    T g = gradient(i);
+}
+
+// `follow` is by how much each row moves the statistics: 1 / M, or 0 where they are frozen.
+template <class T>
+void channel_data_gradient(const BatchNormProblem& p, const Channel<T>& channel, T follow, T sum,
+                           T sum_xhat, Index c, const T* x, const T* dy, T* dx) {
+  for (Index i = c; i < p.m * p.c; i += p.c) {
+    T g = before_activation(p, channel, x[i], dy[i]);
     if (follow != 0) g -= follow * (sum + channel.xhat(x[i]) * sum_xhat);
     dx[i] = channel.gamma * channel.rstd * g;
   }
+}
+
+template <class T>
+void channel_gradients(const BatchNormProblem& p, const Channel<T>& channel, T follow, Index c,
+                       const T* x, const T* dy, T* dgamma, T* dbeta, T* dx) {
+  channel_sums(p, channel, c, x, dy, dgamma, dbeta);
+  if (dx != nullptr) channel_data_gradient(p, channel, follow, dbeta[c], dgamma[c], c, x, dy, dx);
 }
 
 }  // namespace
@@ -101,6 +117,78 @@ void batch_norm_backward(const Context& ctx, const BatchNormProblem& p, const T*
 }
 
 template <class T>
+void batch_norm_forward_sums(const Context& ctx, const BatchNormProblem& p, const T* x,
+                             SumOf<T>* scratch, double* sums) {
+  if constexpr (!std::is_same_v<T, double>) {
+    current_batch_norm_table<T>().forward_sums(ctx, p, x, scratch, sums);
+  } else {
+    std::fill_n(sums, 2 * p.c, 0.0);
+    for (Index i = 0; i < p.m * p.c; ++i) {
+      sums[i % p.c] += x[i];
+      sums[p.c + i % p.c] += x[i] * x[i];
+    }
+  }
+}
+
+template <class T>
+void batch_norm_forward_rest(const Context& ctx, const BatchNormProblem& p, Index rows,
+                             const double* sums, const T* x, const SumOf<T>* gamma,
+                             const SumOf<T>* beta, const SumOf<T>* running_mean,
+                             const SumOf<T>* running_var, SumOf<T>* next_mean, SumOf<T>* next_var,
+                             SumOf<T>* scratch, SumOf<T>* saved_mean, SumOf<T>* saved_rstd, T* y) {
+  check_batch({rows, p.c});
+  if constexpr (!std::is_same_v<T, double>) {
+    current_batch_norm_table<T>().forward_rest(ctx, p, rows, sums, x, gamma, beta, running_mean,
+                                               running_var, next_mean, next_var, scratch,
+                                               saved_mean, saved_rstd, y);
+  } else {
+    const T m = static_cast<T>(rows);
+    for (Index c = 0; c < p.c; ++c) {
+      const T mean = sums[c] / m, m2 = std::max(sums[p.c + c] - sums[c] * mean, 0.0);
+      next_mean[c] = running_mean[c] + p.momentum * (mean - running_mean[c]);
+      next_var[c] = running_var[c] + p.momentum * (m2 / (m - 1) - running_var[c]);
+      saved_mean[c] = mean;
+      saved_rstd[c] = 1 / std::sqrt(m2 / m + p.eps);
+      normalize_channel(p, Channel<T>{mean, saved_rstd[c], gamma[c], beta[c]}, c, x, y);
+    }
+  }
+}
+
+template <class T>
+void batch_norm_backward_sums(const Context& ctx, const BatchNormProblem& p, const T* x,
+                              const T* dy, const SumOf<T>* gamma, const SumOf<T>* beta,
+                              const SumOf<T>* saved_mean, const SumOf<T>* saved_rstd,
+                              SumOf<T>* scratch, SumOf<T>* dgamma, SumOf<T>* dbeta, double* sums) {
+  if constexpr (!std::is_same_v<T, double>) {
+    current_batch_norm_table<T>().backward_sums(ctx, p, x, dy, gamma, beta, saved_mean, saved_rstd,
+                                                scratch, dgamma, dbeta, sums);
+  } else {
+    for (Index c = 0; c < p.c; ++c) {
+      channel_sums(p, Channel<T>{saved_mean[c], saved_rstd[c], gamma[c], beta[c]}, c, x, dy, dgamma,
+                   dbeta);
+      sums[c] = dbeta[c];
+      sums[p.c + c] = dgamma[c] / saved_rstd[c];
+    }
+  }
+}
+
+template <class T>
+void batch_norm_backward_rest(const Context& ctx, const BatchNormProblem& p, Index rows,
+                              const double* sums, const T* x, const T* dy, const SumOf<T>* gamma,
+                              const SumOf<T>* beta, const SumOf<T>* saved_mean,
+                              const SumOf<T>* saved_rstd, SumOf<T>* scratch, T* dx) {
+  if constexpr (!std::is_same_v<T, double>) {
+    current_batch_norm_table<T>().backward_rest(ctx, p, rows, sums, x, dy, gamma, beta, saved_mean,
+                                                saved_rstd, scratch, dx);
+  } else {
+    for (Index c = 0; c < p.c; ++c)
+      channel_data_gradient(p, Channel<T>{saved_mean[c], saved_rstd[c], gamma[c], beta[c]},
+                            1 / static_cast<T>(rows), sums[c], sums[p.c + c] * saved_rstd[c], c, x,
+                            dy, dx);
+  }
+}
+
+template <class T>
 void batch_norm_frozen_forward(const Context& ctx, const BatchNormProblem& p, const T* x,
                                const SumOf<T>* gamma, const SumOf<T>* beta, const SumOf<T>* mean,
                                const SumOf<T>* var, T* y) {
@@ -133,6 +221,10 @@ void batch_norm_frozen_backward(const Context& ctx, const BatchNormProblem& p, c
 
 DF_EVERY_ELEMENT(batch_norm_forward);
 DF_EVERY_ELEMENT(batch_norm_backward);
+DF_EVERY_ELEMENT(batch_norm_forward_sums);
+DF_EVERY_ELEMENT(batch_norm_forward_rest);
+DF_EVERY_ELEMENT(batch_norm_backward_sums);
+DF_EVERY_ELEMENT(batch_norm_backward_rest);
 DF_EVERY_ELEMENT(batch_norm_frozen_forward);
 DF_EVERY_ELEMENT(batch_norm_frozen_backward);
 

@@ -25,17 +25,16 @@ void bce_forward(const Context&, Index n, const T* logits, const T* targets, T* 
 
 template <class T>
 void bce_backward(const Context&, Index n, const T* logits, const T* targets,
-                  const StepScalars* scalars, T* dlogits, const BceWeights& weights) {
+                  const StepScalars* scalars, T* dlogits, const BceWeights& weights, Index whole) {
   if (n < 1) throw ShapeError("binary cross-entropy: the batch is empty");
-  const double scale = scalars->loss_scale;
+  const double scale = scalars->loss_scale, all = static_cast<double>(whole > 0 ? whole : n);
   for (Index i = 0; i < n; ++i) {
     const double z = logits[i], t = targets[i];
     // exp of a non-positive number: cannot overflow.
     const double e = std::exp(-std::abs(z));
     const double sigmoid = (z >= 0 ? 1.0 : e) / (1.0 + e);
     const double both = weights.real * (1 - t) + weights.fake * t;
-    dlogits[i] =
-        static_cast<T>(scale * (both * sigmoid - weights.fake * t) / static_cast<double>(n));
+    dlogits[i] = static_cast<T>(scale * (both * sigmoid - weights.fake * t) / all);
   }
 }
 

@@ -140,6 +140,7 @@ TEST(Usage, TrainsHelpShowsTheDefaultsThatARunHas) {
       {"1,1, which crops nothing", "1,1"},
       {"3/4,4/3", "0.75,1.33"},
       {"fp16 with cuda, fp32 on the CPU", "fp32"},
+      {"8 with several processes, else whole batches", "0"},
       {"auto", "cpu"}};
   const std::set<std::string> given = {"data", "on_bad"},
                               where_none_is_empty = {"csv",          "valid_csv", "test_csv",

@@ -78,6 +78,9 @@ void Service::explain(const Request& request, Response& response, const Reader& 
   std::vector<Picture> pictures = read_pictures(request, reader, options_.limits, share);
   if (pictures.size() != 1) throw Refusal{400, "one picture a request: a heat map is one PNG"};
   auto served = model_for(request.get_param_value("model"));
+  if (!served->model.config.quantization.empty())
+    throw Refusal{400,
+                  "a quantized model has no heat maps: serve the one it was made from beside it"};
   const auto ticket = answer(std::move(served), Work::Explain, std::move(pictures));
   const Picture& picture = ticket->pictures.front();
   if (!picture.prob) throw Refusal{422, picture.error};

@@ -3,172 +3,18 @@
 // passes.
 #include "kernels/cpu/simd/batch_norm.h"
 
-#include <cstdint>
-#if DF_X86_ISAS
-#include <immintrin.h>
-#endif
-
-#include "kernels/cpu/simd/elementwise.h"
+#include "kernels/cpu/simd/batch_norm_rows.h"
 
 namespace dfengine::cpu::DF_ISA {
 namespace {
 
-// Channels merged by one task, with local sums in double.
-constexpr Index kMergeChannels = 64;
+using Scratch = BatchNormScratch;
+using Rows = BatchNormRows;
 
-// The scratch of one call. Its vectors have the names of what the last pass finds in them.
-struct Scratch {
-  Scratch(const BatchNormProblem& p, float* scratch)
-      : c(p.c),
-        scale(scratch),
-        shift(scratch + c),
-        slope(scratch + 2 * c),
-        offset(scratch + 3 * c),
-        sums(scratch + kBatchNormVectors * c) {}
-  // Array `which` [C] of one chunk.
-  float* sum(Index chunk, Index which) const { return sums + (chunk * kBatchNormSums + which) * c; }
-
-  Index c;
-  float *scale, *shift, *slope, *offset, *sums;
-};
-
-// A chunk of rows.
-struct Rows {
-  Rows(const BatchNormProblem& p, Index chunk) : begin(chunk * batch_norm_chunk_rows(p)) {
-    const Index end = begin + batch_norm_chunk_rows(p);
-    count = (end < p.m ? end : p.m) - begin;
-  }
-  Index begin, count;
-};
-
-// Calls body(chunk) for every chunk, the last one first, because the pass before ended with the
-// last chunks in the cache.
+// Calls body(begin, width, mean, m2) for blocks of channels, of all rows.
 template <class Body>
-DF_INLINE void for_chunks_backwards(const Context& ctx, const BatchNormProblem& p, Body&& body) {
-  const Index chunks = batch_norm_chunks(p);
-  parallel_for(ctx.pool, chunks, [&](Index i, int) { body(chunks - 1 - i); });
-}
-
-// Calls body(begin, width) for blocks of at most kMergeChannels channels.
-template <class Body>
-DF_INLINE void for_channel_blocks(const Context& ctx, Index c, Body&& body) {
-  parallel_for(ctx.pool, (c + kMergeChannels - 1) / kMergeChannels, [&](Index block, int) {
-    const Index begin = block * kMergeChannels;
-    body(begin, c - begin < kMergeChannels ? c - begin : kMergeChannels);
-  });
-}
-
-// The activation's input is x * scale + shift, both in forward and where backward asks again on
-// which side of a bound it was.
-DF_INLINE void scale_shift(double gamma, double beta, double mean, double rstd, float* scale,
-                           float* shift) {
-  *scale = static_cast<float>(gamma * rstd);
-  *shift = static_cast<float>(beta - mean * *scale);
-}
-
-// Whether the result [M, C] is stored past the caches. When it is larger than they are, a plain
-// store fetches every line from memory only to overwrite it. bench_batch_norm found the limit of 16
-// MB.
-bool streams(const BatchNormProblem& p, const Stored* y) {
-  constexpr Index kStreamElements = 4 * 1024 * 1024;
-  return p.m * p.c >= kStreamElements && p.c % kLanes == 0 &&
-         reinterpret_cast<std::uintptr_t>(y) % (sizeof(Stored) * kLanes) == 0;
-}
-
-template <bool Stream, int N>
-DF_INLINE void store_result(Stored* p, Vec<N> v) {
-#if DF_ISA_avx512bf16
-  if constexpr (Stream && N == 16)
-    return _mm256_stream_si256(reinterpret_cast<__m256i*>(p),
-                               (__m256i)_mm512_cvtneps_pbh((__m512)v));
-#elif DF_ISA_avx512
-  if constexpr (Stream && N == 16) return _mm512_stream_ps(p, (__m512)v);
-#elif DF_ISA_avx2
-  if constexpr (Stream && N == 8) return _mm256_stream_ps(p, (__m256)v);
-#elif DF_X86_ISAS
-  if constexpr (Stream && N == 4) return _mm_stream_ps(p, (__m128)v);
-#endif
-  store<N>(p, v);
-}
-
-// Makes streamed stores visible to other threads in order.
-template <bool Stream>
-DF_INLINE void finish_stores() {
-#if DF_X86_ISAS
-  if constexpr (Stream) _mm_sfence();
-#endif
-}
-
-// y = act(x * scale + shift) for `width` channels of rows that lie `stride` apart.
-template <Activation A, bool Stream>
-void apply_rows(const Stored* x, Index rows, Index stride, Index width, const float* scale,
-                const float* shift, Stored* y) {
-  for_row_groups(rows, stride, [&](auto group, Index row) {
-    const Index base = row * stride;
-    for_lanes(width, [&](auto lanes, Index i) {
-      constexpr int n = decltype(lanes)::value;
-      const Vec<n> a = load<n>(scale + i), b = load<n>(shift + i);
-      for (int r = 0; r < decltype(group)::value; ++r) {
-        const Index at = base + r * stride + i;
-        store_result<Stream, n>(y + at, activate<A, n>(load<n>(x + at) * a + b));
-      }
-    });
-  });
-  finish_stores<Stream>();
-}
-
-// Two passes over a chunk, the second from the cache: a mean in float, then the sums of
-// d = x - mean and of d^2. The sum of d carries what rounding took from the mean.
-void chunk_moments(const Stored* x, Index rows, Index c, float* mean, float* sum_d, float* sum_dd) {
-  for (Index i = 0; i < c; ++i) mean[i] = sum_d[i] = sum_dd[i] = 0.0f;
-  add_rows(x, rows, c, mean);
-  const float inverse = 1.0f / static_cast<float>(rows);
-  for (Index i = 0; i < c; ++i) mean[i] *= inverse;
-  for_row_groups(rows, c, [&](auto group, Index row) {
-    const Stored* p = x + row * c;
-    for_lanes(c, [&](auto lanes, Index i) {
-      constexpr int n = decltype(lanes)::value;
-      const Vec<n> mu = load<n>(mean + i);
-      Vec<n> d = load<n>(p + i) - mu;
-      Vec<n> part_d = d, part_dd = d * d;
-      for (int r = 1; r < decltype(group)::value; ++r) {
-        d = load<n>(p + r * c + i) - mu;
-        part_d += d;
-        part_dd += d * d;
-      }
-      store<n>(sum_d + i, load<n>(sum_d + i) + part_d);
-      store<n>(sum_dd + i, load<n>(sum_dd + i) + part_dd);
-    });
-  });
-}
-
-// Chan's formula for many parts: a part of n rows around its own centre m_k adds
-// sum (x - mean)^2 = sum_dd + (m_k - mean) * (2 sum_d + n (m_k - mean)).
-void merge_moments(const BatchNormProblem& p, const Scratch& s, Index begin, Index width,
-                   double* mean, double* m2) {
-  for (Index i = 0; i < width; ++i) mean[i] = m2[i] = 0.0;
-  for (Index chunk = 0; chunk < batch_norm_chunks(p); ++chunk) {
-    const double n = static_cast<double>(Rows(p, chunk).count);
-    const float *m = s.sum(chunk, 0) + begin, *d = s.sum(chunk, 1) + begin;
-    for (Index i = 0; i < width; ++i) mean[i] += n * m[i] + d[i];
-  }
-  for (Index i = 0; i < width; ++i) mean[i] /= static_cast<double>(p.m);
-  for (Index chunk = 0; chunk < batch_norm_chunks(p); ++chunk) {
-    const double n = static_cast<double>(Rows(p, chunk).count);
-    const float *m = s.sum(chunk, 0) + begin, *d = s.sum(chunk, 1) + begin;
-    const float* dd = s.sum(chunk, 2) + begin;
-    for (Index i = 0; i < width; ++i) {
-      const double away = m[i] - mean[i];
-      m2[i] += dd[i] + away * (2.0 * d[i] + n * away);
-    }
-  }
-}
-
-void forward(const Context& ctx, const BatchNormProblem& p, const Stored* x, const float* gamma,
-             const float* beta, const float* running_mean, const float* running_var,
-             float* next_mean, float* next_var, float* scratch, float* saved_mean,
-             float* saved_rstd, Stored* y) {
-  const Scratch s(p, scratch);
+DF_INLINE void for_moments(const Context& ctx, const BatchNormProblem& p, const Scratch& s,
+                           const Stored* x, Body&& body) {
   parallel_for(ctx.pool, batch_norm_chunks(p), [&](Index chunk, int) {
     const Rows rows(p, chunk);
     chunk_moments(x + rows.begin * p.c, rows.count, p.c, s.sum(chunk, 0), s.sum(chunk, 1),
@@ -177,17 +23,12 @@ void forward(const Context& ctx, const BatchNormProblem& p, const Stored* x, con
   for_channel_blocks(ctx, p.c, [&](Index begin, Index width) {
     double mean[kMergeChannels], m2[kMergeChannels];
     merge_moments(p, s, begin, width, mean, m2);
-    const double m = static_cast<double>(p.m);
-    for (Index i = 0; i < width; ++i) {
-      const Index c = begin + i;
-      const double keep = 1.0 - p.momentum;
-      next_mean[c] = static_cast<float>(keep * running_mean[c] + p.momentum * mean[i]);
-      next_var[c] = static_cast<float>(keep * running_var[c] + p.momentum * m2[i] / (m - 1.0));
-      saved_mean[c] = static_cast<float>(mean[i]);
-      saved_rstd[c] = static_cast<float>(1.0 / __builtin_sqrt(m2[i] / m + p.eps));
-      scale_shift(gamma[c], beta[c], saved_mean[c], saved_rstd[c], s.scale + c, s.shift + c);
-    }
+    body(begin, width, mean, m2);
   });
+}
+
+void apply(const Context& ctx, const BatchNormProblem& p, const Scratch& s, const Stored* x,
+           Stored* y) {
   const bool stream = streams(p, y);
   with_activation(p.activation, [&](auto act) {
     for_chunks_backwards(ctx, p, [&](Index chunk) {
@@ -199,31 +40,55 @@ void forward(const Context& ctx, const BatchNormProblem& p, const Stored* x, con
   });
 }
 
-// sum_g += g and sum_gd += g * (x - mean) over a chunk, where g = dy through the activation. With
-// Store also dx = g * scale, which is the whole gradient of the frozen form.
-template <Activation A, bool Store>
-void reduce_rows(const Stored* x, const Stored* dy, Index rows, const Scratch& s, const float* mean,
-                 float* sum_g, float* sum_gd, Stored* dx) {
-  for (Index i = 0; i < s.c; ++i) sum_g[i] = sum_gd[i] = 0.0f;
-  for_row_groups(rows, s.c, [&](auto group, Index row) {
-    const Index base = row * s.c;
-    for_lanes(s.c, [&](auto lanes, Index i) {
-      constexpr int n = decltype(lanes)::value;
-      const Vec<n> scale = load<n>(s.scale + i), shift = load<n>(s.shift + i);
-      const Vec<n> mu = load<n>(mean + i);
-      Vec<n> part_g{}, part_gd{};
-      for (int r = 0; r < decltype(group)::value; ++r) {
-        const Index at = base + r * s.c + i;
-        const Vec<n> v = load<n>(x + at);
-        const Vec<n> g = activation_gradient<A, n>(v * scale + shift, load<n>(dy + at));
-        part_g += g;
-        part_gd += g * (v - mu);
-        if constexpr (Store) store<n>(dx + at, g * scale);
-      }
-      store<n>(sum_g + i, load<n>(sum_g + i) + part_g);
-      store<n>(sum_gd + i, load<n>(sum_gd + i) + part_gd);
-    });
+void forward(const Context& ctx, const BatchNormProblem& p, const Stored* x, const float* gamma,
+             const float* beta, const float* running_mean, const float* running_var,
+             float* next_mean, float* next_var, float* scratch, float* saved_mean,
+             float* saved_rstd, Stored* y) {
+  const Scratch s(p, scratch);
+  const double m = static_cast<double>(p.m);
+  for_moments(ctx, p, s, x, [&](Index begin, Index width, const double* mean, const double* m2) {
+    for (Index i = 0; i < width; ++i) {
+      const Index c = begin + i;
+      const double keep = 1.0 - p.momentum;
+      next_mean[c] = static_cast<float>(keep * running_mean[c] + p.momentum * mean[i]);
+      next_var[c] = static_cast<float>(keep * running_var[c] + p.momentum * m2[i] / (m - 1.0));
+      saved_mean[c] = static_cast<float>(mean[i]);
+      saved_rstd[c] = static_cast<float>(1.0 / __builtin_sqrt(m2[i] / m + p.eps));
+      scale_shift(gamma[c], beta[c], saved_mean[c], saved_rstd[c], s.scale + c, s.shift + c);
+    }
   });
+  apply(ctx, p, s, x, y);
+}
+
+void forward_sums(const Context& ctx, const BatchNormProblem& p, const Stored* x, float* scratch,
+                  double* sums) {
+  const double m = static_cast<double>(p.m);
+  for_moments(ctx, p, Scratch(p, scratch), x,
+              [&](Index begin, Index width, const double* mean, const double* m2) {
+                for (Index i = 0; i < width; ++i) {
+                  sums[begin + i] = m * mean[i];
+                  sums[p.c + begin + i] = m2[i] + m * mean[i] * mean[i];
+                }
+              });
+}
+
+void forward_rest(const Context& ctx, const BatchNormProblem& p, Index rows, const double* sums,
+                  const Stored* x, const float* gamma, const float* beta, const float* running_mean,
+                  const float* running_var, float* next_mean, float* next_var, float* scratch,
+                  float* saved_mean, float* saved_rstd, Stored* y) {
+  const Scratch s(p, scratch);
+  const double m = static_cast<double>(rows);
+  for (Index c = 0; c < p.c; ++c) {
+    const double mean = sums[c] / m, around = sums[p.c + c] - sums[c] * mean;
+    const double m2 = around > 0 ? around : 0;
+    next_mean[c] = static_cast<float>((1.0 - p.momentum) * running_mean[c] + p.momentum * mean);
+    next_var[c] =
+        static_cast<float>((1.0 - p.momentum) * running_var[c] + p.momentum * m2 / (m - 1.0));
+    saved_mean[c] = static_cast<float>(mean);
+    saved_rstd[c] = static_cast<float>(1.0 / __builtin_sqrt(m2 / m + p.eps));
+    scale_shift(gamma[c], beta[c], saved_mean[c], saved_rstd[c], s.scale + c, s.shift + c);
+  }
+  apply(ctx, p, s, x, y);
 }
 
 template <bool Store>
@@ -257,43 +122,15 @@ DF_INLINE void for_channel_sums(const Context& ctx, const BatchNormProblem& p, c
   });
 }
 
-// dx = scale * g + slope * (x - mean) + offset, with g = dy through the activation.
-template <Activation A, bool Stream>
-void backward_rows(const Stored* x, const Stored* dy, Index rows, const Scratch& s,
-                   const float* mean, Stored* dx) {
-  for_row_groups(rows, s.c, [&](auto group, Index row) {
-    const Index base = row * s.c;
-    for_lanes(s.c, [&](auto lanes, Index i) {
-      constexpr int n = decltype(lanes)::value;
-      const Vec<n> scale = load<n>(s.scale + i), shift = load<n>(s.shift + i);
-      const Vec<n> slope = load<n>(s.slope + i), offset = load<n>(s.offset + i);
-      const Vec<n> mu = load<n>(mean + i);
-      for (int r = 0; r < decltype(group)::value; ++r) {
-        const Index at = base + r * s.c + i;
-        const Vec<n> v = load<n>(x + at);
-        const Vec<n> g = activation_gradient<A, n>(v * scale + shift, load<n>(dy + at));
-        store_result<Stream, n>(dx + at, g * scale + ((v - mu) * slope + offset));
-      }
-    });
-  });
-  finish_stores<Stream>();
+// What a channel's sums over `rows` rows take from every row's gradient.
+DF_INLINE void follow(const Scratch& s, Index c, double gamma, double rstd, double rows,
+                      double sum_g, double sum_gd) {
+  s.slope[c] = static_cast<float>(-gamma * rstd * rstd * rstd * sum_gd / rows);
+  s.offset[c] = static_cast<float>(-gamma * rstd * sum_g / rows);
 }
 
-void backward(const Context& ctx, const BatchNormProblem& p, const Stored* x, const Stored* dy,
-              const float* gamma, const float* beta, const float* saved_mean,
-              const float* saved_rstd, float* scratch, float* dgamma, float* dbeta, Stored* dx) {
-  const Scratch s(p, scratch);
-  for (Index c = 0; c < p.c; ++c)
-    scale_shift(gamma[c], beta[c], saved_mean[c], saved_rstd[c], s.scale + c, s.shift + c);
-  reduce<false>(ctx, p, s, x, dy, saved_mean, nullptr);
-  for_channel_sums(ctx, p, s, [&](Index c, double sum_g, double sum_gd) {
-    const double rstd = saved_rstd[c], m = static_cast<double>(p.m);
-    dgamma[c] = static_cast<float>(sum_gd * rstd);
-    dbeta[c] = static_cast<float>(sum_g);
-    s.slope[c] = static_cast<float>(-gamma[c] * rstd * rstd * rstd * sum_gd / m);
-    s.offset[c] = static_cast<float>(-gamma[c] * rstd * sum_g / m);
-  });
-  if (dx == nullptr) return;
+void data_gradient(const Context& ctx, const BatchNormProblem& p, const Scratch& s, const Stored* x,
+                   const Stored* dy, const float* saved_mean, Stored* dx) {
   const bool stream = streams(p, dx);
   with_activation(p.activation, [&](auto act) {
     for_chunks_backwards(ctx, p, [&](Index chunk) {
@@ -304,6 +141,57 @@ void backward(const Context& ctx, const BatchNormProblem& p, const Stored* x, co
       apply(x + at, dy + at, rows.count, s, saved_mean, dx + at);
     });
   });
+}
+
+// Calls body(c, sum_g, sum_gd) for every channel, after writing the gradients of parameters.
+template <class Body>
+DF_INLINE void parameter_gradients(const Context& ctx, const BatchNormProblem& p, const Scratch& s,
+                                   const Stored* x, const Stored* dy, const float* gamma,
+                                   const float* beta, const float* saved_mean,
+                                   const float* saved_rstd, float* dgamma, float* dbeta,
+                                   Body&& body) {
+  for (Index c = 0; c < p.c; ++c)
+    scale_shift(gamma[c], beta[c], saved_mean[c], saved_rstd[c], s.scale + c, s.shift + c);
+  reduce<false>(ctx, p, s, x, dy, saved_mean, nullptr);
+  for_channel_sums(ctx, p, s, [&](Index c, double sum_g, double sum_gd) {
+    dgamma[c] = static_cast<float>(sum_gd * saved_rstd[c]);
+    dbeta[c] = static_cast<float>(sum_g);
+    body(c, sum_g, sum_gd);
+  });
+}
+
+void backward(const Context& ctx, const BatchNormProblem& p, const Stored* x, const Stored* dy,
+              const float* gamma, const float* beta, const float* saved_mean,
+              const float* saved_rstd, float* scratch, float* dgamma, float* dbeta, Stored* dx) {
+  const Scratch s(p, scratch);
+  parameter_gradients(ctx, p, s, x, dy, gamma, beta, saved_mean, saved_rstd, dgamma, dbeta,
+                      [&](Index c, double sum_g, double sum_gd) {
+                        follow(s, c, gamma[c], saved_rstd[c], static_cast<double>(p.m), sum_g,
+                               sum_gd);
+                      });
+  if (dx != nullptr) data_gradient(ctx, p, s, x, dy, saved_mean, dx);
+}
+
+void backward_sums(const Context& ctx, const BatchNormProblem& p, const Stored* x, const Stored* dy,
+                   const float* gamma, const float* beta, const float* saved_mean,
+                   const float* saved_rstd, float* scratch, float* dgamma, float* dbeta,
+                   double* sums) {
+  parameter_gradients(ctx, p, Scratch(p, scratch), x, dy, gamma, beta, saved_mean, saved_rstd,
+                      dgamma, dbeta, [&](Index c, double sum_g, double sum_gd) {
+                        sums[c] = sum_g;
+                        sums[p.c + c] = sum_gd;
+                      });
+}
+
+void backward_rest(const Context& ctx, const BatchNormProblem& p, Index rows, const double* sums,
+                   const Stored* x, const Stored* dy, const float* gamma, const float* beta,
+                   const float* saved_mean, const float* saved_rstd, float* scratch, Stored* dx) {
+  const Scratch s(p, scratch);
+  for (Index c = 0; c < p.c; ++c) {
+    scale_shift(gamma[c], beta[c], saved_mean[c], saved_rstd[c], s.scale + c, s.shift + c);
+    follow(s, c, gamma[c], saved_rstd[c], static_cast<double>(rows), sums[c], sums[p.c + c]);
+  }
+  data_gradient(ctx, p, s, x, dy, saved_mean, dx);
 }
 
 DF_INLINE double frozen_rstd(double var, double eps) {
@@ -354,7 +242,8 @@ void frozen_backward(const Context& ctx, const BatchNormProblem& p, const Stored
 
 }  // namespace
 
-const BatchNormTable<Stored> batch_norm_table = {forward, backward, frozen_forward,
-                                                 frozen_backward};
+const BatchNormTable<Stored> batch_norm_table = {forward,         backward,     frozen_forward,
+                                                 frozen_backward, forward_sums, forward_rest,
+                                                 backward_sums,   backward_rest};
 
 }  // namespace dfengine::cpu::DF_ISA

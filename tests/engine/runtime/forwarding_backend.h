@@ -50,7 +50,6 @@ class ForwardingBackend : public Backend {
   double milliseconds(const std::function<void()>& body) const override {
     return to_.milliseconds(body);
   }
-  void all_reduce(Place values, Index count) const override { to_.all_reduce(values, count); }
 
   void record(Index n, ConstPlace logits, ConstPlace targets, ConstPlace loss,
               const StepScalars* scalars, StepRecord* records) const override {

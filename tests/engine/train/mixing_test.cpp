@@ -1,10 +1,10 @@
 // Mixup as timm's FastCollateMixup has it, its shares by the moments of a beta distribution; label
 // smoothing; class weights.
-#include "engine/train/mixing.h"
+#include "engine/train/targets/mixing.h"
 
 #include <gtest/gtest.h>
 
-#include "engine/train/class_weights.h"
+#include "engine/train/targets/class_weights.h"
 #include "kernels/base/error.h"
 #include "tests/support/tolerance.h"
 
@@ -36,6 +36,7 @@ TEST(Mixup, SharesHaveTheMomentsOfABetaDistribution) {
 TEST(Mixup, PicturesMeetThoseOfTheOtherEnd) {
   Batch batch;
   batch.n = 3;
+  batch.slices = {{0, 3}};
   batch.images = {10, 20, 7, 8, 14, 200};  // three pictures of two bytes
   batch.targets = {0, 1, 1};
   mix_batch(batch, 0.25);
@@ -45,10 +46,15 @@ TEST(Mixup, PicturesMeetThoseOfTheOtherEnd) {
   EXPECT_EQ(batch.targets, (std::vector<float>{0.75f, 1, 0.25f}));
   Batch halves;
   halves.n = 2;
+  halves.slices = {{0, 2}};
   halves.images = {1, 2};
   halves.targets = {0, 0};
   mix_batch(halves, 0.5);  // 1.5 is rounded to even
   EXPECT_EQ(halves.images, (std::vector<std::uint8_t>{2, 2}));
+  halves.images = {1, 3};
+  halves.slices = {{0, 1}, {1, 1}};
+  mix_batch(halves, 0.5);  // no picture leaves its slice
+  EXPECT_EQ(halves.images, (std::vector<std::uint8_t>{1, 3}));
   Batch none;
   mix_batch(none, 0.5);
   EXPECT_TRUE(none.images.empty());

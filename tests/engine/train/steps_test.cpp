@@ -21,7 +21,7 @@ struct Way {
   Way(const TrainOptions& o, const TrainPhase& phase,
       std::unique_ptr<TrainingSteps> (*make)(const StepsInput&))
       : options(o), model(make_model(tiny(o), o.seed)) {
-    steps = make({model, train, valid, options, phase, backend, pool, never, bad_files});
+    steps = make({model, train, valid, options, phase, backend, pool, never, bad_files, cut});
   }
 
   // The sums of the next step; nothing after the last. Without a learning rate only running
@@ -51,6 +51,8 @@ struct Way {
   CpuBackend backend{pool};
   std::atomic<bool> never{false};
   BadFiles bad_files;
+  Communicator alone;
+  Cut cut = Cut::of(1, alone);
   ScalerState scaler;
   std::unique_ptr<TrainingSteps> steps;
 };

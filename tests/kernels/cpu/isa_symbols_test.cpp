@@ -51,6 +51,7 @@ TEST_P(IsaSymbols, WeakSymbolsStayInTheirNamespace) {
   EXPECT_GT(tables, 0) << "the objects define no table: is this the right folder?";
 }
 
-INSTANTIATE_TEST_SUITE_P(All, IsaSymbols, testing::Values("avx2", "avx512", "avx512bf16", "avx512vnni"));
+INSTANTIATE_TEST_SUITE_P(All, IsaSymbols,
+                         testing::Values("avx2", "avx512", "avx512bf16", "avx512vnni"));
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "engine/train/mixing.h"
+#include "engine/train/targets/mixing.h"
 
 #include <algorithm>
 #include <cmath>
@@ -38,14 +38,19 @@ void mix_batch(Batch& batch, double share) {
   const std::size_t n = batch.targets.size(), bytes = batch.images.size() / n;
   const std::vector<std::uint8_t> images = batch.images;
   const std::vector<float> targets = batch.targets;
-  for (std::size_t i = 0; i < n; ++i) {
-    const std::uint8_t* own = images.data() + i * bytes;
-    const std::uint8_t* other = images.data() + (n - 1 - i) * bytes;
-    std::uint8_t* out = batch.images.data() + i * bytes;
-    for (std::size_t k = 0; k < bytes; ++k)
-      out[k] = static_cast<std::uint8_t>(std::lrint(share * own[k] + (1 - share) * other[k]));
-    batch.targets[i] = static_cast<float>(share * static_cast<double>(targets[i]) +
-                                          (1 - share) * static_cast<double>(targets[n - 1 - i]));
+  std::size_t begin = 0;
+  for (const BatchSlice& slice : batch.slices) {
+    const std::size_t end = begin + at(slice.n);
+    for (std::size_t i = begin; i < end; ++i) {
+      const std::size_t j = begin + (end - 1 - i);
+      const std::uint8_t *own = images.data() + i * bytes, *other = images.data() + j * bytes;
+      std::uint8_t* out = batch.images.data() + i * bytes;
+      for (std::size_t k = 0; k < bytes; ++k)
+        out[k] = static_cast<std::uint8_t>(std::lrint(share * own[k] + (1 - share) * other[k]));
+      batch.targets[i] = static_cast<float>(share * static_cast<double>(targets[i]) +
+                                            (1 - share) * static_cast<double>(targets[j]));
+    }
+    begin = end;
   }
 }
 

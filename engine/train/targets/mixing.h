@@ -9,8 +9,8 @@ namespace dfengine {
 // epoch and step alone. alpha > 0.
 double draw_share(double alpha, std::uint64_t seed, std::uint64_t epoch, Index step);
 
-// Each picture i of the batch and its target becomes share * i + (1 - share) * (n - 1 - i), pixels
-// rounded half to even, as timm's FastCollateMixup has it.
+// Each picture i of a slice of n and its target becomes share * i + (1 - share) * (n - 1 - i),
+// pixels rounded half to even, as timm's FastCollateMixup has it.
 void mix_batch(Batch& batch, double share);
 
 // A target t becomes t (1 - smoothing) + smoothing / 2: timm's one-hot of two classes.

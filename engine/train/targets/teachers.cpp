@@ -1,4 +1,4 @@
-#include "engine/train/teachers.h"
+#include "engine/train/targets/teachers.h"
 
 #include <fmt/format.h>
 

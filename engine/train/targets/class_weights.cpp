@@ -1,4 +1,4 @@
-#include "engine/train/class_weights.h"
+#include "engine/train/targets/class_weights.h"
 
 #include <fmt/format.h>
 
