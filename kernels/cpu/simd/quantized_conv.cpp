@@ -17,9 +17,12 @@ DF_INLINE void unrolled(const Body& body) {
 
 // ---- Matrix product ----
 
-// The largest tile: R rows by kTileColumns.
-#if DF_ISA_avx512
+// The largest tile: R rows by kTileColumns. Where products of words do the work, the registers that
+// hold them leave room for fewer rows.
+#if DF_ISA_avx512vnni
 constexpr int kWidest = 16, kTileRows = 12, kTileColumns = 32;
+#elif DF_ISA_avx512
+constexpr int kWidest = 16, kTileRows = 6, kTileColumns = 32;
 #elif DF_ISA_avx2
 constexpr int kWidest = 8, kTileRows = 4, kTileColumns = 16;
 #else
@@ -79,14 +82,14 @@ TileFunction tile_function(Index rows) {
   return &multiply_tile<N, R, V>;
 }
 
-// All rows of a strip of columns, which tile.packed and the epilogue begin at.
-template <int N, int V>
+// All rows of a strip of columns, which tile.packed and the epilogue begin at, at most R at a time.
+template <int N, int V, int R = kTileRows>
 void multiply_strip(QuantizedBlock tile, Index width) {
-  const Index tiles = (tile.rows + kTileRows - 1) / kTileRows;
+  const Index tiles = (tile.rows + R - 1) / R;
   const Index rows = tile.rows / tiles, larger = tile.rows % tiles;
   for (Index i = 0; i < tiles; ++i) {
     const Index step = i < larger ? rows + 1 : rows;
-    tile_function<N, kTileRows, V>(step)(tile, tile.packed, width);
+    tile_function<N, R, V>(step)(tile, tile.packed, width);
     tile.a += step * tile.a_stride;
     tile.y += step * tile.y_stride;
     if (tile.epilogue.residual != nullptr) tile.epilogue.residual += step * tile.y_stride;
@@ -110,7 +113,7 @@ void multiply(const QuantizedBlock& block) {
 #if DF_ISA_avx512
       if (step == 32) multiply_strip<16, 2>(tile, width);
       if (step == 16) multiply_strip<16, 1>(tile, width);
-      if (step == 8) multiply_strip<8, 1>(tile, width);
+      if (step == 8) multiply_strip<8, 1, 4>(tile, width);
 #elif DF_ISA_avx2
       if (step == 16) multiply_strip<8, 2>(tile, width);
       if (step == 8) multiply_strip<8, 1>(tile, width);
