@@ -35,7 +35,7 @@ Data random_data(Index x, Index w, Index k, Index y, bool residual, unsigned see
   Data d;
   for (Index i = 0; i < x; ++i) d.x.push_back(static_cast<std::uint8_t>(of(0, 255)));
   for (Index i = 0; i < w; ++i) d.w.push_back(static_cast<std::int8_t>(of(-127, 127)));
-  const double spread = 127 * 255 / 3. * std::sqrt(static_cast<double>(w / k));
+  const double spread = 127 * 255 / 3. * std::sqrt(std::max(1., static_cast<double>(w / k)));
   for (Index i = 0; i < k; ++i) {
     d.bias.push_back(of(-10000, 10000));
     d.scale.push_back(i % 8 == 0 ? std::ldexp(1.f, -static_cast<int>(std::log2(spread / 64)))
