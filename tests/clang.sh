@@ -6,8 +6,9 @@ cd "$(dirname "$0")/.."
 
 tests/install.sh clang-14
 cmake --preset clang >/dev/null
-# The headers that protoc makes.
+# The headers that protoc makes, and the texts that the service has inside.
 cmake --build --preset clang --target dfengine_onnx_format >/dev/null
+ninja -C build/clang generated/serve_texts.cpp >/dev/null
 
 parts=$(IFS='|'; echo "$*")
 mapfile -t commands < <(ninja -C build/clang -t commands all |

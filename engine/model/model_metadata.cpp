@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <ranges>
 
 #include "engine/data/sets/csv.h"
 #include "kernels/base/enum_names.h"
@@ -100,17 +99,14 @@ class Reader {
   // "NAME:scale:zero,..."
   Quantizations quantizations(const std::string& key) {
     Quantizations result;
-    std::string value;
-    if (!text(key, value)) return result;
-    for (const auto part : std::views::split(value, ',')) {
-      const std::string_view item(part.begin(), part.end());
+    for (const std::string& item : list(key)) {
       const std::size_t second = item.rfind(':');
       const std::size_t first = second == 0 ? item.npos : item.rfind(':', second - 1);
-      if (first >= item.size()) fail(key, value, "entries NAME:scale:zero");
-      const auto scale = number_of<float>(std::string(item.substr(first + 1, second - first - 1)));
-      const auto zero = number_of<std::int32_t>(std::string(item.substr(second + 1)));
-      if (!scale || !zero) fail(key, value, "entries NAME:scale:zero");
-      result[std::string(item.substr(0, first))] = {*scale, *zero};
+      if (first >= item.size()) fail(key, item, "entries NAME:scale:zero");
+      const auto scale = number_of<float>(item.substr(first + 1, second - first - 1));
+      const auto zero = number_of<std::int32_t>(item.substr(second + 1));
+      if (!scale || !zero) fail(key, item, "entries NAME:scale:zero");
+      result[item.substr(0, first)] = {*scale, *zero};
     }
     return result;
   }

@@ -50,10 +50,10 @@ Dataset take_groups(Dataset& from, const std::vector<std::string>& groups) {
            std::ranges::any_of(folder, [&](const auto& part) { return named(part.string()); });
   };
   Dataset taken{from.root, "held out", {}, {}, from.pack, from.tars};
-  const auto kept = std::ranges::stable_partition(
-      from.samples, [&](const Sample& sample) { return !is_taken(sample); });
-  taken.samples.assign(kept.begin(), kept.end());
-  from.samples.erase(kept.begin(), kept.end());
+  const auto kept = std::stable_partition(from.samples.begin(), from.samples.end(),
+                                          [&](const Sample& sample) { return !is_taken(sample); });
+  taken.samples.assign(kept, from.samples.end());
+  from.samples.erase(kept, from.samples.end());
   return taken;
 }
 

@@ -21,7 +21,7 @@ struct ClassScores {
 
 // The share of `others`, which are sorted, below x; ties count half.
 double share_below(double x, const std::vector<double>& others) {
-  const auto [first, last] = std::ranges::equal_range(others, x);
+  const auto [first, last] = std::equal_range(others.begin(), others.end(), x);
   const double ties = static_cast<double>(last - first);
   return (static_cast<double>(first - others.begin()) + ties / 2) /
          static_cast<double>(others.size());

@@ -150,7 +150,8 @@ TEST(Image, NamesTheFormatsThatAreNotRead) {
       {"Git LFS pointer", "version https://git-lfs.github.com/spec/v1\noid"s},
       {"zip archive", "PK\3\4"s}};
   for (const auto& [format, bytes] : files) {
-    const std::string text = thrown_text([&] { decode_image(bytes_of(bytes), "named.jpg"); });
+    const std::string text =
+        thrown_text([&bytes = bytes] { decode_image(bytes_of(bytes), "named.jpg"); });
     EXPECT_NE(text.find(std::string("named.jpg: its bytes are a ") + format), std::string::npos)
         << text;
   }
