@@ -10,6 +10,7 @@
 
 #include "kernels/activation_function.h"
 #include "kernels/base/error.h"
+#include "kernels/cpu/cut_product.h"
 #include "kernels/cpu/row_split.h"
 #include "kernels/cpu/simd/pointwise_conv.h"
 
@@ -51,36 +52,6 @@ void finish(const Epilogue<T>& epilogue, Index first, Index k, Matrix<T>& y) {
 
 // ---- float and bf16 ----
 
-// Bytes of A and Y that stay in the second-level cache while the strips of B pass over them.
-constexpr Index kCacheBytes = 256 * 1024;
-// Less work than this is not worth handing to another thread.
-constexpr Index kTaskFlops = 1 << 20;
-
-// How a product is cut into tasks. Results do not depend on it, so it may follow the thread count.
-struct Cut {
-  Index row_block, row_blocks, column_block, column_blocks;
-};
-
-// depth counts channels, of `element` bytes like the columns.
-Cut cut_product(Index threads, Index rows, Index columns, Index depth, Index element) {
-  constexpr Index kSmallestRows = 24;
-  constexpr Index kTasksPerThread = 4;
-  const Index flops = 2 * rows * columns * depth;
-  Index wanted = 1;
-  if (threads > 1) wanted = std::clamp<Index>(flops / kTaskFlops, 1, kTasksPerThread * threads);
-  const Index fit = std::max<Index>(kSmallestRows, kCacheBytes / (element * (depth + columns)));
-  Index row_blocks = divide_up(rows, fit);
-  row_blocks = std::max(row_blocks, std::min(wanted, rows / kSmallestRows));
-  const Index strips = divide_up(columns, kPanelWidth);
-  const Index column_blocks = std::min(strips, divide_up(wanted, row_blocks));
-  Cut cut;
-  cut.row_block = divide_up(rows, row_blocks);
-  cut.row_blocks = divide_up(rows, cut.row_block);
-  cut.column_block = divide_up(strips, column_blocks) * kPanelWidth;
-  cut.column_blocks = divide_up(columns, cut.column_block);
-  return cut;
-}
-
 // Channels in a step of depth.
 template <class T>
 constexpr Index kChannels = sizeof(MatrixUnit<T>) / sizeof(T);
@@ -97,12 +68,10 @@ void multiply(const Context& ctx, const MatrixBlock<MatrixUnit<T>, T>& whole) {
   const MatrixTable<T>& table = current_matrix<T>();
   const Cut cut = cut_product(ctx.pool.size(), whole.rows, whole.columns,
                               whole.depth * kChannels<T>, sizeof(T));
-  parallel_for(ctx.pool, cut.row_blocks * cut.column_blocks, [&](Index task, int) {
-    const Index i = task / cut.column_blocks * cut.row_block;
-    const Index j = task % cut.column_blocks * cut.column_block;
+  for_blocks(ctx, cut, whole.rows, whole.columns, [&](Index i, Index rows, Index j, Index columns) {
     auto block = whole;
-    block.rows = std::min(cut.row_block, whole.rows - i);
-    block.columns = std::min(cut.column_block, whole.columns - j);
+    block.rows = rows;
+    block.columns = columns;
     block.a += i * whole.a_stride;
     block.packed += j * whole.depth;
     block.y += i * whole.y_stride + j;

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "kernels/base/error.h"
+#include "kernels/cpu/cut_product.h"
 #include "kernels/cpu/row_split.h"
 #include "kernels/cpu/simd/pointwise_conv.h"
 #include "kernels/cpu/simd/quantized_conv.h"
@@ -72,17 +73,17 @@ void pack_matrix(Index depth, Index columns, const Weight& weight, std::int8_t* 
 }
 
 void multiply(const Context& ctx, const QuantizedBlock& whole) {
-  // What stays in the second-level cache while the panels pass over it, and enough to hand out.
-  constexpr Index kCacheBytes = 256 * 1024, kTaskProducts = 1 << 20;
-  const Index fit = std::max<Index>(24, kCacheBytes / (whole.depth * kQuad + whole.columns));
-  const Index worth = divide_up(kTaskProducts, whole.depth * kQuad * whole.columns);
-  const Index rows = std::min(fit, std::max<Index>(24, worth));
-  parallel_for(ctx.pool, divide_up(whole.rows, rows), [&](Index i, int) {
+  const Cut cut = cut_product(ctx.pool.size(), whole.rows, whole.columns, whole.depth * kQuad, 1);
+  for_blocks(ctx, cut, whole.rows, whole.columns, [&](Index i, Index rows, Index j, Index columns) {
     QuantizedBlock block = whole;
-    block.rows = std::min(rows, whole.rows - i * rows);
-    block.a += i * rows * whole.a_stride;
-    block.y += i * rows * whole.y_stride;
-    if (block.epilogue.residual != nullptr) block.epilogue.residual += i * rows * whole.y_stride;
+    block.rows = rows;
+    block.columns = columns;
+    block.a += i * whole.a_stride;
+    block.packed += j * whole.depth * kQuad;
+    block.y += i * whole.y_stride + j;
+    block.epilogue.bias += j;
+    block.epilogue.scale += j;
+    if (block.epilogue.residual != nullptr) block.epilogue.residual += i * whole.y_stride + j;
     table().multiply(block);
   });
 }
