@@ -44,8 +44,9 @@ void keep_to(int cpu) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
-  if (threads < 1) throw UsageError("thread count must be at least 1");
+ThreadPool::ThreadPool(int threads)
+    : shares_(threads < 1 ? throw UsageError("thread count must be at least 1")
+                          : static_cast<std::size_t>(threads)) {
   workers_.reserve(static_cast<std::size_t>(threads - 1));
   // Where every CPU gets a thread, each worker keeps to its own. The system wakes a worker beside
   // the thread that calls it, at times on that thread's CPU, and two that share one take turns.
@@ -88,13 +89,18 @@ void ThreadPool::run(std::int64_t count, Task task, void* context) {
     for (std::int64_t i = 0; i < count; ++i) task(context, i, 0);
     return;
   }
-  count_ = count;
   task_ = task;
   context_ = context;
   unfinished_.store(count, std::memory_order_relaxed);
+  for (std::int64_t i = 0; i < size(); ++i) {
+    Share& share = shares_[static_cast<std::size_t>(i)];
+    const std::int64_t begin = count * i / size();
+    share.end = count * (i + 1) / size();
+    share.untaken.store(share.end - begin, std::memory_order_release);
+  }
   {
     std::lock_guard lock(mutex_);
-    untaken_.store(count, std::memory_order_release);
+    runs_.fetch_add(1, std::memory_order_release);
   }
   wake_.notify_all();
   drain(0);
@@ -109,20 +115,26 @@ void ThreadPool::run(std::int64_t count, Task task, void* context) {
 }
 
 void ThreadPool::drain(int worker) {
-  std::int64_t untaken = untaken_.load(std::memory_order_acquire);
+  for (int i = 0; i < size(); ++i)
+    take_from(shares_[static_cast<std::size_t>((worker + i) % size())], worker);
+}
+
+void ThreadPool::take_from(Share& share, int worker) {
+  std::int64_t untaken = share.untaken.load(std::memory_order_acquire);
   while (untaken > 0) {
-    if (!untaken_.compare_exchange_weak(untaken, untaken - 1, std::memory_order_acq_rel,
-                                        std::memory_order_acquire))
+    if (!share.untaken.compare_exchange_weak(untaken, untaken - 1, std::memory_order_acq_rel,
+                                             std::memory_order_acquire))
       continue;
     // Only who has taken an index may read these: then run() waits, and does not change them.
-    task_(context_, count_ - untaken, worker);
+    task_(context_, share.end - untaken, worker);
     unfinished_.fetch_sub(1, std::memory_order_release);
-    untaken = untaken_.load(std::memory_order_acquire);
+    untaken = share.untaken.load(std::memory_order_acquire);
   }
 }
 
 void ThreadPool::work(int worker) {
-  const auto called = [this] { return stop_ || untaken_.load(std::memory_order_acquire) > 0; };
+  std::uint64_t seen = 0;
+  const auto called = [&] { return stop_ || runs_.load(std::memory_order_acquire) != seen; };
   for (;;) {
     for (int spins = 0; !called(); ++spins) {
       if (spins < kSpins) {
@@ -133,6 +145,7 @@ void ThreadPool::work(int worker) {
       wake_.wait(lock, called);
     }
     if (stop_) return;
+    seen = runs_.load(std::memory_order_acquire);
     drain(worker);
   }
 }

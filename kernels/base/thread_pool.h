@@ -10,8 +10,10 @@
 
 namespace dfengine {
 
-// run() splits [0, count) over the pool, and the calling thread takes part. Indices are handed out
-// one at a time, so a task must be large enough to pay for an atomic add (microseconds, not
+// run() splits [0, count) over the pool, and the calling thread takes part. Each thread begins with a
+// share of neighbouring indices, the same one for the same count, so that what it computed for one
+// layer lies in its own cache for the next; then it helps the others. Indices are handed out one at
+// a time, so a task must be large enough to pay for an atomic operation (microseconds, not
 // nanoseconds), and results must not depend on which worker runs which index. Only one thread may
 // call run() at a time. Tasks must not throw and must not call run() on the same pool.
 class ThreadPool {
@@ -37,16 +39,24 @@ class ThreadPool {
   static int count_for(int wanted) { return wanted > 0 ? wanted : available(); }
 
  private:
+  // On cache lines of their own, since threads take from them all the time.
+  struct alignas(64) Share {
+    std::atomic<std::int64_t> untaken{0};
+    std::int64_t end = 0;  // The next index is end - untaken.
+  };
+
   void stop();
   void work(int worker);
   void drain(int worker);
+  void take_from(Share& share, int worker);
 
   std::vector<std::thread> workers_;
+  std::vector<Share> shares_;  // one for each thread
   std::mutex mutex_;
   std::condition_variable wake_;
   std::atomic<bool> stop_{false};
-  std::atomic<std::int64_t> untaken_{0}, unfinished_{0};  // indices of this run
-  std::int64_t count_ = 0;
+  std::atomic<std::uint64_t> runs_{0};                   // begun so far
+  alignas(64) std::atomic<std::int64_t> unfinished_{0};  // indices of this run
   Task task_ = nullptr;
   void* context_ = nullptr;
 };

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -44,6 +45,26 @@ TEST(ThreadPool, RunsFollowEachOther) {
     std::swap(a, b);
   }
   for (int value : a) EXPECT_EQ(value, kRuns);
+}
+
+// So that a thread finds in its cache what it computed in the run before. In a pool's first run, that is:
+// later a thread that still looks for work of the run before may take from any share.
+TEST(ThreadPool, EachThreadBeginsWithItsShare) {
+  constexpr int kThreads = 3;
+  constexpr std::int64_t kShare = 10;
+  for (int run = 0; run < 20; ++run) {
+    ThreadPool pool(kThreads);
+    std::vector<std::int64_t> first(kThreads, -1);
+    std::atomic<int> begun{0};
+    parallel_for(pool, kThreads * kShare, [&](std::int64_t i, int worker) {
+      std::int64_t& mine = first[static_cast<std::size_t>(worker)];
+      if (mine >= 0) return;
+      mine = i;
+      ++begun;
+      while (begun < kThreads) std::this_thread::yield();
+    });
+    for (int t = 0; t < kThreads; ++t) EXPECT_EQ(first[static_cast<std::size_t>(t)], t * kShare);
+  }
 }
 
 TEST(ThreadPool, RefusesNoThreads) {
