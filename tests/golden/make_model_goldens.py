@@ -76,9 +76,10 @@ class TfSameConv(nn.Conv2d):
 
 
 class Network(nn.Module):
-    def __init__(self, tf_same):
+    def __init__(self, tf_same, stem_stride):
         super().__init__()
         base = torchvision.models.mobilenet_v2(weights=None, width_mult=WIDTH)
+        base.features[0][0].stride = (stem_stride, stem_stride)
         self.features = base.features
         self.head = Head(base.last_channel)
         if tf_same:
@@ -151,8 +152,8 @@ def loss_curve(network, learning_rate, x, targets):
     return torch.stack([train_step(network, optimizer, x, targets) for _ in range(STEPS)])
 
 
-def golden(tf_same, whole_step):
-    network = Network(tf_same)
+def golden(tf_same, stem_stride, whole_step):
+    network = Network(tf_same, stem_stride)
     images = make_images()
     x, targets = normalized(images), torch.tensor(TARGETS, dtype=torch.float64)
     with torch.no_grad():
@@ -161,9 +162,9 @@ def golden(tf_same, whole_step):
     out = {"images": torch.from_numpy(images), "targets": targets.float(), "eval_logits": logits,
            "train_loss": loss.reshape(1)}
     if whole_step:  # each from a fresh network: training moves the running statistics too
-        out |= one_step_tensors(Network(tf_same), x, targets)
-        out["losses"] = loss_curve(Network(tf_same), LEARNING_RATE, x, targets)
-        out["losses_small_lr"] = loss_curve(Network(tf_same), SMALL_LEARNING_RATE, x, targets)
+        out |= one_step_tensors(Network(tf_same, stem_stride), x, targets)
+        out["losses"] = loss_curve(Network(tf_same, stem_stride), LEARNING_RATE, x, targets)
+        out["losses_small_lr"] = loss_curve(Network(tf_same, stem_stride), SMALL_LEARNING_RATE, x, targets)
     return out, network.names()
 
 
@@ -181,18 +182,19 @@ def save(path, tensors, metadata):
 def main():
     torch.set_num_threads(1)
     folder = pathlib.Path(__file__).parent
-    for padding in ("torch", "tf_same"):
-        tensors, names = golden(padding == "tf_same", whole_step=padding == "torch")
+    for padding, stem_stride in (("torch", 2), ("torch", 1), ("tf_same", 2)):
+        tensors, names = golden(padding == "tf_same", stem_stride, whole_step=padding == "torch")
         metadata = {
             "architecture": "mobilenet_v2", "width": str(WIDTH), "padding": padding,
-            "bn_eps": "1e-3" if padding == "tf_same" else "1e-5", "bn_momentum": "0.1",
+            "stem_stride": str(stem_stride), "bn_eps": "1e-3" if padding == "tf_same" else "1e-5", "bn_momentum": "0.1",
             "mean": str(MEAN), "std": str(STD), "learning_rate": str(LEARNING_RATE),
             "small_learning_rate": str(SMALL_LEARNING_RATE),
             "parameter_order": ",".join(names), "picture_seed": str(SEED),
             "made_by": f"make_model_goldens.py, torch {torch.__version__}, "
                        f"torchvision {torchvision.__version__}, numpy {np.__version__}",
         }
-        path = folder / f"mobilenet_v2_010_{padding}.safetensors"
+        kind = padding if stem_stride == 2 else f"{padding}_stem_1"
+        path = folder / f"mobilenet_v2_010_{kind}.safetensors"
         save(path, tensors, metadata)
         print(path.name, path.stat().st_size, "bytes, eval logits", tensors["eval_logits"].tolist(),
               "train loss", tensors["train_loss"].item())

@@ -48,12 +48,13 @@ std::vector<double> doubles(const weights::TensorFile& file, const std::string& 
   return out;
 }
 
-NetworkConfig config_for(Padding padding) {
+NetworkConfig config_for(const weights::TensorFile& file) {
   NetworkConfig config;
   config.width = 0.1;
   config.input_size = kSide;
-  config.padding = padding;
-  config.bn_eps = padding == Padding::Torch ? 1e-5 : 1e-3;
+  config.padding = file.metadata.at("padding") == "torch" ? Padding::Torch : Padding::TfSame;
+  config.stem_stride = std::stoi(file.metadata.at("stem_stride"));
+  config.bn_eps = std::stod(file.metadata.at("bn_eps"));
   config.dropout = 0;
   return config;
 }
@@ -64,8 +65,8 @@ class GoldenRun {
  public:
   static constexpr Element kElement = std::is_same_v<T, float> ? Element::F32 : Element::F64;
 
-  GoldenRun(const weights::TensorFile& file, Padding padding)
-      : graph_(make_network(config_for(padding)).graph),
+  explicit GoldenRun(const weights::TensorFile& file)
+      : graph_(make_network(config_for(file)).graph),
         store_(graph_.params(), kElement, 0),
         pool_(2),
         backend_(pool_, kElement) {
@@ -172,26 +173,30 @@ class PytorchGolden : public ::testing::Test {};
 using Types = ::testing::Types<double, float>;
 TYPED_TEST_SUITE(PytorchGolden, Types);
 
+constexpr const char* kTrained[] = {"mobilenet_v2_010_torch", "mobilenet_v2_010_torch_stem_1"};
+
 TYPED_TEST(PytorchGolden, InferenceTorchPadding) {
-  const weights::TensorFile file = golden("mobilenet_v2_010_torch");
-  const std::vector<double> want = doubles(file, "eval_logits");
-  expect_close(GoldenRun<TypeParam>(file, Padding::Torch).logits(), want,
-               network_tolerance<TypeParam>(greatest(want)), "eval_logits");
+  for (const char* name : kTrained) {
+    SCOPED_TRACE(name);
+    const weights::TensorFile file = golden(name);
+    const std::vector<double> want = doubles(file, "eval_logits");
+    expect_close(GoldenRun<TypeParam>(file).logits(), want,
+                 network_tolerance<TypeParam>(greatest(want)), "eval_logits");
+  }
 }
 
 TYPED_TEST(PytorchGolden, TensorflowPadding) {
   const weights::TensorFile file = golden("mobilenet_v2_010_tf_same");
-  GoldenRun<TypeParam> network(file, Padding::TfSame);
+  GoldenRun<TypeParam> network(file);
   const std::vector<double> want = doubles(file, "eval_logits");
   expect_close(network.logits(), want, network_tolerance<TypeParam>(greatest(want)), "eval_logits");
   const std::vector<double> loss = doubles(file, "train_loss");
   expect_close({network.step()}, loss, network_tolerance<TypeParam>(loss[0]), "train_loss");
 }
 
-TYPED_TEST(PytorchGolden, OneStep) {
-  using T = TypeParam;
-  const weights::TensorFile file = golden("mobilenet_v2_010_torch");
-  GoldenRun<T> network(file, Padding::Torch);
+template <class T>
+void expect_one_step(const weights::TensorFile& file) {
+  GoldenRun<T> network(file);
   const std::vector<double> loss = doubles(file, "train_loss");
   expect_close({network.step()}, loss, network_tolerance<T>(loss[0]), "train_loss");
 
@@ -220,9 +225,16 @@ TYPED_TEST(PytorchGolden, OneStep) {
   }
 }
 
+TYPED_TEST(PytorchGolden, OneStep) {
+  for (const char* name : kTrained) {
+    SCOPED_TRACE(name);
+    expect_one_step<TypeParam>(golden(name));
+  }
+}
+
 template <class T>
 void expect_losses(const weights::TensorFile& file, const std::string& name, double lr) {
-  GoldenRun<T> network(file, Padding::Torch);
+  GoldenRun<T> network(file);
   const std::vector<double> want = doubles(file, name);
   std::vector<double> got;
   for (std::size_t i = 0; i < want.size(); ++i) {
@@ -235,10 +247,13 @@ void expect_losses(const weights::TensorFile& file, const std::string& name, dou
 }
 
 TYPED_TEST(PytorchGolden, TenSteps) {
-  const weights::TensorFile file = golden("mobilenet_v2_010_torch");
-  expect_losses<TypeParam>(file, "losses_small_lr", 1e-5);
-  // At this rate float leaves the curve by whole Adam steps (tests/golden/README.md).
-  if (!std::is_same_v<TypeParam, float>) expect_losses<TypeParam>(file, "losses", 1e-3);
+  for (const char* name : kTrained) {
+    SCOPED_TRACE(name);
+    const weights::TensorFile file = golden(name);
+    expect_losses<TypeParam>(file, "losses_small_lr", 1e-5);
+    // At this rate float leaves the curve by whole Adam steps (tests/golden/README.md).
+    if (!std::is_same_v<TypeParam, float>) expect_losses<TypeParam>(file, "losses", 1e-3);
+  }
 }
 
 }  // namespace

@@ -106,6 +106,18 @@ TEST(ResumeGroups, EqualsTheUninterruptedRun) {
   expect_same_run(whole.output, o.output);
 }
 
+// A finished run that others learn from.
+const std::string& teacher() {
+  static const ScratchFolder scratch;
+  static const std::string folder = [] {
+    TrainOptions o = tiny_options(scratch.path() / "teacher");
+    o.seed += 1;
+    train_to_end(o);
+    return o.output.string();
+  }();
+  return folder;
+}
+
 constexpr Kind kKinds[] = {
     {"images", [](TrainOptions& o) { o.augment.hflip = true; }},
     {"images_adamw_plateau",
@@ -152,6 +164,12 @@ constexpr Kind kKinds[] = {
        o.img_size = 96;
        o.eval_size = 128;
        o.stem_stride = 1;
+     }},
+    {"student",
+     [](TrainOptions& o) {
+       o.teachers = {teacher()};
+       o.teacher_temperature = 2;
+       o.augment.hflip = true;
      }},
     {"head_then_frozen_then_everything",
      [](TrainOptions& o) {
