@@ -9,7 +9,8 @@
 namespace dfengine {
 namespace {
 
-QuantizedConvolution quantized(const Node& node, const Quantizations& outputs) {
+// Takes what it uses out of `outputs`.
+QuantizedConvolution quantized(const Node& node, Quantizations& outputs) {
   const auto& conv = std::get<Convolution>(node.operation);
   const auto found = outputs.find(node.name);
   if (!conv.norm || found == outputs.end())
@@ -18,6 +19,7 @@ QuantizedConvolution quantized(const Node& node, const Quantizations& outputs) {
                                 : "a convolution without a batch norm is not quantized"));
   QuantizedConvolution result{.conv = conv, .output = found->second};
   result.conv.norm.reset();
+  outputs.erase(found);
   return result;
 }
 
@@ -36,6 +38,7 @@ Graph folded(const Graph& graph) {
 }
 
 Graph quantized(const Graph& graph, const Quantizations& outputs) {
+  Quantizations unused = outputs;
   const Graph source = folded(graph);
   Graph result;
   std::vector<ValueId> map(source.values().size(), -1);
@@ -51,7 +54,7 @@ Graph quantized(const Graph& graph, const Quantizations& outputs) {
     }
     Operation operation = node.operation;
     if (const auto* conv = std::get_if<Convolution>(&node.operation)) {
-      QuantizedConvolution integers = quantized(node, outputs);
+      QuantizedConvolution integers = quantized(node, unused);
       if (conv->window.size > 1 && conv->groups == 1 && normalize != nullptr)
         integers.outside = zero_pixel(*normalize);
       operation = integers;
@@ -59,6 +62,9 @@ Graph quantized(const Graph& graph, const Quantizations& outputs) {
     map[at(node.output)] =
         result.add(node.name, std::move(operation), std::move(inputs), node.block);
   }
+  if (!unused.empty())
+    throw UsageError("layer " + unused.begin()->first +
+                     ": the file says what its result is quantized as, and there is no such layer");
   for (const Graph::Output& o : source.outputs()) result.mark_output(map[at(o.value)], o.name);
   return result;
 }

@@ -16,7 +16,8 @@ using Quantizations = std::map<std::string, Quantization>;
 Graph folded(const Graph& graph);
 
 // Quantized convolutions in the place of the folded ones. The normalisation before the stem is in
-// its weights. Throws UsageError naming what has no quantization, or cannot be quantized.
+// its weights. Throws UsageError naming what has no quantization, has one for nothing, or cannot
+// be quantized.
 Graph quantized(const Graph& graph, const Quantizations& outputs);
 
 }  // namespace dfengine

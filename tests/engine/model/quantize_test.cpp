@@ -269,6 +269,7 @@ TEST(Quantize, DamagedFilesAreErrors) {
   for (const char* wrong : {"features.0.0:0:0", "features.0.0:-1:0", "features.0.0:1:256",
                             "features.0.0:1:-1", "features.0.0:1:7"})
     fails("features.0.0", entry(wrong + others));
+  fails("stranger", entry(all + ",stranger:1:0"));
   fails("unexpected", entry(""));
 }
 
