@@ -47,6 +47,9 @@ int run(int argc, char** argv) {
     std::fputs(program.help().c_str(), stderr);
     return static_cast<int>(ExitCode::Usage);
   }
+  const auto named = [&](const CLI::App* command) { return command->check_name(argv[1]); };
+  if (argv[1][0] != '-' && program.get_subcommands(named).empty())
+    throw UsageError(fmt::format("there is no command '{}': dfengine --help lists all", argv[1]));
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
