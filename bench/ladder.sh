@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # The accuracy ladder: trains each rung with each seed, measures it on the test pictures, and prints one line
 # for each. Usage: bench/ladder.sh PROGRAM FACES WEIGHTS OUTPUT [RUNG...]
-#   RUNG      resized native windows stem long soup robust student, in any order; default: all
+#   RUNG      resized native windows stem stem_windows best stem_best soup robust student, in any order;
+#             default: all but stem_windows and stem_best
 #   SEEDS     "1 2 3"; EPOCHS: of every rung, else its own; THREADS: all that there are; PRECISION: fp32
 # The same command goes on where it was stopped. Rungs are paired against resized (PROGRAM compare --paired).
 set -euo pipefail
-[ $# -ge 4 ] || { sed -n '2,6p' "$0" >&2; exit 2; }
+[ $# -ge 4 ] || { sed -n '2,7p' "$0" >&2; exit 2; }
 program=$(realpath "$1") faces=$(realpath "$2") weights=$(realpath "$3") out=$4
 shift 4
-[ $# -gt 0 ] || set -- resized native windows stem long soup robust student
+[ $# -gt 0 ] || set -- resized native windows stem best soup robust student
 seeds=${SEEDS:-1 2 3}
 common=(--threads "${THREADS:-0}" --precision "${PRECISION:-fp32}")
 mkdir -p "$out"
@@ -20,8 +21,9 @@ options_of() {  # RUNG: its options, one a line
     native) ;;
     windows) printf '%s\n' --crop random --img-size 224 --eval-size 256 ;;
     stem) printf '%s\n' --stem-stride 1 ;;
-    long) printf '%s\n' --epochs 60 "${turned[@]}" --model-ema ;;
-    stem_long) printf '%s\n' --stem-stride 1 --epochs 60 "${turned[@]}" --model-ema ;;
+    stem_windows) printf '%s\n' --stem-stride 1 --crop random --img-size 128 --eval-size 256 ;;
+    best) printf '%s\n' --recipe best ;;
+    stem_best) printf '%s\n' --recipe best --stem-stride 1 ;;
     robust) printf '%s\n' --recipe robust ;;
     *) echo "ladder: no rung $1" >&2; exit 2 ;;
   esac
@@ -31,7 +33,7 @@ train() {  # NAME OPTION...: from the start, or on from where it stopped
   local run=$out/$1
   if [ -e "$run/report.html" ]; then return; fi
   if [ -e "$run/last.ckpt" ]; then
-    "$program" train --resume --output "$run" --no-progress "${common[@]}" >>"$run.log" 2>&1
+    "$program" train --resume --output "$run" --no-progress --threads "${THREADS:-0}" >>"$run.log" 2>&1
   else
     "$program" train --data "$faces" --output "$run" --no-progress "${common[@]}" "${@:2}" \
       ${EPOCHS:+--epochs "$EPOCHS"} >"$run.log" 2>&1
@@ -62,7 +64,7 @@ measure() {  # NAME MODEL
   fi
   if [ -e "$out/resized-${name##*-}/best.safetensors" ] && [[ $name != resized-* ]]; then
     "$program" compare --paired "$out/resized-${name##*-}" "$model" --data "$faces" --split test \
-      "${common[@]}" | grep -A1 ROC-AUC
+      --threads "${THREADS:-0}" | grep -A1 ROC-AUC
   fi
 }
 

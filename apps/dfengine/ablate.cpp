@@ -88,8 +88,8 @@ void add_ablate(CLI::App& program) {
       ->default_str("0, the set's own splits");
   add_choice(command, "--ladder", a.values.ladder,
              "transfer is the five recipes above; accuracy starts from the default recipe and adds "
-             "native pixels, a stem of stride 1, a long schedule with turned and masked pictures, "
-             "and a moving average.");
+             "native pixels, a long schedule with turned and masked pictures, a moving average, "
+             "which together are --recipe best, and a stem of stride 1.");
   command.add_option("--epochs", a.values.epochs, "Epochs of every run, at least 1.")
       ->default_str("10 for the notebook's recipes, 20 for the others");
   a.device.add_to(command);

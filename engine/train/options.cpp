@@ -75,8 +75,15 @@ TrainOptions recipe(const std::string& name) {
     o.augment.blur_sigma = {0, 1.5};
     return o;
   }
+  if (name == "best") {
+    o.epochs = 60;
+    o.model_ema = true;
+    o.augment.vflip = o.augment.rot90 = true;
+    o.augment.patch_mask = 0.5;
+    return o;
+  }
   if (name != "seed")
-    throw UsageError("recipe '" + name + "' is unknown; known: finetune seed robust");
+    throw UsageError("recipe '" + name + "' is unknown; known: finetune best robust seed");
   o.epochs = 10;
   o.lr = 1e-3;
   o.freeze = kWholeBase;

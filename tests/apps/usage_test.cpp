@@ -179,7 +179,7 @@ TEST(Usage, HelpIsWholeSentencesInLinesThatFitAScreen) {
 TEST(Usage, TrainsHelpSaysWhereARecipeHasAnotherDefault) {
   const std::string help = run_program({"train", "--help"}).out;
   for (const char* text :
-       {"Default: 20; with --recipe seed: 10.", "Default: 0.0001; with --recipe seed: 0.001.",
+       {"Default: 20; with --recipe best: 60; with --recipe seed: 10.", "Default: 0.0001; with --recipe seed: 0.001.",
         "Default: on; with --recipe seed: off.", "Default: none; with --recipe seed: all.",
         "Allowed: from 1 to 65536. Default: 32."})
     EXPECT_TRUE(contains(std::regex_replace(help, std::regex("\\s+"), " "), text)) << text;
@@ -232,7 +232,14 @@ TEST(Usage, WhatMakesNoSenseEndsWithTwo) {
   EXPECT_FALSE(std::filesystem::exists("x"));
   EXPECT_TRUE(
       contains(run_program({"train", "--data", "y", "--output", "x", "--recipe", "tuna"}).err,
-               "finetune seed"));
+               "finetune best robust seed"));
+}
+
+TEST(Usage, AnUnknownCommandIsNamed) {
+  const Outcome o = run_program({"frobnicate", "--data", "y"});
+  EXPECT_EQ(o.code, 2);
+  EXPECT_TRUE(contains(o.err, "'frobnicate'")) << o.err;
+  EXPECT_EQ(run_program({"--frobnicate"}).code, 2);
 }
 
 TEST(Usage, MissingDataEndsWithThreeAndNamesTheFolder) {

@@ -47,6 +47,15 @@ TEST(Recipe, FinetuneTrainsTheHeadFirstAndThenEverything) {
   o.validate();
 }
 
+TEST(Recipe, BestIsLongerOnMoreVariedPicturesAndAveraged) {
+  const TrainOptions o = recipe("best");
+  EXPECT_GT(o.epochs, recipe("finetune").epochs);
+  EXPECT_TRUE(o.model_ema);
+  EXPECT_EQ(o.augment,
+            (AugmentOptions{.hflip = true, .vflip = true, .rot90 = true, .patch_mask = 0.5}));
+  o.validate();
+}
+
 TEST(Recipe, AnUnknownNameIsRefusedWithTheKnownOnes) {
   const std::string text = message_of<UsageError>([] { recipe("tuna"); });
   EXPECT_NE(text.find("tuna"), std::string::npos);
