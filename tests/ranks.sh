@@ -54,6 +54,16 @@ ends 0 240 "${mpi[@]}" -n 4 "$dfengine" "${on_set[@]}" --output four
 same one two
 same one four
 
+# ---- A slice a rank: as many slices give the same, and it says what it gives up -----------------
+ends 0 120 "${mpi[@]}" -n 2 "$dfengine" "${on_set[@]}" --fast-reduce --output fast
+says "--fast-reduce: 2 processes"
+ends 0 120 "$dfengine" "${on_set[@]}" --slices 2 --output halves
+cmp -s fast/predictions_valid.safetensors halves/predictions_valid.safetensors || fault "--fast-reduce is not --slices 2"
+ends 0 120 "$dfengine" train --resume --output fast --epochs 4 --threads 1 --no-progress
+says "--fast-reduce: one process"
+ends 2 10 "$dfengine" "${on_set[@]}" --fast-reduce --slices 2 --output never
+says "--fast-reduce must be without --slices"
+
 # ---- As torchrun starts them ------------------------------------------------------------------------
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])' 2>/dev/null || echo 29511)
 as_torchrun() {  # RANK, ARGUMENT...

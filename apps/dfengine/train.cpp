@@ -129,6 +129,7 @@ TrainObserver make_observer(ProgressLine& line, bool progress, const std::string
   o.start = [weights](const TrainObserver::Start& s) {
     say(fmt::format("{}\n{}\n{} threads{}\n", s.data, s.cache, s.threads,
                     s.resumed ? fmt::format("; goes on at epoch {}", s.first_epoch) : ""));
+    if (!s.cut.empty()) say(s.cut + "\n");
     print_remarks(weights, s.remarks);
     if (s.trains_folded_base) warn_of_folded_base(weights);
   };
@@ -293,8 +294,8 @@ constexpr const char* kNotes =
     "CPU. --batch-size is that of all together, each process reads and computes its slices of "
     "every batch (--slices), batch norms see the whole batch, and the first process writes. Their "
     "number is a power of two, and OUTPUT a folder that all see. The result depends on --slices "
-    "and not on the number of processes, and --resume may use another number. An error in one of "
-    "them ends all.\n"
+    "and not on the number of processes, and --resume may use another number. --fast-reduce gives "
+    "that up. An error in one of them ends all.\n"
     "With --device cuda the loss scale is dynamic and a training step is one captured graph. "
     "Where several kernels compute the same, they are timed and the fastest is taken; in the "
     "next process it may be another one, with other last bits. Loss scale and steps left out "

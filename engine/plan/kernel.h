@@ -25,7 +25,7 @@ struct KernelQuery {
   bool backward = false;  // a backward step will follow
   std::span<const Spec> in;
   Spec out;
-  bool sliced = false;  // the batch is cut into slices, and this is the plan of one
+  bool sliced = false;  // the batch is cut into slices, and this is the plan of some
 };
 
 // What a kernel books, all in bytes, and what it allows.
@@ -43,6 +43,9 @@ struct Needs {
 };
 
 // ---- Running ------------------------------------------------------------------------------------
+
+// A loss in slices adds up two things: itself, and right answers at probability 0.5.
+inline constexpr Index kLossSums = 2;
 
 // Memory that a step reads or writes; null: absent.
 struct ConstPlace {
@@ -70,10 +73,16 @@ struct Queue {
   cpu::Context cpu() const { return {*pool}; }
 };
 
-// Which part of a batch a step computes, where a batch is cut into slices (ranks/slices.h).
+// Neighbouring pictures of a batch, where a batch is cut into slices (ranks/slices.h).
 struct Slice {
-  Index first = 0;               // place of its first picture in the batch
-  Index n = 0, whole = 0;        // pictures in it, and in the batch
+  Index first = 0;  // place of its first picture in the batch
+  Index n = 0;
+};
+
+// What of such a batch a step computes: some slices, one after the other.
+struct BatchPart {
+  std::span<const Slice> slices;
+  Index n = 0, whole = 0;        // pictures in them, and in the batch
   const double* sums = nullptr;  // of the batch, for a kernel that has Kernel::sums
 };
 
@@ -82,7 +91,7 @@ struct StepContext {
   Queue queue;
   const StepInput* input = nullptr;
   const StepScalars* scalars = nullptr;
-  const Slice* slice = nullptr;  // null: the batch is whole
+  const BatchPart* part = nullptr;  // null: the batch is whole
 };
 
 // Parameters are in the order of params(operation), in float (double for the oracle); `working` are
@@ -126,9 +135,9 @@ struct Kernel {
   std::function<void(const StepContext&, const ForwardIo&)> forward;
   // Empty for what has no gradient.
   std::function<void(const StepContext&, const BackwardIo&)> backward;
-  // Training in slices, of an operation that mixes the pictures of a batch: what a slice adds to so
-  // many sums over the batch. forward and backward then find the sums of all slices in
-  // StepContext::slice.
+  // Training in slices, of an operation that mixes the pictures of a batch: what one slice adds to
+  // so many sums over the batch and, in backward, to the gradients of parameters. forward and
+  // backward then do the rest for several slices at once, with the sums of all in StepContext::part.
   Index sums = 0;
   std::function<void(const StepContext&, const ForwardIo&, double* sums)> forward_sums;
   std::function<void(const StepContext&, const BackwardIo&, double* sums)> backward_sums;

@@ -75,11 +75,11 @@ void backward(const BatchNormProblem& p, bool of_batch, Index sums, const StepCo
 }
 
 // The rows of the whole batch.
-Index rows_of_all(const BatchNormProblem& p, const Slice& slice) {
-  return p.m / slice.n * slice.whole;
+Index rows_of_all(const BatchNormProblem& p, const BatchPart& part) {
+  return p.m / part.n * part.whole;
 }
 
-// A slice of a batch, on the CPU: in two parts, between which the sums of all slices are added.
+// Slices of a batch, on the CPU: in two parts, between which the sums of all slices are added.
 template <class T>
 void book_slices(const BatchNormProblem& p, Index scratch, Kernel& k) {
   using Sum = SumOf<T>;
@@ -91,7 +91,7 @@ void book_slices(const BatchNormProblem& p, Index scratch, Kernel& k) {
   };
   k.forward = [p, param](const StepContext& ctx, const ForwardIo& io) {
     Sum* saved = io.saved.as<Sum>();
-    cpu::batch_norm_forward_rest<T>(ctx.queue.cpu(), p, rows_of_all(p, *ctx.slice), ctx.slice->sums,
+    cpu::batch_norm_forward_rest<T>(ctx.queue.cpu(), p, rows_of_all(p, *ctx.part), ctx.part->sums,
                                     io.x[0].as<T>(), param(io, kNormScale), param(io, kNormShift),
                                     param(io, kNormMean), param(io, kNormVariance),
                                     io.next[kNormMean].as<Sum>(), io.next[kNormVariance].as<Sum>(),
@@ -110,10 +110,10 @@ void book_slices(const BatchNormProblem& p, Index scratch, Kernel& k) {
   k.backward = [p, param](const StepContext& ctx, const BackwardIo& io) {
     if (!io.dx[0]) return;
     const Sum* saved = io.saved.as<Sum>();
-    cpu::batch_norm_backward_rest<T>(ctx.queue.cpu(), p, rows_of_all(p, *ctx.slice),
-                                     ctx.slice->sums, io.x[0].as<T>(), io.dy.as<T>(),
-                                     param(io, kNormScale), param(io, kNormShift), saved,
-                                     saved + p.c, io.scratch.as<Sum>(), io.dx[0].as<T>());
+    cpu::batch_norm_backward_rest<T>(ctx.queue.cpu(), p, rows_of_all(p, *ctx.part), ctx.part->sums,
+                                     io.x[0].as<T>(), io.dy.as<T>(), param(io, kNormScale),
+                                     param(io, kNormShift), saved, saved + p.c,
+                                     io.scratch.as<Sum>(), io.dx[0].as<T>());
   };
 }
 

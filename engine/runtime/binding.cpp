@@ -28,13 +28,13 @@ void run(const BoundStep& step, const StepContext& ctx) try {
 }
 
 Binding::Binding(const Plan& plan, const ParameterBlock& parameters, std::byte* arena,
-                 std::byte* prepared, Index slice)
+                 std::byte* prepared)
     : plan_(plan), arena_(arena) {
-  place_parameters(parameters, slice);
+  place_parameters(parameters);
   bind_steps(prepared);
 }
 
-void Binding::place_parameters(const ParameterBlock& parameters, Index slice) {
+void Binding::place_parameters(const ParameterBlock& parameters) {
   std::unordered_set<std::string_view> trained;
   for (const ParamSpec& p : plan_.trained()) trained.insert(p.name);
   places_.resize(plan_.graph().nodes().size());
@@ -50,7 +50,7 @@ void Binding::place_parameters(const ParameterBlock& parameters, Index slice) {
         throw Error("layer " + node.name + ": the parameters are not for training, " + p.name);
       places.params.push_back(parameters.value(index));
       places.working.push_back(parameters.working(index));
-      places.dparams.push_back(wanted ? parameters.gradient(index, slice) : Place{});
+      places.dparams.push_back(wanted ? parameters.gradient(index) : Place{});
       places.next.push_back(parameters.next(index));
     }
   }

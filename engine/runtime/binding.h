@@ -27,10 +27,10 @@ using StepWatch = std::function<void(const BoundStep&)>;
 class Binding {
  public:
   // plan must outlive the binding and not move. arena and prepared are the memory that the plan's
-  // offsets count from; gradients are those of the slice. Throws Error for a parameter that is
+  // offsets count from. Throws Error for a parameter that is
   // missing.
-  Binding(const Plan& plan, const ParameterBlock& parameters, std::byte* arena, std::byte* prepared,
-          Index slice = 0);
+  Binding(const Plan& plan, const ParameterBlock& parameters, std::byte* arena,
+          std::byte* prepared);
 
   const std::vector<BoundStep>& steps() const { return steps_; }
   void forward(const StepContext& ctx, const StepWatch& watch = {}) const;
@@ -48,7 +48,7 @@ class Binding {
     std::vector<Place> dparams, next;
   };
 
-  void place_parameters(const ParameterBlock& parameters, Index slice);
+  void place_parameters(const ParameterBlock& parameters);
   void bind_steps(std::byte* prepared);
   Place buffer(int i) const;
 

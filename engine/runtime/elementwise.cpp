@@ -16,9 +16,17 @@ using cpu::image_normalize, cuda::image_normalize;
 using cpu::residual_add, cuda::residual_add;
 using cpu::residual_add_backward, cuda::residual_add_backward;
 
-// Of `count` elements in a slice, the first one's place in the batch.
-Index first_of(const StepContext& ctx, Index count) {
-  return ctx.slice != nullptr ? count / ctx.slice->n * ctx.slice->first : 0;
+// Calls body(begin, count, first) for the runs of elements that lie in the batch as they do here;
+// first: where in the batch the run begins.
+template <class Body>
+void for_runs(const StepContext& ctx, Index count, Body&& body) {
+  if (ctx.part == nullptr) return body(Index{0}, count, Index{0});
+  const Index each = count / ctx.part->n;
+  Index begin = 0;
+  for (const Slice& slice : ctx.part->slices) {
+    if (slice.n > 0) body(begin, slice.n * each, slice.first * each);
+    begin += slice.n * each;
+  }
 }
 
 }  // namespace
@@ -86,8 +94,10 @@ Kernel Kernels<Target>::operator()(const Dropout& op) const {
       if constexpr (Target::kOnDevice)
         cuda::dropout_forward(ctx.queue.stream, count, rate, ctx.input, x, io.y.as<Sum>());
       else
-        cpu::dropout_forward(ctx.queue.cpu(), count, rate, ctx.input, x, io.y.as<Sum>(),
-                             first_of(ctx, count));
+        for_runs(ctx, count, [&](Index begin, Index n, Index first) {
+          cpu::dropout_forward(ctx.queue.cpu(), n, rate, ctx.input, x + begin,
+                               io.y.as<Sum>() + begin, first);
+        });
     } else if (x != io.y.as<Sum>()) {
       residual_add_backward<Sum>(Target::queue(ctx), count, x, Write::Overwrite, io.y.as<Sum>());
     }
@@ -100,8 +110,10 @@ Kernel Kernels<Target>::operator()(const Dropout& op) const {
       if constexpr (Target::kOnDevice)
         cuda::dropout_backward(ctx.queue.stream, count, rate, ctx.input, dy, io.dx_write[0], dx);
       else
-        cpu::dropout_backward(ctx.queue.cpu(), count, rate, ctx.input, dy, io.dx_write[0], dx,
-                              first_of(ctx, count));
+        for_runs(ctx, count, [&](Index begin, Index n, Index first) {
+          cpu::dropout_backward(ctx.queue.cpu(), n, rate, ctx.input, dy + begin, io.dx_write[0],
+                                dx + begin, first);
+        });
     } else if (!stays_in_place(io, 0)) {
       residual_add_backward<Sum>(Target::queue(ctx), count, io.dy.as<Sum>(), io.dx_write[0],
                                  io.dx[0].as<Sum>());

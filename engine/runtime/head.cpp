@@ -102,6 +102,20 @@ Kernel cuda_dense(const Dense& op, const KernelQuery& query) {
   return k;
 }
 
+// Of a slice: its loss, and how many answers are right at probability 0.5.
+template <class T>
+void book_loss_sums(Index n, const BceWeights& weights, Kernel& k) {
+  k.sums = kLossSums;
+  k.forward_sums = [n, weights](const StepContext& ctx, const ForwardIo& io, double* sums) {
+    const T *logits = io.x[0].as<T>(), *targets = io.x[1].as<T>();
+    T loss = 0;
+    cpu::bce_forward(ctx.queue.cpu(), n, logits, targets, &loss, weights);
+    sums[0] = double{loss} * static_cast<double>(n);
+    sums[1] = 0;
+    for (Index i = 0; i < n; ++i) sums[1] += (logits[i] >= 0) == (targets[i] > T{0.5}) ? 1 : 0;
+  };
+}
+
 }  // namespace
 
 template <class Target>
@@ -152,6 +166,8 @@ Kernel Kernels<Target>::operator()(const BceLoss& op) const {
   const Index n = query.in[0].shape.n;
   const BceWeights weights{op.real_weight, op.fake_weight};
   Kernel k;
+  if constexpr (!Target::kOnDevice)
+    if (query.sliced) book_loss_sums<Sum>(n, weights, k);
   k.needs.backward_needs_input = true;
   k.needs.dx_overwrites = true;
   k.needs.starts_backward = true;
@@ -167,7 +183,7 @@ Kernel Kernels<Target>::operator()(const BceLoss& op) const {
       cuda::bce_backward(ctx.queue.stream, n, z, t, ctx.scalars, dz, weights);
     else
       cpu::bce_backward(ctx.queue.cpu(), n, z, t, ctx.scalars, dz, weights,
-                        ctx.slice != nullptr ? ctx.slice->whole : n);
+                        ctx.part != nullptr ? ctx.part->whole : n);
   };
   return k;
 }

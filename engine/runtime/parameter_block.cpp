@@ -7,10 +7,9 @@
 namespace dfengine {
 
 ParameterBlock::ParameterBlock(const Graph& graph, const ParameterStore& store,
-                               const Backend& backend, const Trainable& trainable, Index slices)
+                               const Backend& backend, const Trainable& trainable)
     : store_(store),
       backend_(backend),
-      slices_(slices),
       offsets_(store.specs().size(), kAbsent),
       moves_(store.specs().size(), false) {
   if (store.element() != backend.parameter_element())
@@ -19,7 +18,7 @@ ParameterBlock::ParameterBlock(const Graph& graph, const ParameterStore& store,
   if (!backend.computes_in_host_memory()) values_ = backend.allocate(size(all_.count()));
   if (backend.working_element() != backend.parameter_element())
     working_ = backend.allocate(all_.count() * element_size(backend.working_element()));
-  gradients_ = backend.allocate(slices * size(trained_.count()));
+  gradients_ = backend.allocate(size(trained_.count()));
   first_ = backend.allocate(size(trained_.count()));
   second_ = backend.allocate(size(trained_.count()));
   next_ = backend.allocate(size(statistics_.count()));
@@ -116,9 +115,9 @@ ConstPlace ParameterBlock::working(int i) const {
   return {working_.get() + offsets_[at(i)] * element_size(backend_.working_element())};
 }
 
-Place ParameterBlock::gradient(int i, Index slice) const {
+Place ParameterBlock::gradient(int i) const {
   if (!moves_[at(i)] || !within(i, trained_)) return {};
-  return {gradients(slice).as<std::byte>() + size(offsets_[at(i)] - trained_.begin)};
+  return {gradients_.get() + size(offsets_[at(i)] - trained_.begin)};
 }
 
 Place ParameterBlock::next(int i) const {
@@ -162,8 +161,7 @@ Update ParameterBlock::update(ParameterStore& store, const AdamProblem& adam, do
 }
 
 Index ParameterBlock::bytes() const {
-  return (values_ ? size(all_.count()) : 0) +
-         size((slices_ + 2) * trained_.count() + statistics_.count()) +
+  return (values_ ? size(all_.count()) : 0) + size(3 * trained_.count() + statistics_.count()) +
          (average_ ? size(all_.count()) : 0) +
          (working_ ? all_.count() * element_size(backend_.working_element()) : 0);
 }

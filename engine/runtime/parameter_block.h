@@ -24,10 +24,10 @@ class ParameterBlock {
   // parameter_element(), else Error; so it is for a parameter that is missing or of another size.
   // Where the backend computes in host memory they stay in the store, and are its present ones.
   // trainable: gradients and moments of what it names, zero, and next values of the running
-  // statistics that move with it. Without it the block is for inference. slices: so many sets of
-  // gradients. store and backend must outlive it.
+  // statistics that move with it. Without it the block is for inference. store and backend must
+  // outlive it.
   ParameterBlock(const Graph& graph, const ParameterStore& store, const Backend& backend,
-                 const Trainable& trainable = {}, Index slices = 1);
+                 const Trainable& trainable = {});
 
   const ParameterStore& store() const { return store_; }
   const Backend& backend() const { return backend_; }
@@ -47,17 +47,15 @@ class ParameterBlock {
   // ones; next: running statistics that move.
   ConstPlace value(int i) const;
   ConstPlace working(int i) const;  // in the backend's working_element()
-  Place gradient(int i, Index slice = 0) const;
+  Place gradient(int i) const;
   Place next(int i) const;
 
   // The update of what is trained and of the running statistics that move; decay is for weights
   // alone, rate tells each parameter's part of the learning rate, where it is given. store is the block's own, named again because steps may write its values.
   Update update(ParameterStore& store, const AdamProblem& adam, double weight_decay,
                 const std::function<double(const ParamSpec&)>& rate = {}) const;
-  // All gradients of a slice and all next running statistics, as blocks.
-  Place gradients(Index slice = 0) const {
-    return {gradients_.get() + slice * size(trained_.count())};
-  }
+  // All gradients and all next running statistics, as blocks.
+  Place gradients() const { return {gradients_.get()}; }
   Place next() const { return {next_.get()}; }
   // All values and their average, as blocks.
   ConstPlace all_values() const { return {values()}; }
@@ -93,7 +91,6 @@ class ParameterBlock {
 
   const ParameterStore& store_;
   const Backend& backend_;
-  Index slices_;
   std::vector<Index> offsets_;        // by position in the store, in elements
   std::vector<bool> moves_;           // by position in the store
   Range all_, trained_, statistics_;  // from the first that moves to the last

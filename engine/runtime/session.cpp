@@ -5,26 +5,28 @@
 namespace dfengine {
 
 Session::Session(const Graph& graph, std::vector<Spec> samples, PlanOptions options,
-                 const ParameterBlock& parameters, Index slice)
+                 const ParameterBlock& parameters)
     : graph_(with_element(graph, parameters.backend().element())),
       samples_(std::move(samples)),
       options_(std::move(options)),
       parameters_(parameters),
-      backend_(parameters.backend()),
-      slice_(slice) {}
+      backend_(parameters.backend()) {}
 
-std::unique_ptr<Session::Bound> Session::make(Index n) const {
+Plan Session::plan(Index n) const {
   std::vector<Spec> specs = samples_;
   for (Spec& s : specs) s.shape.n = n;
-  auto bound = std::make_unique<Bound>(
-      Bound{Plan::build(graph_, specs, options_, backend_), nullptr, nullptr, {}});
+  return Plan::build(graph_, specs, options_, backend_);
+}
+
+std::unique_ptr<Session::Bound> Session::make(Index n) const {
+  auto bound = std::make_unique<Bound>(Bound{plan(n), nullptr, nullptr, {}});
   bound->prepared = backend_.allocate(bound->plan.prepared_bytes());
   prepare(*bound);
   return bound;
 }
 
 std::unique_ptr<Binding> Session::bind(const Bound& bound, std::byte* arena) const {
-  return std::make_unique<Binding>(bound.plan, parameters_, arena, bound.prepared.get(), slice_);
+  return std::make_unique<Binding>(bound.plan, parameters_, arena, bound.prepared.get());
 }
 
 // Moves every plan to a larger arena: all or none.

@@ -23,10 +23,9 @@ class Session {
 
   // samples: what each graph input holds, in the order of graph.inputs(), with n = 1; a batch has n
   // of each. It runs on the backend of `parameters`, which must outlive it: steps read the block,
-  // and weights are prepared from its store. Activations are in the backend's element(), gradients
-  // those of the block's slice.
+  // and weights are prepared from its store. Activations are in the backend's element().
   Session(const Graph& graph, std::vector<Spec> samples, PlanOptions options,
-          const ParameterBlock& parameters, Index slice = 0);
+          const ParameterBlock& parameters);
 
   // The plan for n samples, made when it is first asked for and then kept, as those of reserve();
   // of other sizes only the last one asked for. References are valid until the next call of either.
@@ -34,6 +33,8 @@ class Session {
   // then as it was.
   Bound& bound(Index n);
   void reserve(Index n);
+  // A plan for n samples by itself.
+  Plan plan(Index n) const;
   // Memory of its own for the plan that reserve(n) kept: it may run beside the others.
   struct Lane {
     OwnedMemory arena;
@@ -60,7 +61,6 @@ class Session {
   PlanOptions options_;
   const ParameterBlock& parameters_;
   const Backend& backend_;
-  Index slice_;
   std::map<Index, std::unique_ptr<Bound>> kept_;
   std::unique_ptr<Bound> last_;
   Index last_n_ = 0;

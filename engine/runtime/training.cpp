@@ -35,7 +35,7 @@ Training::Training(const Graph& graph, Spec sample, ParameterStore& store, const
       sample_(sample),
       target_bytes_(element_size(backend.parameter_element())),
       store_(store),
-      parameters_(graph, store, backend, options.trainable, options.cut.count),
+      parameters_(graph, store, backend, options.trainable),
       session_(graph, samples_of(graph, sample, backend.parameter_element()),
                {.phase = Phase::Train, .trainable = options.trainable}, parameters_),
       step_input_(backend.allocate(sizeof(StepInput))),
@@ -157,12 +157,12 @@ void Training::step(const void* samples, const float* targets, Index n, const St
   launch(bound, n, end);
 }
 
-void Training::step(std::span<const SlicePictures> slices, Index whole, const StepInput& input,
-                    StepEnd end) {
+void Training::step(const void* samples, const float* targets, std::span<const Slice> slices,
+                    Index whole, const StepInput& input, StepEnd end) {
   const StepInput now = scaled(input, end);
   const Feed::Part parts[] = {{&now, step_input_.get(), sizeof now}};
   feed_->put(parts);
-  slices_->put(slices);
+  slices_->put(samples, targets, slices);
   const BatchSums sums = slices_->run(context(), whole, finite_watch());
   sums_.n += whole;
   sums_.loss += sums.loss;

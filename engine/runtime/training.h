@@ -62,10 +62,10 @@ class Training {
   // gradient_scale of the input is not read: an update takes the mean of the steps' gradients.
   void step(const void* samples, const float* targets, Index n, const StepInput& input,
             StepEnd end = StepEnd::Update);
-  // The same where batches are cut: on every rank at once, with its slices. whole: pictures of all
-  // slices of all ranks, above 0.
-  void step(std::span<const SlicePictures> slices, Index whole, const StepInput& input,
-            StepEnd end = StepEnd::Update);
+  // The same where batches are cut: on every rank at once, with its slices, whose pictures lie one
+  // slice after the other. whole: pictures of all slices of all ranks, above 0.
+  void step(const void* samples, const float* targets, std::span<const Slice> slices, Index whole,
+            const StepInput& input, StepEnd end = StepEnd::Update);
   // How many steps' gradients wait; and drops them.
   Index waiting() const { return waiting_; }
   void forget_waiting();

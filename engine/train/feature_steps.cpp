@@ -163,12 +163,13 @@ class FeatureSteps final : public TrainingSteps {
     if (whole > 0 && in_.cut.whole()) {
       training_.step(rows_.data(), targets_.data(), whole, input, end);
     } else if (whole > 0) {
-      std::vector<SlicePictures> slices;
+      std::vector<Slice> slices;
       for (Index i = in_.cut.first; i < in_.cut.first + in_.cut.count; ++i)
-        slices.push_back({rows_.data() + begins[at(i)] * base_.width(),
-                          targets_.data() + begins[at(i)], begins[at(i + 1)] - begins[at(i)],
-                          slice_begin(static_cast<Index>(n), in_.cut.slices, i)});
-      training_.step(slices, whole, input, end);
+        slices.push_back({slice_begin(static_cast<Index>(n), in_.cut.slices, i),
+                          begins[at(i + 1)] - begins[at(i)]});
+      const Index first = begins[at(in_.cut.first)];
+      training_.step(rows_.data() + first * base_.width(), targets_.data() + first, slices, whole,
+                     input, end);
     }
     next_ += n;
     return true;

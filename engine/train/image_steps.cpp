@@ -71,7 +71,8 @@ class ImageSteps final : public TrainingSteps {
     if (train_options_.slices == 1)
       training_.step(batch_.images.data(), batch_.targets.data(), batch_.n, input, end);
     else
-      training_.step(slices_of(batch_), whole, input, end);
+      training_.step(batch_.images.data(), batch_.targets.data(), slices_of(batch_), whole, input,
+                     end);
     return true;
   }
 
@@ -113,16 +114,10 @@ class ImageSteps final : public TrainingSteps {
     return loader;
   }
 
-  std::span<const SlicePictures> slices_of(const Batch& batch) {
-    const Index bytes = train_options_.size * train_options_.size * 3;
-    pictures_.clear();
-    Index begin = 0;
-    for (const BatchSlice& slice : batch.slices) {
-      pictures_.push_back({batch.images.data() + begin * bytes, batch.targets.data() + begin,
-                           slice.n, slice.first});
-      begin += slice.n;
-    }
-    return pictures_;
+  std::span<const Slice> slices_of(const Batch& batch) {
+    slices_.clear();
+    for (const BatchSlice& slice : batch.slices) slices_.push_back({slice.first, slice.n});
+    return slices_;
   }
 
   // What all ranks found, in the order of the split.
@@ -160,7 +155,7 @@ class ImageSteps final : public TrainingSteps {
   Training training_;
   Predictor predictor_;
   Batch batch_;
-  std::vector<SlicePictures> pictures_;
+  std::vector<Slice> slices_;
   int epoch_ = 0;
   Index step_ = 0;
   double waited_ = 0;

@@ -157,6 +157,15 @@ constexpr TrainOption kRows[] = {
          },
      .usual = "8 with several processes, else whole batches",
      .added_later = true},
+    {.flag = "--fast-reduce,!--no-fast-reduce",
+     .key = "fast_reduce",
+     .place = &Options::fast_reduce,
+     .help =
+         "Each process takes its part of a batch as one slice: the least work, but the result then "
+         "depends on how many processes mpirun starts.",
+     .allowed = "without --slices",
+     .accepts = [](const Options& o) { return !o.fast_reduce || o.slices == 0; },
+     .added_later = true},
     {.flag = "--smoothing",
      .key = "smoothing",
      .place = &Options::smoothing,

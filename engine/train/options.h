@@ -74,6 +74,7 @@ struct TrainOptions : DataOptions {
   double clip_grad = 0;        // the greatest norm of the gradients; 0: any
   Index grad_accum_steps = 1;  // batches whose gradients make one update
   Index slices = 0;            // of a batch, whose sums are added in a tree; 0: a batch is whole
+  bool fast_reduce = false;    // as many slices as processes, whatever their number
   double smoothing = 0;        // of targets
   double mixup = 0;            // alpha of the shares; 0: none
   double layer_decay = 1;      // of the learning rate, per block away from the head

@@ -29,11 +29,20 @@ std::string digest_of(ParameterStore& parameters) {
 }  // namespace
 
 Cut cut_of(const TrainOptions& options, Communicator& ranks) {
+  if (options.fast_reduce) return Cut::of(ranks.size(), ranks);
   if (options.slices == 0 && ranks.size() > 1)
     throw UsageError(
         "the run was begun in one process, with whole batches: go on with one, or "
         "begin a run with --slices");
   return Cut::of(std::max(options.slices, Index{1}), ranks);
+}
+
+std::string describe_cut(const TrainOptions& options, const Communicator& ranks) {
+  if (!options.fast_reduce) return "";
+  const std::string n = std::to_string(ranks.size());
+  return "--fast-reduce: " + (ranks.size() > 1 ? n + " processes take" : "one process takes") +
+         " a part of each batch as one; the result depends on their number, also after --resume "
+         "with another";
 }
 
 void require_same_run(Communicator& ranks, const TrainOptions& options, const std::string& data,

@@ -13,6 +13,8 @@ inline constexpr Index kUsualSlices = 8;
 
 // How a run's batches are cut. Throws UsageError where several processes have whole batches.
 Cut cut_of(const TrainOptions& options, Communicator& ranks);
+// What a person must know of it; else "".
+std::string describe_cut(const TrainOptions& options, const Communicator& ranks);
 
 // Throws Error, DataError for data, on every rank where they differ in program, instruction set,
 // pictures, options or the place where they begin.

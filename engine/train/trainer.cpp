@@ -118,7 +118,7 @@ class Run {
                        trains_folded_base(),
                        describe_size(options_, model_.network, native_) +
                            describe_cache(options_, source_.splits, model_.preparation()),
-                       model_.remarks});
+                       model_.remarks, describe_cut(options_, ranks_)});
   }
 
   // False when interrupted.
@@ -374,7 +374,7 @@ TrainResult train(const TrainOptions& options, bool resume, const TrainObserver&
   Communicator& ranks = together != nullptr ? *together : alone;
   if (!resume) {
     TrainOptions own = options;
-    if (own.slices == 0 && ranks.size() > 1) own.slices = kUsualSlices;
+    if (own.slices == 0 && !own.fast_reduce && ranks.size() > 1) own.slices = kUsualSlices;
     own.validate();
     Run run(own, observer, interrupt, ranks, std::nullopt);
     // Not earlier: now options and data are known to be good.

@@ -21,6 +21,7 @@ struct TrainObserver {
     bool trains_folded_base;
     std::string cache;  // what is kept of the prepared pictures, and how large that is
     std::vector<std::string> remarks;  // Model::remarks of the weights
+    std::string cut;                   // what a person must know of how batches are cut, or ""
   };
   struct Progress {
     int epoch, epochs;      // counted from 1
@@ -56,10 +57,10 @@ struct TrainResult {
 // long. Throws UsageError for no more than it has. The same options, data and instruction set give
 // the same bits, with any number of threads, resumed or not; on a device only with
 // device_config.deterministic. ranks: the processes that call this together with the same
-// arguments, each with its own threads; the first one writes the files. With options.slices as
-// with so many slices the bits are the same for any number of them. Throws UsageError where there
-// are several and a resumed run has no slices, and Error where their programs, options or data
-// differ.
+// arguments, each with its own threads; the first one writes the files. With so many
+// options.slices the bits are the same for any number of them, with options.fast_reduce they are
+// not. Throws UsageError where there are several and a resumed run has neither, and Error where
+// their programs, options or data differ.
 TrainResult train(const TrainOptions& options, bool resume, const TrainObserver& observer,
                   const std::atomic<bool>& interrupt, std::optional<int> epochs = std::nullopt,
                   Communicator* ranks = nullptr);

@@ -20,12 +20,19 @@ void add_tree(T* values, Index step, Index slices, Index begin, Index end) {
     }
 }
 
+// Where picture `begin` of a step lies.
+ConstPlace at_picture(ConstPlace place, const Spec& spec, Index begin) {
+  if (!place) return {};
+  return {place.as<std::byte>() + spec.bytes() / spec.shape.n * begin};
+}
+
 }  // namespace
 
 Cut Cut::of(Index slices, Communicator& ranks) {
   if (!std::has_single_bit(static_cast<std::uint64_t>(slices)) || slices % ranks.size() != 0)
-    throw UsageError("--slices " + std::to_string(slices) + " on " + std::to_string(ranks.size()) +
-                     " ranks: both are powers of two, and the ranks no more than the slices");
+    throw UsageError(std::to_string(slices) + " slices of a batch on " +
+                     std::to_string(ranks.size()) +
+                     " ranks: both are powers of two, and the ranks no more than --slices");
   const Index count = slices / ranks.size();
   return {slices, ranks.rank() * count, count, &ranks};
 }
@@ -35,123 +42,192 @@ Slices::Slices(const Graph& graph, const std::vector<Spec>& samples, const PlanO
     : parameters_(parameters),
       cut_(cut),
       input_(graph.values()[at(graph.inputs()[0])].name),
-      sample_bytes_(samples[0].bytes()) {
+      sample_bytes_(samples[0].bytes()),
+      session_(graph, samples,
+               {.phase = options.phase, .trainable = options.trainable, .sliced = true},
+               parameters) {
   if (!parameters.backend().computes_in_host_memory())
     throw UsageError(
         "a batch is cut into slices on the CPU alone: use --device cpu, or one "
         "process without --slices");
-  PlanOptions sliced = options;
-  sliced.sliced = true;
-  for (Index i = 0; i < cut.count; ++i)
-    parts_.emplace_back().session =
-        std::make_unique<Session>(graph, samples, sliced, parameters, i);
 }
 
 void Slices::reserve(Index n) {
-  for (Index i = 0; i < cut_.count; ++i) {
-    const Index slice = cut_.first + i;
-    const Index size = slice_begin(n, cut_.slices, slice + 1) - slice_begin(n, cut_.slices, slice);
-    parts_[at(i)].session->reserve(std::max(size, Index{1}));
-  }
+  const auto begin = [&](Index slice) { return slice_begin(n, cut_.slices, slice); };
+  const Index end = cut_.first + cut_.count, pictures = begin(end) - begin(cut_.first);
+  session_.reserve(std::max(pictures, Index{1}));
+  for (Index slice = cut_.first; slice < end; ++slice)
+    if (begin(slice + 1) > begin(slice)) plan_of(begin(slice + 1) - begin(slice));
+  if (trained_.empty()) lay_out_gradients(session_.bound(std::max(pictures, Index{1})).plan);
 }
 
-void Slices::put(std::span<const SlicePictures> slices) {
-  for (std::size_t i = 0; i < parts_.size(); ++i) {
-    Part& part = parts_[i];
-    const SlicePictures& pictures = slices[i];
-    part.empty = pictures.n == 0;
-    part.slice = {.first = pictures.first, .n = std::max(pictures.n, Index{1})};
-    part.binding = part.session->bound(part.slice.n).binding.get();
-    if (part.empty) continue;
-    std::memcpy(part.binding->input(input_).address, pictures.samples,
-                at(pictures.n * sample_bytes_));
-    std::memcpy(part.binding->input("targets").address, pictures.targets,
-                at(pictures.n) * sizeof(float));
+// Slices of other sizes than most come where pictures cannot be read.
+const Plan& Slices::plan_of(Index n) {
+  const auto found = plans_.find(n);
+  if (found != plans_.end()) return found->second;
+  const Plan& plan = plans_.emplace(n, session_.plan(n)).first->second;
+  Index most = 0;
+  for (int i = 0; i < plan.forward_steps(); ++i)
+    most = std::max(
+        {most, plan.kernel(i).needs.forward_scratch, plan.kernel(i).needs.backward_scratch});
+  if (most > scratch_bytes_) {
+    scratch_ = parameters_.backend().allocate(most);
+    scratch_bytes_ = most;
   }
+  return plan;
+}
+
+void Slices::lay_out_gradients(const Plan& plan) {
+  std::size_t most = 0;
+  Index all = 0;
+  for (const Step& step : plan.steps()) {
+    Trained& trained = trained_.emplace_back();
+    if (step.kind == StepKind::Forward) continue;
+    const Node& node = plan.node(step.node);
+    for (const ParamSpec& p : params(node.operation, node.name)) {
+      const bool is_trained = std::ranges::any_of(
+          plan.trained(), [&](const ParamSpec& other) { return other.name == p.name; });
+      trained.counts.push_back(is_trained ? p.count() : 0);
+      trained.all += trained.counts.back();
+    }
+    most = std::max(most, trained.counts.size());
+    all = std::max(all, trained.all);
+  }
+  places_.resize(most);
+  gradients_.resize(at(all * cut_.count));
+}
+
+void Slices::put(const void* samples, const float* targets, std::span<const Slice> slices) {
+  slices_.assign(slices.begin(), slices.end());
+  Index n = 0;
+  for (const Slice& slice : slices) n += slice.n;
+  empty_ = n == 0;
+  part_ = {.slices = slices_, .n = std::max(n, Index{1})};
+  bound_ = &session_.bound(part_.n);
+  const Binding& binding = *bound_->binding;
+  std::memcpy(binding.input(input_).address, samples, at(n * sample_bytes_));
+  std::memcpy(binding.input("targets").address, targets, at(n) * sizeof(float));
 }
 
 BatchSums Slices::run(const StepContext& ctx, Index whole, const StepWatch& watch) {
-  for (Part& part : parts_) part.slice.whole = whole;
-  run_steps(ctx, StepKind::Forward, watch);
-  const BatchSums sums = add_losses();
-  run_steps(ctx, StepKind::Backward, watch);
-  add_gradients(ctx.queue);
-  return sums;
-}
-
-void Slices::run_steps(StepContext ctx, StepKind kind, const StepWatch& watch) {
-  const bool forward = kind == StepKind::Forward;
-  const std::vector<BoundStep>& steps = parts_[0].binding->steps();
+  part_.whole = whole;
+  StepContext own = ctx;
+  own.part = &part_;
+  const std::span gradients(parameters_.gradients().as<float>(), at(parameters_.gradient_count()));
+  if (empty_) std::ranges::fill(gradients, 0.0f);
+  BatchSums batch;
+  const std::vector<BoundStep>& steps = bound_->binding->steps();
   for (std::size_t s = 0; s < steps.size(); ++s) {
-    if (steps[s].kind != kind) continue;
-    const bool sums = steps[s].kernel->sums > 0;
-    if (sums) add_sums(ctx, s);
-    for (const Part& part : parts_) {
-      // Running statistics move on a rank without pictures, too.
-      if (part.empty && !(sums && forward)) continue;
-      const BoundStep& step = part.binding->steps()[s];
-      ctx.slice = &part.slice;
-      dfengine::run(step, ctx);
-      if (watch && !part.empty) watch(step);
-    }
+    if (steps[s].kind == StepKind::Forward)
+      forward(own, s);
+    else
+      backward(own, s);
+    if (steps[s].kind == StepKind::Forward && steps[s].kernel->needs.starts_backward)
+      batch = {sums_[0], sums_[1]};
+    if (watch && !empty_) watch(steps[s]);
+  }
+  cut_.ranks->sum(gradients);
+  return batch;
+}
+
+void Slices::forward(const StepContext& ctx, std::size_t s) {
+  const BoundStep& step = bound_->binding->steps()[s];
+  const bool sums = static_cast<bool>(step.kernel->forward_sums);
+  if (sums) add_sums(ctx, s);
+  // Running statistics move on a rank without pictures, too.
+  if (!empty_ || sums) step.kernel->forward(ctx, step.forward);
+}
+
+// Gradients of parameters first: dx may lie where dy does.
+void Slices::backward(const StepContext& ctx, std::size_t s) {
+  const BoundStep& step = bound_->binding->steps()[s];
+  if (step.kernel->backward_sums)
+    add_sums(ctx, s);
+  else if (trained_[s].all > 0)
+    for_slices(s, [&](const Kernel& kernel, Index begin, Index slice) {
+      kernel.backward(ctx, backward_of(step, begin, slice));
+    });
+  if (trained_[s].all > 0) add_gradients(ctx, s);
+  if (empty_) return;
+  BackwardIo rest = step.backward;
+  std::ranges::fill(places_, Place{});
+  rest.dparams = places_;
+  step.kernel->backward(ctx, rest);
+}
+
+// Calls body(kernel, its first picture among the rank's, its number in the rank) for every slice
+// that has pictures.
+template <class Body>
+void Slices::for_slices(std::size_t s, Body&& body) {
+  const int node = bound_->plan.steps()[s].node;
+  Index begin = 0;
+  for (std::size_t i = 0; i < slices_.size(); ++i) {
+    const Index n = slices_[i].n;
+    if (n > 0) body(plan_of(n).kernel(node), begin, static_cast<Index>(i));
+    begin += n;
   }
 }
 
-// What a layer sums over all slices, for each of them to read.
-void Slices::add_sums(StepContext ctx, std::size_t s) {
-  const Index count = parts_[0].binding->steps()[s].kernel->sums;
+// What a layer sums over all slices.
+void Slices::add_sums(const StepContext& ctx, std::size_t s) {
+  const BoundStep& step = bound_->binding->steps()[s];
+  const Index count = step.kernel->sums;
   sums_.assign(at(count * cut_.count), 0.0);
-  double* sums = sums_.data();
-  for (const Part& part : parts_) {
-    const BoundStep& step = part.binding->steps()[s];
-    ctx.slice = &part.slice;
-    if (!part.empty && step.kind == StepKind::Forward)
-      step.kernel->forward_sums(ctx, step.forward, sums);
-    else if (!part.empty)
-      step.kernel->backward_sums(ctx, step.backward, sums);
-    sums += count;
-  }
+  for_slices(s, [&](const Kernel& kernel, Index begin, Index slice) {
+    double* sums = sums_.data() + slice * count;
+    if (step.kind == StepKind::Backward)
+      return kernel.backward_sums(ctx, backward_of(step, begin, slice), sums);
+    ForwardIo io = step.forward;
+    for (std::size_t k = 0; k < step.in.size(); ++k)
+      io.x[k] = at_picture(io.x[k], step.in[k], begin);
+    io.scratch = {scratch_.get()};
+    kernel.forward_sums(ctx, io, sums);
+  });
   add_tree(sums_.data(), count, cut_.count, 0, count);
   cut_.ranks->sum(std::span(sums_).first(at(count)));
-  for (Part& part : parts_) part.slice.sums = sums_.data();
+  part_.sums = sums_.data();
 }
 
-BatchSums Slices::add_losses() {
-  constexpr Index kValues = 2;
-  std::vector<double> sums(at(kValues * cut_.count));
-  for (std::size_t i = 0; i < parts_.size(); ++i) {
-    const Part& part = parts_[i];
-    if (part.empty) continue;
-    const float* logits = part.binding->output("logits").as<float>();
-    const float* targets = part.binding->input("targets").as<float>();
-    sums[i * kValues] =
-        double{*part.binding->output("loss").as<float>()} * static_cast<double>(part.slice.n);
-    for (Index k = 0; k < part.slice.n; ++k)
-      sums[i * kValues + 1] += (logits[k] >= 0) == (targets[k] > 0.5f) ? 1 : 0;
+// The step for a slice, with gradients of parameters alone, which go to the slice's place.
+BackwardIo Slices::backward_of(const BoundStep& step, Index begin, Index slice) {
+  const Trained& trained = trained_[at(std::distance(bound_->binding->steps().data(), &step))];
+  BackwardIo io = step.backward;
+  for (std::size_t k = 0; k < step.in.size(); ++k) io.x[k] = at_picture(io.x[k], step.in[k], begin);
+  io.y = at_picture(io.y, step.out, begin);
+  io.dy = at_picture(io.dy, step.out, begin);
+  io.dx = {};
+  io.scratch = {scratch_.get()};
+  float* gradients = gradients_.data() + slice * trained.all;
+  for (std::size_t k = 0; k < trained.counts.size(); ++k) {
+    places_[k] = trained.counts[k] > 0 ? Place{gradients} : Place{};
+    gradients += trained.counts[k];
   }
-  add_tree(sums.data(), kValues, cut_.count, 0, kValues);
-  cut_.ranks->sum(std::span(sums).first(kValues));
-  return {sums[0], sums[1]};
+  io.dparams = places_;
+  return io;
 }
 
-void Slices::add_gradients(const Queue& queue) {
-  constexpr Index kTask = 2048;  // of every slice together they stay in a first or second cache
-  const Index count = parameters_.gradient_count();
-  for (std::size_t i = 0; i < parts_.size(); ++i)
-    if (parts_[i].empty)
-      std::memset(parameters_.gradients(static_cast<Index>(i)).address, 0,
-                  at(count) * sizeof(float));
-  float* gradients = parameters_.gradients().as<float>();
-  parallel_for(*queue.pool, divide_up(count, kTask), [&](Index task, int) {
-    add_tree(gradients, count, cut_.count, task * kTask, std::min((task + 1) * kTask, count));
-  });
-  cut_.ranks->sum(std::span(gradients, at(count)));
+// Those of a layer while its slices lie in a cache.
+void Slices::add_gradients(const StepContext& ctx, std::size_t s) {
+  constexpr Index kTask = 2048;
+  const Trained& trained = trained_[s];
+  for (std::size_t i = 0; i < slices_.size(); ++i)
+    if (slices_[i].n == 0)
+      std::fill_n(gradients_.begin() + static_cast<Index>(i) * trained.all, trained.all, 0.0f);
+  float* from = gradients_.data();
+  for (std::size_t k = 0; k < trained.counts.size(); ++k) {
+    const Index count = trained.counts[k];
+    float* to = bound_->binding->steps()[s].backward.dparams[k].as<float>();
+    parallel_for(*ctx.queue.pool, divide_up(count, kTask), [&](Index task, int) {
+      const Index begin = task * kTask, end = std::min(begin + kTask, count);
+      add_tree(from, trained.all, cut_.count, begin, end);
+      std::copy(from + begin, from + end, to + begin);
+    });
+    from += count;
+  }
 }
 
 Index Slices::bytes() const {
-  Index bytes = 0;
-  for (const Part& part : parts_) bytes += part.session->bytes();
-  return bytes;
+  return session_.bytes() + scratch_bytes_ + std::ssize(gradients_) * kFloatBytes;
 }
 
 }  // namespace dfengine

@@ -1,9 +1,11 @@
 // A training step whose batch is cut into slices, so that one, two or more processes compute the
-// same bits. Each slice goes through a plan of its own, layer by layer beside the others of this
-// rank; what a layer or the step sums over pictures is summed over each slice and then over all
-// slices in one binary tree. Ranks hold neighbouring slices, as many each, so that a rank's are a
-// subtree. On the CPU alone.
+// same bits. What a layer or the step sums over pictures is summed over each slice and then over all
+// slices in one binary tree; everything else of a picture does not depend on its neighbours, and a
+// rank computes it for all of its slices at once. Ranks hold neighbouring slices, as many each, so
+// that a rank's are a subtree. On the CPU alone.
 #pragma once
+
+#include <map>
 
 #include "engine/runtime/ranks/communicator.h"
 #include "engine/runtime/session.h"
@@ -20,14 +22,6 @@ struct Cut {
   bool whole() const { return slices == 1; }
 };
 
-// The pictures of a slice, perhaps none.
-struct SlicePictures {
-  const void* samples = nullptr;
-  const float* targets = nullptr;
-  Index n = 0;
-  Index first = 0;  // place of the first in the batch
-};
-
 // Of all slices.
 struct BatchSums {
   double loss = 0, right = 0;  // right at probability 0.5
@@ -35,38 +29,52 @@ struct BatchSums {
 
 class Slices {
  public:
-  // As Session's; parameters has cut.count slices.
+  // As Session's.
   Slices(const Graph& graph, const std::vector<Spec>& samples, const PlanOptions& options,
          const ParameterBlock& parameters, const Cut& cut);
 
   // Plans for batches of n.
   void reserve(Index n);
-  // Copies this rank's slices into place.
-  void put(std::span<const SlicePictures> slices);
-  // Forward, the sums of the loss, backward, and the gradients of the batch as slice 0's of the
-  // parameters. whole: pictures of all slices of all ranks, above 0.
+  // Copies this rank's slices into place, whose pictures lie one slice after the other.
+  void put(const void* samples, const float* targets, std::span<const Slice> slices);
+  // Forward, the sums of the loss, backward, and the gradients of the batch. whole: pictures of all
+  // slices of all ranks, above 0.
   BatchSums run(const StepContext& ctx, Index whole, const StepWatch& watch);
   Index bytes() const;
 
  private:
-  struct Part {
-    std::unique_ptr<Session> session;
-    const Binding* binding = nullptr;
-    bool empty = false;  // it adds nothing; its plan is that of one picture
-    Slice slice;
-  };
-
-  void run_steps(StepContext ctx, StepKind kind, const StepWatch& watch);
-  void add_sums(StepContext ctx, std::size_t step);
-  BatchSums add_losses();
-  void add_gradients(const Queue& queue);
+  const Plan& plan_of(Index n);
+  void forward(const StepContext& ctx, std::size_t step);
+  void backward(const StepContext& ctx, std::size_t step);
+  void add_sums(const StepContext& ctx, std::size_t step);
+  void add_gradients(const StepContext& ctx, std::size_t step);
+  BackwardIo backward_of(const BoundStep& step, Index begin, Index slice);
+  void lay_out_gradients(const Plan& plan);
+  template <class Body>
+  void for_slices(std::size_t step, Body&& body);
 
   const ParameterBlock& parameters_;
   Cut cut_;
   std::string input_;
   Index sample_bytes_;
-  std::vector<Part> parts_;
+  Session session_;  // of all pictures of this rank
+  const Session::Bound* bound_ = nullptr;
+  std::map<Index, Plan> plans_;  // by the pictures of a slice: their kernels alone are used
+  OwnedMemory scratch_;          // of those kernels
+  Index scratch_bytes_ = 0;
+  BatchPart part_;
+  std::vector<Slice> slices_;
+  bool empty_ = false;        // no pictures: it adds nothing, and its plan is that of one
   std::vector<double> sums_;  // of a layer, by slice
+
+  // The trained parameters of a step's layer: how many values they have, 0 for others.
+  struct Trained {
+    std::vector<Index> counts;
+    Index all = 0;
+  };
+  std::vector<Trained> trained_;  // by step
+  std::vector<float> gradients_;  // of a layer, by slice
+  std::vector<Place> places_;     // of a slice's gradients
 };
 
 }  // namespace dfengine

@@ -144,6 +144,28 @@ TEST_F(Ranks, DifferencesAreRefused) {
   EXPECT_FALSE(std::filesystem::exists(scratch_.path() / "never"));
 }
 
+// As many slices as ranks, and nothing else: on one rank whole batches.
+TEST_F(Ranks, FastReduceIsASliceARank) {
+  for (const int ranks : {1, 2, 4}) {
+    TrainOptions fast = options("fast" + std::to_string(ranks)),
+                 sliced = options("sliced" + std::to_string(ranks));
+    fast.slices = 0;
+    fast.fast_reduce = true;
+    sliced.slices = ranks == 1 ? 0 : ranks;
+    train_on(ranks, fast);
+    train_on(1, sliced);
+    expect_same_checkpoint(sliced.output, fast.output);
+    EXPECT_TRUE(nlohmann::json::parse(slurp(fast.output / "args.json")).at("fast_reduce"));
+  }
+  TrainOptions broken = options("broken");
+  broken.slices = 0;
+  broken.fast_reduce = true;
+  train_on(4, broken, false, 2);
+  train_on(2, broken, true);  // and says so
+  broken.slices = 4;
+  EXPECT_THROW(broken.validate(), UsageError);
+}
+
 TEST_F(Ranks, WholeBatchesAreOfOneProcess) {
   TrainOptions o = options("whole");
   o.slices = 0;
