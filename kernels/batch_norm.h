@@ -16,6 +16,7 @@
 #pragma once
 
 #include "kernels/base/shape.h"
+#include "kernels/channel_moments.h"
 #include "kernels/cpu/context.h"
 #include "kernels/cuda/stream.h"
 
@@ -101,12 +102,13 @@ namespace cuda {
 Index batch_norm_scratch(const BatchNormProblem& p);
 
 // Forward with batch statistics: saves mean and rstd for backward. The moved running statistics go
-// to next_mean and next_var, for the optimiser to commit when the step is applied.
+// to next_mean and next_var, for the optimiser to commit when the step is applied. With moments, which
+// are those of x, x is not read for its statistics; scratch may then be null.
 template <class T>
 void batch_norm_forward(Stream stream, const BatchNormProblem& p, const T* x, const float* gamma,
                         const float* beta, const float* running_mean, const float* running_var,
                         float* next_mean, float* next_var, float* scratch, float* saved_mean,
-                        float* saved_rstd, T* y);
+                        float* saved_rstd, T* y, const ChannelMoments& moments = {});
 
 // The same without y. Its readers compute y = act(x * scale + shift) as they load x
 // (kernels/norm_on_load.h). scale and shift may both be null where nobody needs them.
@@ -114,7 +116,8 @@ template <class T>
 void batch_norm_statistics(Stream stream, const BatchNormProblem& p, const T* x, const float* gamma,
                            const float* beta, const float* running_mean, const float* running_var,
                            float* next_mean, float* next_var, float* scratch, float* saved_mean,
-                           float* saved_rstd, float* scale, float* shift);
+                           float* saved_rstd, float* scale, float* shift,
+                           const ChannelMoments& moments = {});
 
 // dgamma and dbeta are always written; dx may be null.
 template <class T>

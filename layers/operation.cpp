@@ -235,7 +235,8 @@ std::string kind(const Operation& operation) {
       Overload{[](const ImageNormalize&) -> std::string { return "image_normalize"; },
                [](const Convolution& op) {
                  return base_kind(op) + (op.norm ? "+bn" : "") + activation_suffix(op.activation) +
-                        (op.residual ? "+add" : "") + (op.norm_on_load ? " norm-on-load" : "");
+                        (op.residual ? "+add" : "") + (op.norm_on_load ? " norm-on-load" : "") +
+                        (op.makes_moments ? " moments" : "");
                },
                [](const QuantizedConvolution& op) { return "int8 " + kind(op.conv); },
                [](const InvertedResidual& op) {
@@ -245,7 +246,8 @@ std::string kind(const Operation& operation) {
                [](const BatchNorm& op) {
                  return (op.frozen_statistics ? "frozen_batch_norm" : "batch_norm") +
                         activation_suffix(op.activation) +
-                        (op.output == NormOutput::ScaleShift ? " deferred" : "");
+                        (op.output == NormOutput::ScaleShift ? " deferred" : "") +
+                        (op.moments_given ? " given" : "");
                },
                [](const Activate& op) { return activation_suffix(op.activation).substr(1); },
                [](const Add&) -> std::string { return "residual_add"; },

@@ -47,6 +47,9 @@ struct Convolution {
   // (kernels/norm_on_load.h), with this activation. The second input is the batch norm's
   // NormOutput::ScaleShift.
   std::optional<Activation> norm_on_load = {};
+  // Training form: beside the result the kernel makes its channels' moments, for the batch norm that
+  // reads it (kernels/channel_moments.h). They are no value of the graph; a plan hands them on.
+  bool makes_moments = false;
 
   bool inference_form() const { return norm || activation != Activation::None || residual; }
 };
@@ -87,6 +90,7 @@ struct BatchNorm {
   Activation activation = Activation::None;
   bool frozen_statistics = false;
   NormOutput output = NormOutput::Values;
+  bool moments_given = false;  // by the convolution that makes its input
 };
 
 // Relu or Relu6.

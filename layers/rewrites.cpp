@@ -251,6 +251,29 @@ Graph load_norms(const Graph& graph, const std::vector<bool>& needs, const Prefe
   return rewriter.finish();
 }
 
+Graph hand_on_moments(const Graph& graph, const Prefer& prefer) {
+  std::vector<Node> nodes = graph.nodes();
+  for (const Node& node : graph.nodes()) {
+    const auto* norm = std::get_if<BatchNorm>(&node.operation);
+    if (norm == nullptr || norm->frozen_statistics) continue;
+    const Node* maker = graph.producer(node.inputs[0]);
+    const auto* conv = maker == nullptr ? nullptr : std::get_if<Convolution>(&maker->operation);
+    if (conv == nullptr || conv->inference_form()) continue;
+    Node& before = nodes[at(graph.values()[at(maker->output)].producer)];
+    // One batch norm takes them, and others that read the same value make their own.
+    if (std::get<Convolution>(before.operation).makes_moments) continue;
+    Alternative choice{{*maker, node}, {*maker, node}};
+    std::get<Convolution>(choice.fused[0].operation).makes_moments = true;
+    std::get<BatchNorm>(choice.fused[1].operation).moments_given = true;
+    if (!prefer(choice)) continue;
+    before = choice.fused[0];
+    nodes[at(graph.values()[at(node.output)].producer)] = choice.fused[1];
+  }
+  Rewriter rewriter(graph);
+  for (Node& node : nodes) rewriter.emit(std::move(node));
+  return rewriter.finish();
+}
+
 Graph fuse_blocks(const Graph& graph, const std::vector<bool>& keep, const Prefer& prefer) {
   std::vector<int> readers = graph.consumer_counts();
   for (const Graph::Output& o : graph.outputs()) ++readers[at(o.value)];

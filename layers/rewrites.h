@@ -51,6 +51,10 @@ using Prefer = std::function<bool(const Alternative&)>;
 // needs_gradient tells.
 Graph load_norms(const Graph& graph, const std::vector<bool>& needs, const Prefer& prefer);
 
+// Moments in epilogues: convolutions make the moments of their results for the batch norms with batch
+// statistics that read them, where `prefer` says so.
+Graph hand_on_moments(const Graph& graph, const Prefer& prefer);
+
 // Inverted residual blocks in inference form, where `prefer` says so, become one operation. A block
 // with a value in `keep` inside stays as it is.
 Graph fuse_blocks(const Graph& graph, const std::vector<bool>& keep, const Prefer& prefer);

@@ -22,6 +22,8 @@ class Costs {
     const Needs& needs = plan_.kernel(step.node).needs;
     StepCost cost{parameter_bytes(node) + needs.saved + spec(node.output).bytes(),
                   product_flops(node)};
+    if (step.moments != kNone) cost.bytes += plan_.buffers()[at(step.moments)].bytes;
+    if (reads_moments_alone(node)) return cost;
     for (ValueId v : node.inputs) cost.bytes += spec(v).bytes();
     return cost;
   }
@@ -51,6 +53,11 @@ class Costs {
       if (p.role == Role::Weight) cost.flops += product_flops(node);
     }
     return cost;
+  }
+
+  static bool reads_moments_alone(const Node& node) {
+    const auto* norm = std::get_if<BatchNorm>(&node.operation);
+    return norm != nullptr && norm->moments_given && norm->output == NormOutput::ScaleShift;
   }
 
   bool is_trained(const ParamSpec& p) const {

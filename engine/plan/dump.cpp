@@ -65,14 +65,14 @@ std::string kernels_text(const Plan& plan, const Step& step) {
 }
 
 std::string dump_text(const Plan& plan, bool with_kernels) {
-  std::string text = fmt::format("{:>4} {:8} {:24} {:28} {:>22} {:>20} {:>12} {:>10} {:>10}{}\n",
+  std::string text = fmt::format("{:>4} {:8} {:24} {:36} {:>22} {:>20} {:>12} {:>10} {:>10}{}\n",
                                  "step", "pass", "layer", "kind", "output", "from", "to", "saved",
                                  "scratch", with_kernels ? "  kernels" : "");
   for (std::size_t i = 0; i < plan.steps().size(); ++i) {
     const Step& s = plan.steps()[i];
     const Node& node = plan.node(s.node);
     const bool forward = s.kind == StepKind::Forward;
-    text += fmt::format("{:4} {:8} {:24} {:28} {:>22} {:>20} {:>12} {:>10} {:>10}{}\n", i,
+    text += fmt::format("{:4} {:8} {:24} {:36} {:>22} {:>20} {:>12} {:>10} {:>10}{}\n", i,
                         forward ? "forward" : "backward", node.name, kind(node.operation),
                         to_string(plan.spec(node.output).shape),
                         forward ? inputs(plan, s.x) : place(plan, s.dy),

@@ -26,6 +26,7 @@ struct KernelQuery {
   std::span<const Spec> in;
   Spec out;
   bool sliced = false;  // the batch is cut into slices, and this is the plan of some
+  Index moments = 0;    // bytes of them, where the batch norm is given its input's
 };
 
 // What a kernel books, all in bytes, and what it allows.
@@ -34,6 +35,7 @@ struct Needs {
   Index saved = 0;            // made in forward, kept for backward
   Index forward_scratch = 0;  // dies with the step
   Index backward_scratch = 0;
+  Index moments = 0;  // made in forward, lives until the batch norm that is given them has run
   bool backward_needs_input = false;
   bool backward_needs_output = false;
   int overwrites_input = -1;     // forward's y may be this input's memory, -1: none
@@ -99,6 +101,7 @@ struct StepContext {
 struct ForwardIo {
   std::array<ConstPlace, kMaxInputs> x;
   Place y, saved, scratch;
+  Place moments;  // of y, to be made; or of x[0], given (kernels/channel_moments.h)
   ConstPlace prepared;
   std::span<const ConstPlace> params, working;
   std::span<const Place> next;  // training: where the next values of running statistics go
@@ -150,6 +153,8 @@ class KernelMaker {
   virtual Kernel make(const Node& node, const KernelQuery& query) const = 0;
   // Whether convolutions can take a batch norm as they load (Convolution::norm_on_load).
   virtual bool loads_norms() const { return false; }
+  // Whether the convolution has a kernel that makes the moments of its result.
+  virtual bool makes_moments(const Convolution&, const Spec& /*in*/) const { return false; }
   // Whether there is a kernel for the block as one operation, with this input.
   virtual bool has_block(const InvertedResidual&, const Spec& /*in*/) const { return false; }
   // Time of the node's forward and, where the query has one, backward. Nothing: it is not timed,

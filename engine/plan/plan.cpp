@@ -35,18 +35,33 @@ class Preference {
            fused(choice);
   }
 
+  // The same for a convolution and the batch norm that it hands moments to.
+  bool hands_on_moments(const Alternative& choice) const {
+    const Node& node = choice.fused[0];
+    return maker_.makes_moments(std::get<Convolution>(node.operation),
+                                specs_[at(node.inputs[0])]) &&
+           fused(choice);
+  }
+
  private:
   std::optional<double> microseconds(const std::vector<Node>& nodes) const {
     std::vector<Spec> specs = specs_, in;
+    Index moments = 0;
     double sum = 0;
     for (const Node& node : nodes) {
       in.clear();
       for (ValueId v : node.inputs) in.push_back(specs[at(v)]);
       const Spec out = infer(node.operation, node.name, in);
-      const std::optional<double> us =
-          maker_.microseconds(node, {phase_, needs_[at(node.output)], in, out});
+      const KernelQuery query{.phase = phase_,
+                              .backward = needs_[at(node.output)],
+                              .in = in,
+                              .out = out,
+                              .moments = moments};
+      const std::optional<double> us = maker_.microseconds(node, query);
       if (!us) return us;
       sum += *us;
+      const auto* conv = std::get_if<Convolution>(&node.operation);
+      if (conv != nullptr && conv->makes_moments) moments = maker_.make(node, query).needs.moments;
       specs[at(node.output)] = out;
     }
     return sum;
@@ -85,8 +100,12 @@ Graph rewritten(const Graph& graph, std::span<const Spec> input_specs, const Pla
   if (!maker.loads_norms()) return result;
   const std::vector<bool> gradients = needs(result);
   const Preference of_norms(result, input_specs, options.phase, gradients, maker);
-  return load_norms(result, gradients,
-                    [&](const Alternative& choice) { return of_norms.fused(choice); });
+  result = load_norms(result, gradients,
+                      [&](const Alternative& choice) { return of_norms.fused(choice); });
+  const std::vector<bool> of_values = needs(result);
+  const Preference of_moments(result, input_specs, options.phase, of_values, maker);
+  return hand_on_moments(
+      result, [&](const Alternative& choice) { return of_moments.hands_on_moments(choice); });
 }
 
 }  // namespace
@@ -133,8 +152,12 @@ class PlanBuilder {
     for (std::size_t i = 0; i < plan_.graph_.nodes().size(); ++i) {
       const Node& n = plan_.graph_.nodes()[i];
       const std::vector<Spec> in = plan_.input_specs(n);
-      const KernelQuery query{plan_.phase_, plan_.backward_[i], in, plan_.spec(n.output),
-                              options_.sliced};
+      const KernelQuery query{.phase = plan_.phase_,
+                              .backward = plan_.backward_[i],
+                              .in = in,
+                              .out = plan_.spec(n.output),
+                              .sliced = options_.sliced,
+                              .moments = moments_given(n)};
       plan_.kernels_.push_back(maker_.make(n, query));
       if (query.backward && !plan_.kernels_.back().backward)
         throw UsageError("layer " + n.name + " (" + kind(n.operation) + ") has no gradient");
@@ -143,6 +166,14 @@ class PlanBuilder {
       for (const ParamSpec& p : params(n.operation, n.name))
         if (query.backward && trains(p)) add_trained(p);
     }
+  }
+
+  // Bytes of the moments of its input that a node is given.
+  Index moments_given(const Node& n) const {
+    const auto* norm = std::get_if<BatchNorm>(&n.operation);
+    if (norm == nullptr || !norm->moments_given) return 0;
+    const int maker = plan_.graph_.values()[at(n.inputs[0])].producer;
+    return plan_.kernels_[at(maker)].needs.moments;
   }
 
   void add_trained(const ParamSpec& p) {
@@ -183,6 +214,7 @@ class PlanBuilder {
   void add_inputs() {
     plan_.value_buffers_.assign(plan_.graph_.values().size(), kNone);
     plan_.gradient_buffers_.assign(plan_.graph_.values().size(), kNone);
+    moments_.assign(plan_.graph_.values().size(), kNone);
     for (ValueId v : plan_.graph_.inputs())
       plan_.value_buffers_[at(v)] = add_buffer(BufferKind::Value, plan_.graph_.values()[at(v)].name,
                                                plan_.spec(v).bytes(), 0);
@@ -199,6 +231,11 @@ class PlanBuilder {
     plan_.value_buffers_[at(n.output)] = step.y;
     if (needs.forward_scratch > 0)
       step.scratch = add_buffer(BufferKind::Scratch, n.name, needs.forward_scratch, now);
+    if (needs.moments > 0)
+      step.moments = moments_[at(n.output)] =
+          add_buffer(BufferKind::Scratch, n.name, needs.moments, now);
+    if (moments_given(n) > 0) step.moments = moments_[at(n.inputs[0])];
+    touch(step.moments, now);
     plan_.steps_.push_back(step);
     saved_.push_back(step.saved);
   }
@@ -307,6 +344,7 @@ class PlanBuilder {
   std::vector<bool> needs_;     // per value: has a gradient
   std::vector<int> last_read_;  // per value: last forward node that reads it
   std::vector<int> saved_;      // per node
+  std::vector<int> moments_;    // per value
 };
 
 std::vector<Spec> Plan::input_specs(const Node& node) const {

@@ -31,6 +31,7 @@ struct Step {
   int y = kNone;
   int saved = kNone;
   int scratch = kNone;
+  int moments = kNone;  // that this step makes, or is given
   // Backward only.
   int dy = kNone;
   std::array<int, kMaxInputs> dx = {kNone, kNone};

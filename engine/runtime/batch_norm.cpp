@@ -13,26 +13,32 @@ using cpu::batch_norm_forward, cuda::batch_norm_forward;
 using cpu::batch_norm_frozen_backward, cuda::batch_norm_frozen_backward;
 using cpu::batch_norm_frozen_forward, cuda::batch_norm_frozen_forward;
 
+// The moments of x that a batch norm on a device was given, or none.
+ChannelMoments given(const BatchNormProblem& p, Index bytes, const ForwardIo& io) {
+  return ChannelMoments::in(io.moments.as<float>(), bytes, p.c);
+}
+
 // What its readers need of a batch norm that writes no result: scale, then shift.
 template <class T>
-void scale_and_shift(const BatchNormProblem& p, bool of_batch, cuda::Stream stream,
-                     const ForwardIo& io) {
+void scale_and_shift(const BatchNormProblem& p, bool of_batch, const ChannelMoments& moments,
+                     cuda::Stream stream, const ForwardIo& io) {
   const auto param = [&](NormParam i) { return io.params[i].as<float>(); };
   float *scale = io.y.as<float>(), *shift = scale + p.c, *mean = io.saved.as<float>();
   if (of_batch) {
     cuda::batch_norm_statistics<T>(
         stream, p, io.x[0].as<T>(), param(kNormScale), param(kNormShift), param(kNormMean),
         param(kNormVariance), io.next[kNormMean].as<float>(), io.next[kNormVariance].as<float>(),
-        io.scratch.as<float>(), mean, mean + p.c, scale, shift);
+        io.scratch.as<float>(), mean, mean + p.c, scale, shift, moments);
   } else {
     cuda::batch_norm_frozen_statistics(stream, p, param(kNormScale), param(kNormShift),
                                        param(kNormMean), param(kNormVariance), scale, shift);
   }
 }
 
-template <class Target>
-void forward(const BatchNormProblem& p, bool of_batch, const StepContext& ctx,
-             const ForwardIo& io) {
+// more: what only the function of a device takes.
+template <class Target, class... More>
+void forward(const BatchNormProblem& p, bool of_batch, const StepContext& ctx, const ForwardIo& io,
+             const More&... more) {
   using T = typename Target::Value;
   using Sum = typename Target::Sum;
   const auto param = [&](NormParam i) { return io.params[i].template as<Sum>(); };
@@ -41,7 +47,7 @@ void forward(const BatchNormProblem& p, bool of_batch, const StepContext& ctx,
     batch_norm_forward<T>(Target::queue(ctx), p, io.x[0].as<T>(), param(kNormScale),
                           param(kNormShift), param(kNormMean), param(kNormVariance),
                           io.next[kNormMean].as<Sum>(), io.next[kNormVariance].as<Sum>(),
-                          io.scratch.as<Sum>(), saved, saved + p.c, io.y.as<T>());
+                          io.scratch.as<Sum>(), saved, saved + p.c, io.y.as<T>(), more...);
   } else {
     batch_norm_frozen_forward<T>(Target::queue(ctx), p, io.x[0].as<T>(), param(kNormScale),
                                  param(kNormShift), param(kNormMean), param(kNormVariance),
@@ -124,6 +130,8 @@ Kernel Kernels<Target>::operator()(const BatchNorm& op) const {
   const bool defers = op.output == NormOutput::ScaleShift;
   if (defers && !Target::kOnDevice)
     throw UsageError("layer " + node.name + ": the CPU applies no batch norm on load");
+  if (op.moments_given && !Target::kOnDevice)
+    throw UsageError("layer " + node.name + ": no kernel of the CPU makes moments");
   const Shape& x = query.in[0].shape;
   const auto p = BatchNormProblem::make(x.rows(), op.channels, op.eps, op.momentum, op.activation);
   const Index sums = Target::kOnDevice ? cuda::batch_norm_scratch(p) : cpu::batch_norm_scratch(p);
@@ -135,7 +143,7 @@ Kernel Kernels<Target>::operator()(const BatchNorm& op) const {
       throw ShapeError("layer " + node.name +
                        ": needs more than one value per channel in training, input is " +
                        to_string(x));
-    k.needs.forward_scratch = sums * kSize;
+    if (query.moments == 0) k.needs.forward_scratch = sums * kSize;
     k.needs.saved = 2 * p.c * kSize;
   }
   if (query.backward) {
@@ -152,10 +160,15 @@ Kernel Kernels<Target>::operator()(const BatchNorm& op) const {
       return k;
     }
   }
+  const Index moments_bytes = query.moments;
   k.forward = [=](const StepContext& ctx, const ForwardIo& io) {
-    if constexpr (Target::kOnDevice)
-      if (defers) return scale_and_shift<T>(p, of_batch, ctx.queue.stream, io);
-    forward<Target>(p, of_batch, ctx, io);
+    if constexpr (Target::kOnDevice) {
+      const ChannelMoments moments = given(p, moments_bytes, io);
+      if (defers) return scale_and_shift<T>(p, of_batch, moments, ctx.queue.stream, io);
+      forward<Target>(p, of_batch, ctx, io, moments);
+    } else {
+      forward<Target>(p, of_batch, ctx, io);
+    }
   };
   k.backward = [=](const StepContext& ctx, const BackwardIo& io) {
     backward<Target>(p, of_batch, sums, ctx, io);

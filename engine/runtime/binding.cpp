@@ -69,6 +69,7 @@ void Binding::bind_steps(std::byte* prepared) {
       io.y = buffer(step.y);
       io.saved = buffer(step.saved);
       io.scratch = buffer(step.scratch);
+      io.moments = buffer(step.moments);
       io.params = places.params;
       io.working = places.working;
       io.next = places.next;

@@ -100,6 +100,18 @@ Kernel stem(const ConvolutionQuery& q) {
 
 }  // namespace
 
+namespace {
+
+bool is_pointwise(const Convolution& op) {
+  return op.groups == 1 && op.window.size == 1 && op.window.stride == 1;
+}
+
+}  // namespace
+
+bool has_moments_kernel(const Convolution& op, const Spec& in) {
+  return is_pointwise(op) && element_size(in.element) == 2;
+}
+
 template <class Target>
 Kernel Kernels<Target>::operator()(const Convolution& op) const {
   const Window& window = op.window;
@@ -107,8 +119,10 @@ Kernel Kernels<Target>::operator()(const Convolution& op) const {
   const bool loads = op.norm_on_load.has_value();
   if (query.backward && op.inference_form())
     throw UsageError("layer " + node.name + " (" + kind(op) + "): has no gradient");
+  if (op.makes_moments && (!Target::kOnDevice || !has_moments_kernel(op, query.in[0])))
+    throw UsageError("layer " + node.name + " (" + kind(op) + "): no kernel makes moments");
   if (!loads || Target::kOnDevice) {
-    if (op.groups == 1 && window.size == 1 && window.stride == 1) {
+    if (is_pointwise(op)) {
       if constexpr (Target::kOnDevice)
         return cuda_pointwise<T>(q);
       else

@@ -60,6 +60,9 @@ struct Kernels {
 // Whether devices have a kernel for the block with this input; by rule only where it pays.
 bool has_block_kernel(const InvertedResidual& op, const Spec& in, bool by_rule);
 
+// Whether devices have a kernel for the convolution that makes the moments of its result.
+bool has_moments_kernel(const Convolution& op, const Spec& in);
+
 #define DF_FOR_EACH_TARGET(instantiate) \
   instantiate(OnCpu<float>);            \
   instantiate(OnCpu<double>);           \

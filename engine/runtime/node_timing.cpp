@@ -23,6 +23,8 @@ class NodeMemory {
     forward_.y = {block(query.out.bytes())};
     forward_.saved = {block(kernel_.needs.saved)};
     forward_.scratch = {block(kernel_.needs.forward_scratch)};
+    // What is given is zeros here, which take as long to merge as any.
+    forward_.moments = {block(std::max(kernel_.needs.moments, query.moments))};
     forward_.prepared = {block(kernel_.needs.prepared)};
     forward_.params = params_;
     forward_.working = working_;

@@ -63,6 +63,11 @@ LayerCase case_of(const Plan& plan, int i) {
               .phase = plan.phase(),
               .backward = plan.runs_backward(i),
               .call = {}};
+  // By itself it has nobody who gives it moments.
+  if (auto* norm = std::get_if<BatchNorm>(&c.operation)) {
+    norm->moments_given = false;
+    c.text = kind(c.operation);
+  }
   for (const Spec& in : c.in) c.text += " " + to_string(in.shape);
   c.text += " to " + to_string(plan.spec(node.output).shape);
   c.text += c.phase == Phase::Infer ? ", inference" : c.backward ? ", training" : ", frozen";
@@ -232,6 +237,7 @@ LayerRun LayerCheck::exact_run(const Backend& doubles) const {
   }
   if (auto* conv = std::get_if<Convolution>(&stored); conv && conv->norm_on_load) {
     conv->norm_on_load.reset();
+    conv->makes_moments = false;
     LayerRun exact = with_first_input(stored, doubles);
     exact.x = {normalised(std::get<Convolution>(case_.operation), run_)};
     return exact;

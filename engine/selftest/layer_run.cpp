@@ -65,6 +65,7 @@ class LayerRun::Pass {
 
   Doubles forward(bool in_place) {
     BackendBlock scratch(on_, kernel_.needs.forward_scratch);
+    BackendBlock moments(on_, kernel_.needs.moments);
     BackendBlock& y = in_place ? x_[at(kernel_.needs.overwrites_input)] : y_;
     const std::vector<ConstPlace> masters = places<ConstPlace>(params_);
     const std::vector<ConstPlace> working = places<ConstPlace>(working_);
@@ -74,12 +75,13 @@ class LayerRun::Pass {
     io.y = y.place();
     io.saved = saved_.place();
     io.scratch = scratch.place();
+    io.moments = moments.place();
     io.prepared = prepared_.place();
     io.params = masters;
     io.working = working;
     io.next = next;
     kernel_.forward(step_.context(), io);
-    require_intact({&scratch, &saved_, &prepared_, &y_});
+    require_intact({&scratch, &moments, &saved_, &prepared_, &y_});
     return y.values(run_.out_.element);
   }
 
@@ -221,6 +223,7 @@ LayerRun LayerRun::oracle(const Backend& doubles) const {
   if (auto* normalize = std::get_if<ImageNormalize>(&operation)) normalize->element = Element::F64;
   if (auto* block = std::get_if<InvertedResidual>(&operation); block && block->normalize)
     block->normalize->element = Element::F64;
+  if (auto* conv = std::get_if<Convolution>(&operation)) conv->makes_moments = false;
   LayerRun exact(doubles, operation, in, phase_, 0, node_.name);
   for (std::size_t k = 0; k < x.size(); ++k) exact.x[k] = held(in_[k].element, x[k]);
   for (std::size_t k = 0; k < params.size(); ++k) exact.params[k] = held_param(k);

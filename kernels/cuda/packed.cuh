@@ -72,6 +72,16 @@ __device__ __forceinline__ std::uint32_t pack_pair(float left, float right) {
 #endif
 }
 
+template <class T>
+__device__ __forceinline__ void unpack_pair(std::uint32_t pair, float (&v)[2]) {
+  union {
+    std::uint32_t pair;
+    T values[2];
+  } u = {pair};
+  v[0] = to_float(u.values[0]);
+  v[1] = to_float(u.values[1]);
+}
+
 // clamp() of both values of a pair: the bounds of an activation, each in both halves.
 struct PairBounds {
   std::uint32_t low, high;

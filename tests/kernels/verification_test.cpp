@@ -149,6 +149,38 @@ TYPED_TEST(Verification, WritesBehindItsOwnScratchAreFound) {
   EXPECT_TRUE(choice.left_out.empty()) << choice.left_out[0];
 }
 
+// Of two results both are compared, and neither still holds what another kernel wrote.
+TYPED_TEST(Verification, AFurtherResultThatDiffersIsFound) {
+  using T = TypeParam;
+  const auto kernel = [](const char* name, const std::function<Launch>& further) {
+    return counts<T>(name, further);
+  };
+  const auto choice_of = [&](const std::function<Launch>& further) {
+    const cuda::OwnedStream stream = cuda::make_stream();
+    Tuner tuner(cuda::device_timing(stream.get(), kFarApart));
+    const auto right = writes<float>(2, 0, {5, 6});
+    return tuner.choose<Launch>(
+        {.key = "counting",
+         .operands = {{cuda::storage_type<T>(), 2 * kCount},
+                      {cuda::storage_type<T>(), kCount},
+                      {cuda::StorageType::F32, 2}},
+         .output = 1,
+         .terms = 1,
+         .magnitude = 100,
+         .further = cuda::TunerProblem::Further{.operand = 2, .terms = 1, .magnitude = 6}},
+        {kernel("rule", right), kernel("faulty", further), kernel("right", right)}, nullptr,
+        [](const auto& launch) { return launch; });
+  };
+  EXPECT_TRUE(choice_of(writes<float>(2, 0, {5, 6})).left_out.empty());
+  for (const auto& faulty : {writes<float>(2, 0, {5, 7}), std::function<Launch>()}) {
+    const cuda::Choice choice = choice_of(faulty);
+    ASSERT_EQ(choice.left_out.size(), 1u);
+    EXPECT_NE(choice.left_out[0].find("faulty: differs from rule: its further result["),
+              std::string::npos)
+        << choice.left_out[0];
+  }
+}
+
 // An output that is read before it is written, as a residual's, is the same for all.
 TYPED_TEST(Verification, EveryKernelFindsTheSameOutput) {
   using T = TypeParam;
@@ -190,6 +222,7 @@ void expect_all_pass(const PointwiseProblem& p) {
   };
   for (const bool norm : {false, true}) {
     expect_passed(cuda::choose_pointwise_forward<T>(&tuner, p, {}, norm));
+    expect_passed(cuda::choose_pointwise_moments<T>(&tuner, p, norm));
     expect_passed(cuda::choose_pointwise_backward_weight<T>(&tuner, p, norm));
   }
   expect_passed(

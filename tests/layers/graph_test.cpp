@@ -240,6 +240,7 @@ TEST(Convolution, KindsSayWhatIsFused) {
   EXPECT_EQ(kind(conv), "pointwise+bn+relu6+add");
   EXPECT_EQ(kind(Convolution{.in = 8, .out = 8, .norm_on_load = Activation::Relu}),
             "pointwise norm-on-load");
+  EXPECT_EQ(kind(Convolution{.in = 8, .out = 8, .makes_moments = true}), "pointwise moments");
 }
 
 TEST(BatchNormKinds, ActivationAndFrozenStatistics) {
@@ -251,6 +252,7 @@ TEST(BatchNormKinds, ActivationAndFrozenStatistics) {
   EXPECT_EQ(kind(norm), "frozen_batch_norm+relu6");
   norm.output = NormOutput::ScaleShift;
   EXPECT_EQ(kind(norm), "frozen_batch_norm+relu6 deferred");
+  EXPECT_EQ(kind(BatchNorm{.channels = 8, .moments_given = true}), "batch_norm given");
 }
 
 }  // namespace

@@ -83,6 +83,7 @@ std::optional<double> CudaBackend::microseconds(const Node& node, const KernelQu
   std::string key = dfengine::kind(node.operation) + (query.backward ? " with backward" : "");
   for (const Spec& in : query.in) key += " " + to_string(in.shape);
   key += " to " + to_string(query.out.shape);
+  if (query.moments > 0) key += " given " + std::to_string(query.moments);
   for (const ParamSpec& p : params(node.operation, node.name))
     key += " " + std::to_string(p.count());
   const auto known = node_times_.find(key);

@@ -40,6 +40,9 @@ class CudaKernelMaker : public KernelMaker {
   explicit CudaKernelMaker(cuda::Tuner* tuner = nullptr) : tuner_(tuner) {}
   Kernel make(const Node& node, const KernelQuery& query) const override;
   bool loads_norms() const override { return true; }
+  bool makes_moments(const Convolution& op, const Spec& in) const override {
+    return has_moments_kernel(op, in);
+  }
   bool has_block(const InvertedResidual& op, const Spec& in) const override {
     return has_block_kernel(op, in, tuner_ == nullptr);
   }
@@ -59,6 +62,9 @@ class CudaBackend final : public Backend {
 
   Kernel make(const Node& node, const KernelQuery& query) const override;
   bool loads_norms() const override { return true; }
+  bool makes_moments(const Convolution& op, const Spec& in) const override {
+    return has_moments_kernel(op, in);
+  }
   bool has_block(const InvertedResidual& op, const Spec& in) const override {
     return has_block_kernel(op, in, tuner_ == nullptr);
   }

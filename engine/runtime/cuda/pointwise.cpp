@@ -6,23 +6,49 @@
 
 namespace dfengine {
 
+namespace {
+
 template <class T>
-Kernel cuda_pointwise(const ConvolutionQuery& q) {
+void book_forward(const ConvolutionQuery& q, const PointwiseProblem& p, Kernel& k) {
   const Convolution& op = q.op;
-  const KernelQuery& query = q.query;
-  const auto p = PointwiseProblem::make(query.out.shape.rows(), op.in, op.out);
-  const bool loads = op.norm_on_load.has_value();
-  const auto forward = cuda::choose_pointwise_forward<T>(q.tuner, p, form(op), loads);
-  Kernel k;
+  const auto forward =
+      cuda::choose_pointwise_forward<T>(q.tuner, p, form(op), op.norm_on_load.has_value());
   tell(forward, k.names.forward, k);
-  if (!query.backward) book_prepared<OnCuda<T>>(q, k);
-  if (!query.backward && op.residual) k.needs.overwrites_input = 1;
   k.needs.forward_scratch = forward.scratch;
   k.forward = [op, launch = forward.launch](const StepContext& ctx, const ForwardIo& io) {
     launch(ctx.queue.stream, io.x[0].as<T>(), weights<T>(io),
            epilogue<T, float>(op, bias_offset<T>(op), io), norm(op, io.x[1]), io.scratch.address,
            io.y.as<T>());
   };
+}
+
+template <class T>
+void book_forward_with_moments(const ConvolutionQuery& q, const PointwiseProblem& p, Kernel& k) {
+  const Convolution& op = q.op;
+  const auto forward = cuda::choose_pointwise_moments<T>(q.tuner, p, op.norm_on_load.has_value());
+  tell(forward, k.names.forward, k);
+  k.needs.moments = forward.scratch;
+  k.forward = [op, launch = forward.launch](const StepContext& ctx, const ForwardIo& io) {
+    launch(ctx.queue.stream, io.x[0].as<T>(), weights<T>(io), norm(op, io.x[1]), io.moments.address,
+           io.y.as<T>());
+  };
+}
+
+}  // namespace
+
+template <class T>
+Kernel cuda_pointwise(const ConvolutionQuery& q) {
+  const Convolution& op = q.op;
+  const KernelQuery& query = q.query;
+  const auto p = PointwiseProblem::make(query.out.shape.rows(), op.in, op.out);
+  const bool loads = op.norm_on_load.has_value();
+  Kernel k;
+  if (!query.backward) book_prepared<OnCuda<T>>(q, k);
+  if (!query.backward && op.residual) k.needs.overwrites_input = 1;
+  if constexpr (sizeof(T) == 2) {
+    if (op.makes_moments) book_forward_with_moments<T>(q, p, k);
+  }
+  if (!op.makes_moments) book_forward<T>(q, p, k);
   if (!query.backward) return k;
 
   const auto data = cuda::choose_pointwise_backward_data<T>(q.tuner, p);

@@ -83,10 +83,19 @@ __global__ void __launch_bounds__(kBatchNormThreads)
                         static_cast<int>(threadIdx.x) / kBatchNormMergeLanes;
   const Index at = channel < c ? channel : c - 1;
   float g = 0.0f, g_deviation = 0.0f;
-  for_each_chunk(chunks, c, at, lane, partial, [&](Index, float sum_g, float sum_g_deviation) {
-    g += sum_g;
-    g_deviation += sum_g_deviation;
-  });
+  struct Pair {
+    float g, g_deviation;
+  };
+  for_each_chunk(
+      chunks, lane,
+      [&](Index chunk) -> Pair {
+        const float* const of_chunk = partial + chunk * 2 * c + at;
+        return {of_chunk[0], of_chunk[c]};
+      },
+      [&](const Pair& sums) {
+        g += sums.g;
+        g_deviation += sums.g_deviation;
+      });
   g = warp_sum(g);
   g_deviation = warp_sum(g_deviation);
   if (lane != 0 || channel >= c) return;
@@ -175,10 +184,10 @@ template <class T>
 void batch_norm_forward(Stream stream, const BatchNormProblem& p, const T* x, const float* gamma,
                         const float* beta, const float* running_mean, const float* running_var,
                         float* next_mean, float* next_var, float* scratch, float* saved_mean,
-                        float* saved_rstd, T* y) {
+                        float* saved_rstd, T* y, const ChannelMoments& moments) {
   require_vectors(kName, p.c, {x, gamma, beta, saved_mean, saved_rstd, y});
   batch_norm_statistics(stream, p, x, gamma, beta, running_mean, running_var, next_mean, next_var,
-                        scratch, saved_mean, saved_rstd, nullptr, nullptr);
+                        scratch, saved_mean, saved_rstd, nullptr, nullptr, moments);
   forward_apply<T, Second::Rstd>(stream, p, x, gamma, beta, saved_mean, saved_rstd, y);
 }
 
@@ -211,7 +220,7 @@ void batch_norm_frozen_backward(Stream stream, const BatchNormProblem& p, const 
 #define DF_INSTANTIATE(T)                                                                          \
   template void batch_norm_forward(Stream, const BatchNormProblem&, const T*, const float*,        \
                                    const float*, const float*, const float*, float*, float*,       \
-                                   float*, float*, float*, T*);                                    \
+                                   float*, float*, float*, T*, const ChannelMoments&);             \
   template void batch_norm_backward(Stream, const BatchNormProblem&, const T*, const T*,           \
                                     const float*, const float*, const float*, const float*,        \
                                     float*, float*, float*, T*);                                   \

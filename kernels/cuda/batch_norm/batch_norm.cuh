@@ -114,26 +114,21 @@ __device__ __forceinline__ void for_each_row(const BatchNormPlace& at, Load&& lo
   for (; row < at.end; row += at.step) use(row, load(row));
 }
 
-// Calls use(chunk, first sum, second sum) for each of this lane's chunks of a channel, in order. So
-// few threads would wait for every load by itself; several are under way together.
-template <class Use>
-__device__ __forceinline__ void for_each_chunk(Index chunks, Index c, Index channel, int lane,
-                                               const float* __restrict__ partial, Use&& use) {
+// Calls use(load(chunk)) for each of this lane's chunks, in order. So few threads would wait for
+// every load by itself; several are under way together.
+template <class Load, class Use>
+__device__ __forceinline__ void for_each_chunk(Index chunks, int lane, Load&& load, Use&& use) {
   constexpr int kAhead = 8;
   for (Index first = lane; first < chunks; first += kAhead * kBatchNormMergeLanes) {
-    float sums[kAhead][2];
+    decltype(load(first)) loaded[kAhead];
 #pragma unroll
     for (int i = 0; i < kAhead; ++i) {
       const Index chunk = first + i * kBatchNormMergeLanes;
-      const float* const of_chunk = partial + (chunk < chunks ? chunk : 0) * 2 * c + channel;
-      sums[i][0] = of_chunk[0];
-      sums[i][1] = of_chunk[c];
+      loaded[i] = load(chunk < chunks ? chunk : 0);
     }
 #pragma unroll
-    for (int i = 0; i < kAhead; ++i) {
-      const Index chunk = first + i * kBatchNormMergeLanes;
-      if (chunk < chunks) use(chunk, sums[i][0], sums[i][1]);
-    }
+    for (int i = 0; i < kAhead; ++i)
+      if (first + i * kBatchNormMergeLanes < chunks) use(loaded[i]);
   }
 }
 

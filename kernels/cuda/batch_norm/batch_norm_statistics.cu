@@ -4,6 +4,7 @@
 #include "kernels/batch_norm.h"
 #include "kernels/cuda/batch_norm/batch_norm.cuh"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/moments.cuh"
 #include "kernels/cuda/requirements.cuh"
 
 namespace dfengine::cuda {
@@ -36,18 +37,45 @@ __global__ void __launch_bounds__(kBatchNormThreads, kBatchNormForwardBlocks)
   write_block_sums(tile, sums, c, partial + Index{blockIdx.x} * 2 * c);
 }
 
-struct Moments {
-  float n, mean, m2;
+// The moments of a channel of x in chunks of rows, as statistics_kernel summed them. They are those of
+// x - x[0].
+template <class T>
+struct SummedMoments {
+  struct Loaded {
+    float n, sum, squares;
+  };
+  BatchNormTile tile;
+  Index m, c;
+  const T* x;
+  const float* partial;
+
+  __device__ Index chunks() const { return tile.chunks; }
+  __device__ Loaded load(Index chunk, Index channel) const {
+    const Index left = m - chunk * tile.rows;
+    const float* const of_chunk = partial + chunk * 2 * c + channel;
+    return {static_cast<float>(tile.rows < left ? tile.rows : left), of_chunk[0], of_chunk[c]};
+  }
+  __device__ Moments moments(const Loaded& v) const {
+    const float mean = v.sum / v.n;
+    return {v.n, mean, fmaxf(fmaf(-v.sum, mean, v.squares), 0.0f)};
+  }
+  __device__ float origin(Index channel) const { return to_float(x[channel]); }
 };
 
-// Chan, Golub & LeVeque 1979.
-__device__ Moments merge(const Moments& a, const Moments& b) {
-  const float n = a.n + b.n;
-  if (n == 0.0f) return a;
-  const float delta = b.mean - a.mean;
-  const float share = b.n / n;
-  return {n, fmaf(delta, share, a.mean), a.m2 + b.m2 + delta * delta * a.n * share};
-}
+// As the kernel that wrote x left them.
+struct GivenMoments {
+  ChannelMoments parts;
+  Index c;
+
+  __device__ Index chunks() const { return parts.parts; }
+  __device__ Moments load(Index part, Index channel) const {
+    const float* const head = parts.values + part * ChannelMoments::pitch(c);
+    const float* const of_channel = head + ChannelMoments::kHead + channel;
+    return {head[0], of_channel[0], of_channel[c]};
+  }
+  __device__ const Moments& moments(const Moments& v) const { return v; }
+  __device__ float origin(Index) const { return 0.0f; }
+};
 
 // Per-channel vectors that finish_statistics_kernel reads and writes, each [C].
 struct ChannelVectors {
@@ -60,22 +88,17 @@ struct ChannelVectors {
 };
 
 // One warp per channel: each lane merges its chunks, then the lanes merge in a tree.
-template <class T>
+template <class Source>
 __global__ void __launch_bounds__(kBatchNormThreads)
-    finish_statistics_kernel(BatchNormTile tile, Index m, Index c, float eps, float momentum,
-                             const T* __restrict__ x, const float* __restrict__ partial,
-                             ChannelVectors v) {
+    finish_statistics_kernel(Source source, Index c, float eps, float momentum, ChannelVectors v) {
   const int lane = static_cast<int>(threadIdx.x) % kBatchNormMergeLanes;
   const Index channel = Index{blockIdx.x} * kBatchNormMergeChannels +
                         static_cast<int>(threadIdx.x) / kBatchNormMergeLanes;
   const Index at = channel < c ? channel : c - 1;  // every lane takes part in the shuffles
   Moments sum = {0.0f, 0.0f, 0.0f};
-  for_each_chunk(tile.chunks, c, at, lane, partial, [&](Index chunk, float s, float q) {
-    const Index rows = tile.rows < m - chunk * tile.rows ? tile.rows : m - chunk * tile.rows;
-    const float n = static_cast<float>(rows);
-    const float chunk_mean = s / n;
-    sum = merge(sum, {n, chunk_mean, fmaxf(fmaf(-s, chunk_mean, q), 0.0f)});
-  });
+  for_each_chunk(
+      source.chunks(), lane, [&](Index chunk) { return source.load(chunk, at); },
+      [&](const auto& loaded) { sum = merge(sum, source.moments(loaded)); });
 #pragma unroll
   for (int half = kBatchNormMergeLanes / 2; half > 0; half /= 2) {
     const Moments other = {__shfl_down_sync(kAllLanes, sum.n, half),
@@ -84,7 +107,7 @@ __global__ void __launch_bounds__(kBatchNormThreads)
     if (lane < half) sum = merge(sum, other);
   }
   if (lane != 0 || channel >= c) return;
-  const float mean = to_float(x[channel]) + sum.mean;
+  const float mean = source.origin(channel) + sum.mean;
   const float rstd = 1.0f / sqrtf(sum.m2 / sum.n + eps);
   const float running_mean = v.running_mean[channel], running_var = v.running_var[channel];
   v.mean[channel] = mean;
@@ -116,19 +139,24 @@ template <class T>
 void batch_norm_statistics(Stream stream, const BatchNormProblem& p, const T* x, const float* gamma,
                            const float* beta, const float* running_mean, const float* running_var,
                            float* next_mean, float* next_var, float* scratch, float* saved_mean,
-                           float* saved_rstd, float* scale, float* shift) {
-  require_vectors("batch norm", p.c, {x, saved_mean, saved_rstd, scale, shift});
+                           float* saved_rstd, float* scale, float* shift,
+                           const ChannelMoments& moments) {
+  require_vectors("batch norm", p.c, {x, saved_mean, saved_rstd, scale, shift, moments.values});
   if (p.m < 2)
     throw ShapeError("batch norm over [1, " + std::to_string(p.c) +
                      "]: batch statistics need more than one value per channel");
+  const auto finish = [&]<class Source>(const Source& source) {
+    launch(stream, "batch_norm_finish_statistics", finish_statistics_kernel<Source>,
+           blocks(divide_up(p.c, kBatchNormMergeChannels)), kBatchNormThreads, 0, source, p.c,
+           static_cast<float>(p.eps), static_cast<float>(p.momentum),
+           ChannelVectors{running_mean, running_var, next_mean, next_var, saved_mean, saved_rstd,
+                          gamma, beta, scale, shift});
+  };
+  if (moments.present()) return finish(GivenMoments{moments, p.c});
   const BatchNormTile tile = BatchNormTile::make(p.m, p.c, kBatchNormForwardBlocks);
   launch(stream, "batch_norm_statistics", statistics_kernel<T>, batch_norm_grid(tile),
          kBatchNormThreads, 0, tile, p.m, p.c, x, scratch);
-  launch(stream, "batch_norm_finish_statistics", finish_statistics_kernel<T>,
-         blocks(divide_up(p.c, kBatchNormMergeChannels)), kBatchNormThreads, 0, tile, p.m, p.c,
-         static_cast<float>(p.eps), static_cast<float>(p.momentum), x, scratch,
-         ChannelVectors{running_mean, running_var, next_mean, next_var, saved_mean, saved_rstd,
-                        gamma, beta, scale, shift});
+  finish(SummedMoments<T>{tile, p.m, p.c, x, scratch});
 }
 
 void batch_norm_frozen_statistics(Stream stream, const BatchNormProblem& p, const float* gamma,
@@ -143,7 +171,8 @@ void batch_norm_frozen_statistics(Stream stream, const BatchNormProblem& p, cons
 #define DF_INSTANTIATE(T)                                                                       \
   template void batch_norm_statistics(Stream, const BatchNormProblem&, const T*, const float*,  \
                                       const float*, const float*, const float*, float*, float*, \
-                                      float*, float*, float*, float*, float*);
+                                      float*, float*, float*, float*, float*,                   \
+                                      const ChannelMoments&);
 DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)
 DF_INSTANTIATE(float)

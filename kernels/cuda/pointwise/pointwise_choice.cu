@@ -1,5 +1,6 @@
 #include "kernels/cuda/pointwise/pointwise_choice.h"
 
+#include "kernels/batch_norm.h"
 #include "kernels/cuda/pointwise/pointwise_config.h"
 #include "kernels/cuda/tuning/tuner.h"
 
@@ -31,6 +32,24 @@ std::vector<Kernel<PointwiseForwardLaunch<T>>> own_forward(const PointwiseProble
                        }});
     return tiles;
   }
+}
+
+template <class T>
+std::vector<Kernel<PointwiseMomentsLaunch<T>>> own_moments(const PointwiseProblem& p) {
+  std::vector<Kernel<PointwiseMomentsLaunch<T>>> tiles;
+  for (const PointwiseConfig& config :
+       candidate_configs(p.m, p.k, p.c, shared_memory_limit(), YMoments::Made)) {
+    const Index parts = moment_parts(config, p);
+    tiles.push_back({.name = name_of(config),
+                     .scratch = ChannelMoments::bytes(parts, p.k),
+                     .launch = [=](Stream stream, const T* x, const T* w, const NormOnLoad& norm,
+                                   void* scratch, T* y) {
+                       const ChannelMoments moments{parts, static_cast<float*>(scratch)};
+                       pointwise_forward_moments(stream, config, p, x, w, norm, y, moments);
+                       return moments;
+                     }});
+  }
+  return tiles;
 }
 
 template <class T>
@@ -169,6 +188,47 @@ Chosen<PointwiseForwardLaunch<T>> choose_pointwise_forward(Tuner* tuner, const P
 }
 
 template <class T>
+Chosen<PointwiseMomentsLaunch<T>> choose_pointwise_moments(Tuner* tuner, const PointwiseProblem& p,
+                                                           bool norm) {
+  using Launch = PointwiseMomentsLaunch<T>;
+  // One row has no statistics that could be timed.
+  if (tuner == nullptr || p.m == 1) return choose_by_rule(own_moments<T>(p));
+  constexpr StorageType kType = storage_type<T>();
+  const double terms = static_cast<double>(p.c), largest = largest_operand(norm);
+  const TunerProblem problem{
+      .key = key<T>("pointwise forward", p) + (norm ? "+norm" : "") + "+moments",
+      .operands = {{.type = kType, .count = p.m * p.c},
+                   {.type = kType, .count = p.k * p.c},
+                   {.type = kType, .count = p.m * p.k},
+                   {.type = StorageType::F32, .count = p.c},
+                   {.type = StorageType::F32, .count = 4 * p.k},
+                   {.type = StorageType::F32, .count = 2 * p.k}},
+      .output = 2,
+      .terms = terms,
+      .magnitude = largest * terms,
+      // Mean and variance of y, whose terms have random signs.
+      .further = TunerProblem::Further{.operand = 5,
+                                       .rounded = kType,
+                                       .terms = static_cast<double>(p.m),
+                                       .magnitude = largest * largest * terms}};
+  const auto of_norm = BatchNormProblem::make(p.m, p.k, 1e-5, 1, Activation::None);
+  const auto on_operands = [=](const std::function<Launch>& launch) {
+    return [=](Stream stream, std::span<void* const> operands) {
+      auto* const y = static_cast<T*>(operands[2]);
+      const ChannelMoments moments =
+          launch(stream, static_cast<const T*>(operands[0]), static_cast<const T*>(operands[1]),
+                 timed_norm(norm, operands[3]), operands[6], y);
+      auto* const before = static_cast<float*>(operands[4]);
+      auto* const saved = before + 2 * p.k;
+      auto* const next = static_cast<float*>(operands[5]);
+      batch_norm_statistics<T>(stream, of_norm, y, nullptr, nullptr, before, before + p.k, next,
+                               next + p.k, nullptr, saved, saved + p.k, nullptr, nullptr, moments);
+    };
+  };
+  return tuner->choose<Launch>(problem, own_moments<T>(p), nullptr, on_operands);
+}
+
+template <class T>
 Chosen<PointwiseBackwardDataLaunch<T>> choose_pointwise_backward_data(Tuner* tuner,
                                                                       const PointwiseProblem& p) {
   using Launch = PointwiseBackwardDataLaunch<T>;
@@ -236,5 +296,10 @@ DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)
 DF_INSTANTIATE(float)
 #undef DF_INSTANTIATE
+
+template Chosen<PointwiseMomentsLaunch<Half>> choose_pointwise_moments<Half>(
+    Tuner*, const PointwiseProblem&, bool);
+template Chosen<PointwiseMomentsLaunch<BFloat16>> choose_pointwise_moments<BFloat16>(
+    Tuner*, const PointwiseProblem&, bool);
 
 }  // namespace dfengine::cuda

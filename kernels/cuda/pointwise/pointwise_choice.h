@@ -1,6 +1,7 @@
 // The choice between own tiles and cuBLASLt for each pass of a pointwise convolution.
 #pragma once
 
+#include "kernels/channel_moments.h"
 #include "kernels/cuda/tuning/choice.h"
 #include "kernels/cuda/tuning/libraries.h"
 #include "kernels/pointwise_conv.h"
@@ -15,6 +16,10 @@ template <class T>
 using PointwiseForwardLaunch = void(Stream, const T* x, const T* w,
                                     const Epilogue<T, float>& epilogue, const NormOnLoad& norm,
                                     void* scratch, T* y);
+// Returns where in the scratch it leaves the moments of y.
+template <class T>
+using PointwiseMomentsLaunch = ChannelMoments(Stream, const T* x, const T* w,
+                                              const NormOnLoad& norm, void* scratch, T* y);
 template <class T>
 using PointwiseBackwardDataLaunch = void(Stream, const T* dy, const T* w, Write write,
                                          void* scratch, T* dx);
@@ -29,6 +34,12 @@ using PointwiseBackwardWeightLaunch = void(Stream, const T* x, const T* dy, cons
 template <class T>
 Chosen<PointwiseForwardLaunch<T>> choose_pointwise_forward(Tuner* tuner, const PointwiseProblem& p,
                                                            const EpilogueForm& form, bool norm);
+// The forward pass that leaves the moments of y to a batch norm (kernels/channel_moments.h), in 16
+// bits, timed with the merging of these moments. Own kernels alone can; a plan compares the chosen one
+// with any kernel and one more pass over y.
+template <class T>
+Chosen<PointwiseMomentsLaunch<T>> choose_pointwise_moments(Tuner* tuner, const PointwiseProblem& p,
+                                                           bool norm);
 template <class T>
 Chosen<PointwiseBackwardDataLaunch<T>> choose_pointwise_backward_data(Tuner* tuner,
                                                                       const PointwiseProblem& p);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/channel_moments.h"
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/pointwise/pointwise_tile_names.h"
 #include "kernels/pointwise_conv.h"
@@ -17,8 +18,11 @@ struct TileSize {
   Index rows, columns, depth;
 };
 TileSize size_of(PointwiseTile tile);
-// Bytes of shared memory that a block needs, of forward and data gradient the larger.
-std::size_t shared_memory_of(PointwiseTile tile);
+// Whether a forward pass makes the moments of y beside it (kernels/channel_moments.h).
+enum class YMoments { None, Made };
+// Bytes of shared memory that a block needs, of forward and data gradient the larger. Where no such
+// kernel makes moments, more than there are.
+std::size_t shared_memory_of(PointwiseTile tile, YMoments moments = YMoments::None);
 
 struct PointwiseConfig {
   PointwiseTile tile = PointwiseTile::k32x32x64;
@@ -26,10 +30,14 @@ struct PointwiseConfig {
 };
 // Of the tiles that need at most so many bytes of shared memory.
 PointwiseConfig choose_config(Index rows, Index columns, Index depth,
-                              std::size_t limit = shared_memory_limit());
+                              std::size_t limit = shared_memory_limit(),
+                              YMoments moments = YMoments::None);
 // The rule's choice, then every other such tile that computes at most twice the results asked for.
 std::vector<PointwiseConfig> candidate_configs(Index rows, Index columns, Index depth,
-                                               std::size_t limit = shared_memory_limit());
+                                               std::size_t limit = shared_memory_limit(),
+                                               YMoments moments = YMoments::None);
+// Into how many parts of rows the moments of y are divided.
+Index moment_parts(const PointwiseConfig& config, const PointwiseProblem& p);
 std::string name_of(const PointwiseConfig& config);  // "128x96x16"
 
 TileSize size_of(PointwiseWeightTile tile);
@@ -55,6 +63,11 @@ template <class T>
 void pointwise_forward(Stream stream, const PointwiseConfig& config, const PointwiseProblem& p,
                        const T* x, const T* w, const Epilogue<T, float>& epilogue, T* y,
                        const NormOnLoad& norm = {});
+// The same without an epilogue, and the moments of y: of so many parts as moment_parts says.
+template <class T>
+void pointwise_forward_moments(Stream stream, const PointwiseConfig& config,
+                               const PointwiseProblem& p, const T* x, const T* w,
+                               const NormOnLoad& norm, T* y, const ChannelMoments& moments);
 template <class T>
 void pointwise_backward_data(Stream stream, const PointwiseConfig& config,
                              const PointwiseProblem& p, const T* dy, const T* w, Write write,

@@ -1,21 +1,26 @@
 // Pointwise convolution on the GPU: tensor cores for 16-bit types, plain tiles for float.
 #include "kernels/pointwise_conv.h"
 
-#include <initializer_list>
-
 #include "kernels/base/error.h"
 #include "kernels/cuda/ordered_sum.h"
 #include "kernels/cuda/pointwise/pointwise_config.h"
 #include "kernels/cuda/pointwise/pointwise_float.cuh"
 #include "kernels/cuda/pointwise/pointwise_product.cuh"
+#include "kernels/cuda/pointwise/pointwise_requirements.h"
 #include "kernels/cuda/pointwise/pointwise_weight.cuh"
 #include "kernels/cuda/requirements.cuh"
 
 namespace dfengine::cuda {
 namespace {
 
-// What 16-bit kernels need.
-void check_problem(const PointwiseProblem& p, std::initializer_list<const void*> pointers) {
+void add_parts(Stream stream, const PointwiseWeightConfig& config, const PointwiseProblem& p,
+               const float* scratch, float* dw) {
+  if (config.parts > 1) ordered_sum(stream, config.parts, p.k * p.c, config.parts, scratch, dw);
+}
+
+}  // namespace
+
+void require_tensor_cores(const PointwiseProblem& p, std::initializer_list<const void*> pointers) {
   constexpr const char* kName = "pointwise convolution";
   constexpr Index kLargest = 0x7FFFFFFF - 256;
   require_vectors(kName, p.c, pointers);
@@ -26,18 +31,11 @@ void check_problem(const PointwiseProblem& p, std::initializer_list<const void*>
                      " channels: use a smaller batch");
 }
 
-void add_parts(Stream stream, const PointwiseWeightConfig& config, const PointwiseProblem& p,
-               const float* scratch, float* dw) {
-  if (config.parts > 1) ordered_sum(stream, config.parts, p.k * p.c, config.parts, scratch, dw);
-}
-
-}  // namespace
-
 template <class T>
 void pointwise_forward(Stream stream, const PointwiseConfig& config, const PointwiseProblem& p,
                        const T* x, const T* w, const Epilogue<T, float>& epilogue, T* y,
                        const NormOnLoad& norm) {
-  check_problem(p, {x, w, epilogue.residual, y, norm.scale, norm.shift});
+  require_tensor_cores(p, {x, w, epilogue.residual, y, norm.scale, norm.shift});
   multiply<false, T>(stream, "pointwise_forward", config,
                      {.a = x,
                       .b = w,
@@ -53,7 +51,7 @@ template <class T>
 void pointwise_backward_data(Stream stream, const PointwiseConfig& config,
                              const PointwiseProblem& p, const T* dy, const T* w, Write write,
                              T* dx) {
-  check_problem(p, {dy, w, dx});
+  require_tensor_cores(p, {dy, w, dx});
   multiply<true, T>(stream, "pointwise_backward_data", config,
                     {.a = dy,
                      .b = w,
@@ -68,7 +66,7 @@ template <class T>
 void pointwise_backward_weight(Stream stream, const PointwiseWeightConfig& config,
                                const PointwiseProblem& p, const T* x, const T* dy, float* scratch,
                                float* dw, const NormOnLoad& norm) {
-  check_problem(p, {x, dy, norm.scale, norm.shift});
+  require_tensor_cores(p, {x, dy, norm.scale, norm.shift});
   multiply_weight(stream, config, p, x, dy, config.parts == 1 ? dw : scratch, norm);
   add_parts(stream, config, p, scratch, dw);
 }

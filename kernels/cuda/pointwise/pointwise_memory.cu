@@ -1,5 +1,6 @@
 // The shared memory that the tiles of pointwise_config.h need, which the kernels know.
 #include <algorithm>
+#include <limits>
 
 #include "kernels/cuda/pointwise/pointwise_config.h"
 #include "kernels/cuda/pointwise/pointwise_product.cuh"
@@ -7,9 +8,12 @@
 
 namespace dfengine::cuda {
 
-std::size_t shared_memory_of(PointwiseTile tile) {
-  return with_tile(tile, [](auto t) {
+std::size_t shared_memory_of(PointwiseTile tile, YMoments moments) {
+  return with_tile(tile, [=](auto t) {
     using Tile = decltype(t);
+    if (moments == YMoments::Made)
+      return KeptMoments<Tile>::kHasRoom ? ProductShared<Tile, false>::kBytesWithMoments
+                                         : std::numeric_limits<std::size_t>::max();
     return std::max(ProductShared<Tile, false>::kBytes, ProductShared<Tile, true>::kBytes);
   });
 }

@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/pointwise/pointwise_columns.cuh"
 #include "kernels/cuda/pointwise/pointwise_config.h"
-#include "kernels/cuda/pointwise/pointwise_fragments.cuh"
 
 namespace dfengine::cuda {
 
@@ -18,7 +18,7 @@ struct Product {
   T* y;  // [rows, columns]
   int rows, columns, depth;
   NormOnLoad norm = {};  // of a
-  // What multiply() adds; steps are of kDepth.
+  // What count_tiles() adds; steps are of kDepth.
   int column_tiles = 0, tiles = 0, steps = 0;
 };
 
@@ -32,6 +32,7 @@ struct ProductShared {
   static constexpr int kOutPitch = Tile::kPartColumns + kPad, kOut = 16 * kOutPitch;
   static constexpr std::size_t kBytes =
       2 * (Tile::kStages * kStage + Tile::kThreads / kWarpSize * kOut);
+  static constexpr std::size_t kBytesWithMoments = kBytes + KeptMoments<Tile>::kBytes;
 };
 
 // Where in a block's list of steps a copy or a multiplication stands.
@@ -131,10 +132,10 @@ __device__ __forceinline__ void finish_pair(const Epilogue<T, float>& epilogue, 
 }
 
 // Stores through shared memory, so that a lane writes 16 bytes to global memory and the lanes whole
-// rows of the part.
-template <class Tile, class T>
+// rows of the part. Calls stored(row) while the 16 rows from this one on lie in `out`.
+template <class Tile, class T, class Stored>
 __device__ __forceinline__ void store_sums(const Product<T>& p, int row, int column, int lane,
-                                           const Sums<Tile>& sums, T* out) {
+                                           const Sums<Tile>& sums, T* out, Stored&& stored) {
   constexpr int kColumns = Tile::kPartColumns, kPitch = kColumns + kPad;
 #pragma unroll
   for (int i = 0; i < Tile::kFragmentRows; ++i, row += 16) {
@@ -154,16 +155,18 @@ __device__ __forceinline__ void store_sums(const Product<T>& p, int row, int col
     for_each_vector<kColumns>(p, row, column, lane, out, [&](Index at, const T* from) {
       *reinterpret_cast<uint4*>(p.y + at) = *reinterpret_cast<const uint4*>(from);
     });
+    stored(row);
     __syncwarp();
   }
 }
 
 // A block stays and takes every gridDim-th tile. The steps of all its tiles form one list, so that
 // the copies of the next tile are under way while the results of this one are stored.
-template <class T, class Tile, bool kTransposed, bool kNorm>
-__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) product_kernel(Product<T> p) {
+// stored(row, out, warp, lane): as in store_sums, of this warp.
+template <class T, class Tile, bool kTransposed, bool kNorm, class Stored>
+__device__ __forceinline__ void multiply_tiles(const Product<T>& p, std::byte* shared,
+                                               Stored&& stored) {
   using Shared = ProductShared<Tile, kTransposed>;
-  DF_DYNAMIC_SHARED(shared);
   T* const ring = reinterpret_cast<T*>(shared);
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
@@ -201,25 +204,73 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) product_kernel(
     copy_next();
     multiply_stage<Tile, kTransposed>(ring + stage * Shared::kStage, part_row, part_column, lane,
                                       sums);
-    if (now.step == p.steps - 1) store_sums<Tile>(p, row, column, lane, sums, out);
+    if (now.step == p.steps - 1)
+      store_sums<Tile>(p, row, column, lane, sums, out,
+                       [&](int first) { stored(first, out, warp, lane); });
     advance(p, now);
   }
 }
 
-// Sizes are below 2^31 - 256.
+template <class T, class Tile, bool kTransposed, bool kNorm>
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) product_kernel(Product<T> p) {
+  DF_DYNAMIC_SHARED(shared);
+  multiply_tiles<T, Tile, kTransposed, kNorm>(p, shared, [](int, const T*, int, int) {});
+}
+
+// The same without an epilogue, and the moments of y. The grid is a multiple of the column tiles, so
+// that all tiles of a block have the same columns.
+template <class T, class Tile, bool kNorm>
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
+    product_moments_kernel(Product<T> p, float* parts) {
+  DF_DYNAMIC_SHARED(shared);
+  const KeptMoments<Tile> kept(shared + ProductShared<Tile, false>::kBytes);
+  kept.clear();
+  p.epilogue = {};
+  multiply_tiles<T, Tile, false, kNorm>(p, shared, [&](int row, const T* out, int warp, int lane) {
+    if (row < p.rows) add_slice(kept, out, p.rows - row, warp, lane);
+  });
+  write_part(kept, static_cast<int>(blockIdx.x) % p.column_tiles * Tile::kColumns, p.columns,
+             parts + Index{blockIdx.x} / p.column_tiles * ChannelMoments::pitch(p.columns));
+}
+
+// How many tiles of rows and columns there are. Sizes are below 2^31 - 256.
+template <class Tile, class T>
+Index count_tiles(Product<T>& p) {
+  p.column_tiles = static_cast<int>(divide_up(p.columns, Tile::kColumns));
+  const Index tiles = divide_up(p.rows, Tile::kRows) * p.column_tiles;
+  p.tiles = static_cast<int>(blocks(tiles).x);
+  p.steps = static_cast<int>(divide_up(p.depth, Tile::kDepth));
+  return tiles;
+}
+
 template <bool kTransposed, class T>
 void multiply(Stream stream, const char* name, const PointwiseConfig& config, Product<T> p) {
   with_tile(config.tile, [&](auto tile) {
     using Tile = decltype(tile);
-    p.column_tiles = static_cast<int>(divide_up(p.columns, Tile::kColumns));
-    const Index tiles = divide_up(p.rows, Tile::kRows) * p.column_tiles;
-    p.tiles = static_cast<int>(blocks(tiles).x);
-    p.steps = static_cast<int>(divide_up(p.depth, Tile::kDepth));
+    const Index tiles = count_tiles<Tile>(p);
     auto kernel = product_kernel<T, Tile, kTransposed, false>;
     if constexpr (!kTransposed)
       if (p.norm.present()) kernel = product_kernel<T, Tile, false, true>;
     launch(stream, name, kernel, blocks(std::min(tiles, config.blocks)), Tile::kThreads,
            ProductShared<Tile, kTransposed>::kBytes, p);
+  });
+}
+
+// Each part of the rows has a block for every tile of columns.
+template <class T>
+void multiply_with_moments(Stream stream, const char* name, const PointwiseConfig& config,
+                           Product<T> p, const ChannelMoments& moments) {
+  with_tile(config.tile, [&](auto tile) {
+    using Tile = decltype(tile);
+    if constexpr (KeptMoments<Tile>::kHasRoom) {
+      count_tiles<Tile>(p);
+      const auto kernel = p.norm.present() ? product_moments_kernel<T, Tile, true>
+                                           : product_moments_kernel<T, Tile, false>;
+      launch(stream, name, kernel, blocks(moments.parts * p.column_tiles), Tile::kThreads,
+             ProductShared<Tile, false>::kBytesWithMoments, p, moments.values);
+    } else {
+      throw Error(std::string(name) + ": this tile has no room for moments");
+    }
   });
 }
 

@@ -80,6 +80,7 @@ std::vector<ProblemMemory::Strip> ProblemMemory::strips(Index scratch) const {
 
 void ProblemMemory::prepare(Index scratch) {
   fill(problem_.output);
+  if (problem_.further) fill(problem_.further->operand);
   for (const Strip& strip : strips(scratch)) {
     const std::vector<std::byte> nan(at(strip.bytes), kNaN);
     upload(stream_, set(0) + strip.offset, nan.data(), strip.bytes);

@@ -18,7 +18,7 @@ class ProblemMemory {
   // In the order of the problem.
   std::span<void* const> operands(Index set) const { return operands_[at(set)]; }
 
-  // Makes the first set ready for a kernel that is given so much scratch: the output has its random
+  // Makes the first set ready for a kernel that is given so much scratch: the outputs have their random
   // numbers again, and all that the kernel may not write is NaN.
   void prepare(Index scratch);
   // Waits. Throws DeviceError where such a kernel wrote beside an operand of the first set.

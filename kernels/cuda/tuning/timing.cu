@@ -13,17 +13,37 @@ namespace {
 
 constexpr Index kLaunches = 8;
 
+// An operand that candidates are compared by.
+struct Output {
+  std::string name;
+  std::size_t place;
+  Operand operand;
+  Closeness close;
+  DeviceMemory expected;  // what the first candidate that can be used made of it
+};
+
+std::vector<Output> outputs_of(const TunerProblem& problem) {
+  std::vector<Output> all;
+  const auto add = [&](const char* name, std::size_t place, const Closeness& close) {
+    const Operand& operand = problem.operands[place];
+    all.push_back({name, place, operand, close, allocate_device(operand.bytes())});
+  };
+  add("y", problem.output,
+      Closeness::of(problem.operands[problem.output].type, problem.terms, problem.magnitude));
+  if (const auto& further = problem.further)
+    add("its further result", further->operand,
+        Closeness::of(further->rounded, further->terms, further->magnitude));
+  return all;
+}
+
 // Each launch finds its own operands, and finds them in memory rather than in the cache, as in a step
 // of a large batch.
 class Session {
  public:
   Session(Stream stream, const TunerProblem& problem, Index far_apart)
       : stream_(stream),
-        output_(problem.output),
-        of_output_(problem.operands[output_]),
-        close_(Closeness::of(of_output_.type, problem.terms, problem.magnitude)),
         memory_(stream, problem, far_apart, kLaunches),
-        expected_(allocate_device(of_output_.bytes())),
+        outputs_(outputs_of(problem)),
         comparison_(stream),
         far_apart_(far_apart) {
     if (memory_.sets() > 1) flushed_ = allocate_device(far_apart);
@@ -79,25 +99,26 @@ class Session {
     candidate.launch(stream_, memory_.operands(0));
     synchronize(stream_);
     memory_.require_intact(candidate.scratch);
-    const void* const got = memory_.operands(0)[output_];
     const bool is_first = expected_name_.empty();
-    if (is_first) copy_on_device(stream_, expected_.get(), got, of_output_.bytes());
-    // Of the first it is asked whether all its numbers are finite.
-    const auto difference = comparison_.first_difference(of_output_.type, of_output_.count, got,
-                                                         expected_.get(), close_);
-    if (difference)
-      throw DeviceError(is_first ? "computes what is not finite: y" + *difference
-                                 : "differs from " + expected_name_ + ": y" + *difference);
+    for (const Output& output : outputs_) {
+      const void* const got = memory_.operands(0)[output.place];
+      if (is_first) copy_on_device(stream_, output.expected.get(), got, output.operand.bytes());
+      // Of the first it is asked whether all its numbers are finite.
+      const auto difference = comparison_.first_difference(
+          output.operand.type, output.operand.count, got, output.expected.get(), output.close);
+      if (difference)
+        throw DeviceError(
+            (is_first ? "computes what is not finite: " : "differs from " + expected_name_ + ": ") +
+            output.name + *difference);
+    }
     if (is_first) expected_name_ = candidate.name;
   }
 
   Stream stream_;
-  std::size_t output_;
-  Operand of_output_;
-  Closeness close_;
   ProblemMemory memory_;
-  DeviceMemory expected_, flushed_;  // the output of the first candidate that can be used
-  std::string expected_name_;
+  std::vector<Output> outputs_;
+  DeviceMemory flushed_;
+  std::string expected_name_;  // of the first candidate that can be used
   Comparison comparison_;
   Index far_apart_;
   std::map<std::string, OwnedGraph> graphs_;

@@ -1,7 +1,5 @@
 #include "kernels/cuda/tuning/tuner.h"
 
-#include <optional>
-
 namespace dfengine::cuda {
 namespace {
 

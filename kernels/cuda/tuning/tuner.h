@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <any>
 #include <map>
+#include <optional>
 #include <span>
 
 #include "kernels/base/error.h"
@@ -29,6 +30,14 @@ struct TunerProblem {
   // whose absolute values have at most this sum.
   std::size_t output = 0;
   double terms = 0, magnitude = 0;
+  // Another operand that is written and compared, where a launch makes more than one. Its numbers are
+  // floats that are made of numbers rounded to this type.
+  struct Further {
+    std::size_t operand = 0;
+    StorageType rounded = StorageType::F32;
+    double terms = 0, magnitude = 0;
+  };
+  std::optional<Further> further = {};
 };
 
 // A kernel as it is timed: it is launched on buffers laid out as the problem's operands.

@@ -51,6 +51,10 @@ std::vector<Example> examples(Element e) {
     conv.norm_on_load = Activation::Relu6;
     all.push_back({conv, {x, scale_shift}, false});
   }
+  Convolution with_moments = pointwise;
+  with_moments.makes_moments = true;
+  all.push_back({with_moments, {x}, false, element_size(e) == 2});
+  all.push_back({BatchNorm{.channels = kChannels, .moments_given = true}, {x}, false});
   for (Convolution conv : {pointwise, depthwise, stem}) {
     const Spec in = conv.in == 3 ? rgb : x;
     conv.norm = norm;

@@ -14,6 +14,9 @@ class ForwardingBackend : public Backend {
     return to_.make(node, query);
   }
   bool loads_norms() const override { return to_.loads_norms(); }
+  bool makes_moments(const Convolution& op, const Spec& in) const override {
+    return to_.makes_moments(op, in);
+  }
   bool has_block(const InvertedResidual& op, const Spec& in) const override {
     return to_.has_block(op, in);
   }

@@ -57,6 +57,14 @@ T shifted_right(T a, std::uint32_t by) {
   return static_cast<T>(a >> by);
 }
 
+// b with the lowest `count` bits of a from bit `first` on.
+std::uint32_t inserted(std::uint32_t a, std::uint32_t b, std::uint32_t first, std::uint32_t count) {
+  first &= 0xFF, count &= 0xFF;
+  const std::uint32_t ones = count >= 32 ? ~0u : (1u << count) - 1;
+  const std::uint32_t where = shifted_left(ones, first);
+  return (b & ~where) | (shifted_left(a, first) & where);
+}
+
 template <class T>
 void add_arithmetic(LaneWiseTable& table, const std::string& type) {
   table["add." + type] = lane_wise<[](T a, T b) -> T { return sum(a, b); }>();
@@ -125,6 +133,9 @@ void add_integers(LaneWiseTable& table) {
   for (const char* type : {"b16", "u16", "s16"}) add_moves<std::uint16_t>(table, type);
   for (const char* type : {"b32", "u32", "s32", "f32"}) add_moves<std::uint32_t>(table, type);
   for (const char* type : {"b64", "u64", "s64", "f64"}) add_moves<std::uint64_t>(table, type);
+  table["bfi.b32"] =
+      lane_wise<[](std::uint32_t a, std::uint32_t b, std::uint32_t first, std::uint32_t count)
+                    -> std::uint32_t { return inserted(a, b, first, count); }>();
   table["mov.pred"] = lane_wise<[](bool a) -> bool { return a; }>();
   table["and.pred"] = lane_wise<[](bool a, bool b) -> bool { return a && b; }>();
   table["or.pred"] = lane_wise<[](bool a, bool b) -> bool { return a || b; }>();

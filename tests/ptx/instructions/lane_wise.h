@@ -16,7 +16,7 @@ namespace dfengine::ptx {
 struct LaneWise {
   Action action = nullptr;
   Kind to = Kind::Narrow;
-  std::array<Kind, 3> from{};
+  std::array<Kind, 4> from{};
   int sources = 0;
 };
 using LaneWiseTable = std::unordered_map<std::string, LaneWise>;

@@ -1,0 +1,37 @@
+// The pointwise forward pass that leaves the moments of y to the batch norm behind it.
+#include "kernels/base/error.h"
+#include "kernels/cuda/pointwise/pointwise_config.h"
+#include "kernels/cuda/pointwise/pointwise_product.cuh"
+#include "kernels/cuda/pointwise/pointwise_requirements.h"
+
+namespace dfengine::cuda {
+
+template <class T>
+void pointwise_forward_moments(Stream stream, const PointwiseConfig& config,
+                               const PointwiseProblem& p, const T* x, const T* w,
+                               const NormOnLoad& norm, T* y, const ChannelMoments& moments) {
+  require_tensor_cores(p, {x, w, y, norm.scale, norm.shift, moments.values});
+  if (moments.parts != moment_parts(config, p))
+    throw Error("pointwise convolution on the device: " + std::to_string(moments.parts) +
+                " parts of moments for tiles that make " + std::to_string(moment_parts(config, p)));
+  multiply_with_moments<T>(stream, "pointwise_forward_moments", config,
+                           {.a = x,
+                            .b = w,
+                            .epilogue = {},
+                            .y = y,
+                            .rows = static_cast<int>(p.m),
+                            .columns = static_cast<int>(p.k),
+                            .depth = static_cast<int>(p.c),
+                            .norm = norm},
+                           moments);
+}
+
+#define DF_INSTANTIATE(T)                                                                          \
+  template void pointwise_forward_moments(Stream, const PointwiseConfig&, const PointwiseProblem&, \
+                                          const T*, const T*, const NormOnLoad&, T*,               \
+                                          const ChannelMoments&);
+DF_INSTANTIATE(Half)
+DF_INSTANTIATE(BFloat16)
+#undef DF_INSTANTIATE
+
+}  // namespace dfengine::cuda

@@ -1,0 +1,233 @@
+// Moments that pointwise convolutions leave to batch norms: of every tile, and the statistics that a
+// batch norm makes of them.
+#include "kernels/base/error.h"
+#include "kernels/batch_norm.h"
+#include "kernels/cuda/pointwise/pointwise_config.h"
+#include "tests/kernels/batch_norm_case.h"
+#include "tests/kernels/convolutions.h"
+
+namespace dfengine::test {
+namespace {
+
+// Of all rows, with Chan's formula in double.
+struct Merged {
+  double rows = 0;
+  Doubles means, squares;
+};
+
+Merged merged(const Doubles& parts, Index c) {
+  Merged all{0, Doubles(at(c), 0.0), Doubles(at(c), 0.0)};
+  for (std::size_t from = 0; from < parts.size(); from += at(ChannelMoments::pitch(c))) {
+    const double n = parts[from], total = all.rows + n;
+    for (std::size_t k = 0; k < at(c); ++k) {
+      const std::size_t mean = from + at(ChannelMoments::kHead) + k;
+      const double delta = parts[mean] - all.means[k];
+      all.means[k] += delta * n / total;
+      all.squares[k] += parts[mean + at(c)] + delta * delta * all.rows * n / total;
+    }
+    all.rows = total;
+  }
+  return all;
+}
+
+// The formula on numbers that are held exactly.
+Merged exact_moments(const Doubles& y, Index c) {
+  Merged all{static_cast<double>(y.size()) / static_cast<double>(c), Doubles(at(c), 0.0),
+             Doubles(at(c), 0.0)};
+  for (std::size_t i = 0; i < y.size(); ++i) all.means[i % at(c)] += y[i] / all.rows;
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    const double d = y[i] - all.means[i % at(c)];
+    all.squares[i % at(c)] += d * d;
+  }
+  return all;
+}
+
+// x, w and a norm for x on the device, and what the kernels make of them.
+template <class T>
+struct Made {
+  PointwiseProblem p;
+  Doubles y, parts;
+
+  Made(const cuda::PointwiseConfig& config, const PointwiseProblem& problem, const Doubles& x_in,
+       const Doubles& w_in, bool with_norm = false)
+      : p(problem) {
+    DeviceArray<T> x(x_in), w(w_in), out(p.m * p.k), plain(p.m * p.k);
+    DeviceArray<float> scale(random_integers<double>(p.c, 8, 1, 2)),
+        shift(random_integers<double>(p.c, 9));
+    const NormOnLoad norm =
+        with_norm ? NormOnLoad{scale.data(), shift.data(), Activation::Relu6} : NormOnLoad{};
+    const Index count = cuda::moment_parts(config, p);
+    DeviceArray<float> values(count * ChannelMoments::pitch(p.k));
+    cuda::pointwise_forward_moments<T>(nullptr, config, p, x.data(), w.data(), norm, out.data(),
+                                       {count, values.data()});
+    cuda::pointwise_forward<T>(nullptr, config, p, x.data(), w.data(), {}, plain.data(), norm);
+    y = out.values();
+    parts = values.values();
+    EXPECT_EQ(y, plain.values()) << "the moments change the result";
+  }
+
+  // The parts hold all rows, and their moments are those of what was stored.
+  void expect_moments() const {
+    const Merged got = merged(parts, p.k), want = exact_moments(y, p.k);
+    const double terms = static_cast<double>(p.m), size = largest(y, 1);
+    EXPECT_EQ(got.rows, terms);
+    expect_all_near(got.means, want.means, tolerance<float>(terms, size), "means");
+    expect_all_near(got.squares, want.squares, tolerance<float>(terms, 4 * terms * size * size),
+                    "squares");
+  }
+};
+
+Doubles whole(Index count, std::uint64_t seed) {
+  return random_integers<double>(count, seed);
+}
+
+// Two tiles of columns, the second with a tail; two blocks for each, of which one takes two tiles of
+// rows, the last not full.
+template <class T>
+void check_tile(cuda::PointwiseTile tile) {
+  using cuda::YMoments;
+  if (cuda::shared_memory_of(tile, YMoments::Made) > cuda::shared_memory_limit()) return;
+  const auto [rows, columns, depth] = cuda::size_of(tile);
+  SCOPED_TRACE(testing::Message() << "tile " << rows << "x" << columns << "x" << depth);
+  const PointwiseProblem p = PointwiseProblem::make(3 * rows - 5, depth + 8, columns + 8);
+  for (bool norm : {false, true})
+    Made<T>({tile, 4}, p, whole(p.m * p.c, 1), whole(p.k * p.c, 2), norm).expect_moments();
+}
+
+TEST(ChannelMomentsDevice, EveryPointwiseTile) {
+  DF_NEEDS_DEVICE();
+  for_each_thread_order([] {
+    for (cuda::PointwiseTile tile : cuda::kPointwiseTiles) check_tile<Half>(tile);
+  });
+  for (cuda::PointwiseTile tile : cuda::kPointwiseTiles) check_tile<BFloat16>(tile);
+}
+
+// One block, fewer rows than a tile, a slice or a lane's share has, and more tiles than blocks: the
+// lists of some warps and lanes stay empty.
+TEST(ChannelMomentsDevice, AnyNumberOfRows) {
+  DF_NEEDS_DEVICE();
+  for_each_thread_order([] {
+    for (cuda::PointwiseTile tile :
+         {cuda::PointwiseTile::k256x16x32, cuda::PointwiseTile::k128x96x16,
+          cuda::PointwiseTile::k32x32x64})
+      for (Index m : {1, 2, 3, 7, 8, 9, 15, 17, 49, 147, 300}) {
+        SCOPED_TRACE(testing::Message() << m << " rows");
+        const PointwiseProblem p = PointwiseProblem::make(m, 16, 24);
+        Made<Half>({tile, 2}, p, whole(m * 16, 3), whole(24 * 16, 4)).expect_moments();
+      }
+  });
+}
+
+// Equal rows: the moments are exact, whatever rows a lane has.
+TEST(ChannelMomentsDevice, EqualRowsHaveNoSpread) {
+  DF_NEEDS_DEVICE();
+  const PointwiseProblem p = PointwiseProblem::make(333, 8, 40);
+  const Doubles row = whole(p.c, 5), w = whole(p.k * p.c, 6);
+  Doubles x;
+  for (Index m = 0; m < p.m; ++m) x.insert(x.end(), row.begin(), row.end());
+  const Made<BFloat16> made({cuda::PointwiseTile::k64x64x64, 3}, p, x, w);
+  const Merged got = merged(made.parts, p.k);
+  EXPECT_EQ(got.means, Doubles(made.y.begin(), made.y.begin() + p.k));
+  EXPECT_EQ(got.squares, Doubles(at(p.k), 0.0));
+}
+
+// A sum of squares would lose what little there is around a mean of a thousand.
+TEST(ChannelMomentsDevice, ALargeMeanKeepsTheSquares) {
+  DF_NEEDS_DEVICE();
+  const PointwiseProblem p = PointwiseProblem::make(3000, 8, 16);
+  Doubles x = whole(p.m * p.c, 7), w(at(p.k * p.c), 0.0);
+  for (Index m = 0; m < p.m; ++m) x[at(m * p.c)] = 1;
+  for (Index k = 0; k < p.k; ++k) w[at(k * p.c)] = 1000, w[at(k * p.c + 1 + k % 7)] = 1;
+  const Made<Half> made({cuda::PointwiseTile::k256x16x32, 4}, p, x, w);
+  const Merged got = merged(made.parts, p.k), want = exact_moments(made.y, p.k);
+  for (std::size_t k = 0; k < at(p.k); ++k)
+    EXPECT_NEAR(got.squares[k] / want.squares[k], 1, tolerance<float>(3000, 1));
+}
+
+TEST(ChannelMomentsDevice, NanIsNotHidden) {
+  DF_NEEDS_DEVICE();
+  const PointwiseProblem p = PointwiseProblem::make(40, 8, 8);
+  Doubles x = whole(p.m * p.c, 1);
+  x[at(33 * p.c)] = std::nan("");
+  DeviceArray<Half> from(x), w(whole(p.k * p.c, 2)), y(p.m * p.k);
+  const cuda::PointwiseConfig config{cuda::PointwiseTile::k32x32x64, 2};
+  DeviceArray<float> parts(2 * ChannelMoments::pitch(p.k));
+  cuda::pointwise_forward_moments<Half>(nullptr, config, p, from.data(), w.data(), {}, y.data(),
+                                        {2, parts.data()});
+  const Merged got = merged(parts.values(), p.k);
+  for (std::size_t k = 0; k < at(p.k); ++k) {
+    EXPECT_TRUE(std::isnan(got.means[k]));
+    EXPECT_TRUE(std::isnan(got.squares[k]));
+  }
+}
+
+TEST(ChannelMomentsDevice, RefusesPartsThatAreNotTheTiles) {
+  DF_NEEDS_DEVICE();
+  DeviceArray<Half> any(64 * 8);
+  DeviceArray<float> parts(3 * ChannelMoments::pitch(8));
+  const cuda::PointwiseConfig config{cuda::PointwiseTile::k32x32x64, 2};
+  EXPECT_THROW(cuda::pointwise_forward_moments<Half>(nullptr, config, {64, 8, 8}, any.data(),
+                                                     any.data(), {}, any.data(), {3, parts.data()}),
+               Error);
+}
+
+// ---- The statistics of a batch norm -------------------------------------------------------------
+
+// Everything that a batch norm makes of moments, beside the double oracle on what was stored.
+template <class T>
+void check_batch_norm(const PointwiseProblem& p) {
+  SCOPED_TRACE(testing::Message() << p.m << " rows of " << p.k);
+  const Made<T> made(cuda::choose_config(p.m, p.k, p.c), p,
+                     random_uniform<double>(p.m * p.c, 1, -2, 3),
+                     random_uniform<double>(p.k * p.c, 2));
+  BatchNormCase d = BatchNormCase::random(p.m, p.k, Activation::Relu6, 3);
+  d.x = made.y;
+  const BatchNormForward want = forward(Cpu<double>{}, d);
+  DeviceArray<T> x(d.x), y(p.m * p.k);
+  DeviceArray<float> gamma(d.gamma), beta(d.beta), mean_in(d.mean_in), var_in(d.var_in),
+      next_mean(p.k), next_var(p.k), mean(p.k), rstd(p.k), scale(p.k), shift(p.k),
+      parts(made.parts);
+  const ChannelMoments moments =
+      ChannelMoments::in(parts.data(), std::ssize(made.parts) * kFloatBytes, p.k);
+  cuda::batch_norm_statistics<T>(nullptr, d.p, x.data(), gamma.data(), beta.data(), mean_in.data(),
+                                 var_in.data(), next_mean.data(), next_var.data(), nullptr,
+                                 mean.data(), rstd.data(), scale.data(), shift.data(), moments);
+  const Magnitudes size = magnitudes(d, want.mean, want.rstd);
+  const double terms = static_cast<double>(p.m), x_size = largest(d.x);
+  const auto near = [&](const Doubles& got, const Doubles& wanted, double magnitude,
+                        const char* what) {
+    expect_all_near(got, wanted, tolerance<float>(terms, magnitude), what);
+  };
+  near(mean.values(), want.mean, x_size, "mean");
+  near(rstd.values(), want.rstd, largest(want.rstd), "rstd");
+  near(next_mean.values(), want.next_mean, x_size, "running mean");
+  near(next_var.values(), want.next_var, x_size * x_size, "running var");
+  Doubles factor, summand;
+  for (std::size_t k = 0; k < at(p.k); ++k) {
+    factor.push_back(d.gamma[k] * want.rstd[k]);
+    summand.push_back(d.beta[k] - want.mean[k] * factor[k]);
+  }
+  near(scale.values(), factor, largest(factor), "scale");
+  near(shift.values(), summand, size.y, "shift");
+  const Doubles saved[] = {mean.values(), rstd.values()};
+  cuda::batch_norm_forward<T>(nullptr, d.p, x.data(), gamma.data(), beta.data(), mean_in.data(),
+                              var_in.data(), next_mean.data(), next_var.data(), nullptr,
+                              mean.data(), rstd.data(), y.data(), moments);
+  EXPECT_EQ(mean.values(), saved[0]);
+  EXPECT_EQ(rstd.values(), saved[1]);
+  expect_all_near(y.values(), want.y, tolerance<T, float>(terms, size.y), "y");
+}
+
+// Pictures of 7x7 and 14x14 in batches of 1 and 3; two rows are the fewest.
+TEST(ChannelMomentsDevice, ABatchNormMakesItsStatisticsOfThem) {
+  DF_NEEDS_DEVICE();
+  for_each_thread_order([] {
+    for (Index m : {2, 49, 147, 588}) {
+      check_batch_norm<Half>(PointwiseProblem::make(m, 40, 24));
+      check_batch_norm<BFloat16>(PointwiseProblem::make(m, 24, 104));
+    }
+  });
+}
+
+}  // namespace
+}  // namespace dfengine::test
