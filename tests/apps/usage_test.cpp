@@ -179,9 +179,9 @@ TEST(Usage, HelpIsWholeSentencesInLinesThatFitAScreen) {
 TEST(Usage, TrainsHelpSaysWhereARecipeHasAnotherDefault) {
   const std::string help = run_program({"train", "--help"}).out;
   for (const char* text :
-       {"Default: 20; with --recipe best: 60; with --recipe seed: 10.", "Default: 0.0001; with --recipe seed: 0.001.",
-        "Default: on; with --recipe seed: off.", "Default: none; with --recipe seed: all.",
-        "Allowed: from 1 to 65536. Default: 32."})
+       {"Default: 20; with --recipe best: 60; with --recipe seed: 10.",
+        "Default: 0.0001; with --recipe seed: 0.001.", "Default: on; with --recipe seed: off.",
+        "Default: none; with --recipe seed: all.", "Allowed: from 1 to 65536. Default: 32."})
     EXPECT_TRUE(contains(std::regex_replace(help, std::regex("\\s+"), " "), text)) << text;
 }
 
