@@ -27,8 +27,7 @@ using StepWatch = std::function<void(const BoundStep&)>;
 class Binding {
  public:
   // plan must outlive the binding and not move. arena and prepared are the memory that the plan's
-  // offsets count from. Throws Error for a parameter that is
-  // missing.
+  // offsets count from. Throws Error for a parameter that is missing.
   Binding(const Plan& plan, const ParameterBlock& parameters, std::byte* arena,
           std::byte* prepared);
 

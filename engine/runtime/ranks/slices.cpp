@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 
+#include "engine/plan/memory_planner.h"
 #include "kernels/base/error.h"
 
 namespace dfengine {
@@ -71,8 +72,8 @@ const Plan& Slices::plan_of(Index n) {
     most = std::max(
         {most, plan.kernel(i).needs.forward_scratch, plan.kernel(i).needs.backward_scratch});
   if (most > scratch_bytes_) {
-    scratch_ = parameters_.backend().allocate(most);
-    scratch_bytes_ = most;
+    scratch_bytes_ = round_up(most, kArenaAlignment);
+    scratch_ = parameters_.backend().allocate(parameters_.backend().lanes() * scratch_bytes_);
   }
   return plan;
 }
@@ -93,14 +94,21 @@ void Slices::lay_out_gradients(const Plan& plan) {
     most = std::max(most, trained.counts.size());
     all = std::max(all, trained.all);
   }
-  places_.resize(most);
+  places_.assign(at(cut_.count), std::vector<Place>(most));
+  absent_.resize(most);
   gradients_.resize(at(all * cut_.count));
 }
 
 void Slices::put(const void* samples, const float* targets, std::span<const Slice> slices) {
   slices_.assign(slices.begin(), slices.end());
+  slice_plans_.clear();
+  begins_.clear();
   Index n = 0;
-  for (const Slice& slice : slices) n += slice.n;
+  for (const Slice& slice : slices) {
+    slice_plans_.push_back(slice.n > 0 ? &plan_of(slice.n) : nullptr);
+    begins_.push_back(n);
+    n += slice.n;
+  }
   empty_ = n == 0;
   part_ = {.slices = slices_, .n = std::max(n, Index{1})};
   bound_ = &session_.bound(part_.n);
@@ -144,28 +152,31 @@ void Slices::backward(const StepContext& ctx, std::size_t s) {
   if (step.kernel->backward_sums)
     add_sums(ctx, s);
   else if (trained_[s].all > 0)
-    for_slices(s, [&](const Kernel& kernel, Index begin, Index slice) {
-      kernel.backward(ctx, backward_of(step, begin, slice));
+    for_slices(ctx, s, [&](const StepContext& own, const Kernel& kernel, Index i, Place scratch) {
+      kernel.backward(own, backward_of(step, i, scratch));
     });
   if (trained_[s].all > 0) add_gradients(ctx, s);
   if (empty_) return;
   BackwardIo rest = step.backward;
-  std::ranges::fill(places_, Place{});
-  rest.dparams = places_;
+  rest.dparams = absent_;
   step.kernel->backward(ctx, rest);
 }
 
-// Calls body(kernel, its first picture among the rank's, its number in the rank) for every slice
-// that has pictures.
+// Calls body(context, kernel, slice, scratch) for every slice that has pictures: side by side where
+// threads get as many slices each, so that they wait for each other once a layer and not in every
+// slice.
 template <class Body>
-void Slices::for_slices(std::size_t s, Body&& body) {
+void Slices::for_slices(const StepContext& ctx, std::size_t s, Body&& body) {
+  const Backend& backend = parameters_.backend();
   const int node = bound_->plan.steps()[s].node;
-  Index begin = 0;
-  for (std::size_t i = 0; i < slices_.size(); ++i) {
-    const Index n = slices_[i].n;
-    if (n > 0) body(plan_of(n).kernel(node), begin, static_cast<Index>(i));
-    begin += n;
-  }
+  const auto one = [&](Index i, int lane, const Queue& queue) {
+    if (slice_plans_[at(i)] == nullptr) return;
+    StepContext own = ctx;
+    own.queue = queue;
+    body(own, slice_plans_[at(i)]->kernel(node), i, Place{scratch_.get() + lane * scratch_bytes_});
+  };
+  if (cut_.count % backend.lanes() == 0) return backend.side_by_side(cut_.count, one);
+  for (Index i = 0; i < cut_.count; ++i) one(i, 0, ctx.queue);
 }
 
 // What a layer sums over all slices.
@@ -173,15 +184,15 @@ void Slices::add_sums(const StepContext& ctx, std::size_t s) {
   const BoundStep& step = bound_->binding->steps()[s];
   const Index count = step.kernel->sums;
   sums_.assign(at(count * cut_.count), 0.0);
-  for_slices(s, [&](const Kernel& kernel, Index begin, Index slice) {
-    double* sums = sums_.data() + slice * count;
+  for_slices(ctx, s, [&](const StepContext& own, const Kernel& kernel, Index i, Place scratch) {
+    double* sums = sums_.data() + i * count;
     if (step.kind == StepKind::Backward)
-      return kernel.backward_sums(ctx, backward_of(step, begin, slice), sums);
+      return kernel.backward_sums(own, backward_of(step, i, scratch), sums);
     ForwardIo io = step.forward;
     for (std::size_t k = 0; k < step.in.size(); ++k)
-      io.x[k] = at_picture(io.x[k], step.in[k], begin);
-    io.scratch = {scratch_.get()};
-    kernel.forward_sums(ctx, io, sums);
+      io.x[k] = at_picture(io.x[k], step.in[k], begins_[at(i)]);
+    io.scratch = scratch;
+    kernel.forward_sums(own, io, sums);
   });
   add_tree(sums_.data(), count, cut_.count, 0, count);
   cut_.ranks->sum(std::span(sums_).first(at(count)));
@@ -189,20 +200,22 @@ void Slices::add_sums(const StepContext& ctx, std::size_t s) {
 }
 
 // The step for a slice, with gradients of parameters alone, which go to the slice's place.
-BackwardIo Slices::backward_of(const BoundStep& step, Index begin, Index slice) {
+BackwardIo Slices::backward_of(const BoundStep& step, Index slice, Place scratch) {
+  const Index begin = begins_[at(slice)];
   const Trained& trained = trained_[at(std::distance(bound_->binding->steps().data(), &step))];
   BackwardIo io = step.backward;
   for (std::size_t k = 0; k < step.in.size(); ++k) io.x[k] = at_picture(io.x[k], step.in[k], begin);
   io.y = at_picture(io.y, step.out, begin);
   io.dy = at_picture(io.dy, step.out, begin);
   io.dx = {};
-  io.scratch = {scratch_.get()};
+  io.scratch = scratch;
+  std::vector<Place>& places = places_[at(slice)];
   float* gradients = gradients_.data() + slice * trained.all;
   for (std::size_t k = 0; k < trained.counts.size(); ++k) {
-    places_[k] = trained.counts[k] > 0 ? Place{gradients} : Place{};
+    places[k] = trained.counts[k] > 0 ? Place{gradients} : Place{};
     gradients += trained.counts[k];
   }
-  io.dparams = places_;
+  io.dparams = places;
   return io;
 }
 
@@ -227,7 +240,8 @@ void Slices::add_gradients(const StepContext& ctx, std::size_t s) {
 }
 
 Index Slices::bytes() const {
-  return session_.bytes() + scratch_bytes_ + std::ssize(gradients_) * kFloatBytes;
+  return session_.bytes() + parameters_.backend().lanes() * scratch_bytes_ +
+         std::ssize(gradients_) * kFloatBytes;
 }
 
 }  // namespace dfengine

@@ -48,10 +48,10 @@ class Slices {
   void backward(const StepContext& ctx, std::size_t step);
   void add_sums(const StepContext& ctx, std::size_t step);
   void add_gradients(const StepContext& ctx, std::size_t step);
-  BackwardIo backward_of(const BoundStep& step, Index begin, Index slice);
+  BackwardIo backward_of(const BoundStep& step, Index slice, Place scratch);
   void lay_out_gradients(const Plan& plan);
   template <class Body>
-  void for_slices(std::size_t step, Body&& body);
+  void for_slices(const StepContext& ctx, std::size_t step, Body&& body);
 
   const ParameterBlock& parameters_;
   Cut cut_;
@@ -60,10 +60,12 @@ class Slices {
   Session session_;  // of all pictures of this rank
   const Session::Bound* bound_ = nullptr;
   std::map<Index, Plan> plans_;  // by the pictures of a slice: their kernels alone are used
-  OwnedMemory scratch_;          // of those kernels
-  Index scratch_bytes_ = 0;
+  OwnedMemory scratch_;          // of those kernels, for each lane
+  Index scratch_bytes_ = 0;      // of a lane
   BatchPart part_;
   std::vector<Slice> slices_;
+  std::vector<const Plan*> slice_plans_;  // by slice; null where it has no pictures
+  std::vector<Index> begins_;             // of slices, among the pictures of this rank
   bool empty_ = false;        // no pictures: it adds nothing, and its plan is that of one
   std::vector<double> sums_;  // of a layer, by slice
 
@@ -72,9 +74,10 @@ class Slices {
     std::vector<Index> counts;
     Index all = 0;
   };
-  std::vector<Trained> trained_;  // by step
-  std::vector<float> gradients_;  // of a layer, by slice
-  std::vector<Place> places_;     // of a slice's gradients
+  std::vector<Trained> trained_;            // by step
+  std::vector<float> gradients_;            // of a layer, by slice
+  std::vector<std::vector<Place>> places_;  // of those, by slice
+  std::vector<Place> absent_;               // where no gradients of parameters are wanted
 };
 
 }  // namespace dfengine
