@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(kBatchNormThreads)
         const float* const of_chunk = partial + chunk * 2 * c + at;
         return {of_chunk[0], of_chunk[c]};
       },
-      [&](const Pair& sums) {
+      [&](Index, const Pair& sums) {
         g += sums.g;
         g_deviation += sums.g_deviation;
       });

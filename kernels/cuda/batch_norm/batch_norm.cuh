@@ -114,7 +114,7 @@ __device__ __forceinline__ void for_each_row(const BatchNormPlace& at, Load&& lo
   for (; row < at.end; row += at.step) use(row, load(row));
 }
 
-// Calls use(load(chunk)) for each of this lane's chunks, in order. So few threads would wait for
+// Calls use(chunk, load(chunk)) for each of this lane's chunks, in order. So few threads would wait for
 // every load by itself; several are under way together.
 template <class Load, class Use>
 __device__ __forceinline__ void for_each_chunk(Index chunks, int lane, Load&& load, Use&& use) {
@@ -127,8 +127,10 @@ __device__ __forceinline__ void for_each_chunk(Index chunks, int lane, Load&& lo
       loaded[i] = load(chunk < chunks ? chunk : 0);
     }
 #pragma unroll
-    for (int i = 0; i < kAhead; ++i)
-      if (first + i * kBatchNormMergeLanes < chunks) use(loaded[i]);
+    for (int i = 0; i < kAhead; ++i) {
+      const Index chunk = first + i * kBatchNormMergeLanes;
+      if (chunk < chunks) use(chunk, loaded[i]);
+    }
   }
 }
 

@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(kBatchNormThreads, kBatchNormForwardBlocks)
 template <class T>
 struct SummedMoments {
   struct Loaded {
-    float n, sum, squares;
+    float sum, squares;
   };
   BatchNormTile tile;
   Index m, c;
@@ -51,13 +51,14 @@ struct SummedMoments {
 
   __device__ Index chunks() const { return tile.chunks; }
   __device__ Loaded load(Index chunk, Index channel) const {
-    const Index left = m - chunk * tile.rows;
     const float* const of_chunk = partial + chunk * 2 * c + channel;
-    return {static_cast<float>(tile.rows < left ? tile.rows : left), of_chunk[0], of_chunk[c]};
+    return {of_chunk[0], of_chunk[c]};
   }
-  __device__ Moments moments(const Loaded& v) const {
-    const float mean = v.sum / v.n;
-    return {v.n, mean, fmaxf(fmaf(-v.sum, mean, v.squares), 0.0f)};
+  __device__ Moments moments(Index chunk, const Loaded& v) const {
+    const Index left = m - chunk * tile.rows;
+    const float n = static_cast<float>(tile.rows < left ? tile.rows : left);
+    const float mean = v.sum / n;
+    return {n, mean, fmaxf(fmaf(-v.sum, mean, v.squares), 0.0f)};
   }
   __device__ float origin(Index channel) const { return to_float(x[channel]); }
 };
@@ -73,7 +74,7 @@ struct GivenMoments {
     const float* const of_channel = head + ChannelMoments::kHead + channel;
     return {head[0], of_channel[0], of_channel[c]};
   }
-  __device__ const Moments& moments(const Moments& v) const { return v; }
+  __device__ const Moments& moments(Index, const Moments& v) const { return v; }
   __device__ float origin(Index) const { return 0.0f; }
 };
 
@@ -98,7 +99,7 @@ __global__ void __launch_bounds__(kBatchNormThreads)
   Moments sum = {0.0f, 0.0f, 0.0f};
   for_each_chunk(
       source.chunks(), lane, [&](Index chunk) { return source.load(chunk, at); },
-      [&](const auto& loaded) { sum = merge(sum, source.moments(loaded)); });
+      [&](Index chunk, const auto& loaded) { sum = merge(sum, source.moments(chunk, loaded)); });
 #pragma unroll
   for (int half = kBatchNormMergeLanes / 2; half > 0; half /= 2) {
     const Moments other = {__shfl_down_sync(kAllLanes, sum.n, half),
