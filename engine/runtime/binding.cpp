@@ -15,8 +15,7 @@ std::string place_of(const BoundStep& step) {
          to_string(step.out.shape);
 }
 
-}  // namespace
-
+// The driver does not know for which layer it was asked.
 void run(const BoundStep& step, const StepContext& ctx) try {
   if (step.kind == StepKind::Forward) {
     step.kernel->forward(ctx, step.forward);
@@ -26,6 +25,8 @@ void run(const BoundStep& step, const StepContext& ctx) try {
 } catch (const DeviceError& e) {
   throw DeviceError(place_of(step) + ": " + e.what());
 }
+
+}  // namespace
 
 Binding::Binding(const Plan& plan, const ParameterBlock& parameters, std::byte* arena,
                  std::byte* prepared)

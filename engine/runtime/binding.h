@@ -18,9 +18,6 @@ struct BoundStep {
   BackwardIo backward;
 };
 
-// Runs one step; the driver does not know for which layer it was asked.
-void run(const BoundStep& step, const StepContext& ctx);
-
 // Called after each step that is run, to find faults: it may wait and read what the step wrote.
 using StepWatch = std::function<void(const BoundStep&)>;
 

@@ -98,10 +98,6 @@ Kernel stem(const ConvolutionQuery& q) {
   return k;
 }
 
-}  // namespace
-
-namespace {
-
 bool is_pointwise(const Convolution& op) {
   return op.groups == 1 && op.window.size == 1 && op.window.stride == 1;
 }
