@@ -11,6 +11,9 @@ string(REGEX MATCH "[0-9]+$" DFENGINE_ABI "${ABI_LINE}")
 # targets of the same libraries, and plain libraries.
 set(PC_REQUIRES "")
 set(PC_LIBS -lstdc++ -lm -lpthread -ldl)
+# Of an object a program takes the functions it calls: the operations of training and of other devices
+# lie beside those of inference.
+set(LINK_OPTIONS LINKER:--gc-sections)
 set(CMAKE_PACKAGES Threads)
 set(CMAKE_LIBRARIES Threads::Threads stdc++ m ${CMAKE_DL_LIBS})
 macro(needs module package target)
@@ -66,6 +69,7 @@ if(BUILD_SHARED_LIBS)
   set(CMAKE_PACKAGES "")
   set(CMAKE_LIBRARIES "")
   set(LIBRARY_FILE libdfengine.so.${DFENGINE_ABI})
+  set(LINK_OPTIONS "")
   set(PC_LIBS "")
   set(PC_REQUIRES "")
 else()
@@ -78,6 +82,7 @@ if(NOT DFENGINE_MINIMAL)
 endif()
 
 list(JOIN PC_REQUIRES " " PC_REQUIRES)
+string(REPLACE LINKER: -Wl, PC_LINK_OPTIONS "${LINK_OPTIONS}")
 list(JOIN PC_LIBS " " PC_LIBS)
 # The files name each other by ways that stay right when the whole prefix moves.
 file(RELATIVE_PATH PC_UP /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
