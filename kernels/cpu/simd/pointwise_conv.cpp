@@ -55,10 +55,12 @@ DF_INLINE void store_whole(const Tile<T>& t, Vec<L> (&acc)[R][V]) {
       unrolled<R>([&](int r) { acc[r][v] += bias; });
     });
   }
-  // The bound comes first in each comparison, so that NaN passes.
-  const Vec<L> low = broadcast<L>(t.low), high = broadcast<L>(t.high);
-  unrolled<R>(
-      [&](int r) { unrolled<V>([&](int v) { acc[r][v] = vmin(high, vmax(low, acc[r][v])); }); });
+  if (t.low > -__builtin_inff() || t.high < __builtin_inff()) {
+    // The bound comes first in each comparison, so that NaN passes.
+    const Vec<L> low = broadcast<L>(t.low), high = broadcast<L>(t.high);
+    unrolled<R>(
+        [&](int r) { unrolled<V>([&](int v) { acc[r][v] = vmin(high, vmax(low, acc[r][v])); }); });
+  }
   const Index stride = t.y_stride;
   if (const T* residual = t.residual; residual != nullptr) {
     unrolled<R>([&](int r) {
@@ -66,8 +68,7 @@ DF_INLINE void store_whole(const Tile<T>& t, Vec<L> (&acc)[R][V]) {
     });
   }
   T* y = t.y;
-  unrolled<R>(
-      [&](int r) { unrolled<V>([&](int v) { store<L>(y + r * stride + v * L, acc[r][v]); }); });
+  unrolled<R>([&](int r) { store_vectors<L, V>(y + r * stride, acc[r]); });
 }
 
 // Does the same one by one, from values [rows, width]. It is out of line because the right edge is

@@ -175,7 +175,7 @@ template <int N>
 DF_INLINE void store_bytes(std::uint8_t* p, Sums<N> v, std::int32_t zero) {
 #if DF_ISA_avx512
   if constexpr (N == 16) {
-    const Sums<N> positive = vmax(Sums<N>{}, v + zero);
+    const Sums<N> moved = v + zero, positive = moved > 0 ? moved : Sums<N>{};
     _mm_storeu_si128((__m128i*)p, _mm512_cvtusepi32_epi8((__m512i)positive));
     return;
   }

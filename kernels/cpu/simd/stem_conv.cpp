@@ -1,10 +1,12 @@
-// Stem rows, vectorised over output channels. Weights are floats.
+// Stem rows, vectorised over output channels.
 //
 // A tile is several neighbouring output pixels by one or two vectors of output channels: all its
 // sums stay in registers while the 27 inputs of each pixel are broadcast. Tiles that reach over the
-// image border read a zero-padded copy of their patch instead.
+// image border read a zero-padded copy of their patch instead. In bf16 the forward pass rounds the
+// weights and takes inputs in pairs, as the pointwise product does.
 #include "kernels/cpu/simd/stem_conv.h"
 
+#include "kernels/cpu/simd/pointwise_conv.h"
 #include "kernels/cpu/simd/vec.h"
 
 namespace dfengine::cpu::DF_ISA {
@@ -12,6 +14,10 @@ namespace {
 
 // Inputs of one pixel in one window row: 3 columns of 3 channels, contiguous in x.
 constexpr int kRowTaps = 9;
+// What one step of the forward sums takes of them: an input, or a pair of which the last one is half.
+using Unit = MatrixUnit<Stored>;
+constexpr int kInUnit = sizeof(Unit) / sizeof(Stored);
+constexpr int kRowSteps = (kRowTaps + kInUnit - 1) / kInUnit;
 // Output pixels in a tile. 14 sums on the 32 registers of AVX-512, 8 on 16.
 constexpr int kTile = kLanes == 16 ? 7 : 4;
 // Vectors of sums per input in the weight gradient: 9 or 18 sums.
@@ -28,42 +34,104 @@ DF_INLINE void for_blocks(Index k, Body&& body) {
 }
 
 // The inputs of `Pixels` output pixels: window row r starts at data + r * row.
+template <class T>
 struct Patch {
-  const float* data;
+  const T* data;
   Index row;
 };
 
 template <int Pixels, int Stride>
 inline constexpr int kPatchColumns = Stride*(Pixels - 1) + 3;
 
+template <int N>
+DF_INLINE void copy(const Stored* from, Stored* to) {
+  __builtin_memcpy(to, from, N * sizeof(Stored));
+}
+#if DF_ISA_avx512bf16
+template <int N>
+DF_INLINE void copy(const Stored* from, float* to) {
+  store<N>(to, load<N>(from));
+}
+#endif
+
 // The patch of output pixels [q, q + Pixels) of output row p. It is that of the image itself where
-// it lies inside and is of floats, otherwise a copy in buffer [3, kPatchColumns, 3] with zeros around.
-template <int Pixels, int Stride>
-DF_INLINE Patch patch_of(const StemProblem& p, const Stored* image, Index row, Index q,
-                         float* buffer) {
+// it lies inside and is of the buffer's type, otherwise a copy in buffer [3, kPatchColumns, 3] with
+// zeros around.
+template <int Pixels, int Stride, class T>
+DF_INLINE Patch<T> patch_of(const StemProblem& p, const Stored* image, Index row, Index q,
+                            T* buffer) {
   constexpr int kColumns = kPatchColumns<Pixels, Stride>;
   const Index top = row * Stride - p.before_h, left = q * Stride - p.before_w;
   if (top >= 0 && top + 3 <= p.h && left >= 0 && left + kColumns <= p.w) {
     const Stored* first = image + (top * p.w + left) * 3;
-#if !DF_ISA_avx512bf16
-    return {first, p.w * 3};
-#else
+    if constexpr (std::is_same_v<T, Stored>) return {first, p.w * 3};
     for (Index r = 0; r < 3; ++r)
       for_lanes(kColumns * 3, [&](auto lanes, Index i) {
-        constexpr int n = decltype(lanes)::value;
-        store<n>(buffer + r * kColumns * 3 + i, load<n>(first + r * p.w * 3 + i));
+        copy<decltype(lanes)::value>(first + r * p.w * 3 + i, buffer + r * kColumns * 3 + i);
       });
     return {buffer, kColumns * 3};
-#endif
   }
   for (Index i = 0; i < 3 * kColumns; ++i) {
     const Index r = top + i / kColumns, s = left + i % kColumns;
     const bool inside = r >= 0 && r < p.h && s >= 0 && s < p.w;
-    for (Index c = 0; c < 3; ++c)
-      buffer[i * 3 + c] = inside ? load<1>(image + (r * p.w + s) * 3 + c)[0] : 0.0f;
+    for (Index c = 0; c < 3; ++c) {
+      if (inside) {
+        copy<1>(image + (r * p.w + s) * 3 + c, buffer + i * 3 + c);
+      } else {
+        buffer[i * 3 + c] = T{};
+      }
+    }
   }
   return {buffer, kColumns * 3};
 }
+
+// Weights as the steps take them: those of step i at w + i * row.
+struct Taps {
+  const Unit* w;
+  Index row;
+};
+
+#if DF_ISA_avx512bf16
+DF_INLINE Unit unit_of(const Stored* row, int step) {
+  if (2 * step + 1 == kRowTaps) return {row[2 * step].bits};
+  Unit pair;
+  __builtin_memcpy(&pair, row + 2 * step, sizeof(pair));
+  return pair;
+}
+
+// Rounds the weights [27, K] of N channels to pairs.
+template <int N>
+DF_INLINE void pack_taps(const float* w, Index k, Index row, Unit* packed) {
+  for (int i = 0; i < 3 * kRowSteps; ++i) {
+    const int tap = i / kRowSteps * kRowTaps + i % kRowSteps * 2;
+    Stored first[N], second[N] = {};
+    store<N>(first, load<N>(w + tap * k));
+    if (i % kRowSteps * 2 + 1 < kRowTaps) store<N>(second, load<N>(w + (tap + 1) * k));
+    for (int lane = 0; lane < N; ++lane)
+      packed[i * row + lane] = {static_cast<std::uint32_t>(second[lane].bits) << 16 |
+                                first[lane].bits};
+  }
+}
+
+template <int N, int V>
+struct TapsOf {
+  Unit packed[3 * kRowSteps * V * N];
+
+  Taps take(const float* w, Index k) {
+    for (int v = 0; v < V; ++v) pack_taps<N>(w + v * N, k, V * N, packed + v * N);
+    return {packed, V * N};
+  }
+};
+#else
+DF_INLINE Unit unit_of(const Stored* row, int step) {
+  return row[step];
+}
+
+template <int N, int V>
+struct TapsOf {
+  Taps take(const float* w, Index k) { return {w, k}; }
+};
+#endif
 
 template <Activation A, int N, int V>
 DF_INLINE void activate_tile(Vec<N> (*sums)[V]) {
@@ -74,10 +142,10 @@ DF_INLINE void activate_tile(Vec<N> (*sums)[V]) {
   }
 }
 
-// Makes `count` output pixels of V * N channels. w, the pointers of the epilogue and y point at the
+// Makes `count` output pixels of V * N channels of k. The pointers of the epilogue and y point at the
 // first channel of the tile, y also at its first pixel.
 template <int Stride, int N, int V>
-DF_INLINE void forward_tile(const Patch& x, const float* w, Index k, Index count,
+DF_INLINE void forward_tile(const Patch<Stored>& x, const Taps& taps, Index k, Index count,
                             const Epilogue<Stored>& epilogue, Stored* y) {
   Vec<N> sums[kTile][V];
 #pragma GCC unroll 8
@@ -87,15 +155,15 @@ DF_INLINE void forward_tile(const Patch& x, const float* w, Index k, Index count
       sums[t][v] = epilogue.bias ? load<N>(epilogue.bias + v * N) : Vec<N>{};
   }
   for (int r = 0; r < 3; ++r) {
-    const float* row = x.data + r * x.row;
+    const Stored* row = x.data + r * x.row;
 #pragma GCC unroll 9
-    for (int i = 0; i < kRowTaps; ++i) {
-      const float* taps = w + (r * kRowTaps + i) * k;
+    for (int i = 0; i < kRowSteps; ++i) {
+      const Unit* w = taps.w + (r * kRowSteps + i) * taps.row;
 #pragma GCC unroll 8
       for (int t = 0; t < kTile; ++t) {
-        const Vec<N> value = broadcast<N>(row[t * 3 * Stride + i]);
+        const Unit value = unit_of(row + t * 3 * Stride, i);
 #pragma GCC unroll 2
-        for (int v = 0; v < V; ++v) sums[t][v] += value * load<N>(taps + v * N);
+        for (int v = 0; v < V; ++v) add_product<N>(value, load_units<N>(w + v * N), sums[t][v]);
       }
     }
   }
@@ -116,20 +184,22 @@ DF_INLINE void forward_tile(const Patch& x, const float* w, Index k, Index count
 template <int Stride>
 void forward_rows(const StemProblem& p, const Stored* x, const float* w,
                   const Epilogue<Stored>& epilogue, Index begin, Index end, Stored* y) {
-  float buffer[3 * kPatchColumns<kTile, Stride> * 3];
-  for (Index row = begin; row < end; ++row) {
-    const Stored* image = x + row / p.p * p.h * p.w * 3;
-    for (Index q = 0; q < p.q; q += kTile) {
-      const Patch patch = patch_of<kTile, Stride>(p, image, row % p.p, q, buffer);
-      const Index pixel = (row * p.q + q) * p.k;
-      for_blocks<2>(p.k, [&](auto lanes, auto vectors, Index k) {
+  Stored buffer[3 * kPatchColumns<kTile, Stride> * 3];
+  for_blocks<2>(p.k, [&](auto lanes, auto vectors, Index k) {
+    constexpr int N = decltype(lanes)::value, V = decltype(vectors)::value;
+    TapsOf<N, V> packed;
+    const Taps taps = packed.take(w + k, p.k);
+    for (Index row = begin; row < end; ++row) {
+      const Stored* image = x + row / p.p * p.h * p.w * 3;
+      for (Index q = 0; q < p.q; q += kTile) {
+        const auto patch = patch_of<kTile, Stride>(p, image, row % p.p, q, buffer);
+        const Index first = (row * p.q + q) * p.k + k;
         const Epilogue<Stored> at{epilogue.bias ? epilogue.bias + k : nullptr, epilogue.activation,
-                                  epilogue.residual ? epilogue.residual + pixel + k : nullptr};
-        forward_tile<Stride, decltype(lanes)::value, decltype(vectors)::value>(
-            patch, w + k, p.k, p.q - q, at, y + pixel + k);
-      });
+                                  epilogue.residual ? epilogue.residual + first : nullptr};
+        forward_tile<Stride, N, V>(patch, taps, p.k, p.q - q, at, y + first);
+      }
     }
-  }
+  });
 }
 
 void forward(const StemProblem& p, const Stored* x, const float* w,
@@ -151,7 +221,7 @@ DF_INLINE void weight_row(const StemProblem& p, const Stored* image, const Store
     for (int v = 0; v < V; ++v) sums[i][v] = load<N>(partial + i * p.k + v * N);
   }
   for (Index q = 0; q < p.q; ++q) {
-    const Patch patch = patch_of<1, Stride>(p, image, row, q, buffer);
+    const Patch<float> patch = patch_of<1, Stride>(p, image, row, q, buffer);
     const float* values = patch.data + r * patch.row;
 #pragma GCC unroll 9
     for (int i = 0; i < kRowTaps; ++i) {

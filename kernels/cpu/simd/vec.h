@@ -7,7 +7,7 @@
 // standard library.
 #pragma once
 
-#if DF_ISA_avx512bf16
+#if DF_X86_ISAS
 #include <immintrin.h>
 #endif
 
@@ -123,23 +123,60 @@ DF_INLINE void add_product(BFloat16Pair left, Right right, Vec<N>& sums) {
   if constexpr (N == 16) {
     const __m512i pair = _mm512_set1_epi32(static_cast<int>(left.bits));
     sums = (Vec<N>)_mm512_dpbf16_ps((__m512)sums, (__m512bh)pair, (__m512bh)right);
-  } else {
+  } else if constexpr (N == 8) {
     const __m256i pair = _mm256_set1_epi32(static_cast<int>(left.bits));
     sums = (Vec<N>)_mm256_dpbf16_ps((__m256)sums, (__m256bh)pair, (__m256bh)right);
+  } else {
+    Vec<4> four = {};
+    typename IntsOf<4>::type units = {};
+    __builtin_memcpy(&four, &sums, sizeof(sums));
+    __builtin_memcpy(&units, &right, sizeof(right));
+    const __m128i pair = _mm_set1_epi32(static_cast<int>(left.bits));
+    four = (Vec<4>)_mm_dpbf16_ps((__m128)four, (__m128bh)pair, (__m128bh)units);
+    __builtin_memcpy(&sums, &four, sizeof(sums));
   }
 }
 #endif
+
+// Neighbouring vectors. Two of bf16 are rounded and stored at once.
+template <int N, int V, class T>
+DF_INLINE void store_vectors(T* p, const Vec<N> (&v)[V]) {
+#if DF_ISA_avx512bf16
+  if constexpr (N == 16 && V == 2 && std::is_same_v<T, BFloat16>) {
+    const __m512bh rounded = _mm512_cvtne2ps_pbh((__m512)v[1], (__m512)v[0]);
+    __builtin_memcpy(p, &rounded, sizeof(rounded));
+    return;
+  }
+#endif
+#pragma GCC unroll 2
+  for (int i = 0; i < V; ++i) store<N>(p + i * N, v[i]);
+}
 
 template <class Unit, int N>
 using Units = decltype(load_units<N>(static_cast<const Unit*>(nullptr)));
 
 template <class V>
+concept Floats = std::is_floating_point_v<std::remove_cvref_t<decltype(V()[0])>>;
+
+// a < b ? a : b and a > b ? a : b, so b where one is NaN. That is one instruction of x86, of which
+// gcc 12 makes a comparison and a choice.
+template <Floats V>
 DF_INLINE V vmin(V a, V b) {
+#if DF_X86_ISAS
+  if constexpr (sizeof(V) == 64) return (V)_mm512_maskz_min_ps(0xffff, (__m512)a, (__m512)b);
+  if constexpr (sizeof(V) == 32) return (V)_mm256_min_ps((__m256)a, (__m256)b);
+  if constexpr (sizeof(V) == 16) return (V)_mm_min_ps((__m128)a, (__m128)b);
+#endif
   return a < b ? a : b;
 }
 
-template <class V>
+template <Floats V>
 DF_INLINE V vmax(V a, V b) {
+#if DF_X86_ISAS
+  if constexpr (sizeof(V) == 64) return (V)_mm512_maskz_max_ps(0xffff, (__m512)a, (__m512)b);
+  if constexpr (sizeof(V) == 32) return (V)_mm256_max_ps((__m256)a, (__m256)b);
+  if constexpr (sizeof(V) == 16) return (V)_mm_max_ps((__m128)a, (__m128)b);
+#endif
   return a > b ? a : b;
 }
 
