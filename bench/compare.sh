@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # dfengine beside its peers on this machine, one after the other in one run: MobileNetV2 1.0 at 224.
-# On the CPU beside OpenVINO and, in fp32, ONNX Runtime and PyTorch, in rounds that alternate; on a GPU
-# beside PyTorch's modes, with the project's bars. Prints both sides and their ratio.
+# On the CPU beside OpenVINO, ONNX Runtime, ncnn and PyTorch, as far as each has the precision, in rounds that
+# alternate; on a GPU beside PyTorch's modes. Prints both sides, their ratio, and the project's bars.
 # Usage: bench/compare.sh [--device cpu|cuda] [--precision fp16|bf16|fp32|int8] [--program DFENGINE]
 #                         [--onnx FOLDED_ONNX] [--pictures FOLDER] [--json FOLDER]
 #   --device     default cpu
@@ -46,7 +46,7 @@ python=${PYTHON:-python3} threads=${THREADS:-2}
 read -ra torch_options <<<"${TORCH:-}"
 peers=torchvision
 if [ "$device" = cpu ]; then
-  peers=onnxruntime,openvino,torchvision
+  peers=onnxruntime,openvino,ncnn,pnnx,torchvision
   onnx=${onnx:-${DFENGINE_DATA:-../shared/data}/weights/mobilenet_v2_100_folded.onnx}
   [ -f "$onnx" ] || usage "$onnx: no such file; give the path of the folded .onnx"
 fi
@@ -71,7 +71,8 @@ if [ "$precision" = int8 ]; then
   onnx=$results/int8/onnxruntime.onnx openvino=$results/int8/openvino.xml
 fi
 torch=(bench/peers/torch_mobilenetv2.py --device "$device" --threads "$threads")
-if [ "$device" = cuda ]; then torch+=(--precision "$precision"); fi
+if [ "$precision" != int8 ]; then torch+=(--precision "$precision"); fi
+if [ "$device" = cpu ]; then torch+=(--modes eager compile); fi
 : >"$results/peers.jsonl"
 peer() { # name, script and its arguments
   echo "$1 ..." >&2
@@ -89,7 +90,10 @@ for round in $(seq "$rounds"); do
     peer "ONNX Runtime" bench/peers/onnxruntime_mobilenetv2.py "$onnx" --threads "$threads" --mode "$precision"
     ;;
   esac
-  # PyTorch on a CPU is measured in fp32 alone.
-  if [ "$device" = cuda ] || [ "$precision" = fp32 ]; then peer PyTorch "${torch[@]}" "${torch_options[@]}"; fi
+  if [ "$precision" = int8 ]; then continue; fi
+  if [ "$device" = cpu ]; then
+    peer ncnn bench/peers/ncnn_mobilenetv2.py "$onnx" --threads "$threads" --precision "$precision"
+  fi
+  peer PyTorch "${torch[@]}" "${torch_options[@]}"
 done
 "$python" bench/peers/table.py "$results"/ours.*.json "$results/peers.jsonl"

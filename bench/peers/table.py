@@ -3,8 +3,8 @@
     python bench/peers/table.py OURS.json [OURS.json ...] PEERS.jsonl
 
 One file of ours and one line of a peer's a round: the table has their median and the best round. Every
-peer's figure with our ratio to it (above 1: dfengine is faster). On a GPU then the project's bars, each
-against the best of PyTorch's modes. Exits 1 when a peer measured what dfengine did not.
+peer's figure with our ratio to it (above 1: dfengine is faster). Then the project's bars, each against the
+best peer. Exits 1 when a peer measured what dfengine did not.
 """
 
 import json
@@ -12,7 +12,7 @@ import statistics
 import sys
 
 # Work, batch, what is compared, bound. Ratios are ours to the best peer's.
-BARS = [
+GPU_BARS = [
     ("infer", 256, "img/s", "ratio", ">=", 1.2),
     ("infer", 1, "ms", "ratio", "<=", 0.6),
     ("train", 256, "img/s", "ratio", ">=", 1.5),
@@ -23,12 +23,23 @@ BARS = [
 ]
 
 
-def our_figures(row):
-    return {"img/s": row["images_per_second"], "ms": row["ms"], "bytes": row["planned_bytes"]}
+def cpu_bars(infer, train=None):
+    bars = [("infer", batch, "img/s", "ratio", ">=", infer) for batch in (1, 32)]
+    return bars + ([("train", 32, "img/s", "ratio", ">=", train)] if train else [])
 
 
-def peer_figures(row):
-    return {"img/s": row["img_per_s"], "ms": row["median_ms"], "bytes": row.get("peak_bytes")}
+CPU_BARS = {"fp32": cpu_bars(1.25, 2.0), "bf16": cpu_bars(1.2, 2.5), "int8": cpu_bars(1.2)}
+
+
+def our_figures(rows):
+    """Medians of the rounds, and the memory, which is the same in each."""
+    return {"img/s": statistics.median(row["images_per_second"] for row in rows),
+            "ms": statistics.median(row["ms"] for row in rows), "bytes": rows[0]["planned_bytes"]}
+
+
+def peer_figures(rows):
+    return {"img/s": statistics.median(row["img_per_s"] for row in rows),
+            "ms": statistics.median(row["median_ms"] for row in rows), "bytes": rows[0].get("peak_bytes")}
 
 
 def show(value, unit):
@@ -38,12 +49,12 @@ def show(value, unit):
 
 
 def by_peer(peers):
-    """The rates of all rounds for each work, batch and peer."""
-    rates = {}
+    """The lines of all rounds for each work, batch and peer."""
+    lines = {}
     for peer in peers:
         who = " ".join(filter(None, [peer["peer"], peer["version"], peer.get("mode")]))
-        rates.setdefault((peer["work"], peer["batch"], who), []).append(peer["img_per_s"])
-    return rates
+        lines.setdefault((peer["work"], peer["batch"], who), []).append(peer)
+    return lines
 
 
 def comparison(rounds, peers):
@@ -51,38 +62,37 @@ def comparison(rounds, peers):
     print(f"{'':<17}{'dfengine img/s':>17}  {'':<38}{'img/s':>17}{'ratio':>17}")
     print(f"{'work':<17}{'median':>9}{'best':>8}  {'peer':<38}{'median':>9}{'best':>8}{'median':>9}{'best':>8}")
     missing = []
-    for (work, batch, who), theirs in by_peer(peers).items():
+    for (work, batch, who), lines in by_peer(peers).items():
         name = f"{work} batch {batch}"
         if any((work, batch) not in ours for ours in rounds):
             missing.append(name)
             continue
         rates = [ours[work, batch]["images_per_second"] for ours in rounds]
         median, best = statistics.median(rates), max(rates)
+        theirs = [line["img_per_s"] for line in lines]
         their_median, their_best = statistics.median(theirs), max(theirs)
         print(f"{name:<17}{median:>9.1f}{best:>8.1f}  {who:<38}{their_median:>9.1f}{their_best:>8.1f}"
               f"{median / their_median:>8.2f}x{best / their_best:>7.2f}x")
     return sorted(set(missing))
 
 
-def bar_line(bar, ours, peers):
+def bar_line(bar, rounds, peers):
     work, batch, unit, kind, sign, bound = bar
     title = f"{work} batch {batch}, {'memory' if unit == 'bytes' else unit}"
-    row = ours.get((work, batch))
-    rivals = [p for p in peers if (p["work"], p["batch"]) == (work, batch) and peer_figures(p)[unit]]
-    if row is None or (kind == "ratio" and not rivals):
+    rivals = {who: peer_figures(lines) for (w, b, who), lines in by_peer(peers).items() if (w, b) == (work, batch)}
+    rivals = {who: figures for who, figures in rivals.items() if figures[unit]}
+    if any((work, batch) not in ours for ours in rounds) or (kind == "ratio" and not rivals):
         return f"{title:<26}not measured"
-    value = our_figures(row)[unit]
-    best = "-"
-    measure = value
+    value = our_figures([ours[work, batch] for ours in rounds])[unit]
+    best, measure, shown = "-", value, "-"
     if kind == "ratio":
         # A rival's memory is that of its fastest mode: the two bars are about one way to train.
-        rival = max(rivals, key=lambda p: p["img_per_s"])
-        best = f"{show(peer_figures(rival)[unit], unit)} ({rival['mode']})"
-        measure = value / peer_figures(rival)[unit]
+        who = max(rivals, key=lambda name: rivals[name]["img/s"])
+        measure = value / rivals[who][unit]
+        best, shown = f"{show(rivals[who][unit], unit)} ({who})", f"{measure:.2f}x"
     met = measure >= bound if sign == ">=" else measure <= bound
-    shown = f"{measure:.2f}x" if kind == "ratio" else "-"
     wanted = f"{sign} {bound}x" if kind == "ratio" else f"{sign} {bound}"
-    return f"{title:<26}{show(value, unit):>13}{best:>26}{shown:>9}{wanted:>12}  {'met' if met else 'MISSED'}"
+    return f"{title:<26}{show(value, unit):>13}{best:>46}{shown:>9}{wanted:>12}  {'met' if met else 'MISSED'}"
 
 
 def main():
@@ -92,16 +102,14 @@ def main():
     report = reports[-1]
     peers = [json.loads(line) for line in open(sys.argv[-1]) if line.strip()]
     rounds = [{(row["work"], row["batch"]): row for row in r["network"]} for r in reports]
-    ours = rounds[-1]
     print(f"dfengine {report['engine_version']}, {report['device_name']}, {report['precision']}, "
           f"{report['threads']} threads, {report['isa']}; MobileNetV2 {report['width']:g} at {report['img_size']}; "
           f"a copy moves {report['copy_gigabytes_per_second']:.1f} GB/s; {len(rounds)} rounds")
     missing = comparison(rounds, peers)
-    if report["device"] == "cuda":
-        torch = [p for p in peers if p["peer"] == "torch"]
-        print(f"\n{'bar':<26}{'dfengine':>13}{'best PyTorch':>26}{'ratio':>9}{'wanted':>12}")
-        for bar in BARS:
-            print(bar_line(bar, ours, torch))
+    bars = GPU_BARS if report["device"] == "cuda" else CPU_BARS[report["precision"]]
+    print(f"\n{'bar (medians)':<26}{'dfengine':>13}{'best peer':>46}{'ratio':>9}{'wanted':>12}")
+    for bar in bars:
+        print(bar_line(bar, rounds, peers))
     if missing:
         sys.exit(f"dfengine bench did not measure: {', '.join(missing)}")
 
