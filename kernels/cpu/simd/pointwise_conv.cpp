@@ -1,6 +1,6 @@
 // Matrix product by register tiles: for each strip of columns, all rows. A tile is R rows by V
-// vectors of L columns. It is held in registers over the whole depth, then finished (bias, clamp,
-// residual) and stored once. T is the type of Y.
+// vectors of L columns. It is held in registers over the whole depth, beginning with the bias, then
+// finished (clamp, residual) and stored once. T is the type of Y.
 #include "kernels/cpu/simd/pointwise_conv.h"
 
 #include "kernels/cpu/simd/vec.h"
@@ -46,15 +46,19 @@ DF_INLINE const void* moved(const void* p, Index bytes) {
   return static_cast<const char*>(p) + bytes;
 }
 
+// What the sums of vector v begin with.
+template <class T, int L>
+DF_INLINE Vec<L> start(const Tile<T>& t, int v) {
+  if (t.bias == nullptr) return Vec<L>{};
+  if ((v + 1) * L <= t.columns) return load<L>(t.bias + v * L);
+  float bias[L] = {};
+  for (Index j = v * L; j < t.columns; ++j) bias[j - v * L] = t.bias[j];
+  return load<L>(bias);
+}
+
 // Finishes and stores a tile whose every column exists.
 template <class T, int R, int V, int L>
 DF_INLINE void store_whole(const Tile<T>& t, Vec<L> (&acc)[R][V]) {
-  if (t.bias != nullptr) {
-    unrolled<V>([&](int v) {
-      const Vec<L> bias = load<L>(t.bias + v * L);
-      unrolled<R>([&](int r) { acc[r][v] += bias; });
-    });
-  }
   if (t.low > -__builtin_inff() || t.high < __builtin_inff()) {
     // The bound comes first in each comparison, so that NaN passes.
     const Vec<L> low = broadcast<L>(t.low), high = broadcast<L>(t.high);
@@ -79,7 +83,6 @@ __attribute__((noinline)) void store_edge(const Tile<T>& t, const float* values,
   for (int r = 0; r < rows; ++r) {
     for (Index j = 0; j < t.columns; ++j) {
       float value = values[r * width + j];
-      if (t.bias != nullptr) value += t.bias[j];
       value = t.low > value ? t.low : value;
       value = t.high < value ? t.high : value;
       if (t.residual != nullptr) value += load<1>(t.residual + r * t.y_stride + j)[0];
@@ -99,7 +102,10 @@ void multiply_tile(const Tile<T>& t) {
   const Unit* b = t.b;
   const void* ahead = t.ahead;
   Vec<L> acc[R][V];
-  unrolled<R>([&](int r) { unrolled<V>([&](int v) { acc[r][v] = Vec<L>{}; }); });
+  unrolled<V>([&](int v) {
+    const Vec<L> bias = start<T, L>(t, v);
+    unrolled<R>([&](int r) { acc[r][v] = bias; });
+  });
   if (t.depth >= kPrefetchDepth) {
     unrolled<R>([&](int r) {
       unrolled<V>([&](int v) { __builtin_prefetch(t.y + r * t.y_stride + v * L, 1); });

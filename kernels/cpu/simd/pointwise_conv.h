@@ -25,7 +25,7 @@ constexpr Index panel_width(Index left) {
 template <class T>
 using MatrixUnit = std::conditional_t<std::is_same_v<T, BFloat16>, BFloat16Pair, T>;
 
-// What one call computes: Y [rows, columns] = clamp(A * B + bias, low, high) + residual. Depth and
+// What one call computes: Y [rows, columns] = clamp(bias + A * B, low, high) + residual. Depth and
 // the strides of A and B count units.
 template <class Unit, class T>
 struct MatrixBlock {
@@ -48,8 +48,8 @@ struct MatrixBlock {
   float high = __builtin_inff();
 };
 
-// Every element of Y is one chain of fused multiply-adds (without FMA: multiply, add) in the order
-// of depth, so results do not depend on how a product is cut into blocks of rows and columns.
+// Every element of Y is one chain of fused multiply-adds (without FMA: multiply, add) from its bias in
+// the order of depth, so results do not depend on how a product is cut into blocks of rows and columns.
 template <class T>
 struct MatrixTable {
   // A [rows, depth], a_stride between rows.
