@@ -23,7 +23,8 @@ inline void pause_cpu() {
 #endif
 }
 
-// Those that this process may run on, in their order; empty where the system does not say.
+// Those that this process may run on, that of the calling thread first; empty where the system does not
+// say.
 std::vector<int> allowed_cpus() {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -31,15 +32,17 @@ std::vector<int> allowed_cpus() {
   if (sched_getaffinity(0, sizeof(set), &set) != 0) return cpus;
   for (int i = 0; i < CPU_SETSIZE; ++i)
     if (CPU_ISSET(i, &set)) cpus.push_back(i);
+  const auto own = std::ranges::find(cpus, sched_getcpu());
+  if (own != cpus.end()) std::iter_swap(cpus.begin(), own);
   return cpus;
 }
 
-// Of the calling thread. Where the system refuses, it goes on as before.
-void keep_to(int cpu) {
+// Where the system refuses, the thread goes on as before.
+void keep_to(std::thread& thread, int cpu) {
   cpu_set_t set;
   CPU_ZERO(&set);
   CPU_SET(cpu, &set);
-  sched_setaffinity(0, sizeof(set), &set);
+  pthread_setaffinity_np(thread.native_handle(), sizeof(set), &set);
 }
 
 }  // namespace
@@ -48,20 +51,23 @@ ThreadPool::ThreadPool(int threads)
     : shares_(threads < 1 ? throw UsageError("thread count must be at least 1")
                           : static_cast<std::size_t>(threads)) {
   workers_.reserve(static_cast<std::size_t>(threads - 1));
-  // Where every CPU gets a thread, each worker keeps to its own. The system wakes a worker beside
-  // the thread that calls it, at times on that thread's CPU, and two that share one take turns.
-  const std::vector<int> cpus = allowed_cpus();
-  const bool apart = std::ssize(cpus) == threads;
   try {
-    for (int i = 1; i < threads; ++i)
-      workers_.emplace_back([this, i, cpu = apart ? cpus[static_cast<std::size_t>(i)] : -1] {
-        if (cpu >= 0) keep_to(cpu);
-        work(i);
-      });
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
   } catch (const std::system_error& e) {
     stop();
     throw Error("cannot start " + std::to_string(threads) + " threads: " + e.what());
   }
+  std::vector<int> cpus = allowed_cpus();
+  if (threads == 1 || std::ssize(cpus) != threads) return;
+  cpus_ = std::move(cpus);
+  for (std::size_t i = 0; i < workers_.size(); ++i) keep_to(workers_[i], cpus_[i + 1]);
+}
+
+void ThreadPool::make_way() {
+  const auto own = std::ranges::find(cpus_, sched_getcpu());
+  if (own == cpus_.begin() || own == cpus_.end()) return;
+  std::iter_swap(cpus_.begin(), own);
+  keep_to(workers_[static_cast<std::size_t>(own - cpus_.begin()) - 1], *own);
 }
 
 ThreadPool::~ThreadPool() {
@@ -89,6 +95,7 @@ void ThreadPool::run(std::int64_t count, Task task, void* context) {
     for (std::int64_t i = 0; i < count; ++i) task(context, i, 0);
     return;
   }
+  if (!cpus_.empty()) make_way();
   task_ = task;
   context_ = context;
   unfinished_.store(count, std::memory_order_relaxed);

@@ -22,7 +22,7 @@ class ThreadPool {
   using Task = void (*)(void* context, std::int64_t index, int worker);
 
   // `threads` counts the caller, so that 1 starts no thread. With as many as there are CPUs for this
-  // process, each worker keeps to one of them. Throws UsageError for 0 or less, and Error when the
+  // process, each worker keeps to one where the caller is not. Throws UsageError for 0 or less, and Error when the
   // system does not give so many.
   explicit ThreadPool(int threads);
   ~ThreadPool();
@@ -46,12 +46,17 @@ class ThreadPool {
   };
 
   void stop();
+  void make_way();
   void work(int worker);
   void drain(int worker);
   void take_from(Share& share, int worker);
 
   std::vector<std::thread> workers_;
   std::vector<Share> shares_;  // one for each thread
+  // Where every CPU gets a thread: the caller's, then the workers'. The system wakes a worker beside the
+  // thread that calls it, at times on that thread's CPU, where two take turns until it moves one of
+  // them, in fractions of a second. So each worker is bound, and gives way to a caller that was moved.
+  std::vector<int> cpus_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::atomic<bool> stop_{false};
