@@ -39,7 +39,7 @@ AblationObserver make_observer() {
 }
 
 void run_ablate(Arguments& a) {
-  a.device.check_cpu();
+  a.device.require_float_cpu();
   a.values.threads = a.device.threads;
   const std::vector<Rung> ladder = ablation_ladder(a.values);
   const std::vector<AblationRun> runs = ablate(a.values, make_observer(), catch_interrupt());

@@ -43,7 +43,7 @@ void measure_norms(Model& model, const TrainOptions& options, const Dataset& tra
 }
 
 void run_average(const Arguments& a) {
-  a.device.check_cpu();
+  a.device.require_float_cpu();
   std::vector<Model> models;
   for (const std::filesystem::path& run : a.runs) models.push_back(load_detector(run / kBestModel));
   Model model = a.ensemble ? ensemble_of(models) : average_models(models);

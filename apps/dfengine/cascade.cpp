@@ -79,7 +79,7 @@ void test_cascade(const Arguments& a, Model& model, const Cascade& cascade) {
 }
 
 void run_cascade(const Arguments& a) {
-  a.tables.device.check_cpu();
+  a.tables.device.require_float_cpu();
   Model model = open_detector(a.model);
   const MetadataModel metadata = load_metadata_model(a.metadata);
   const LabelledTable valid = a.tables.read(a.csv, metadata.file_properties);

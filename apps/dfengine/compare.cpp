@@ -47,7 +47,7 @@ Paired in_common(const Predictions& first, const Predictions& second) {
 
 void compare_two(Arguments& a) {
   if (a.runs.size() != 2) throw Exit{ExitCode::Usage, "--paired compares two models: name two"};
-  a.device.check_cpu();
+  a.device.require_float_cpu();
   const Model first = open_detector(a.runs[0]), second = open_detector(a.runs[1]);
   const DataSource source =
       a.split.empty() ? open_to_measure(a.data) : open_data(a.data, {a.split});

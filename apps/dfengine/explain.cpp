@@ -28,14 +28,14 @@ struct Arguments {
 };
 
 void run_explain(const Arguments& a) {
-  a.device.check_cpu();
+  a.device.require_cpu();
   const Model model = open_detector(a.model);
   const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
   const std::vector<std::filesystem::path> files = overlay_files(a.output, paths);
   make_folder(a.output);
   ThreadPool pool(a.device.thread_count());
-  const CpuBackend backend(pool);
-  GradCam cam(model, backend);
+  const std::unique_ptr<Backend> backend = a.device.open(pool);
+  GradCam cam(model, *backend);
   const Index size = model.config.input_size;
   fmt::print("prob_fake  evidence  overlay  path (threshold {:g})\n", model.threshold);
   const auto bad = for_each_batch(

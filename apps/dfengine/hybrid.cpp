@@ -33,7 +33,7 @@ void print_comparison(const Arguments& a, Model& model, ThreadPool& pool,
 }
 
 void run_train(const Arguments& a) {
-  a.tables.device.check_cpu();
+  a.tables.device.require_float_cpu();
   Model model = open_detector(a.model);
   ThreadPool pool(a.tables.device.thread_count());
   const LabelledTable valid = a.tables.read(a.csv, a.tables.file_properties);

@@ -77,7 +77,7 @@ Tables read_tables(const TrainArguments& a) {
 }
 
 void run_train(const TrainArguments& a) {
-  a.tables.device.check_cpu();
+  a.tables.device.require_float_cpu();
   const Tables t = read_tables(a);
   std::vector<ColumnVerdict> verdicts = judge_columns(t.train);
   const auto columns = choose_columns(verdicts, a.tables.exclude, false);

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "kernels/base/error.h"
+#include "kernels/base/half.h"
 
 namespace dfengine {
 namespace {
@@ -28,6 +29,21 @@ Graph graph_with_features(const Model& model) {
   const std::vector<std::string> names = feature_names(model);
   for (std::size_t i = 0; i < names.size(); ++i) graph.mark_output(maps.at(i), names[i]);
   return graph;
+}
+
+// A value of the backend on the host.
+std::vector<float> downloaded(const Backend& backend, Place from, Index count) {
+  std::vector<float> values(at(count));
+  if (backend.element() == Element::F32) {
+    backend.download(values.data(), from.address, count * kFloatBytes);
+    backend.synchronize();
+    return values;
+  }
+  std::vector<std::uint16_t> halves(values.size());
+  backend.download(halves.data(), from.address, count * Index{sizeof(std::uint16_t)});
+  backend.synchronize();
+  std::ranges::transform(halves, values.begin(), bf16_to_float);
+  return values;
 }
 
 // Two neighbours of a place between cell centres, and the share of the second.
@@ -64,7 +80,8 @@ GradCam::GradCam(const Model& model, const Backend& backend)
       parameters_(model.network.graph, model.parameters, backend),
       session_(graph_with_features(model), {model.network.image},
                {.gradients_of = feature_names(model), .seed = "logits"}, parameters_) {
-  if (backend.element() != Element::F32) throw UsageError("Grad-CAM computes in float");
+  if (const Element e = backend.element(); e != Element::F32 && e != Element::BF16)
+    throw UsageError("Grad-CAM computes in float or bf16");
   session_.reserve(1);
 }
 
@@ -88,15 +105,10 @@ GradCamRun GradCam::run(const std::uint8_t* image) {
   run.features.resize(at(run.map.count()));
   run.gradients.resize(run.features.size());
   float logit = 0;
-  const auto download = [&](Place from, float* to, Index count) {
-    backend_.download(to, from.address, count * kFloatBytes);
-  };
-  download(binding.output("logits"), &logit, 1);
-  std::vector<float> features(at(map.count())), gradients(at(map.count()));
+  backend_.download(&logit, binding.output("logits").address, kFloatBytes);
   for (Index m = 0; m < members; ++m) {
-    download(binding.output(names[at(m)]), features.data(), map.count());
-    download(binding.gradient(names[at(m)]), gradients.data(), map.count());
-    backend_.synchronize();
+    const auto features = downloaded(backend_, binding.output(names[at(m)]), map.count());
+    const auto gradients = downloaded(backend_, binding.gradient(names[at(m)]), map.count());
     // Side by side: a cell's channels are those of all members.
     for (Index cell = 0; cell < map.h * map.w; ++cell) {
       const Index to = cell * run.map.c + m * map.c;

@@ -62,9 +62,13 @@ void DeviceOptions::resolve() {
   device = kind == DeviceKind::Cuda ? DeviceChoice::Cuda : DeviceChoice::Cpu;
 }
 
-void DeviceOptions::check_cpu() const {
+void DeviceOptions::require_cpu() const {
   if (kind() == DeviceKind::Cuda)
     throw DeviceError("this command computes on the CPU: use --device cpu");
+}
+
+void DeviceOptions::require_float_cpu() const {
+  require_cpu();
   if (precision.value_or(Precision::Fp32) != Precision::Fp32)
     throw UsageError(
         fmt::format("on the CPU this command computes in fp32: --precision {} is for "

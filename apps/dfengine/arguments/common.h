@@ -34,9 +34,10 @@ struct DeviceOptions {
   // Makes cpu or cuda of auto, and says so where a GPU is not used. Throws DeviceError where `device`
   // cannot be had.
   void resolve();
-  // For commands that know no other: throws DeviceError for a device other than the CPU, UsageError
-  // for a precision other than fp32 there.
-  void check_cpu() const;
+  // For commands that know no other: throws DeviceError for a device other than the CPU.
+  void require_cpu() const;
+  // And UsageError for a precision other than fp32 there.
+  void require_float_cpu() const;
   int thread_count() const;
   // Before resolve() auto is the CPU.
   DeviceKind kind() const {

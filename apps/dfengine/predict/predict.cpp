@@ -153,7 +153,7 @@ void run_on_pictures(const Arguments& a, const Model& model) {
 
 // Pictures with the columns of a table beside them: a hybrid or cascade may decide by those.
 void predict_table(const Arguments& a, Model& model) {
-  a.device.check_cpu();
+  a.device.require_float_cpu();
   const TableModels detectors = read_table_models(model.notes, a.model.string());
   const std::filesystem::path root = a.table.data.empty() ? a.csv.parent_path() : a.table.data;
   CsvTable table = read_csv(a.csv);

@@ -9,6 +9,7 @@
 #include "engine/data/pictures/png_encode.h"
 #include "engine/runtime/cpu/cpu_backend.h"
 #include "kernels/base/error.h"
+#include "kernels/cpu/isa.h"
 #include "tests/engine/data/data_support.h"
 #include "tests/engine/model/formula_parameters.h"
 #include "tests/support/tolerance.h"
@@ -70,10 +71,11 @@ TEST(GradCam, EqualsPytorch) {
 }
 
 // The head by hand: logit = w2 ReLU(w1 pooled + b1) + b2, and the pool spreads its gradient evenly.
-TEST(GradCam, GradientsAreThoseOfTheHeadsFormula) {
+template <class T>
+void expect_gradients_of_head(Element element) {
   const Model model = formula_model();
   ThreadPool pool(1);
-  const CpuBackend backend(pool);
+  const CpuBackend backend(pool, element);
   GradCam cam(model, backend);
   const GradCamRun run = cam.run(test::pattern(kSide, kSide, 3).rgb.data());
   const auto value = [&](const char* name) {
@@ -98,8 +100,15 @@ TEST(GradCam, GradientsAreThoseOfTheHeadsFormula) {
   const double terms = static_cast<double>(b1.size());
   for (Index i = 0; i < run.map.count(); ++i)
     EXPECT_NEAR(run.gradients[at(i)], want[at(i % c)],
-                test::tolerance<float>(terms, size[at(i % c)]))
+                test::tolerance<float>(terms, size[at(i % c)]) +
+                    test::unit_roundoff<T>() * std::abs(want[at(i % c)]))
         << i;
+}
+
+TEST(GradCam, GradientsAreThoseOfTheHeadsFormula) {
+  expect_gradients_of_head<float>(Element::F32);
+  if (!cpu::bf16_supported()) GTEST_SKIP() << "this CPU does not compute in bf16";
+  expect_gradients_of_head<BFloat16>(Element::BF16);
 }
 
 TEST(GradCam, NeedsADetector) {
