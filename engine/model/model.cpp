@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "kernels/base/error.h"
+#include "kernels/base/half.h"
 #include "weights/pretrained.h"
 #include "weights/safetensors.h"
 
@@ -33,13 +34,25 @@ std::vector<float> values_of(const ParamSpec& p, const weights::Tensor& t,
   return values;
 }
 
-weights::Tensor tensor_of(const ParamSpec& p, const std::vector<float>& values) {
-  if (p.role != Role::QuantizedWeight)
+// In a quantized model the head's matrices are halves, which it was made to hold (quantize.h).
+weights::Tensor tensor_of(const Model& model, const ParamSpec& p) {
+  const std::vector<float> values = model.parameters.get(model.parameters.find(p.name));
+  const bool half = p.role == Role::Weight && !model.config.quantization.empty();
+  if (p.role != Role::QuantizedWeight && !half)
     return weights::make_tensor(p.name, p.file_shape, std::span<const float>(values));
-  weights::Tensor t{
-      .name = p.name, .dtype = weights::DType::I8, .shape = p.file_shape, .bytes = {}};
-  for (const float v : values)
-    t.bytes.push_back(static_cast<std::byte>(static_cast<std::int8_t>(v)));
+  weights::Tensor t{.name = p.name,
+                    .dtype = half ? weights::DType::F16 : weights::DType::I8,
+                    .shape = p.file_shape,
+                    .bytes = {}};
+  for (const float v : values) {
+    if (half) {
+      const std::uint16_t bits = float_to_f16(v);
+      t.bytes.push_back(static_cast<std::byte>(bits & 0xff));
+      t.bytes.push_back(static_cast<std::byte>(bits >> 8));
+    } else {
+      t.bytes.push_back(static_cast<std::byte>(static_cast<std::int8_t>(v)));
+    }
+  }
   return t;
 }
 
@@ -151,7 +164,7 @@ weights::TensorFile model_to_tensors(const Model& model) {
   file.metadata = write_metadata(model);
   // The file has the network's order, as torchvision's has, and not the order in memory.
   for (const ParamSpec& p : model.network.graph.params())
-    file.tensors.push_back(tensor_of(p, model.parameters.get(model.parameters.find(p.name))));
+    file.tensors.push_back(tensor_of(model, p));
   return file;
 }
 

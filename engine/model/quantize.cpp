@@ -7,6 +7,7 @@
 #include "engine/model/predictor.h"
 #include "engine/runtime/folding.h"
 #include "kernels/base/error.h"
+#include "kernels/base/half.h"
 #include "kernels/base/sigmoid.h"
 
 namespace dfengine {
@@ -56,12 +57,26 @@ class Quantizer {
       if (const int from = model_.parameters.find(p.name);
           from >= 0 && p.role != Role::QuantizedWeight)
         result.parameters.set(result.parameters.find(p.name),
-                              std::span<const float>(model_.parameters.get(from)));
+                              std::span<const float>(kept(p, model_.parameters.get(from))));
     for (std::size_t i = 0; i < convolutions_.size(); ++i) write(i, result.parameters);
     return result;
   }
 
  private:
+  // What is not quantized. The head's matrices, a quarter of the file in float, are rounded to halves.
+  static std::vector<float> kept(const ParamSpec& p, std::vector<float> values) {
+    if (p.role != Role::Weight) return values;
+    for (float& v : values) {
+      const float half = f16_to_float(float_to_f16(v));
+      if (!std::isfinite(half))
+        throw ModelFileError(
+            p.name + " has the value " + std::to_string(v) +
+            ", too large for a quantized model, which stores it in half precision");
+      v = half;
+    }
+    return values;
+  }
+
   // Of the convolution that makes the value; null for the network's input.
   const ResultStatistics* statistics_of(ValueId value) const {
     const auto found = std::ranges::find(convolutions_, graph_.producer(value));

@@ -13,6 +13,7 @@
 #include "engine/model/predictor.h"
 #include "engine/runtime/cpu/cpu_backend.h"
 #include "kernels/base/error.h"
+#include "kernels/base/half.h"
 #include "kernels/cpu/isa.h"
 #include "weights/safetensors.h"
 
@@ -226,6 +227,21 @@ TEST(Quantize, TheFileIsTheModel) {
     return sum;
   };
   EXPECT_LT(bytes(file) * 2, bytes(model_to_tensors(of)));
+}
+
+TEST(Quantize, TheHeadIsInHalves) {
+  Model of = float_model();
+  const weights::TensorFile file = model_to_tensors(quantized(of).model);
+  const int fc1 = of.parameters.find("head.fc1.weight");
+  std::vector<float> values = of.parameters.get(fc1);
+  const weights::Tensor& stored = *file.find("head.fc1.weight");
+  EXPECT_EQ(stored.dtype, weights::DType::F16);
+  const std::vector<float> halves = weights::to_float(stored);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    ASSERT_EQ(halves[i], f16_to_float(float_to_f16(values[i]))) << i;
+  values[0] = 1e5f;
+  of.parameters.set(fc1, std::span<const float>(values));
+  EXPECT_THROW(quantized(of), ModelFileError);
 }
 
 TEST(Quantize, DamagedFilesAreErrors) {
