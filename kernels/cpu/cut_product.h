@@ -11,8 +11,10 @@ namespace dfengine::cpu {
 
 // Bytes of A and Y that stay in the second-level cache while the strips of B pass over them.
 inline constexpr Index kCacheBytes = 256 * 1024;
-// Less work than this is not worth handing to another thread.
+// Less work than this is not worth handing to another thread: arithmetic, or where there are few rows the
+// reading of B.
 inline constexpr Index kTaskFlops = 1 << 20;
+inline constexpr Index kTaskBytes = 128 * 1024;
 
 // How a product is cut into tasks. Results do not depend on it, so it may follow the thread count.
 struct Cut {
@@ -23,9 +25,10 @@ struct Cut {
 inline Cut cut_product(Index threads, Index rows, Index columns, Index depth, Index element) {
   constexpr Index kSmallestRows = 24;
   constexpr Index kTasksPerThread = 4;
-  const Index flops = 2 * rows * columns * depth;
+  const Index worth =
+      std::max(2 * rows * columns * depth / kTaskFlops, element * columns * depth / kTaskBytes);
   Index wanted = 1;
-  if (threads > 1) wanted = std::clamp<Index>(flops / kTaskFlops, 1, kTasksPerThread * threads);
+  if (threads > 1) wanted = std::clamp<Index>(worth, 1, kTasksPerThread * threads);
   const Index fit = std::max<Index>(kSmallestRows, kCacheBytes / (element * (depth + columns)));
   Index row_blocks = divide_up(rows, fit);
   row_blocks = std::max(row_blocks, std::min(wanted, rows / kSmallestRows));
