@@ -119,6 +119,33 @@ void batch_norm_statistics(Stream stream, const BatchNormProblem& p, const T* x,
                            float* saved_rstd, float* scale, float* shift,
                            const ChannelMoments& moments = {});
 
+// The batch form for a slice of a batch, as on the CPU. sums are on the device, and scratch is what
+// batch_norm_scratch says.
+template <class T>
+void batch_norm_forward_sums(Stream stream, const BatchNormProblem& p, const T* x, float* scratch,
+                             double* sums);
+template <class T>
+void batch_norm_forward_rest(Stream stream, const BatchNormProblem& p, Index rows,
+                             const double* sums, const T* x, const float* gamma, const float* beta,
+                             const float* running_mean, const float* running_var, float* next_mean,
+                             float* next_var, float* saved_mean, float* saved_rstd, T* y);
+// The same without y, as batch_norm_statistics.
+void batch_norm_statistics_rest(Stream stream, const BatchNormProblem& p, Index rows,
+                                const double* sums, const float* gamma, const float* beta,
+                                const float* running_mean, const float* running_var,
+                                float* next_mean, float* next_var, float* saved_mean,
+                                float* saved_rstd, float* scale, float* shift);
+template <class T>
+void batch_norm_backward_sums(Stream stream, const BatchNormProblem& p, const T* x, const T* dy,
+                              const float* gamma, const float* beta, const float* saved_mean,
+                              const float* saved_rstd, float* scratch, float* dgamma, float* dbeta,
+                              double* sums);
+template <class T>
+void batch_norm_backward_rest(Stream stream, const BatchNormProblem& p, Index rows,
+                              const double* sums, const T* x, const T* dy, const float* gamma,
+                              const float* beta, const float* saved_mean, const float* saved_rstd,
+                              float* scratch, T* dx);
+
 // dgamma and dbeta are always written; dx may be null.
 template <class T>
 void batch_norm_backward(Stream stream, const BatchNormProblem& p, const T* x, const T* dy,

@@ -39,9 +39,15 @@ namespace cuda {
 void bce_forward(Stream stream, Index n, const float* logits, const float* targets, float* loss,
                  const BceWeights& weights = {});
 
-// dlogits [N] = the gradient of the loss times scalars->loss_scale.
+// sums [2] = the sum of what the loss says of each picture, and how many are right at probability
+// 0.5: of a slice of a batch.
+void bce_sums(Stream stream, Index n, const float* logits, const float* targets, double* sums,
+              const BceWeights& weights = {});
+
+// dlogits [N] = the gradient of the loss times scalars->loss_scale. whole: as on the CPU.
 void bce_backward(Stream stream, Index n, const float* logits, const float* targets,
-                  const StepScalars* scalars, float* dlogits, const BceWeights& weights = {});
+                  const StepScalars* scalars, float* dlogits, const BceWeights& weights = {},
+                  Index whole = 0);
 
 }  // namespace cuda
 }  // namespace dfengine

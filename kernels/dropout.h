@@ -24,14 +24,14 @@ void dropout_backward(const Context& ctx, Index count, double rate, const StepIn
 
 }  // namespace cpu
 
-// On the device, in float: dropout stands in the head. The seed and the step are read from device
+// On the device, in float: dropout stands in the head. Elements are drawn as on the CPU. The seed and the step are read from device
 // memory, so that a captured step draws new numbers each time it runs. Throws UsageError for a bad rate.
 namespace cuda {
 
 void dropout_forward(Stream stream, Index count, double rate, const StepInput* input,
-                     const float* x, float* y);
+                     const float* x, float* y, Index first = 0);
 void dropout_backward(Stream stream, Index count, double rate, const StepInput* input,
-                      const float* dy, Write write, float* dx);
+                      const float* dy, Write write, float* dx, Index first = 0);
 
 }  // namespace cuda
 }  // namespace dfengine

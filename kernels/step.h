@@ -77,6 +77,10 @@ void check_finite(Stream stream, Index count, const float* values, StepScalars* 
 void record_step(Stream stream, Index n, const float* logits, const float* targets,
                  const float* loss, const StepScalars* scalars, StepRecord* records);
 
+// The same of a batch in slices, from the sums over all of them (bce_sums) and their pictures.
+void record_sums(Stream stream, const double* sums, Index whole, const StepScalars* scalars,
+                 StepRecord* records);
+
 // Last: moves step, position, loss scale and counters by next_scalars.
 void finish_step(Stream stream, StepScalars* scalars);
 // The same by waiting_scalars.

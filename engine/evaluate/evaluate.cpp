@@ -18,7 +18,7 @@ void run_views(Predictor& predictor, const std::uint8_t* images, Index n, Index 
 }
 
 Predictions predict_split(Predictor& predictor, const Dataset& dataset, Loader& loader,
-                          const std::function<bool(Index)>& done) {
+                          const std::function<bool(Index)>& done, Index together) {
   std::vector<std::optional<double>> logit(dataset.samples.size());
   Predictions result;
   Batch batch;
@@ -29,10 +29,10 @@ Predictions predict_split(Predictor& predictor, const Dataset& dataset, Loader& 
   loader.start(0);
   while (loader.next(batch)) {
     // Blank pictures stand for those left out: no plan is made for a batch of that size.
-    const Index n = batch.n + std::ssize(batch.left_out);
-    if (batch.n < n) batch.images.resize(static_cast<std::size_t>(n * sample_bytes));
-    logits.resize(static_cast<std::size_t>(n));
-    run_views(predictor, batch.images.data(), n, views, logits.data());
+    const Index n = batch.n + std::ssize(batch.left_out), computed = std::max(n, together);
+    if (batch.n < computed) batch.images.resize(static_cast<std::size_t>(computed * sample_bytes));
+    logits.resize(static_cast<std::size_t>(computed));
+    run_views(predictor, batch.images.data(), computed, views, logits.data());
     for (std::size_t i = 0; i < batch.indices.size(); ++i) logit[batch.indices[i]] = logits[i];
     for (LeftOut& left_out : batch.left_out) result.left_out.push_back(std::move(left_out));
     seen += n;

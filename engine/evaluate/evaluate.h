@@ -25,9 +25,10 @@ void run_views(Predictor& predictor, const std::uint8_t* images, Index n, Index 
 
 // Runs every sample once. done(pictures so far) is called after each batch; it may be empty, and if
 // it gives false, the run ends early with the pictures until then. A picture that cannot be read is
-// left out, or throws, as the loader's options say.
+// left out, or throws, as the loader's options say. A batch of fewer than `together` pictures is
+// computed as one of so many.
 Predictions predict_split(Predictor& predictor, const Dataset& dataset, Loader& loader,
-                          const std::function<bool(Index)>& done = {});
+                          const std::function<bool(Index)>& done = {}, Index together = 0);
 
 // The same on the CPU, in one pass over the pictures.
 Predictions predict_split(const Model& model, const Dataset& dataset, Index max_pixels,

@@ -84,8 +84,9 @@ struct Slice {
 // What of such a batch a step computes: some slices, one after the other.
 struct BatchPart {
   std::span<const Slice> slices;
-  Index n = 0, whole = 0;        // pictures in them, and in the batch
-  const double* sums = nullptr;  // of the batch, for a kernel that has Kernel::sums
+  Index n = 0, whole = 0;  // pictures in them, and in the batch
+  // Of the batch, for a kernel that has Kernel::sums; in the backend's memory.
+  const double* sums = nullptr;
 };
 
 // What a step is handed beside its memory. In training the two structs lie in the backend's memory.
@@ -138,6 +139,9 @@ struct Kernel {
   std::function<void(const StepContext&, const ForwardIo&)> forward;
   // Empty for what has no gradient.
   std::function<void(const StepContext&, const BackwardIo&)> backward;
+  // Training in slices: the bits of a picture depend on how many there are, so that each slice is
+  // computed by itself.
+  bool by_slice = false;
   // Training in slices, of an operation that mixes the pictures of a batch: what one slice adds to
   // so many sums over the batch and, in backward, to the gradients of parameters. forward and
   // backward then do the rest for several slices at once, with the sums of all in StepContext::part.

@@ -91,10 +91,13 @@ Graph rewritten(const Graph& graph, std::span<const Spec> input_specs, const Pla
   };
   Graph result = trains ? freeze_statistics(graph, trainable) : graph;
   result = fuse(result, kInferenceFusions, needs(result));
-  const std::vector<bool> kept = needs(result);
-  const Preference of_blocks(result, input_specs, options.phase, kept, maker);
-  result = fuse_blocks(result, kept,
-                       [&](const Alternative& choice) { return of_blocks.fused_block(choice); });
+  // Which blocks pay is told by the number of pictures, and a rank has more slices than another.
+  if (!options.sliced) {
+    const std::vector<bool> kept = needs(result);
+    const Preference of_blocks(result, input_specs, options.phase, kept, maker);
+    result = fuse_blocks(result, kept,
+                         [&](const Alternative& choice) { return of_blocks.fused_block(choice); });
+  }
   if (!trains) return result;
   result = fuse(result, kTrainingFusions, std::vector<bool>(result.values().size(), false));
   if (!maker.loads_norms()) return result;
@@ -102,6 +105,8 @@ Graph rewritten(const Graph& graph, std::span<const Spec> input_specs, const Pla
   const Preference of_norms(result, input_specs, options.phase, gradients, maker);
   result = load_norms(result, gradients,
                       [&](const Alternative& choice) { return of_norms.fused(choice); });
+  // A convolution makes the moments of all slices at once.
+  if (options.sliced) return result;
   const std::vector<bool> of_values = needs(result);
   const Preference of_moments(result, input_specs, options.phase, of_values, maker);
   return hand_on_moments(

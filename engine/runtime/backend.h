@@ -99,6 +99,9 @@ class Backend : public KernelMaker {
   // logits and targets [n], loss [1]; records [kStepRecords].
   virtual void record(Index n, ConstPlace logits, ConstPlace targets, ConstPlace loss,
                       const StepScalars* scalars, StepRecord* records) const = 0;
+  // The same of a batch in slices: kLossSums of all of them, and their pictures.
+  virtual void record_sums(const double* sums, Index whole, const StepScalars* scalars,
+                           StepRecord* records) const = 0;
   // scalars->overflow becomes 1 where any of the values is not finite.
   virtual void check_finite(ConstPlace values, Index count, StepScalars* scalars) const = 0;
   // What queues the update, made once.

@@ -9,7 +9,10 @@ namespace {
 
 // The queue that a kernel is given tells which it is.
 using cpu::batch_norm_backward, cuda::batch_norm_backward;
+using cpu::batch_norm_backward_rest, cuda::batch_norm_backward_rest;
+using cpu::batch_norm_backward_sums, cuda::batch_norm_backward_sums;
 using cpu::batch_norm_forward, cuda::batch_norm_forward;
+using cpu::batch_norm_forward_sums, cuda::batch_norm_forward_sums;
 using cpu::batch_norm_frozen_backward, cuda::batch_norm_frozen_backward;
 using cpu::batch_norm_frozen_forward, cuda::batch_norm_frozen_forward;
 
@@ -85,23 +88,47 @@ Index rows_of_all(const BatchNormProblem& p, const BatchPart& part) {
   return p.m / part.n * part.whole;
 }
 
-// Slices of a batch, on the CPU: in two parts, between which the sums of all slices are added.
-template <class T>
-void book_slices(const BatchNormProblem& p, Index scratch, Kernel& k) {
-  using Sum = SumOf<T>;
+// The rest of forward, when the sums of all slices were added.
+template <class Target>
+void forward_rest(const BatchNormProblem& p, bool defers, const StepContext& ctx,
+                  const ForwardIo& io) {
+  using T = typename Target::Value;
+  using Sum = typename Target::Sum;
+  const auto param = [&](NormParam i) { return io.params[i].template as<Sum>(); };
+  const Index rows = rows_of_all(p, *ctx.part);
+  const T* x = io.x[0].as<T>();
+  const Sum *gamma = param(kNormScale), *beta = param(kNormShift), *mean = param(kNormMean),
+            *var = param(kNormVariance);
+  Sum *next_mean = io.next[kNormMean].as<Sum>(), *next_var = io.next[kNormVariance].as<Sum>();
+  Sum* saved = io.saved.as<Sum>();
+  if constexpr (!Target::kOnDevice) {
+    cpu::batch_norm_forward_rest<T>(ctx.queue.cpu(), p, rows, ctx.part->sums, x, gamma, beta, mean,
+                                    var, next_mean, next_var, io.scratch.as<Sum>(), saved,
+                                    saved + p.c, io.y.as<T>());
+  } else if (defers) {
+    Sum* scale = io.y.as<Sum>();
+    cuda::batch_norm_statistics_rest(ctx.queue.stream, p, rows, ctx.part->sums, gamma, beta, mean,
+                                     var, next_mean, next_var, saved, saved + p.c, scale,
+                                     scale + p.c);
+  } else {
+    cuda::batch_norm_forward_rest<T>(ctx.queue.stream, p, rows, ctx.part->sums, x, gamma, beta,
+                                     mean, var, next_mean, next_var, saved, saved + p.c,
+                                     io.y.as<T>());
+  }
+}
+
+// Slices of a batch: in two parts, between which the sums of all slices are added.
+template <class Target>
+void book_slices(const BatchNormProblem& p, bool defers, Index scratch, Kernel& k) {
+  using T = typename Target::Value;
+  using Sum = typename Target::Sum;
   const auto param = [](const auto& io, NormParam i) { return io.params[i].template as<Sum>(); };
   k.sums = 2 * p.c;
   k.forward_sums = [p](const StepContext& ctx, const ForwardIo& io, double* sums) {
-    cpu::batch_norm_forward_sums<T>(ctx.queue.cpu(), p, io.x[0].as<T>(), io.scratch.as<Sum>(),
-                                    sums);
+    batch_norm_forward_sums<T>(Target::queue(ctx), p, io.x[0].as<T>(), io.scratch.as<Sum>(), sums);
   };
-  k.forward = [p, param](const StepContext& ctx, const ForwardIo& io) {
-    Sum* saved = io.saved.as<Sum>();
-    cpu::batch_norm_forward_rest<T>(ctx.queue.cpu(), p, rows_of_all(p, *ctx.part), ctx.part->sums,
-                                    io.x[0].as<T>(), param(io, kNormScale), param(io, kNormShift),
-                                    param(io, kNormMean), param(io, kNormVariance),
-                                    io.next[kNormMean].as<Sum>(), io.next[kNormVariance].as<Sum>(),
-                                    io.scratch.as<Sum>(), saved, saved + p.c, io.y.as<T>());
+  k.forward = [p, defers](const StepContext& ctx, const ForwardIo& io) {
+    forward_rest<Target>(p, defers, ctx, io);
   };
   k.backward_sums = [p, param, scratch](const StepContext& ctx, const BackwardIo& io,
                                         double* sums) {
@@ -109,17 +136,17 @@ void book_slices(const BatchNormProblem& p, Index scratch, Kernel& k) {
     Sum* unused = io.scratch.as<Sum>() + scratch;
     Sum* dscale = io.dparams[kNormScale] ? io.dparams[kNormScale].as<Sum>() : unused;
     Sum* dshift = io.dparams[kNormShift] ? io.dparams[kNormShift].as<Sum>() : unused + p.c;
-    cpu::batch_norm_backward_sums<T>(ctx.queue.cpu(), p, io.x[0].as<T>(), io.dy.as<T>(),
-                                     param(io, kNormScale), param(io, kNormShift), saved,
-                                     saved + p.c, io.scratch.as<Sum>(), dscale, dshift, sums);
+    batch_norm_backward_sums<T>(Target::queue(ctx), p, io.x[0].as<T>(), io.dy.as<T>(),
+                                param(io, kNormScale), param(io, kNormShift), saved, saved + p.c,
+                                io.scratch.as<Sum>(), dscale, dshift, sums);
   };
   k.backward = [p, param](const StepContext& ctx, const BackwardIo& io) {
     if (!io.dx[0]) return;
     const Sum* saved = io.saved.as<Sum>();
-    cpu::batch_norm_backward_rest<T>(ctx.queue.cpu(), p, rows_of_all(p, *ctx.part), ctx.part->sums,
-                                     io.x[0].as<T>(), io.dy.as<T>(), param(io, kNormScale),
-                                     param(io, kNormShift), saved, saved + p.c,
-                                     io.scratch.as<Sum>(), io.dx[0].as<T>());
+    batch_norm_backward_rest<T>(Target::queue(ctx), p, rows_of_all(p, *ctx.part), ctx.part->sums,
+                                io.x[0].as<T>(), io.dy.as<T>(), param(io, kNormScale),
+                                param(io, kNormShift), saved, saved + p.c, io.scratch.as<Sum>(),
+                                io.dx[0].as<T>());
   };
 }
 
@@ -154,11 +181,9 @@ Kernel Kernels<Target>::operator()(const BatchNorm& op) const {
   } else if (!of_batch && !defers) {
     k.needs.overwrites_input = 0;
   }
-  if constexpr (!Target::kOnDevice) {
-    if (query.sliced && of_batch) {
-      book_slices<T>(p, sums, k);
-      return k;
-    }
+  if (query.sliced && of_batch) {
+    book_slices<Target>(p, defers, sums, k);
+    return k;
   }
   const Index moments_bytes = query.moments;
   k.forward = [=](const StepContext& ctx, const ForwardIo& io) {

@@ -61,8 +61,13 @@ void Binding::bind_steps(std::byte* prepared) {
   for (const Step& step : plan_.steps()) {
     const Node& node = plan_.node(step.node);
     const Places& places = places_[at(step.node)];
-    BoundStep bound{&node, &plan_.kernel(step.node), step.kind, plan_.input_specs(node),
-                    {},    plan_.spec(node.output),  {},        {}};
+    BoundStep bound;
+    bound.node = &node;
+    bound.kernel = &plan_.kernel(step.node);
+    bound.kind = step.kind;
+    bound.in = plan_.input_specs(node);
+    bound.out = plan_.spec(node.output);
+    bound.out_gradient = plan_.gradient_spec(node.output);
     for (ValueId v : node.inputs) bound.gradients.push_back(plan_.gradient_spec(v));
     if (step.kind == StepKind::Forward) {
       ForwardIo& io = bound.forward;

@@ -13,7 +13,7 @@ struct BoundStep {
   const Kernel* kernel = nullptr;
   StepKind kind = StepKind::Forward;
   std::vector<Spec> in, gradients;  // of the inputs, and of their gradients
-  Spec out;
+  Spec out, out_gradient;
   ForwardIo forward;
   BackwardIo backward;
 };

@@ -12,6 +12,8 @@ namespace {
 // The queue that a kernel is given tells which it is.
 using cpu::activation_backward, cuda::activation_backward;
 using cpu::activation_forward, cuda::activation_forward;
+using cpu::dropout_backward, cuda::dropout_backward;
+using cpu::dropout_forward, cuda::dropout_forward;
 using cpu::image_normalize, cuda::image_normalize;
 using cpu::residual_add, cuda::residual_add;
 using cpu::residual_add_backward, cuda::residual_add_backward;
@@ -91,13 +93,10 @@ Kernel Kernels<Target>::operator()(const Dropout& op) const {
   k.forward = [rate, count](const StepContext& ctx, const ForwardIo& io) {
     const Sum* x = io.x[0].as<Sum>();
     if (rate > 0) {
-      if constexpr (Target::kOnDevice)
-        cuda::dropout_forward(ctx.queue.stream, count, rate, ctx.input, x, io.y.as<Sum>());
-      else
-        for_runs(ctx, count, [&](Index begin, Index n, Index first) {
-          cpu::dropout_forward(ctx.queue.cpu(), n, rate, ctx.input, x + begin,
-                               io.y.as<Sum>() + begin, first);
-        });
+      for_runs(ctx, count, [&](Index begin, Index n, Index first) {
+        dropout_forward(Target::queue(ctx), n, rate, ctx.input, x + begin, io.y.as<Sum>() + begin,
+                        first);
+      });
     } else if (x != io.y.as<Sum>()) {
       residual_add_backward<Sum>(Target::queue(ctx), count, x, Write::Overwrite, io.y.as<Sum>());
     }
@@ -107,13 +106,10 @@ Kernel Kernels<Target>::operator()(const Dropout& op) const {
     if (rate > 0) {
       const Sum* dy = io.dy.as<Sum>();
       Sum* dx = io.dx[0].as<Sum>();
-      if constexpr (Target::kOnDevice)
-        cuda::dropout_backward(ctx.queue.stream, count, rate, ctx.input, dy, io.dx_write[0], dx);
-      else
-        for_runs(ctx, count, [&](Index begin, Index n, Index first) {
-          cpu::dropout_backward(ctx.queue.cpu(), n, rate, ctx.input, dy + begin, io.dx_write[0],
-                                dx + begin, first);
-        });
+      for_runs(ctx, count, [&](Index begin, Index n, Index first) {
+        dropout_backward(Target::queue(ctx), n, rate, ctx.input, dy + begin, io.dx_write[0],
+                         dx + begin, first);
+      });
     } else if (!stays_in_place(io, 0)) {
       residual_add_backward<Sum>(Target::queue(ctx), count, io.dy.as<Sum>(), io.dx_write[0],
                                  io.dx[0].as<Sum>());

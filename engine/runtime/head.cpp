@@ -14,6 +14,7 @@ namespace {
 
 // The queue that a kernel is given tells which it is.
 using cpu::activation_backward, cuda::activation_backward;
+using cpu::bce_backward, cuda::bce_backward;
 using cpu::bce_forward, cuda::bce_forward;
 using cpu::global_average_pool_backward, cuda::global_average_pool_backward;
 using cpu::global_average_pool_forward, cuda::global_average_pool_forward;
@@ -75,6 +76,7 @@ Kernel cuda_dense(const Dense& op, const KernelQuery& query) {
   const auto p = PointwiseProblem::make(query.out.shape.n, op.in, op.out);
   const Index outputs = query.out.shape.count();
   Kernel k;
+  k.by_slice = true;  // few results are added up in another order
   // Gradient before the activation, then partial sums of weight and bias in turn.
   if (query.backward)
     k.needs.backward_scratch =
@@ -104,16 +106,17 @@ Kernel cuda_dense(const Dense& op, const KernelQuery& query) {
 
 // Of a slice: its loss, and how many answers are right at probability 0.5.
 template <class T>
-void book_loss_sums(Index n, const BceWeights& weights, Kernel& k) {
-  k.sums = kLossSums;
-  k.forward_sums = [n, weights](const StepContext& ctx, const ForwardIo& io, double* sums) {
-    const T *logits = io.x[0].as<T>(), *targets = io.x[1].as<T>();
-    T loss = 0;
-    cpu::bce_forward(ctx.queue.cpu(), n, logits, targets, &loss, weights);
-    sums[0] = double{loss} * static_cast<double>(n);
-    sums[1] = 0;
-    for (Index i = 0; i < n; ++i) sums[1] += (logits[i] >= 0) == (targets[i] > T{0.5}) ? 1 : 0;
-  };
+void loss_sums(cpu::Context queue, Index n, const T* logits, const T* targets, double* sums,
+               const BceWeights& weights) {
+  T loss = 0;
+  cpu::bce_forward(queue, n, logits, targets, &loss, weights);
+  sums[0] = double{loss} * static_cast<double>(n);
+  sums[1] = 0;
+  for (Index i = 0; i < n; ++i) sums[1] += (logits[i] >= 0) == (targets[i] > T{0.5}) ? 1 : 0;
+}
+void loss_sums(cuda::Stream queue, Index n, const float* logits, const float* targets, double* sums,
+               const BceWeights& weights) {
+  cuda::bce_sums(queue, n, logits, targets, sums, weights);
 }
 
 }  // namespace
@@ -166,8 +169,12 @@ Kernel Kernels<Target>::operator()(const BceLoss& op) const {
   const Index n = query.in[0].shape.n;
   const BceWeights weights{op.real_weight, op.fake_weight};
   Kernel k;
-  if constexpr (!Target::kOnDevice)
-    if (query.sliced) book_loss_sums<Sum>(n, weights, k);
+  if (query.sliced) {
+    k.sums = kLossSums;
+    k.forward_sums = [n, weights](const StepContext& ctx, const ForwardIo& io, double* sums) {
+      loss_sums(Target::queue(ctx), n, io.x[0].as<Sum>(), io.x[1].as<Sum>(), sums, weights);
+    };
+  }
   k.needs.backward_needs_input = true;
   k.needs.dx_overwrites = true;
   k.needs.starts_backward = true;
@@ -177,13 +184,8 @@ Kernel Kernels<Target>::operator()(const BceLoss& op) const {
   };
   k.backward = [n, weights](const StepContext& ctx, const BackwardIo& io) {
     if (!io.dx[0]) return;
-    const Sum *z = io.x[0].as<Sum>(), *t = io.x[1].as<Sum>();
-    Sum* dz = io.dx[0].as<Sum>();
-    if constexpr (Target::kOnDevice)
-      cuda::bce_backward(ctx.queue.stream, n, z, t, ctx.scalars, dz, weights);
-    else
-      cpu::bce_backward(ctx.queue.cpu(), n, z, t, ctx.scalars, dz, weights,
-                        ctx.part != nullptr ? ctx.part->whole : n);
+    bce_backward(Target::queue(ctx), n, io.x[0].as<Sum>(), io.x[1].as<Sum>(), ctx.scalars,
+                 io.dx[0].as<Sum>(), weights, ctx.part != nullptr ? ctx.part->whole : n);
   };
   return k;
 }

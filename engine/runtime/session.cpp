@@ -106,6 +106,11 @@ void Session::launch(Bound& bound, const std::function<void()>& body, std::size_
   replay = backend_.capture(body);
 }
 
+void Session::forget_captured() {
+  for (auto& [n, bound] : kept_) bound->replay = {};
+  if (last_) last_->replay = {};
+}
+
 Index Session::bytes() const {
   Index total = arena_bytes_;
   for (const auto& [n, bound] : kept_) total += bound->plan.prepared_bytes();

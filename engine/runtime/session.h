@@ -18,7 +18,7 @@ class Session {
     OwnedMemory prepared;
     std::unique_ptr<Binding> binding;
     // Of each kind of work, empty until its first run.
-    std::array<std::function<void()>, 2> replay;
+    std::array<std::function<void()>, 4> replay;
   };
 
   // samples: what each graph input holds, in the order of graph.inputs(), with n = 1; a batch has n
@@ -45,8 +45,10 @@ class Session {
   // Folds and packs weights again: call after the store's values changed.
   void prepare();
   // Runs body, which queues the work of this plan; from the second call on as the backend captured
-  // it the first time. kind 0 or 1: of works that differ.
+  // it the first time. kind, below 4: of works that differ.
   void launch(Bound& bound, const std::function<void()>& body, std::size_t kind = 0) const;
+  // Every work is captured anew.
+  void forget_captured();
   // Activations and prepared weights.
   Index bytes() const;
 

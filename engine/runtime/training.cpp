@@ -160,14 +160,20 @@ void Training::step(const void* samples, const float* targets, Index n, const St
 void Training::step(const void* samples, const float* targets, std::span<const Slice> slices,
                     Index whole, const StepInput& input, StepEnd end) {
   const StepInput now = scaled(input, end);
-  const Feed::Part parts[] = {{&now, step_input_.get(), sizeof now}};
-  feed_->put(parts);
-  slices_->put(samples, targets, slices);
-  const BatchSums sums = slices_->run(context(), whole, finite_watch());
-  sums_.n += whole;
-  sums_.loss += sums.loss;
-  sums_.right += static_cast<Index>(sums.right);
-  queue_end(end);
+  const Slices::Inputs to = slices_->prepare(slices, whole);
+  const Feed::Part parts[] = {{&now, step_input_.get(), sizeof now},
+                              {samples, to.samples.address, to.n * sample_.bytes()},
+                              {targets, to.targets.address, to.n * target_bytes_}};
+  feed_->put(std::span(parts).first(to.n > 0 ? 3 : 1));
+  count(whole);
+  const auto body = [this, whole, end] {
+    slices_->queue(context(), finite_watch(), [&](const double* sums) {
+      backend_.record_sums(sums, whole, scalars_place(), Place{records_.get()}.as<StepRecord>());
+    });
+    queue_end(end);
+  };
+  if (options_.check_finite) return body();  // it waits, which a captured step cannot
+  slices_->launch(body, end == StepEnd::Update ? 0 : 1);
 }
 
 StepInput Training::scaled(const StepInput& input, StepEnd end) {
@@ -194,10 +200,15 @@ void Training::step_resident(ConstPlace samples, ConstPlace targets, Index n) {
   launch(bound, n, StepEnd::Update);
 }
 
-void Training::launch(Session::Bound& bound, Index n, StepEnd end) {
+// A step of n samples, whose record is read later.
+void Training::count(Index n) {
   // Given with the next collection.
   if (pending_.size() == kStepRecords) sums_ = collect();
   pending_.push_back(n);
+}
+
+void Training::launch(Session::Bound& bound, Index n, StepEnd end) {
+  count(n);
   const auto body = [this, &bound, n, end] { queue(bound, n, end); };
   if (options_.check_finite) return body();  // it waits, which a captured step cannot
   session_.launch(bound, body, end == StepEnd::Update ? 0 : 1);

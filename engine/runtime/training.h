@@ -96,6 +96,7 @@ class Training {
   void queue_end(StepEnd end);
   void queue_update();
   void launch(Session::Bound& bound, Index n, StepEnd end);
+  void count(Index n);
   StepWatch finite_watch() const;
   StepScalars scalars() const;
   void put(const StepScalars& scalars);
@@ -108,8 +109,7 @@ class Training {
   Index target_bytes_;
   ParameterStore& store_;
   ParameterBlock parameters_;
-  Session session_;                 // of whole batches
-  std::unique_ptr<Slices> slices_;  // where they are cut
+  Session session_;  // of whole batches
   OwnedMemory step_input_, scalars_, records_;
   OwnedMemory gradient_sum_, clip_scratch_;  // where options ask for them
   std::unique_ptr<Feed> feed_;
@@ -117,6 +117,8 @@ class Training {
   Index waiting_ = 0;
   std::vector<Index> pending_;  // batch sizes of steps whose records were not read
   StepSums sums_;
+  // Where batches are cut. It goes first: see ~Slices.
+  std::unique_ptr<Slices> slices_;
 };
 
 }  // namespace dfengine

@@ -34,6 +34,7 @@ class ImageSteps final : public TrainingSteps {
         bad_files_(in.bad_files),
         interrupt_(in.interrupt),
         ranks_(*in.cut.ranks),
+        together_(pictures_together(in)),
         valid_options_(of_rank(loader_options(in.options, in.model, in.pool.size()), ranks_)),
         train_options_(with_augmentation(loader_options(in.options, in.model, in.pool.size()), in)),
         train_loader_(in.train, train_options_),
@@ -44,7 +45,7 @@ class ImageSteps final : public TrainingSteps {
                   in.model.parameters, in.backend, training_options(in)),
         predictor_(in.model, in.backend, Predictor::Output::Logits) {
     predictor_.reserve(
-        std::min(in.options.batch_size, static_cast<Index>(in.valid.samples.size())));
+        std::max(together_, std::min(in.options.batch_size, std::ssize(in.valid.samples))));
   }
 
   void start(int epoch, Index first_step) override {
@@ -81,8 +82,8 @@ class ImageSteps final : public TrainingSteps {
 
   std::optional<Predictions> validate() override {
     predictor_.refresh();
-    Predictions p =
-        predict_split(predictor_, valid_, valid_loader_, [this](Index) { return !interrupt_; });
+    Predictions p = predict_split(
+        predictor_, valid_, valid_loader_, [this](Index) { return !interrupt_; }, together_);
     if (ranks_.size() > 1) gather(p);
     for (const LeftOut& bad : p.left_out) bad_files_.add(valid_, bad.index, bad.reason);
     if (p.prob.size() + p.left_out.size() < valid_.samples.size()) return std::nullopt;
@@ -106,9 +107,16 @@ class ImageSteps final : public TrainingSteps {
     return loader;
   }
 
-  // Pictures are judged one by one: whichever rank does it, the bits are the same.
-  static LoaderOptions of_rank(LoaderOptions loader, const Communicator& ranks) {
-    loader.batch = std::max<Index>(loader.batch, ranks.size());
+  // Validation on a device, whose bits depend on how many pictures are computed at once: always as
+  // many, so that any number of ranks gives the same. 0: pictures are judged one by one.
+  static Index pictures_together(const StepsInput& in) {
+    if (in.backend.kind() == DeviceKind::Cpu || in.cut.whole()) return 0;
+    return in.backend.inference_batch(in.options.batch_size);
+  }
+
+  LoaderOptions of_rank(LoaderOptions loader, const Communicator& ranks) const {
+    loader.batch =
+        together_ > 0 ? together_ * ranks.size() : std::max<Index>(loader.batch, ranks.size());
     loader.slices = ranks.size();
     loader.first_slice = ranks.rank();
     return loader;
@@ -148,6 +156,7 @@ class ImageSteps final : public TrainingSteps {
   BadFiles& bad_files_;
   const std::atomic<bool>& interrupt_;
   Communicator& ranks_;
+  Index together_;
   LoaderOptions valid_options_, train_options_;
   Loader train_loader_, valid_loader_;
   const TrainOptions& options_;

@@ -148,12 +148,11 @@ constexpr TrainOption kRows[] = {
          "A batch is cut into so many slices, whose sums are added in a fixed order: the result "
          "then depends on this number, and not on how many processes mpirun starts. A power of "
          "two, at least the processes and at most --batch-size.",
-     .allowed = "a power of two of at most --batch-size, with --device cpu",
+     .allowed = "a power of two of at most --batch-size",
      .accepts =
          [](const Options& o) {
-           return o.slices == 0 ||
-                  (o.slices >= 1 && o.slices <= o.batch_size && o.device == DeviceKind::Cpu &&
-                   std::has_single_bit(static_cast<std::uint64_t>(o.slices)));
+           return o.slices == 0 || (o.slices >= 1 && o.slices <= o.batch_size &&
+                                    std::has_single_bit(static_cast<std::uint64_t>(o.slices)));
          },
      .usual = "8 with several processes, else whole batches",
      .added_later = true},

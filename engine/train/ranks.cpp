@@ -1,5 +1,9 @@
 #include "engine/train/ranks.h"
 
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "engine/runtime/program_id.h"
@@ -29,12 +33,24 @@ std::string digest_of(ParameterStore& parameters) {
 }  // namespace
 
 Cut cut_of(const TrainOptions& options, Communicator& ranks) {
-  if (options.fast_reduce) return Cut::of(ranks.size(), ranks);
+  if (options.fast_reduce) {
+    Cut cut = Cut::of(ranks.size(), ranks);
+    cut.fast = true;
+    return cut;
+  }
   if (options.slices == 0 && ranks.size() > 1)
     throw UsageError(
         "the run was begun in one process, with whole batches: go on with one, or "
         "begin a run with --slices");
   return Cut::of(std::max(options.slices, Index{1}), ranks);
+}
+
+int number_on_machine(Communicator& ranks) {
+  std::array<char, 256> host{};
+  gethostname(host.data(), host.size() - 1);
+  const std::vector<std::string> all = ranks.gather(host.data());
+  const auto mine = all.begin() + ranks.rank();
+  return static_cast<int>(std::count(all.begin(), mine, *mine));
 }
 
 std::string describe_cut(const TrainOptions& options, const Communicator& ranks) {

@@ -13,7 +13,9 @@ inline constexpr Index kUsualSlices = 8;
 
 // How a run's batches are cut. Throws UsageError where several processes have whole batches.
 Cut cut_of(const TrainOptions& options, Communicator& ranks);
-// What a person must know of it; else "".
+// How many ranks below this one run on the same machine: which of its devices this one takes.
+int number_on_machine(Communicator& ranks);
+// What a person must know of the cut; else "".
 std::string describe_cut(const TrainOptions& options, const Communicator& ranks);
 
 // Throws Error, DataError for data, on every rank where they differ in program, instruction set,

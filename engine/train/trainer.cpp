@@ -39,7 +39,8 @@ class Run {
         ranks_(ranks),
         cut_(cut_of(options_, ranks)),
         pool_(options_.threads > 0 ? options_.threads : ThreadPool::available()),
-        backend_(open_backend(options_.device, options_.device_config, pool_)),
+        backend_(
+            open_backend(options_.device, options_.device_config, pool_, number_on_machine(ranks))),
         source_(open_source(options_, checkpoint.has_value())),
         digest_(digest(train_, valid_)),
         checkpoint_(std::move(checkpoint)),

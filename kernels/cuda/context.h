@@ -17,6 +17,11 @@ bool is_emulated();
 // Throws DeviceError when this build has no CUDA, or no device answers; the message says which.
 void require_device();
 
+// Makes this thread's current device the one of a process, where `number` others of the same run
+// were started on the machine before it: they take turns in the devices that answer. Throws as
+// require_device does.
+void use_device(int number);
+
 // One line about the current device: name, compute capability, memory, the versions of driver,
 // runtime and cuBLASLt, which it opens to ask. Throws as require_device does.
 std::string device_summary();

@@ -128,7 +128,8 @@ __device__ __forceinline__ float warp_sum(float x) {
   return x;
 }
 
-// The sum over a block of `Threads` threads in a fixed order, in thread 0. A kernel calls it once.
+// The sum over a block of `Threads` threads in a fixed order, in thread 0. Between two calls a kernel has
+// a barrier.
 template <int Threads>
 __device__ float block_sum(float x) {
   __shared__ float warps[Threads / kWarpSize];

@@ -10,6 +10,53 @@ namespace {
 
 const Cpu<double> kOracle;
 
+// ---- Calling conventions: all that the tests below know of them ----
+
+template <class T, class... Rest>
+void forward_sums(const Cpu<T>& on, const BatchNormProblem& p, Rest... rest) {
+  cpu::batch_norm_forward_sums<T>(on.context(), p, rest...);
+}
+template <class T, class... Rest>
+void forward_sums(Device<T>, const BatchNormProblem& p, Rest... rest) {
+  cuda::batch_norm_forward_sums<T>(nullptr, p, rest...);
+}
+template <class T, class... Rest>
+void backward_sums(const Cpu<T>& on, const BatchNormProblem& p, Rest... rest) {
+  cpu::batch_norm_backward_sums<T>(on.context(), p, rest...);
+}
+template <class T, class... Rest>
+void backward_sums(Device<T>, const BatchNormProblem& p, Rest... rest) {
+  cuda::batch_norm_backward_sums<T>(nullptr, p, rest...);
+}
+
+// What the rest of forward writes beside y, each [C].
+template <class S>
+struct Statistics {
+  S *next_mean, *next_var, *mean, *rstd;
+};
+template <class T, class S = SumOf<T>>
+void forward_rest(const Cpu<T>& on, const BatchNormProblem& p, Index rows, const double* sums,
+                  const T* x, const S* gamma, const S* beta, const S* mean_in, const S* var_in,
+                  S* scratch, const Statistics<S>& to, T* y) {
+  cpu::batch_norm_forward_rest<T>(on.context(), p, rows, sums, x, gamma, beta, mean_in, var_in,
+                                  to.next_mean, to.next_var, scratch, to.mean, to.rstd, y);
+}
+template <class T>
+void forward_rest(Device<T>, const BatchNormProblem& p, Index rows, const double* sums, const T* x,
+                  const float* gamma, const float* beta, const float* mean_in, const float* var_in,
+                  float*, const Statistics<float>& to, T* y) {
+  cuda::batch_norm_forward_rest<T>(nullptr, p, rows, sums, x, gamma, beta, mean_in, var_in,
+                                   to.next_mean, to.next_var, to.mean, to.rstd, y);
+}
+template <class T, class... Rest>
+void backward_rest(const Cpu<T>& on, const BatchNormProblem& p, Rest... rest) {
+  cpu::batch_norm_backward_rest<T>(on.context(), p, rest...);
+}
+template <class T, class... Rest>
+void backward_rest(Device<T>, const BatchNormProblem& p, Rest... rest) {
+  cuda::batch_norm_backward_rest<T>(nullptr, p, rest...);
+}
+
 // Rows [begin, begin + m) of a case.
 BatchNormCase rows_of(const BatchNormCase& d, Index begin, Index m) {
   BatchNormCase part = d;
@@ -25,13 +72,15 @@ BatchNormCase rows_of(const BatchNormCase& d, Index begin, Index m) {
 struct Both {
   BatchNormForward forward;
   BatchNormBackward backward;
+  bool operator==(const Both&) const = default;
 };
 
 // Forward and backward through slices of so many rows each. dgamma and dbeta are those of all.
-template <class T>
-Both in_slices(const Cpu<T>& on, const BatchNormCase& d, const std::vector<Index>& sizes,
+template <class Target>
+Both in_slices(const Target& on, const BatchNormCase& d, const std::vector<Index>& sizes,
                const Doubles& mean_at, const Doubles& rstd_at) {
-  using Target = Cpu<T>;
+  using Sum = typename Target::Sum;
+  using SumArray = typename Target::template Array<double>;
   const Index c = d.p.c, all = d.p.m;
   Both out;
   out.backward.dgamma.resize(at(c));
@@ -48,67 +97,72 @@ Both in_slices(const Cpu<T>& on, const BatchNormCase& d, const std::vector<Index
   const auto append = [](Doubles& to, const Doubles& from) {
     to.insert(to.end(), from.begin(), from.end());
   };
-  Doubles forward_sums(at(2 * c)), backward_sums(at(2 * c)), one(at(2 * c));
+  Doubles of_forward(at(2 * c)), of_backward(at(2 * c));
+  const auto add = [](Doubles& to, const Doubles& from) {
+    for (std::size_t i = 0; i < to.size(); ++i) to[i] += from[i];
+  };
   each([&](const BatchNormCase& s) {
     ValuesOn<Target> x(s.x), dy(s.dy);
     SumsOn<Target> scratch(scratch_count(on, s.p)), dgamma(c), dbeta(c);
-    cpu::batch_norm_forward_sums<T>(on.context(), s.p, x.data(), scratch.data(), one.data());
-    for (std::size_t i = 0; i < one.size(); ++i) forward_sums[i] += one[i];
-    cpu::batch_norm_backward_sums<T>(on.context(), s.p, x.data(), dy.data(), gamma.data(),
-                                     beta.data(), mean_then.data(), rstd_then.data(),
-                                     scratch.data(), dgamma.data(), dbeta.data(), one.data());
-    for (std::size_t i = 0; i < one.size(); ++i) backward_sums[i] += one[i];
-    for (std::size_t i = 0; i < at(c); ++i) {
-      out.backward.dgamma[i] += dgamma.values()[i];
-      out.backward.dbeta[i] += dbeta.values()[i];
-    }
+    SumArray one(2 * c), other(2 * c);
+    forward_sums(on, s.p, x.data(), scratch.data(), one.data());
+    add(of_forward, one.values());
+    backward_sums(on, s.p, x.data(), dy.data(), gamma.data(), beta.data(), mean_then.data(),
+                  rstd_then.data(), scratch.data(), dgamma.data(), dbeta.data(), other.data());
+    add(of_backward, other.values());
+    add(out.backward.dgamma, dgamma.values());
+    add(out.backward.dbeta, dbeta.values());
+    scratch.values();
   });
+  SumArray forward_all(of_forward), backward_all(of_backward);
   each([&](const BatchNormCase& s) {
     ValuesOn<Target> x(s.x), dy(s.dy), y(s.p.m * c);
     SumsOn<Target> scratch(scratch_count(on, s.p)), next_mean(c), next_var(c), mean(c), rstd(c);
-    cpu::batch_norm_forward_rest<T>(on.context(), s.p, all, forward_sums.data(), x.data(),
-                                    gamma.data(), beta.data(), mean_in.data(), var_in.data(),
-                                    next_mean.data(), next_var.data(), scratch.data(), mean.data(),
-                                    rstd.data(), y.data());
+    const Statistics<Sum> to{next_mean.data(), next_var.data(), mean.data(), rstd.data()};
+    forward_rest(on, s.p, all, forward_all.data(), x.data(), gamma.data(), beta.data(),
+                 mean_in.data(), var_in.data(), scratch.data(), to, y.data());
     append(out.forward.y, y.values());
     out.forward.mean = mean.values();
     out.forward.rstd = rstd.values();
     out.forward.next_mean = next_mean.values();
     out.forward.next_var = next_var.values();
-    cpu::batch_norm_backward_rest<T>(on.context(), s.p, all, backward_sums.data(), x.data(),
-                                     dy.data(), gamma.data(), beta.data(), mean_then.data(),
-                                     rstd_then.data(), scratch.data(), dy.data());
+    backward_rest(on, s.p, all, backward_all.data(), x.data(), dy.data(), gamma.data(), beta.data(),
+                  mean_then.data(), rstd_then.data(), scratch.data(), dy.data());
+    scratch.values();
     append(out.backward.dx, dy.values());
   });
   return out;
 }
 
 template <class Target>
-class BatchNormSlices : public testing::Test {};
-using CpuTargets = testing::Types<Cpu<double>, Cpu<float>>;
-TYPED_TEST_SUITE(BatchNormSlices, CpuTargets, TargetNames);
+class BatchNormSlices : public OnTarget<Target> {};
+using SliceTargets =
+    testing::Types<Cpu<double>, Cpu<float>, Device<Half>, Device<BFloat16>, Device<float>>;
+TYPED_TEST_SUITE(BatchNormSlices, SliceTargets, TargetNames);
 
 template <class Target>
 void check(const BatchNormCase& d, const std::vector<Index>& sizes) {
   using T = typename Target::Value;
+  using Sum = typename Target::Sum;
   const double terms = static_cast<double>(d.p.m);
   const BatchNormForward want = forward(kOracle, d);
   const Magnitudes size = magnitudes(d, want.mean, want.rstd);
   const BatchNormBackward want_back = backward(kOracle, d, Form::Batch, want.mean, want.rstd);
   const double x_size = largest(d.x);
   for_each_code<Target>([&] {
-    const Both got = in_slices(Target{}, d, sizes, want.mean, want.rstd);
+    const Both got = same_for_every_schedule<Target>(
+        [&](const Target& on) { return in_slices(on, d, sizes, want.mean, want.rstd); });
     const auto near = [&](const Doubles& a, const Doubles& b, double magnitude, const char* what) {
-      expect_all_near(a, b, tolerance<T>(terms, magnitude), what);
+      expect_all_near(a, b, tolerance<Sum>(terms, magnitude), what);
     };
-    near(got.forward.y, want.y, size.y, "y");
+    expect_all_near(got.forward.y, want.y, tolerance<T, Sum>(terms, size.y), "y");
     near(got.forward.mean, want.mean, x_size, "mean");
     near(got.forward.rstd, want.rstd, largest(want.rstd), "rstd");
     near(got.forward.next_mean, want.next_mean, x_size, "running mean");
     near(got.forward.next_var, want.next_var, x_size * x_size, "running var");
     near(got.backward.dgamma, want_back.dgamma, size.dgamma, "dgamma");
     near(got.backward.dbeta, want_back.dbeta, size.dbeta, "dbeta");
-    near(got.backward.dx, want_back.dx, size.dx, "dx");
+    expect_all_near(got.backward.dx, want_back.dx, tolerance<T, Sum>(terms, size.dx), "dx");
   });
 }
 
@@ -127,11 +181,15 @@ TYPED_TEST(BatchNormSlices, EqualTheBatchFormOnAllRows) {
 }
 
 // Squares of means are added and taken away again: in float they would leave nothing here.
-TEST(BatchNormInSlices, LargeMeanKeepsTheVariance) {
+template <class Target>
+class BatchNormInSlices : public OnTarget<Target> {};
+TYPED_TEST_SUITE(BatchNormInSlices, FloatTargets, TargetNames);
+
+TYPED_TEST(BatchNormInSlices, LargeMeanKeepsTheVariance) {
   BatchNormCase d = BatchNormCase::random(3000, 8, Activation::None, 9);
   for (double& x : d.x) x = static_cast<float>(1000 + 0.01 * x);
   const BatchNormForward want = forward(kOracle, d);
-  const Both got = in_slices(Cpu<float>{}, d, {1000, 2000}, want.mean, want.rstd);
+  const Both got = in_slices(TypeParam{}, d, {1000, 2000}, want.mean, want.rstd);
   for (std::size_t c = 0; c < want.rstd.size(); ++c)
     EXPECT_NEAR(got.forward.rstd[c] / want.rstd[c], 1, tolerance<float>(3000, 1));
 }

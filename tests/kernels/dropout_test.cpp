@@ -13,22 +13,24 @@ namespace {
 const StepInput kInput{.seed = 77, .step = 5};
 
 template <class T>
-void forward(const Cpu<T>& on, Index count, double rate, const T* x, T* y) {
-  cpu::dropout_forward<T>(on.context(), count, rate, &kInput, x, y);
+void forward(const Cpu<T>& on, Index count, double rate, const T* x, T* y, Index first = 0) {
+  cpu::dropout_forward<T>(on.context(), count, rate, &kInput, x, y, first);
 }
 template <class T>
-void backward(const Cpu<T>& on, Index count, double rate, const T* dy, Write write, T* dx) {
-  cpu::dropout_backward<T>(on.context(), count, rate, &kInput, dy, write, dx);
+void backward(const Cpu<T>& on, Index count, double rate, const T* dy, Write write, T* dx,
+              Index first = 0) {
+  cpu::dropout_backward<T>(on.context(), count, rate, &kInput, dy, write, dx, first);
 }
 
-void forward(Device<float>, Index count, double rate, const float* x, float* y) {
+void forward(Device<float>, Index count, double rate, const float* x, float* y, Index first = 0) {
   DeviceStructs<StepInput> input({kInput});
-  cuda::dropout_forward(nullptr, count, rate, input.data(), x, y);
+  cuda::dropout_forward(nullptr, count, rate, input.data(), x, y, first);
   cuda::synchronize(nullptr);
 }
-void backward(Device<float>, Index count, double rate, const float* dy, Write write, float* dx) {
+void backward(Device<float>, Index count, double rate, const float* dy, Write write, float* dx,
+              Index first = 0) {
   DeviceStructs<StepInput> input({kInput});
-  cuda::dropout_backward(nullptr, count, rate, input.data(), dy, write, dx);
+  cuda::dropout_backward(nullptr, count, rate, input.data(), dy, write, dx, first);
   cuda::synchronize(nullptr);
 }
 
@@ -63,6 +65,23 @@ TYPED_TEST(Dropout, DrawsAreTheDocumentedOnes) {
     for (double rate : {0.0, 0.2, 0.25, 0.5})
       for_each_schedule<TypeParam>(
           [&](const TypeParam& on) { expect_documented_draws(on, count, rate); });
+}
+
+// Of a slice of a batch, wherever it is cut.
+TYPED_TEST(Dropout, DrawsOfAPartAreThoseOfTheWhole) {
+  constexpr Index kCount = 5000;
+  const Doubles x = random_uniform<double>(kCount, 2, 1, 2);
+  for_each_schedule<TypeParam>([&](const TypeParam& on) {
+    ValuesOn<TypeParam> whole(x), y(x), dx(x);
+    forward(on, kCount, 0.3, whole.data(), whole.data());
+    for (const auto& [first, end] :
+         {std::pair<Index, Index>{0, 1}, {1, 7}, {7, 1032}, {1032, kCount}}) {
+      forward(on, end - first, 0.3, y.data() + first, y.data() + first, first);
+      backward(on, end - first, 0.3, dx.data() + first, Write::Overwrite, dx.data() + first, first);
+    }
+    EXPECT_EQ(y.values(), whole.values());
+    EXPECT_EQ(dx.values(), whole.values());
+  });
 }
 
 TYPED_TEST(Dropout, RefusesSenselessRates) {

@@ -118,6 +118,12 @@ void CpuBackend::record(Index n, ConstPlace logits, ConstPlace targets, ConstPla
   });
 }
 
+void CpuBackend::record_sums(const double* sums, Index whole, const StepScalars* scalars,
+                             StepRecord* records) const {
+  records[scalars->position % kStepRecords] = {
+      static_cast<float>(sums[0] / static_cast<double>(whole)), static_cast<float>(sums[1])};
+}
+
 void CpuBackend::check_finite(ConstPlace values, Index count, StepScalars* scalars) const {
   const bool finite = with_element(
       parameter_element(), [&](auto t) { return all_finite(values.as<decltype(t)>(), count); });

@@ -42,6 +42,8 @@ class CpuBackend final : public Backend {
 
   void record(Index n, ConstPlace logits, ConstPlace targets, ConstPlace loss,
               const StepScalars* scalars, StepRecord* records) const override;
+  void record_sums(const double* sums, Index whole, const StepScalars* scalars,
+                   StepRecord* records) const override;
   void check_finite(ConstPlace values, Index count, StepScalars* scalars) const override;
   std::function<void()> make_update(const Update& update) const override;
   void add_gradients(Index count, ConstPlace gradients, Place sum) const override;

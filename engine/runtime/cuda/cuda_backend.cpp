@@ -63,7 +63,8 @@ Kernel CudaKernelMaker::make(const Node& node, const KernelQuery& query) const {
   return kernel_of(node, query, tuner_);
 }
 
-CudaBackend::CudaBackend(const DeviceConfig& config) : config_(config) {
+CudaBackend::CudaBackend(const DeviceConfig& config, int number) : config_(config) {
+  if (number > 0) cuda::use_device(number);
   if (!cuda::is_emulated()) cuda::require_device();
   compute_ = cuda::make_stream();
   copy_ = cuda::make_stream();
@@ -143,6 +144,11 @@ void CudaBackend::record(Index n, ConstPlace logits, ConstPlace targets, ConstPl
                          const StepScalars* scalars, StepRecord* records) const {
   cuda::record_step(compute_.get(), n, logits.as<float>(), targets.as<float>(), loss.as<float>(),
                     scalars, records);
+}
+
+void CudaBackend::record_sums(const double* sums, Index whole, const StepScalars* scalars,
+                              StepRecord* records) const {
+  cuda::record_sums(compute_.get(), sums, whole, scalars, records);
 }
 
 void CudaBackend::check_finite(ConstPlace values, Index count, StepScalars* scalars) const {

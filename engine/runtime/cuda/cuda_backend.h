@@ -53,8 +53,9 @@ class CudaKernelMaker : public KernelMaker {
 
 class CudaBackend final : public Backend {
  public:
-  // Throws DeviceError where there is no device.
-  explicit CudaBackend(const DeviceConfig& config);
+  // number: of processes of the same run that were started on this machine before. Throws
+  // DeviceError where there is no device.
+  explicit CudaBackend(const DeviceConfig& config, int number = 0);
   ~CudaBackend() override;
 
   const DeviceConfig& config() const { return config_; }
@@ -91,6 +92,8 @@ class CudaBackend final : public Backend {
 
   void record(Index n, ConstPlace logits, ConstPlace targets, ConstPlace loss,
               const StepScalars* scalars, StepRecord* records) const override;
+  void record_sums(const double* sums, Index whole, const StepScalars* scalars,
+                   StepRecord* records) const override;
   void check_finite(ConstPlace values, Index count, StepScalars* scalars) const override;
   std::function<void()> make_update(const Update& update) const override;
   void add_gradients(Index count, ConstPlace gradients, Place sum) const override;

@@ -43,6 +43,7 @@ Kernel cuda_pointwise(const ConvolutionQuery& q) {
   const auto p = PointwiseProblem::make(query.out.shape.rows(), op.in, op.out);
   const bool loads = op.norm_on_load.has_value();
   Kernel k;
+  k.by_slice = sizeof(T) == 4;  // few results are added up in another order
   if (!query.backward) book_prepared<OnCuda<T>>(q, k);
   if (!query.backward && op.residual) k.needs.overwrites_input = 1;
   if constexpr (sizeof(T) == 2) {

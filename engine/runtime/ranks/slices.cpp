@@ -1,8 +1,6 @@
 #include "engine/runtime/ranks/slices.h"
 
 #include <algorithm>
-#include <bit>
-#include <cstring>
 
 #include "engine/plan/memory_planner.h"
 #include "kernels/base/error.h"
@@ -10,120 +8,151 @@
 namespace dfengine {
 namespace {
 
-// values[0] = the sum of values[0], values[step], ...: the tree's part within a rank.
-template <class T>
-void add_tree(T* values, Index step, Index slices, Index begin, Index end) {
-  for (Index distance = 1; distance < slices; distance *= 2)
-    for (Index slice = 0; slice < slices; slice += 2 * distance) {
-      T* to = values + slice * step;
-      const T* from = to + distance * step;
-      for (Index i = begin; i < end; ++i) to[i] += from[i];
-    }
+bool same(const Slice& a, const Slice& b) {
+  return a.first == b.first && a.n == b.n;
 }
 
-// Where picture `begin` of a step lies.
-ConstPlace at_picture(ConstPlace place, const Spec& spec, Index begin) {
-  if (!place) return {};
-  return {place.as<std::byte>() + spec.bytes() / spec.shape.n * begin};
+// What a plan's kernels are for n samples: the same nodes, whatever the rewrites of another size.
+std::vector<Kernel> kernels_of(const Plan& plan, Index n, const Backend& backend) {
+  std::vector<Spec> inputs;
+  for (const ValueId v : plan.graph().inputs()) {
+    inputs.push_back(plan.spec(v));
+    inputs.back().shape.n = n;
+  }
+  const std::vector<Spec> specs = plan.graph().infer(inputs);
+  std::vector<Kernel> kernels;
+  for (int i = 0; i < plan.forward_steps(); ++i) {
+    const Node& node = plan.node(i);
+    std::vector<Spec> in;
+    for (const ValueId v : node.inputs) in.push_back(specs[at(v)]);
+    kernels.push_back(backend.make(node, {.phase = plan.phase(),
+                                          .backward = plan.runs_backward(i),
+                                          .in = in,
+                                          .out = specs[at(node.output)],
+                                          .sliced = true}));
+  }
+  return kernels;
 }
 
 }  // namespace
 
-Cut Cut::of(Index slices, Communicator& ranks) {
-  if (!std::has_single_bit(static_cast<std::uint64_t>(slices)) || slices % ranks.size() != 0)
-    throw UsageError(std::to_string(slices) + " slices of a batch on " +
-                     std::to_string(ranks.size()) +
-                     " ranks: both are powers of two, and the ranks no more than --slices");
-  const Index count = slices / ranks.size();
-  return {slices, ranks.rank() * count, count, &ranks};
-}
-
 Slices::Slices(const Graph& graph, const std::vector<Spec>& samples, const PlanOptions& options,
                const ParameterBlock& parameters, const Cut& cut)
     : parameters_(parameters),
+      backend_(parameters.backend()),
       cut_(cut),
       input_(graph.values()[at(graph.inputs()[0])].name),
-      sample_bytes_(samples[0].bytes()),
       session_(graph, samples,
                {.phase = options.phase, .trainable = options.trainable, .sliced = true},
-               parameters) {
-  if (!parameters.backend().computes_in_host_memory())
-    throw UsageError(
-        "a batch is cut into slices on the CPU alone: use --device cpu, or one "
-        "process without --slices");
+               parameters) {}
+
+// Captured steps hold what joins the ranks, and give back memory only when it is not in use: what
+// waits for a rank that is gone ends first.
+Slices::~Slices() {
+  session_.forget_captured();
+  adder_.reset();
 }
 
 void Slices::reserve(Index n) {
-  const auto begin = [&](Index slice) { return slice_begin(n, cut_.slices, slice); };
-  const Index end = cut_.first + cut_.count, pictures = begin(end) - begin(cut_.first);
-  session_.reserve(std::max(pictures, Index{1}));
-  for (Index slice = cut_.first; slice < end; ++slice)
-    if (begin(slice + 1) > begin(slice)) plan_of(begin(slice + 1) - begin(slice));
-  if (trained_.empty()) lay_out_gradients(session_.bound(std::max(pictures, Index{1})).plan);
-}
-
-// Slices of other sizes than most come where pictures cannot be read.
-const Plan& Slices::plan_of(Index n) {
-  const auto found = plans_.find(n);
-  if (found != plans_.end()) return found->second;
-  const Plan& plan = plans_.emplace(n, session_.plan(n)).first->second;
-  Index most = 0;
-  for (int i = 0; i < plan.forward_steps(); ++i)
-    most = std::max(
-        {most, plan.kernel(i).needs.forward_scratch, plan.kernel(i).needs.backward_scratch});
-  if (most > scratch_bytes_) {
-    scratch_bytes_ = round_up(most, kArenaAlignment);
-    scratch_ = parameters_.backend().allocate(parameters_.backend().lanes() * scratch_bytes_);
+  Usual usual{n, {}};
+  for (Index i = cut_.first; i < cut_.first + cut_.count; ++i) {
+    const Index first = slice_begin(n, cut_.slices, i);
+    usual.slices.push_back({first, slice_begin(n, cut_.slices, i + 1) - first});
   }
-  return plan;
+  const Slice& last = usual.slices.back();
+  const Index pictures = std::max(last.first + last.n - usual.slices.front().first, Index{1});
+  session_.reserve(pictures);
+  const Session::Bound& bound = session_.bound(pictures);
+  Known& known = known_for(bound, pictures);
+  for (const Slice& slice : usual.slices)
+    if (slice.n > 0) kernels_for(bound, known, slice.n);
+  if (!adder_) allocate_sums(bound.plan);
+  usual_.push_back(std::move(usual));
 }
 
-void Slices::lay_out_gradients(const Plan& plan) {
-  std::size_t most = 0;
-  Index all = 0;
+Slices::Known& Slices::known_for(const Session::Bound& bound, Index n) {
+  const auto found = known_.find(n);
+  if (found != known_.end()) return found->second;
+  Known& known = known_[n];
+  const Plan& plan = bound.plan;
   for (const Step& step : plan.steps()) {
-    Trained& trained = trained_.emplace_back();
+    Trained& trained = known.trained.emplace_back();
     if (step.kind == StepKind::Forward) continue;
     const Node& node = plan.node(step.node);
     for (const ParamSpec& p : params(node.operation, node.name)) {
       const bool is_trained = std::ranges::any_of(
           plan.trained(), [&](const ParamSpec& other) { return other.name == p.name; });
       trained.counts.push_back(is_trained ? p.count() : 0);
-      trained.all += trained.counts.back();
+      trained.all += round_up(trained.counts.back(), backend_.alignment());
     }
+  }
+  return known;
+}
+
+// Slices of other sizes than most come where pictures cannot be read.
+const Slices::Kernels& Slices::kernels_for(const Session::Bound& bound, Known& known, Index slice) {
+  const auto found = known.of_slices.find(slice);
+  if (found != known.of_slices.end()) return found->second;
+  const Kernels& kernels =
+      known.of_slices.emplace(slice, kernels_of(bound.plan, slice, backend_)).first->second;
+  Index most = 0;
+  for (const Kernel& k : kernels)
+    most = std::max({most, k.needs.forward_scratch, k.needs.backward_scratch});
+  if (most > scratch_bytes_) {
+    backend_.synchronize();  // what is queued still uses the old one
+    session_.forget_captured();
+    scratch_bytes_ = round_up(most, kArenaAlignment);
+    scratch_ = backend_.allocate(backend_.lanes() * scratch_bytes_);
+  }
+  return kernels;
+}
+
+// Of all layers the most: the same for a plan of any number of pictures.
+void Slices::allocate_sums(const Plan& plan) {
+  std::size_t most = 0;
+  for (int i = 0; i < plan.forward_steps(); ++i)
+    most_sums_ = std::max(most_sums_, plan.kernel(i).sums);
+  for (const Trained& trained : known_.begin()->second.trained) {
     most = std::max(most, trained.counts.size());
-    all = std::max(all, trained.all);
+    most_gradients_ = std::max(most_gradients_, trained.all);
   }
   places_.assign(at(cut_.count), std::vector<Place>(most));
   absent_.resize(most);
-  gradients_.resize(at(all * cut_.count));
+  constexpr Index kSum = sizeof(double);
+  sums_ = backend_.allocate(cut_.count * most_sums_ * kSum);
+  gradients_ = backend_.allocate(cut_.count * most_gradients_ * kFloatBytes);
+  zeros_ = backend_.allocate(std::max(most_sums_ * kSum, most_gradients_ * kFloatBytes));
+  adder_ = make_slice_sums(backend_, cut_, parameters_.gradient_count(), most_sums_);
 }
 
-void Slices::put(const void* samples, const float* targets, std::span<const Slice> slices) {
+Slices::Inputs Slices::prepare(std::span<const Slice> slices, Index whole) {
   slices_.assign(slices.begin(), slices.end());
-  slice_plans_.clear();
   begins_.clear();
   Index n = 0;
   for (const Slice& slice : slices) {
-    slice_plans_.push_back(slice.n > 0 ? &plan_of(slice.n) : nullptr);
     begins_.push_back(n);
     n += slice.n;
   }
   empty_ = n == 0;
-  part_ = {.slices = slices_, .n = std::max(n, Index{1})};
+  part_ = {.slices = slices_, .n = std::max(n, Index{1}), .whole = whole};
   bound_ = &session_.bound(part_.n);
-  const Binding& binding = *bound_->binding;
-  std::memcpy(binding.input(input_).address, samples, at(n * sample_bytes_));
-  std::memcpy(binding.input("targets").address, targets, at(n) * sizeof(float));
+  now_ = &known_for(*bound_, part_.n);
+  slice_kernels_.clear();
+  for (const Slice& slice : slices)
+    slice_kernels_.push_back(slice.n > 0 ? &kernels_for(*bound_, *now_, slice.n) : nullptr);
+  return {bound_->binding->input(input_), bound_->binding->input("targets"), n};
 }
 
-BatchSums Slices::run(const StepContext& ctx, Index whole, const StepWatch& watch) {
-  part_.whole = whole;
+void Slices::launch(const std::function<void()>& body, std::size_t kind) {
+  for (std::size_t i = 0; i < usual_.size(); ++i)
+    if (usual_[i].whole == part_.whole && std::ranges::equal(usual_[i].slices, slices_, same))
+      return session_.launch(*bound_, body, 2 * i + kind);
+  body();
+}
+
+void Slices::queue(const StepContext& ctx, const StepWatch& watch, const Record& record) {
   StepContext own = ctx;
   own.part = &part_;
-  const std::span gradients(parameters_.gradients().as<float>(), at(parameters_.gradient_count()));
-  if (empty_) std::ranges::fill(gradients, 0.0f);
-  BatchSums batch;
   const std::vector<BoundStep>& steps = bound_->binding->steps();
   for (std::size_t s = 0; s < steps.size(); ++s) {
     if (steps[s].kind == StepKind::Forward)
@@ -131,15 +160,19 @@ BatchSums Slices::run(const StepContext& ctx, Index whole, const StepWatch& watc
     else
       backward(own, s);
     if (steps[s].kind == StepKind::Forward && steps[s].kernel->needs.starts_backward)
-      batch = {sums_[0], sums_[1]};
+      record(part_.sums);
     if (watch && !empty_) watch(steps[s]);
   }
-  cut_.ranks->sum(gradients);
-  return batch;
+  adder_->of_ranks(parameters_.gradient_count(), parameters_.gradients().as<float>());
 }
 
 void Slices::forward(const StepContext& ctx, std::size_t s) {
   const BoundStep& step = bound_->binding->steps()[s];
+  if (step.kernel->by_slice)
+    return for_slices(ctx, s,
+                      [&](const StepContext& own, const Kernel& kernel, Index i, Place scratch) {
+                        kernel.forward(own, forward_of(step, i, scratch));
+                      });
   const bool sums = static_cast<bool>(step.kernel->forward_sums);
   if (sums) add_sums(ctx, s);
   // Running statistics move on a rank without pictures, too.
@@ -149,14 +182,18 @@ void Slices::forward(const StepContext& ctx, std::size_t s) {
 // Gradients of parameters first: dx may lie where dy does.
 void Slices::backward(const StepContext& ctx, std::size_t s) {
   const BoundStep& step = bound_->binding->steps()[s];
+  const bool by_slice = step.kernel->by_slice;
   if (step.kernel->backward_sums)
     add_sums(ctx, s);
-  else if (trained_[s].all > 0)
+  else if (now_->trained[s].all > 0 || by_slice)
     for_slices(ctx, s, [&](const StepContext& own, const Kernel& kernel, Index i, Place scratch) {
-      kernel.backward(own, backward_of(step, i, scratch));
+      BackwardIo io = backward_of(step, i, scratch);
+      for (std::size_t k = 0; by_slice && k < step.gradients.size(); ++k)
+        io.dx[k] = at_slice(step.backward.dx[k], step.gradients[k], i);
+      kernel.backward(own, io);
     });
-  if (trained_[s].all > 0) add_gradients(ctx, s);
-  if (empty_) return;
+  if (now_->trained[s].all > 0) add_gradients(s);
+  if (empty_ || by_slice) return;
   BackwardIo rest = step.backward;
   rest.dparams = absent_;
   step.kernel->backward(ctx, rest);
@@ -167,15 +204,14 @@ void Slices::backward(const StepContext& ctx, std::size_t s) {
 // slice.
 template <class Body>
 void Slices::for_slices(const StepContext& ctx, std::size_t s, Body&& body) {
-  const Backend& backend = parameters_.backend();
   const int node = bound_->plan.steps()[s].node;
   const auto one = [&](Index i, int lane, const Queue& queue) {
-    if (slice_plans_[at(i)] == nullptr) return;
+    if (slice_kernels_[at(i)] == nullptr) return;
     StepContext own = ctx;
     own.queue = queue;
-    body(own, slice_plans_[at(i)]->kernel(node), i, Place{scratch_.get() + lane * scratch_bytes_});
+    body(own, (*slice_kernels_[at(i)])[at(node)], i, Place{scratch_.get() + lane * scratch_bytes_});
   };
-  if (cut_.count % backend.lanes() == 0) return backend.side_by_side(cut_.count, one);
+  if (cut_.count % backend_.lanes() == 0) return backend_.side_by_side(cut_.count, one);
   for (Index i = 0; i < cut_.count; ++i) one(i, 0, ctx.queue);
 }
 
@@ -183,65 +219,83 @@ void Slices::for_slices(const StepContext& ctx, std::size_t s, Body&& body) {
 void Slices::add_sums(const StepContext& ctx, std::size_t s) {
   const BoundStep& step = bound_->binding->steps()[s];
   const Index count = step.kernel->sums;
-  sums_.assign(at(count * cut_.count), 0.0);
+  double* all = Place{sums_.get()}.as<double>();
+  for (Index i = 0; i < cut_.count; ++i)
+    if (slices_[at(i)].n == 0)
+      clear(sums_.get() + i * count * Index{sizeof(double)}, count * Index{sizeof(double)});
   for_slices(ctx, s, [&](const StepContext& own, const Kernel& kernel, Index i, Place scratch) {
-    double* sums = sums_.data() + i * count;
-    if (step.kind == StepKind::Backward)
-      return kernel.backward_sums(own, backward_of(step, i, scratch), sums);
-    ForwardIo io = step.forward;
-    for (std::size_t k = 0; k < step.in.size(); ++k)
-      io.x[k] = at_picture(io.x[k], step.in[k], begins_[at(i)]);
-    io.scratch = scratch;
-    kernel.forward_sums(own, io, sums);
+    double* sums = all + i * count;
+    if (step.kind == StepKind::Forward)
+      kernel.forward_sums(own, forward_of(step, i, scratch), sums);
+    else
+      kernel.backward_sums(own, backward_of(step, i, scratch), sums);
   });
-  add_tree(sums_.data(), count, cut_.count, 0, count);
-  cut_.ranks->sum(std::span(sums_).first(at(count)));
-  part_.sums = sums_.data();
+  adder_->of_slices(cut_.count, count, count, all, all);
+  adder_->of_ranks(count, all);
+  part_.sums = all;
+}
+
+// Where the pictures of a slice begin in a tensor that has some of each.
+Place Slices::at_slice(Place place, const Spec& spec, Index slice) const {
+  if (!place || spec.shape.n != part_.n) return place;
+  return {place.as<std::byte>() + spec.bytes() / spec.shape.n * begins_[at(slice)]};
+}
+
+ConstPlace Slices::at_slice(ConstPlace place, const Spec& spec, Index slice) const {
+  return at_slice(Place{const_cast<void*>(place.address)}, spec, slice);
+}
+
+ForwardIo Slices::forward_of(const BoundStep& step, Index slice, Place scratch) const {
+  ForwardIo io = step.forward;
+  for (std::size_t k = 0; k < step.in.size(); ++k) io.x[k] = at_slice(io.x[k], step.in[k], slice);
+  io.y = at_slice(io.y, step.out, slice);
+  io.scratch = scratch;
+  return io;
 }
 
 // The step for a slice, with gradients of parameters alone, which go to the slice's place.
 BackwardIo Slices::backward_of(const BoundStep& step, Index slice, Place scratch) {
-  const Index begin = begins_[at(slice)];
-  const Trained& trained = trained_[at(std::distance(bound_->binding->steps().data(), &step))];
+  const Trained& trained = now_->trained[at(std::distance(bound_->binding->steps().data(), &step))];
   BackwardIo io = step.backward;
-  for (std::size_t k = 0; k < step.in.size(); ++k) io.x[k] = at_picture(io.x[k], step.in[k], begin);
-  io.y = at_picture(io.y, step.out, begin);
-  io.dy = at_picture(io.dy, step.out, begin);
+  for (std::size_t k = 0; k < step.in.size(); ++k) io.x[k] = at_slice(io.x[k], step.in[k], slice);
+  io.y = at_slice(io.y, step.out, slice);
+  io.dy = at_slice(io.dy, step.out_gradient, slice);
   io.dx = {};
   io.scratch = scratch;
   std::vector<Place>& places = places_[at(slice)];
-  float* gradients = gradients_.data() + slice * trained.all;
+  float* gradients = Place{gradients_.get()}.as<float>() + slice * trained.all;
   for (std::size_t k = 0; k < trained.counts.size(); ++k) {
     places[k] = trained.counts[k] > 0 ? Place{gradients} : Place{};
-    gradients += trained.counts[k];
+    gradients += round_up(trained.counts[k], backend_.alignment());
   }
   io.dparams = places;
   return io;
 }
 
 // Those of a layer while its slices lie in a cache.
-void Slices::add_gradients(const StepContext& ctx, std::size_t s) {
-  constexpr Index kTask = 2048;
-  const Trained& trained = trained_[s];
-  for (std::size_t i = 0; i < slices_.size(); ++i)
-    if (slices_[i].n == 0)
-      std::fill_n(gradients_.begin() + static_cast<Index>(i) * trained.all, trained.all, 0.0f);
-  float* from = gradients_.data();
+void Slices::add_gradients(std::size_t s) {
+  const Trained& trained = now_->trained[s];
+  for (Index i = 0; i < cut_.count; ++i)
+    if (slices_[at(i)].n == 0)
+      clear(gradients_.get() + i * trained.all * kFloatBytes, trained.all * kFloatBytes);
+  float* from = Place{gradients_.get()}.as<float>();
   for (std::size_t k = 0; k < trained.counts.size(); ++k) {
-    const Index count = trained.counts[k];
     float* to = bound_->binding->steps()[s].backward.dparams[k].as<float>();
-    parallel_for(*ctx.queue.pool, divide_up(count, kTask), [&](Index task, int) {
-      const Index begin = task * kTask, end = std::min(begin + kTask, count);
-      add_tree(from, trained.all, cut_.count, begin, end);
-      std::copy(from + begin, from + end, to + begin);
-    });
-    from += count;
+    if (trained.counts[k] > 0)
+      adder_->of_slices(cut_.count, trained.all, trained.counts[k], from, to);
+    from += round_up(trained.counts[k], backend_.alignment());
   }
 }
 
+// A slice without pictures adds zeros.
+void Slices::clear(std::byte* row, Index bytes) const {
+  backend_.copy(row, zeros_.get(), bytes);
+}
+
 Index Slices::bytes() const {
-  return session_.bytes() + parameters_.backend().lanes() * scratch_bytes_ +
-         std::ssize(gradients_) * kFloatBytes;
+  return session_.bytes() + backend_.lanes() * scratch_bytes_ +
+         cut_.count * (most_sums_ * Index{sizeof(double)} + most_gradients_ * kFloatBytes) +
+         (adder_ ? adder_->bytes() : 0);
 }
 
 }  // namespace dfengine

@@ -2,6 +2,7 @@
 // by the rule, but nothing runs. Tests link the stand-in (emulated/) in its place.
 #include "kernels/cuda/absent/no_device.h"
 #include "kernels/cuda/context.h"
+#include "kernels/cuda/device_ranks.h"
 #include "kernels/cuda/emulated/emulator.h"
 #include "kernels/cuda/runtime.h"
 
@@ -61,6 +62,24 @@ OwnedGraph capture(Stream, const std::function<void()>&) {
   no_device();
 }
 void run(const OwnedGraph&, Stream) {
+  no_device();
+}
+
+std::string new_meeting() {
+  no_device();
+}
+struct DeviceRanks::Joined {};
+DeviceRanks::DeviceRanks(const std::string&, int, int) {
+  no_device();
+}
+DeviceRanks::~DeviceRanks() = default;
+void DeviceRanks::gather(Stream, Index, const void*, void*) const {
+  no_device();
+}
+void DeviceRanks::sum(Stream, Index, float*) const {
+  no_device();
+}
+void DeviceRanks::sum(Stream, Index, double*) const {
   no_device();
 }
 

@@ -19,6 +19,8 @@ void require_device() {
   no_device();
 }
 
+void use_device(int) {}
+
 std::string device_summary() {
   no_device();
 }

@@ -72,12 +72,13 @@ __global__ void __launch_bounds__(kBatchNormThreads, kBatchNormBackwardBlocks)
 }
 
 // dbeta = the sum of g and dgamma = the sum of g * xhat, with xhat = (x - mean) * rstd. One warp per
-// channel adds its lanes in a tree.
+// channel adds its lanes in a tree. Where the rows are a slice of a batch, of_slice [2, C] are the sums
+// of g and of g * (x - mean).
 template <Second second>
 __global__ void __launch_bounds__(kBatchNormThreads)
     finish_gradients_kernel(Index chunks, Index c, float eps, const float* __restrict__ spreads,
                             const float* __restrict__ partial, float* __restrict__ dgamma,
-                            float* __restrict__ dbeta) {
+                            float* __restrict__ dbeta, double* __restrict__ of_slice) {
   const int lane = static_cast<int>(threadIdx.x) % kBatchNormMergeLanes;
   const Index channel = Index{blockIdx.x} * kBatchNormMergeChannels +
                         static_cast<int>(threadIdx.x) / kBatchNormMergeLanes;
@@ -101,23 +102,36 @@ __global__ void __launch_bounds__(kBatchNormThreads)
   if (lane != 0 || channel >= c) return;
   dgamma[channel] = g_deviation * rstd_of<second>(spreads[channel], eps);
   dbeta[channel] = g;
+  if (of_slice == nullptr) return;
+  of_slice[channel] = double{g};
+  of_slice[c + channel] = double{g_deviation};
 }
 
-// dx = scale * (g - dbeta / M - xhat * dgamma / M) with batch statistics, which is
-// scale * g + (offset + slope * x), and dx = scale * g with frozen ones. dx may be dy.
+// dgamma and dbeta of a whole batch, from the sums of its slices.
+__global__ void __launch_bounds__(kBatchNormThreads)
+    whole_gradients_kernel(Index c, const double* __restrict__ sums, const float* __restrict__ rstd,
+                           float* __restrict__ dgamma, float* __restrict__ dbeta) {
+  const Index channel = Index{blockIdx.x} * kBatchNormThreads + threadIdx.x;
+  if (channel >= c) return;
+  dgamma[channel] = static_cast<float>(sums[c + channel]) * rstd[channel];
+  dbeta[channel] = static_cast<float>(sums[channel]);
+}
+
+// dx = scale * (g - share * dbeta - share * xhat * dgamma) with batch statistics, where share is 1 in
+// the rows of the batch, which is scale * g + (offset + slope * x), and dx = scale * g with frozen
+// ones. dx may be dy.
 template <class T, Second second>
 __global__ void __launch_bounds__(kBatchNormThreads, kBatchNormBackwardBlocks)
     gradient_apply_kernel(BatchNormTile tile, Index m, Index c, float eps, Activation act,
                           const T* __restrict__ x, const T* dy, const float* __restrict__ gamma,
                           const float* __restrict__ beta, const float* __restrict__ means,
                           const float* __restrict__ spreads, const float* __restrict__ dgamma,
-                          const float* __restrict__ dbeta, T* dx) {
+                          const float* __restrict__ dbeta, float share, T* dx) {
   const BatchNormPlace at = batch_norm_place(tile, m, c);
   if (!at.active) return;
   const Channels<second> channels(at.channel, eps, gamma, beta, means, spreads);
   float offset[kVector] = {}, slope[kVector] = {};
   if constexpr (second == Second::Rstd) {
-    const float share = 1.0f / static_cast<float>(m);
     load8(dbeta + at.channel, offset);
     load8(dgamma + at.channel, slope);
 #pragma unroll
@@ -154,10 +168,11 @@ void forward_apply(Stream stream, const BatchNormProblem& p, const T* x, const f
 }
 
 template <class T, Second second>
-void backward(Stream stream, const BatchNormProblem& p, const T* x, const T* dy, const float* gamma,
-              const float* beta, const float* means, const float* spreads, float* scratch,
-              float* dgamma, float* dbeta, T* dx) {
-  require_vectors(kName, p.c, {x, dy, gamma, beta, means, spreads, dgamma, dbeta, dx});
+void parameter_gradients(Stream stream, const BatchNormProblem& p, const T* x, const T* dy,
+                         const float* gamma, const float* beta, const float* means,
+                         const float* spreads, float* scratch, float* dgamma, float* dbeta,
+                         double* sums) {
+  require_vectors(kName, p.c, {x, dy, gamma, beta, means, spreads});
   const BatchNormTile tile = BatchNormTile::make(p.m, p.c, kBatchNormBackwardBlocks);
   const float eps = static_cast<float>(p.eps);
   launch(stream, "batch_norm_gradient_sums", gradient_sums_kernel<T, second>, batch_norm_grid(tile),
@@ -165,11 +180,30 @@ void backward(Stream stream, const BatchNormProblem& p, const T* x, const T* dy,
          spreads, scratch);
   launch(stream, "batch_norm_finish_gradients", finish_gradients_kernel<second>,
          blocks(divide_up(p.c, kBatchNormMergeChannels)), kBatchNormThreads, 0, tile.chunks, p.c,
-         eps, spreads, scratch, dgamma, dbeta);
-  if (dx == nullptr) return;
+         eps, spreads, scratch, dgamma, dbeta, sums);
+}
+
+// rows: of the batch, whose dgamma and dbeta these are.
+template <class T, Second second>
+void data_gradient(Stream stream, const BatchNormProblem& p, Index rows, const T* x, const T* dy,
+                   const float* gamma, const float* beta, const float* means, const float* spreads,
+                   const float* dgamma, const float* dbeta, T* dx) {
+  require_vectors(kName, p.c, {x, dy, gamma, beta, means, spreads, dgamma, dbeta, dx});
+  const BatchNormTile tile = BatchNormTile::make(p.m, p.c, kBatchNormBackwardBlocks);
   launch(stream, "batch_norm_gradient_apply", gradient_apply_kernel<T, second>,
-         batch_norm_grid(tile), kBatchNormThreads, 0, tile, p.m, p.c, eps, p.activation, x, dy,
-         gamma, beta, means, spreads, dgamma, dbeta, dx);
+         batch_norm_grid(tile), kBatchNormThreads, 0, tile, p.m, p.c, static_cast<float>(p.eps),
+         p.activation, x, dy, gamma, beta, means, spreads, dgamma, dbeta,
+         1.0f / static_cast<float>(rows), dx);
+}
+
+template <class T, Second second>
+void backward(Stream stream, const BatchNormProblem& p, const T* x, const T* dy, const float* gamma,
+              const float* beta, const float* means, const float* spreads, float* scratch,
+              float* dgamma, float* dbeta, T* dx) {
+  parameter_gradients<T, second>(stream, p, x, dy, gamma, beta, means, spreads, scratch, dgamma,
+                                 dbeta, nullptr);
+  if (dx != nullptr)
+    data_gradient<T, second>(stream, p, p.m, x, dy, gamma, beta, means, spreads, dgamma, dbeta, dx);
 }
 
 }  // namespace
@@ -201,6 +235,39 @@ void batch_norm_backward(Stream stream, const BatchNormProblem& p, const T* x, c
 }
 
 template <class T>
+void batch_norm_forward_rest(Stream stream, const BatchNormProblem& p, Index rows,
+                             const double* sums, const T* x, const float* gamma, const float* beta,
+                             const float* running_mean, const float* running_var, float* next_mean,
+                             float* next_var, float* saved_mean, float* saved_rstd, T* y) {
+  require_vectors(kName, p.c, {x, gamma, beta, saved_mean, saved_rstd, y});
+  batch_norm_statistics_rest(stream, p, rows, sums, gamma, beta, running_mean, running_var,
+                             next_mean, next_var, saved_mean, saved_rstd, nullptr, nullptr);
+  forward_apply<T, Second::Rstd>(stream, p, x, gamma, beta, saved_mean, saved_rstd, y);
+}
+
+template <class T>
+void batch_norm_backward_sums(Stream stream, const BatchNormProblem& p, const T* x, const T* dy,
+                              const float* gamma, const float* beta, const float* saved_mean,
+                              const float* saved_rstd, float* scratch, float* dgamma, float* dbeta,
+                              double* sums) {
+  parameter_gradients<T, Second::Rstd>(stream, p, x, dy, gamma, beta, saved_mean, saved_rstd,
+                                       scratch, dgamma, dbeta, sums);
+}
+
+template <class T>
+void batch_norm_backward_rest(Stream stream, const BatchNormProblem& p, Index rows,
+                              const double* sums, const T* x, const T* dy, const float* gamma,
+                              const float* beta, const float* saved_mean, const float* saved_rstd,
+                              float* scratch, T* dx) {
+  float *dgamma = scratch, *dbeta = scratch + p.c;
+  launch(stream, "batch_norm_whole_gradients", whole_gradients_kernel,
+         blocks(divide_up(p.c, kBatchNormThreads)), kBatchNormThreads, 0, p.c, sums, saved_rstd,
+         dgamma, dbeta);
+  data_gradient<T, Second::Rstd>(stream, p, rows, x, dy, gamma, beta, saved_mean, saved_rstd,
+                                 dgamma, dbeta, dx);
+}
+
+template <class T>
 void batch_norm_frozen_forward(Stream stream, const BatchNormProblem& p, const T* x,
                                const float* gamma, const float* beta, const float* mean,
                                const float* var, T* y) {
@@ -224,6 +291,15 @@ void batch_norm_frozen_backward(Stream stream, const BatchNormProblem& p, const 
   template void batch_norm_backward(Stream, const BatchNormProblem&, const T*, const T*,           \
                                     const float*, const float*, const float*, const float*,        \
                                     float*, float*, float*, T*);                                   \
+  template void batch_norm_forward_rest(Stream, const BatchNormProblem&, Index, const double*,     \
+                                        const T*, const float*, const float*, const float*,        \
+                                        const float*, float*, float*, float*, float*, T*);         \
+  template void batch_norm_backward_sums(Stream, const BatchNormProblem&, const T*, const T*,      \
+                                         const float*, const float*, const float*, const float*,   \
+                                         float*, float*, float*, double*);                         \
+  template void batch_norm_backward_rest(Stream, const BatchNormProblem&, Index, const double*,    \
+                                         const T*, const T*, const float*, const float*,           \
+                                         const float*, const float*, float*, T*);                  \
   template void batch_norm_frozen_forward(Stream, const BatchNormProblem&, const T*, const float*, \
                                           const float*, const float*, const float*, T*);           \
   template void batch_norm_frozen_backward(Stream, const BatchNormProblem&, const T*, const T*,    \

@@ -88,17 +88,13 @@ struct ChannelVectors {
   float *scale, *shift;
 };
 
-// One warp per channel: each lane merges its chunks, then the lanes merge in a tree.
+// The moments of all rows, in lane 0 of the warp: each lane merges its chunks, then the lanes merge
+// in a tree.
 template <class Source>
-__global__ void __launch_bounds__(kBatchNormThreads)
-    finish_statistics_kernel(Source source, Index c, float eps, float momentum, ChannelVectors v) {
-  const int lane = static_cast<int>(threadIdx.x) % kBatchNormMergeLanes;
-  const Index channel = Index{blockIdx.x} * kBatchNormMergeChannels +
-                        static_cast<int>(threadIdx.x) / kBatchNormMergeLanes;
-  const Index at = channel < c ? channel : c - 1;  // every lane takes part in the shuffles
+__device__ __forceinline__ Moments merge_chunks(const Source& source, int lane, Index channel) {
   Moments sum = {0.0f, 0.0f, 0.0f};
   for_each_chunk(
-      source.chunks(), lane, [&](Index chunk) { return source.load(chunk, at); },
+      source.chunks(), lane, [&](Index chunk) { return source.load(chunk, channel); },
       [&](Index chunk, const auto& loaded) { sum = merge(sum, source.moments(chunk, loaded)); });
 #pragma unroll
   for (int half = kBatchNormMergeLanes / 2; half > 0; half /= 2) {
@@ -107,18 +103,70 @@ __global__ void __launch_bounds__(kBatchNormThreads)
                            __shfl_down_sync(kAllLanes, sum.m2, half)};
     if (lane < half) sum = merge(sum, other);
   }
-  if (lane != 0 || channel >= c) return;
-  const float mean = source.origin(channel) + sum.mean;
-  const float rstd = 1.0f / sqrtf(sum.m2 / sum.n + eps);
+  return sum;
+}
+
+// What the moments of all rows make of a channel.
+__device__ __forceinline__ void write_statistics(const ChannelVectors& v, Index channel,
+                                                 const Moments& all, float eps, float momentum) {
+  const float rstd = 1.0f / sqrtf(all.m2 / all.n + eps);
   const float running_mean = v.running_mean[channel], running_var = v.running_var[channel];
-  v.mean[channel] = mean;
+  v.mean[channel] = all.mean;
   v.rstd[channel] = rstd;
-  v.next_mean[channel] = fmaf(momentum, mean - running_mean, running_mean);
-  v.next_var[channel] = fmaf(momentum, sum.m2 / (sum.n - 1.0f) - running_var, running_var);
+  v.next_mean[channel] = fmaf(momentum, all.mean - running_mean, running_mean);
+  v.next_var[channel] = fmaf(momentum, all.m2 / (all.n - 1.0f) - running_var, running_var);
   if (v.scale == nullptr) return;
-  const ScaleShift norm = scale_shift(v.gamma[channel], v.beta[channel], mean, rstd);
+  const ScaleShift norm = scale_shift(v.gamma[channel], v.beta[channel], all.mean, rstd);
   v.scale[channel] = norm.scale;
   v.shift[channel] = norm.shift;
+}
+
+// The channel of a warp, and whether it is one of the tensor's.
+struct WarpChannel {
+  int lane;
+  Index channel, safe;  // every lane takes part in the shuffles: safe is always inside
+  __device__ explicit WarpChannel(Index c)
+      : lane(static_cast<int>(threadIdx.x) % kBatchNormMergeLanes),
+        channel(Index{blockIdx.x} * kBatchNormMergeChannels +
+                static_cast<int>(threadIdx.x) / kBatchNormMergeLanes),
+        safe(channel < c ? channel : c - 1) {}
+  __device__ bool writes(Index c) const { return lane == 0 && channel < c; }
+};
+
+// One warp per channel.
+template <class Source>
+__global__ void __launch_bounds__(kBatchNormThreads)
+    finish_statistics_kernel(Source source, Index c, float eps, float momentum, ChannelVectors v) {
+  const WarpChannel at(c);
+  Moments all = merge_chunks(source, at.lane, at.safe);
+  if (!at.writes(c)) return;
+  all.mean += source.origin(at.channel);
+  write_statistics(v, at.channel, all, eps, momentum);
+}
+
+// sums [2, C] = those of x and of x^2. Squares of means are taken away again: in double.
+template <class Source>
+__global__ void __launch_bounds__(kBatchNormThreads)
+    finish_sums_kernel(Source source, Index c, double* __restrict__ sums) {
+  const WarpChannel at(c);
+  const Moments all = merge_chunks(source, at.lane, at.safe);
+  if (!at.writes(c)) return;
+  const double n = all.n, mean = double{source.origin(at.channel)} + double{all.mean};
+  sums[at.channel] = n * mean;
+  sums[c + at.channel] = double{all.m2} + n * mean * mean;
+}
+
+// A thread per channel.
+__global__ void __launch_bounds__(kBatchNormThreads)
+    statistics_rest_kernel(Index c, double rows, float eps, float momentum,
+                           const double* __restrict__ sums, ChannelVectors v) {
+  const Index channel = Index{blockIdx.x} * kBatchNormThreads + threadIdx.x;
+  if (channel >= c) return;
+  const double mean = sums[channel] / rows;
+  const double m2 = sums[c + channel] - sums[channel] * mean;
+  const Moments all = {static_cast<float>(rows), static_cast<float>(mean),
+                       m2 < 0 ? 0.0f : static_cast<float>(m2)};
+  write_statistics(v, channel, all, eps, momentum);
 }
 
 // What the readers of y need where the statistics are frozen.
@@ -134,6 +182,21 @@ __global__ void __launch_bounds__(kBatchNormThreads)
   store8(shift + first, channels.shift);
 }
 
+void require_rows(Index rows, Index c) {
+  if (rows < 2)
+    throw ShapeError("batch norm over [1, " + std::to_string(c) +
+                     "]: batch statistics need more than one value per channel");
+}
+
+// What SummedMoments reads.
+template <class T>
+SummedMoments<T> sum_chunks(Stream stream, const BatchNormProblem& p, const T* x, float* scratch) {
+  const BatchNormTile tile = BatchNormTile::make(p.m, p.c, kBatchNormForwardBlocks);
+  launch(stream, "batch_norm_statistics", statistics_kernel<T>, batch_norm_grid(tile),
+         kBatchNormThreads, 0, tile, p.m, p.c, x, scratch);
+  return {tile, p.m, p.c, x, scratch};
+}
+
 }  // namespace
 
 template <class T>
@@ -143,9 +206,7 @@ void batch_norm_statistics(Stream stream, const BatchNormProblem& p, const T* x,
                            float* saved_rstd, float* scale, float* shift,
                            const ChannelMoments& moments) {
   require_vectors("batch norm", p.c, {x, saved_mean, saved_rstd, scale, shift, moments.values});
-  if (p.m < 2)
-    throw ShapeError("batch norm over [1, " + std::to_string(p.c) +
-                     "]: batch statistics need more than one value per channel");
+  require_rows(p.m, p.c);
   const auto finish = [&]<class Source>(const Source& source) {
     launch(stream, "batch_norm_finish_statistics", finish_statistics_kernel<Source>,
            blocks(divide_up(p.c, kBatchNormMergeChannels)), kBatchNormThreads, 0, source, p.c,
@@ -154,10 +215,30 @@ void batch_norm_statistics(Stream stream, const BatchNormProblem& p, const T* x,
                           gamma, beta, scale, shift});
   };
   if (moments.present()) return finish(GivenMoments{moments, p.c});
-  const BatchNormTile tile = BatchNormTile::make(p.m, p.c, kBatchNormForwardBlocks);
-  launch(stream, "batch_norm_statistics", statistics_kernel<T>, batch_norm_grid(tile),
-         kBatchNormThreads, 0, tile, p.m, p.c, x, scratch);
-  finish(SummedMoments<T>{tile, p.m, p.c, x, scratch});
+  finish(sum_chunks(stream, p, x, scratch));
+}
+
+template <class T>
+void batch_norm_forward_sums(Stream stream, const BatchNormProblem& p, const T* x, float* scratch,
+                             double* sums) {
+  require_vectors("batch norm", p.c, {x});
+  launch(stream, "batch_norm_finish_sums", finish_sums_kernel<SummedMoments<T>>,
+         blocks(divide_up(p.c, kBatchNormMergeChannels)), kBatchNormThreads, 0,
+         sum_chunks(stream, p, x, scratch), p.c, sums);
+}
+
+void batch_norm_statistics_rest(Stream stream, const BatchNormProblem& p, Index rows,
+                                const double* sums, const float* gamma, const float* beta,
+                                const float* running_mean, const float* running_var,
+                                float* next_mean, float* next_var, float* saved_mean,
+                                float* saved_rstd, float* scale, float* shift) {
+  require_vectors("batch norm", p.c, {saved_mean, saved_rstd, scale, shift});
+  require_rows(rows, p.c);
+  launch(stream, "batch_norm_statistics_rest", statistics_rest_kernel,
+         blocks(divide_up(p.c, kBatchNormThreads)), kBatchNormThreads, 0, p.c,
+         static_cast<double>(rows), static_cast<float>(p.eps), static_cast<float>(p.momentum), sums,
+         ChannelVectors{running_mean, running_var, next_mean, next_var, saved_mean, saved_rstd,
+                        gamma, beta, scale, shift});
 }
 
 void batch_norm_frozen_statistics(Stream stream, const BatchNormProblem& p, const float* gamma,
@@ -173,7 +254,8 @@ void batch_norm_frozen_statistics(Stream stream, const BatchNormProblem& p, cons
   template void batch_norm_statistics(Stream, const BatchNormProblem&, const T*, const float*,  \
                                       const float*, const float*, const float*, float*, float*, \
                                       float*, float*, float*, float*, float*,                   \
-                                      const ChannelMoments&);
+                                      const ChannelMoments&);                                   \
+  template void batch_norm_forward_sums(Stream, const BatchNormProblem&, const T*, float*, double*);
 DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)
 DF_INSTANTIATE(float)

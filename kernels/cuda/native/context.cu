@@ -103,6 +103,12 @@ void require_device() {
   check(cudaGetDevice(&device), "cudaGetDevice");
 }
 
+void use_device(int number) {
+  int count = 0;
+  check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
+  check(cudaSetDevice(number % count), "cudaSetDevice");
+}
+
 std::string device_summary() {
   std::size_t free_bytes = 0;
   std::size_t total_bytes = 0;

@@ -34,6 +34,12 @@ __global__ void __launch_bounds__(kThreads)
   if (threadIdx.x == 0) records[scalars->position % kStepRecords] = {*loss, right};
 }
 
+__global__ void record_sums_kernel(const double* sums, double whole, const StepScalars* scalars,
+                                   StepRecord* records) {
+  records[scalars->position % kStepRecords] = {static_cast<float>(sums[0] / whole),
+                                               static_cast<float>(sums[1])};
+}
+
 __global__ void finish_step_kernel(StepScalars* scalars) {
   *scalars = next_scalars(*scalars);
 }
@@ -62,6 +68,12 @@ void record_step(Stream stream, Index n, const float* logits, const float* targe
                  const float* loss, const StepScalars* scalars, StepRecord* records) {
   launch(stream, "record_step", record_step_kernel, blocks(1), kThreads, 0, n, logits, targets,
          loss, scalars, records);
+}
+
+void record_sums(Stream stream, const double* sums, Index whole, const StepScalars* scalars,
+                 StepRecord* records) {
+  launch(stream, "record_sums", record_sums_kernel, blocks(1), 1, 0, sums,
+         static_cast<double>(whole), scalars, records);
 }
 
 void finish_step(Stream stream, StepScalars* scalars) {

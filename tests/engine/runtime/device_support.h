@@ -152,6 +152,20 @@ class Condition {
   std::map<std::string, double> gradients_;
 };
 
+template <class T>
+void expect_gradients(const std::map<std::string, Doubles>& got, const StepResult& want,
+                      const Condition& allowed) {
+  ASSERT_EQ(got.size(), want.gradients.size());
+  for (const auto& [name, v] : want.gradients) {
+    double bound = allowed.gradient(name);
+    if (name.ends_with(".bias") && !name.starts_with("head")) {
+      const std::string scale = name.substr(0, name.size() - 4) + "weight";
+      bound = std::max(bound, Condition::shift(want.gradients.at(scale), 2 * unit_roundoff<T>()));
+    }
+    EXPECT_LE(Condition::distance(v, got.at(name)), bound) << name;
+  }
+}
+
 // One training run: a few steps on the same batch.
 class SmallRun {
  public:

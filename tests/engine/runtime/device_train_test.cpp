@@ -3,6 +3,7 @@
 
 #include "tests/engine/train/train_support.h"
 #include "tests/support/device.h"
+#include "tests/support/thread_ranks.h"
 
 namespace dfengine {
 namespace {
@@ -78,6 +79,24 @@ TEST(DeviceTrain, AResumedRunInHalfEqualsTheUninterruptedOne) {
   ASSERT_EQ(test::train_steps(parts, 3).end, TrainEnd::Interrupted);
   ASSERT_EQ(test::train_to_end(parts, true).end, TrainEnd::Finished);
   test::expect_same_run(whole.output, parts.output);
+}
+
+// The head's epoch on features, then the whole network, with validation: ranks are threads.
+TEST(RanksInStandIn, AnyNumberGivesTheSameRun) {
+  if (!cuda::is_emulated()) GTEST_SKIP() << "ranks are threads in the stand-in alone";
+  DF_SLOW_UNDER_SANITIZERS();
+  const ScratchFolder scratch;
+  copy_few(scratch.path() / "set");
+  const auto run_on = [&](int ranks, const char* name) {
+    TrainOptions o = device_options(scratch.path(), name, Precision::Fp16);
+    o.slices = 2;
+    const std::atomic<bool> never{false};
+    test::ThreadRanks::run(ranks, [&](Communicator& communicator) {
+      train(o, false, {}, never, std::nullopt, &communicator);
+    });
+    return o.output;
+  };
+  test::expect_same_run(run_on(1, "one"), run_on(2, "two"));
 }
 
 }  // namespace

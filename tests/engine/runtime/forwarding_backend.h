@@ -58,6 +58,10 @@ class ForwardingBackend : public Backend {
               const StepScalars* scalars, StepRecord* records) const override {
     to_.record(n, logits, targets, loss, scalars, records);
   }
+  void record_sums(const double* sums, Index whole, const StepScalars* scalars,
+                   StepRecord* records) const override {
+    to_.record_sums(sums, whole, scalars, records);
+  }
   void check_finite(ConstPlace values, Index count, StepScalars* scalars) const override {
     to_.check_finite(values, count, scalars);
   }

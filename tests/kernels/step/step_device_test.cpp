@@ -156,6 +156,39 @@ TEST(RecordDevice, KeepsTheLossAndCountsRightOnes) {
   });
 }
 
+// A batch in two slices: the sums of both are what the whole batch has, and so is the gradient.
+TEST(RecordDevice, SumsOfSlicesAreThoseOfTheBatch) {
+  DF_NEEDS_DEVICE();
+  constexpr Index kWhole = 600, kFirst = 255;
+  const BceWeights weights{.real = 0.75, .fake = 3};
+  const auto logits = as_stored<float>(random_uniform<double>(kWhole, 5, -90, 90));
+  const auto targets = random_integers<double>(kWhole, 6, 0, 1);
+  for_each_thread_order([&] {
+    DeviceArray<float> z(logits), t(targets), loss(1), dz(kWhole), in_slices(kWhole);
+    DeviceStructs<StepScalars> scalars(Scalars{{.position = 5, .loss_scale = 1024.0f}});
+    DeviceStructs<StepRecord> records{std::vector<StepRecord>(kStepRecords)};
+    cuda::bce_forward(nullptr, kWhole, z.data(), t.data(), loss.data(), weights);
+    cuda::record_step(nullptr, kWhole, z.data(), t.data(), loss.data(), scalars.data(),
+                      records.data());
+    const StepRecord want = records.values()[5];
+    cuda::bce_backward(nullptr, kWhole, z.data(), t.data(), scalars.data(), dz.data(), weights);
+    std::vector<double> all(2);
+    for (const auto& [first, n] : {std::pair<Index, Index>{0, kFirst}, {kFirst, kWhole - kFirst}}) {
+      DeviceStructs<double> sums(std::vector<double>(2));
+      cuda::bce_sums(nullptr, n, z.data() + first, t.data() + first, sums.data(), weights);
+      for (std::size_t i = 0; i < 2; ++i) all[i] += sums.values()[i];
+      cuda::bce_backward(nullptr, n, z.data() + first, t.data() + first, scalars.data(),
+                         in_slices.data() + first, weights, kWhole);
+    }
+    DeviceStructs<double> sums(all);
+    cuda::record_sums(nullptr, sums.data(), kWhole, scalars.data(), records.data());
+    const StepRecord got = records.values()[5];
+    EXPECT_NEAR(got.loss, want.loss, tolerance<float>(kWhole, 3 * 90));
+    EXPECT_EQ(got.right, want.right);
+    EXPECT_EQ(in_slices.values(), dz.values());
+  });
+}
+
 template <class T>
 void check_cast(Index count) {
   const auto x = as_stored<float>(random_uniform<double>(count, 6, -70000, 70000));
