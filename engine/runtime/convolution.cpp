@@ -1,7 +1,9 @@
 // Which convolutions there are kernels for; the depthwise ones and those of the stem.
 #include "engine/runtime/convolution.h"
 
+#include "kernels/cuda/depthwise/depthwise_moments.h"
 #include "kernels/cuda/stem/stem_choice.h"
+#include "kernels/cuda/stem/stem_moments.h"
 #include "kernels/depthwise_conv.h"
 #include "kernels/stem_conv.h"
 
@@ -11,6 +13,17 @@ namespace {
 // The queue that a kernel is given tells which it is.
 using cpu::depthwise_backward_data, cuda::depthwise_backward_data;
 using cpu::stem_backward_weight, cuda::stem_backward_weight;
+
+template <class T>
+void book_depthwise_with_moments(const Convolution& op, const DepthwiseProblem& p, Kernel& k) {
+  const Index parts = cuda::depthwise_moment_parts(p);
+  k.needs.moments = ChannelMoments::bytes(parts, op.out);
+  k.forward = [=](const StepContext& ctx, const ForwardIo& io) {
+    cuda::depthwise_forward_moments<T>(ctx.queue.stream, p, io.x[0].as<T>(), weights<T>(io),
+                                       norm(op, io.x[1]), io.y.as<T>(),
+                                       {parts, io.moments.as<float>()});
+  };
+}
 
 template <class Target>
 Kernel depthwise(const ConvolutionQuery& q) {
@@ -29,13 +42,17 @@ Kernel depthwise(const ConvolutionQuery& q) {
     else
       cpu::depthwise_forward<T>(ctx.queue.cpu(), p, x, w, e, io.y.as<T>());
   };
+  if constexpr (Target::kOnDevice && sizeof(T) == 2) {
+    if (op.makes_moments) book_depthwise_with_moments<T>(op, p, k);
+  }
   if (!q.query.backward) {
     book_prepared<Target>(q, k);
     return k;
   }
   const Index sums =
       Target::kOnDevice ? cuda::depthwise_weight_scratch(p) : cpu::depthwise_weight_scratch(p);
-  k.needs = {.backward_scratch = sums * Index{sizeof(Sum)}, .backward_needs_input = true};
+  k.needs.backward_scratch = sums * Index{sizeof(Sum)};
+  k.needs.backward_needs_input = true;
   k.backward = [=](const StepContext& ctx, const BackwardIo& io) {
     const T *x = io.x[0].as<T>(), *dy = io.dy.as<T>();
     Sum *scratch = io.scratch.as<Sum>(), *dw = io.dparams[0].template as<Sum>();
@@ -74,6 +91,16 @@ void book_stem_forward(const ConvolutionQuery& q, const StemProblem& p, Kernel& 
   }
 }
 
+template <class T>
+void book_stem_with_moments(const StemProblem& p, Kernel& k) {
+  const Index parts = cuda::stem_moment_parts(p);
+  k.needs.moments = ChannelMoments::bytes(parts, p.k);
+  k.forward = [=](const StepContext& ctx, const ForwardIo& io) {
+    cuda::stem_forward_moments<T>(ctx.queue.stream, p, io.x[0].as<T>(), weights<T>(io),
+                                  io.y.as<T>(), {parts, io.moments.as<float>()});
+  };
+}
+
 template <class Target>
 Kernel stem(const ConvolutionQuery& q) {
   using T = typename Target::Value;
@@ -81,7 +108,10 @@ Kernel stem(const ConvolutionQuery& q) {
   const auto p =
       StemProblem::make(q.query.in[0].shape, q.op.out, q.op.window.padding, q.op.window.stride);
   Kernel k;
-  book_stem_forward<Target>(q, p, k);
+  if constexpr (Target::kOnDevice && sizeof(T) == 2) {
+    if (q.op.makes_moments) book_stem_with_moments<T>(p, k);
+  }
+  if (!q.op.makes_moments) book_stem_forward<Target>(q, p, k);
   if (!q.query.backward) {
     book_prepared<Target>(q, k);
     return k;
@@ -102,10 +132,19 @@ bool is_pointwise(const Convolution& op) {
   return op.groups == 1 && op.window.size == 1 && op.window.stride == 1;
 }
 
+bool is_depthwise(const Convolution& op) {
+  return op.groups == op.in && op.in == op.out && op.window.size == DepthwiseProblem::kWindow;
+}
+
+bool is_stem(const Convolution& op) {
+  return op.groups == 1 && op.in == StemProblem::kChannels &&
+         op.window.size == StemProblem::kWindow && op.window.stride <= 2;
+}
+
 }  // namespace
 
 bool has_moments_kernel(const Convolution& op, const Spec& in) {
-  return is_pointwise(op) && element_size(in.element) == 2;
+  return (is_pointwise(op) || is_depthwise(op) || is_stem(op)) && element_size(in.element) == 2;
 }
 
 template <class Target>
@@ -124,10 +163,8 @@ Kernel Kernels<Target>::operator()(const Convolution& op) const {
       else
         return cpu_pointwise<T>(q);
     }
-    if (op.groups == op.in && op.in == op.out && window.size == 3) return depthwise<Target>(q);
-    if (op.groups == 1 && op.in == StemProblem::kChannels && window.size == StemProblem::kWindow &&
-        window.stride <= 2 && !loads)
-      return stem<Target>(q);
+    if (is_depthwise(op)) return depthwise<Target>(q);
+    if (is_stem(op) && !loads) return stem<Target>(q);
   }
   throw UsageError("layer " + node.name + " (" + kind(op) + "): no kernel for a window of " +
                    std::to_string(window.size) + " with stride " + std::to_string(window.stride) +

@@ -5,42 +5,10 @@
 #include "kernels/cuda/pointwise/pointwise_config.h"
 #include "tests/kernels/batch_norm_case.h"
 #include "tests/kernels/convolutions.h"
+#include "tests/kernels/merged_moments.h"
 
 namespace dfengine::test {
 namespace {
-
-// Of all rows, with Chan's formula in double.
-struct Merged {
-  double rows = 0;
-  Doubles means, squares;
-};
-
-Merged merged(const Doubles& parts, Index c) {
-  Merged all{0, Doubles(at(c), 0.0), Doubles(at(c), 0.0)};
-  for (std::size_t from = 0; from < parts.size(); from += at(ChannelMoments::pitch(c))) {
-    const double n = parts[from], total = all.rows + n;
-    for (std::size_t k = 0; k < at(c); ++k) {
-      const std::size_t mean = from + at(ChannelMoments::kHead) + k;
-      const double delta = parts[mean] - all.means[k];
-      all.means[k] += delta * n / total;
-      all.squares[k] += parts[mean + at(c)] + delta * delta * all.rows * n / total;
-    }
-    all.rows = total;
-  }
-  return all;
-}
-
-// The formula on numbers that are held exactly.
-Merged exact_moments(const Doubles& y, Index c) {
-  Merged all{static_cast<double>(y.size()) / static_cast<double>(c), Doubles(at(c), 0.0),
-             Doubles(at(c), 0.0)};
-  for (std::size_t i = 0; i < y.size(); ++i) all.means[i % at(c)] += y[i] / all.rows;
-  for (std::size_t i = 0; i < y.size(); ++i) {
-    const double d = y[i] - all.means[i % at(c)];
-    all.squares[i % at(c)] += d * d;
-  }
-  return all;
-}
 
 // x, w and a norm for x on the device, and what the kernels make of them.
 template <class T>
@@ -66,15 +34,7 @@ struct Made {
     EXPECT_EQ(y, plain.values()) << "the moments change the result";
   }
 
-  // The parts hold all rows, and their moments are those of what was stored.
-  void expect_moments() const {
-    const Merged got = merged(parts, p.k), want = exact_moments(y, p.k);
-    const double terms = static_cast<double>(p.m), size = largest(y, 1);
-    EXPECT_EQ(got.rows, terms);
-    expect_all_near(got.means, want.means, tolerance<float>(terms, size), "means");
-    expect_all_near(got.squares, want.squares, tolerance<float>(terms, 4 * terms * size * size),
-                    "squares");
-  }
+  void expect_moments() const { test::expect_moments(parts, y, p.k); }
 };
 
 Doubles whole(Index count, std::uint64_t seed) {
