@@ -35,6 +35,7 @@ struct PointwiseStep {
                  .in = {kValue},
                  .gradients = {kValue},
                  .out = kValue,
+                 .out_gradient = kValue,
                  .forward = {},
                  .backward = {}};
   PointwiseStep() {
@@ -72,8 +73,13 @@ TEST(FiniteCheck, LooksAtWhatABatchNormTellsItsReaders) {
   const Node norm{"bn", BatchNorm{.channels = 8, .output = NormOutput::ScaleShift}, {0}, 1};
   const Spec half{{2, 1, 3, 8}, Element::F16}, told{{1, 1, 2, 8}, Element::F32};
   std::vector<float> values(16);
-  BoundStep step{
-      .node = &norm, .in = {half}, .gradients = {half}, .out = told, .forward = {}, .backward = {}};
+  BoundStep step{.node = &norm,
+                 .in = {half},
+                 .gradients = {half},
+                 .out = told,
+                 .out_gradient = told,
+                 .forward = {},
+                 .backward = {}};
   step.forward.y = {values.data()};
   EXPECT_EQ(complaint(step), "");
   values[15] = INFINITY;
