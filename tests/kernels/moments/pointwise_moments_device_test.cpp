@@ -5,7 +5,7 @@
 #include "kernels/cuda/pointwise/pointwise_config.h"
 #include "tests/kernels/batch_norm_case.h"
 #include "tests/kernels/convolutions.h"
-#include "tests/kernels/merged_moments.h"
+#include "tests/kernels/moments/merged_moments.h"
 
 namespace dfengine::test {
 namespace {

@@ -5,7 +5,7 @@
 #include "kernels/cuda/depthwise/depthwise_moments.h"
 #include "kernels/cuda/stem/stem_moments.h"
 #include "tests/kernels/convolutions.h"
-#include "tests/kernels/merged_moments.h"
+#include "tests/kernels/moments/merged_moments.h"
 
 namespace dfengine::test {
 namespace {
