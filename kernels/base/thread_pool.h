@@ -22,8 +22,8 @@ class ThreadPool {
   using Task = void (*)(void* context, std::int64_t index, int worker);
 
   // `threads` counts the caller, so that 1 starts no thread. With as many as there are CPUs for this
-  // process, each worker keeps to one where the caller is not. Throws UsageError for 0 or less, and Error when the
-  // system does not give so many.
+  // process, each worker keeps to one where the caller is not. Throws UsageError for
+  // 0 or less, and Error when the system does not give so many.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

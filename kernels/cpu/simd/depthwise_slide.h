@@ -110,9 +110,9 @@ DF_INLINE void activate_tile(Sums<N, Rows>& sums) {
   }
 }
 
-// Memory, if x is streamed, keeps up only if asked in its own order some rows ahead: tiles take one line
-// here and one there. Each tile asks for its share of the next Rows output rows and of the image
-// rows which they add, the first of them `row`. place: elements of one output row asked for so far.
+// Memory, where x is streamed, keeps up only if it is asked in its own order some rows ahead, since
+// tiles take one line here and one there. Each tile asks for its share of the next Rows output rows and
+// of the image rows which they add, the first of them `row`. place: elements of one output row asked for so far.
 template <int N, int Stride, int Rows>
 DF_INLINE void prefetch_next(const Slide& slide, Index row, Index place, const Stored* y) {
   constexpr int kShare = Rows * kTile * N;
