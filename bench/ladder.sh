@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # The accuracy ladder: trains each rung with each seed, measures it on the test pictures, and prints one line
 # for each. Usage: bench/ladder.sh PROGRAM FACES WEIGHTS OUTPUT [RUNG...]
-#   RUNG      resized native windows stem stem_windows best stem_best soup robust student, in any order;
-#             default: all but stem_windows and stem_best
+#   RUNG      resized native windows stem stem_windows best stem_best soup robust best_ensemble student,
+#             in any order; default: all but stem_windows and stem_best
 #   SEEDS     "1 2 3"; EPOCHS: of every rung, else its own; THREADS: all that there are; PRECISION: fp32
 # The same command goes on where it was stopped. Rungs are paired against resized (PROGRAM compare --paired).
 set -euo pipefail
 [ $# -ge 4 ] || { sed -n '2,7p' "$0" >&2; exit 2; }
 program=$(realpath "$1") faces=$(realpath "$2") weights=$(realpath "$3") out=$4
 shift 4
-[ $# -gt 0 ] || set -- resized native windows stem best soup robust student
+[ $# -gt 0 ] || set -- resized native windows stem best soup robust best_ensemble student
 seeds=${SEEDS:-1 2 3}
 common=(--threads "${THREADS:-0}" --precision "${PRECISION:-fp32}")
 mkdir -p "$out"
@@ -70,7 +70,7 @@ measure() {  # NAME MODEL
 
 for seed in $seeds; do
   for rung in "$@"; do
-    [ "$rung" = soup ] || [ "$rung" = student ] && continue
+    case $rung in soup | best_ensemble | student) continue ;; esac
     mapfile -t chosen < <(options_of "$rung")
     train "$rung-$seed" --weights "$weights" --seed "$seed" "${chosen[@]}"
     measure "$rung-$seed" "$out/$rung-$seed"
@@ -91,11 +91,21 @@ if [[ " $* " = *" soup "* ]]; then
   measure ensemble "$out/ensemble.safetensors"
 fi
 
-# A student of stride 2 that learns from the runs of stride 1.
+best_runs=()
+for seed in $seeds; do
+  if [ -e "$out/best-$seed/best.safetensors" ]; then best_runs+=("$out/best-$seed"); fi
+done
+if [[ " $* " = *" best_ensemble "* || " $* " = *" student "* ]] && [ ${#best_runs[@]} -eq 0 ]; then
+  echo "ladder: best_ensemble and student need the rung best" >&2
+  exit 2
+fi
+if [[ " $* " = *" best_ensemble "* ]]; then
+  "$program" average "${best_runs[@]}" --ensemble --output "$out/best_ensemble.safetensors" "${common[@]}"
+  measure best_ensemble "$out/best_ensemble.safetensors"
+fi
+
+# A student that learns from all seeds of the best recipe, by the same recipe.
 if [[ " $* " = *" student "* ]]; then
-  teachers=()
-  for seed in $seeds; do [ -e "$out/stem-$seed/best.safetensors" ] && teachers+=("$out/stem-$seed"); done
-  [ ${#teachers[@]} -gt 0 ] || { echo "ladder: student needs the rung stem" >&2; exit 2; }
-  train student-1 --weights "$weights" --seed 1 "${turned[@]}" --teacher "${teachers[@]}"
+  train student-1 --weights "$weights" --seed 1 --recipe best --teacher "${best_runs[@]}"
   measure student-1 "$out/student-1"
 fi

@@ -31,8 +31,8 @@ struct Arguments {
 };
 
 void run_embed(Arguments& a) {
-  a.device.resolve();
   const Model model = open_model(a.model);
+  a.device.resolve(!model.config.quantization.empty());
   const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
   ThreadPool pool(a.device.thread_count());
   const std::unique_ptr<Backend> backend = a.device.open(pool);

@@ -135,9 +135,9 @@ void report_bad_files(const Arguments& a, const BadFiles& bad_files, std::size_t
 }
 
 void run_eval(Arguments& a) {
-  a.device.resolve();
   name_group_column(a);
   Model model = open_detector(a.model);
+  a.device.resolve(!model.config.quantization.empty());
   const std::filesystem::path band_file = a.unsure_errors ? file_for_band(a, model) : "";
   set_threshold(model, a.threshold);
   const DataSource source =

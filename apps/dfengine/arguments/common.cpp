@@ -37,8 +37,8 @@ std::vector<CLI::Option*> DeviceOptions::add_to(CLI::App& command) {
           command, "--device", device,
           "Where to compute: cpu; cuda, which needs a build with --preset cuda and an NVIDIA "
           "GPU (it has passed on an H100 and an H200); or auto, which is the GPU if it passes a "
-          "self-test of "
-          "a second or two, once for each device, driver and program, and else the CPU."),
+          "self-test of a second or two, once for each device, driver and program, and else the "
+          "CPU, which alone computes quantized models."),
       add_choice(command, "--precision", precision,
                  "How activations and the weights that convolutions read are stored: fp16, bf16 or "
                  "fp32 with cuda; fp32, or bf16 where it has AVX512-BF16, on the CPU. Sums, "
@@ -52,8 +52,9 @@ std::vector<CLI::Option*> DeviceOptions::add_to(CLI::App& command) {
                        "built, so that every run gives the same bits.")};
 }
 
-void DeviceOptions::resolve() {
+void DeviceOptions::resolve(bool quantized) {
   if (device == DeviceChoice::Cuda) cuda::require_device();
+  if (device == DeviceChoice::Auto && quantized) device = DeviceChoice::Cpu;
   if (device != DeviceChoice::Auto) return;
   ThreadPool pool(thread_count());
   const DeviceKind kind =

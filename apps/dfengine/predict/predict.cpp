@@ -203,7 +203,7 @@ void run_predict(Arguments& a) {
   Model model = open_detector(a.model);
   set_threshold(model, a.threshold);
   if (!a.csv.empty()) return predict_table(a, model);
-  a.device.resolve();
+  a.device.resolve(!model.config.quantization.empty());
   run_on_pictures(a, model);
 }
 
