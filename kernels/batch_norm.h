@@ -47,6 +47,12 @@ void batch_norm_forward(const Context& ctx, const BatchNormProblem& p, const T* 
                         const SumOf<T>* running_var, SumOf<T>* next_mean, SumOf<T>* next_var,
                         SumOf<T>* scratch, SumOf<T>* saved_mean, SumOf<T>* saved_rstd, T* y);
 
+// y once more, to the same bits, from what forward saved.
+template <class T>
+void batch_norm_again(const Context& ctx, const BatchNormProblem& p, const T* x,
+                      const SumOf<T>* gamma, const SumOf<T>* beta, const SumOf<T>* saved_mean,
+                      const SumOf<T>* saved_rstd, SumOf<T>* scratch, T* y);
+
 // Gradients through batch statistics. dgamma and dbeta are always written; dx may be null.
 template <class T>
 void batch_norm_backward(const Context& ctx, const BatchNormProblem& p, const T* x, const T* dy,
@@ -110,7 +116,12 @@ void batch_norm_forward(Stream stream, const BatchNormProblem& p, const T* x, co
                         float* next_mean, float* next_var, float* scratch, float* saved_mean,
                         float* saved_rstd, T* y, const ChannelMoments& moments = {});
 
-// The same without y. Its readers compute y = act(x * scale + shift) as they load x
+// y once more, to the same bits, from what forward saved.
+template <class T>
+void batch_norm_again(Stream stream, const BatchNormProblem& p, const T* x, const float* gamma,
+                      const float* beta, const float* saved_mean, const float* saved_rstd, T* y);
+
+// Forward without y. Its readers compute y = act(x * scale + shift) as they load x
 // (kernels/norm_on_load.h). scale and shift may both be null where nobody needs them.
 template <class T>
 void batch_norm_statistics(Stream stream, const BatchNormProblem& p, const T* x, const float* gamma,

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Training in several processes under mpirun: the same bits on 1, 2 and 4 ranks, killed and resumed
+# Training in several processes under mpirun: the same bits on 1, 2, 4 and 8 ranks, killed and resumed
 # on another number, a rank that is killed, ranks that differ, a rank that cannot read, a full disk.
 # Usage: tests/ranks.sh DFENGINE
 # Exit codes: 0 sound, 1 a fault, 77 there is no mpirun or the program was built without MPI.
@@ -51,8 +51,12 @@ fi
 # ---- The same bits ------------------------------------------------------------------------------
 ends 0 120 "$dfengine" "${on_set[@]}" --slices 8 --output one
 ends 0 240 "${mpi[@]}" -n 4 "$dfengine" "${on_set[@]}" --output four
+ends 0 240 "${mpi[@]}" -n 8 "$dfengine" "${on_set[@]}" --output eight
+ends 0 120 "$dfengine" "${on_set[@]}" --slices 8 --grad-checkpoint --output checkpointed
 same one two
 same one four
+same one eight
+same one checkpointed
 
 # ---- A slice a rank: as many slices give the same, and it says what it gives up -----------------
 ends 0 120 "${mpi[@]}" -n 2 "$dfengine" "${on_set[@]}" --fast-reduce --output fast

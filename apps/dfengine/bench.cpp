@@ -30,6 +30,7 @@ struct Arguments {
   Index count = 800;
   int rounds = 5;
   bool quantized = false;
+  bool grad_checkpoint = false;
   std::filesystem::path json;
 };
 
@@ -106,7 +107,7 @@ void bench_data(Arguments& a, const BenchTarget& target, nlohmann::json& report)
 void run_bench(Arguments& a) {
   if (a.quantized && a.data.has_source())
     throw UsageError("--quantized measures inference alone: leave --data out");
-  a.device.resolve();
+  a.device.resolve(a.quantized);
   NetworkConfig config;
   config.width = a.width;
   config.input_size = a.how.size;
@@ -114,7 +115,8 @@ void run_bench(Arguments& a) {
   ThreadPool pool(a.device.thread_count());
   const std::unique_ptr<Backend> backend = a.device.open(pool);
   if (a.quantized) config = quantized_config(config, pool);
-  const BenchTarget target(config, pool, *backend, a.rounds);
+  BenchTarget target(config, pool, *backend, a.rounds);
+  target.grad_checkpoint = a.grad_checkpoint;
   const double copy = measure_copy(target);
   const char* precision = a.quantized ? "int8" : name_of(a.device.resolved_precision());
   nlohmann::json report = {{"engine_version", DFENGINE_VERSION},
@@ -123,6 +125,7 @@ void run_bench(Arguments& a) {
                            {"device_name", device_name(target)},
                            {"precision", precision},
                            {"graphs", target.on_device() && a.device.config().graphs},
+                           {"grad_checkpoint", a.grad_checkpoint},
                            {"deterministic", target.on_device() && a.device.config().deterministic},
                            {"threads", pool.size()},
                            {"width", a.width},
@@ -171,6 +174,8 @@ void add_bench(CLI::App& program) {
       "--quantized", a.quantized,
       "Measure inference of the network as dfengine quantize makes it, on the CPU, and "
       "no training.");
+  command.add_flag("--grad-checkpoint", a.grad_checkpoint,
+                   "Measure training as train --grad-checkpoint runs it.");
   command.add_option("--width", a.width, "The network's width multiplier, above 0 and up to 4.")
       ->capture_default_str();
   command

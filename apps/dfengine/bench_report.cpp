@@ -31,7 +31,7 @@ nlohmann::json to_json(const LayerTiming& s, double copy_rate) {
   return {{"layer", s.layer},
           {"kind", s.kind},
           {"kernels", s.kernels},
-          {"pass", s.pass == StepKind::Forward ? "forward" : "backward"},
+          {"pass", name_of(s.pass)},
           {"output", {s.output.n, s.output.h, s.output.w, s.output.c}},
           {"ms", s.ms},
           {"bytes", s.cost.bytes},
@@ -108,8 +108,7 @@ std::string layers_text(const LayerTable& table, double copy_rate) {
   const double total_ms = table.total_ms();
   for (std::size_t i = 0; i < table.steps.size(); ++i) {
     const LayerTiming& s = table.steps[i];
-    text += fmt::format("{:4} {:8} {:22} {:26} {:>18} ", i,
-                        s.pass == StepKind::Forward ? "forward" : "backward", s.layer, s.kind,
+    text += fmt::format("{:4} {:8} {:22} {:26} {:>18} ", i, name_of(s.pass), s.layer, s.kind,
                         to_string(s.output)) +
             layer_columns(s.ms, s.cost, copy_rate, total_ms) +
             (s.kernels.empty() ? "\n" : "  " + s.kernels + "\n");

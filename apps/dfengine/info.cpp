@@ -31,6 +31,7 @@ struct Arguments {
   Phase phase = Phase::Infer;
   PlanFormat format = PlanFormat::Text;
   std::string freeze = "none";
+  bool grad_checkpoint = false;
   DeviceKind device = DeviceKind::Cpu;
   std::optional<Precision> precision;
   bool deterministic = false;
@@ -53,7 +54,9 @@ Plan make_plan(const Model& model, const Arguments& a, const KernelMaker& maker,
     network = make_network(config);
     network.graph = with_loss(network.graph);
     const int frozen = frozen_blocks(parse_freeze(a.freeze), network);
-    options = {.phase = Phase::Train, .trainable = network.trainable_above(frozen)};
+    options = {.phase = Phase::Train,
+               .trainable = network.trainable_above(frozen),
+               .grad_checkpoint = a.grad_checkpoint};
   }
   const Graph graph = with_element(network.graph, element);
   std::vector<Spec> specs = {network.image};
@@ -134,6 +137,8 @@ void add_info(CLI::App& program) {
                           "Frozen blocks of a training step: all, none or a number of blocks, "
                           "as train's --freeze.")
               ->capture_default_str());
+  of_plan(command.add_flag("--grad-checkpoint", a.grad_checkpoint,
+                           "A training step as train --grad-checkpoint runs it."));
   of_plan(
       add_choice(command, "--device", a.device, "What it is planned for. A GPU need not be here."));
   of_plan(add_choice(command, "--precision", a.precision,

@@ -58,6 +58,7 @@ void time_training(const BenchTarget& target, const Workload& load, NetworkTimin
   TrainingOptions options;
   options.batch = t.batch;
   options.trainable = load.options.trainable;
+  options.grad_checkpoint = load.options.grad_checkpoint;
   Training training(load.graph, load.sample, model.parameters, backend, options);
   const StepInput input{.learning_rate = kRate};
   training.step(batches.next(), targets.data(), t.batch, input);

@@ -12,7 +12,7 @@ class Costs {
 
   StepCost of(const Step& step) const {
     const Node& node = plan_.node(step.node);
-    return step.kind == StepKind::Forward ? forward(step, node) : backward(step, node);
+    return step.kind == StepKind::Backward ? backward(step, node) : forward(step, node);
   }
 
  private:

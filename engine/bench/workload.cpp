@@ -15,17 +15,19 @@ Graph graph_of(Work work, const Graph& graph) {
   return with_loss(work == Work::Head ? behind(graph, "pooled") : graph);
 }
 
-PlanOptions plan_options(Work work, const Network& network) {
+PlanOptions plan_options(Work work, const BenchTarget& target) {
   if (work == Work::Infer) return {};
-  const int frozen = work == Work::Train ? 0 : network.block_count();
-  return {.phase = Phase::Train, .trainable = network.trainable_above(frozen)};
+  const int frozen = work == Work::Train ? 0 : target.network.block_count();
+  return {.phase = Phase::Train,
+          .trainable = target.network.trainable_above(frozen),
+          .grad_checkpoint = target.grad_checkpoint};
 }
 
 }  // namespace
 
 Workload::Workload(const BenchTarget& target, Work work)
     : backend(target.backend),
-      options(plan_options(work, target.network)),
+      options(plan_options(work, target)),
       graph(graph_of(work, target.network.graph)),
       input(work == Work::Head ? "pooled" : "images"),
       sample(target.network.image) {

@@ -33,6 +33,7 @@ struct BenchTarget {
   ThreadPool& pool;
   const Backend& backend;
   int rounds;
+  bool grad_checkpoint = false;  // of training steps
 
   bool on_device() const { return backend.kind() == DeviceKind::Cuda; }
 };

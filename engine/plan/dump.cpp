@@ -57,7 +57,7 @@ std::string dot_escape(const std::string& s) {
 
 std::string kernels_text(const Plan& plan, const Step& step) {
   const KernelNames& names = plan.kernel(step.node).names;
-  if (step.kind == StepKind::Forward) return names.forward;
+  if (step.kind != StepKind::Backward) return names.forward;
   if (names.data_gradient == "own" && names.weight_gradient == "own") return "own";
   const std::string weight = "dw " + names.weight_gradient;
   const bool has_dx = std::ranges::any_of(step.dx, [](int buffer) { return buffer != kNone; });
@@ -71,9 +71,9 @@ std::string dump_text(const Plan& plan, bool with_kernels) {
   for (std::size_t i = 0; i < plan.steps().size(); ++i) {
     const Step& s = plan.steps()[i];
     const Node& node = plan.node(s.node);
-    const bool forward = s.kind == StepKind::Forward;
+    const bool forward = s.kind != StepKind::Backward;
     text += fmt::format("{:4} {:8} {:24} {:36} {:>22} {:>20} {:>12} {:>10} {:>10}{}\n", i,
-                        forward ? "forward" : "backward", node.name, kind(node.operation),
+                        std::string(name_of(s.kind)), node.name, kind(node.operation),
                         to_string(plan.spec(node.output).shape),
                         forward ? inputs(plan, s.x) : place(plan, s.dy),
                         forward ? place(plan, s.y) : inputs(plan, s.dx), place(plan, s.saved),

@@ -137,6 +137,8 @@ struct Kernel {
   // oracle): outside of steps, whenever they changed. Empty where nothing is prepared.
   std::function<void(std::span<const ConstPlace> params, Place prepared)> prepare;
   std::function<void(const StepContext&, const ForwardIo&)> forward;
+  // y once more, to the same bits, from what forward saved. Empty where forward itself can run again.
+  std::function<void(const StepContext&, const ForwardIo&)> again;
   // Empty for what has no gradient.
   std::function<void(const StepContext&, const BackwardIo&)> backward;
   // Training in slices: the bits of a picture depend on how many there are, so that each slice is

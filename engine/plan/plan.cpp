@@ -3,117 +3,10 @@
 #include <algorithm>
 
 #include "engine/plan/memory_planner.h"
+#include "engine/plan/planned_graph.h"
 #include "kernels/base/error.h"
 
 namespace dfengine {
-namespace {
-
-std::vector<ValueId> outputs_of(const Graph& graph, const std::vector<std::string>& names) {
-  std::vector<ValueId> values;
-  for (const std::string& name : names) values.push_back(graph.output(name));
-  return values;
-}
-
-// Chooses between forms of a piece of a graph: by the clock where there is one; else the fused one.
-class Preference {
- public:
-  Preference(const Graph& graph, std::span<const Spec> input_specs, Phase phase,
-             const std::vector<bool>& needs, const KernelMaker& maker)
-      : specs_(graph.infer(input_specs)), phase_(phase), needs_(needs), maker_(maker) {}
-
-  bool fused(const Alternative& choice) const {
-    const std::optional<double> plain = microseconds(choice.plain);
-    const std::optional<double> fused = microseconds(choice.fused);
-    return !plain || !fused || *fused <= *plain;
-  }
-
-  // The same for a block, if there is a kernel for it.
-  bool fused_block(const Alternative& choice) const {
-    const Node& node = choice.fused[0];
-    return maker_.has_block(std::get<InvertedResidual>(node.operation),
-                            specs_[at(node.inputs[0])]) &&
-           fused(choice);
-  }
-
-  // The same for a convolution and the batch norm that it hands moments to.
-  bool hands_on_moments(const Alternative& choice) const {
-    const Node& node = choice.fused[0];
-    return maker_.makes_moments(std::get<Convolution>(node.operation),
-                                specs_[at(node.inputs[0])]) &&
-           fused(choice);
-  }
-
- private:
-  std::optional<double> microseconds(const std::vector<Node>& nodes) const {
-    std::vector<Spec> specs = specs_, in;
-    Index moments = 0;
-    double sum = 0;
-    for (const Node& node : nodes) {
-      in.clear();
-      for (ValueId v : node.inputs) in.push_back(specs[at(v)]);
-      const Spec out = infer(node.operation, node.name, in);
-      const KernelQuery query{.phase = phase_,
-                              .backward = needs_[at(node.output)],
-                              .in = in,
-                              .out = out,
-                              .moments = moments};
-      const std::optional<double> us = maker_.microseconds(node, query);
-      if (!us) return us;
-      sum += *us;
-      const auto* conv = std::get_if<Convolution>(&node.operation);
-      if (conv != nullptr && conv->makes_moments) moments = maker_.make(node, query).needs.moments;
-      specs[at(node.output)] = out;
-    }
-    return sum;
-  }
-
-  std::vector<Spec> specs_;
-  Phase phase_;
-  const std::vector<bool>& needs_;
-  const KernelMaker& maker_;
-};
-
-Graph rewritten(const Graph& graph, std::span<const Spec> input_specs, const PlanOptions& options,
-                const KernelMaker& maker) {
-  const bool trains = options.phase == Phase::Train;
-  if (trains && !options.trainable)
-    throw UsageError("a training plan needs to know what is trainable");
-  if (trains && !options.gradients_of.empty())
-    throw UsageError("a training plan gives the gradients of parameters alone");
-  const Trainable trainable =
-      options.trainable ? options.trainable : [](const ParamSpec&) { return false; };
-  const auto needs = [&](const Graph& g) {
-    const std::vector<ValueId> wanted = outputs_of(g, options.gradients_of);
-    std::vector<bool> keep = needs_gradient(g, trainable, wanted);
-    // What makes a wanted value stands below the cut.
-    for (ValueId v : wanted) keep[at(v)] = false;
-    return keep;
-  };
-  Graph result = trains ? freeze_statistics(graph, trainable) : graph;
-  result = fuse(result, kInferenceFusions, needs(result));
-  // Which blocks pay is told by the number of pictures, and a rank has more slices than another.
-  if (!options.sliced) {
-    const std::vector<bool> kept = needs(result);
-    const Preference of_blocks(result, input_specs, options.phase, kept, maker);
-    result = fuse_blocks(result, kept,
-                         [&](const Alternative& choice) { return of_blocks.fused_block(choice); });
-  }
-  if (!trains) return result;
-  result = fuse(result, kTrainingFusions, std::vector<bool>(result.values().size(), false));
-  if (!maker.loads_norms()) return result;
-  const std::vector<bool> gradients = needs(result);
-  const Preference of_norms(result, input_specs, options.phase, gradients, maker);
-  result = load_norms(result, gradients,
-                      [&](const Alternative& choice) { return of_norms.fused(choice); });
-  // A convolution makes the moments of all slices at once.
-  if (options.sliced) return result;
-  const std::vector<bool> of_values = needs(result);
-  const Preference of_moments(result, input_specs, options.phase, of_values, maker);
-  return hand_on_moments(
-      result, [&](const Alternative& choice) { return of_moments.hands_on_moments(choice); });
-}
-
-}  // namespace
 
 // Lays the steps out in three sweeps: kernels with their needs, steps with their buffers, memory.
 class PlanBuilder {
@@ -125,6 +18,7 @@ class PlanBuilder {
     plan_.specs_ = plan_.graph_.infer(input_specs);
     find_needs();
     make_kernels();
+    if (options_.grad_checkpoint) find_dropped();
     last_forward_use();
     add_inputs();
     const auto nodes = static_cast<int>(plan_.graph_.nodes().size());
@@ -144,8 +38,9 @@ class PlanBuilder {
 
   void find_needs() {
     const Trainable trainable = [this](const ParamSpec& p) { return trains(p); };
-    const std::vector<ValueId> wanted = outputs_of(plan_.graph_, options_.gradients_of);
+    const std::vector<ValueId> wanted = values_of(plan_.graph_, options_.gradients_of);
     needs_ = needs_gradient(plan_.graph_, trainable, wanted);
+    dropped_.assign(plan_.graph_.values().size(), false);
     for (const Node& n : plan_.graph_.nodes()) {
       // The node that makes a wanted value gives no gradient further down.
       const bool below = std::ranges::find(wanted, n.output) != wanted.end();
@@ -170,6 +65,25 @@ class PlanBuilder {
       plan_.prepared_bytes_ += round_up(plan_.kernels_.back().needs.prepared, kArenaAlignment);
       for (const ParamSpec& p : params(n.operation, n.name))
         if (query.backward && trains(p)) add_trained(p);
+    }
+  }
+
+  // Values that are made again for backward: those behind an activation, and the results of
+  // convolutions before it. Their makers read what backward has at hand then in any case.
+  void find_dropped() {
+    const auto drop = [&](ValueId v) {
+      const int maker = plan_.graph_.values()[at(v)].producer;
+      const bool is_output = std::ranges::any_of(
+          plan_.graph_.outputs(), [&](const Graph::Output& o) { return o.value == v; });
+      if (maker == kNone || is_output || !plan_.backward_[at(maker)]) return;
+      const Kernel& kernel = plan_.kernels_[at(maker)];
+      dropped_[at(v)] = kernel.again || kernel.needs.saved == 0;
+    };
+    for (const Node& n : plan_.graph_.nodes()) {
+      const auto* norm = std::get_if<BatchNorm>(&n.operation);
+      if (norm == nullptr || norm->activation == Activation::None) continue;
+      drop(n.inputs[0]);
+      if (norm->output == NormOutput::Values) drop(n.output);
     }
   }
 
@@ -245,6 +159,28 @@ class PlanBuilder {
     saved_.push_back(step.saved);
   }
 
+  // Steps that make a value again, unless it was kept or they stand already.
+  void bring_back(ValueId v) {
+    if (!dropped_[at(v)]) return;
+    dropped_[at(v)] = false;
+    const int maker = plan_.graph_.values()[at(v)].producer;
+    const Node& n = node(maker);
+    const Needs& needs = plan_.kernels_[at(maker)].needs;
+    for (ValueId input : n.inputs) bring_back(input);
+    const int now = static_cast<int>(plan_.steps_.size());
+    Step step{StepKind::Again, maker};
+    add_reads(step, n, now);
+    step.saved = saved_[at(maker)];
+    touch(step.saved, now);
+    step.y = add_buffer(BufferKind::Value, n.name, plan_.spec(v).bytes(), now);
+    plan_.value_buffers_[at(v)] = step.y;
+    if (needs.forward_scratch > 0)
+      step.scratch = add_buffer(BufferKind::Scratch, n.name, needs.forward_scratch, now);
+    if (needs.moments > 0)
+      step.moments = add_buffer(BufferKind::Scratch, n.name, needs.moments, now);
+    plan_.steps_.push_back(step);
+  }
+
   void add_reads(Step& step, const Node& n, int now) {
     for (std::size_t k = 0; k < n.inputs.size(); ++k) {
       step.x[k] = plan_.value_buffers_[at(n.inputs[k])];
@@ -282,6 +218,9 @@ class PlanBuilder {
   void add_backward(int i) {
     const Node& n = node(i);
     const Needs& needs = plan_.kernels_[at(i)].needs;
+    if (needs.backward_needs_input)
+      for (ValueId v : n.inputs) bring_back(v);
+    if (needs.backward_needs_output) bring_back(n.output);
     const int now = static_cast<int>(plan_.steps_.size());
     Step step{StepKind::Backward, i};
     step.dy = plan_.gradient_buffers_[at(n.output)];  // none for the loss: its seed is 1
@@ -327,7 +266,7 @@ class PlanBuilder {
     const int end = static_cast<int>(plan_.steps_.size()) - 1;
     for (const Graph::Output& o : plan_.graph_.outputs())
       touch(plan_.value_buffers_[at(o.value)], end);
-    for (ValueId v : outputs_of(plan_.graph_, options_.gradients_of)) {
+    for (ValueId v : values_of(plan_.graph_, options_.gradients_of)) {
       if (plan_.gradient_buffers_[at(v)] == kNone)
         throw UsageError("value " + plan_.graph_.values()[at(v)].name + ": no gradient reaches it");
       touch(plan_.gradient_buffers_[at(v)], end);
@@ -347,6 +286,7 @@ class PlanBuilder {
   const PlanOptions& options_;
   const KernelMaker& maker_;
   std::vector<bool> needs_;     // per value: has a gradient
+  std::vector<bool> dropped_;   // per value: not kept, and not made again yet
   std::vector<int> last_read_;  // per value: last forward node that reads it
   std::vector<int> saved_;      // per node
   std::vector<int> moments_;    // per value
@@ -368,7 +308,7 @@ Plan Plan::build(const Graph& graph, std::span<const Spec> input_specs, const Pl
                  const KernelMaker& maker) {
   Plan plan;
   plan.phase_ = options.phase;
-  plan.graph_ = rewritten(graph, input_specs, options, maker);
+  plan.graph_ = planned_graph(graph, input_specs, options, maker);
   PlanBuilder(plan, options, maker).build(input_specs);
   return plan;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "engine/plan/kernel.h"
+#include "kernels/base/enum_names.h"
 #include "layers/rewrites.h"
 
 namespace dfengine {
@@ -21,7 +22,12 @@ struct Buffer {
 
 inline constexpr int kNone = -1;
 
-enum class StepKind { Forward, Backward };
+// Again: the forward of a value that was not kept for the backward steps behind it.
+enum class StepKind { Forward, Again, Backward };
+template <>
+inline constexpr auto enum_names<StepKind> = names_for<StepKind>(
+    "pass",
+    {{"forward", StepKind::Forward}, {"again", StepKind::Again}, {"backward", StepKind::Backward}});
 
 // One call of a kernel. Indices are into Plan::buffers, kNone where absent.
 struct Step {
@@ -47,6 +53,10 @@ struct PlanOptions {
   // `seed`, whose gradient the caller writes before the first step, and ends at these.
   std::vector<std::string> gradients_of = {};
   std::string seed = {};
+  // Train: values behind activations and what these are made of, which are wide beside what a block
+  // hands on, are not kept but made again when backward comes to their block (Chen et al. 2016). The
+  // gradients have the same bits.
+  bool grad_checkpoint = false;
   // Train: the plan is that of a slice, and sums over the batch come from all of them.
   bool sliced = false;
 };

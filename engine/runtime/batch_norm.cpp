@@ -8,6 +8,7 @@ namespace dfengine {
 namespace {
 
 // The queue that a kernel is given tells which it is.
+using cpu::batch_norm_again, cuda::batch_norm_again;
 using cpu::batch_norm_backward, cuda::batch_norm_backward;
 using cpu::batch_norm_backward_rest, cuda::batch_norm_backward_rest;
 using cpu::batch_norm_backward_sums, cuda::batch_norm_backward_sums;
@@ -56,6 +57,20 @@ void forward(const BatchNormProblem& p, bool of_batch, const StepContext& ctx, c
                                  param(kNormShift), param(kNormMean), param(kNormVariance),
                                  io.y.as<T>());
   }
+}
+
+template <class Target>
+void again(const BatchNormProblem& p, const StepContext& ctx, const ForwardIo& io) {
+  using T = typename Target::Value;
+  using Sum = typename Target::Sum;
+  const T* x = io.x[0].as<T>();
+  const Sum *gamma = io.params[kNormScale].template as<Sum>(),
+            *beta = io.params[kNormShift].template as<Sum>(), *saved = io.saved.as<Sum>();
+  if constexpr (Target::kOnDevice)
+    batch_norm_again(ctx.queue.stream, p, x, gamma, beta, saved, saved + p.c, io.y.as<T>());
+  else
+    batch_norm_again(ctx.queue.cpu(), p, x, gamma, beta, saved, saved + p.c, io.scratch.as<Sum>(),
+                     io.y.as<T>());
 }
 
 // sums: elements of scratch that the kernel wants.
@@ -172,6 +187,8 @@ Kernel Kernels<Target>::operator()(const BatchNorm& op) const {
                        to_string(x));
     if (query.moments == 0) k.needs.forward_scratch = sums * kSize;
     k.needs.saved = 2 * p.c * kSize;
+    if (!defers)
+      k.again = [p](const StepContext& ctx, const ForwardIo& io) { again<Target>(p, ctx, io); };
   }
   if (query.backward) {
     k.needs.backward_needs_input = true;

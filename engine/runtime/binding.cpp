@@ -11,17 +11,15 @@ std::string place_of(const BoundStep& step) {
   std::string shapes;
   for (const Spec& in : step.in) shapes += to_string(in.shape) + " ";
   return "layer " + step.node->name + " (" + kind(step.node->operation) + "), " +
-         (step.kind == StepKind::Forward ? "forward, " : "backward, ") + shapes + "to " +
-         to_string(step.out.shape);
+         std::string(name_of(step.kind)) + ", " + shapes + "to " + to_string(step.out.shape);
 }
 
 // The driver does not know for which layer it was asked.
 void run(const BoundStep& step, const StepContext& ctx) try {
-  if (step.kind == StepKind::Forward) {
-    step.kernel->forward(ctx, step.forward);
-  } else {
+  if (step.kind == StepKind::Backward)
     step.kernel->backward(ctx, step.backward);
-  }
+  else
+    step.make(ctx);
 } catch (const DeviceError& e) {
   throw DeviceError(place_of(step) + ": " + e.what());
 }
@@ -69,7 +67,7 @@ void Binding::bind_steps(std::byte* prepared) {
     bound.out = plan_.spec(node.output);
     bound.out_gradient = plan_.gradient_spec(node.output);
     for (ValueId v : node.inputs) bound.gradients.push_back(plan_.gradient_spec(v));
-    if (step.kind == StepKind::Forward) {
+    if (step.kind != StepKind::Backward) {
       ForwardIo& io = bound.forward;
       for (std::size_t k = 0; k < kMaxInputs; ++k) io.x[k] = buffer(step.x[k]);
       io.y = buffer(step.y);

@@ -16,6 +16,11 @@ struct BoundStep {
   Spec out, out_gradient;
   ForwardIo forward;
   BackwardIo backward;
+
+  // Of a step that is none of backward: makes its output.
+  void make(const StepContext& ctx) const {
+    (kind == StepKind::Again && kernel->again ? kernel->again : kernel->forward)(ctx, forward);
+  }
 };
 
 // Called after each step that is run, to find faults: it may wait and read what the step wrote.

@@ -69,8 +69,7 @@ class Check {
  private:
   [[noreturn]] void fail(const std::string& what) const {
     throw Error("layer " + step_.node->name + " (" + kind(step_.node->operation) + "), " +
-                (step_.kind == StepKind::Forward ? "forward" : "backward") + ": " + what +
-                "; all that it read was finite" +
+                std::string(name_of(step_.kind)) + ": " + what + "; all that it read was finite" +
                 ". Try a smaller --lr, or --precision bf16 or fp32 where this was fp16");
   }
 
@@ -82,7 +81,7 @@ class Check {
 
 void require_finite(const BoundStep& step, bool gradients, const Fetch& fetch) {
   const Check check(step, fetch);
-  if (step.kind == StepKind::Forward) return check.tensor(step.forward.y, step.out, "its output");
+  if (step.kind != StepKind::Backward) return check.tensor(step.forward.y, step.out, "its output");
   if (!gradients) return;
   const BackwardIo& io = step.backward;
   for (std::size_t k = 0; k < step.in.size(); ++k)

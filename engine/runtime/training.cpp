@@ -19,6 +19,12 @@ std::vector<Spec> samples_of(const Graph& graph, Spec sample, Element targets) {
   return samples;
 }
 
+PlanOptions plan_options(const TrainingOptions& options) {
+  return {.phase = Phase::Train,
+          .trainable = options.trainable,
+          .grad_checkpoint = options.grad_checkpoint};
+}
+
 }  // namespace
 
 ScalerState initial_scaler(Element element) {
@@ -36,8 +42,8 @@ Training::Training(const Graph& graph, Spec sample, ParameterStore& store, const
       target_bytes_(element_size(backend.parameter_element())),
       store_(store),
       parameters_(graph, store, backend, options.trainable),
-      session_(graph, samples_of(graph, sample, backend.parameter_element()),
-               {.phase = Phase::Train, .trainable = options.trainable}, parameters_),
+      session_(graph, samples_of(graph, sample, backend.parameter_element()), plan_options(options),
+               parameters_),
       step_input_(backend.allocate(sizeof(StepInput))),
       scalars_(backend.allocate(sizeof(StepScalars))),
       records_(backend.allocate(kRecordBytes)),
@@ -66,8 +72,7 @@ Training::Training(const Graph& graph, Spec sample, ParameterStore& store, const
   if (!options.cut.whole())
     slices_ =
         std::make_unique<Slices>(graph, samples_of(graph, sample, backend.parameter_element()),
-                                 PlanOptions{.phase = Phase::Train, .trainable = options.trainable},
-                                 parameters_, options.cut);
+                                 plan_options(options), parameters_, options.cut);
   const auto reserve = [&](Index n) { slices_ ? slices_->reserve(n) : session_.reserve(n); };
   reserve(options.batch);
   if (options.rest > 0) reserve(options.rest);

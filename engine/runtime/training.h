@@ -36,10 +36,11 @@ struct TrainingOptions {
   double weight_decay = 0;  // on weights alone
   // Each parameter's part of the learning rate; empty: all of it.
   std::function<double(const ParamSpec&)> rate = {};
-  double clip_grad = 0;   // the greatest norm of all gradients together; 0: any
-  bool gathers = false;   // steps may wait (StepEnd::Wait)
-  bool averages = false;  // keeps a moving average, which upload_average must give first
-  Cut cut;                // of every batch; the ranks it names must outlive the training
+  double clip_grad = 0;          // the greatest norm of all gradients together; 0: any
+  bool gathers = false;          // steps may wait (StepEnd::Wait)
+  bool averages = false;         // keeps a moving average, which upload_average must give first
+  bool grad_checkpoint = false;  // PlanOptions::grad_checkpoint
+  Cut cut;                       // of every batch; the ranks it names must outlive the training
   // Waits after every layer and throws at the first number that is not finite (finite_check.h).
   // Gradients in fp16 may overflow: the loss scale sees to them.
   bool check_finite = false;

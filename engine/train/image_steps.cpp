@@ -171,13 +171,15 @@ class ImageSteps final : public TrainingSteps {
 };
 
 // Activations of a step of n pictures.
-Index step_bytes(const StepsInput& in, Index n) {
+Index step_bytes(const StepsInput& in, Index n, bool grad_checkpoint) {
   const Element element = in.backend.element();
   const Graph graph = with_element(with_loss(in.model.network.graph), element);
   Spec image = training_image(in);
   image.shape.n = n;
   const Spec specs[] = {image, {{n, 1, 1, 1}, in.backend.parameter_element()}};
-  const PlanOptions options{.phase = Phase::Train, .trainable = training_options(in).trainable};
+  const PlanOptions options{.phase = Phase::Train,
+                            .trainable = training_options(in).trainable,
+                            .grad_checkpoint = grad_checkpoint};
   return Plan::build(graph, specs, options, in.backend).arena_bytes();
 }
 
@@ -187,15 +189,18 @@ void require_memory(const StepsInput& in) {
   if (in.backend.kind() != DeviceKind::Cpu || free == 0) return;
   // The slices of a rank hold as much as a batch of their pictures, and may be longer by one each.
   const Index all = training_options(in).batch;
-  const Index batch = divide_up(all, in.cut.slices) * in.cut.count, wanted = step_bytes(in, batch);
+  const Index batch = divide_up(all, in.cut.slices) * in.cut.count;
+  const Index wanted = step_bytes(in, batch, in.options.grad_checkpoint);
   if (wanted <= free) return;
-  Index part = 2;
-  while (part < batch && step_bytes(in, batch / part) > free) part *= 2;
+  Index part = 1;
+  while (part < batch && step_bytes(in, batch / part, true) > free) part *= 2;
+  const std::string smaller =
+      part == 1 ? "" : fmt::format(" --batch-size {} --grad-accum-steps {}", all / part, part);
   throw UsageError(fmt::format(
       "a step of {} pictures of {} pixels takes {} MiB, and the system has {} MiB left: try "
-      "--batch-size {} --grad-accum-steps {}, which takes {} MiB",
-      batch, training_side(in.options, in.model), wanted >> 20, free >> 20, all / part, part,
-      step_bytes(in, batch / part) >> 20));
+      "--grad-checkpoint{}, which takes {} MiB",
+      batch, training_side(in.options, in.model), wanted >> 20, free >> 20, smaller,
+      step_bytes(in, batch / part, true) >> 20));
 }
 
 }  // namespace
@@ -223,6 +228,7 @@ TrainingOptions training_options(const StepsInput& in) {
   o.clip_grad = in.options.clip_grad;
   o.gathers = in.options.grad_accum_steps > 1;
   o.averages = in.options.model_ema;
+  o.grad_checkpoint = in.options.grad_checkpoint;
   o.cut = in.cut;
   return o;
 }

@@ -71,14 +71,15 @@ struct TrainOptions : DataOptions {
   Index stem_stride = 0;  // 0: the weights' own, 2 without weights
   double width = 1.0;     // without weights; else the weights' own
   double dropout = 0.2;
-  double clip_grad = 0;        // the greatest norm of the gradients; 0: any
-  Index grad_accum_steps = 1;  // batches whose gradients make one update
-  Index slices = 0;            // of a batch, whose sums are added in a tree; 0: a batch is whole
-  bool fast_reduce = false;    // as many slices as processes, whatever their number
-  double smoothing = 0;        // of targets
-  double mixup = 0;            // alpha of the shares; 0: none
-  double layer_decay = 1;      // of the learning rate, per block away from the head
-  bool model_ema = false;      // what is validated and kept is a moving average
+  double clip_grad = 0;          // the greatest norm of the gradients; 0: any
+  Index grad_accum_steps = 1;    // batches whose gradients make one update
+  bool grad_checkpoint = false;  // wide activations are made again for backward; the same bits
+  Index slices = 0;              // of a batch, whose sums are added in a tree; 0: a batch is whole
+  bool fast_reduce = false;      // as many slices as processes, whatever their number
+  double smoothing = 0;          // of targets
+  double mixup = 0;              // alpha of the shares; 0: none
+  double layer_decay = 1;        // of the learning rate, per block away from the head
+  bool model_ema = false;        // what is validated and kept is a moving average
   double model_ema_decay = 0.9998;
   ClassWeights class_weights;
   // Detectors whose answers take the place of labels, softened by the temperature.

@@ -101,6 +101,18 @@ void batch_norm_forward(const Context& ctx, const BatchNormProblem& p, const T* 
 }
 
 template <class T>
+void batch_norm_again(const Context& ctx, const BatchNormProblem& p, const T* x,
+                      const SumOf<T>* gamma, const SumOf<T>* beta, const SumOf<T>* saved_mean,
+                      const SumOf<T>* saved_rstd, SumOf<T>* scratch, T* y) {
+  if constexpr (!std::is_same_v<T, double>) {
+    current_batch_norm_table<T>().again(ctx, p, x, gamma, beta, saved_mean, saved_rstd, scratch, y);
+  } else {
+    for (Index c = 0; c < p.c; ++c)
+      normalize_channel(p, Channel<T>{saved_mean[c], saved_rstd[c], gamma[c], beta[c]}, c, x, y);
+  }
+}
+
+template <class T>
 void batch_norm_backward(const Context& ctx, const BatchNormProblem& p, const T* x, const T* dy,
                          const SumOf<T>* gamma, const SumOf<T>* beta, const SumOf<T>* saved_mean,
                          const SumOf<T>* saved_rstd, SumOf<T>* scratch, SumOf<T>* dgamma,
@@ -220,6 +232,7 @@ void batch_norm_frozen_backward(const Context& ctx, const BatchNormProblem& p, c
 }
 
 DF_EVERY_ELEMENT(batch_norm_forward);
+DF_EVERY_ELEMENT(batch_norm_again);
 DF_EVERY_ELEMENT(batch_norm_backward);
 DF_EVERY_ELEMENT(batch_norm_forward_sums);
 DF_EVERY_ELEMENT(batch_norm_forward_rest);

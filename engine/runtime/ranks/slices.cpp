@@ -12,6 +12,11 @@ bool same(const Slice& a, const Slice& b) {
   return a.first == b.first && a.n == b.n;
 }
 
+PlanOptions sliced(PlanOptions options) {
+  options.sliced = true;
+  return options;
+}
+
 // What a plan's kernels are for n samples: the same nodes, whatever the rewrites of another size.
 std::vector<Kernel> kernels_of(const Plan& plan, Index n, const Backend& backend) {
   std::vector<Spec> inputs;
@@ -42,9 +47,7 @@ Slices::Slices(const Graph& graph, const std::vector<Spec>& samples, const PlanO
       backend_(parameters.backend()),
       cut_(cut),
       input_(graph.values()[at(graph.inputs()[0])].name),
-      session_(graph, samples,
-               {.phase = options.phase, .trainable = options.trainable, .sliced = true},
-               parameters) {}
+      session_(graph, samples, sliced(options), parameters) {}
 
 // Captured steps hold what joins the ranks, and give back memory only when it is not in use: what
 // waits for a rank that is gone ends first.
@@ -77,7 +80,7 @@ Slices::Known& Slices::known_for(const Session::Bound& bound, Index n) {
   const Plan& plan = bound.plan;
   for (const Step& step : plan.steps()) {
     Trained& trained = known.trained.emplace_back();
-    if (step.kind == StepKind::Forward) continue;
+    if (step.kind != StepKind::Backward) continue;
     const Node& node = plan.node(step.node);
     for (const ParamSpec& p : params(node.operation, node.name)) {
       const bool is_trained = std::ranges::any_of(
@@ -155,10 +158,10 @@ void Slices::queue(const StepContext& ctx, const StepWatch& watch, const Record&
   own.part = &part_;
   const std::vector<BoundStep>& steps = bound_->binding->steps();
   for (std::size_t s = 0; s < steps.size(); ++s) {
-    if (steps[s].kind == StepKind::Forward)
-      forward(own, s);
-    else
+    if (steps[s].kind == StepKind::Backward)
       backward(own, s);
+    else
+      forward(own, s);
     if (steps[s].kind == StepKind::Forward && steps[s].kernel->needs.starts_backward)
       record(part_.sums);
     if (watch && !empty_) watch(steps[s]);
@@ -173,10 +176,10 @@ void Slices::forward(const StepContext& ctx, std::size_t s) {
                       [&](const StepContext& own, const Kernel& kernel, Index i, Place scratch) {
                         kernel.forward(own, forward_of(step, i, scratch));
                       });
-  const bool sums = static_cast<bool>(step.kernel->forward_sums);
+  const bool sums = step.kind == StepKind::Forward && step.kernel->forward_sums;
   if (sums) add_sums(ctx, s);
   // Running statistics move on a rank without pictures, too.
-  if (!empty_ || sums) step.kernel->forward(ctx, step.forward);
+  if (!empty_ || sums) step.make(ctx);
 }
 
 // Gradients of parameters first: dx may lie where dy does.

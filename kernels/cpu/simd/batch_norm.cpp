@@ -60,6 +60,15 @@ void forward(const Context& ctx, const BatchNormProblem& p, const Stored* x, con
   apply(ctx, p, s, x, y);
 }
 
+void again(const Context& ctx, const BatchNormProblem& p, const Stored* x, const float* gamma,
+           const float* beta, const float* saved_mean, const float* saved_rstd, float* scratch,
+           Stored* y) {
+  const Scratch s(p, scratch);
+  for (Index c = 0; c < p.c; ++c)
+    scale_shift(gamma[c], beta[c], saved_mean[c], saved_rstd[c], s.scale + c, s.shift + c);
+  apply(ctx, p, s, x, y);
+}
+
 void forward_sums(const Context& ctx, const BatchNormProblem& p, const Stored* x, float* scratch,
                   double* sums) {
   const double m = static_cast<double>(p.m);
@@ -242,8 +251,8 @@ void frozen_backward(const Context& ctx, const BatchNormProblem& p, const Stored
 
 }  // namespace
 
-const BatchNormTable<Stored> batch_norm_table = {forward,         backward,     frozen_forward,
-                                                 frozen_backward, forward_sums, forward_rest,
-                                                 backward_sums,   backward_rest};
+const BatchNormTable<Stored> batch_norm_table = {forward,        again,           backward,
+                                                 frozen_forward, frozen_backward, forward_sums,
+                                                 forward_rest,   backward_sums,   backward_rest};
 
 }  // namespace dfengine::cpu::DF_ISA

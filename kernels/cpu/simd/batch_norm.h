@@ -10,6 +10,7 @@ namespace dfengine::cpu {
 template <class T>
 struct BatchNormTable {
   decltype(&batch_norm_forward<T>) forward;
+  decltype(&batch_norm_again<T>) again;
   decltype(&batch_norm_backward<T>) backward;
   decltype(&batch_norm_frozen_forward<T>) frozen_forward;
   decltype(&batch_norm_frozen_backward<T>) frozen_backward;

@@ -222,6 +222,13 @@ void batch_norm_forward(Stream stream, const BatchNormProblem& p, const T* x, co
   require_vectors(kName, p.c, {x, gamma, beta, saved_mean, saved_rstd, y});
   batch_norm_statistics(stream, p, x, gamma, beta, running_mean, running_var, next_mean, next_var,
                         scratch, saved_mean, saved_rstd, nullptr, nullptr, moments);
+  batch_norm_again(stream, p, x, gamma, beta, saved_mean, saved_rstd, y);
+}
+
+template <class T>
+void batch_norm_again(Stream stream, const BatchNormProblem& p, const T* x, const float* gamma,
+                      const float* beta, const float* saved_mean, const float* saved_rstd, T* y) {
+  require_vectors(kName, p.c, {x, gamma, beta, saved_mean, saved_rstd, y});
   forward_apply<T, Second::Rstd>(stream, p, x, gamma, beta, saved_mean, saved_rstd, y);
 }
 
@@ -242,7 +249,7 @@ void batch_norm_forward_rest(Stream stream, const BatchNormProblem& p, Index row
   require_vectors(kName, p.c, {x, gamma, beta, saved_mean, saved_rstd, y});
   batch_norm_statistics_rest(stream, p, rows, sums, gamma, beta, running_mean, running_var,
                              next_mean, next_var, saved_mean, saved_rstd, nullptr, nullptr);
-  forward_apply<T, Second::Rstd>(stream, p, x, gamma, beta, saved_mean, saved_rstd, y);
+  batch_norm_again(stream, p, x, gamma, beta, saved_mean, saved_rstd, y);
 }
 
 template <class T>
@@ -288,6 +295,8 @@ void batch_norm_frozen_backward(Stream stream, const BatchNormProblem& p, const 
   template void batch_norm_forward(Stream, const BatchNormProblem&, const T*, const float*,        \
                                    const float*, const float*, const float*, float*, float*,       \
                                    float*, float*, float*, T*, const ChannelMoments&);             \
+  template void batch_norm_again(Stream, const BatchNormProblem&, const T*, const float*,          \
+                                 const float*, const float*, const float*, T*);                    \
   template void batch_norm_backward(Stream, const BatchNormProblem&, const T*, const T*,           \
                                     const float*, const float*, const float*, const float*,        \
                                     float*, float*, float*, T*);                                   \

@@ -23,7 +23,8 @@ using test::Results;
 using test::tiny_config;
 using test::training_graph;
 
-// Runs the plan twice, the second time over NaN, and its layers once with memory of their own.
+// Runs the plan twice, the second time over NaN, in training once more with what is made again for
+// backward, and its layers once with memory of their own.
 // Returns the results.
 Results expect_same_bits(const Graph& graph, const std::vector<Spec>& in,
                          const PlanOptions& options, Element element) {
@@ -33,6 +34,14 @@ Results expect_same_bits(const Graph& graph, const std::vector<Spec>& in,
   PlanRun poisoned(graph, in, options, *store);
   poisoned.poison();
   EXPECT_EQ(poisoned.run(inputs), first) << "depends on what the arena held before";
+  if (options.phase == Phase::Train) {
+    PlanOptions checkpointed = options;
+    checkpointed.grad_checkpoint = true;
+    PlanRun again(graph, in, checkpointed, *store);
+    again.poison();
+    EXPECT_EQ(again.run(inputs), first) << "a value was made again otherwise";
+    EXPECT_LE(again.plan().arena_bytes(), poisoned.plan().arena_bytes());
+  }
   const Graph& planned = poisoned.plan().graph();
   const Results naive = NaiveRun(planned, in, options, *store).run(inputs);
   EXPECT_EQ(naive.outputs, first.outputs) << "a value was overwritten too early";

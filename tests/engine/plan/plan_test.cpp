@@ -34,15 +34,20 @@ Plan inference_plan(Index batch = 2, Index side = 64) {
                   {});
 }
 
-Plan training_plan(const Trainable& trainable, Index batch = 2, Index side = 64) {
+Plan training_plan(const Trainable& trainable, Index batch = 2, Index side = 64,
+                   bool grad_checkpoint = false) {
+  const PlanOptions options{
+      .phase = Phase::Train, .trainable = trainable, .grad_checkpoint = grad_checkpoint};
   return cpu_plan(test::training_graph(tiny_config()), batch_specs(batch, side, Element::F32, true),
-                  {Phase::Train, trainable});
+                  options);
 }
 
-Plan device_training_plan(const Trainable& trainable) {
+Plan device_training_plan(const Trainable& trainable, bool grad_checkpoint = false) {
   const Graph graph = test::training_graph(tiny_config(), Element::F16);
-  return Plan::build(graph, batch_specs(2, 64, Element::F32, true), {Phase::Train, trainable},
-                     CudaKernelMaker());
+  return Plan::build(
+      graph, batch_specs(2, 64, Element::F32, true),
+      {.phase = Phase::Train, .trainable = trainable, .grad_checkpoint = grad_checkpoint},
+      CudaKernelMaker());
 }
 
 Plan gradient_plan(const std::string& of) {
@@ -185,8 +190,11 @@ void expect_sound_memory(const Plan& plan) {
 
 TEST(PlanMemory, BuffersAreAliveWhereUsedAndApart) {
   expect_sound_memory(inference_plan());
-  for (int k : freezes()) expect_sound_memory(training_plan(test::from_block(k)));
-  for (int k : freezes()) expect_sound_memory(device_training_plan(test::from_block(k)));
+  for (const bool grad_checkpoint : {false, true})
+    for (int k : freezes()) {
+      expect_sound_memory(training_plan(test::from_block(k), 2, 64, grad_checkpoint));
+      expect_sound_memory(device_training_plan(test::from_block(k), grad_checkpoint));
+    }
   for (const char* of : {"features.18.1.relu6", "features.3.add", "features.0.0"})
     expect_sound_memory(gradient_plan(of));
 }

@@ -149,6 +149,7 @@ TEST(OptionsJson, LaterFieldsComeBackAndAreAbsentByDefault) {
   o.stem_stride = 1;
   o.clip_grad = 0.5;
   o.grad_accum_steps = 3;
+  o.grad_checkpoint = true;
   o.smoothing = 0.1;
   o.mixup = 0.2;
   o.layer_decay = 0.75;
@@ -168,8 +169,8 @@ TEST(OptionsJson, LaterFieldsComeBackAndAreAbsentByDefault) {
   EXPECT_EQ(r.augment, o.augment);
   EXPECT_EQ(r.crop, Crop::Random);
   for (const char* key :
-       {"eval_size", "stem_stride", "clip_grad", "grad_accum_steps", "smoothing", "mixup",
-        "layer_decay", "model_ema", "model_ema_decay", "class_weights"}) {
+       {"eval_size", "stem_stride", "clip_grad", "grad_accum_steps", "grad_checkpoint", "smoothing",
+        "mixup", "layer_decay", "model_ema", "model_ema_decay", "class_weights"}) {
     EXPECT_TRUE(json.contains(key)) << key;
     EXPECT_FALSE(before.contains(key)) << key;
   }

@@ -84,6 +84,7 @@ TEST_F(Ranks, AnyNumberGivesTheSameBits) {
     o.model_ema = true;
     o.clip_grad = 1;
     o.smoothing = 0.1;
+    o.grad_checkpoint = true;
     o.augment.color_jitter = {0.2};
   });
 }

@@ -155,6 +155,7 @@ constexpr Kind kKinds[] = {
        o.mixup = 0.4;
        o.smoothing = 0.1;
        o.layer_decay = 0.8;
+       o.grad_checkpoint = true;
        o.class_weights = parse_class_weights("balanced");
        o.augment = {.hflip = true, .vflip = true, .rot90 = true, .patch_mask = 0.5};
      }},

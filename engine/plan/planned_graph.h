@@ -1,0 +1,16 @@
+// From a network's graph to the one that a plan runs: its rewrites, and which of them pay.
+#pragma once
+
+#include "engine/plan/plan.h"
+
+namespace dfengine {
+
+// The values of outputs of these names.
+std::vector<ValueId> values_of(const Graph& graph, const std::vector<std::string>& outputs);
+
+// Where the maker times nodes the clock decides between forms, elsewhere the fused one is taken.
+// Throws as Plan::build.
+Graph planned_graph(const Graph& graph, std::span<const Spec> input_specs,
+                    const PlanOptions& options, const KernelMaker& maker);
+
+}  // namespace dfengine
