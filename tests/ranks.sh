@@ -56,7 +56,9 @@ ends 0 120 "$dfengine" "${on_set[@]}" --slices 8 --grad-checkpoint --output chec
 same one two
 same one four
 same one eight
-same one checkpointed
+# Its model names the option.
+cmp -s one/predictions_valid.safetensors checkpointed/predictions_valid.safetensors ||
+  fault "--grad-checkpoint changes the bits"
 
 # ---- A slice a rank: as many slices give the same, and it says what it gives up -----------------
 ends 0 120 "${mpi[@]}" -n 2 "$dfengine" "${on_set[@]}" --fast-reduce --output fast
