@@ -34,52 +34,29 @@ DF_INLINE void for_blocks(Index k, Body&& body) {
 }
 
 // The inputs of `Pixels` output pixels: window row r starts at data + r * row.
-template <class T>
 struct Patch {
-  const T* data;
+  const Stored* data;
   Index row;
 };
 
 template <int Pixels, int Stride>
 inline constexpr int kPatchColumns = Stride*(Pixels - 1) + 3;
 
-template <int N>
-DF_INLINE void copy(const Stored* from, Stored* to) {
-  __builtin_memcpy(to, from, N * sizeof(Stored));
-}
-#if DF_ISA_avx512bf16
-template <int N>
-DF_INLINE void copy(const Stored* from, float* to) {
-  store<N>(to, load<N>(from));
-}
-#endif
-
 // The patch of output pixels [q, q + Pixels) of output row p. It is that of the image itself where
-// it lies inside and is of the buffer's type, otherwise a copy in buffer [3, kPatchColumns, 3] with
-// zeros around.
-template <int Pixels, int Stride, class T>
-DF_INLINE Patch<T> patch_of(const StemProblem& p, const Stored* image, Index row, Index q,
-                            T* buffer) {
+// it lies inside, otherwise a copy in buffer [3, kPatchColumns, 3] with zeros around.
+template <int Pixels, int Stride>
+DF_INLINE Patch patch_of(const StemProblem& p, const Stored* image, Index row, Index q,
+                         Stored* buffer) {
   constexpr int kColumns = kPatchColumns<Pixels, Stride>;
   const Index top = row * Stride - p.before_h, left = q * Stride - p.before_w;
   if (top >= 0 && top + 3 <= p.h && left >= 0 && left + kColumns <= p.w) {
-    const Stored* first = image + (top * p.w + left) * 3;
-    if constexpr (std::is_same_v<T, Stored>) return {first, p.w * 3};
-    for (Index r = 0; r < 3; ++r)
-      for_lanes(kColumns * 3, [&](auto lanes, Index i) {
-        copy<decltype(lanes)::value>(first + r * p.w * 3 + i, buffer + r * kColumns * 3 + i);
-      });
-    return {buffer, kColumns * 3};
+    return {image + (top * p.w + left) * 3, p.w * 3};
   }
   for (Index i = 0; i < 3 * kColumns; ++i) {
     const Index r = top + i / kColumns, s = left + i % kColumns;
     const bool inside = r >= 0 && r < p.h && s >= 0 && s < p.w;
     for (Index c = 0; c < 3; ++c) {
-      if (inside) {
-        copy<1>(image + (r * p.w + s) * 3 + c, buffer + i * 3 + c);
-      } else {
-        buffer[i * 3 + c] = T{};
-      }
+      buffer[i * 3 + c] = inside ? image[(r * p.w + s) * 3 + c] : Stored{};
     }
   }
   return {buffer, kColumns * 3};
@@ -145,7 +122,7 @@ DF_INLINE void activate_tile(Vec<N> (*sums)[V]) {
 // Makes `count` output pixels of V * N channels of k. The pointers of the epilogue and y point at the
 // first channel of the tile, y also at its first pixel.
 template <int Stride, int N, int V>
-DF_INLINE void forward_tile(const Patch<Stored>& x, const Taps& taps, Index k, Index count,
+DF_INLINE void forward_tile(const Patch& x, const Taps& taps, Index k, Index count,
                             const Epilogue<Stored>& epilogue, Stored* y) {
   Vec<N> sums[kTile][V];
 #pragma GCC unroll 8
@@ -208,32 +185,49 @@ void forward(const StemProblem& p, const Stored* x, const float* w,
   forward_rows<2>(p, x, w, epilogue, begin, end, y);
 }
 
+// Columns [left, left + columns) of an image row in float, zeros outside.
+DF_INLINE void float_row(const Stored* row, Index width, Index left, Index columns, float* to) {
+  const Index begin = left < 0 ? -left : 0, end = left + columns > width ? width - left : columns;
+  for (Index i = 0; i < begin * 3; ++i) to[i] = 0;
+  for_lanes((end - begin) * 3, [&](auto lanes, Index i) {
+    constexpr int N = decltype(lanes)::value;
+    store<N>(to + begin * 3 + i, load<N>(row + (left + begin) * 3 + i));
+  });
+  for (Index i = end * 3; i < columns * 3; ++i) to[i] = 0;
+}
+
 // partial [9, K] += window row r over output row `row` of the image. partial and dy, which is that
 // row, point at the channel.
 template <int Stride, int N, int V>
 DF_INLINE void weight_row(const StemProblem& p, const Stored* image, const Stored* dy, Index row,
                           int r, float* partial) {
-  float buffer[3 * kPatchColumns<1, Stride> * 3];
+  constexpr Index kAtOnce = 64;  // output pixels
+  const Index i = row * Stride + r - p.before_h;
+  if (i < 0 || i >= p.h) return;
+  float buffer[kPatchColumns<kAtOnce, Stride> * 3];
   Vec<N> sums[kRowTaps][V];
 #pragma GCC unroll 9
-  for (int i = 0; i < kRowTaps; ++i) {
+  for (int tap = 0; tap < kRowTaps; ++tap) {
 #pragma GCC unroll 2
-    for (int v = 0; v < V; ++v) sums[i][v] = load<N>(partial + i * p.k + v * N);
+    for (int v = 0; v < V; ++v) sums[tap][v] = load<N>(partial + tap * p.k + v * N);
   }
-  for (Index q = 0; q < p.q; ++q) {
-    const Patch<float> patch = patch_of<1, Stride>(p, image, row, q, buffer);
-    const float* values = patch.data + r * patch.row;
+  for (Index first = 0; first < p.q; first += kAtOnce) {
+    const Index count = p.q - first < kAtOnce ? p.q - first : kAtOnce;
+    float_row(image + i * p.w * 3, p.w, first * Stride - p.before_w, Stride * (count - 1) + 3,
+              buffer);
+    for (Index q = 0; q < count; ++q) {
 #pragma GCC unroll 9
-    for (int i = 0; i < kRowTaps; ++i) {
-      const Vec<N> value = broadcast<N>(values[i]);
+      for (int tap = 0; tap < kRowTaps; ++tap) {
+        const Vec<N> value = broadcast<N>(buffer[q * Stride * 3 + tap]);
 #pragma GCC unroll 2
-      for (int v = 0; v < V; ++v) sums[i][v] += value * load<N>(dy + q * p.k + v * N);
+        for (int v = 0; v < V; ++v) sums[tap][v] += value * load<N>(dy + (first + q) * p.k + v * N);
+      }
     }
   }
 #pragma GCC unroll 9
-  for (int i = 0; i < kRowTaps; ++i) {
+  for (int tap = 0; tap < kRowTaps; ++tap) {
 #pragma GCC unroll 2
-    for (int v = 0; v < V; ++v) store<N>(partial + i * p.k + v * N, sums[i][v]);
+    for (int v = 0; v < V; ++v) store<N>(partial + tap * p.k + v * N, sums[tap][v]);
   }
 }
 
