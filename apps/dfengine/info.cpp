@@ -2,11 +2,13 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "apps/dfengine/arguments/choice.h"
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/commands.h"
+#include "engine/bench/step_cost.h"
 #include "engine/model/model.h"
 #include "engine/plan/dump.h"
 #include "engine/runtime/open_backend.h"
@@ -19,9 +21,9 @@
 namespace dfengine {
 namespace {
 
-enum class PlanFormat { Text, Dot };
-constexpr auto kFormats =
-    names_for<PlanFormat>("format", {{"text", PlanFormat::Text}, {"dot", PlanFormat::Dot}});
+enum class PlanFormat { Text, Json, Dot };
+constexpr auto kFormats = names_for<PlanFormat>(
+    "format", {{"text", PlanFormat::Text}, {"json", PlanFormat::Json}, {"dot", PlanFormat::Dot}});
 constexpr auto kPhases =
     names_for<Phase>("phase", {{"infer", Phase::Infer}, {"train", Phase::Train}});
 
@@ -65,16 +67,63 @@ Plan make_plan(const Model& model, const Arguments& a, const KernelMaker& maker,
   return Plan::build(graph, specs, options, maker);
 }
 
+// A device's kernels, but none that does the work of several layers.
+class PlainKernelMaker final : public CudaKernelMaker {
+ public:
+  bool loads_norms() const override { return false; }
+  bool makes_moments(const Convolution&, const Spec&) const override { return false; }
+  bool has_block(const InvertedResidual&, const Spec&) const override { return false; }
+};
+
+std::string plan_json(const Plan& plan, const Arguments& a, Index plain_bytes) {
+  nlohmann::json steps = nlohmann::json::array();
+  const std::vector<StepCost> costs = step_costs(plan);
+  for (std::size_t i = 0; i < costs.size(); ++i) {
+    const Step& step = plan.steps()[i];
+    const Node& node = plan.node(step.node);
+    const Shape& y = plan.spec(node.output).shape;
+    steps.push_back({{"pass", name_of(step.kind)},
+                     {"layer", node.name},
+                     {"kind", kind(node.operation)},
+                     {"kernels", kernels_text(plan, step)},
+                     {"output", {y.n, y.h, y.w, y.c}},
+                     {"bytes", costs[i].bytes},
+                     {"flops", costs[i].flops}});
+  }
+  const nlohmann::json all = {
+      {"phase", kPhases.name_of(a.phase)},    {"batch", a.batch},
+      {"arena_bytes", plan.arena_bytes()},    {"prepared_bytes", plan.prepared_bytes()},
+      {"bytes_without_fusions", plain_bytes}, {"steps", steps}};
+  return all.dump(2) + "\n";
+}
+
+// What the plan moves and computes, and what layers as one kernel save.
+std::string cost_line(const StepCost& cost, Index plain_bytes) {
+  const auto mega = [](Index count) { return static_cast<double>(count) / 1e6; };
+  std::string line = fmt::format("moves {:.1f} MB and computes {:.1f} million operations at least",
+                                 mega(cost.bytes), mega(cost.flops));
+  if (plain_bytes > cost.bytes)
+    line += fmt::format("; layers as one kernel save {:.1f} MB", mega(plain_bytes - cost.bytes));
+  return line + "\n";
+}
+
 // A plan for the CPU or a device, which need not be here: then kernels are chosen by the rule.
 std::string plan_text(const Model& model, const Arguments& a) {
-  const auto text = [&](const Plan& plan, const std::string& last_line) {
+  const auto text = [&](const KernelMaker& maker, Element element, const std::string& last_line) {
+    const Plan plan = make_plan(model, a, maker, element);
     if (a.format == PlanFormat::Dot) return dump_dot(plan);
-    return dump_text(plan, a.device == DeviceKind::Cuda) + last_line + "\n";
+    const StepCost cost = total_cost(plan);
+    const Index plain = a.device == DeviceKind::Cpu
+                            ? cost.bytes
+                            : total_cost(make_plan(model, a, PlainKernelMaker(), element)).bytes;
+    if (a.format == PlanFormat::Json) return plan_json(plan, a, plain);
+    return dump_text(plan, a.device == DeviceKind::Cuda) + cost_line(cost, plain) + last_line +
+           "\n";
   };
   if (a.device == DeviceKind::Cpu) {
     ThreadPool pool(1);
     const Element element = element_of(a.precision.value_or(Precision::Fp32));
-    return text(make_plan(model, a, CpuBackend(pool, element), element),
+    return text(CpuBackend(pool, element), element,
                 std::string("CPU kernels: ") + cpu::isa_name(cpu::current_isa()));
   }
   const DeviceConfig config{.precision = a.precision.value_or(Precision::Fp16)};
@@ -85,7 +134,7 @@ std::string plan_text(const Model& model, const Arguments& a) {
   } else {
     maker = std::make_unique<CudaKernelMaker>();
   }
-  return text(make_plan(model, a, *maker, element_of(config.precision)),
+  return text(*maker, element_of(config.precision),
               fmt::format("CUDA, {}; ", name_of(config.precision)) + how_chosen(a, timed));
 }
 
@@ -147,8 +196,10 @@ void add_info(CLI::App& program) {
   of_plan(command.add_flag("--deterministic", a.deterministic,
                            "With cuda: choose kernels by a rule, as train's --deterministic does. "
                            "Else they are timed where there is a GPU."));
-  of_plan(add_choice(command, "--format", a.format, kFormats,
-                     "How it is printed: as text, or as dot for Graphviz."));
+  of_plan(
+      add_choice(command, "--format", a.format, kFormats,
+                 "How it is printed: as text, as json with what each step moves and computes (for "
+                 "bench/step_model.py), or as dot for Graphviz."));
 }
 
 }  // namespace dfengine

@@ -280,6 +280,25 @@ TEST(InfoCommand, ThePlanOfADeviceNamesItsKernels) {
   EXPECT_TRUE(contains(rule.out, "kernels chosen by rule\n")) << rule.out;
 }
 
+TEST(InfoCommand, ThePlanAsJsonHasWhatEachStepMoves) {
+  const auto plan = [](const std::string& device) {
+    const Outcome o = run_program({"info", model_file(), "--plan", "--phase", "train", "--format",
+                                   "json", "--deterministic", "--device", device});
+    EXPECT_EQ(o.code, 0) << o.err;
+    return nlohmann::json::parse(o.out);
+  };
+  const auto bytes = [](const nlohmann::json& of) {
+    Index sum = 0;
+    for (const nlohmann::json& step : of.at("steps")) sum += step.at("bytes").get<Index>();
+    return sum;
+  };
+  const nlohmann::json cpu = plan("cpu"), device = plan("cuda");
+  EXPECT_GT(bytes(cpu), 0);
+  EXPECT_EQ(cpu.at("bytes_without_fusions"), bytes(cpu));
+  // Batch norms on load and moments save passes.
+  EXPECT_GT(device.at("bytes_without_fusions"), bytes(device));
+}
+
 TEST(InfoCommand, ThePlanAsAGraph) {
   const Outcome o = run_program({"info", model_file(), "--plan", "--format", "dot"});
   ASSERT_EQ(o.code, 0) << o.err;
