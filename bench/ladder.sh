@@ -85,9 +85,9 @@ if [[ " $* " = *" soup "* ]]; then
   done
   members=()
   for seed in $seeds; do members+=("$out/member-$seed"); done
-  "$program" average "${members[@]}" --output "$out/soup.safetensors" "${common[@]}"
+  "$program" average "${members[@]}" --output "$out/soup.safetensors" --threads "${THREADS:-0}"
   measure soup "$out/soup.safetensors"
-  "$program" average "${members[@]}" --ensemble --output "$out/ensemble.safetensors" "${common[@]}"
+  "$program" average "${members[@]}" --ensemble --output "$out/ensemble.safetensors" --threads "${THREADS:-0}"
   measure ensemble "$out/ensemble.safetensors"
 fi
 
@@ -100,7 +100,7 @@ if [[ " $* " = *" best_ensemble "* || " $* " = *" student "* ]] && [ ${#best_run
   exit 2
 fi
 if [[ " $* " = *" best_ensemble "* ]]; then
-  "$program" average "${best_runs[@]}" --ensemble --output "$out/best_ensemble.safetensors" "${common[@]}"
+  "$program" average "${best_runs[@]}" --ensemble --output "$out/best_ensemble.safetensors" --threads "${THREADS:-0}"
   measure best_ensemble "$out/best_ensemble.safetensors"
 fi
 

@@ -1,7 +1,7 @@
 // From a network's graph to the one that a plan runs: its rewrites, and which of them pay.
 #pragma once
 
-#include "engine/plan/plan.h"
+#include "engine/plan/plan_options.h"
 
 namespace dfengine {
 
