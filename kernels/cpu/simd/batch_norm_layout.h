@@ -14,7 +14,7 @@ inline constexpr Index kBatchNormSums = 3;
 // for a second pass. They follow from the shape alone, so that results do not depend on the
 // threads.
 __attribute__((always_inline)) constexpr Index batch_norm_chunk_rows(const BatchNormProblem& p) {
-  constexpr Index kChunkElements = 32 * 1024, kFewestRows = 32;
+  constexpr Index kChunkElements = Index{32} * 1024, kFewestRows = 32;
   const Index rows = kChunkElements / p.c / 4 * 4;
   return rows > kFewestRows ? rows : kFewestRows;
 }
