@@ -73,7 +73,7 @@ std::string dump_text(const Plan& plan, bool with_kernels) {
     const Node& node = plan.node(s.node);
     const bool forward = s.kind != StepKind::Backward;
     text += fmt::format("{:4} {:8} {:24} {:36} {:>22} {:>20} {:>12} {:>10} {:>10}{}\n", i,
-                        std::string(name_of(s.kind)), node.name, kind(node.operation),
+                        name_of(s.kind), node.name, kind(node.operation),
                         to_string(plan.spec(node.output).shape),
                         forward ? inputs(plan, s.x) : place(plan, s.dy),
                         forward ? place(plan, s.y) : inputs(plan, s.dx), place(plan, s.saved),
