@@ -104,8 +104,10 @@ if [[ " $* " = *" best_ensemble "* ]]; then
   measure best_ensemble "$out/best_ensemble.safetensors"
 fi
 
-# A student that learns from all seeds of the best recipe, by the same recipe.
+# Students that learn from all seeds of the best recipe, by the same recipe.
 if [[ " $* " = *" student "* ]]; then
-  train student-1 --weights "$weights" --seed 1 --recipe best --teacher "${best_runs[@]}"
-  measure student-1 "$out/student-1"
+  for seed in $seeds; do
+    train "student-$seed" --weights "$weights" --seed "$seed" --recipe best --teacher "${best_runs[@]}"
+    measure "student-$seed" "$out/student-$seed"
+  done
 fi

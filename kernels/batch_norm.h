@@ -19,6 +19,7 @@
 #include "kernels/channel_moments.h"
 #include "kernels/cpu/context.h"
 #include "kernels/cuda/stream.h"
+#include "kernels/norm_gradient.h"
 
 namespace dfengine {
 
@@ -122,13 +123,13 @@ void batch_norm_again(Stream stream, const BatchNormProblem& p, const T* x, cons
                       const float* beta, const float* saved_mean, const float* saved_rstd, T* y);
 
 // Forward without y. Its readers compute y = act(x * scale + shift) as they load x
-// (kernels/norm_on_load.h). scale and shift may both be null where nobody needs them.
+// (kernels/norm_on_load.h). on_load [3, C] is for them: scale, shift and mean. It may be null where nobody
+// needs it.
 template <class T>
 void batch_norm_statistics(Stream stream, const BatchNormProblem& p, const T* x, const float* gamma,
                            const float* beta, const float* running_mean, const float* running_var,
                            float* next_mean, float* next_var, float* scratch, float* saved_mean,
-                           float* saved_rstd, float* scale, float* shift,
-                           const ChannelMoments& moments = {});
+                           float* saved_rstd, float* on_load, const ChannelMoments& moments = {});
 
 // The batch form for a slice of a batch, as on the CPU. sums are on the device, and scratch is what
 // batch_norm_scratch says.
@@ -145,7 +146,7 @@ void batch_norm_statistics_rest(Stream stream, const BatchNormProblem& p, Index 
                                 const double* sums, const float* gamma, const float* beta,
                                 const float* running_mean, const float* running_var,
                                 float* next_mean, float* next_var, float* saved_mean,
-                                float* saved_rstd, float* scale, float* shift);
+                                float* saved_rstd, float* on_load);
 template <class T>
 void batch_norm_backward_sums(Stream stream, const BatchNormProblem& p, const T* x, const T* dy,
                               const float* gamma, const float* beta, const float* saved_mean,
@@ -164,15 +165,24 @@ void batch_norm_backward(Stream stream, const BatchNormProblem& p, const T* x, c
                          const float* saved_rstd, float* scratch, float* dgamma, float* dbeta,
                          T* dx);
 
+// The gradients where a convolution has made g and its sums (kernels/norm_gradient.h). factors [3, C] are
+// written: scale, slope and offset. dx may be g; it is null where the convolution that made x computes it
+// on load.
+template <class T>
+void batch_norm_backward_given(Stream stream, const BatchNormProblem& p, const GradientSums& sums,
+                               const T* x, const T* g, const float* gamma, const float* saved_mean,
+                               const float* saved_rstd, float* factors, float* dgamma, float* dbeta,
+                               T* dx);
+
 template <class T>
 void batch_norm_frozen_forward(Stream stream, const BatchNormProblem& p, const T* x,
                                const float* gamma, const float* beta, const float* mean,
                                const float* var, T* y);
 
-// The same without y: its readers get scale and shift.
+// The same without y, as batch_norm_statistics.
 void batch_norm_frozen_statistics(Stream stream, const BatchNormProblem& p, const float* gamma,
                                   const float* beta, const float* mean, const float* var,
-                                  float* scale, float* shift);
+                                  float* on_load);
 
 template <class T>
 void batch_norm_frozen_backward(Stream stream, const BatchNormProblem& p, const T* x, const T* dy,

@@ -12,6 +12,8 @@ struct NormOnLoad {
   const float* scale = nullptr;  // [C], aligned to 16 bytes; null where there is no norm
   const float* shift = nullptr;  // [C], likewise
   Activation activation = Activation::None;
+  // [C], likewise, of x: for a reader that makes the gradient's sums (kernels/norm_gradient.h).
+  const float* mean = nullptr;
   constexpr bool present() const { return scale != nullptr; }
 };
 

@@ -13,6 +13,7 @@
 #include "kernels/cpu/context.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/epilogue.h"
+#include "kernels/norm_gradient.h"
 
 namespace dfengine {
 
@@ -58,9 +59,11 @@ void stem_forward(Stream stream, const StemProblem& p, const T* x, const T* w,
 // dw is in float: sums over fixed ranges of pixels are added in their order.
 // scratch has stem_weight_scratch(p) floats.
 Index stem_weight_scratch(const StemProblem& p);
+// With a gradient on load (kernels/norm_gradient.h) y is the convolution's result.
 template <class T>
 void stem_backward_weight(Stream stream, const StemProblem& p, const T* x, const T* dy,
-                          float* scratch, float* dw);
+                          float* scratch, float* dw, const T* y = nullptr,
+                          const GradientOnLoad& gradient = {});
 
 }  // namespace cuda
 }  // namespace dfengine

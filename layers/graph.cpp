@@ -1,5 +1,6 @@
 #include "layers/graph.h"
 
+#include <algorithm>
 #include <unordered_set>
 
 #include "kernels/base/error.h"
@@ -33,6 +34,12 @@ void Graph::mark_output(ValueId value, std::string name) {
 const Node* Graph::producer(ValueId value) const {
   const int node = values_[at(value)].producer;
   return node < 0 ? nullptr : &nodes_[at(node)];
+}
+
+const Node* Graph::reader(ValueId value) const {
+  for (const Node& node : nodes_)
+    if (std::ranges::find(node.inputs, value) != node.inputs.end()) return &node;
+  return nullptr;
 }
 
 ValueId Graph::input(std::string_view name) const {

@@ -43,6 +43,8 @@ class Graph {
   const std::vector<Output>& outputs() const { return outputs_; }
   // The node that makes a value; null for a graph input.
   const Node* producer(ValueId value) const;
+  // The first node that reads a value; null where none does.
+  const Node* reader(ValueId value) const;
   // The input or output of this name; throws UsageError if there is none.
   ValueId input(std::string_view name) const;
   ValueId output(std::string_view name) const;

@@ -70,8 +70,9 @@ Spec window_output(const Convolution& op, const Inputs& check, std::span<const S
 
 Spec infer(const Convolution& op, const Inputs& check, std::span<const Spec> in) {
   check.expect_floats(op.residual || op.norm_on_load ? 2 : 1);
-  if (op.norm_on_load && in[1] != Spec{{1, 1, 2, op.in}, Element::F32})
-    check.fail("takes scale and shift [1, 1, 2, C], second input is " + to_string(in[1].shape));
+  if (op.norm_on_load && in[1] != Spec{{1, 1, 3, op.in}, Element::F32})
+    check.fail("takes scale, shift and mean [1, 1, 3, C], second input is " +
+               to_string(in[1].shape));
   return window_output(op, check, in);
 }
 
@@ -105,7 +106,7 @@ Spec infer(const InvertedResidual& op, const Inputs& check, std::span<const Spec
 Spec infer(const BatchNorm& op, const Inputs& check, std::span<const Spec> in) {
   check.expect_floats(1);
   check.expect_channels(op.channels);
-  if (op.output == NormOutput::ScaleShift) return {{1, 1, 2, op.channels}, Element::F32};
+  if (op.output == NormOutput::OnLoad) return {{1, 1, 3, op.channels}, Element::F32};
   return in[0];
 }
 
@@ -236,7 +237,9 @@ std::string kind(const Operation& operation) {
                [](const Convolution& op) {
                  return base_kind(op) + (op.norm ? "+bn" : "") + activation_suffix(op.activation) +
                         (op.residual ? "+add" : "") + (op.norm_on_load ? " norm-on-load" : "") +
-                        (op.makes_moments ? " moments" : "");
+                        (op.makes_moments ? " moments" : "") +
+                        (op.makes_gradient_sums ? " gradient-sums" : "") +
+                        (op.gradient_on_load ? " gradient-on-load" : "");
                },
                [](const QuantizedConvolution& op) { return "int8 " + kind(op.conv); },
                [](const InvertedResidual& op) {
@@ -246,8 +249,10 @@ std::string kind(const Operation& operation) {
                [](const BatchNorm& op) {
                  return (op.frozen_statistics ? "frozen_batch_norm" : "batch_norm") +
                         activation_suffix(op.activation) +
-                        (op.output == NormOutput::ScaleShift ? " deferred" : "") +
-                        (op.moments_given ? " given" : "");
+                        (op.output == NormOutput::OnLoad ? " deferred" : "") +
+                        (op.moments_given ? " given" : "") +
+                        (op.gradient_sums_given ? " gradient-given" : "") +
+                        (op.leaves_gradient ? " gradient-left" : "");
                },
                [](const Activate& op) { return activation_suffix(op.activation).substr(1); },
                [](const Add&) -> std::string { return "residual_add"; },
@@ -273,7 +278,7 @@ bool passes_gradient(const Operation& operation, std::size_t input) {
 
 Spec gradient_spec(const Operation& operation, std::span<const Spec> in, const Spec& out) {
   const auto* norm = std::get_if<BatchNorm>(&operation);
-  return norm != nullptr && norm->output == NormOutput::ScaleShift ? in[0] : out;
+  return norm != nullptr && norm->output == NormOutput::OnLoad ? in[0] : out;
 }
 
 std::string activation_suffix(Activation activation) {

@@ -45,11 +45,17 @@ struct Convolution {
   bool residual = false;
   // Training form: the input is that of a batch norm whose result is computed as it is loaded
   // (kernels/norm_on_load.h), with this activation. The second input is the batch norm's
-  // NormOutput::ScaleShift.
+  // NormOutput::OnLoad.
   std::optional<Activation> norm_on_load = {};
   // Training form: beside the result the kernel makes its channels' moments, for the batch norm that
   // reads it (kernels/channel_moments.h). They are no value of the graph; a plan hands them on.
   bool makes_moments = false;
+  // Training form, beside norm_on_load: the gradient that it gives is that behind the activation, and
+  // the kernel makes the sums that the batch norm needs of it (kernels/norm_gradient.h).
+  bool makes_gradient_sums = false;
+  // Training form: the gradient that it is given has still to take the last step of the gradient of the
+  // batch norm that reads the result.
+  bool gradient_on_load = false;
 
   bool inference_form() const { return norm || activation != Activation::None || residual; }
 };
@@ -77,9 +83,9 @@ struct InvertedResidual {
   Part expand, depthwise, project;
 };
 
-// What a batch norm writes: its result, or what its readers need to compute it: [1, 1, 2, C] in
-// float, scale and shift. The gradient of that value is the gradient of the result.
-enum class NormOutput { Values, ScaleShift };
+// What a batch norm writes: its result, or what its readers need to compute it: [1, 1, 3, C] in
+// float, scale, shift and mean. The gradient of that value is the gradient of the result.
+enum class NormOutput { Values, OnLoad };
 
 // Batch normalisation over N, H, W with an optional activation behind it. Trains on batch
 // statistics unless they are frozen.
@@ -90,7 +96,9 @@ struct BatchNorm {
   Activation activation = Activation::None;
   bool frozen_statistics = false;
   NormOutput output = NormOutput::Values;
-  bool moments_given = false;  // by the convolution that makes its input
+  bool moments_given = false;        // by the convolution that makes its input
+  bool gradient_sums_given = false;  // by the convolution that reads its result
+  bool leaves_gradient = false;      // its last step, to the convolution that makes its input
 };
 
 // Relu or Relu6.

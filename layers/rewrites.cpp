@@ -3,53 +3,10 @@
 #include <algorithm>
 
 #include "kernels/base/error.h"
+#include "layers/rewriter.h"
 
 namespace dfengine {
 namespace {
-
-// Rebuilds a graph node by node. A node may be replaced, or vanish because an earlier one took over
-// its work.
-class Rewriter {
- public:
-  explicit Rewriter(const Graph& source) : source_(source), counts_(source.consumer_counts()) {
-    map_.assign(source.values().size(), kPending);
-    for (const Graph::Output& o : source.outputs()) ++counts_[at(o.value)];
-    for (ValueId v : source.inputs()) map_[at(v)] = result_.add_input(source.values()[at(v)].name);
-  }
-
-  // The only node that reads this value; null where there are others, or where it is an output.
-  const Node* sole_consumer(ValueId value) const {
-    if (counts_[at(value)] != 1) return nullptr;
-    for (const Node& node : source_.nodes())
-      if (std::ranges::find(node.inputs, value) != node.inputs.end()) return &node;
-    return nullptr;
-  }
-
-  // A node whose inputs are numbered as in the source.
-  void emit(Node node) {
-    for (ValueId& v : node.inputs) v = map_[at(v)];
-    map_[at(node.output)] = result_.add(std::move(node.name), std::move(node.operation),
-                                        std::move(node.inputs), node.block);
-  }
-
-  // A value that no longer exists: it is passed inside a fused node.
-  void absorb(ValueId value) { map_[at(value)] = kAbsorbed; }
-
-  // The value was emitted or absorbed already.
-  bool done(ValueId output) const { return map_[at(output)] != kPending; }
-
-  Graph finish() {
-    for (const Graph::Output& o : source_.outputs()) result_.mark_output(map_[at(o.value)], o.name);
-    return std::move(result_);
-  }
-
- private:
-  static constexpr ValueId kPending = -1, kAbsorbed = -2;
-  const Graph& source_;
-  std::vector<int> counts_;
-  std::vector<ValueId> map_;
-  Graph result_;
-};
 
 // Takes over the only reader of the node's output, where one of the fusions can.
 bool take_over_reader(const Rewriter& rewriter, std::span<const Fusion> fusions,
@@ -72,40 +29,6 @@ bool take_over_reader(const Rewriter& rewriter, std::span<const Fusion> fusions,
     return true;
   }
   return false;
-}
-
-const Convolution* plain_convolution(const Operation& operation) {
-  const auto* conv = std::get_if<Convolution>(&operation);
-  return conv != nullptr && !conv->inference_form() && !conv->norm_on_load ? conv : nullptr;
-}
-
-// The nodes that read a batch norm's result, if all of them can compute it as they load it: each is
-// a convolution, which has no other input, with such a kernel.
-std::vector<const Node*> loading_readers(const Graph& graph, ValueId value) {
-  std::vector<const Node*> readers;
-  for (const Node& node : graph.nodes()) {
-    if (std::ranges::find(node.inputs, value) == node.inputs.end()) continue;
-    const Convolution* conv = plain_convolution(node.operation);
-    const bool has_kernel = conv != nullptr && (conv->groups > 1 || conv->window.size == 1);
-    if (!has_kernel) return {};
-    readers.push_back(&node);
-  }
-  return readers;
-}
-
-// The batch norm writes scale and shift; its readers read its input, and these.
-Alternative norm_on_load(const Node& norm, const std::vector<const Node*>& readers) {
-  const auto& op = std::get<BatchNorm>(norm.operation);
-  Alternative choice{{norm}, {norm}};
-  std::get<BatchNorm>(choice.fused[0].operation).output = NormOutput::ScaleShift;
-  for (const Node* reader : readers) {
-    choice.plain.push_back(*reader);
-    Node fused = *reader;
-    std::get<Convolution>(fused.operation).norm_on_load = op.activation;
-    fused.inputs = {norm.inputs[0], norm.output};
-    choice.fused.push_back(std::move(fused));
-  }
-  return choice;
 }
 
 // The node that makes the value, if the other node alone reads it and nothing keeps it apart.
@@ -230,47 +153,6 @@ Graph fuse(const Graph& graph, std::span<const Fusion> fusions, const std::vecto
     for (ValueId v : inner) rewriter.absorb(v);
     rewriter.emit(std::move(node));
   }
-  return rewriter.finish();
-}
-
-Graph load_norms(const Graph& graph, const std::vector<bool>& needs, const Prefer& prefer) {
-  std::vector<Node> nodes = graph.nodes();
-  for (const Node& node : graph.nodes()) {
-    if (!std::holds_alternative<BatchNorm>(node.operation) || !needs[at(node.output)]) continue;
-    const bool is_output = std::ranges::any_of(
-        graph.outputs(), [&](const Graph::Output& o) { return o.value == node.output; });
-    const std::vector<const Node*> readers = loading_readers(graph, node.output);
-    if (is_output || readers.empty()) continue;
-    const Alternative choice = norm_on_load(node, readers);
-    if (!prefer(choice)) continue;
-    for (const Node& fused : choice.fused)
-      nodes[at(graph.values()[at(fused.output)].producer)] = fused;
-  }
-  Rewriter rewriter(graph);
-  for (Node& node : nodes) rewriter.emit(std::move(node));
-  return rewriter.finish();
-}
-
-Graph hand_on_moments(const Graph& graph, const Prefer& prefer) {
-  std::vector<Node> nodes = graph.nodes();
-  for (const Node& node : graph.nodes()) {
-    const auto* norm = std::get_if<BatchNorm>(&node.operation);
-    if (norm == nullptr || norm->frozen_statistics) continue;
-    const Node* maker = graph.producer(node.inputs[0]);
-    const auto* conv = maker == nullptr ? nullptr : std::get_if<Convolution>(&maker->operation);
-    if (conv == nullptr || conv->inference_form()) continue;
-    Node& before = nodes[at(graph.values()[at(maker->output)].producer)];
-    // One batch norm takes them, and others that read the same value make their own.
-    if (std::get<Convolution>(before.operation).makes_moments) continue;
-    Alternative choice{{*maker, node}, {*maker, node}};
-    std::get<Convolution>(choice.fused[0].operation).makes_moments = true;
-    std::get<BatchNorm>(choice.fused[1].operation).moments_given = true;
-    if (!prefer(choice)) continue;
-    before = choice.fused[0];
-    nodes[at(graph.values()[at(node.output)].producer)] = choice.fused[1];
-  }
-  Rewriter rewriter(graph);
-  for (Node& node : nodes) rewriter.emit(std::move(node));
   return rewriter.finish();
 }
 

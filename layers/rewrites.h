@@ -55,6 +55,14 @@ Graph load_norms(const Graph& graph, const std::vector<bool>& needs, const Prefe
 // statistics that read them, where `prefer` says so.
 Graph hand_on_moments(const Graph& graph, const Prefer& prefer);
 
+// Gradients' sums in epilogues: a convolution that alone takes a batch norm with batch statistics as it
+// loads makes the sums of its gradient too, where `prefer` says so.
+Graph hand_on_gradient_sums(const Graph& graph, const Prefer& prefer);
+
+// Gradients on load: such a batch norm leaves the last step of its gradient to the convolution that makes
+// its input, where `prefer` says so.
+Graph load_gradients(const Graph& graph, const Prefer& prefer);
+
 // Inverted residual blocks in inference form, where `prefer` says so, become one operation. A block
 // with a value in `keep` inside stays as it is.
 Graph fuse_blocks(const Graph& graph, const std::vector<bool>& keep, const Prefer& prefer);

@@ -22,29 +22,40 @@ class Costs {
     const Needs& needs = plan_.kernel(step.node).needs;
     StepCost cost{parameter_bytes(node) + needs.saved + spec(node.output).bytes(),
                   product_flops(node)};
-    if (step.moments != kNone) cost.bytes += plan_.buffers()[at(step.moments)].bytes;
-    if (reads_moments_alone(node)) return cost;
-    for (ValueId v : node.inputs) cost.bytes += spec(v).bytes();
+    cost.bytes += handed_on(step.moments);
+    int passes = 1;
+    if (const auto* norm = std::get_if<BatchNorm>(&node.operation)) {
+      const bool makes_statistics = of_batch(*norm) && !norm->moments_given;
+      const bool stores = norm->output == NormOutput::Values;
+      passes = (makes_statistics ? 1 : 0) + (stores ? 1 : 0);
+    }
+    for (ValueId v : node.inputs) cost.bytes += passes * spec(v).bytes();
     return cost;
   }
 
   StepCost backward(const Step& step, const Node& node) const {
     const Needs& needs = plan_.kernel(step.node).needs;
-    StepCost cost;
+    StepCost cost{.bytes = handed_on(step.gradient_sums) + handed_on(step.gradient_factors)};
+    const auto* norm = std::get_if<BatchNorm>(&node.operation);
+    const bool leaves_rest = norm != nullptr && norm->leaves_gradient;
+    const bool makes_sums = norm != nullptr && of_batch(*norm) && !norm->gradient_sums_given;
+    // Over x and dy.
+    const int passes = (makes_sums ? 1 : 0) + (leaves_rest ? 0 : 1);
     const bool is_add = std::holds_alternative<Add>(node.operation);
-    bool moves_dy = !is_add;
+    bool moves_dy = !is_add && !leaves_rest;
     for (std::size_t k = 0; k < node.inputs.size(); ++k) {
       // A residual add's gradient is dy itself: where it may stay in place, nothing moves.
       const bool stays = is_add && step.dx[k] == step.dy && step.dx_write[k] == Write::Overwrite;
-      if (step.dx[k] == kNone || stays) continue;
+      if (step.dx[k] == kNone || stays || leaves_rest) continue;
       moves_dy = true;
       const Index times = step.dx_write[k] == Write::Accumulate ? 2 : 1;
       cost.bytes += times * plan_.gradient_spec(node.inputs[k]).bytes();
       cost.flops += product_flops(node);
     }
-    if (moves_dy && !needs.starts_backward) cost.bytes += plan_.gradient_spec(node.output).bytes();
+    if (moves_dy && !needs.starts_backward)
+      cost.bytes += passes * plan_.gradient_spec(node.output).bytes();
     if (needs.backward_needs_input || needs.starts_backward)
-      for (ValueId v : node.inputs) cost.bytes += spec(v).bytes();
+      for (ValueId v : node.inputs) cost.bytes += passes * spec(v).bytes();
     if (needs.backward_needs_output) cost.bytes += spec(node.output).bytes();
     cost.bytes += needs.saved + parameter_bytes(node);
     for (const ParamSpec& p : params(node.operation, node.name)) {
@@ -55,9 +66,13 @@ class Costs {
     return cost;
   }
 
-  static bool reads_moments_alone(const Node& node) {
-    const auto* norm = std::get_if<BatchNorm>(&node.operation);
-    return norm != nullptr && norm->moments_given && norm->output == NormOutput::ScaleShift;
+  // Moments, sums or factors that a step makes, or is given.
+  Index handed_on(int buffer) const {
+    return buffer == kNone ? 0 : plan_.buffers()[at(buffer)].bytes;
+  }
+
+  bool of_batch(const BatchNorm& norm) const {
+    return plan_.phase() == Phase::Train && !norm.frozen_statistics;
   }
 
   bool is_trained(const ParamSpec& p) const {

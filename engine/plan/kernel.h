@@ -26,7 +26,8 @@ struct KernelQuery {
   std::span<const Spec> in;
   Spec out;
   bool sliced = false;  // the batch is cut into slices, and this is the plan of some
-  Index moments = 0;    // bytes of them, where the batch norm is given its input's
+  // Bytes of what a batch norm is given: the moments of its input, its gradient's sums.
+  Index moments = 0, gradient_sums = 0;
 };
 
 // What a kernel books, all in bytes, and what it allows.
@@ -36,6 +37,9 @@ struct Needs {
   Index forward_scratch = 0;  // dies with the step
   Index backward_scratch = 0;
   Index moments = 0;  // made in forward, lives until the batch norm that is given them has run
+  // Made in backward, until the batch norm that is given the sums, or the convolution that is given the
+  // factors, has run (kernels/norm_gradient.h).
+  Index gradient_sums = 0, gradient_factors = 0;
   bool backward_needs_input = false;
   bool backward_needs_output = false;
   int overwrites_input = -1;     // forward's y may be this input's memory, -1: none
@@ -113,6 +117,8 @@ struct BackwardIo {
   std::array<ConstPlace, kMaxInputs> x;
   ConstPlace y, dy, saved;
   Place scratch;
+  Place gradient_sums;     // of x[0]'s batch norm, to be made; or of this one, given
+  Place gradient_factors;  // of this batch norm, to be made; or of y's, given
   std::span<const ConstPlace> params, working;
   std::array<Place, kMaxInputs> dx;
   std::array<Write, kMaxInputs> dx_write{};
@@ -161,6 +167,10 @@ class KernelMaker {
   virtual bool loads_norms() const { return false; }
   // Whether the convolution has a kernel that makes the moments of its result.
   virtual bool makes_moments(const Convolution&, const Spec& /*in*/) const { return false; }
+  // Whether the convolution, which takes a norm on load, has a kernel that makes its gradient's sums, and
+  // whether a convolution has one that takes the last step of the gradient of the batch norm behind it.
+  virtual bool makes_gradient_sums(const Convolution&, const Spec& /*in*/) const { return false; }
+  virtual bool loads_gradient(const Convolution&, const Spec& /*in*/) const { return false; }
   // Whether there is a kernel for the block as one operation, with this input.
   virtual bool has_block(const InvertedResidual&, const Spec& /*in*/) const { return false; }
   // Time of the node's forward and, where the query has one, backward. Nothing: it is not timed,

@@ -48,24 +48,34 @@ class PlanBuilder {
     }
   }
 
+  // Batch norms come last: what they are given is as large as their neighbours' kernels make it.
   void make_kernels() {
-    for (std::size_t i = 0; i < plan_.graph_.nodes().size(); ++i) {
-      const Node& n = plan_.graph_.nodes()[i];
-      const std::vector<Spec> in = plan_.input_specs(n);
-      const KernelQuery query{.phase = plan_.phase_,
-                              .backward = plan_.backward_[i],
-                              .in = in,
-                              .out = plan_.spec(n.output),
-                              .sliced = options_.sliced,
-                              .moments = moments_given(n)};
-      plan_.kernels_.push_back(maker_.make(n, query));
-      if (query.backward && !plan_.kernels_.back().backward)
-        throw UsageError("layer " + n.name + " (" + kind(n.operation) + ") has no gradient");
+    const std::vector<Node>& nodes = plan_.graph_.nodes();
+    plan_.kernels_.resize(nodes.size());
+    for (const bool norms : {false, true})
+      for (std::size_t i = 0; i < nodes.size(); ++i)
+        if (std::holds_alternative<BatchNorm>(nodes[i].operation) == norms) make_kernel(i);
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
       plan_.prepared_.push_back(plan_.prepared_bytes_);
-      plan_.prepared_bytes_ += round_up(plan_.kernels_.back().needs.prepared, kArenaAlignment);
-      for (const ParamSpec& p : params(n.operation, n.name))
-        if (query.backward && trains(p)) add_trained(p);
+      plan_.prepared_bytes_ += round_up(plan_.kernels_[i].needs.prepared, kArenaAlignment);
+      for (const ParamSpec& p : params(nodes[i].operation, nodes[i].name))
+        if (plan_.backward_[i] && trains(p)) add_trained(p);
     }
+  }
+
+  void make_kernel(std::size_t i) {
+    const Node& n = plan_.graph_.nodes()[i];
+    const std::vector<Spec> in = plan_.input_specs(n);
+    const KernelQuery query{.phase = plan_.phase_,
+                            .backward = plan_.backward_[i],
+                            .in = in,
+                            .out = plan_.spec(n.output),
+                            .sliced = options_.sliced,
+                            .moments = plan_.moments_given(n),
+                            .gradient_sums = plan_.gradient_sums_given(n)};
+    plan_.kernels_[i] = maker_.make(n, query);
+    if (query.backward && !plan_.kernels_[i].backward)
+      throw UsageError("layer " + n.name + " (" + kind(n.operation) + ") has no gradient");
   }
 
   // Values that are made again for backward: those behind an activation, and the results of
@@ -85,14 +95,6 @@ class PlanBuilder {
       drop(n.inputs[0]);
       if (norm->output == NormOutput::Values) drop(n.output);
     }
-  }
-
-  // Bytes of the moments of its input that a node is given.
-  Index moments_given(const Node& n) const {
-    const auto* norm = std::get_if<BatchNorm>(&n.operation);
-    if (norm == nullptr || !norm->moments_given) return 0;
-    const int maker = plan_.graph_.values()[at(n.inputs[0])].producer;
-    return plan_.kernels_[at(maker)].needs.moments;
   }
 
   void add_trained(const ParamSpec& p) {
@@ -133,7 +135,8 @@ class PlanBuilder {
   void add_inputs() {
     plan_.value_buffers_.assign(plan_.graph_.values().size(), kNone);
     plan_.gradient_buffers_.assign(plan_.graph_.values().size(), kNone);
-    moments_.assign(plan_.graph_.values().size(), kNone);
+    for (auto* handed : {&moments_, &gradient_sums_, &gradient_factors_})
+      handed->assign(plan_.graph_.values().size(), kNone);
     for (ValueId v : plan_.graph_.inputs())
       plan_.value_buffers_[at(v)] = add_buffer(BufferKind::Value, plan_.graph_.values()[at(v)].name,
                                                plan_.spec(v).bytes(), 0);
@@ -153,7 +156,7 @@ class PlanBuilder {
     if (needs.moments > 0)
       step.moments = moments_[at(n.output)] =
           add_buffer(BufferKind::Scratch, n.name, needs.moments, now);
-    if (moments_given(n) > 0) step.moments = moments_[at(n.inputs[0])];
+    if (plan_.moments_given(n) > 0) step.moments = moments_[at(n.inputs[0])];
     touch(step.moments, now);
     plan_.steps_.push_back(step);
     saved_.push_back(step.saved);
@@ -239,7 +242,25 @@ class PlanBuilder {
         add_input_gradient(step, n, needs, k, now);
     if (needs.backward_scratch > 0)
       step.scratch = add_buffer(BufferKind::Scratch, n.name, needs.backward_scratch, now);
+    hand_on_gradient(step, n, needs, now);
     plan_.steps_.push_back(step);
+  }
+
+  // What a convolution and the batch norm before or behind it give each other. The sums belong to the value
+  // that the batch norm writes, the factors to the one that it reads.
+  void hand_on_gradient(Step& step, const Node& n, const Needs& needs, int now) {
+    if (needs.gradient_sums > 0)
+      step.gradient_sums = gradient_sums_[at(n.inputs[1])] =
+          add_buffer(BufferKind::Scratch, n.name, needs.gradient_sums, now);
+    if (needs.gradient_factors > 0)
+      step.gradient_factors = gradient_factors_[at(n.inputs[0])] =
+          add_buffer(BufferKind::Scratch, n.name, needs.gradient_factors, now);
+    if (plan_.gradient_sums_given(n) > 0) step.gradient_sums = gradient_sums_[at(n.output)];
+    const auto* conv = std::get_if<Convolution>(&n.operation);
+    if (conv != nullptr && conv->gradient_on_load)
+      step.gradient_factors = gradient_factors_[at(n.output)];
+    touch(step.gradient_sums, now);
+    touch(step.gradient_factors, now);
   }
 
   // The first kernel to reach a value's gradient writes it, later ones add to it.
@@ -289,7 +310,7 @@ class PlanBuilder {
   std::vector<bool> dropped_;   // per value: not kept, and not made again yet
   std::vector<int> last_read_;  // per value: last forward node that reads it
   std::vector<int> saved_;      // per node
-  std::vector<int> moments_;    // per value
+  std::vector<int> moments_, gradient_sums_, gradient_factors_;  // per value
 };
 
 std::vector<Spec> Plan::input_specs(const Node& node) const {
@@ -302,6 +323,20 @@ Spec Plan::gradient_spec(ValueId value) const {
   const Node* maker = graph_.producer(value);
   if (maker == nullptr) return spec(value);
   return dfengine::gradient_spec(maker->operation, input_specs(*maker), spec(value));
+}
+
+Index Plan::moments_given(const Node& node) const {
+  const auto* norm = std::get_if<BatchNorm>(&node.operation);
+  if (norm == nullptr || !norm->moments_given) return 0;
+  const int maker = graph_.values()[at(node.inputs[0])].producer;
+  return kernel(maker).needs.moments;
+}
+
+Index Plan::gradient_sums_given(const Node& node) const {
+  const auto* norm = std::get_if<BatchNorm>(&node.operation);
+  if (norm == nullptr || !norm->gradient_sums_given) return 0;
+  const int reader = graph_.values()[at(graph_.reader(node.output)->output)].producer;
+  return kernel(reader).needs.gradient_sums;
 }
 
 Plan Plan::build(const Graph& graph, std::span<const Spec> input_specs, const PlanOptions& options,

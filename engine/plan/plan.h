@@ -42,6 +42,7 @@ struct Step {
   int dy = kNone;
   std::array<int, kMaxInputs> dx = {kNone, kNone};
   std::array<Write, kMaxInputs> dx_write = {Write::Overwrite, Write::Overwrite};
+  int gradient_sums = kNone, gradient_factors = kNone;  // that this step makes, or is given
 };
 
 class Plan {
@@ -67,6 +68,9 @@ class Plan {
   int gradient_buffer(ValueId value) const {
     return gradient_buffers_[static_cast<std::size_t>(value)];
   }
+  // Bytes of the moments of its input, and of its gradient's sums, that a node is given.
+  Index moments_given(const Node& node) const;
+  Index gradient_sums_given(const Node& node) const;
   const Kernel& kernel(int node) const { return kernels_[static_cast<std::size_t>(node)]; }
   bool runs_backward(int node) const { return backward_[static_cast<std::size_t>(node)]; }
   Index arena_bytes() const { return arena_bytes_; }

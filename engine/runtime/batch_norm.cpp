@@ -22,20 +22,20 @@ ChannelMoments given(const BatchNormProblem& p, Index bytes, const ForwardIo& io
   return ChannelMoments::in(io.moments.as<float>(), bytes, p.c);
 }
 
-// What its readers need of a batch norm that writes no result: scale, then shift.
+// What its readers need of a batch norm that writes no result: scale, shift and mean.
 template <class T>
-void scale_and_shift(const BatchNormProblem& p, bool of_batch, const ChannelMoments& moments,
-                     cuda::Stream stream, const ForwardIo& io) {
+void for_readers(const BatchNormProblem& p, bool of_batch, const ChannelMoments& moments,
+                 cuda::Stream stream, const ForwardIo& io) {
   const auto param = [&](NormParam i) { return io.params[i].as<float>(); };
-  float *scale = io.y.as<float>(), *shift = scale + p.c, *mean = io.saved.as<float>();
+  float *on_load = io.y.as<float>(), *mean = io.saved.as<float>();
   if (of_batch) {
     cuda::batch_norm_statistics<T>(
         stream, p, io.x[0].as<T>(), param(kNormScale), param(kNormShift), param(kNormMean),
         param(kNormVariance), io.next[kNormMean].as<float>(), io.next[kNormVariance].as<float>(),
-        io.scratch.as<float>(), mean, mean + p.c, scale, shift, moments);
+        io.scratch.as<float>(), mean, mean + p.c, on_load, moments);
   } else {
     cuda::batch_norm_frozen_statistics(stream, p, param(kNormScale), param(kNormShift),
-                                       param(kNormMean), param(kNormVariance), scale, shift);
+                                       param(kNormMean), param(kNormVariance), on_load);
   }
 }
 
@@ -98,6 +98,21 @@ void backward(const BatchNormProblem& p, bool of_batch, Index sums, const StepCo
   }
 }
 
+// Backward from sums that the reader of the result has made (kernels/norm_gradient.h). dx stays absent
+// where the convolution that made x takes the last step.
+template <class T>
+void backward_given(const BatchNormProblem& p, const GradientSums& sums, bool leaves,
+                    cuda::Stream stream, const BackwardIo& io) {
+  auto* const scratch = io.scratch.as<float>();
+  auto* const factors = leaves ? io.gradient_factors.as<float>() : scratch + 2 * p.c;
+  float* dscale = io.dparams[kNormScale] ? io.dparams[kNormScale].as<float>() : scratch;
+  float* dshift = io.dparams[kNormShift] ? io.dparams[kNormShift].as<float>() : scratch + p.c;
+  const auto* const saved = io.saved.as<float>();
+  cuda::batch_norm_backward_given<T>(stream, p, sums, io.x[0].as<T>(), io.dy.as<T>(),
+                                     io.params[kNormScale].as<float>(), saved, saved + p.c, factors,
+                                     dscale, dshift, leaves ? nullptr : io.dx[0].as<T>());
+}
+
 // The rows of the whole batch.
 Index rows_of_all(const BatchNormProblem& p, const BatchPart& part) {
   return p.m / part.n * part.whole;
@@ -121,10 +136,8 @@ void forward_rest(const BatchNormProblem& p, bool defers, const StepContext& ctx
                                     var, next_mean, next_var, io.scratch.as<Sum>(), saved,
                                     saved + p.c, io.y.as<T>());
   } else if (defers) {
-    Sum* scale = io.y.as<Sum>();
     cuda::batch_norm_statistics_rest(ctx.queue.stream, p, rows, ctx.part->sums, gamma, beta, mean,
-                                     var, next_mean, next_var, saved, saved + p.c, scale,
-                                     scale + p.c);
+                                     var, next_mean, next_var, saved, saved + p.c, io.y.as<Sum>());
   } else {
     cuda::batch_norm_forward_rest<T>(ctx.queue.stream, p, rows, ctx.part->sums, x, gamma, beta,
                                      mean, var, next_mean, next_var, saved, saved + p.c,
@@ -165,14 +178,28 @@ void book_slices(const BatchNormProblem& p, bool defers, Index scratch, Kernel& 
   };
 }
 
+template <class T>
+void book_given_sums(const BatchNorm& op, const BatchNormProblem& p, const KernelQuery& query,
+                     Kernel& k) {
+  const bool leaves = op.leaves_gradient;
+  constexpr Index kUnasked = 2;  // gradients
+  k.needs.backward_scratch =
+      kUnasked * p.c * kFloatBytes + (leaves ? 0 : GradientOnLoad::bytes(p.c));
+  if (leaves) k.needs.gradient_factors = GradientOnLoad::bytes(p.c);
+  k.backward = [=, bytes = query.gradient_sums](const StepContext& ctx, const BackwardIo& io) {
+    const auto sums = GradientSums::in(io.gradient_sums.as<float>(), bytes, p.c);
+    backward_given<T>(p, sums, leaves, ctx.queue.stream, io);
+  };
+}
+
 }  // namespace
 
 template <class Target>
 Kernel Kernels<Target>::operator()(const BatchNorm& op) const {
-  const bool defers = op.output == NormOutput::ScaleShift;
+  const bool defers = op.output == NormOutput::OnLoad;
   if (defers && !Target::kOnDevice)
     throw UsageError("layer " + node.name + ": the CPU applies no batch norm on load");
-  if (op.moments_given && !Target::kOnDevice)
+  if ((op.moments_given || op.gradient_sums_given || op.leaves_gradient) && !Target::kOnDevice)
     throw UsageError("layer " + node.name + ": no kernel of the CPU makes moments");
   const Shape& x = query.in[0].shape;
   const auto p = BatchNormProblem::make(x.rows(), op.channels, op.eps, op.momentum, op.activation);
@@ -206,7 +233,7 @@ Kernel Kernels<Target>::operator()(const BatchNorm& op) const {
   k.forward = [=](const StepContext& ctx, const ForwardIo& io) {
     if constexpr (Target::kOnDevice) {
       const ChannelMoments moments = given(p, moments_bytes, io);
-      if (defers) return scale_and_shift<T>(p, of_batch, moments, ctx.queue.stream, io);
+      if (defers) return for_readers<T>(p, of_batch, moments, ctx.queue.stream, io);
       forward<Target>(p, of_batch, ctx, io, moments);
     } else {
       forward<Target>(p, of_batch, ctx, io);
@@ -215,6 +242,9 @@ Kernel Kernels<Target>::operator()(const BatchNorm& op) const {
   k.backward = [=](const StepContext& ctx, const BackwardIo& io) {
     backward<Target>(p, of_batch, sums, ctx, io);
   };
+  if constexpr (Target::kOnDevice) {
+    if (query.backward && op.gradient_sums_given) book_given_sums<T>(op, p, query, k);
+  }
   return k;
 }
 

@@ -90,6 +90,8 @@ void Binding::bind_steps(std::byte* prepared) {
       io.dy = buffer(step.dy);
       io.saved = buffer(step.saved);
       io.scratch = buffer(step.scratch);
+      io.gradient_sums = buffer(step.gradient_sums);
+      io.gradient_factors = buffer(step.gradient_factors);
       io.params = places.params;
       io.working = places.working;
       io.dparams = places.dparams;

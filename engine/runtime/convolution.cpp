@@ -1,10 +1,13 @@
 // Which convolutions there are kernels for; the depthwise ones and those of the stem.
 #include "engine/runtime/convolution.h"
 
+#include "kernels/cuda/depthwise/depthwise_gradient.h"
 #include "kernels/cuda/depthwise/depthwise_moments.h"
+#include "kernels/cuda/pointwise/pointwise_gradient.h"
 #include "kernels/cuda/stem/stem_choice.h"
 #include "kernels/cuda/stem/stem_moments.h"
 #include "kernels/depthwise_conv.h"
+#include "kernels/pointwise_conv.h"
 #include "kernels/stem_conv.h"
 
 namespace dfengine {
@@ -12,7 +15,6 @@ namespace {
 
 // The queue that a kernel is given tells which it is.
 using cpu::depthwise_backward_data, cuda::depthwise_backward_data;
-using cpu::stem_backward_weight, cuda::stem_backward_weight;
 
 template <class T>
 void book_depthwise_with_moments(const Convolution& op, const DepthwiseProblem& p, Kernel& k) {
@@ -22,6 +24,22 @@ void book_depthwise_with_moments(const Convolution& op, const DepthwiseProblem& 
     cuda::depthwise_forward_moments<T>(ctx.queue.stream, p, io.x[0].as<T>(), weights<T>(io),
                                        norm(op, io.x[1]), io.y.as<T>(),
                                        {parts, io.moments.as<float>()});
+  };
+}
+
+// Backward in one pass over both tensors.
+template <class T>
+void book_depthwise_with_gradient_sums(const Convolution& op, const DepthwiseProblem& p,
+                                       Kernel& k) {
+  const Index parts = cuda::depthwise_gradient_parts(p);
+  k.needs.backward_scratch = cuda::depthwise_gradient_scratch(p) * kFloatBytes;
+  k.needs.gradient_sums = GradientSums::bytes(parts, op.in);
+  k.needs.backward_needs_output = op.gradient_on_load;
+  k.backward = [=](const StepContext& ctx, const BackwardIo& io) {
+    cuda::depthwise_backward_sums<T>(
+        ctx.queue.stream, p, io.x[0].as<T>(), io.y.as<T>(), io.dy.as<T>(), io.working[0].as<T>(),
+        norm(op, io.x[1]), gradient_on_load(op, io), io.scratch.as<float>(),
+        io.dparams[0].as<float>(), io.dx[1].as<T>(), {parts, io.gradient_sums.as<float>()});
   };
 }
 
@@ -49,10 +67,16 @@ Kernel depthwise(const ConvolutionQuery& q) {
     book_prepared<Target>(q, k);
     return k;
   }
+  k.needs.backward_needs_input = true;
+  if constexpr (Target::kOnDevice && sizeof(T) == 2) {
+    if (op.makes_gradient_sums) {
+      book_depthwise_with_gradient_sums<T>(op, p, k);
+      return k;
+    }
+  }
   const Index sums =
       Target::kOnDevice ? cuda::depthwise_weight_scratch(p) : cpu::depthwise_weight_scratch(p);
   k.needs.backward_scratch = sums * Index{sizeof(Sum)};
-  k.needs.backward_needs_input = true;
   k.backward = [=](const StepContext& ctx, const BackwardIo& io) {
     const T *x = io.x[0].as<T>(), *dy = io.dy.as<T>();
     Sum *scratch = io.scratch.as<Sum>(), *dw = io.dparams[0].template as<Sum>();
@@ -119,11 +143,17 @@ Kernel stem(const ConvolutionQuery& q) {
   const Index sums = Target::kOnDevice ? cuda::stem_weight_scratch(p) : cpu::stem_weight_scratch(p);
   k.needs.backward_scratch = sums * Index{sizeof(Sum)};
   k.needs.backward_needs_input = true;
-  k.backward = [p, name = q.node.name](const StepContext& ctx, const BackwardIo& io) {
+  k.needs.backward_needs_output = q.op.gradient_on_load;
+  k.backward = [p, op = q.op, name = q.node.name](const StepContext& ctx, const BackwardIo& io) {
     if (io.dx[0]) throw Error("layer " + name + " (stem) has no data gradient");
-    if (io.dparams[0])
-      stem_backward_weight<T>(Target::queue(ctx), p, io.x[0].as<T>(), io.dy.as<T>(),
-                              io.scratch.as<Sum>(), io.dparams[0].template as<Sum>());
+    if (!io.dparams[0]) return;
+    const T *x = io.x[0].as<T>(), *dy = io.dy.as<T>();
+    Sum *scratch = io.scratch.as<Sum>(), *dw = io.dparams[0].template as<Sum>();
+    if constexpr (Target::kOnDevice)
+      cuda::stem_backward_weight<T>(ctx.queue.stream, p, x, dy, scratch, dw, io.y.as<T>(),
+                                    gradient_on_load(op, io));
+    else
+      cpu::stem_backward_weight<T>(ctx.queue.cpu(), p, x, dy, scratch, dw);
   };
   return k;
 }
@@ -141,10 +171,27 @@ bool is_stem(const Convolution& op) {
          op.window.size == StemProblem::kWindow && op.window.stride <= 2;
 }
 
+bool widens(const Convolution& op) {
+  return cuda::has_pointwise_backward_on_load(PointwiseProblem::make(1, op.in, op.out));
+}
+
 }  // namespace
 
 bool has_moments_kernel(const Convolution& op, const Spec& in) {
   return (is_pointwise(op) || is_depthwise(op) || is_stem(op)) && element_size(in.element) == 2;
+}
+
+// A convolution that widens its input gains more by the last step of the gradient behind it than by the
+// sums of the one before, and has a kernel for one of both.
+bool has_gradient_sums_kernel(const Convolution& op, const Spec& in) {
+  const bool has_kernel = is_depthwise(op) || (is_pointwise(op) && !widens(op));
+  return op.norm_on_load && has_kernel && element_size(in.element) == 2;
+}
+
+bool has_gradient_on_load_kernel(const Convolution& op, const Spec& in) {
+  const bool has_kernel = (is_depthwise(op) && op.makes_gradient_sums) ||
+                          (is_pointwise(op) && widens(op)) || is_stem(op);
+  return has_kernel && element_size(in.element) == 2;
 }
 
 template <class Target>
@@ -156,6 +203,11 @@ Kernel Kernels<Target>::operator()(const Convolution& op) const {
     throw UsageError("layer " + node.name + " (" + kind(op) + "): has no gradient");
   if (op.makes_moments && (!Target::kOnDevice || !has_moments_kernel(op, query.in[0])))
     throw UsageError("layer " + node.name + " (" + kind(op) + "): no kernel makes moments");
+  if (op.makes_gradient_sums && (!Target::kOnDevice || !has_gradient_sums_kernel(op, query.in[0])))
+    throw UsageError("layer " + node.name + " (" + kind(op) +
+                     "): no kernel makes its gradient's sums");
+  if (op.gradient_on_load && !has_gradient_on_load_kernel(op, query.in[0]))
+    throw UsageError("layer " + node.name + " (" + kind(op) + "): no kernel loads its gradient");
   if (!loads || Target::kOnDevice) {
     if (is_pointwise(op)) {
       if constexpr (Target::kOnDevice)

@@ -10,6 +10,7 @@
 #include "kernels/base/error.h"
 #include "kernels/cuda/tuning/choice.h"
 #include "kernels/epilogue.h"
+#include "kernels/norm_gradient.h"
 #include "kernels/norm_on_load.h"
 
 namespace dfengine {
@@ -92,11 +93,19 @@ inline cuda::EpilogueForm form(const Convolution& op) {
   return {.bias = op.norm.has_value(), .activation = op.activation, .residual = op.residual};
 }
 
-// The batch norm that x[0] has still to go through: scale and shift are the second input.
+// The batch norm that x[0] has still to go through: scale, shift and mean are the second input.
 inline NormOnLoad norm(const Convolution& op, ConstPlace second) {
   if (!op.norm_on_load) return {};
   const auto* scale = second.as<float>();
-  return {.scale = scale, .shift = scale + op.in, .activation = *op.norm_on_load};
+  return {.scale = scale,
+          .shift = scale + op.in,
+          .activation = *op.norm_on_load,
+          .mean = scale + 2 * op.in};
+}
+
+// The last step of y's batch norm that dy has still to take, where there is one.
+inline GradientOnLoad gradient_on_load(const Convolution& op, const BackwardIo& io) {
+  return {.factors = op.gradient_on_load ? io.gradient_factors.as<float>() : nullptr};
 }
 
 // The input that gets the data gradient.

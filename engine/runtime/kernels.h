@@ -60,8 +60,11 @@ struct Kernels {
 // Whether devices have a kernel for the block with this input; by rule only where it pays.
 bool has_block_kernel(const InvertedResidual& op, const Spec& in, bool by_rule);
 
-// Whether devices have a kernel for the convolution that makes the moments of its result.
+// Whether devices have a kernel for the convolution that makes the moments of its result, one that makes
+// its gradient's sums, and one that takes the last step of the gradient behind it.
 bool has_moments_kernel(const Convolution& op, const Spec& in);
+bool has_gradient_sums_kernel(const Convolution& op, const Spec& in);
+bool has_gradient_on_load_kernel(const Convolution& op, const Spec& in);
 
 #define DF_FOR_EACH_TARGET(instantiate) \
   instantiate(OnCpu<float>);            \

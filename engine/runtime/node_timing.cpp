@@ -23,8 +23,11 @@ class NodeMemory {
     forward_.y = {block(query.out.bytes())};
     forward_.saved = {block(kernel_.needs.saved)};
     forward_.scratch = {block(kernel_.needs.forward_scratch)};
-    // What is given is zeros here, which take as long to merge as any.
+    // What is given to be merged is zeros here, which take as long as any.
     forward_.moments = {block(std::max(kernel_.needs.moments, query.moments))};
+    backward_.gradient_sums = {block(std::max(kernel_.needs.gradient_sums, query.gradient_sums))};
+    constexpr Index kFactors = 3;
+    backward_.gradient_factors = {random(kFactors * query.out.shape.c, Element::F32)};
     forward_.prepared = {block(kernel_.needs.prepared)};
     forward_.params = params_;
     forward_.working = working_;

@@ -56,18 +56,17 @@ BackwardCall call_of(const Plan& plan, int node) {
 
 LayerCase case_of(const Plan& plan, int i) {
   const Node& node = plan.node(i);
-  LayerCase c{.text = kind(node.operation),
+  LayerCase c{.text = {},
               .layer = node.name,
               .operation = node.operation,
               .in = plan.input_specs(node),
               .phase = plan.phase(),
               .backward = plan.runs_backward(i),
               .call = {}};
-  // By itself it has nobody who gives it moments.
-  if (auto* norm = std::get_if<BatchNorm>(&c.operation)) {
-    norm->moments_given = false;
-    c.text = kind(c.operation);
-  }
+  // By itself it has nobody who gives it anything.
+  if (auto* norm = std::get_if<BatchNorm>(&c.operation))
+    norm->moments_given = norm->gradient_sums_given = norm->leaves_gradient = false;
+  c.text = kind(c.operation);
   for (const Spec& in : c.in) c.text += " " + to_string(in.shape);
   c.text += " to " + to_string(plan.spec(node.output).shape);
   c.text += c.phase == Phase::Infer ? ", inference" : c.backward ? ", training" : ", frozen";
@@ -93,9 +92,9 @@ std::optional<Operation> before_activation(const Operation& operation) {
   return std::nullopt;
 }
 
-bool gives_scale_and_shift(const Operation& operation) {
+bool leaves_result(const Operation& operation) {
   const auto* norm = std::get_if<BatchNorm>(&operation);
-  return norm != nullptr && norm->output == NormOutput::ScaleShift;
+  return norm != nullptr && norm->output == NormOutput::OnLoad;
 }
 
 bool loads_norm(const Operation& operation) {
@@ -103,11 +102,11 @@ bool loads_norm(const Operation& operation) {
   return conv != nullptr && conv->norm_on_load;
 }
 
-// What a batch norm with batch statistics multiplies its input by and adds to it: [1, 1, 2, C].
-Doubles scale_and_shift(const BatchNorm& norm, const LayerRun& exact) {
+// What a batch norm tells those that read its result on load: [1, 1, 3, C].
+Doubles for_readers(const BatchNorm& norm, const LayerRun& exact) {
   const std::size_t c = at(norm.channels);
   const double rows = static_cast<double>(exact.in(0).shape.rows());
-  Doubles mean = exact.params[kNormMean], variance = exact.params[kNormVariance], both(2 * c);
+  Doubles mean = exact.params[kNormMean], variance = exact.params[kNormVariance], all(3 * c);
   for (std::size_t k = 0; k < c; ++k) {
     if (!norm.frozen_statistics) {
       mean[k] = variance[k] = 0;
@@ -115,24 +114,38 @@ Doubles scale_and_shift(const BatchNorm& norm, const LayerRun& exact) {
       for (std::size_t i = k; i < exact.x[0].size(); i += c)
         variance[k] += (exact.x[0][i] - mean[k]) * (exact.x[0][i] - mean[k]) / rows;
     }
-    both[k] = exact.params[kNormScale][k] / std::sqrt(variance[k] + norm.eps);
-    both[c + k] = exact.params[kNormShift][k] - mean[k] * both[k];
+    all[k] = exact.params[kNormScale][k] / std::sqrt(variance[k] + norm.eps);
+    all[c + k] = exact.params[kNormShift][k] - mean[k] * all[k];
+    all[2 * c + k] = mean[k];
   }
-  return both;
+  return all;
 }
 
-// What a kernel makes of x on load, to the bit: in float, rounded to x's element.
-Doubles normalised(const Convolution& conv, const LayerRun& run) {
+// What the activation of a norm on load sees, to the bit.
+std::vector<float> before_activation(const Convolution& conv, const LayerRun& run) {
   const Doubles x = held(run.in(0).element, run.x[0]);
   const Doubles scale_shift = held(Element::F32, run.x[1]);
   const std::size_t c = at(conv.in);
-  Doubles y(x.size());
+  std::vector<float> seen(x.size());
   for (std::size_t i = 0; i < x.size(); ++i)
-    y[i] = static_cast<double>(
-        activate(*conv.norm_on_load,
-                 std::fma(static_cast<float>(x[i]), static_cast<float>(scale_shift[i % c]),
-                          static_cast<float>(scale_shift[c + i % c]))));
+    seen[i] = std::fma(static_cast<float>(x[i]), static_cast<float>(scale_shift[i % c]),
+                       static_cast<float>(scale_shift[c + i % c]));
+  return seen;
+}
+
+// What a kernel makes of x on load: rounded to x's element.
+Doubles normalised(const Convolution& conv, const LayerRun& run) {
+  Doubles y;
+  for (float seen : before_activation(conv, run))
+    y.push_back(static_cast<double>(activate(*conv.norm_on_load, seen)));
   return held(run.in(0).element, y);
+}
+
+// Zeros where the activation of a norm on load passes no gradient.
+void stop_gradient(const Convolution& conv, const LayerRun& run, Doubles& dx) {
+  const std::vector<float> seen = before_activation(conv, run);
+  for (std::size_t i = 0; i < dx.size(); ++i)
+    if (!passes_gradient(*conv.norm_on_load, seen[i])) dx[i] = 0;
 }
 
 // The terms of the layer's longest sum.
@@ -176,13 +189,29 @@ LayerCheck::LayerCheck(const LayerCase& layer, const Backend& backend, const Bac
                        int times)
     : case_(layer), run_(backend, layer.operation, layer.in, layer.phase, 1, layer.layer) {
   choose_numbers(doubles);
-  const LayerRun exact = exact_run(doubles);
+  LayerRun exact = exact_run(doubles);
+  const bool loads_gradient = !run_.factors.empty();
+  const Doubles y = loads_gradient ? exact.forward(true) : Doubles();
+  if (loads_gradient) exact.dy = behind_norm(y, [](Doubles&) {});
   const auto results = [this](const LayerRun& run) { return exact_results(run); };
   want_ = results(exact);
   allowed_ = float_condition(exact, want_, results, times);
   // A sum rounds not only its terms but as many partial sums, which grow with the root of their number.
   const double partial_sums = std::sqrt(longest_sum(case_, run_.out()));
   for (double& allowed : allowed_) allowed *= partial_sums;
+  // A gradient on load is rounded when it is loaded, and y before.
+  if (loads_gradient) {
+    const std::vector<double> of_gradient = rounding_condition(
+        unit_roundoff_of(backend.element()), want_,
+        [&](const Shake& shake) {
+          LayerRun noisy = exact;
+          noisy.dy = behind_norm(y, shake);
+          shake(noisy.dy);
+          return results(noisy);
+        },
+        times);
+    for (std::size_t k = 0; k < allowed_.size(); ++k) allowed_[k] += of_gradient[k];
+  }
   // Weights that a batch norm was folded into are rounded once more; so are, in a block of several
   // convolutions, the values between them, which are sums over these weights.
   const auto* conv = std::get_if<Convolution>(&case_.operation);
@@ -218,6 +247,20 @@ void LayerCheck::choose_numbers(const Backend& doubles) {
     if (std::min(std::abs(before[i]), std::abs(before[i] - 6)) < distance) run_.dy[i] = 0;
 }
 
+Doubles LayerCheck::behind_norm(const Doubles& y, const Shake& shake) const {
+  const Element element = run_.dy_spec().element;
+  const Doubles factors = held(Element::F32, run_.factors);
+  const std::size_t c = factors.size() / 3;
+  Doubles result = held(element, y), dy = held(element, run_.dy);
+  shake(result);
+  shake(dy);
+  for (std::size_t i = 0; i < dy.size(); ++i) {
+    const double* const f = factors.data() + i % c;
+    result[i] = f[0] * dy[i] + f[c] * result[i] + f[2 * c];
+  }
+  return held(element, result);
+}
+
 LayerRun LayerCheck::with_first_input(const Operation& operation, const Backend& doubles) const {
   LayerRun exact(doubles, operation, {{run_.in(0).shape, Element::F64}}, case_.phase, 0,
                  case_.layer);
@@ -231,13 +274,13 @@ LayerRun LayerCheck::with_first_input(const Operation& operation, const Backend&
 // The CPU knows no norm on load: there the norm's result is stored.
 LayerRun LayerCheck::exact_run(const Backend& doubles) const {
   Operation stored = case_.operation;
-  if (auto* norm = std::get_if<BatchNorm>(&stored); norm && gives_scale_and_shift(stored)) {
+  if (auto* norm = std::get_if<BatchNorm>(&stored); norm && leaves_result(stored)) {
     norm->output = NormOutput::Values;
     return with_first_input(stored, doubles);
   }
   if (auto* conv = std::get_if<Convolution>(&stored); conv && conv->norm_on_load) {
     conv->norm_on_load.reset();
-    conv->makes_moments = false;
+    conv->makes_moments = conv->makes_gradient_sums = conv->gradient_on_load = false;
     LayerRun exact = with_first_input(stored, doubles);
     exact.x = {normalised(std::get<Convolution>(case_.operation), run_)};
     return exact;
@@ -247,8 +290,8 @@ LayerRun LayerCheck::exact_run(const Backend& doubles) const {
 
 Results LayerCheck::exact_results(const LayerRun& exact) const {
   if (!case_.backward) {
-    if (gives_scale_and_shift(case_.operation))
-      return {scale_and_shift(std::get<BatchNorm>(case_.operation), exact)};
+    if (leaves_result(case_.operation))
+      return {for_readers(std::get<BatchNorm>(case_.operation), exact)};
     return {exact.forward(false)};
   }
   BackwardCall call = case_.call;
@@ -259,8 +302,11 @@ Results LayerCheck::exact_results(const LayerRun& exact) const {
   }
   Results all = exact.everything(call);
   if (loads_norm(case_.operation)) all.insert(all.begin() + 1, Doubles());
-  if (gives_scale_and_shift(case_.operation))
-    all[0] = scale_and_shift(std::get<BatchNorm>(case_.operation), exact);
+  if (const auto* conv = std::get_if<Convolution>(&case_.operation);
+      conv != nullptr && conv->makes_gradient_sums)
+    stop_gradient(*conv, run_, all[2]);
+  if (leaves_result(case_.operation))
+    all[0] = for_readers(std::get<BatchNorm>(case_.operation), exact);
   return all;
 }
 

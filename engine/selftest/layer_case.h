@@ -51,6 +51,8 @@ class LayerCheck {
   // The operation in double on what the layer holds of its first input.
   LayerRun with_first_input(const Operation& operation, const Backend& doubles) const;
   void choose_numbers(const Backend& doubles);
+  // The gradient of y, behind the last step of a norm's gradient on load. The step's y and dy are shaken.
+  Doubles behind_norm(const Doubles& y, const Shake& shake) const;
   Element element_of_result(std::size_t k) const;
   std::string name_of_result(std::size_t k) const;
   Launch launch_of_result(std::size_t k) const;

@@ -98,6 +98,8 @@ class LayerRun::Pass {
 
   LayerGradients backward(const BackwardCall& call) {
     BackendBlock scratch(on_, kernel_.needs.backward_scratch);
+    BackendBlock sums(on_, kernel_.needs.gradient_sums);
+    BackendBlock factors(on_, Element::F32, run_.factors);
     BackendBlock gradient(on_, run_.dy_spec().element, run_.dy);
     std::vector<BackendBlock> dx, dparams;
     for (std::size_t k = 0; k < x_.size(); ++k) {
@@ -117,6 +119,8 @@ class LayerRun::Pass {
     io.dy = gradient.place();
     io.saved = saved_.place();
     io.scratch = scratch.place();
+    io.gradient_sums = sums.place();
+    if (!run_.factors.empty()) io.gradient_factors = factors.place();
     io.params = masters;
     io.working = working;
     io.dparams = dparam_places;
@@ -131,7 +135,7 @@ class LayerRun::Pass {
     if (call.dx_is_dy) io.dx[0] = gradient.place();
     for (std::size_t k : call.skip_dx) io.dx[k] = {};
     kernel_.backward(step_.context(), io);
-    require_intact({&scratch, &saved_});
+    require_intact({&scratch, &sums, &saved_});
     return collect(call, dx, dparams, gradient);
   }
 
@@ -178,6 +182,10 @@ LayerRun::LayerRun(const Backend& backend, const Operation& operation, std::vect
   for (const ParamSpec& p : specs())
     params.push_back(initial(p, uniform_numbers(p.count(), ++seed)));
   dy = uniform_numbers(dy_spec().shape.count(), ++seed);
+  const auto* conv = std::get_if<Convolution>(&operation);
+  constexpr Index kFactors = 3;
+  if (conv != nullptr && conv->gradient_on_load)
+    factors = uniform_numbers(kFactors * conv->out, ++seed);
 }
 
 const Spec& LayerRun::dx_spec(std::size_t k) const {
@@ -223,7 +231,8 @@ LayerRun LayerRun::oracle(const Backend& doubles) const {
   if (auto* normalize = std::get_if<ImageNormalize>(&operation)) normalize->element = Element::F64;
   if (auto* block = std::get_if<InvertedResidual>(&operation); block && block->normalize)
     block->normalize->element = Element::F64;
-  if (auto* conv = std::get_if<Convolution>(&operation)) conv->makes_moments = false;
+  if (auto* conv = std::get_if<Convolution>(&operation))
+    conv->makes_moments = conv->makes_gradient_sums = conv->gradient_on_load = false;
   LayerRun exact(doubles, operation, in, phase_, 0, node_.name);
   for (std::size_t k = 0; k < x.size(); ++k) exact.x[k] = held(in_[k].element, x[k]);
   for (std::size_t k = 0; k < params.size(); ++k) exact.params[k] = held_param(k);

@@ -37,6 +37,7 @@ class LayerRun {
 
   std::vector<Doubles> x, params;
   Doubles dy;
+  Doubles factors;  // [3, C] of a gradient on load (kernels/norm_gradient.h); empty: there is none
   StepInput step{.seed = 11, .step = 3};
   const KernelMaker* maker;  // of the kernel: the backend, or one that makes others for it
 

@@ -141,6 +141,11 @@ __device__ __forceinline__ Packed<T, N> pack(const float (&v)[N]) {
 
 // Hides from the compiler that the value stays the same. It then unpacks the value at each use and
 // does not keep its floats in twice the registers throughout a loop.
+__device__ __forceinline__ void stay_packed([[maybe_unused]] std::uint32_t& pair) {
+#if defined(__CUDACC__)
+  asm volatile("" : "+r"(pair));
+#endif
+}
 template <class T, int N>
 __device__ __forceinline__ void stay_packed([[maybe_unused]] Packed<T, N>& v) {
 #if defined(__CUDACC__)

@@ -168,15 +168,15 @@ TEST(LayerShapes, WrongNumberOfInputs) {
 
 // A batch norm that leaves its result to its readers writes scale and shift, in float.
 TEST(LayerShapes, NormOnLoadReadsScaleAndShift) {
-  const Spec x = spec(2, 4, 4, 8, Element::F16), vectors = spec(1, 1, 2, 8);
-  const BatchNorm norm{.channels = 8, .output = NormOutput::ScaleShift};
+  const Spec x = spec(2, 4, 4, 8, Element::F16), vectors = spec(1, 1, 3, 8);
+  const BatchNorm norm{.channels = 8, .output = NormOutput::OnLoad};
   EXPECT_EQ(infer(norm, "bn", std::vector{x}), vectors);
   EXPECT_EQ(gradient_spec(norm, std::vector{x}, vectors), x);
   Convolution conv{.in = 8, .out = 16, .norm_on_load = Activation::Relu6};
   EXPECT_EQ(infer(conv, "pw", std::vector{x, vectors}), spec(2, 4, 4, 16, Element::F16));
   expect_refused(conv, {x}, {"2 inputs", "1"});
-  expect_refused(conv, {x, spec(1, 1, 2, 9)}, {"[1, 1, 2, 9]"});
-  expect_refused(conv, {x, spec(1, 1, 2, 8, Element::F16)}, {"[1, 1, 2, 8]"});
+  expect_refused(conv, {x, spec(1, 1, 3, 9)}, {"[1, 1, 3, 9]"});
+  expect_refused(conv, {x, spec(1, 1, 3, 8, Element::F16)}, {"[1, 1, 3, 8]"});
   EXPECT_FALSE(passes_gradient(conv, 0));
   EXPECT_TRUE(passes_gradient(conv, 1));
   conv.norm_on_load.reset();
@@ -250,7 +250,7 @@ TEST(BatchNormKinds, ActivationAndFrozenStatistics) {
   EXPECT_EQ(kind(norm), "frozen_batch_norm");
   norm.activation = Activation::Relu6;
   EXPECT_EQ(kind(norm), "frozen_batch_norm+relu6");
-  norm.output = NormOutput::ScaleShift;
+  norm.output = NormOutput::OnLoad;
   EXPECT_EQ(kind(norm), "frozen_batch_norm+relu6 deferred");
   EXPECT_EQ(kind(BatchNorm{.channels = 8, .moments_given = true}), "batch_norm given");
 }

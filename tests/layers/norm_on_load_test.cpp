@@ -49,7 +49,7 @@ Pair pair_of(const Backend& backend, const Case& c, bool loads) {
   Convolution conv = c.conv;
   std::vector<Spec> in = {x};
   if (loads) {
-    norm.output = NormOutput::ScaleShift;
+    norm.output = NormOutput::OnLoad;
     conv.norm_on_load = c.activation;
     in.push_back(infer(norm, "bn", in));
   }

@@ -57,9 +57,9 @@ for pass in forward random; do
   echo "ptx: $pass: $(count $pass '^\[       OK') tests passed, $(count $pass '^\[  FAILED  \].* ms)$') failed," \
     "$(count $pass '^\[  SKIPPED \].* ms)$') skipped, $(count $pass 'ptx: FAULT') faults"
 done
-# Fields: launches, warp instructions, threads, bytes of shared memory, name.
+# Fields: launches, warp instructions, threads, least and most bytes of shared memory, name.
 cat "$results"/*.launches | awk '
-  { launches[$5] += $1; instructions += $2 }
+  { launches[$6] += $1; instructions += $2 }
   END {
     for (kernel in launches) {
       all++; total += launches[kernel]

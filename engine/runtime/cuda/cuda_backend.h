@@ -43,6 +43,12 @@ class CudaKernelMaker : public KernelMaker {
   bool makes_moments(const Convolution& op, const Spec& in) const override {
     return has_moments_kernel(op, in);
   }
+  bool makes_gradient_sums(const Convolution& op, const Spec& in) const override {
+    return has_gradient_sums_kernel(op, in);
+  }
+  bool loads_gradient(const Convolution& op, const Spec& in) const override {
+    return has_gradient_on_load_kernel(op, in);
+  }
   bool has_block(const InvertedResidual& op, const Spec& in) const override {
     return has_block_kernel(op, in, tuner_ == nullptr);
   }
@@ -65,6 +71,12 @@ class CudaBackend final : public Backend {
   bool loads_norms() const override { return true; }
   bool makes_moments(const Convolution& op, const Spec& in) const override {
     return has_moments_kernel(op, in);
+  }
+  bool makes_gradient_sums(const Convolution& op, const Spec& in) const override {
+    return has_gradient_sums_kernel(op, in);
+  }
+  bool loads_gradient(const Convolution& op, const Spec& in) const override {
+    return has_gradient_on_load_kernel(op, in);
   }
   bool has_block(const InvertedResidual& op, const Spec& in) const override {
     return has_block_kernel(op, in, tuner_ == nullptr);

@@ -3,6 +3,7 @@
 
 #include "engine/runtime/convolution.h"
 #include "kernels/cuda/pointwise/pointwise_choice.h"
+#include "kernels/cuda/pointwise/pointwise_gradient.h"
 
 namespace dfengine {
 
@@ -34,6 +35,45 @@ void book_forward_with_moments(const ConvolutionQuery& q, const PointwiseProblem
   };
 }
 
+using DataGradient = std::function<void(const StepContext&, const BackwardIo&)>;
+
+template <class T>
+DataGradient book_data_gradient(const ConvolutionQuery& q, const PointwiseProblem& p, Kernel& k) {
+  const auto data = cuda::choose_pointwise_backward_data<T>(q.tuner, p);
+  tell(data, k.names.data_gradient, k);
+  k.needs.backward_scratch = data.scratch;
+  return [to = gradient_input(q.op), launch = data.launch](const StepContext& ctx,
+                                                           const BackwardIo& io) {
+    launch(ctx.queue.stream, io.dy.as<T>(), io.working[0].as<T>(), io.dx_write[to],
+           io.scratch.address, io.dx[to].as<T>());
+  };
+}
+
+template <class T>
+DataGradient book_data_gradient_with_sums(const ConvolutionQuery& q, const PointwiseProblem& p,
+                                          Kernel& k) {
+  const auto data = cuda::choose_pointwise_gradient_sums<T>(q.tuner, p);
+  tell(data, k.names.data_gradient, k);
+  k.needs.gradient_sums = data.scratch;
+  return [op = q.op, launch = data.launch](const StepContext& ctx, const BackwardIo& io) {
+    launch(ctx.queue.stream, io.dy.as<T>(), io.working[0].as<T>(), io.x[0].as<T>(),
+           norm(op, io.x[1]), io.gradient_sums.address, io.dx[1].as<T>());
+  };
+}
+
+template <class T>
+void book_backward_on_load(const Convolution& op, const PointwiseProblem& p, Kernel& k) {
+  k.needs.backward_needs_input = k.needs.backward_needs_output = true;
+  k.needs.backward_scratch = cuda::pointwise_on_load_scratch(p) * kFloatBytes;
+  k.backward = [=](const StepContext& ctx, const BackwardIo& io) {
+    const std::size_t to = gradient_input(op);
+    cuda::pointwise_backward_on_load<T>(
+        ctx.queue.stream, p, io.x[0].as<T>(), io.y.as<T>(), io.dy.as<T>(), io.working[0].as<T>(),
+        norm(op, io.x[1]), gradient_on_load(op, io), io.scratch.as<float>(),
+        io.dparams[0].as<float>(), io.dx_write[to], io.dx[to].as<T>());
+  };
+}
+
 }  // namespace
 
 template <class T>
@@ -52,22 +92,25 @@ Kernel cuda_pointwise(const ConvolutionQuery& q) {
   if (!op.makes_moments) book_forward<T>(q, p, k);
   if (!query.backward) return k;
 
-  const auto data = cuda::choose_pointwise_backward_data<T>(q.tuner, p);
+  DataGradient data;
+  if constexpr (sizeof(T) == 2) {
+    if (op.gradient_on_load) {
+      book_backward_on_load<T>(op, p, k);
+      return k;
+    }
+    if (op.makes_gradient_sums) data = book_data_gradient_with_sums<T>(q, p, k);
+  }
+  if (!op.makes_gradient_sums) data = book_data_gradient<T>(q, p, k);
   const auto weight = cuda::choose_pointwise_backward_weight<T>(q.tuner, p, loads);
-  tell(data, k.names.data_gradient, k);
   tell(weight, k.names.weight_gradient, k);
   k.needs.backward_needs_input = true;
-  k.needs.backward_scratch = std::max(data.scratch, weight.scratch);  // they take turns in it
-  k.backward = [op, to_data = data.launch, to_weight = weight.launch](const StepContext& ctx,
-                                                                      const BackwardIo& io) {
-    const T* dy = io.dy.as<T>();
-    const std::size_t to = gradient_input(op);
+  // Both gradients take turns in it.
+  k.needs.backward_scratch = std::max(k.needs.backward_scratch, weight.scratch);
+  k.backward = [op, data, to_weight = weight.launch](const StepContext& ctx, const BackwardIo& io) {
     if (io.dparams[0])
-      to_weight(ctx.queue.stream, io.x[0].as<T>(), dy, norm(op, io.x[1]), io.scratch.address,
-                io.dparams[0].as<float>());
-    if (io.dx[to])
-      to_data(ctx.queue.stream, dy, io.working[0].as<T>(), io.dx_write[to], io.scratch.address,
-              io.dx[to].as<T>());
+      to_weight(ctx.queue.stream, io.x[0].as<T>(), io.dy.as<T>(), norm(op, io.x[1]),
+                io.scratch.address, io.dparams[0].as<float>());
+    if (io.dx[gradient_input(op)]) data(ctx, io);
   };
   return k;
 }

@@ -221,7 +221,7 @@ void batch_norm_forward(Stream stream, const BatchNormProblem& p, const T* x, co
                         float* saved_rstd, T* y, const ChannelMoments& moments) {
   require_vectors(kName, p.c, {x, gamma, beta, saved_mean, saved_rstd, y});
   batch_norm_statistics(stream, p, x, gamma, beta, running_mean, running_var, next_mean, next_var,
-                        scratch, saved_mean, saved_rstd, nullptr, nullptr, moments);
+                        scratch, saved_mean, saved_rstd, nullptr, moments);
   batch_norm_again(stream, p, x, gamma, beta, saved_mean, saved_rstd, y);
 }
 
@@ -248,7 +248,7 @@ void batch_norm_forward_rest(Stream stream, const BatchNormProblem& p, Index row
                              float* next_var, float* saved_mean, float* saved_rstd, T* y) {
   require_vectors(kName, p.c, {x, gamma, beta, saved_mean, saved_rstd, y});
   batch_norm_statistics_rest(stream, p, rows, sums, gamma, beta, running_mean, running_var,
-                             next_mean, next_var, saved_mean, saved_rstd, nullptr, nullptr);
+                             next_mean, next_var, saved_mean, saved_rstd, nullptr);
   batch_norm_again(stream, p, x, gamma, beta, saved_mean, saved_rstd, y);
 }
 

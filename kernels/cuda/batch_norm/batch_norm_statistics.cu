@@ -85,7 +85,7 @@ struct ChannelVectors {
   float *mean, *rstd;
   // Null unless the readers of y apply the norm.
   const float *gamma, *beta;
-  float *scale, *shift;
+  float* on_load;  // [3, C]
 };
 
 // The moments of all rows, in lane 0 of the warp: each lane merges its chunks, then the lanes merge
@@ -107,7 +107,7 @@ __device__ __forceinline__ Moments merge_chunks(const Source& source, int lane, 
 }
 
 // What the moments of all rows make of a channel.
-__device__ __forceinline__ void write_statistics(const ChannelVectors& v, Index channel,
+__device__ __forceinline__ void write_statistics(const ChannelVectors& v, Index channel, Index c,
                                                  const Moments& all, float eps, float momentum) {
   const float rstd = 1.0f / sqrtf(all.m2 / all.n + eps);
   const float running_mean = v.running_mean[channel], running_var = v.running_var[channel];
@@ -115,10 +115,11 @@ __device__ __forceinline__ void write_statistics(const ChannelVectors& v, Index 
   v.rstd[channel] = rstd;
   v.next_mean[channel] = fmaf(momentum, all.mean - running_mean, running_mean);
   v.next_var[channel] = fmaf(momentum, all.m2 / (all.n - 1.0f) - running_var, running_var);
-  if (v.scale == nullptr) return;
+  if (v.on_load == nullptr) return;
   const ScaleShift norm = scale_shift(v.gamma[channel], v.beta[channel], all.mean, rstd);
-  v.scale[channel] = norm.scale;
-  v.shift[channel] = norm.shift;
+  v.on_load[channel] = norm.scale;
+  v.on_load[c + channel] = norm.shift;
+  v.on_load[2 * c + channel] = all.mean;
 }
 
 // The channel of a warp, and whether it is one of the tensor's.
@@ -141,7 +142,7 @@ __global__ void __launch_bounds__(kBatchNormThreads)
   Moments all = merge_chunks(source, at.lane, at.safe);
   if (!at.writes(c)) return;
   all.mean += source.origin(at.channel);
-  write_statistics(v, at.channel, all, eps, momentum);
+  write_statistics(v, at.channel, c, all, eps, momentum);
 }
 
 // sums [2, C] = those of x and of x^2. Squares of means are taken away again: in double.
@@ -166,20 +167,20 @@ __global__ void __launch_bounds__(kBatchNormThreads)
   const double m2 = sums[c + channel] - sums[channel] * mean;
   const Moments all = {static_cast<float>(rows), static_cast<float>(mean),
                        m2 < 0 ? 0.0f : static_cast<float>(m2)};
-  write_statistics(v, channel, all, eps, momentum);
+  write_statistics(v, channel, c, all, eps, momentum);
 }
 
 // What the readers of y need where the statistics are frozen.
 __global__ void __launch_bounds__(kBatchNormThreads)
     frozen_scale_kernel(Index c, float eps, const float* __restrict__ gamma,
                         const float* __restrict__ beta, const float* __restrict__ mean,
-                        const float* __restrict__ var, float* __restrict__ scale,
-                        float* __restrict__ shift) {
+                        const float* __restrict__ var, float* __restrict__ on_load) {
   const Index first = (Index{blockIdx.x} * kBatchNormThreads + threadIdx.x) * kVector;
   if (first >= c) return;
   const Channels<Second::Variance> channels(first, eps, gamma, beta, mean, var);
-  store8(scale + first, channels.scale);
-  store8(shift + first, channels.shift);
+  store8(on_load + first, channels.scale);
+  store8(on_load + c + first, channels.shift);
+  store8(on_load + 2 * c + first, channels.mean);
 }
 
 void require_rows(Index rows, Index c) {
@@ -203,16 +204,15 @@ template <class T>
 void batch_norm_statistics(Stream stream, const BatchNormProblem& p, const T* x, const float* gamma,
                            const float* beta, const float* running_mean, const float* running_var,
                            float* next_mean, float* next_var, float* scratch, float* saved_mean,
-                           float* saved_rstd, float* scale, float* shift,
-                           const ChannelMoments& moments) {
-  require_vectors("batch norm", p.c, {x, saved_mean, saved_rstd, scale, shift, moments.values});
+                           float* saved_rstd, float* on_load, const ChannelMoments& moments) {
+  require_vectors("batch norm", p.c, {x, saved_mean, saved_rstd, on_load, moments.values});
   require_rows(p.m, p.c);
   const auto finish = [&]<class Source>(const Source& source) {
     launch(stream, "batch_norm_finish_statistics", finish_statistics_kernel<Source>,
            blocks(divide_up(p.c, kBatchNormMergeChannels)), kBatchNormThreads, 0, source, p.c,
            static_cast<float>(p.eps), static_cast<float>(p.momentum),
            ChannelVectors{running_mean, running_var, next_mean, next_var, saved_mean, saved_rstd,
-                          gamma, beta, scale, shift});
+                          gamma, beta, on_load});
   };
   if (moments.present()) return finish(GivenMoments{moments, p.c});
   finish(sum_chunks(stream, p, x, scratch));
@@ -231,30 +231,29 @@ void batch_norm_statistics_rest(Stream stream, const BatchNormProblem& p, Index 
                                 const double* sums, const float* gamma, const float* beta,
                                 const float* running_mean, const float* running_var,
                                 float* next_mean, float* next_var, float* saved_mean,
-                                float* saved_rstd, float* scale, float* shift) {
-  require_vectors("batch norm", p.c, {saved_mean, saved_rstd, scale, shift});
+                                float* saved_rstd, float* on_load) {
+  require_vectors("batch norm", p.c, {saved_mean, saved_rstd, on_load});
   require_rows(rows, p.c);
   launch(stream, "batch_norm_statistics_rest", statistics_rest_kernel,
          blocks(divide_up(p.c, kBatchNormThreads)), kBatchNormThreads, 0, p.c,
          static_cast<double>(rows), static_cast<float>(p.eps), static_cast<float>(p.momentum), sums,
          ChannelVectors{running_mean, running_var, next_mean, next_var, saved_mean, saved_rstd,
-                        gamma, beta, scale, shift});
+                        gamma, beta, on_load});
 }
 
 void batch_norm_frozen_statistics(Stream stream, const BatchNormProblem& p, const float* gamma,
                                   const float* beta, const float* mean, const float* var,
-                                  float* scale, float* shift) {
-  require_vectors("batch norm", p.c, {gamma, beta, mean, var, scale, shift});
+                                  float* on_load) {
+  require_vectors("batch norm", p.c, {gamma, beta, mean, var, on_load});
   launch(stream, "batch_norm_frozen_statistics", frozen_scale_kernel,
          blocks(divide_up(p.c, Index{kBatchNormThreads} * kVector)), kBatchNormThreads, 0, p.c,
-         static_cast<float>(p.eps), gamma, beta, mean, var, scale, shift);
+         static_cast<float>(p.eps), gamma, beta, mean, var, on_load);
 }
 
 #define DF_INSTANTIATE(T)                                                                       \
   template void batch_norm_statistics(Stream, const BatchNormProblem&, const T*, const float*,  \
                                       const float*, const float*, const float*, float*, float*, \
-                                      float*, float*, float*, float*, float*,                   \
-                                      const ChannelMoments&);                                   \
+                                      float*, float*, float*, float*, const ChannelMoments&);   \
   template void batch_norm_forward_sums(Stream, const BatchNormProblem&, const T*, float*, double*);
 DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)

@@ -58,6 +58,16 @@ class RowReader {
   bool inside_[Columns];
 };
 
+// Hides from the compiler what the number is, so that what is made of it takes no registers
+// throughout a loop.
+template <class Number>
+__device__ __forceinline__ Number forget(Number number) {
+#if defined(__CUDACC__)
+  asm volatile("" : "+r"(number));
+#endif
+  return number;
+}
+
 // The channels, in groups that one thread handles, divided into tiles of about one warp so that lanes lie side by
 // side in memory and a block holds neighbouring columns, whose loads overlap.
 struct ChannelTiles {

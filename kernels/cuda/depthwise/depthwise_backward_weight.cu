@@ -80,16 +80,6 @@ struct Step {
   unsigned inside;  // a bit for each pixel of x that the image has; the others are zero
 };
 
-// Hides from the compiler what the number is, so that what is made of it takes no registers
-// throughout a loop.
-template <class Number>
-__device__ __forceinline__ Number forget(Number number) {
-#if defined(__CUDACC__)
-  asm volatile("" : "+r"(number));
-#endif
-  return number;
-}
-
 // Loads so many neighbouring pixels, or gives zeros where their bit is not set.
 template <class T, int Columns>
 __device__ __forceinline__ void load_pixels(const T* first, int c, unsigned inside,

@@ -28,8 +28,9 @@ struct BlockTile {
   static constexpr int kIn = In, kOut = Out, kStride = Stride, kRows = Rows, kChunk = Chunk;
   static constexpr bool kPixels = Pixels;
   // Blocks of a multiprocessor, for which registers are kept free. With pixels a third one is worth the
-  // few registers that spill (7 % on an H100); with 64 channels it was not (30 % slower).
-  static constexpr int kBlocks = Pixels && Out == 16 ? 3 : 2;
+  // few registers that spill (7 % on an H100); with 64 channels it was not (30 % slower). At stride 2 the
+  // input and e of 96 channels leave no room for a second one.
+  static constexpr int kBlocks = Pixels && Out == 16 ? 3 : Stride == 2 && In == 96 ? 1 : 2;
   // The columns of e that a tile needs.
   static constexpr int kHalo = (kTileColumns - 1) * Stride + 3;
 

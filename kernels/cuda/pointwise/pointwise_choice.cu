@@ -38,8 +38,8 @@ template <class T>
 std::vector<Kernel<PointwiseMomentsLaunch<T>>> own_moments(const PointwiseProblem& p) {
   std::vector<Kernel<PointwiseMomentsLaunch<T>>> tiles;
   for (const PointwiseConfig& config :
-       candidate_configs(p.m, p.k, p.c, shared_memory_limit(), YMoments::Made)) {
-    const Index parts = moment_parts(config, p);
+       candidate_configs(p.m, p.k, p.c, shared_memory_limit(), Beside::Moments)) {
+    const Index parts = row_parts(config, p.m, p.k);
     tiles.push_back({.name = name_of(config),
                      .scratch = ChannelMoments::bytes(parts, p.k),
                      .launch = [=](Stream stream, const T* x, const T* w, const NormOnLoad& norm,
@@ -47,6 +47,24 @@ std::vector<Kernel<PointwiseMomentsLaunch<T>>> own_moments(const PointwiseProble
                        const ChannelMoments moments{parts, static_cast<float*>(scratch)};
                        pointwise_forward_moments(stream, config, p, x, w, norm, y, moments);
                        return moments;
+                     }});
+  }
+  return tiles;
+}
+
+template <class T>
+std::vector<Kernel<PointwiseGradientSumsLaunch<T>>> own_gradient_sums(const PointwiseProblem& p) {
+  std::vector<Kernel<PointwiseGradientSumsLaunch<T>>> tiles;
+  for (const PointwiseConfig& config :
+       candidate_configs(p.m, p.c, p.k, shared_memory_limit(), Beside::GradientSums)) {
+    const Index parts = row_parts(config, p.m, p.c);
+    tiles.push_back({.name = name_of(config),
+                     .scratch = GradientSums::bytes(parts, p.c),
+                     .launch = [=](Stream stream, const T* dy, const T* w, const T* x,
+                                   const NormOnLoad& norm, void* scratch, T* dx) {
+                       const GradientSums sums{parts, static_cast<float*>(scratch)};
+                       pointwise_gradient_sums(stream, config, p, dy, w, x, norm, dx, sums);
+                       return sums;
                      }});
   }
   return tiles;
@@ -117,7 +135,7 @@ Tuner::Offer<Launch> offer(PointwisePass pass, const PointwiseProblem& p,
 NormOnLoad timed_norm(bool norm, const void* vector) {
   if (!norm) return {};
   const auto* v = static_cast<const float*>(vector);
-  return {.scale = v, .shift = v, .activation = Activation::Relu6};
+  return {.scale = v, .shift = v, .activation = Activation::Relu6, .mean = v};
 }
 
 // Operands lie in [-1, 1]; a norm on load makes scale * x + shift of one.
@@ -222,7 +240,7 @@ Chosen<PointwiseMomentsLaunch<T>> choose_pointwise_moments(Tuner* tuner, const P
       auto* const saved = before + 2 * p.k;
       auto* const next = static_cast<float*>(operands[5]);
       batch_norm_statistics<T>(stream, of_norm, y, nullptr, nullptr, before, before + p.k, next,
-                               next + p.k, nullptr, saved, saved + p.k, nullptr, nullptr, moments);
+                               next + p.k, nullptr, saved, saved + p.k, nullptr, moments);
     };
   };
   return tuner->choose<Launch>(problem, own_moments<T>(p), nullptr, on_operands);
@@ -251,6 +269,48 @@ Chosen<PointwiseBackwardDataLaunch<T>> choose_pointwise_backward_data(Tuner* tun
   return tuner->choose<Launch>(problem, own_backward_data<T>(p),
                                offer<T>(PointwisePass::DataGradient, p, library_backward_data<T>),
                                on_operands);
+}
+
+template <class T>
+Chosen<PointwiseGradientSumsLaunch<T>> choose_pointwise_gradient_sums(Tuner* tuner,
+                                                                      const PointwiseProblem& p) {
+  using Launch = PointwiseGradientSumsLaunch<T>;
+  if (tuner == nullptr) return choose_by_rule(own_gradient_sums<T>(p));
+  constexpr StorageType kType = storage_type<T>();
+  const double terms = static_cast<double>(p.k);
+  const TunerProblem problem{
+      .key = key<T>("pointwise data gradient", p) + "+sums",
+      .operands = {{.type = kType, .count = p.m * p.k},
+                   {.type = kType, .count = p.k * p.c},
+                   {.type = kType, .count = p.m * p.c},
+                   {.type = kType, .count = p.m * p.c},
+                   {.type = StorageType::F32, .count = p.c},
+                   {.type = StorageType::F32, .count = 3 * p.c},
+                   {.type = StorageType::F32, .count = 2 * p.c}},
+      .output = 3,
+      .terms = terms,
+      .magnitude = terms,
+      // The gradients of scale and shift: sums of gradients, and of them times differences below 2.
+      .further = TunerProblem::Further{.operand = 6,
+                                       .rounded = kType,
+                                       .terms = static_cast<double>(p.m),
+                                       .magnitude = 2 * terms}};
+  const auto of_norm = BatchNormProblem::make(p.m, p.c, 1e-5, 1, Activation::Relu6);
+  const auto on_operands = [=](const std::function<Launch>& launch) {
+    return [=](Stream stream, std::span<void* const> operands) {
+      const auto* const x = static_cast<const T*>(operands[2]);
+      auto* const dx = static_cast<T*>(operands[3]);
+      const NormOnLoad norm = timed_norm(true, operands[4]);
+      const GradientSums sums =
+          launch(stream, static_cast<const T*>(operands[0]), static_cast<const T*>(operands[1]), x,
+                 norm, operands[7], dx);
+      auto* const factors = static_cast<float*>(operands[5]);
+      auto* const gradients = static_cast<float*>(operands[6]);
+      batch_norm_backward_given<T>(stream, of_norm, sums, x, dx, norm.scale, norm.mean, norm.scale,
+                                   factors, gradients, gradients + p.c, nullptr);
+    };
+  };
+  return tuner->choose<Launch>(problem, own_gradient_sums<T>(p), nullptr, on_operands);
 }
 
 template <class T>
@@ -297,6 +357,10 @@ DF_INSTANTIATE(BFloat16)
 DF_INSTANTIATE(float)
 #undef DF_INSTANTIATE
 
+template Chosen<PointwiseGradientSumsLaunch<Half>> choose_pointwise_gradient_sums<Half>(
+    Tuner*, const PointwiseProblem&);
+template Chosen<PointwiseGradientSumsLaunch<BFloat16>> choose_pointwise_gradient_sums<BFloat16>(
+    Tuner*, const PointwiseProblem&);
 template Chosen<PointwiseMomentsLaunch<Half>> choose_pointwise_moments<Half>(
     Tuner*, const PointwiseProblem&, bool);
 template Chosen<PointwiseMomentsLaunch<BFloat16>> choose_pointwise_moments<BFloat16>(

@@ -4,6 +4,7 @@
 #include "kernels/channel_moments.h"
 #include "kernels/cuda/tuning/choice.h"
 #include "kernels/cuda/tuning/libraries.h"
+#include "kernels/norm_gradient.h"
 #include "kernels/pointwise_conv.h"
 
 namespace dfengine::cuda {
@@ -23,6 +24,10 @@ using PointwiseMomentsLaunch = ChannelMoments(Stream, const T* x, const T* w,
 template <class T>
 using PointwiseBackwardDataLaunch = void(Stream, const T* dy, const T* w, Write write,
                                          void* scratch, T* dx);
+// Returns where in the scratch it leaves the sums of dx.
+template <class T>
+using PointwiseGradientSumsLaunch = GradientSums(Stream, const T* dy, const T* w, const T* x,
+                                                 const NormOnLoad& norm, void* scratch, T* dx);
 template <class T>
 using PointwiseBackwardWeightLaunch = void(Stream, const T* x, const T* dy, const NormOnLoad& norm,
                                            void* scratch, float* dw);
@@ -42,6 +47,11 @@ Chosen<PointwiseMomentsLaunch<T>> choose_pointwise_moments(Tuner* tuner, const P
                                                            bool norm);
 template <class T>
 Chosen<PointwiseBackwardDataLaunch<T>> choose_pointwise_backward_data(Tuner* tuner,
+                                                                      const PointwiseProblem& p);
+// The data gradient that leaves its sums to a batch norm (kernels/norm_gradient.h), in 16 bits, timed with
+// the merging of these sums. Own kernels alone can.
+template <class T>
+Chosen<PointwiseGradientSumsLaunch<T>> choose_pointwise_gradient_sums(Tuner* tuner,
                                                                       const PointwiseProblem& p);
 template <class T>
 Chosen<PointwiseBackwardWeightLaunch<T>> choose_pointwise_backward_weight(Tuner* tuner,

@@ -25,10 +25,10 @@ bool fills(PointwiseTile tile, Index rows, Index columns) {
   return 10 * tiles >= 7 * places(tile) * divide_up(tiles, places(tile));
 }
 
-PointwiseTile widest(Index columns, Index depth, std::size_t limit, YMoments moments) {
+PointwiseTile widest(Index columns, Index depth, std::size_t limit, Beside beside) {
   using enum PointwiseTile;
   constexpr Index kDeep = 256;
-  const auto fits = [=](PointwiseTile tile) { return shared_memory_of(tile, moments) <= limit; };
+  const auto fits = [=](PointwiseTile tile) { return shared_memory_of(tile, beside) <= limit; };
   if (columns <= 16) return k256x16x32;
   if (columns <= 32) return depth <= 144 ? k256x32x32 : k128x32x64;
   if (columns <= 64) return k128x64x64;
@@ -39,8 +39,8 @@ PointwiseTile widest(Index columns, Index depth, std::size_t limit, YMoments mom
   }
   if ((columns <= 144 || columns % 144 == 0) && fits(k128x144x32)) return k128x144x32;
   if ((columns <= 192 || columns % 192 == 0) && fits(k128x192x32)) return k128x192x32;
-  // With moments there is no tile of 192.
-  if (moments == YMoments::Made && columns % 96 == 0)
+  // With anything beside it there is no tile of 192.
+  if (beside != Beside::Nothing && columns % 96 == 0)
     return depth > 64 && fits(k128x96x64) ? k128x96x64 : k128x96x16;
   return fits(k128x128x32) ? k128x128x32 : k128x64x64;
 }
@@ -94,8 +94,8 @@ TileSize size_of(PointwiseWeightTile tile) {
 }
 
 PointwiseConfig choose_config(Index rows, Index columns, Index depth, std::size_t limit,
-                              YMoments moments) {
-  PointwiseTile tile = widest(columns, depth, limit, moments);
+                              Beside beside) {
+  PointwiseTile tile = widest(columns, depth, limit, beside);
   if (!fills(tile, rows, columns)) tile = PointwiseTile::k64x64x64;
   if (!fills(tile, rows, columns)) tile = PointwiseTile::k32x32x64;
   return {.tile = tile, .blocks = places(tile)};
@@ -106,19 +106,19 @@ PointwiseWeightConfig choose_weight_config(const PointwiseProblem& p) {
 }
 
 std::vector<PointwiseConfig> candidate_configs(Index rows, Index columns, Index depth,
-                                               std::size_t limit, YMoments moments) {
-  std::vector<PointwiseConfig> all = {choose_config(rows, columns, depth, limit, moments)};
+                                               std::size_t limit, Beside beside) {
+  std::vector<PointwiseConfig> all = {choose_config(rows, columns, depth, limit, beside)};
   for (PointwiseTile tile : kPointwiseTiles)
-    if (tile != all[0].tile && shared_memory_of(tile, moments) <= limit &&
+    if (tile != all[0].tile && shared_memory_of(tile, beside) <= limit &&
         wastes_little(size_of(tile), rows, columns))
       all.push_back({.tile = tile, .blocks = places(tile)});
   return all;
 }
 
 // A part for each block of one tile of columns.
-Index moment_parts(const PointwiseConfig& config, const PointwiseProblem& p) {
+Index row_parts(const PointwiseConfig& config, Index rows, Index columns) {
   const TileSize size = size_of(config.tile);
-  const Index of_rows = divide_up(p.m, size.rows), of_columns = divide_up(p.k, size.columns);
+  const Index of_rows = divide_up(rows, size.rows), of_columns = divide_up(columns, size.columns);
   return std::clamp(config.blocks / of_columns, Index{1}, of_rows);
 }
 

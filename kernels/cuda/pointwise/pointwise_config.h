@@ -9,6 +9,7 @@
 #include "kernels/channel_moments.h"
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/pointwise/pointwise_tile_names.h"
+#include "kernels/norm_gradient.h"
 #include "kernels/pointwise_conv.h"
 
 namespace dfengine::cuda {
@@ -18,11 +19,12 @@ struct TileSize {
   Index rows, columns, depth;
 };
 TileSize size_of(PointwiseTile tile);
-// Whether a forward pass makes the moments of y beside it (kernels/channel_moments.h).
-enum class YMoments { None, Made };
-// Bytes of shared memory that a block needs, of forward and data gradient the larger. Where no such
-// kernel makes moments, more than there are.
-std::size_t shared_memory_of(PointwiseTile tile, YMoments moments = YMoments::None);
+// What a kernel makes beside its results: a forward pass their moments (kernels/channel_moments.h), a data
+// gradient its sums (kernels/norm_gradient.h).
+enum class Beside { Nothing, Moments, GradientSums };
+// Bytes of shared memory that a block needs, with nothing beside it the larger of forward and data gradient.
+// Where there is no such kernel, more than there are.
+std::size_t shared_memory_of(PointwiseTile tile, Beside beside = Beside::Nothing);
 
 struct PointwiseConfig {
   PointwiseTile tile = PointwiseTile::k32x32x64;
@@ -31,13 +33,13 @@ struct PointwiseConfig {
 // Of the tiles that need at most so many bytes of shared memory.
 PointwiseConfig choose_config(Index rows, Index columns, Index depth,
                               std::size_t limit = shared_memory_limit(),
-                              YMoments moments = YMoments::None);
+                              Beside beside = Beside::Nothing);
 // The rule's choice, then every other such tile that computes at most twice the results asked for.
 std::vector<PointwiseConfig> candidate_configs(Index rows, Index columns, Index depth,
                                                std::size_t limit = shared_memory_limit(),
-                                               YMoments moments = YMoments::None);
-// Into how many parts of rows the moments of y are divided.
-Index moment_parts(const PointwiseConfig& config, const PointwiseProblem& p);
+                                               Beside beside = Beside::Nothing);
+// Into how many parts of rows moments or sums of so many columns are divided.
+Index row_parts(const PointwiseConfig& config, Index rows, Index columns);
 std::string name_of(const PointwiseConfig& config);  // "128x96x16"
 
 TileSize size_of(PointwiseWeightTile tile);
@@ -63,7 +65,7 @@ template <class T>
 void pointwise_forward(Stream stream, const PointwiseConfig& config, const PointwiseProblem& p,
                        const T* x, const T* w, const Epilogue<T, float>& epilogue, T* y,
                        const NormOnLoad& norm = {});
-// The same without an epilogue, and the moments of y: of so many parts as moment_parts says.
+// The same without an epilogue, and the moments of y: of so many parts as row_parts(config, m, k) says.
 template <class T>
 void pointwise_forward_moments(Stream stream, const PointwiseConfig& config,
                                const PointwiseProblem& p, const T* x, const T* w,
@@ -72,6 +74,11 @@ template <class T>
 void pointwise_backward_data(Stream stream, const PointwiseConfig& config,
                              const PointwiseProblem& p, const T* dy, const T* w, Write write,
                              T* dx);
+// dx behind the activation of the norm of x, and its sums: of so many parts as row_parts(config, m, c) says.
+template <class T>
+void pointwise_gradient_sums(Stream stream, const PointwiseConfig& config,
+                             const PointwiseProblem& p, const T* dy, const T* w, const T* x,
+                             const NormOnLoad& norm, T* dx, const GradientSums& sums);
 // scratch has config.scratch(p) floats.
 template <class T>
 void pointwise_backward_weight(Stream stream, const PointwiseWeightConfig& config,

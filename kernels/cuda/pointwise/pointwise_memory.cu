@@ -3,17 +3,24 @@
 #include <limits>
 
 #include "kernels/cuda/pointwise/pointwise_config.h"
+#include "kernels/cuda/pointwise/pointwise_gradient.cuh"
 #include "kernels/cuda/pointwise/pointwise_product.cuh"
 #include "kernels/cuda/pointwise/pointwise_weight.cuh"
 
 namespace dfengine::cuda {
 
-std::size_t shared_memory_of(PointwiseTile tile, YMoments moments) {
+std::size_t shared_memory_of(PointwiseTile tile, Beside beside) {
   return with_tile(tile, [=](auto t) {
     using Tile = decltype(t);
-    if (moments == YMoments::Made)
-      return KeptMoments<Tile>::kHasRoom ? ProductShared<Tile, false>::kBytesWithMoments
-                                         : std::numeric_limits<std::size_t>::max();
+    constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
+    if (beside == Beside::Moments)
+      return KeptMoments<Tile>::kHasRoom
+                 ? ProductShared<Tile, false>::kBytes + KeptMoments<Tile>::kBytes
+                 : kNone;
+    if (beside == Beside::GradientSums)
+      return KeptGradientSums<Tile>::kHasRoom
+                 ? ProductShared<Tile, true>::kBytes + KeptGradientSums<Tile>::kBytes
+                 : kNone;
     return std::max(ProductShared<Tile, false>::kBytes, ProductShared<Tile, true>::kBytes);
   });
 }

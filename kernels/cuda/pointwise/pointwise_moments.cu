@@ -11,9 +11,10 @@ void pointwise_forward_moments(Stream stream, const PointwiseConfig& config,
                                const PointwiseProblem& p, const T* x, const T* w,
                                const NormOnLoad& norm, T* y, const ChannelMoments& moments) {
   require_tensor_cores(p, {x, w, y, norm.scale, norm.shift, moments.values});
-  if (moments.parts != moment_parts(config, p))
+  if (moments.parts != row_parts(config, p.m, p.k))
     throw Error("pointwise convolution on the device: " + std::to_string(moments.parts) +
-                " parts of moments for tiles that make " + std::to_string(moment_parts(config, p)));
+                " parts of moments for tiles that make " +
+                std::to_string(row_parts(config, p.m, p.k)));
   multiply_with_moments<T>(stream, "pointwise_forward_moments", config,
                            {.a = x,
                             .b = w,

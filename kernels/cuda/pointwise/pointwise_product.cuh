@@ -32,7 +32,6 @@ struct ProductShared {
   static constexpr int kOutPitch = Tile::kPartColumns + kPad, kOut = 16 * kOutPitch;
   static constexpr std::size_t kBytes =
       2 * (Tile::kStages * kStage + Tile::kThreads / kWarpSize * kOut);
-  static constexpr std::size_t kBytesWithMoments = kBytes + KeptMoments<Tile>::kBytes;
 };
 
 // Where in a block's list of steps a copy or a multiplication stands.
@@ -132,10 +131,11 @@ __device__ __forceinline__ void finish_pair(const Epilogue<T, float>& epilogue, 
 }
 
 // Stores through shared memory, so that a lane writes 16 bytes to global memory and the lanes whole
-// rows of the part. Calls stored(row) while the 16 rows from this one on lie in `out`.
-template <class Tile, class T, class Stored>
+// rows of the part. Calls settle(row) while the 16 rows from this one on lie in `out`, before they are
+// stored: it may change them, and ends with a barrier of the warp if it does.
+template <class Tile, class T, class Settle>
 __device__ __forceinline__ void store_sums(const Product<T>& p, int row, int column, int lane,
-                                           const Sums<Tile>& sums, T* out, Stored&& stored) {
+                                           const Sums<Tile>& sums, T* out, Settle&& settle) {
   constexpr int kColumns = Tile::kPartColumns, kPitch = kColumns + kPad;
 #pragma unroll
   for (int i = 0; i < Tile::kFragmentRows; ++i, row += 16) {
@@ -152,20 +152,20 @@ __device__ __forceinline__ void store_sums(const Product<T>& p, int row, int col
       finish_pair(p.epilogue, sums[i][j][2], sums[i][j][3], at + 8 * kPitch);
     }
     __syncwarp();
+    settle(row);
     for_each_vector<kColumns>(p, row, column, lane, out, [&](Index at, const T* from) {
       *reinterpret_cast<uint4*>(p.y + at) = *reinterpret_cast<const uint4*>(from);
     });
-    stored(row);
     __syncwarp();
   }
 }
 
 // A block stays and takes every gridDim-th tile. The steps of all its tiles form one list, so that
 // the copies of the next tile are under way while the results of this one are stored.
-// stored(row, out, warp, lane): as in store_sums, of this warp.
-template <class T, class Tile, bool kTransposed, bool kNorm, class Stored>
+// settle(row, out, warp, lane): as in store_sums, of this warp.
+template <class T, class Tile, bool kTransposed, bool kNorm, class Settle>
 __device__ __forceinline__ void multiply_tiles(const Product<T>& p, std::byte* shared,
-                                               Stored&& stored) {
+                                               Settle&& settle) {
   using Shared = ProductShared<Tile, kTransposed>;
   T* const ring = reinterpret_cast<T*>(shared);
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
@@ -206,7 +206,7 @@ __device__ __forceinline__ void multiply_tiles(const Product<T>& p, std::byte* s
                                       sums);
     if (now.step == p.steps - 1)
       store_sums<Tile>(p, row, column, lane, sums, out,
-                       [&](int first) { stored(first, out, warp, lane); });
+                       [&](int first) { settle(first, out, warp, lane); });
     advance(p, now);
   }
 }
@@ -267,7 +267,7 @@ void multiply_with_moments(Stream stream, const char* name, const PointwiseConfi
       const auto kernel = p.norm.present() ? product_moments_kernel<T, Tile, true>
                                            : product_moments_kernel<T, Tile, false>;
       launch(stream, name, kernel, blocks(moments.parts * p.column_tiles), Tile::kThreads,
-             ProductShared<Tile, false>::kBytesWithMoments, p, moments.values);
+             ProductShared<Tile, false>::kBytes + KeptMoments<Tile>::kBytes, p, moments.values);
     } else {
       throw Error(std::string(name) + ": this tile has no room for moments");
     }

@@ -29,30 +29,62 @@ constexpr int kGradientCount = kTile * kGradientPitch * kTileChannels;
 constexpr int kSumPitch = kThreads + 4;
 constexpr int kSums = 3 * kVector;  // per column of the window
 
+// tensors: how many of dy and y a block holds.
 template <int Stride, class T>
-constexpr std::size_t shared_bytes() {
-  return std::max(TileInput<Stride>::kCount * sizeof(float) + kGradientCount * sizeof(T),
+constexpr std::size_t shared_bytes(int tensors) {
+  return std::max(TileInput<Stride>::kCount * sizeof(float) + tensors * kGradientCount * sizeof(T),
                   kSums * kSumPitch * sizeof(float));
 }
 
-// gradient [kTile, kGradientPitch, kTileChannels] = dy on the tile, with zeros outside the image,
-// once the copies are waited for.
-template <class T>
-__device__ __forceinline__ void load_gradient(const StemWork& work, const Tile& tile,
-                                              int first_channel, int groups, const T* dy,
-                                              T* gradient) {
-  dy += tile.image * work.p * work.q * work.k + first_channel;
+// Calls body(place, from, inside, channel) for each of this thread's vectors of a tile of dy: its place in
+// [kTile, kGradientPitch, kTileChannels], where it begins in dy, and whether the image has it.
+template <class Body>
+__device__ __forceinline__ void for_each_own_vector(const StemWork& work, const Tile& tile,
+                                                    int first_channel, int groups, Body&& body) {
+  const Index image = tile.image * work.p * work.q * work.k + first_channel;
   for (int i = static_cast<int>(threadIdx.x); i < kTile * kTile * groups; i += kThreads) {
     const int channel = i % groups * kVector, pixel = i / groups;
     const int row = pixel / kTile, column = pixel % kTile;
     const int p = tile.p + row, q = tile.q + column;
     const bool inside = p < work.p && q < work.q;
-    const T* const from = inside ? dy + (Index{p} * work.q + q) * work.k + channel : dy;
-    T* const to = gradient + (row * kGradientPitch + column) * kTileChannels + channel;
-    constexpr int kPerCopy = 16 / sizeof(T);
-#pragma unroll
-    for (int j = 0; j < kVector; j += kPerCopy) copy_async16(to + j, from + j, inside);
+    body((row * kGradientPitch + column) * kTileChannels + channel,
+         inside ? image + (Index{p} * work.q + q) * work.k + channel : 0, inside, channel);
   }
+}
+
+// to = dy on the tile, with zeros outside the image, once the copies are waited for. dy may be y.
+template <class T>
+__device__ __forceinline__ void load_gradient(const StemWork& work, const Tile& tile,
+                                              int first_channel, int groups, const T* dy, T* to) {
+  for_each_own_vector(work, tile, first_channel, groups,
+                      [&](int place, Index from, bool inside, int) {
+                        constexpr int kPerCopy = 16 / sizeof(T);
+#pragma unroll
+                        for (int j = 0; j < kVector; j += kPerCopy)
+                          copy_async16(to + place + j, dy + from + j, inside);
+                      });
+}
+
+// Gives what this thread copied of dy the last step of its batch norm, rounded as that would have stored
+// it. What lies outside the image stays zero. factors: at the block's first channel.
+template <class T>
+__device__ __forceinline__ void take_last_step(const StemWork& work, const Tile& tile,
+                                               int first_channel, int groups, const float* factors,
+                                               const T* y, T* gradient) {
+  for_each_own_vector(
+      work, tile, first_channel, groups, [&](int place, Index, bool inside, int channel) {
+        if (!inside) return;
+        float scale[kVector], slope[kVector], offset[kVector], g[kVector], v[kVector];
+        load8(factors + channel, scale);
+        load8(factors + work.k + channel, slope);
+        load8(factors + 2 * work.k + channel, offset);
+        load8(gradient + place, g);
+        load8(y + place, v);
+#pragma unroll
+        for (int i = 0; i < kVector; ++i)
+          g[i] = fmaf(scale[i], g[i], fmaf(slope[i], v[i], offset[i]));
+        store8(gradient + place, g);
+      });
 }
 
 // sums [s * 3 + c] += one row of the tile's dy times the input under it. input and gradient begin
@@ -104,14 +136,16 @@ __device__ __forceinline__ void reduce_block(const StemWork& work, int first_cha
   }
 }
 
-// x [n, h, w, 3], dy [n, p, q, k], partials [ranges, 3, 3, 3, k].
-template <int Stride, class T>
+// x [n, h, w, 3], y and dy [n, p, q, k], partials [ranges, 3, 3, 3, k].
+template <int Stride, bool kGradient, class T>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     stem_weight_kernel(StemWork work, unsigned tiles_per_block, const T* __restrict__ x,
-                       const T* __restrict__ dy, float* __restrict__ partials) {
+                       const T* __restrict__ y, const T* __restrict__ dy, GradientOnLoad of_norm,
+                       float* __restrict__ partials) {
   DF_DYNAMIC_SHARED(memory);
   auto* const input = reinterpret_cast<float*>(memory);
   auto* const gradient = reinterpret_cast<T*>(input + TileInput<Stride>::kCount);
+  T* const result = gradient + kGradientCount;
   const unsigned range = blockIdx.x / work.channel_tiles;
   const int first_channel = static_cast<int>(blockIdx.x % work.channel_tiles) * kTileChannels;
   const int groups = groups_in(work, first_channel);
@@ -125,9 +159,13 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     const Tile tile = tile_of(work, i);
     __syncthreads();
     load_gradient(work, tile, first_channel, groups, dy, gradient);
+    if constexpr (kGradient) load_gradient(work, tile, first_channel, groups, y, result);
     copy_async_commit();
     load_input<Stride, kThreads>(work, tile, x, input);
     copy_async_wait<0>();
+    if constexpr (kGradient)
+      take_last_step(work, tile, first_channel, groups, of_norm.factors + first_channel, result,
+                     gradient);
     __syncthreads();
     if (group < groups)
       add_row<Stride>(input + (Stride * row + r) * TileInput<Stride>::kPitch,
@@ -152,23 +190,26 @@ Index stem_weight_scratch(const StemProblem& p) {
 
 template <class T>
 void stem_backward_weight(Stream stream, const StemProblem& p, const T* x, const T* dy,
-                          float* scratch, float* dw) {
-  require_vectors("stem weight gradient", p.k, {dy});
+                          float* scratch, float* dw, const T* y, const GradientOnLoad& gradient) {
+  require_vectors("stem weight gradient", p.k, {dy, y, gradient.factors});
   const StemWork work = StemWork::of(p);
+  const bool loads = gradient.present();
   const auto start = [&](auto kernel, std::size_t shared) {
     launch(stream, "stem weight gradient", kernel, blocks(ranges(work) * work.channel_tiles),
-           kThreads, shared, work, tiles_per_block(work), x, dy, scratch);
+           kThreads, shared, work, tiles_per_block(work), x, y, dy, gradient, scratch);
   };
   if (p.stride == 1)
-    start(stem_weight_kernel<1, T>, shared_bytes<1, T>());
+    start(loads ? stem_weight_kernel<1, true, T> : stem_weight_kernel<1, false, T>,
+          shared_bytes<1, T>(loads ? 2 : 1));
   else
-    start(stem_weight_kernel<2, T>, shared_bytes<2, T>());
+    start(loads ? stem_weight_kernel<2, true, T> : stem_weight_kernel<2, false, T>,
+          shared_bytes<2, T>(loads ? 2 : 1));
   ordered_sum(stream, ranges(work), 27 * p.k, ranges(work), scratch, dw);
 }
 
 #define DF_INSTANTIATE(T)                                                                    \
   template void stem_backward_weight(Stream, const StemProblem&, const T*, const T*, float*, \
-                                     float*);
+                                     float*, const T*, const GradientOnLoad&);
 DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)
 DF_INSTANTIATE(float)

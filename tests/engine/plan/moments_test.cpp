@@ -155,7 +155,6 @@ TEST(MomentsPlan, TheBatchNormIsTimedWithWhatItIsGiven) {
 
 // ---- Bytes --------------------------------------------------------------------------------------
 
-// A batch norm whose result is computed on load reads its input no more.
 TEST(MomentsPlan, SaveAPassOverTheTensor) {
   const Plan plain = plan_of(Maker(false)), plan = plan_of(Maker(true));
   const std::vector<StepCost> before = step_costs(plain), after = step_costs(plan);
@@ -165,9 +164,7 @@ TEST(MomentsPlan, SaveAPassOverTheTensor) {
     const Step& step = plan.steps()[at(i)];
     Index expected = before[at(i)].bytes;
     if (step.moments != kNone) expected += plan.buffers()[at(step.moments)].bytes;
-    if (is_given_moments(node) &&
-        std::get<BatchNorm>(node.operation).output == NormOutput::ScaleShift)
-      expected -= plan.spec(node.inputs[0]).bytes();
+    if (is_given_moments(node)) expected -= plan.spec(node.inputs[0]).bytes();
     EXPECT_EQ(after[at(i)].bytes, expected) << node.name;
   }
 }

@@ -23,7 +23,7 @@ struct Example {
 // One of every alternative, and of every form that has a kernel of its own.
 std::vector<Example> examples(Element e) {
   const Spec x{{2, 6, 6, kChannels}, e}, rgb{{2, 6, 6, 3}, e}, vector{{2, 1, 1, kChannels}, e};
-  const Spec one{{2, 1, 1, 1}, e}, scale_shift{{1, 1, 2, kChannels}, Element::F32};
+  const Spec one{{2, 1, 1, 1}, e}, on_load{{1, 1, 3, kChannels}, Element::F32};
   const Convolution pointwise{.in = kChannels, .out = kChannels};
   const Convolution depthwise{
       .in = kChannels, .out = kChannels, .groups = kChannels, .window = {.size = 3}};
@@ -36,9 +36,8 @@ std::vector<Example> examples(Element e) {
       {stem, {rgb}},
       {BatchNorm{.channels = kChannels}, {x}},
       {BatchNorm{.channels = kChannels, .frozen_statistics = true}, {x}},
-      {BatchNorm{.channels = kChannels, .output = NormOutput::ScaleShift}, {x}, false},
-      {BatchNorm{
-           .channels = kChannels, .frozen_statistics = true, .output = NormOutput::ScaleShift},
+      {BatchNorm{.channels = kChannels, .output = NormOutput::OnLoad}, {x}, false},
+      {BatchNorm{.channels = kChannels, .frozen_statistics = true, .output = NormOutput::OnLoad},
        {x},
        false},
       {Activate{Activation::Relu6}, {x}},
@@ -49,7 +48,7 @@ std::vector<Example> examples(Element e) {
       {BceLoss{}, {one, one}, true, true, true}};
   for (Convolution conv : {pointwise, depthwise}) {
     conv.norm_on_load = Activation::Relu6;
-    all.push_back({conv, {x, scale_shift}, false});
+    all.push_back({conv, {x, on_load}, false});
   }
   Convolution with_moments = pointwise;
   with_moments.makes_moments = true;

@@ -37,7 +37,7 @@ bool is_norm(const Node& node) {
 // One of the two layers of a norm on load.
 bool is_fused(const Node& node) {
   if (const auto* norm = std::get_if<BatchNorm>(&node.operation))
-    return norm->output == NormOutput::ScaleShift;
+    return norm->output == NormOutput::OnLoad;
   const auto* conv = std::get_if<Convolution>(&node.operation);
   return conv != nullptr && conv->norm_on_load.has_value();
 }

@@ -172,7 +172,7 @@ void expect_sound_memory(const Plan& plan) {
   for (int s = 0; s < static_cast<int>(plan.steps().size()); ++s) {
     const Step& step = plan.steps()[at(s)];
     for (int b : {step.x[0], step.x[1], step.y, step.saved, step.scratch, step.moments, step.dy,
-                  step.dx[0], step.dx[1]})
+                  step.gradient_sums, step.gradient_factors, step.dx[0], step.dx[1]})
       EXPECT_TRUE(alive(b, s)) << "step " << s << " names a buffer that is not alive";
   }
   for (const Graph::Output& o : plan.graph().outputs())

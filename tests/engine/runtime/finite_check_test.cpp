@@ -70,9 +70,9 @@ TEST(FiniteCheck, NamesLayerTensorAndPlace) {
 
 // A batch norm that leaves its result to its readers, and one of these.
 TEST(FiniteCheck, LooksAtWhatABatchNormTellsItsReaders) {
-  const Node norm{"bn", BatchNorm{.channels = 8, .output = NormOutput::ScaleShift}, {0}, 1};
-  const Spec half{{2, 1, 3, 8}, Element::F16}, told{{1, 1, 2, 8}, Element::F32};
-  std::vector<float> values(16);
+  const Node norm{"bn", BatchNorm{.channels = 8, .output = NormOutput::OnLoad}, {0}, 1};
+  const Spec half{{2, 1, 3, 8}, Element::F16}, told{{1, 1, 3, 8}, Element::F32};
+  std::vector<float> values(24);
   BoundStep step{.node = &norm,
                  .in = {half},
                  .gradients = {half},
@@ -82,9 +82,9 @@ TEST(FiniteCheck, LooksAtWhatABatchNormTellsItsReaders) {
                  .backward = {}};
   step.forward.y = {values.data()};
   EXPECT_EQ(complaint(step), "");
-  values[15] = INFINITY;
+  values[23] = INFINITY;
   EXPECT_NE(complaint(step).find("layer bn"), std::string::npos) << complaint(step);
-  EXPECT_NE(complaint(step).find("its output [1, 1, 2, 8] is not finite at [0, 0, 1, 7]"),
+  EXPECT_NE(complaint(step).find("its output [1, 1, 3, 8] is not finite at [0, 0, 2, 7]"),
             std::string::npos)
       << complaint(step);
   values[2] = kNan;

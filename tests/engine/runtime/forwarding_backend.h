@@ -17,6 +17,12 @@ class ForwardingBackend : public Backend {
   bool makes_moments(const Convolution& op, const Spec& in) const override {
     return to_.makes_moments(op, in);
   }
+  bool makes_gradient_sums(const Convolution& op, const Spec& in) const override {
+    return to_.makes_gradient_sums(op, in);
+  }
+  bool loads_gradient(const Convolution& op, const Spec& in) const override {
+    return to_.loads_gradient(op, in);
+  }
   bool has_block(const InvertedResidual& op, const Spec& in) const override {
     return to_.has_block(op, in);
   }

@@ -24,7 +24,7 @@ struct Made {
         shift(random_integers<double>(p.c, 9));
     const NormOnLoad norm =
         with_norm ? NormOnLoad{scale.data(), shift.data(), Activation::Relu6} : NormOnLoad{};
-    const Index count = cuda::moment_parts(config, p);
+    const Index count = cuda::row_parts(config, p.m, p.k);
     DeviceArray<float> values(count * ChannelMoments::pitch(p.k));
     cuda::pointwise_forward_moments<T>(nullptr, config, p, x.data(), w.data(), norm, out.data(),
                                        {count, values.data()});
@@ -45,8 +45,8 @@ Doubles whole(Index count, std::uint64_t seed) {
 // rows, the last not full.
 template <class T>
 void check_tile(cuda::PointwiseTile tile) {
-  using cuda::YMoments;
-  if (cuda::shared_memory_of(tile, YMoments::Made) > cuda::shared_memory_limit()) return;
+  using cuda::Beside;
+  if (cuda::shared_memory_of(tile, Beside::Moments) > cuda::shared_memory_limit()) return;
   const auto [rows, columns, depth] = cuda::size_of(tile);
   SCOPED_TRACE(testing::Message() << "tile " << rows << "x" << columns << "x" << depth);
   const PointwiseProblem p = PointwiseProblem::make(3 * rows - 5, depth + 8, columns + 8);
@@ -145,13 +145,12 @@ void check_batch_norm(const PointwiseProblem& p) {
   const BatchNormForward want = forward(Cpu<double>{}, d);
   DeviceArray<T> x(d.x), y(p.m * p.k);
   DeviceArray<float> gamma(d.gamma), beta(d.beta), mean_in(d.mean_in), var_in(d.var_in),
-      next_mean(p.k), next_var(p.k), mean(p.k), rstd(p.k), scale(p.k), shift(p.k),
-      parts(made.parts);
+      next_mean(p.k), next_var(p.k), mean(p.k), rstd(p.k), on_load(3 * p.k), parts(made.parts);
   const ChannelMoments moments =
       ChannelMoments::in(parts.data(), std::ssize(made.parts) * kFloatBytes, p.k);
   cuda::batch_norm_statistics<T>(nullptr, d.p, x.data(), gamma.data(), beta.data(), mean_in.data(),
                                  var_in.data(), next_mean.data(), next_var.data(), nullptr,
-                                 mean.data(), rstd.data(), scale.data(), shift.data(), moments);
+                                 mean.data(), rstd.data(), on_load.data(), moments);
   const Magnitudes size = magnitudes(d, want.mean, want.rstd);
   const double terms = static_cast<double>(p.m), x_size = largest(d.x);
   const auto near = [&](const Doubles& got, const Doubles& wanted, double magnitude,
@@ -163,12 +162,17 @@ void check_batch_norm(const PointwiseProblem& p) {
   near(next_mean.values(), want.next_mean, x_size, "running mean");
   near(next_var.values(), want.next_var, x_size * x_size, "running var");
   Doubles factor, summand;
+  const Doubles told = on_load.values();
+  const auto row = [&](Index i) {
+    return Doubles(told.begin() + i * p.k, told.begin() + (i + 1) * p.k);
+  };
   for (std::size_t k = 0; k < at(p.k); ++k) {
     factor.push_back(d.gamma[k] * want.rstd[k]);
     summand.push_back(d.beta[k] - want.mean[k] * factor[k]);
   }
-  near(scale.values(), factor, largest(factor), "scale");
-  near(shift.values(), summand, size.y, "shift");
+  near(row(0), factor, largest(factor), "scale");
+  near(row(1), summand, size.y, "shift");
+  EXPECT_EQ(row(2), mean.values());
   const Doubles saved[] = {mean.values(), rstd.values()};
   cuda::batch_norm_forward<T>(nullptr, d.p, x.data(), gamma.data(), beta.data(), mean_in.data(),
                               var_in.data(), next_mean.data(), next_var.data(), nullptr,

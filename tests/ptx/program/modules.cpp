@@ -109,8 +109,8 @@ void read_fat_binary(const void* wrapper) {
 
 void write_launches(std::FILE* file) {
   for (const auto& [name, kernel] : registry().kernels)
-    std::fprintf(file, "%lld %lld %u %zu %s\n", kernel->launches, kernel->instructions,
-                 kernel->most_threads, kernel->most_shared, name.c_str());
+    std::fprintf(file, "%lld %lld %u %zu %zu %s\n", kernel->launches, kernel->instructions,
+                 kernel->most_threads, kernel->least_shared, kernel->most_shared, name.c_str());
 }
 
 void sum_up() {

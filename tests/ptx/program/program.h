@@ -111,7 +111,7 @@ struct Kernel {
   // Parsed when it is first launched: a test program launches a few kernels of many.
   std::unique_ptr<const Code> code;
   long long launches = 0, instructions = 0;
-  std::size_t most_shared = 0;
+  std::size_t least_shared = SIZE_MAX, most_shared = 0;  // of a launch
   unsigned most_threads = 0;
 };
 

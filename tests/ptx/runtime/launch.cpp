@@ -62,8 +62,9 @@ void note(Kernel& kernel, const Configuration& c) {
            readable(kernel.name));
   ++kernel.launches;
   kernel.most_threads = std::max(kernel.most_threads, threads);
-  kernel.most_shared =
-      std::max(kernel.most_shared, c.shared + static_cast<std::size_t>(kernel.code->static_shared));
+  const std::size_t shared = c.shared + static_cast<std::size_t>(kernel.code->static_shared);
+  kernel.least_shared = std::min(kernel.least_shared, shared);
+  kernel.most_shared = std::max(kernel.most_shared, shared);
 }
 
 cudaError_t launch(const void* function, const Configuration& c, void** arguments) {
