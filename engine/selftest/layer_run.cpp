@@ -99,7 +99,7 @@ class LayerRun::Pass {
   LayerGradients backward(const BackwardCall& call) {
     BackendBlock scratch(on_, kernel_.needs.backward_scratch);
     BackendBlock sums(on_, kernel_.needs.gradient_sums);
-    BackendBlock factors(on_, Element::F32, run_.factors);
+    BackendBlock last_step(on_, Element::F32, run_.factors);
     BackendBlock gradient(on_, run_.dy_spec().element, run_.dy);
     std::vector<BackendBlock> dx, dparams;
     for (std::size_t k = 0; k < x_.size(); ++k) {
@@ -120,7 +120,7 @@ class LayerRun::Pass {
     io.saved = saved_.place();
     io.scratch = scratch.place();
     io.gradient_sums = sums.place();
-    if (!run_.factors.empty()) io.gradient_factors = factors.place();
+    if (!run_.factors.empty()) io.gradient_factors = last_step.place();
     io.params = masters;
     io.working = working;
     io.dparams = dparam_places;

@@ -17,7 +17,7 @@ namespace dfengine {
 // Unit roundoff of a storage or accumulation type.
 template <class T>
 constexpr double unit_roundoff() {
-  return std::numeric_limits<T>::epsilon() / 2;
+  return static_cast<double>(std::numeric_limits<T>::epsilon()) / 2;
 }
 template <>
 constexpr double unit_roundoff<Half>() {

@@ -114,8 +114,8 @@ TEST(NormGradientDevice, AnyNumberOfRowsAndEveryActivation) {
 TEST(NormGradientDevice, RefusesPartsThatAreNotTheTiles) {
   DF_NEEDS_DEVICE();
   const Norm told(8);
-  DeviceArray<Half> any(64 * 8);
-  DeviceArray<float> sums(3 * 2 * 8);
+  DeviceArray<Half> any(Index{64} * 8);
+  DeviceArray<float> sums(Index{3} * 2 * 8);
   const cuda::PointwiseConfig config{cuda::PointwiseTile::k32x32x64, 2};
   EXPECT_THROW(
       cuda::pointwise_gradient_sums<Half>(nullptr, config, {64, 8, 8}, any.data(), any.data(),
@@ -286,8 +286,8 @@ TEST(NormGradientDevice, BothGradientsAsTheyAreAskedFor) {
 
 TEST(NormGradientDevice, RefusesWhatABlockDoesNotHold) {
   DF_NEEDS_DEVICE();
-  DeviceArray<Half> any(200 * 40);
-  DeviceArray<float> floats(3 * 200);
+  DeviceArray<Half> any(Index{200} * 40);
+  DeviceArray<float> floats(Index{3} * 200);
   for (const PointwiseProblem& p :
        {PointwiseProblem::make(1, 40, 192), PointwiseProblem::make(1, 32, 200),
         PointwiseProblem::make(1, 16, 16)}) {

@@ -152,14 +152,14 @@ TEST(NormOnLoadDevice, FloatsInLargeTiles) {
 TEST(NormOnLoadDevice, RowsPastTheEndStayZero) {
   DF_NEEDS_DEVICE();
   const PointwiseProblem p{21, 16, 8};
-  DeviceArray<Half> x(Values(21 * 16, 1.0)), dy(Values(21 * 8, 1.0));
+  DeviceArray<Half> x(Values(std::size_t{21} * 16, 1.0)), dy(Values(std::size_t{21} * 8, 1.0));
   DeviceArray<float> scale(Values(16, 1.0)),
-      shift(Values(16, std::numeric_limits<double>::infinity())), dw(16 * 8);
+      shift(Values(16, std::numeric_limits<double>::infinity())), dw(p.k * p.c);
   for (cuda::PointwiseWeightTile tile : cuda::kPointwiseWeightTiles) {
     cuda::pointwise_backward_weight<Half>(nullptr, cuda::PointwiseWeightConfig{tile, 1, 21}, p,
                                           x.data(), dy.data(), nullptr, dw.data(),
                                           {scale.data(), shift.data(), Activation::None});
-    EXPECT_EQ(dw.values(), Values(16 * 8, std::numeric_limits<double>::infinity()));
+    EXPECT_EQ(dw.values(), Values(std::size_t{16} * 8, std::numeric_limits<double>::infinity()));
   }
 }
 

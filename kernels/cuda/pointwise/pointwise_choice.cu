@@ -116,9 +116,9 @@ std::vector<Kernel<PointwiseBackwardWeightLaunch<T>>> own_backward_weight(
 template <class T>
 std::function<PointwiseBackwardDataLaunch<T>> library_backward_data(
     std::function<LibraryLaunch> library) {
-  return [=](Stream stream, const T* dy, const T* w, Write write, void* scratch, T* dx) {
-    library(stream, dy, w, write, dx, scratch);
-  };
+  return [library = std::move(library)](Stream stream, const T* dy, const T* w, Write write,
+                                        void* scratch,
+                                        T* dx) { library(stream, dy, w, write, dx, scratch); };
 }
 
 // What cuBLASLt offers for a pass: nothing for float.
@@ -153,8 +153,9 @@ void refuse(const NormOnLoad& norm) {
 
 template <class T>
 std::function<PointwiseForwardLaunch<T>> library_forward(std::function<LibraryLaunch> library) {
-  return [=](Stream stream, const T* x, const T* w, const Epilogue<T, float>&,
-             const NormOnLoad& norm, void* scratch, T* y) {
+  return [library = std::move(library)](Stream stream, const T* x, const T* w,
+                                        const Epilogue<T, float>&, const NormOnLoad& norm,
+                                        void* scratch, T* y) {
     refuse(norm);
     library(stream, x, w, Write::Overwrite, y, scratch);
   };
@@ -163,8 +164,8 @@ std::function<PointwiseForwardLaunch<T>> library_forward(std::function<LibraryLa
 template <class T>
 std::function<PointwiseBackwardWeightLaunch<T>> library_backward_weight(
     std::function<LibraryLaunch> library) {
-  return [=](Stream stream, const T* x, const T* dy, const NormOnLoad& norm, void* scratch,
-             float* dw) {
+  return [library = std::move(library)](Stream stream, const T* x, const T* dy,
+                                        const NormOnLoad& norm, void* scratch, float* dw) {
     refuse(norm);
     library(stream, x, dy, Write::Overwrite, dw, scratch);
   };

@@ -207,7 +207,8 @@ Graph two_pairs() {
 void expect_moved(const Results& got, const ParameterStore& store) {
   const Doubles& y = got.outputs.at("a");
   constexpr std::size_t kChannels = 24;
-  const double rows = static_cast<double>(y.size() / kChannels), momentum = BatchNorm().momentum;
+  const std::size_t count = y.size() / kChannels;
+  const double rows = static_cast<double>(count), momentum = BatchNorm().momentum;
   const auto before = [&](const char* name) {
     return static_cast<const float*>(store.value(store.find(name)));
   };

@@ -73,7 +73,7 @@ TEST(ChannelMomentsDevice, AnyNumberOfRows) {
       for (Index m : {1, 2, 3, 7, 8, 9, 15, 17, 49, 147, 300}) {
         SCOPED_TRACE(testing::Message() << m << " rows");
         const PointwiseProblem p = PointwiseProblem::make(m, 16, 24);
-        Made<Half>({tile, 2}, p, whole(m * 16, 3), whole(24 * 16, 4)).expect_moments();
+        Made<Half>({tile, 2}, p, whole(m * 16, 3), whole(p.k * p.c, 4)).expect_moments();
       }
   });
 }
@@ -111,7 +111,7 @@ TEST(ChannelMomentsDevice, NanIsNotHidden) {
   x[at(33 * p.c)] = std::nan("");
   DeviceArray<Half> from(x), w(whole(p.k * p.c, 2)), y(p.m * p.k);
   const cuda::PointwiseConfig config{cuda::PointwiseTile::k32x32x64, 2};
-  DeviceArray<float> parts(2 * ChannelMoments::pitch(p.k));
+  DeviceArray<float> parts(Index{2} * ChannelMoments::pitch(p.k));
   cuda::pointwise_forward_moments<Half>(nullptr, config, p, from.data(), w.data(), {}, y.data(),
                                         {2, parts.data()});
   const Merged got = merged(parts.values(), p.k);
@@ -123,8 +123,8 @@ TEST(ChannelMomentsDevice, NanIsNotHidden) {
 
 TEST(ChannelMomentsDevice, RefusesPartsThatAreNotTheTiles) {
   DF_NEEDS_DEVICE();
-  DeviceArray<Half> any(64 * 8);
-  DeviceArray<float> parts(3 * ChannelMoments::pitch(8));
+  DeviceArray<Half> any(Index{64} * 8);
+  DeviceArray<float> parts(Index{3} * ChannelMoments::pitch(8));
   const cuda::PointwiseConfig config{cuda::PointwiseTile::k32x32x64, 2};
   EXPECT_THROW(cuda::pointwise_forward_moments<Half>(nullptr, config, {64, 8, 8}, any.data(),
                                                      any.data(), {}, any.data(), {3, parts.data()}),
