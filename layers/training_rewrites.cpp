@@ -36,6 +36,11 @@ Alternative norm_on_load(const Node& norm, const std::vector<const Node*>& reade
   return choice;
 }
 
+// Puts fused nodes in the places of those with the same outputs.
+void take(const std::vector<Node>& fused, const Graph& graph, std::vector<Node>& nodes) {
+  for (const Node& node : fused) nodes[at(graph.values()[at(node.output)].producer)] = node;
+}
+
 }  // namespace
 
 Graph load_norms(const Graph& graph, const std::vector<bool>& needs, const Prefer& prefer) {
@@ -48,8 +53,7 @@ Graph load_norms(const Graph& graph, const std::vector<bool>& needs, const Prefe
     if (is_output || readers.empty()) continue;
     const Alternative choice = norm_on_load(node, readers);
     if (!prefer(choice)) continue;
-    for (const Node& fused : choice.fused)
-      nodes[at(graph.values()[at(fused.output)].producer)] = fused;
+    take(choice.fused, graph, nodes);
   }
   return rebuilt(graph, nodes);
 }
@@ -62,15 +66,14 @@ Graph hand_on_moments(const Graph& graph, const Prefer& prefer) {
     const Node* maker = graph.producer(node.inputs[0]);
     const auto* conv = maker == nullptr ? nullptr : std::get_if<Convolution>(&maker->operation);
     if (conv == nullptr || conv->inference_form()) continue;
-    Node& before = nodes[at(graph.values()[at(maker->output)].producer)];
+    const Node& before = nodes[at(graph.values()[at(maker->output)].producer)];
     // One batch norm takes them, and others that read the same value make their own.
     if (std::get<Convolution>(before.operation).makes_moments) continue;
     Alternative choice{{*maker, node}, {*maker, node}};
     std::get<Convolution>(choice.fused[0].operation).makes_moments = true;
     std::get<BatchNorm>(choice.fused[1].operation).moments_given = true;
     if (!prefer(choice)) continue;
-    before = choice.fused[0];
-    nodes[at(graph.values()[at(node.output)].producer)] = choice.fused[1];
+    take(choice.fused, graph, nodes);
   }
   return rebuilt(graph, nodes);
 }
@@ -88,8 +91,7 @@ Graph hand_on_gradient_sums(const Graph& graph, const Prefer& prefer) {
     std::get<Convolution>(choice.fused[0].operation).makes_gradient_sums = true;
     std::get<BatchNorm>(choice.fused[1].operation).gradient_sums_given = true;
     if (!prefer(choice)) continue;
-    for (const Node& fused : choice.fused)
-      nodes[at(graph.values()[at(fused.output)].producer)] = fused;
+    take(choice.fused, graph, nodes);
   }
   return rebuilt(graph, nodes);
 }
@@ -107,8 +109,7 @@ Graph load_gradients(const Graph& graph, const Prefer& prefer) {
     std::get<BatchNorm>(choice.fused[0].operation).leaves_gradient = true;
     std::get<Convolution>(choice.fused[1].operation).gradient_on_load = true;
     if (!prefer(choice)) continue;
-    for (const Node& fused : choice.fused)
-      nodes[at(graph.values()[at(fused.output)].producer)] = fused;
+    take(choice.fused, graph, nodes);
   }
   return rebuilt(graph, nodes);
 }

@@ -3,7 +3,7 @@
 
 #include "kernels/cuda/depthwise/depthwise_gradient.h"
 #include "kernels/cuda/depthwise/depthwise_moments.h"
-#include "kernels/cuda/pointwise/pointwise_gradient.h"
+#include "kernels/cuda/pointwise/pointwise_on_load.h"
 #include "kernels/cuda/stem/stem_choice.h"
 #include "kernels/cuda/stem/stem_moments.h"
 #include "kernels/depthwise_conv.h"

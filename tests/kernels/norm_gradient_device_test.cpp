@@ -9,7 +9,7 @@
 #include "kernels/batch_norm.h"
 #include "kernels/cuda/depthwise/depthwise_gradient.h"
 #include "kernels/cuda/pointwise/pointwise_config.h"
-#include "kernels/cuda/pointwise/pointwise_gradient.h"
+#include "kernels/cuda/pointwise/pointwise_on_load.h"
 #include "tests/kernels/batch_norm_case.h"
 #include "tests/kernels/convolutions.h"
 

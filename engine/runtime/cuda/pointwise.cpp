@@ -3,7 +3,7 @@
 
 #include "engine/runtime/convolution.h"
 #include "kernels/cuda/pointwise/pointwise_choice.h"
-#include "kernels/cuda/pointwise/pointwise_gradient.h"
+#include "kernels/cuda/pointwise/pointwise_on_load.h"
 
 namespace dfengine {
 

@@ -3,7 +3,7 @@
 // batch norm in shared memory.
 #include "kernels/base/error.h"
 #include "kernels/cuda/ordered_sum.h"
-#include "kernels/cuda/pointwise/pointwise_gradient.h"
+#include "kernels/cuda/pointwise/pointwise_on_load.h"
 #include "kernels/cuda/pointwise/pointwise_requirements.h"
 #include "kernels/cuda/pointwise/pointwise_weight.cuh"
 
