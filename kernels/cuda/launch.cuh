@@ -10,6 +10,7 @@
 
 #if defined(__CUDACC__)
 #include "kernels/cuda/native/check.cuh"
+#include "kernels/cuda/native/early_launches.cuh"
 #endif
 
 namespace dfengine::cuda {
@@ -23,6 +24,7 @@ inline dim3 blocks(Index count) {
 
 // Queues kernel(args...) on the stream, checks the launch under `name` and does not wait. shared is
 // the bytes of dynamic shared memory. A kernel may have more than the 48 KiB that are granted to all.
+// Where the device gains by it, a kernel begins while those before it end (await_previous_kernels).
 template <class... P, class... A>
 void launch(Stream stream, const char* name, void (*kernel)(P...), dim3 grid, unsigned threads,
             std::size_t shared, A&&... args) {
@@ -38,8 +40,8 @@ void launch(Stream stream, const char* name, void (*kernel)(P...), dim3 grid, un
                                cudaSharedmemCarveoutMaxShared),
           name);
   }
-  kernel<<<grid, threads, shared, stream>>>(static_cast<P>(std::forward<A>(args))...);
-  check_launch(name);
+  launch_with(stream, name, launches_early(), kernel, grid, threads, shared,
+              std::forward<A>(args)...);
 #else
   static_cast<void>(stream);
   static_cast<void>(name);

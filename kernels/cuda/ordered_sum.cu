@@ -13,6 +13,7 @@ constexpr int kUnroll = 4;
 __global__ void __launch_bounds__(kWarps* kWarpSize)
     ordered_sum_kernel(Index rows, Index count, Index rows_per_range, const float* __restrict__ in,
                        float* __restrict__ sums) {
+  await_previous_kernels();
   __shared__ float partial[kWarps][kWarpSize];
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;

@@ -18,6 +18,16 @@ namespace dfengine::cuda {
 constexpr int kWarpSize = 32;
 constexpr unsigned kAllLanes = 0xFFFFFFFFu;
 
+// What every kernel does first. One that was launched while those before it still run waits here until
+// they have ended and what they wrote can be read, and lets the next one come as far as this. A kernel
+// that did not wait would let the one behind it read what is not written yet.
+__device__ __forceinline__ void await_previous_kernels() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 // ---- Storage types to and from float, rounding to nearest even ----------------------------------
 
 __device__ __forceinline__ float to_float(float x) {

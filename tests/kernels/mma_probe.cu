@@ -11,6 +11,7 @@ using namespace dfengine::cuda;
 
 template <class T>
 __global__ void mma_kernel(const std::uint32_t* a, const std::uint32_t* b, float* c) {
+  await_previous_kernels();
   std::uint32_t mine_a[4], mine_b[2];
   float mine_c[4];
   for (int i = 0; i < 4; ++i) mine_a[i] = a[threadIdx.x * 4 + i];
@@ -22,6 +23,7 @@ __global__ void mma_kernel(const std::uint32_t* a, const std::uint32_t* b, float
 
 __global__ void load_kernel(bool transposed, const std::uint16_t* values, const int* row_of,
                             std::uint32_t* registers) {
+  await_previous_kernels();
   __shared__ uint4 rows[kWarpSize];  // aligned to 16 bytes
   std::uint16_t* const shared = reinterpret_cast<std::uint16_t*>(rows);
   for (int i = 0; i < kVector; ++i)
@@ -39,6 +41,7 @@ __global__ void load_kernel(bool transposed, const std::uint16_t* values, const 
 
 __global__ void copy_kernel(int valid_lanes, const std::uint16_t* from, std::uint16_t* first,
                             std::uint16_t* both) {
+  await_previous_kernels();
   __shared__ uint4 rows[2][kWarpSize];  // aligned to 16 bytes
   std::uint16_t* const shared[2] = {reinterpret_cast<std::uint16_t*>(rows[0]),
                                     reinterpret_cast<std::uint16_t*>(rows[1])};

@@ -1,4 +1,5 @@
 // How warps, blocks and grids run: PTX ISA, "Control Flow Instructions" and "bar".
+#include <algorithm>
 #include <cstring>
 #include <random>
 
@@ -213,6 +214,7 @@ void BlockRun::reset() {
     warp.alive = left >= kLanes ? kAllLanes : (Lanes{1} << left) - 1;
     warp.at.fill(0);
     warp.waits = false;
+    warp.follows = false;
     warp.open.clear();
     warp.groups.clear();
     set_specials(warp);
@@ -250,9 +252,12 @@ bool BlockRun::pass_barrier() {
   return first != nullptr;
 }
 
+// The kernel behind this one waits for this one alone.
 void BlockRun::check_end() {
   for (const Warp& warp : warps_)
     if (copies_are_pending(warp)) report(warp, "the kernel ends before its copies");
+  if (std::ranges::none_of(warps_, &Warp::follows))
+    report(warps_[0], "the kernel ends without having waited for those before it");
 }
 
 long long BlockRun::run(Extent index) {

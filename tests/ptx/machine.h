@@ -47,6 +47,7 @@ struct Warp {
   std::array<int, kLanes> at{};  // each lane's next instruction
   bool waits = false;            // at a barrier, which is instruction:
   int barrier = 0;
+  bool follows = false;  // has waited for the kernels before its own
   std::vector<Copy> open;  // not yet committed
   std::deque<std::vector<Copy>> groups;
   const Instruction* now = nullptr;  // for reports

@@ -18,6 +18,7 @@ __global__ void __launch_bounds__(kBatchNormThreads, kBatchNormForwardBlocks)
                  const T* __restrict__ x, const float* __restrict__ gamma,
                  const float* __restrict__ beta, const float* __restrict__ means,
                  const float* __restrict__ spreads, T* __restrict__ y) {
+  await_previous_kernels();
   const BatchNormPlace at = batch_norm_place(tile, m, c);
   if (!at.active) return;
   const Channels<second> channels(at.channel, eps, gamma, beta, means, spreads);
@@ -47,6 +48,7 @@ __global__ void __launch_bounds__(kBatchNormThreads, kBatchNormBackwardBlocks)
                          const float* __restrict__ gamma, const float* __restrict__ beta,
                          const float* __restrict__ means, const float* __restrict__ spreads,
                          float* __restrict__ partial) {
+  await_previous_kernels();
   float sums[2][kVector] = {};
   const BatchNormPlace at = batch_norm_place(tile, m, c);
   if (at.active) {
@@ -79,6 +81,7 @@ __global__ void __launch_bounds__(kBatchNormThreads)
     finish_gradients_kernel(Index chunks, Index c, float eps, const float* __restrict__ spreads,
                             const float* __restrict__ partial, float* __restrict__ dgamma,
                             float* __restrict__ dbeta, double* __restrict__ of_slice) {
+  await_previous_kernels();
   const int lane = static_cast<int>(threadIdx.x) % kBatchNormMergeLanes;
   const Index channel = Index{blockIdx.x} * kBatchNormMergeChannels +
                         static_cast<int>(threadIdx.x) / kBatchNormMergeLanes;
@@ -111,6 +114,7 @@ __global__ void __launch_bounds__(kBatchNormThreads)
 __global__ void __launch_bounds__(kBatchNormThreads)
     whole_gradients_kernel(Index c, const double* __restrict__ sums, const float* __restrict__ rstd,
                            float* __restrict__ dgamma, float* __restrict__ dbeta) {
+  await_previous_kernels();
   const Index channel = Index{blockIdx.x} * kBatchNormThreads + threadIdx.x;
   if (channel >= c) return;
   dgamma[channel] = static_cast<float>(sums[c + channel]) * rstd[channel];
@@ -127,6 +131,7 @@ __global__ void __launch_bounds__(kBatchNormThreads, kBatchNormBackwardBlocks)
                           const float* __restrict__ beta, const float* __restrict__ means,
                           const float* __restrict__ spreads, const float* __restrict__ dgamma,
                           const float* __restrict__ dbeta, float share, T* dx) {
+  await_previous_kernels();
   const BatchNormPlace at = batch_norm_place(tile, m, c);
   if (!at.active) return;
   const Channels<second> channels(at.channel, eps, gamma, beta, means, spreads);

@@ -18,6 +18,7 @@ struct GradientVectors {
 // One warp per channel adds its lanes in a tree. share: 1 in the rows of the batch.
 __global__ void __launch_bounds__(kBatchNormThreads)
     finish_kernel(GradientSums sums, Index c, float share, GradientVectors v) {
+  await_previous_kernels();
   const int lane = static_cast<int>(threadIdx.x) % kBatchNormMergeLanes;
   const Index channel = Index{blockIdx.x} * kBatchNormMergeChannels +
                         static_cast<int>(threadIdx.x) / kBatchNormMergeLanes;
@@ -54,6 +55,7 @@ template <class T>
 __global__ void __launch_bounds__(kBatchNormThreads, kBatchNormBackwardBlocks)
     apply_gradient_kernel(BatchNormTile tile, Index m, Index c, const T* __restrict__ x, const T* g,
                           const float* __restrict__ factors, T* dx) {
+  await_previous_kernels();
   const BatchNormPlace at = batch_norm_place(tile, m, c);
   if (!at.active) return;
   float scale[kVector], slope[kVector], offset[kVector];

@@ -16,6 +16,7 @@ template <class T>
 __global__ void __launch_bounds__(kBatchNormThreads, kBatchNormForwardBlocks)
     statistics_kernel(BatchNormTile tile, Index m, Index c, const T* __restrict__ x,
                       float* __restrict__ partial) {
+  await_previous_kernels();
   float sums[2][kVector] = {};
   const BatchNormPlace at = batch_norm_place(tile, m, c);
   if (at.active) {
@@ -138,6 +139,7 @@ struct WarpChannel {
 template <class Source>
 __global__ void __launch_bounds__(kBatchNormThreads)
     finish_statistics_kernel(Source source, Index c, float eps, float momentum, ChannelVectors v) {
+  await_previous_kernels();
   const WarpChannel at(c);
   Moments all = merge_chunks(source, at.lane, at.safe);
   if (!at.writes(c)) return;
@@ -149,6 +151,7 @@ __global__ void __launch_bounds__(kBatchNormThreads)
 template <class Source>
 __global__ void __launch_bounds__(kBatchNormThreads)
     finish_sums_kernel(Source source, Index c, double* __restrict__ sums) {
+  await_previous_kernels();
   const WarpChannel at(c);
   const Moments all = merge_chunks(source, at.lane, at.safe);
   if (!at.writes(c)) return;
@@ -161,6 +164,7 @@ __global__ void __launch_bounds__(kBatchNormThreads)
 __global__ void __launch_bounds__(kBatchNormThreads)
     statistics_rest_kernel(Index c, double rows, float eps, float momentum,
                            const double* __restrict__ sums, ChannelVectors v) {
+  await_previous_kernels();
   const Index channel = Index{blockIdx.x} * kBatchNormThreads + threadIdx.x;
   if (channel >= c) return;
   const double mean = sums[channel] / rows;
@@ -175,6 +179,7 @@ __global__ void __launch_bounds__(kBatchNormThreads)
     frozen_scale_kernel(Index c, float eps, const float* __restrict__ gamma,
                         const float* __restrict__ beta, const float* __restrict__ mean,
                         const float* __restrict__ var, float* __restrict__ on_load) {
+  await_previous_kernels();
   const Index first = (Index{blockIdx.x} * kBatchNormThreads + threadIdx.x) * kVector;
   if (first >= c) return;
   const Channels<Second::Variance> channels(first, eps, gamma, beta, mean, var);

@@ -85,6 +85,7 @@ template <class T>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
     depthwise_data_stride_2_kernel(DataGradientWork work, const T* __restrict__ dy,
                                    const T* __restrict__ w, T* __restrict__ dx) {
+  await_previous_kernels();
   const unsigned thread = blockIdx.x * kThreads + threadIdx.x;
   if (thread >= work.threads) return;
   const auto width = static_cast<unsigned>(work.channels.width);

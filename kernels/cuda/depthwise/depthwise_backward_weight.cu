@@ -305,6 +305,7 @@ template <class T, int Stride, class Norm>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
     depthwise_weight_kernel(WeightGradientWork work, const T* __restrict__ x, NormOnLoad norm,
                             const T* __restrict__ dy, float* __restrict__ partials) {
+  await_previous_kernels();
   DF_DYNAMIC_SHARED(memory);
   const unsigned range = blockIdx.y;
   const int first_group = static_cast<int>(blockIdx.x) * work.channels.width;

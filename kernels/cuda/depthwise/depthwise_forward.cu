@@ -61,6 +61,7 @@ template <class T, int Stride, class Norm>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
     depthwise_kernel(ForwardWork work, const T* __restrict__ x, const T* __restrict__ w,
                      NormOnLoad norm, Epilogue<T, float> epilogue, T* y) {
+  await_previous_kernels();
   const unsigned thread = blockIdx.x * kThreads + threadIdx.x;
   if (thread >= work.threads) return;
   const Place place = place_of(work, thread);

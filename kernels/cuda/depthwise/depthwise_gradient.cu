@@ -233,6 +233,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     depthwise_gradient_kernel(GradientWork work, Tensors<T> at, const T* __restrict__ w,
                               NormOnLoad norm, GradientOnLoad gradient,
                               float* __restrict__ partials, float* __restrict__ sums) {
+  await_previous_kernels();
   const unsigned range = blockIdx.y;
   const int first_group = static_cast<int>(blockIdx.x) * work.channels.width;
   const int width = work.channels.groups - first_group < work.channels.width

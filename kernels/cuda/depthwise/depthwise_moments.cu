@@ -70,6 +70,7 @@ __global__ void __launch_bounds__(kThreads, kMomentsBlocksPerSm)
     depthwise_moments_kernel(ForwardWork work, unsigned units, const T* __restrict__ x,
                              const T* __restrict__ w, NormOnLoad norm, T* __restrict__ y,
                              float* __restrict__ parts) {
+  await_previous_kernels();
   __shared__ Kept kept;
   kept.clear();
   const auto width = static_cast<unsigned>(work.channels.width), lists = kThreads / width;

@@ -19,6 +19,7 @@ template <class T>
 __global__ void __launch_bounds__(kElementThreads)
     activation_backward_kernel(Activation act, Index count, const T* __restrict__ y, const T* dy,
                                bool accumulate, T* dx) {
+  await_previous_kernels();
   const Index i = Index{blockIdx.x} * kElementThreads + threadIdx.x;
   if (i >= count) return;
   const float g = passes_gradient(act, to_float(y[i])) ? to_float(dy[i]) : 0.0f;

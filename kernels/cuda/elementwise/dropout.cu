@@ -15,6 +15,7 @@ constexpr int kWords = 4;  // numbers one philox call gives
 __global__ void __launch_bounds__(kThreads)
     dropout_kernel(Index first, Index count, std::uint32_t drop_below, float scale,
                    const StepInput* __restrict__ input, const float* x, bool accumulate, float* y) {
+  await_previous_kernels();
   const Index call = first / kWords + Index{blockIdx.x} * kThreads + threadIdx.x;
   if (call * kWords >= first + count) return;
   const auto words =

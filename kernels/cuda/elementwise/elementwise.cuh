@@ -12,6 +12,7 @@ constexpr int kElementThreads = 256;
 template <class T, class Op>
 __global__ void __launch_bounds__(kElementThreads)
     elementwise_kernel(Index count, Op op, const T* a, const T* b, T* y) {
+  await_previous_kernels();
   const Index first = (Index{blockIdx.x} * kElementThreads + threadIdx.x) * kVector;
   if (first >= count) return;
   float v[kVector] = {}, old[kVector] = {};

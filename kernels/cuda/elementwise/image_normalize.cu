@@ -40,6 +40,7 @@ template <class T>
 __global__ void __launch_bounds__(kThreads)
     image_normalize_kernel(PixelAffine affine, Index rows, const std::uint8_t* __restrict__ x,
                            T* __restrict__ y) {
+  await_previous_kernels();
   const Index first = (Index{blockIdx.x} * kThreads + threadIdx.x) * kRowsPerThread;
   if (first >= rows) return;
   x += first * 3;

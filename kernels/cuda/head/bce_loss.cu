@@ -31,6 +31,7 @@ __device__ float loss_of(float z, float t, const Weights& weights) {
 __global__ void __launch_bounds__(kThreads)
     bce_forward_kernel(Index n, const float* __restrict__ logits, const float* __restrict__ targets,
                        Weights weights, float* __restrict__ loss) {
+  await_previous_kernels();
   float sum = 0.0f;
   for (Index i = threadIdx.x; i < n; i += kThreads) sum += loss_of(logits[i], targets[i], weights);
   sum = block_sum<kThreads>(sum);
@@ -40,6 +41,7 @@ __global__ void __launch_bounds__(kThreads)
 __global__ void __launch_bounds__(kThreads)
     bce_sums_kernel(Index n, const float* __restrict__ logits, const float* __restrict__ targets,
                     Weights weights, double* __restrict__ sums) {
+  await_previous_kernels();
   float sum = 0.0f, right = 0.0f;
   for (Index i = threadIdx.x; i < n; i += kThreads) {
     sum += loss_of(logits[i], targets[i], weights);
@@ -57,6 +59,7 @@ __global__ void __launch_bounds__(kThreads)
     bce_backward_kernel(Index n, const float* __restrict__ logits,
                         const float* __restrict__ targets, const StepScalars* __restrict__ scalars,
                         Weights weights, float whole, float* __restrict__ dlogits) {
+  await_previous_kernels();
   const Index i = Index{blockIdx.x} * kThreads + threadIdx.x;
   if (i >= n) return;
   const float z = logits[i];

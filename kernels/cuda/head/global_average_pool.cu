@@ -23,6 +23,7 @@ constexpr int kSharedBytes = kSlices * kVector * kPitch * sizeof(float);
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     pool_kernel(int pixels, int c, unsigned tiles, const T* __restrict__ x, float* __restrict__ y) {
+  await_previous_kernels();
   DF_DYNAMIC_SHARED(memory);
   auto* const sums = reinterpret_cast<float*>(memory);  // [kSlices, kVector, kPitch]
   const int thread = static_cast<int>(threadIdx.x);
@@ -69,6 +70,7 @@ template <class T>
 __global__ void __launch_bounds__(kThreads)
     pool_gradient_kernel(unsigned threads, int pixels, int c, unsigned strips, bool accumulate,
                          const float* __restrict__ dy, T* __restrict__ dx) {
+  await_previous_kernels();
   const unsigned thread = blockIdx.x * kThreads + threadIdx.x;
   if (thread >= threads) return;
   const auto groups = static_cast<unsigned>(c) / kVector;

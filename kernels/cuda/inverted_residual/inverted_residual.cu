@@ -269,6 +269,7 @@ __device__ __forceinline__ void start_sums(const Work& work, int lane, BlockSums
 template <class Tile, class Work>
 __global__ void __launch_bounds__(kMostWarps* kWarpSize, Tile::kBlocks)
     inverted_residual_kernel(Work work) {
+  await_previous_kernels();
   using T = typename Work::Value;
   DF_DYNAMIC_SHARED(shared);
   T* const x = reinterpret_cast<T*>(shared);

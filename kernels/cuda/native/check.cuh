@@ -18,8 +18,4 @@ void check(cudaError_t status, const char* call,
 [[noreturn]] void fail(const std::string& reason, std::source_location place,
                        const char* advice = "");
 
-// Stands behind every kernel launch: checks cudaGetLastError() under the kernel's name and does not
-// wait for the kernel to run.
-void check_launch(const char* kernel, std::source_location place = std::source_location::current());
-
 }  // namespace dfengine::cuda

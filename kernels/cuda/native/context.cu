@@ -5,6 +5,7 @@
 
 #include "kernels/base/error.h"
 #include "kernels/cuda/native/check.cuh"
+#include "kernels/cuda/native/early_launches.cuh"
 #include "kernels/cuda/native/nvml.cuh"
 #include "kernels/cuda/tuning/libraries.h"
 
@@ -51,6 +52,13 @@ std::string gibibytes(std::size_t bytes) {
   return text;
 }
 
+std::string launch_text(const LaunchTimes& times) {
+  if (times.early == 0) return "no early launches";
+  char text[64];
+  std::snprintf(text, sizeof text, "a launch takes %.2f us, early %.2f", times.plain, times.early);
+  return text;
+}
+
 // What the person can do about the failures that are about the machine, not about our code.
 const char* advice(cudaError_t status) {
   switch (status) {
@@ -83,10 +91,6 @@ void fail(const std::string& reason, std::source_location place, const char* adv
                     "; " + versions() + device + advice);
 }
 
-void check_launch(const char* kernel, std::source_location place) {
-  check(cudaGetLastError(), kernel, place);
-}
-
 bool available() {
   int count = 0;
   if (cudaGetDeviceCount(&count) == cudaSuccess) return count > 0;
@@ -115,7 +119,7 @@ std::string device_summary() {
   const std::string device = name_and_capability();
   check(cudaMemGetInfo(&free_bytes, &total_bytes), "cudaMemGetInfo");
   return device + ", " + gibibytes(total_bytes) + " (" + gibibytes(free_bytes) + " free), " +
-         versions() + ", " + found_libraries();
+         versions() + ", " + found_libraries() + ", " + launch_text(launch_times());
 }
 
 std::string device_identity() {

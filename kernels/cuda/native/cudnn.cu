@@ -193,6 +193,7 @@ bool is_deterministic(const Descriptor& config, const std::string& problem) {
 // Weights [3, 3, 3, K] as R S C K into K R S C: cuDNN's channels-last engines take no other order.
 // There are 27 K numbers, which a training step changes each time.
 __global__ void reorder_kernel(int k, const std::uint16_t* from, std::uint16_t* to) {
+  await_previous_kernels();
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (i < 27 * k) to[i] = from[i % 27 * k + i / 27];
 }

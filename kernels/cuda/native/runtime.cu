@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include "kernels/cuda/native/check.cuh"
+#include "kernels/cuda/native/early_launches.cuh"
 
 namespace dfengine::cuda {
 namespace {
@@ -59,6 +60,7 @@ PinnedMemory allocate_pinned(Index bytes) {
 }
 
 OwnedStream make_stream() {
+  launches_early();  // measured here, because a capture must not be the first to ask
   cudaStream_t stream = nullptr;
   check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
   return OwnedStream(stream);

@@ -63,6 +63,7 @@ __device__ __forceinline__ void copy_floats(const float* from, Index edge_stride
 // kEach x kEach of them, 16 apart.
 template <int kEach, bool kNorm>
 __global__ void __launch_bounds__(kFloatThreads, 2) float_tile_kernel(FloatProduct p) {
+  await_previous_kernels();
   constexpr int kEdge = 16 * kEach, kDepth = 64 / kEach;
   __shared__ float a[kDepth][kEdge + 1], b[kDepth][kEdge + 1];
   const Index column_tiles = divide_up(p.columns, kEdge);
@@ -104,6 +105,7 @@ __global__ void __launch_bounds__(kFloatThreads, 2) float_tile_kernel(FloatProdu
 // A warp makes one result. This is for few results of long rows, such as the logit of one image.
 template <bool kNorm>
 __global__ void __launch_bounds__(kFloatThreads) float_row_kernel(FloatProduct p) {
+  await_previous_kernels();
   const Index at = (Index{blockIdx.x} * kFloatThreads + threadIdx.x) / kWarpSize;
   if (at >= p.rows * p.columns) return;
   const Index row = at / p.columns, column = at % p.columns;

@@ -12,6 +12,7 @@ namespace {
 template <class T, class Tile>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     gradient_sums_kernel(Product<T> p, const T* __restrict__ x, NormOnLoad norm, float* parts) {
+  await_previous_kernels();
   DF_DYNAMIC_SHARED(shared);
   const KeptGradientSums<Tile> kept(shared + ProductShared<Tile, true>::kBytes);
   kept.clear();

@@ -119,6 +119,7 @@ __device__ __forceinline__ void store_data_gradient(const BothGradients<T>& p, c
 template <class T, class Tile, bool kNorm>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     backward_on_load_kernel(BothGradients<T> p) {
+  await_previous_kernels();
   using Shared = BothShared<Tile>;
   using Weight = typename Shared::Weight;
   DF_DYNAMIC_SHARED(shared);

@@ -213,6 +213,7 @@ __device__ __forceinline__ void multiply_tiles(const Product<T>& p, std::byte* s
 
 template <class T, class Tile, bool kTransposed, bool kNorm>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) product_kernel(Product<T> p) {
+  await_previous_kernels();
   DF_DYNAMIC_SHARED(shared);
   multiply_tiles<T, Tile, kTransposed, kNorm>(p, shared, [](int, const T*, int, int) {});
 }
@@ -222,6 +223,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) product_kernel(
 template <class T, class Tile, bool kNorm>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     product_moments_kernel(Product<T> p, float* parts) {
+  await_previous_kernels();
   DF_DYNAMIC_SHARED(shared);
   const KeptMoments<Tile> kept(shared + ProductShared<Tile, false>::kBytes);
   kept.clear();

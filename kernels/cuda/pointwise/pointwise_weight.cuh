@@ -117,6 +117,7 @@ __device__ __forceinline__ void store_weight_sums(const WeightProduct<T>& p, int
 // A block makes one tile (blockIdx.x) of the dw of one part (blockIdx.y).
 template <class T, class Tile, bool kNorm>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) weight_kernel(WeightProduct<T> p) {
+  await_previous_kernels();
   using Shared = WeightShared<Tile>;
   DF_DYNAMIC_SHARED(shared);
   T* const ring = reinterpret_cast<T*>(shared);

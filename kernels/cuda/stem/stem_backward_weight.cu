@@ -142,6 +142,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     stem_weight_kernel(StemWork work, unsigned tiles_per_block, const T* __restrict__ x,
                        const T* __restrict__ y, const T* __restrict__ dy, GradientOnLoad of_norm,
                        float* __restrict__ partials) {
+  await_previous_kernels();
   DF_DYNAMIC_SHARED(memory);
   auto* const input = reinterpret_cast<float*>(memory);
   auto* const gradient = reinterpret_cast<T*>(input + TileInput<Stride>::kCount);

@@ -15,6 +15,7 @@ template <int Stride, class T>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     stem_kernel(StemWork work, const T* __restrict__ x, const T* __restrict__ w,
                 Epilogue<T, float> epilogue, T* y) {
+  await_previous_kernels();
   DF_DYNAMIC_SHARED(memory);
   auto* const input = reinterpret_cast<float*>(memory);
   float* const weights = input + TileInput<Stride>::kCount;

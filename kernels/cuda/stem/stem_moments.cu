@@ -34,6 +34,7 @@ template <int Stride, class T>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     stem_moments_kernel(StemWork work, const T* __restrict__ x, const T* __restrict__ w,
                         T* __restrict__ y, float* __restrict__ parts) {
+  await_previous_kernels();
   __shared__ Kept kept;
   kept.clear();
   DF_DYNAMIC_SHARED(memory);

@@ -22,6 +22,7 @@ __global__ void __launch_bounds__(kThreads)
                 const float* __restrict__ grad, const float* __restrict__ next, Index learned,
                 float* __restrict__ w, float* __restrict__ m, float* __restrict__ v,
                 T* __restrict__ working) {
+  await_previous_kernels();
   if (scalars->overflow != 0) return;
   const AdamChunk chunk = chunks[blockIdx.x];
   // The corrections are differences of nearly equal numbers at first, so they are made in double.

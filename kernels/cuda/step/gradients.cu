@@ -11,6 +11,7 @@ constexpr int kThreads = 256;
 __global__ void __launch_bounds__(kThreads)
     add_gradients_kernel(Index count, const float* __restrict__ gradients,
                          float* __restrict__ sum) {
+  await_previous_kernels();
   const Index i = Index{blockIdx.x} * kThreads + threadIdx.x;
   if (i < count) sum[i] += gradients[i];
 }
@@ -18,6 +19,7 @@ __global__ void __launch_bounds__(kThreads)
 __global__ void __launch_bounds__(kThreads)
     take_gradients_kernel(Index count, const StepInput* __restrict__ input, float* __restrict__ sum,
                           float* __restrict__ gradients) {
+  await_previous_kernels();
   const Index i = Index{blockIdx.x} * kThreads + threadIdx.x;
   if (i >= count) return;
   gradients[i] = (gradients[i] + sum[i]) * static_cast<float>(input->gradient_scale);
@@ -29,6 +31,7 @@ __global__ void __launch_bounds__(kThreads)
 __global__ void __launch_bounds__(kThreads)
     gradient_squares_kernel(Index count, const float* __restrict__ gradients,
                             const StepScalars* __restrict__ scalars, double* __restrict__ squares) {
+  await_previous_kernels();
   const Index begin = Index{blockIdx.x} * kNormChunk;
   const Index end = begin + kNormChunk < count ? begin + kNormChunk : count;
   const float unscale = 1.0f / scalars->loss_scale;
@@ -43,6 +46,7 @@ __global__ void __launch_bounds__(kThreads)
 
 // squares [chunks + 1]: behind the sums, the factor of all gradients.
 __global__ void clip_factor_kernel(Index chunks, double most, double* __restrict__ squares) {
+  await_previous_kernels();
   double sum = 0;
   for (Index i = 0; i < chunks; ++i) sum += squares[i];
   const double factor = most / (sqrt(sum) + kNormEps);
@@ -52,6 +56,7 @@ __global__ void clip_factor_kernel(Index chunks, double most, double* __restrict
 __global__ void __launch_bounds__(kThreads)
     scale_gradients_kernel(Index count, const double* __restrict__ factor,
                            float* __restrict__ gradients) {
+  await_previous_kernels();
   const Index i = Index{blockIdx.x} * kThreads + threadIdx.x;
   if (i < count) gradients[i] *= static_cast<float>(*factor);
 }

@@ -12,6 +12,7 @@ __global__ void __launch_bounds__(kThreads)
     move_average_kernel(Index count, const StepInput* __restrict__ input,
                         const StepScalars* __restrict__ scalars, const float* __restrict__ values,
                         float* __restrict__ average) {
+  await_previous_kernels();
   const Index i = Index{blockIdx.x} * kThreads + threadIdx.x;
   if (i >= count || scalars->overflow != 0) return;
   const auto rate = static_cast<float>(1.0 - input->average_decay);

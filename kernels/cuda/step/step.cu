@@ -14,6 +14,7 @@ __device__ bool is_finite(float x) {
 
 __global__ void __launch_bounds__(kThreads)
     check_finite_kernel(Index count, const float* __restrict__ values, StepScalars* scalars) {
+  await_previous_kernels();
   bool finite = true;
   for (Index i = Index{blockIdx.x} * kThreads + threadIdx.x; i < count;
        i += Index{gridDim.x} * kThreads)
@@ -27,6 +28,7 @@ __global__ void __launch_bounds__(kThreads)
     record_step_kernel(Index n, const float* __restrict__ logits, const float* __restrict__ targets,
                        const float* __restrict__ loss, const StepScalars* __restrict__ scalars,
                        StepRecord* __restrict__ records) {
+  await_previous_kernels();
   float right = 0.0f;
   for (Index i = threadIdx.x; i < n; i += kThreads)
     right += (logits[i] >= 0.0f) == (targets[i] > 0.5f) ? 1.0f : 0.0f;
@@ -36,21 +38,25 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void record_sums_kernel(const double* sums, double whole, const StepScalars* scalars,
                                    StepRecord* records) {
+  await_previous_kernels();
   records[scalars->position % kStepRecords] = {static_cast<float>(sums[0] / whole),
                                                static_cast<float>(sums[1])};
 }
 
 __global__ void finish_step_kernel(StepScalars* scalars) {
+  await_previous_kernels();
   *scalars = next_scalars(*scalars);
 }
 
 __global__ void wait_step_kernel(StepScalars* scalars) {
+  await_previous_kernels();
   *scalars = waiting_scalars(*scalars);
 }
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     cast_kernel(Index count, const float* __restrict__ from, T* __restrict__ to) {
+  await_previous_kernels();
   const Index i = Index{blockIdx.x} * kThreads + threadIdx.x;
   if (i < count) to[i] = from_float<T>(from[i]);
 }

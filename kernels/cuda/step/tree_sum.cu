@@ -11,6 +11,7 @@ constexpr int kThreads = 256;
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     tree_sum_kernel(Index rows, Index pitch, Index count, T* values, T* to) {
+  await_previous_kernels();
   const Index i = Index{blockIdx.x} * kThreads + threadIdx.x;
   if (i >= count) return;
   for (Index distance = 1; distance < rows; distance *= 2)

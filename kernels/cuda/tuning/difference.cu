@@ -22,6 +22,7 @@ template <class T>
 __global__ void __launch_bounds__(kThreads)
     difference_kernel(Index count, const T* __restrict__ got, const T* __restrict__ want,
                       Closeness close, Index* __restrict__ first) {
+  await_previous_kernels();
   Index found = count;
   for (Index i = Index{blockIdx.x} * kThreads + threadIdx.x; i < count && found == count;
        i += Index{gridDim.x} * kThreads) {

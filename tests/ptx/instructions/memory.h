@@ -15,6 +15,9 @@ bool in_device(std::uint64_t address, std::uint64_t bytes);
 // interval another warp wrote there, or read what this one writes. False when it is out of bounds.
 bool check_shared(Warp& warp, std::uint64_t offset, int bytes, bool writes);
 
+// Reports where the warp has not yet waited for the kernels before its own, which may still write there.
+void check_follows(const Warp& warp);
+
 // Between its beginning and the wait for it nobody may touch a copy's place.
 void mark_copy(Warp& warp, const Copy& copy, bool under_way);
 

@@ -77,6 +77,10 @@ bool in_device(std::uint64_t address, std::uint64_t bytes) {
   return true;
 }
 
+void check_follows(const Warp& warp) {
+  if (!warp.follows) report(warp, "device memory before griddepcontrol.wait");
+}
+
 bool check_shared(Warp& warp, std::uint64_t offset, int bytes, bool writes) {
   const std::uint64_t size = warp.block->shared_bytes;
   const auto length = static_cast<std::uint64_t>(bytes);
@@ -111,7 +115,10 @@ std::byte* resolve(Warp& warp, const Instruction& i, std::uint64_t address, int 
     return check_shared(warp, in_shared, bytes, writes) ? memory : nullptr;
   const std::uint64_t in_local = address - number(block.local.data());
   if (in_local < block.local.size()) return memory;
-  if (in_device(address, length)) return memory;
+  if (in_device(address, length)) {
+    check_follows(warp);
+    return memory;
+  }
   report(warp,
          writes ? "write out of bounds of device memory" : "read out of bounds of device memory",
          std::to_string(bytes) + " bytes");

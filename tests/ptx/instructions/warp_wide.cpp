@@ -67,4 +67,11 @@ void synchronise_warp(Warp& warp, const Instruction&, Lanes mask) {
   if (mask != warp.alive) report(warp, "bar.warp.sync by part of a warp");
 }
 
+void launch_next(Warp&, const Instruction&, Lanes) {}
+
+void await_previous(Warp& warp, const Instruction&, Lanes mask) {
+  if (mask != warp.alive) report(warp, "griddepcontrol.wait by part of a warp");
+  warp.follows = true;
+}
+
 }  // namespace dfengine::ptx

@@ -13,6 +13,9 @@ void load_matrix(Warp& warp, const Instruction& instruction, Lanes mask);
 enum Shuffle { kButterfly, kDown, kUp, kIndex };
 void shuffle(Warp& warp, const Instruction& instruction, Lanes mask);
 void synchronise_warp(Warp& warp, const Instruction& instruction, Lanes mask);
+// PTX ISA, "griddepcontrol". Kernels run one after the other here, so both only leave their mark.
+void launch_next(Warp& warp, const Instruction& instruction, Lanes mask);
+void await_previous(Warp& warp, const Instruction& instruction, Lanes mask);
 
 void copy(Warp& warp, const Instruction& instruction, Lanes mask);
 void commit_copies(Warp& warp, const Instruction& instruction, Lanes mask);

@@ -245,6 +245,10 @@ Instruction decode(std::string_view text, Names& names, const Labels& labels) {
   if (decode_flow(i, s, labels)) return i;
   if (s.name == "bar.warp.sync") {
     i.action = synchronise_warp;
+  } else if (s.name == "griddepcontrol.launch_dependents") {
+    i.action = launch_next;
+  } else if (s.name == "griddepcontrol.wait") {
+    i.action = await_previous;
   } else if (first == "ld" || first == "st") {
     decode_memory(i, s, names);
   } else if (first == "cvta") {

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t kPage = 4096;
 constexpr std::size_t kMemory = std::size_t{16} << 30;
+constexpr int kMajor = 9;  // of its compute capability
 constexpr int kVersion = 13000;  // 13.0
 
 std::map<const std::byte*, std::size_t>& pinned() {
@@ -131,15 +132,19 @@ cudaError_t cudaGetDevice(int* device) {
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   *properties = {};
   std::strcpy(properties->name, "PTX interpreter");
-  properties->major = 9;
+  properties->major = kMajor;
   properties->minor = 0;
   properties->sharedMemPerBlockOptin = settings().shared_limit;
   return cudaSuccess;
 }
 
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-  if (attribute != cudaDevAttrMaxSharedMemoryPerBlockOptin) return remember(cudaErrorInvalidValue);
-  *value = static_cast<int>(settings().shared_limit);
+  if (attribute == cudaDevAttrMaxSharedMemoryPerBlockOptin)
+    *value = static_cast<int>(settings().shared_limit);
+  else if (attribute == cudaDevAttrComputeCapabilityMajor)
+    *value = kMajor;
+  else
+    return remember(cudaErrorInvalidValue);
   return cudaSuccess;
 }
 
