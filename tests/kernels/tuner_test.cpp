@@ -250,12 +250,37 @@ TEST(PointwiseChoice, NoLibraryNormalisesOnLoad) {
   const auto library = [](cuda::Stream, const void*, const void*, Write, void*, void*) {};
   const float vector[8] = {};
   const NormOnLoad norm{.scale = vector, .shift = vector, .activation = Activation::Relu6};
-  const auto forward = cuda::library_forward<Half>(library);
+  const auto forward = cuda::library_forward<Half>(PointwiseProblem::make(1, 8, 8), library);
   EXPECT_NO_THROW(forward(nullptr, nullptr, nullptr, {}, {}, nullptr, nullptr));
   EXPECT_THROW(forward(nullptr, nullptr, nullptr, {}, norm, nullptr, nullptr), Error);
   const auto weight = cuda::library_backward_weight<Half>(library);
   EXPECT_NO_THROW(weight(nullptr, nullptr, nullptr, {}, nullptr, nullptr));
   EXPECT_THROW(weight(nullptr, nullptr, nullptr, norm, nullptr, nullptr), Error);
+}
+
+// What a library's product lacks, a pass adds: the same whole numbers as the own kernel's.
+TEST(TunerDevice, ALibrarysProductGetsItsEpilogue) {
+  DF_NEEDS_DEVICE();
+  const PointwiseProblem p = PointwiseProblem::make(35, 24, 40);
+  const auto library = cuda::library_forward<Half>(
+      p, [p](cuda::Stream stream, const void* x, const void* w, Write, void* y, void*) {
+        cuda::pointwise_forward<Half>(stream, p, static_cast<const Half*>(x),
+                                      static_cast<const Half*>(w), {}, static_cast<Half*>(y));
+      });
+  DeviceArray<Half> x(random_integers<double>(p.m * p.c, 1)),
+      w(random_integers<double>(p.k * p.c, 2));
+  DeviceArray<float> bias(random_integers<double>(p.k, 3));
+  for (Activation activation : {Activation::None, Activation::Relu, Activation::Relu6}) {
+    for (float* b : {static_cast<float*>(nullptr), bias.data()}) {
+      DeviceArray<Half> own(p.m * p.k), passed(p.m * p.k);
+      const Epilogue<Half, float> epilogue{.bias = b, .activation = activation};
+      cuda::pointwise_forward<Half>(nullptr, p, x.data(), w.data(), epilogue, own.data());
+      library(nullptr, x.data(), w.data(), epilogue, {}, nullptr, passed.data());
+      EXPECT_EQ(passed.values(), own.values());
+    }
+  }
+  EXPECT_THROW(library(nullptr, x.data(), w.data(), {.residual = x.data()}, {}, nullptr, nullptr),
+               Error);
 }
 
 // What is chosen is launched: the rule's kernel and every other candidate, by the function that a

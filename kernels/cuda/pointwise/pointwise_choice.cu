@@ -2,6 +2,7 @@
 
 #include "kernels/batch_norm.h"
 #include "kernels/cuda/pointwise/pointwise_config.h"
+#include "kernels/cuda/pointwise/pointwise_epilogue.h"
 #include "kernels/cuda/tuning/tuner.h"
 
 namespace dfengine::cuda {
@@ -123,8 +124,9 @@ std::function<PointwiseBackwardDataLaunch<T>> library_backward_data(
 
 // What cuBLASLt offers for a pass: nothing for float.
 template <class T, class Launch>
-Tuner::Offer<Launch> offer(PointwisePass pass, const PointwiseProblem& p,
-                           std::function<Launch> (*convert)(std::function<LibraryLaunch>)) {
+Tuner::Offer<Launch> offer(
+    PointwisePass pass, const PointwiseProblem& p,
+    std::function<std::function<Launch>(std::function<LibraryLaunch>)> convert) {
   if (std::is_same_v<T, float>) return nullptr;
   return [=](Libraries& libraries) {
     return convert_each<Launch>(libraries.pointwise(pass, storage_type<T>(), p), convert);
@@ -149,15 +151,26 @@ void refuse(const NormOnLoad& norm) {
         "pointwise convolution on the device: the kernel of a library cannot normalise on load");
 }
 
+void refuse_residual(const void* residual) {
+  if (residual != nullptr)
+    throw Error(
+        "pointwise convolution on the device: the kernel of a library would overwrite a residual");
+}
+
 }  // namespace
 
 template <class T>
-std::function<PointwiseForwardLaunch<T>> library_forward(std::function<LibraryLaunch> library) {
-  return [library = std::move(library)](Stream stream, const T* x, const T* w,
-                                        const Epilogue<T, float>&, const NormOnLoad& norm,
-                                        void* scratch, T* y) {
+std::function<PointwiseForwardLaunch<T>> library_forward(const PointwiseProblem& p,
+                                                         std::function<LibraryLaunch> library) {
+  return [p, library = std::move(library)](Stream stream, const T* x, const T* w,
+                                           const Epilogue<T, float>& epilogue,
+                                           const NormOnLoad& norm, void* scratch, T* y) {
     refuse(norm);
+    refuse_residual(epilogue.residual);
     library(stream, x, w, Write::Overwrite, y, scratch);
+    if constexpr (!std::is_same_v<T, float>)
+      if (epilogue.bias != nullptr || epilogue.activation != Activation::None)
+        pointwise_epilogue(stream, p, epilogue, y);
   };
 }
 
@@ -188,9 +201,14 @@ Chosen<PointwiseForwardLaunch<T>> choose_pointwise_forward(Tuner* tuner, const P
       .terms = static_cast<double>(p.c),
       // A bias and a residual add at most 1 each.
       .magnitude = largest_operand(norm) * static_cast<double>(p.c) + 2};
-  // cuBLASLt's bias has the type of y, ours is float: with a bias there are own tiles alone.
+  // cuBLASLt's bias has the type of y, ours is float, and it does not end at 6: a pass over y adds both.
+  // It pays where y stays in the cache. The residual may be y, which a library overwrites.
   const auto libraries =
-      form.plain() && !norm ? offer<T>(PointwisePass::Forward, p, library_forward<T>) : nullptr;
+      form.residual || norm
+          ? nullptr
+          : offer<T, Launch>(PointwisePass::Forward, p, [p](std::function<LibraryLaunch> library) {
+              return library_forward<T>(p, std::move(library));
+            });
   const auto on_operands = [=](const std::function<Launch>& launch) {
     return [=](Stream stream, std::span<void* const> operands) {
       const auto* const x = static_cast<const T*>(operands[0]);
@@ -268,7 +286,7 @@ Chosen<PointwiseBackwardDataLaunch<T>> choose_pointwise_backward_data(Tuner* tun
     };
   };
   return tuner->choose<Launch>(problem, own_backward_data<T>(p),
-                               offer<T>(PointwisePass::DataGradient, p, library_backward_data<T>),
+                               offer<T, Launch>(PointwisePass::DataGradient, p, library_backward_data<T>),
                                on_operands);
 }
 
@@ -330,7 +348,7 @@ Chosen<PointwiseBackwardWeightLaunch<T>> choose_pointwise_backward_weight(Tuner*
                              .terms = static_cast<double>(p.m),
                              .magnitude = largest_operand(norm) * static_cast<double>(p.m)};
   const auto libraries =
-      norm ? nullptr : offer<T>(PointwisePass::WeightGradient, p, library_backward_weight<T>);
+      norm ? nullptr : offer<T, Launch>(PointwisePass::WeightGradient, p, library_backward_weight<T>);
   const auto on_operands = [=](const std::function<Launch>& launch) {
     return [=](Stream stream, std::span<void* const> operands) {
       const auto* const x = static_cast<const T*>(operands[0]);
@@ -350,7 +368,7 @@ Chosen<PointwiseBackwardWeightLaunch<T>> choose_pointwise_backward_weight(Tuner*
   template Chosen<PointwiseBackwardWeightLaunch<T>> choose_pointwise_backward_weight<T>( \
       Tuner*, const PointwiseProblem&, bool);                                            \
   template std::function<PointwiseForwardLaunch<T>> library_forward<T>(                  \
-      std::function<LibraryLaunch>);                                                     \
+      const PointwiseProblem&, std::function<LibraryLaunch>);                            \
   template std::function<PointwiseBackwardWeightLaunch<T>> library_backward_weight<T>(   \
       std::function<LibraryLaunch>);
 DF_INSTANTIATE(Half)

@@ -58,9 +58,11 @@ Chosen<PointwiseBackwardWeightLaunch<T>> choose_pointwise_backward_weight(Tuner*
                                                                           const PointwiseProblem& p,
                                                                           bool norm);
 
-// A library's kernel as such a launch. It throws Error where it would leave out a norm.
+// A library's kernel as such a launch. Forward adds bias and activation in a pass over y. It throws Error
+// where it would leave out a norm, or overwrite a residual.
 template <class T>
-std::function<PointwiseForwardLaunch<T>> library_forward(std::function<LibraryLaunch> library);
+std::function<PointwiseForwardLaunch<T>> library_forward(const PointwiseProblem& p,
+                                                         std::function<LibraryLaunch> library);
 template <class T>
 std::function<PointwiseBackwardWeightLaunch<T>> library_backward_weight(
     std::function<LibraryLaunch> library);
