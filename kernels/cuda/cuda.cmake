@@ -27,12 +27,23 @@ if(NOT CUDNN_INCLUDE_DIR)
 endif()
 
 file(GLOB_RECURSE CUDA_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/kernels/cuda/*.cu)
-# A target of its own, so that CI can compile the kernels without building everything twice.
+# What wgmma.cuh needs: instructions that only this architecture has and that no other code may have.
+set(WARPGROUP_SOURCES ${PROJECT_SOURCE_DIR}/kernels/cuda/pointwise/pointwise_warpgroup.cu)
+list(REMOVE_ITEM CUDA_SOURCES ${WARPGROUP_SOURCES})
+# Targets of their own, so that CI can compile the kernels without building everything twice.
 add_library(dfengine_cuda OBJECT ${CUDA_SOURCES})
-target_include_directories(dfengine_cuda PRIVATE ${PROJECT_SOURCE_DIR})
-target_include_directories(dfengine_cuda SYSTEM PRIVATE ${CUBLASLT_INCLUDE_DIR} ${CUDNN_INCLUDE_DIR})
-target_compile_options(dfengine_cuda PRIVATE -lineinfo --expt-relaxed-constexpr
-  -Xcompiler=-Wall,-Wextra,-Wshadow,-Wconversion)
-if(DFENGINE_WERROR)
-  target_compile_options(dfengine_cuda PRIVATE -Werror=all-warnings -Xcompiler=-Werror)
+add_library(dfengine_cuda_90a OBJECT ${WARPGROUP_SOURCES})
+if(CMAKE_CUDA_ARCHITECTURES MATCHES "^[0-9]+-virtual$")
+  set_target_properties(dfengine_cuda_90a PROPERTIES CUDA_ARCHITECTURES 90a-virtual)  # tests/ptx
+else()
+  set_target_properties(dfengine_cuda_90a PROPERTIES CUDA_ARCHITECTURES 90a-real)
 endif()
+foreach(target dfengine_cuda dfengine_cuda_90a)
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_include_directories(${target} SYSTEM PRIVATE ${CUBLASLT_INCLUDE_DIR} ${CUDNN_INCLUDE_DIR})
+  target_compile_options(${target} PRIVATE -lineinfo --expt-relaxed-constexpr
+    -Xcompiler=-Wall,-Wextra,-Wshadow,-Wconversion)
+  if(DFENGINE_WERROR)
+    target_compile_options(${target} PRIVATE -Werror=all-warnings -Xcompiler=-Werror)
+  endif()
+endforeach()

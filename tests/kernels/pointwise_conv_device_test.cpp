@@ -2,6 +2,7 @@
 // tiles are chosen. All else: convolution_test.cpp.
 #include "kernels/base/error.h"
 #include "kernels/cuda/pointwise/pointwise_config.h"
+#include "kernels/cuda/pointwise/pointwise_warpgroup.h"
 #include "tests/kernels/convolutions.h"
 
 namespace dfengine::test {
@@ -83,6 +84,31 @@ TEST(PointwiseConvDevice, EveryTileIsExactOnWholeNumbers) {
     for (cuda::PointwiseTile tile : cuda::kPointwiseTiles) check_tile<Half>(tile);
   });
   for (cuda::PointwiseTile tile : cuda::kPointwiseTiles) check_tile<BFloat16>(tile);
+}
+
+// As above, with more steps than a ring holds, by as many blocks as there are tiles and by two.
+template <class T>
+void check_tile(cuda::WarpgroupTile tile) {
+  const auto [rows, columns, depth] = cuda::size_of(tile);
+  SCOPED_TRACE(testing::Message() << "warpgroup tile " << rows << "x" << columns);
+  for (Index blocks : {2, 264})
+    for (Index c : {Index{24}, 3 * depth + 8}) {
+      const PointwiseProblem p = PointwiseProblem::make(2 * rows - 3, c, columns + 8);
+      const ConvData in = integer_inputs(p);
+      const ConvOptions plain = {Activation::Relu6, true, false, Write::Overwrite};
+      for (const ConvOptions& options : {plain, kEverything})
+        EXPECT_EQ(Tiled<T>(p, in, options).forward(cuda::WarpgroupConfig{tile, blocks}),
+                  as_stored<T>(expected(p, in, options).y));
+    }
+}
+
+TEST(PointwiseConvDevice, EveryWarpgroupTileIsExactOnWholeNumbers) {
+  DF_NEEDS_DEVICE();
+  if (!cuda::has_warpgroups()) GTEST_SKIP() << "not a device of compute capability 9.0";
+  for_each_thread_order([] {
+    for (cuda::WarpgroupTile tile : cuda::kWarpgroupTiles) check_tile<Half>(tile);
+  });
+  for (cuda::WarpgroupTile tile : cuda::kWarpgroupTiles) check_tile<BFloat16>(tile);
 }
 
 // One block takes all tiles of rows; where the weights fit, they are copied for the first round

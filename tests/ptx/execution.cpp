@@ -5,6 +5,7 @@
 
 #include "tests/ptx/instructions/memory.h"
 #include "tests/ptx/instructions/warp_wide.h"
+#include "tests/ptx/instructions/warpgroup.h"
 #include "tests/ptx/report.h"
 #include "tests/ptx/schedule.h"
 #include "tests/ptx/settings.h"
@@ -209,6 +210,7 @@ void BlockRun::reset() {
   std::memset(block_.shared, 0xFF, block_.shared_bytes);
   block_.traces.assign((block_.shared_bytes + 1) / 2, Trace());
   block_.interval = 1;
+  block_.fences.assign(warps_.size(), 0);
   for (Warp& warp : warps_) {
     const int left = threads_ - warp.index * kLanes;
     warp.alive = left >= kLanes ? kAllLanes : (Lanes{1} << left) - 1;
@@ -217,6 +219,9 @@ void BlockRun::reset() {
     warp.follows = false;
     warp.open.clear();
     warp.groups.clear();
+    warp.open_products.clear();
+    warp.products.clear();
+    warp.begins_products = false;
     set_specials(warp);
   }
 }
@@ -254,8 +259,10 @@ bool BlockRun::pass_barrier() {
 
 // The kernel behind this one waits for this one alone.
 void BlockRun::check_end() {
-  for (const Warp& warp : warps_)
+  for (const Warp& warp : warps_) {
     if (copies_are_pending(warp)) report(warp, "the kernel ends before its copies");
+    if (products_are_pending(warp)) report(warp, "the kernel ends before its products");
+  }
   if (std::ranges::none_of(warps_, &Warp::follows))
     report(warps_[0], "the kernel ends without having waited for those before it");
 }

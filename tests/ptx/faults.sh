@@ -105,6 +105,16 @@ plant "a write behind shared memory" batch_norm \
 plant "a vector that begins in the middle of a value" residual_add \
   's/(ld\.global\S*v4[^;]*\[%rd\d+)[^\]]*\]/$1+2]/g' \
   'ResidualAdd/DeviceHalf.*' 'FAULT: misaligned'
+warpgroups='PointwiseConvDevice.EveryWarpgroupTileIsExactOnWholeNumbers'
+plant "factors are not published to the tensor cores" pointwise_warpgroup \
+  's/fence\.proxy\.async[^;]*;//g' \
+  "$warpgroups" 'FAULT: wgmma reads what no fence.proxy.async has published'
+plant "products are not waited for" pointwise_warpgroup \
+  's/wgmma\.wait_group[^;]*;//g' \
+  "$warpgroups" 'FAULT: the kernel ends before its products'
+plant "a factor is not swizzled" pointwise_warpgroup \
+  's/(wgmma\.mma_async[^;]*\}, )(%rd\d+)/.reg .b64 plain; and.b64 plain, $2, 4611686018427387903; $1plain/g' \
+  "$warpgroups" 'FAULT: wgmma: a factor that is not swizzled'
 # Choices keep to the limit that a device tells, 99 KB on sm_86; this test names its tile itself.
 expect "more shared memory than the device has" 'PointwiseConvDevice.WeightGradientAddsThePartsOfTheRows' \
   'FAULT: shared memory: ' PTX_SHARED_LIMIT=51200

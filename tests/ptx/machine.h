@@ -18,7 +18,8 @@ struct Extent {
 struct Trace {
   std::int16_t writer = -1, reader = -1;
   std::uint32_t written = 0, read = 0;
-  bool under_way = false;  // a copy writes here that nobody has waited for yet
+  std::uint32_t fences = 0;  // of the writer, before it wrote
+  bool under_way = false;    // a copy writes here that nobody has waited for yet
 };
 
 struct Block {
@@ -30,6 +31,7 @@ struct Block {
   std::uint64_t shared_bytes = 0;
   std::vector<Trace> traces;
   std::vector<std::byte> parameters, local;
+  std::vector<std::uint32_t> fences;  // of each warp: fence.proxy.async so far
 };
 
 // One lane's part of a cp.async.
@@ -37,6 +39,12 @@ struct Copy {
   std::uint32_t to = 0;
   std::uint64_t from = 0;
   int bytes = 0, valid = 0;  // what is not valid becomes zero
+};
+
+// A wgmma that is not yet waited for, with the descriptors of its factors.
+struct PendingProduct {
+  const Instruction* instruction = nullptr;
+  std::uint64_t a = 0, b = 0;
 };
 
 struct Warp {
@@ -47,9 +55,12 @@ struct Warp {
   std::array<int, kLanes> at{};  // each lane's next instruction
   bool waits = false;            // at a barrier, which is instruction:
   int barrier = 0;
-  bool follows = false;  // has waited for the kernels before its own
+  bool follows = false;    // has waited for the kernels before its own
   std::vector<Copy> open;  // not yet committed
   std::deque<std::vector<Copy>> groups;
+  std::vector<PendingProduct> open_products;  // not yet committed
+  std::deque<std::vector<PendingProduct>> products;
+  bool begins_products = false;      // wgmma.fence since the last wait
   const Instruction* now = nullptr;  // for reports
 
   template <class T>

@@ -24,7 +24,9 @@ import tempfile
 # shared memory per multiprocessor. Each block costs one more KB, and may have all but that one.
 ARCHITECTURES = {80: (2048, 32, 164), 86: (1536, 16, 100), 89: (1536, 24, 100), 90: (2048, 32, 228),
                  120: (1536, 24, 100)}
-PTX_FOR = {80: (80, 86, 89), 90: (90, 120)}
+PTX_FOR = {'80': (80, 86, 89), '90': (90, 120), '90a': (90,)}
+# Code that uses this header is for one architecture alone (kernels/cuda/cuda.cmake).
+FOR_90A = 'kernels/cuda/wgmma.cuh'
 GRID_FOR = 90
 QUARTER_REGISTERS, REGISTERS_AT_ONCE, WARP = 65536 // 4, 256, 32
 # Of a block that no launch bounds limit.
@@ -36,7 +38,8 @@ Use = collections.namedtuple('Use', 'registers spilled shared')
 TABLE = 'tests/ptx/registers.txt'
 HEAD = ['# What ptxas makes of the kernels. Made by tests/run.sh registers --renew: do not edit.',
         '# Threads and blocks of the launch bounds, most bytes of shared memory of a launch, and for each GPU',
-        '# REGISTERS:BLOCKS that fit a multiprocessor (0: its shared memory is too small), and +BYTES spilled.']
+        '# REGISTERS:BLOCKS that fit a multiprocessor (0: its shared memory is too small), and +BYTES spilled; - where it',
+        '# cannot run.']
 
 
 def short_names(names):
@@ -64,13 +67,18 @@ def compile_one(nvcc, folder, source, virtual):
     bounds = bounds_of(open(ptx).read())
     uses = {}
     for real in PTX_FOR[virtual] if bounds else ():
-        log = run([os.path.join(os.path.dirname(nvcc), 'ptxas'), '-v', f'-arch=sm_{real}', ptx, '-o', os.devnull])
+        target = virtual if virtual == '90a' else real
+        log = run([os.path.join(os.path.dirname(nvcc), 'ptxas'), '-v', f'-arch=sm_{target}', ptx, '-o', os.devnull])
         uses |= uses_of(log)
     short = dict(zip(bounds, short_names(bounds)))
     if len(set(short.values())) < len(short):
         sys.exit(f'registers: two kernels of {source} have one short name: change short_names')
     return ({short[name]: value for name, value in bounds.items()},
             {(short[name], arch): use for (name, arch), use in uses.items()})
+
+
+def virtual_architectures(source):
+    return ('90a',) if f'#include "{FOR_90A}"' in open(source).read() else ('80', '90')
 
 
 def bounds_of(ptx):
@@ -84,7 +92,7 @@ def bounds_of(ptx):
 
 def uses_of(log):
     pattern = re.compile(
-        r"Compiling entry function '(\S+)' for 'sm_(\d+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads"
+        r"Compiling entry function '(\S+)' for 'sm_(\d+)a?'.*?(\d+) bytes spill stores, (\d+) bytes spill loads"
         r'.*?Used (\d+) registers([^\n]*)', re.S)
     uses = {}
     for name, arch, stores, loads, registers, rest in pattern.findall(log):
@@ -124,10 +132,13 @@ def rows_of(bounds, uses, launched, old):
     rows, wrong = {}, []
     for name, (threads, promised) in sorted(bounds.items()):
         known = int(old[name][2]) if name in old else 0
-        fixed = max(uses[name, arch].shared for arch in ARCHITECTURES)
+        fixed = max(uses[name, arch].shared for arch in ARCHITECTURES if (name, arch) in uses)
         least, shared = (max(size, fixed) for size in launched.get(name, (known, known)))
         rows[name] = [str(threads), str(promised), str(shared)]
         for column, arch in enumerate(ARCHITECTURES, 3):
+            if (name, arch) not in uses:
+                rows[name].append('-')
+                continue
             use = uses[name, arch]
             blocks = blocks_per_multiprocessor(arch, use, threads, shared)
             rows[name].append(f'{use.registers}:{blocks}' + (f'+{use.spilled}' if use.spilled else ''))
@@ -161,7 +172,8 @@ def main():
     bounds, uses = {}, {}
     with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         # The longest first.
-        jobs = [pool.submit(compile_one, nvcc, folder, s, v) for s in sources for v in PTX_FOR]
+        jobs = [pool.submit(compile_one, nvcc, folder, s, v) for s in sources
+                for v in virtual_architectures(s)]
         for job in jobs:
             of_bounds, of_uses = job.result()
             bounds |= of_bounds

@@ -1,36 +1,14 @@
 // The choice between own tiles and cuBLASLt for each pass of a pointwise convolution.
 #pragma once
 
-#include "kernels/channel_moments.h"
+#include "kernels/cuda/pointwise/pointwise_launch.h"
 #include "kernels/cuda/tuning/choice.h"
 #include "kernels/cuda/tuning/libraries.h"
-#include "kernels/norm_gradient.h"
 #include "kernels/pointwise_conv.h"
 
 namespace dfengine::cuda {
 
 class Tuner;
-
-// The launches that are chosen, with the problem bound. scratch: as many bytes as the choice says,
-// aligned to 16 bytes. norm: present if and only if the choice was made for one.
-template <class T>
-using PointwiseForwardLaunch = void(Stream, const T* x, const T* w,
-                                    const Epilogue<T, float>& epilogue, const NormOnLoad& norm,
-                                    void* scratch, T* y);
-// Returns where in the scratch it leaves the moments of y.
-template <class T>
-using PointwiseMomentsLaunch = ChannelMoments(Stream, const T* x, const T* w,
-                                              const NormOnLoad& norm, void* scratch, T* y);
-template <class T>
-using PointwiseBackwardDataLaunch = void(Stream, const T* dy, const T* w, Write write,
-                                         void* scratch, T* dx);
-// Returns where in the scratch it leaves the sums of dx.
-template <class T>
-using PointwiseGradientSumsLaunch = GradientSums(Stream, const T* dy, const T* w, const T* x,
-                                                 const NormOnLoad& norm, void* scratch, T* dx);
-template <class T>
-using PointwiseBackwardWeightLaunch = void(Stream, const T* x, const T* dy, const NormOnLoad& norm,
-                                           void* scratch, float* dw);
 
 // Without a tuner the rule chooses. T = float has one kernel, "own". The data gradient is timed
 // overwriting; the same kernel then adds where a plan asks for it. form: the epilogue of the

@@ -36,15 +36,18 @@ void pointwise_forward(Stream stream, const PointwiseConfig& config, const Point
                        const T* x, const T* w, const Epilogue<T, float>& epilogue, T* y,
                        const NormOnLoad& norm) {
   require_tensor_cores(p, {x, w, epilogue.residual, y, norm.scale, norm.shift});
-  multiply<false, T>(stream, "pointwise_forward", config,
-                     {.a = x,
-                      .b = w,
-                      .epilogue = epilogue,
-                      .y = y,
-                      .rows = static_cast<int>(p.m),
-                      .columns = static_cast<int>(p.k),
-                      .depth = static_cast<int>(p.c),
-                      .norm = norm});
+  const Product<T> product{.a = x,
+                           .b = w,
+                           .epilogue = epilogue,
+                           .y = y,
+                           .rows = static_cast<int>(p.m),
+                           .columns = static_cast<int>(p.k),
+                           .depth = static_cast<int>(p.c),
+                           .norm = norm};
+  with_tile(config.tile, [&](auto tile) {
+    multiply<PaddedRing<decltype(tile), false>>(stream, "pointwise_forward", config.blocks,
+                                                product);
+  });
 }
 
 template <class T>
@@ -52,14 +55,17 @@ void pointwise_backward_data(Stream stream, const PointwiseConfig& config,
                              const PointwiseProblem& p, const T* dy, const T* w, Write write,
                              T* dx) {
   require_tensor_cores(p, {dy, w, dx});
-  multiply<true, T>(stream, "pointwise_backward_data", config,
-                    {.a = dy,
-                     .b = w,
-                     .epilogue = {.residual = write == Write::Accumulate ? dx : nullptr},
-                     .y = dx,
-                     .rows = static_cast<int>(p.m),
-                     .columns = static_cast<int>(p.c),
-                     .depth = static_cast<int>(p.k)});
+  const Product<T> product{.a = dy,
+                           .b = w,
+                           .epilogue = {.residual = write == Write::Accumulate ? dx : nullptr},
+                           .y = dx,
+                           .rows = static_cast<int>(p.m),
+                           .columns = static_cast<int>(p.c),
+                           .depth = static_cast<int>(p.k)};
+  with_tile(config.tile, [&](auto tile) {
+    multiply<PaddedRing<decltype(tile), true>>(stream, "pointwise_backward_data", config.blocks,
+                                               product);
+  });
 }
 
 template <class T>

@@ -35,9 +35,8 @@ void pointwise_epilogue(Stream stream, const PointwiseProblem& p,
          kThreads, 0, static_cast<unsigned>(p.k / kVector), groups, epilogue, y);
 }
 
-#define DF_INSTANTIATE(T)                                                   \
-  template void pointwise_epilogue(Stream, const PointwiseProblem&,         \
-                                   const Epilogue<T, float>&, T*);
+#define DF_INSTANTIATE(T) \
+  template void pointwise_epilogue(Stream, const PointwiseProblem&, const Epilogue<T, float>&, T*);
 DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)
 #undef DF_INSTANTIATE

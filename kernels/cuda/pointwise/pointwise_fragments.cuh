@@ -59,11 +59,19 @@ __device__ __forceinline__ void copy_tile(const T* matrix, int row, int rows, in
   }
 }
 
-// Applies the norm of the matrix's columns to what copy_tile copied for this same thread: its own
-// copies have landed, and a barrier has still to show them to the others. What lies outside the
-// matrix stays zero. Tile is that of the results; where its sums leave room in the registers, the
-// norm of a thread's columns is loaded once.
-template <int kRows, int kColumns, class Tile, class T>
+// Where copy_tile puts a vector of a tile with so many columns.
+template <int kColumns>
+struct PaddedRows {
+  static __device__ __forceinline__ int place(int row, int column) {
+    return row * (kColumns + kPad) + column;
+  }
+};
+
+// Applies the norm of the matrix's columns to what this same thread has copied into a tile that lies
+// as Layout says: its own copies have landed, and a barrier has still to show them to the others. What
+// lies outside the matrix stays zero. Tile is that of the results; where its sums leave room in the
+// registers, the norm of a thread's columns is loaded once.
+template <int kRows, int kColumns, class Tile, class Layout = PaddedRows<kColumns>, class T>
 __device__ __forceinline__ void normalise_tile(const NormOnLoad& norm, int row, int rows,
                                                int column, int columns, T* tile) {
   constexpr int kPerRow = kColumns / kVector;
@@ -71,7 +79,7 @@ __device__ __forceinline__ void normalise_tile(const NormOnLoad& norm, int row, 
   const auto for_each = [&](auto&& apply) {
     for_each_own_vector<kRows, kColumns, Tile::kThreads>([&](int r, int c) {
       if (row + r >= rows || column + c >= columns) return;
-      T* const at = tile + r * (kColumns + kPad) + c;
+      T* const at = tile + Layout::place(r, c);
       Packed<T> x = load_packed(at);
       apply(column + c, x);
       store_packed(at, x);

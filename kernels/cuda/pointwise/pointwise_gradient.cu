@@ -14,16 +14,17 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     gradient_sums_kernel(Product<T> p, const T* __restrict__ x, NormOnLoad norm, float* parts) {
   await_previous_kernels();
   DF_DYNAMIC_SHARED(shared);
-  const KeptGradientSums<Tile> kept(shared + ProductShared<Tile, true>::kBytes);
+  const KeptGradientSums<Tile> kept(shared + ProductShared<PaddedRing<Tile, true>>::kBytes);
   kept.clear();
   p.epilogue = {};
   const int column = static_cast<int>(blockIdx.x) % p.column_tiles * Tile::kColumns;
-  multiply_tiles<T, Tile, true, false>(p, shared, [&](int row, T* out, int warp, int lane) {
-    const int first = column + warp % Tile::kWarpColumns * Tile::kPartColumns;
-    if (row < p.rows)
-      take_slice(kept, norm, x + Index{row} * p.columns + first, p.columns, first, p.rows - row,
-                 warp, lane, out);
-  });
+  multiply_tiles<T, PaddedRing<Tile, true>, false>(
+      p, shared, [&](int row, T* out, int warp, int lane) {
+        const int first = column + warp % Tile::kWarpColumns * Tile::kPartColumns;
+        if (row < p.rows)
+          take_slice(kept, norm, x + Index{row} * p.columns + first, p.columns, first, p.rows - row,
+                     warp, lane, out);
+      });
   write_part(kept, column, p.columns, parts + Index{blockIdx.x} / p.column_tiles * 2 * p.columns);
 }
 
@@ -51,8 +52,8 @@ void pointwise_gradient_sums(Stream stream, const PointwiseConfig& config,
       count_tiles<Tile>(product);
       launch(stream, "pointwise_gradient_sums", gradient_sums_kernel<T, Tile>,
              blocks(sums.parts * product.column_tiles), Tile::kThreads,
-             ProductShared<Tile, true>::kBytes + KeptGradientSums<Tile>::kBytes, product, x, norm,
-             sums.values);
+             ProductShared<PaddedRing<Tile, true>>::kBytes + KeptGradientSums<Tile>::kBytes,
+             product, x, norm, sums.values);
     } else {
       throw Error("pointwise_gradient_sums: this tile has no room for sums");
     }

@@ -15,13 +15,14 @@ std::size_t shared_memory_of(PointwiseTile tile, Beside beside) {
     constexpr std::size_t kNone = std::numeric_limits<std::size_t>::max();
     if (beside == Beside::Moments)
       return KeptMoments<Tile>::kHasRoom
-                 ? ProductShared<Tile, false>::kBytes + KeptMoments<Tile>::kBytes
+                 ? ProductShared<PaddedRing<Tile, false>>::kBytes + KeptMoments<Tile>::kBytes
                  : kNone;
     if (beside == Beside::GradientSums)
       return KeptGradientSums<Tile>::kHasRoom
-                 ? ProductShared<Tile, true>::kBytes + KeptGradientSums<Tile>::kBytes
+                 ? ProductShared<PaddedRing<Tile, true>>::kBytes + KeptGradientSums<Tile>::kBytes
                  : kNone;
-    return std::max(ProductShared<Tile, false>::kBytes, ProductShared<Tile, true>::kBytes);
+    return std::max(ProductShared<PaddedRing<Tile, false>>::kBytes,
+                    ProductShared<PaddedRing<Tile, true>>::kBytes);
   });
 }
 

@@ -15,16 +15,18 @@ void pointwise_forward_moments(Stream stream, const PointwiseConfig& config,
     throw Error("pointwise convolution on the device: " + std::to_string(moments.parts) +
                 " parts of moments for tiles that make " +
                 std::to_string(row_parts(config, p.m, p.k)));
-  multiply_with_moments<T>(stream, "pointwise_forward_moments", config,
-                           {.a = x,
-                            .b = w,
-                            .epilogue = {},
-                            .y = y,
-                            .rows = static_cast<int>(p.m),
-                            .columns = static_cast<int>(p.k),
-                            .depth = static_cast<int>(p.c),
-                            .norm = norm},
-                           moments);
+  const Product<T> product{.a = x,
+                           .b = w,
+                           .epilogue = {},
+                           .y = y,
+                           .rows = static_cast<int>(p.m),
+                           .columns = static_cast<int>(p.k),
+                           .depth = static_cast<int>(p.c),
+                           .norm = norm};
+  with_tile(config.tile, [&](auto tile) {
+    multiply_with_moments<PaddedRing<decltype(tile), false>>(stream, "pointwise_forward_moments",
+                                                             product, moments);
+  });
 }
 
 #define DF_INSTANTIATE(T)                                                                          \

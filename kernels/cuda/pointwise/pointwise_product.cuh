@@ -7,62 +7,20 @@
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/pointwise/pointwise_columns.cuh"
 #include "kernels/cuda/pointwise/pointwise_config.h"
+#include "kernels/cuda/pointwise/pointwise_ring.cuh"
 
 namespace dfengine::cuda {
 
-template <class T>
-struct Product {
-  const T* a;  // [rows, depth]
-  const T* b;  // [columns, depth]; transposed: [depth, columns]
-  Epilogue<T, float> epilogue;
-  T* y;  // [rows, columns]
-  int rows, columns, depth;
-  NormOnLoad norm = {};  // of a
-  // What count_tiles() adds; steps are of kDepth.
-  int column_tiles = 0, tiles = 0, steps = 0;
-};
-
-template <class Tile, bool kTransposed>
+// A ring, and where each warp turns 16 rows of fragments into whole rows.
+template <class Ring>
 struct ProductShared {
-  static constexpr int kAPitch = Tile::kDepth + kPad;
-  static constexpr int kBPitch = (kTransposed ? Tile::kColumns : Tile::kDepth) + kPad;
-  static constexpr int kA = Tile::kRows * kAPitch;
-  static constexpr int kStage = kA + (kTransposed ? Tile::kDepth : Tile::kColumns) * kBPitch;
-  // Where each warp turns 16 rows of fragments into whole rows.
+  using Tile = typename Ring::Tile;
   static constexpr int kOutPitch = Tile::kPartColumns + kPad, kOut = 16 * kOutPitch;
+  // Dynamic shared memory is aligned to 16 bytes.
   static constexpr std::size_t kBytes =
-      2 * (Tile::kStages * kStage + Tile::kThreads / kWarpSize * kOut);
+      Ring::kAlignment - 16 +
+      2 * (Tile::kStages * Ring::kStage + Tile::kThreads / kWarpSize * kOut);
 };
-
-// Where in a block's list of steps a copy or a multiplication stands.
-struct Place {
-  int tile, step;
-};
-
-template <class T>
-__device__ __forceinline__ void advance(const Product<T>& p, Place& place) {
-  if (++place.step < p.steps) return;
-  place.step = 0;
-  place.tile += static_cast<int>(gridDim.x);
-}
-
-template <class Tile, bool kTransposed, class T>
-__device__ __forceinline__ void copy_step(const Product<T>& p, Place place, bool with_b, T* stage) {
-  using Shared = ProductShared<Tile, kTransposed>;
-  const int row = place.tile / p.column_tiles * Tile::kRows;
-  const int column = place.tile % p.column_tiles * Tile::kColumns;
-  const int depth = place.step * Tile::kDepth;
-  copy_tile<Tile::kRows, Tile::kDepth, Tile::kThreads>(p.a, row, p.rows, depth, p.depth, stage);
-  if (!with_b) return;
-  T* const b = stage + Shared::kA;
-  if constexpr (kTransposed) {
-    copy_tile<Tile::kDepth, Tile::kColumns, Tile::kThreads>(p.b, depth, p.depth, column, p.columns,
-                                                            b);
-  } else {
-    copy_tile<Tile::kColumns, Tile::kDepth, Tile::kThreads>(p.b, column, p.columns, depth, p.depth,
-                                                            b);
-  }
-}
 
 // Starts the sums at the bias. column is the first of the warp.
 template <class Tile, class T>
@@ -79,29 +37,6 @@ __device__ __forceinline__ void start_sums(const Product<T>& p, int column, int 
       sums[i][j][0] = sums[i][j][2] = left;
       sums[i][j][1] = sums[i][j][3] = right;
     }
-  }
-}
-
-template <class Tile, bool kTransposed, class T>
-__device__ __forceinline__ void multiply_stage(const T* stage, int row, int column, int lane,
-                                               Sums<Tile>& sums) {
-  using Shared = ProductShared<Tile, kTransposed>;
-  const T* const a = stage + row * Shared::kAPitch;
-  const T* const b = stage + Shared::kA;
-#pragma unroll
-  for (int d = 0; d < Tile::kDepth; d += 16) {
-    multiply_step<T, Tile>(
-        sums,
-        [&](int i, std::uint32_t(&to)[4]) {
-          load_a(to, a + 16 * i * Shared::kAPitch + d, Shared::kAPitch, lane);
-        },
-        [&](int j, std::uint32_t(&to)[4]) {
-          if constexpr (kTransposed) {
-            load_b_transposed(to, b + d * Shared::kBPitch + column + 16 * j, Shared::kBPitch, lane);
-          } else {
-            load_b(to, b + (column + 16 * j) * Shared::kBPitch + d, Shared::kBPitch, lane);
-          }
-        });
   }
 }
 
@@ -163,14 +98,14 @@ __device__ __forceinline__ void store_sums(const Product<T>& p, int row, int col
 // A block stays and takes every gridDim-th tile. The steps of all its tiles form one list, so that
 // the copies of the next tile are under way while the results of this one are stored.
 // settle(row, out, warp, lane): as in store_sums, of this warp.
-template <class T, class Tile, bool kTransposed, bool kNorm, class Settle>
+template <class T, class Ring, bool kNorm, class Settle>
 __device__ __forceinline__ void multiply_tiles(const Product<T>& p, std::byte* shared,
                                                Settle&& settle) {
-  using Shared = ProductShared<Tile, kTransposed>;
-  T* const ring = reinterpret_cast<T*>(shared);
+  using Tile = typename Ring::Tile;
+  T* const ring = reinterpret_cast<T*>(Ring::begin(shared));
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
-  T* const out = ring + Tile::kStages * Shared::kStage + warp * Shared::kOut;
+  T* const out = ring + Tile::kStages * Ring::kStage + warp * ProductShared<Ring>::kOut;
   const int part_row = warp / Tile::kWarpColumns * Tile::kPartRows;
   const int part_column = warp % Tile::kWarpColumns * Tile::kPartColumns;
   // Where the ring holds whole tiles of one column tile, b stays in it from the first round on.
@@ -180,8 +115,7 @@ __device__ __forceinline__ void multiply_tiles(const Product<T>& p, std::byte* s
   int fill = 0, copied = 0;  // the stage to fill, the stages filled in the first round
   const auto copy_next = [&] {
     if (next.tile < p.tiles) {
-      copy_step<Tile, kTransposed>(p, next, !b_stays || copied < Tile::kStages,
-                                   ring + fill * Shared::kStage);
+      Ring::copy(p, next, !b_stays || copied < Tile::kStages, ring + fill * Ring::kStage);
       advance(p, next);
       copied += copied < Tile::kStages ? 1 : 0;
     }
@@ -197,13 +131,12 @@ __device__ __forceinline__ void multiply_tiles(const Product<T>& p, std::byte* s
     if (now.step == 0) start_sums<Tile>(p, column, lane, sums);
     copy_async_wait<Tile::kStages - 2>();
     if constexpr (kNorm)
-      normalise_tile<Tile::kRows, Tile::kDepth, Tile>(p.norm, row - part_row, p.rows,
-                                                      now.step * Tile::kDepth, p.depth,
-                                                      ring + stage * Shared::kStage);
+      normalise_tile<Tile::kRows, Tile::kDepth, Tile, typename Ring::LayoutOfA>(
+          p.norm, row - part_row, p.rows, now.step * Tile::kDepth, p.depth,
+          ring + stage * Ring::kStage);
+    Ring::publish();
     __syncthreads();
-    copy_next();
-    multiply_stage<Tile, kTransposed>(ring + stage * Shared::kStage, part_row, part_column, lane,
-                                      sums);
+    Ring::multiply(ring, stage, part_row, part_column, lane, sums, copy_next);
     if (now.step == p.steps - 1)
       store_sums<Tile>(p, row, column, lane, sums, out,
                        [&](int first) { settle(first, out, warp, lane); });
@@ -211,24 +144,26 @@ __device__ __forceinline__ void multiply_tiles(const Product<T>& p, std::byte* s
   }
 }
 
-template <class T, class Tile, bool kTransposed, bool kNorm>
-__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) product_kernel(Product<T> p) {
+template <class T, class Ring, bool kNorm>
+__global__ void __launch_bounds__(Ring::Tile::kThreads, Ring::Tile::kBlocks)
+    product_kernel(Product<T> p) {
   await_previous_kernels();
   DF_DYNAMIC_SHARED(shared);
-  multiply_tiles<T, Tile, kTransposed, kNorm>(p, shared, [](int, const T*, int, int) {});
+  multiply_tiles<T, Ring, kNorm>(p, shared, [](int, const T*, int, int) {});
 }
 
 // The same without an epilogue, and the moments of y. The grid is a multiple of the column tiles, so
 // that all tiles of a block have the same columns.
-template <class T, class Tile, bool kNorm>
-__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
+template <class T, class Ring, bool kNorm>
+__global__ void __launch_bounds__(Ring::Tile::kThreads, Ring::Tile::kBlocks)
     product_moments_kernel(Product<T> p, float* parts) {
   await_previous_kernels();
+  using Tile = typename Ring::Tile;
   DF_DYNAMIC_SHARED(shared);
-  const KeptMoments<Tile> kept(shared + ProductShared<Tile, false>::kBytes);
+  const KeptMoments<Tile> kept(shared + ProductShared<Ring>::kBytes);
   kept.clear();
   p.epilogue = {};
-  multiply_tiles<T, Tile, false, kNorm>(p, shared, [&](int row, const T* out, int warp, int lane) {
+  multiply_tiles<T, Ring, kNorm>(p, shared, [&](int row, const T* out, int warp, int lane) {
     if (row < p.rows) add_slice(kept, out, p.rows - row, warp, lane);
   });
   write_part(kept, static_cast<int>(blockIdx.x) % p.column_tiles * Tile::kColumns, p.columns,
@@ -245,35 +180,32 @@ Index count_tiles(Product<T>& p) {
   return tiles;
 }
 
-template <bool kTransposed, class T>
-void multiply(Stream stream, const char* name, const PointwiseConfig& config, Product<T> p) {
-  with_tile(config.tile, [&](auto tile) {
-    using Tile = decltype(tile);
-    const Index tiles = count_tiles<Tile>(p);
-    auto kernel = product_kernel<T, Tile, kTransposed, false>;
-    if constexpr (!kTransposed)
-      if (p.norm.present()) kernel = product_kernel<T, Tile, false, true>;
-    launch(stream, name, kernel, blocks(std::min(tiles, config.blocks)), Tile::kThreads,
-           ProductShared<Tile, kTransposed>::kBytes, p);
-  });
+// Starts at most so many blocks.
+template <class Ring, class T>
+void multiply(Stream stream, const char* name, Index most_blocks, Product<T> p) {
+  using Tile = typename Ring::Tile;
+  const Index tiles = count_tiles<Tile>(p);
+  auto kernel = product_kernel<T, Ring, false>;
+  if constexpr (Ring::kNormalises)
+    if (p.norm.present()) kernel = product_kernel<T, Ring, true>;
+  launch(stream, name, kernel, blocks(std::min(tiles, most_blocks)), Tile::kThreads,
+         ProductShared<Ring>::kBytes, p);
 }
 
-// Each part of the rows has a block for every tile of columns.
-template <class T>
-void multiply_with_moments(Stream stream, const char* name, const PointwiseConfig& config,
-                           Product<T> p, const ChannelMoments& moments) {
-  with_tile(config.tile, [&](auto tile) {
-    using Tile = decltype(tile);
-    if constexpr (KeptMoments<Tile>::kHasRoom) {
-      count_tiles<Tile>(p);
-      const auto kernel = p.norm.present() ? product_moments_kernel<T, Tile, true>
-                                           : product_moments_kernel<T, Tile, false>;
-      launch(stream, name, kernel, blocks(moments.parts * p.column_tiles), Tile::kThreads,
-             ProductShared<Tile, false>::kBytes + KeptMoments<Tile>::kBytes, p, moments.values);
-    } else {
-      throw Error(std::string(name) + ": this tile has no room for moments");
-    }
-  });
+// The same with the moments of y. Each part of the rows has a block for every tile of columns.
+template <class Ring, class T>
+void multiply_with_moments(Stream stream, const char* name, Product<T> p,
+                           const ChannelMoments& moments) {
+  using Tile = typename Ring::Tile;
+  if constexpr (KeptMoments<Tile>::kHasRoom) {
+    count_tiles<Tile>(p);
+    const auto kernel = p.norm.present() ? product_moments_kernel<T, Ring, true>
+                                         : product_moments_kernel<T, Ring, false>;
+    launch(stream, name, kernel, blocks(moments.parts * p.column_tiles), Tile::kThreads,
+           ProductShared<Ring>::kBytes + KeptMoments<Tile>::kBytes, p, moments.values);
+  } else {
+    throw Error(std::string(name) + ": this tile has no room for moments");
+  }
 }
 
 }  // namespace dfengine::cuda

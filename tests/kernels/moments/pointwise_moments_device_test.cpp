@@ -3,6 +3,7 @@
 #include "kernels/base/error.h"
 #include "kernels/batch_norm.h"
 #include "kernels/cuda/pointwise/pointwise_config.h"
+#include "kernels/cuda/pointwise/pointwise_warpgroup.h"
 #include "tests/kernels/batch_norm_case.h"
 #include "tests/kernels/convolutions.h"
 #include "tests/kernels/moments/merged_moments.h"
@@ -16,7 +17,8 @@ struct Made {
   PointwiseProblem p;
   Doubles y, parts;
 
-  Made(const cuda::PointwiseConfig& config, const PointwiseProblem& problem, const Doubles& x_in,
+  template <class Config>
+  Made(const Config& config, const PointwiseProblem& problem, const Doubles& x_in,
        const Doubles& w_in, bool with_norm = false)
       : p(problem) {
     DeviceArray<T> x(x_in), w(w_in), out(p.m * p.k), plain(p.m * p.k);
@@ -43,15 +45,20 @@ Doubles whole(Index count, std::uint64_t seed) {
 
 // Two tiles of columns, the second with a tail; two blocks for each, of which one takes two tiles of
 // rows, the last not full.
+template <class T, class Config>
+void check_config(const Config& config) {
+  const auto [rows, columns, depth] = cuda::size_of(config.tile);
+  SCOPED_TRACE(testing::Message() << cuda::name_of(config));
+  const PointwiseProblem p = PointwiseProblem::make(3 * rows - 5, depth + 8, columns + 8);
+  for (bool norm : {false, true})
+    Made<T>(config, p, whole(p.m * p.c, 1), whole(p.k * p.c, 2), norm).expect_moments();
+}
+
 template <class T>
 void check_tile(cuda::PointwiseTile tile) {
   using cuda::Beside;
   if (cuda::shared_memory_of(tile, Beside::Moments) > cuda::shared_memory_limit()) return;
-  const auto [rows, columns, depth] = cuda::size_of(tile);
-  SCOPED_TRACE(testing::Message() << "tile " << rows << "x" << columns << "x" << depth);
-  const PointwiseProblem p = PointwiseProblem::make(3 * rows - 5, depth + 8, columns + 8);
-  for (bool norm : {false, true})
-    Made<T>({tile, 4}, p, whole(p.m * p.c, 1), whole(p.k * p.c, 2), norm).expect_moments();
+  check_config<T>(cuda::PointwiseConfig{tile, 4});
 }
 
 TEST(ChannelMomentsDevice, EveryPointwiseTile) {
@@ -60,6 +67,15 @@ TEST(ChannelMomentsDevice, EveryPointwiseTile) {
     for (cuda::PointwiseTile tile : cuda::kPointwiseTiles) check_tile<Half>(tile);
   });
   for (cuda::PointwiseTile tile : cuda::kPointwiseTiles) check_tile<BFloat16>(tile);
+}
+
+TEST(ChannelMomentsDevice, EveryWarpgroupTile) {
+  DF_NEEDS_DEVICE();
+  if (!cuda::has_warpgroups()) GTEST_SKIP() << "not a device of compute capability 9.0";
+  for (cuda::WarpgroupTile tile : cuda::kWarpgroupTiles) {
+    check_config<Half>(cuda::WarpgroupConfig{tile, 4});
+    check_config<BFloat16>(cuda::WarpgroupConfig{tile, 4});
+  }
 }
 
 // One block, fewer rows than a tile, a slice or a lane's share has, and more tiles than blocks: the
@@ -73,7 +89,8 @@ TEST(ChannelMomentsDevice, AnyNumberOfRows) {
       for (Index m : {1, 2, 3, 7, 8, 9, 15, 17, 49, 147, 300}) {
         SCOPED_TRACE(testing::Message() << m << " rows");
         const PointwiseProblem p = PointwiseProblem::make(m, 16, 24);
-        Made<Half>({tile, 2}, p, whole(m * 16, 3), whole(p.k * p.c, 4)).expect_moments();
+        Made<Half>(cuda::PointwiseConfig{tile, 2}, p, whole(m * 16, 3), whole(p.k * p.c, 4))
+            .expect_moments();
       }
   });
 }
@@ -85,7 +102,7 @@ TEST(ChannelMomentsDevice, EqualRowsHaveNoSpread) {
   const Doubles row = whole(p.c, 5), w = whole(p.k * p.c, 6);
   Doubles x;
   for (Index m = 0; m < p.m; ++m) x.insert(x.end(), row.begin(), row.end());
-  const Made<BFloat16> made({cuda::PointwiseTile::k64x64x64, 3}, p, x, w);
+  const Made<BFloat16> made(cuda::PointwiseConfig{cuda::PointwiseTile::k64x64x64, 3}, p, x, w);
   const Merged got = merged(made.parts, p.k);
   EXPECT_EQ(got.means, Doubles(made.y.begin(), made.y.begin() + p.k));
   EXPECT_EQ(got.squares, Doubles(at(p.k), 0.0));
@@ -98,7 +115,7 @@ TEST(ChannelMomentsDevice, ALargeMeanKeepsTheSquares) {
   Doubles x = whole(p.m * p.c, 7), w(at(p.k * p.c), 0.0);
   for (Index m = 0; m < p.m; ++m) x[at(m * p.c)] = 1;
   for (Index k = 0; k < p.k; ++k) w[at(k * p.c)] = 1000, w[at(k * p.c + 1 + k % 7)] = 1;
-  const Made<Half> made({cuda::PointwiseTile::k256x16x32, 4}, p, x, w);
+  const Made<Half> made(cuda::PointwiseConfig{cuda::PointwiseTile::k256x16x32, 4}, p, x, w);
   const Merged got = merged(made.parts, p.k), want = exact_moments(made.y, p.k);
   for (std::size_t k = 0; k < at(p.k); ++k)
     EXPECT_NEAR(got.squares[k] / want.squares[k], 1, tolerance<float>(3000, 1));

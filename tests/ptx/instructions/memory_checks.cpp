@@ -42,6 +42,7 @@ void check_race(Warp& warp, std::uint64_t offset, bool writes) {
     if (read) report(warp, "race: write after another warp's read", range(offset, 2));
     trace.writer = static_cast<std::int16_t>(warp.index);
     trace.written = block.interval;
+    trace.fences = block.fences[static_cast<std::size_t>(warp.index)];
   } else {
     if (written) report(warp, "race: read after another warp's write", range(offset, 2));
     trace.reader = read ? kSeveral : static_cast<std::int16_t>(warp.index);

@@ -1,3 +1,5 @@
+#include "tests/ptx/instructions/tensor_core.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -10,17 +12,11 @@
 namespace dfengine::ptx {
 namespace {
 
-constexpr int kRows = 16, kColumns = 8, kDepth = 16;
-
-struct Tile {
-  float a[kRows][kDepth], b[kDepth][kColumns], c[kRows][kColumns];
-};
-
 // PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating point type": groupID is lane / 4,
 // threadID_in_group lane % 4, and element e of a fragment lies at row and column
 //   a: groupID + 8 for e = 2, 3, 6, 7;  2 threadID + e % 2, + 8 for e >= 4
 //   b: 2 threadID + e % 2, + 8 for e >= 2;  groupID
-//   c: groupID + 8 for e >= 2;  2 threadID + e % 2
+//   c: as row_of_c and column_of_c say
 int row_of_a(int lane, int e) {
   return lane / 4 + (e / 2 % 2 == 1 ? 8 : 0);
 }
@@ -29,12 +25,6 @@ int column_of_a(int lane, int e) {
 }
 int row_of_b(int lane, int e) {
   return lane % 4 * 2 + e % 2 + (e >= 2 ? 8 : 0);
-}
-int row_of_c(int lane, int e) {
-  return lane / 4 + (e >= 2 ? 8 : 0);
-}
-int column_of_c(int lane, int e) {
-  return lane % 4 * 2 + e % 2;
 }
 
 // Half e of the 16-bit values that registers from `first` on hold in pairs.
@@ -67,32 +57,28 @@ float towards_zero(double value) {
 // Tensor cores add the products and c with more bits than a float has and cut the sum off (Fasi, Higham,
 // Mikaitis and Pranesh 2021, "Numerical behavior of NVIDIA tensor cores"): here one cut of the exact sum.
 void multiply_truncating(Tile& tile) {
-  for (int row = 0; row < kRows; ++row) {
-    double sums[kColumns];
-    for (int n = 0; n < kColumns; ++n) sums[n] = tile.c[row][n];
-    for (int k = 0; k < kDepth; ++k)
-      for (int n = 0; n < kColumns; ++n)
+  for (int row = 0; row < kTileRows; ++row) {
+    double sums[kTileColumns];
+    for (int n = 0; n < kTileColumns; ++n) sums[n] = tile.c[row][n];
+    for (int k = 0; k < kTileDepth; ++k)
+      for (int n = 0; n < kTileColumns; ++n)
         sums[n] += static_cast<double>(tile.a[row][k]) * static_cast<double>(tile.b[k][n]);
-    for (int n = 0; n < kColumns; ++n) tile.c[row][n] = towards_zero(sums[n]);
+    for (int n = 0; n < kTileColumns; ++n) tile.c[row][n] = towards_zero(sums[n]);
   }
 }
 
 void multiply_rounding(Tile& tile) {
-  for (int row = 0; row < kRows; ++row)
-    for (int k = 0; k < kDepth; ++k)
-      for (int n = 0; n < kColumns; ++n) tile.c[row][n] += tile.a[row][k] * tile.b[k][n];
+  for (int row = 0; row < kTileRows; ++row)
+    for (int k = 0; k < kTileDepth; ++k)
+      for (int n = 0; n < kTileColumns; ++n) tile.c[row][n] += tile.a[row][k] * tile.b[k][n];
 }
 
 template <float (*Value)(std::uint16_t)>
-void multiply(Warp& warp, const Instruction& i, Lanes mask) {
+void multiply_fragments(Warp& warp, const Instruction& i, Lanes mask) {
   check_whole_warp(warp, mask);
   Tile tile;
   gather<Value>(warp, i, tile);
-  if (settings().truncating) {
-    multiply_truncating(tile);
-  } else {
-    multiply_rounding(tile);
-  }
+  multiply(tile);
   for (int lane = 0; lane < kLanes; ++lane)
     for (int e = 0; e < 4; ++e)
       warp.cells<float>(i.to[static_cast<std::size_t>(e)])[lane] =
@@ -105,12 +91,20 @@ using MatrixRow = std::array<std::uint16_t, 8>;
 
 }  // namespace
 
+void multiply(Tile& tile) {
+  if (settings().truncating) {
+    multiply_truncating(tile);
+  } else {
+    multiply_rounding(tile);
+  }
+}
+
 void multiply_f16(Warp& warp, const Instruction& i, Lanes mask) {
-  multiply<from_half>(warp, i, mask);
+  multiply_fragments<from_half>(warp, i, mask);
 }
 
 void multiply_bf16(Warp& warp, const Instruction& i, Lanes mask) {
-  multiply<from_bfloat>(warp, i, mask);
+  multiply_fragments<from_bfloat>(warp, i, mask);
 }
 
 // PTX ISA, "ldmatrix": lanes 8 m to 8 m + 7 name the rows of matrix m; lane l gets elements 2 (l % 4) and

@@ -5,6 +5,7 @@
 #include "tests/ptx/instructions/lane_wise.h"
 #include "tests/ptx/instructions/memory.h"
 #include "tests/ptx/instructions/warp_wide.h"
+#include "tests/ptx/instructions/warpgroup.h"
 #include "tests/ptx/program/text.h"
 
 namespace dfengine::ptx {
@@ -156,6 +157,32 @@ void decode_load_matrix(Instruction& i, const Statement& s, Names& names) {
   i.action = load_matrix;
 }
 
+void decode_warpgroup(Instruction& i, const Statement& s, Names& names) {
+  if (s.name == "wgmma.fence.sync.aligned") {
+    i.action = begin_products;
+  } else if (s.name == "wgmma.commit_group.sync.aligned") {
+    i.action = commit_products;
+  } else if (s.name == "wgmma.wait_group.sync.aligned") {
+    i.immediate = integer(s.operand(0));
+    i.action = wait_for_products;
+  } else if (s.name.starts_with("wgmma.mma_async.sync.aligned.m64n") && s.has("f32")) {
+    i.mode = s.has("bf16") ? 1 : 0;
+    for (const std::string_view d : elements(s.operand(0)))
+      i.sums.push_back(names.destination(d, Kind::Narrow));
+    add_source(i, names, s.operand(1), Kind::Wide);
+    add_source(i, names, s.operand(2), Kind::Wide);
+    const std::string shape = "m64n" + std::to_string(2 * i.sums.size()) + "k16";
+    // Added to what is there, neither factor negated nor transposed.
+    constexpr std::string_view kPlain[] = {"1", "1", "1", "0", "0"};
+    if (!s.has(shape) || i.sums.size() % 4 != 0 || s.operands.size() != 8 ||
+        !std::equal(s.operands.begin() + 3, s.operands.end(), kPlain))
+      throw SyntaxError("wgmma of another form");
+    i.action = start_product;
+  } else {
+    throw SyntaxError("unknown instruction");
+  }
+}
+
 Slot plain_address(Names& names, std::string_view operand, bool wide) {
   Instruction i;
   names.set_address(i, operand);
@@ -247,6 +274,10 @@ Instruction decode(std::string_view text, Names& names, const Labels& labels) {
     i.action = synchronise_warp;
   } else if (s.name == "griddepcontrol.launch_dependents") {
     i.action = launch_next;
+  } else if (first == "wgmma") {
+    decode_warpgroup(i, s, names);
+  } else if (s.name == "fence.proxy.async.shared::cta") {
+    i.action = publish;
   } else if (s.name == "griddepcontrol.wait") {
     i.action = await_previous;
   } else if (first == "ld" || first == "st") {

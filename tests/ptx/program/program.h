@@ -57,6 +57,7 @@ struct Instruction {
   std::int64_t immediate = 0;
   // What else an instruction's name says: ldmatrix's .trans, shfl's mode.
   int mode = 0;
+  std::vector<Slot> sums;  // of wgmma
 
   std::string_view text;
   int file = 0, line = 0;  // of the CUDA source, by the .loc before it

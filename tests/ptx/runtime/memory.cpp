@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t kPage = 4096;
 constexpr std::size_t kMemory = std::size_t{16} << 30;
-constexpr int kMajor = 9;  // of its compute capability
+constexpr int kMajor = 9;        // of its compute capability
 constexpr int kVersion = 13000;  // 13.0
 
 std::map<const std::byte*, std::size_t>& pinned() {
@@ -143,6 +143,8 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
     *value = static_cast<int>(settings().shared_limit);
   else if (attribute == cudaDevAttrComputeCapabilityMajor)
     *value = kMajor;
+  else if (attribute == cudaDevAttrComputeCapabilityMinor)
+    *value = 0;
   else
     return remember(cudaErrorInvalidValue);
   return cudaSuccess;
