@@ -30,8 +30,18 @@ __device__ __forceinline__ std::byte* align_for_swizzle(std::byte* shared) {
 __device__ __forceinline__ void publish_to_products() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
+// Keeps the compiler from moving what makes or reads sums across this place.
+template <int kFragments>
+__device__ __forceinline__ void hold(float (&sums)[kFragments][4]) {
+#pragma unroll
+  for (int j = 0; j < kFragments; ++j)
+    asm volatile("" : "+f"(sums[j][0]), "+f"(sums[j][1]), "+f"(sums[j][2]), "+f"(sums[j][3]));
+}
+
 // Before the first product of a group: sums and factors are complete.
-__device__ __forceinline__ void begin_products() {
+template <int kFragments>
+__device__ __forceinline__ void begin_products(float (&sums)[kFragments][4]) {
+  hold(sums);
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 }
 __device__ __forceinline__ void commit_products() {
@@ -42,9 +52,7 @@ __device__ __forceinline__ void commit_products() {
 template <int kFragments>
 __device__ __forceinline__ void wait_for_products(float (&sums)[kFragments][4]) {
   asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
-#pragma unroll
-  for (int j = 0; j < kFragments; ++j)  // or the compiler would read them earlier
-    asm volatile("" : "+f"(sums[j][0]), "+f"(sums[j][1]), "+f"(sums[j][2]), "+f"(sums[j][3]));
+  hold(sums);
 }
 
 // "Matrix Descriptor Format": rows of 128 bytes, swizzled, eight of them 1,024 bytes apart; a depth of 16
@@ -108,7 +116,8 @@ __device__ __forceinline__ void start_product(float (&d)[kFragments][4], const T
 #else
 
 inline void publish_to_products() {}
-inline void begin_products() {}
+template <int kFragments>
+void begin_products(float (&)[kFragments][4]) {}
 inline void commit_products() {}
 template <int kFragments>
 void wait_for_products(float (&)[kFragments][4]) {}

@@ -67,7 +67,7 @@ struct SwizzledRing {
                                                   Sums<Tile>& sums, CopyNext&& copy_next) {
     const T* const step = ring + stage * kStage;
     const T* const a = step + row / kWarpgroupRows * kWarpgroupRows * kSwizzledDepth;
-    begin_products();
+    begin_products(sums[0]);
 #pragma unroll
     for (int d = 0; d < kSwizzledDepth; d += 16) start_product(sums[0], a, step + kA, d);
     commit_products();
