@@ -39,8 +39,10 @@ AblationObserver make_observer() {
 }
 
 void run_ablate(Arguments& a) {
-  a.device.require_float_cpu();
+  a.device.resolve();
   a.values.threads = a.device.threads;
+  a.values.device = a.device.kind();
+  a.values.device_config = a.device.config();
   const std::vector<Rung> ladder = ablation_ladder(a.values);
   const std::vector<AblationRun> runs = ablate(a.values, make_observer(), catch_interrupt());
   const std::size_t wanted = ladder.size() * static_cast<std::size_t>(a.values.seeds) *
@@ -65,8 +67,8 @@ void add_ablate(CLI::App& program) {
       "pixels, the last 5 blocks, all blocks, and all from scratch. Each is run with every "
       "seed. OUTPUT holds a folder for each run, and ablation.md, .csv, .json and .svg with "
       "the mean, the least and the greatest test figures of each recipe; each model's "
-      "threshold is chosen on the validation pictures. It computes on the CPU. After Ctrl-C "
-      "the same command goes on.",
+      "threshold is chosen on the validation pictures. The test pictures are computed in float "
+      "on the CPU. After Ctrl-C the same command goes on.",
       run_ablate);
   command.add_option("--data", a.values.data, "Folder with train/, valid/ (or val/) and test/.")
       ->required();
@@ -90,6 +92,12 @@ void add_ablate(CLI::App& program) {
              "transfer is the five recipes above; accuracy starts from the default recipe and adds "
              "native pixels, a long schedule with turned and masked pictures, a moving average, "
              "which together are --recipe best, and a stem of stride 1.");
+  command
+      .add_option("--rungs", a.values.rungs,
+                  "These recipes of the ladder alone: seed, normal, last, all and scratch of "
+                  "transfer; resized, native, long, best and stem of accuracy, of which stem takes "
+                  "four times as long as best.")
+      ->default_str("all");
   command.add_option("--epochs", a.values.epochs, "Epochs of every run, at least 1.")
       ->default_str("10 for the notebook's recipes, 20 for the others");
   a.device.add_to(command);

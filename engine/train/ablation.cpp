@@ -1,6 +1,7 @@
 #include "engine/train/ablation.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -65,7 +66,7 @@ TrainOptions options_of_run(const Rung& rung, const std::filesystem::path& outpu
   return run;
 }
 
-std::vector<Rung> accuracy_ladder() {
+std::vector<Rung> accuracy_ladder(const AblationOptions& o) {
   TrainOptions resized = recipe("finetune");
   resized.img_size = 224;
   const TrainOptions native = recipe("finetune");
@@ -74,33 +75,16 @@ std::vector<Rung> accuracy_ladder() {
   longer.model_ema = false;
   TrainOptions stem = best;
   stem.stem_stride = 1;
-  return {{"resized", "default at 224", resized},
-          {"native", "native pixels", native},
-          {"long", "and long, turned, masked", longer},
-          {"best", "and moving average", best},
-          {"stem", "and stem stride 1", stem}};
+  std::vector<Rung> ladder = {{"resized", "default at 224", resized},
+                              {"native", "native pixels", native},
+                              {"long", "and long, turned, masked", longer},
+                              {"best", "and moving average", best},
+                              {"stem", "and stem stride 1", stem}};
+  for (Rung& r : ladder) r.options.weights = o.weights;
+  return ladder;
 }
 
-}  // namespace
-
-void AblationOptions::validate() const {
-  if (weights.empty()) throw UsageError("--weights: the ladder needs weights to start from");
-  if (seeds < 1) throw UsageError("--seeds must be at least 1");
-  if (folds < 0 || folds == 1) throw UsageError("--folds must be 0, for none, or at least 2");
-  if (epochs < 0) throw UsageError("--epochs must not be negative");
-}
-
-std::vector<Rung> ablation_ladder(const AblationOptions& o) {
-  if (o.ladder == LadderKind::Accuracy) {
-    std::vector<Rung> ladder = accuracy_ladder();
-    for (Rung& r : ladder) {
-      r.options.data = o.data;
-      r.options.threads = o.threads;
-      r.options.weights = o.weights;
-      if (o.epochs > 0) r.options.epochs = o.epochs;
-    }
-    return ladder;
-  }
+std::vector<Rung> transfer_ladder(const AblationOptions& o) {
   const Model model = load_model(o.weights);
   const NetworkConfig& config = model.config;
   TrainOptions seed = recipe("seed");
@@ -119,12 +103,43 @@ std::vector<Rung> ablation_ladder(const AblationOptions& o) {
                               {"all", "all blocks", all},
                               {"scratch", "from scratch", scratch}};
   for (Rung& r : ladder) {
-    r.options.data = o.data;
-    r.options.threads = o.threads;
     r.options.img_size = config.input_size;
     r.options.width = config.width;
-    if (o.epochs > 0) r.options.epochs = o.epochs;
     if (r.key != "scratch") r.options.weights = o.weights;
+  }
+  return ladder;
+}
+
+void keep_named(std::vector<Rung>& ladder, const std::vector<std::string>& keys) {
+  std::vector<std::string> known;
+  for (const Rung& r : ladder) known.push_back(r.key);
+  for (const std::string& key : keys)
+    if (std::ranges::find(known, key) == known.end())
+      throw UsageError(
+          fmt::format("--rungs: the ladder has no {}, but {}", key, fmt::join(known, ", ")));
+  std::erase_if(ladder,
+                [&](const Rung& r) { return std::ranges::find(keys, r.key) == keys.end(); });
+}
+
+}  // namespace
+
+void AblationOptions::validate() const {
+  if (weights.empty()) throw UsageError("--weights: the ladder needs weights to start from");
+  if (seeds < 1) throw UsageError("--seeds must be at least 1");
+  if (folds < 0 || folds == 1) throw UsageError("--folds must be 0, for none, or at least 2");
+  if (epochs < 0) throw UsageError("--epochs must not be negative");
+}
+
+std::vector<Rung> ablation_ladder(const AblationOptions& o) {
+  std::vector<Rung> ladder =
+      o.ladder == LadderKind::Accuracy ? accuracy_ladder(o) : transfer_ladder(o);
+  if (!o.rungs.empty()) keep_named(ladder, o.rungs);
+  for (Rung& r : ladder) {
+    r.options.data = o.data;
+    r.options.threads = o.threads;
+    r.options.device = o.device;
+    r.options.device_config = o.device_config;
+    if (o.epochs > 0) r.options.epochs = o.epochs;
   }
   return ladder;
 }

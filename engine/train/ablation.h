@@ -20,10 +20,14 @@ struct AblationOptions {
   std::filesystem::path weights;  // what all rungs but the last start from
   std::filesystem::path output;
   LadderKind ladder = LadderKind::Transfer;
-  int seeds = 3;    // 0, 1, ... are run
-  int folds = 0;    // of all pictures (folds.h); 0: the set's own splits
-  int epochs = 0;   // of every run; 0 stands for each rung's own
-  int threads = 0;  // 0 stands for all that this process may use
+  std::vector<std::string> rungs;  // their keys; none: all of the ladder
+  int seeds = 3;                   // 0, 1, ... are run
+  int folds = 0;                   // of all pictures (folds.h); 0: the set's own splits
+  int epochs = 0;                  // of every run; 0 stands for each rung's own
+  int threads = 0;                 // 0 stands for all that this process may use
+  // Of training. The test pictures are computed in float on the CPU.
+  DeviceKind device = DeviceKind::Cpu;
+  DeviceConfig device_config;
 
   // Throws UsageError naming the option and the range.
   void validate() const;
@@ -46,9 +50,10 @@ struct Rung {
 // and of LadderKind::Accuracy:
 //   resized   the default recipe at 224 pixels, resampled where pictures have another size
 //   native    at the pictures' own size
-//   stem      and with a stem of stride 1
 //   long      and 60 epochs, mirrored and turned pictures, masked squares
-//   ema       and a moving average of the parameters
+//   best      and a moving average of the parameters
+//   stem      and with a stem of stride 1
+// Throws UsageError for a key that the ladder does not have.
 std::vector<Rung> ablation_ladder(const AblationOptions& options);
 
 // A finished run on the test pictures.

@@ -57,6 +57,20 @@ TEST_F(Ablation, EachRungChangesWhatItSays) {
   }
 }
 
+TEST_F(Ablation, RunsTheRungsThatAreNamed) {
+  options_.ladder = LadderKind::Accuracy;
+  options_.rungs = {"best", "native"};
+  options_.device_config.precision = Precision::Bf16;
+  std::vector<std::string> keys;
+  for (const Rung& r : ablation_ladder(options_)) {
+    keys.push_back(r.key);
+    EXPECT_EQ(r.options.device_config.precision, Precision::Bf16);
+  }
+  EXPECT_EQ(keys, (std::vector<std::string>{"native", "best"}));
+  options_.rungs = {"ema"};
+  EXPECT_THROW(ablation_ladder(options_), UsageError);
+}
+
 TEST_F(Ablation, GoesOnWhereItStoppedAndMixesNoSettings) {
   const auto whole = ablate(options_, {}, never_);
   ASSERT_EQ(whole.size(), 5U);
