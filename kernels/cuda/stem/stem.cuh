@@ -17,7 +17,8 @@ constexpr int kTileGroups = kTileChannels / kVector;
 template <int Stride>
 struct TileInput {
   static constexpr int kRows = Stride * (kTile - 1) + 3;
-  // The values of one row in shared memory: so many pixels of 3, and some so that rows are aligned.
+  // The values of one row in shared memory: so many pixels of 3, and at least one more so that rows are
+  // aligned.
   static constexpr int kPitch = (kRows * 3 + 4) / 4 * 4;
   static constexpr int kCount = kRows * kPitch;
 };
@@ -64,10 +65,19 @@ __device__ __forceinline__ int groups_in(const StemWork& work, int first_channel
   return left < kTileGroups ? left : kTileGroups;
 }
 
-// input [kRows, kPitch] of TileInput = the input under the tile, with zeros outside the image.
-template <int Stride, int Threads, class T>
+template <class V, class T>
+__device__ __forceinline__ V converted(T x) {
+  if constexpr (std::is_same_v<V, T>)
+    return x;
+  else
+    return to_float(x);
+}
+
+// input [kRows, kPitch] of TileInput = the input under the tile, with zeros outside the image; of floats,
+// or of x's own type.
+template <int Stride, int Threads, class T, class V>
 __device__ __forceinline__ void load_input(const StemWork& work, const Tile& tile, const T* x,
-                                           float* input) {
+                                           V* input) {
   using In = TileInput<Stride>;
   constexpr int kWarps = Threads / kWarpSize;
   constexpr int kRows = (In::kRows + kWarps - 1) / kWarps;
@@ -79,7 +89,7 @@ __device__ __forceinline__ void load_input(const StemWork& work, const Tile& til
   const int row_values = 3 * work.w;
   x += tile.image * work.h * row_values;
   // A warp reads whole rows. All loads are under way before the first store waits for one.
-  float values[kRows][kSpans];
+  V values[kRows][kSpans];
 #pragma unroll
   for (int i = 0; i < kRows; ++i) {
     const int row = first_row + i * kWarps;
@@ -90,7 +100,7 @@ __device__ __forceinline__ void load_input(const StemWork& work, const Tile& til
       const bool inside =
           static_cast<unsigned>(row) < static_cast<unsigned>(work.h) &&
           static_cast<unsigned>(first_value + j * kWarpSize) < static_cast<unsigned>(row_values);
-      values[i][j] = inside ? to_float(x[at + j * kWarpSize]) : 0.0f;
+      values[i][j] = inside ? converted<V>(x[at + j * kWarpSize]) : V{};
     }
   }
 #pragma unroll

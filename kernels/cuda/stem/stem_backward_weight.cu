@@ -1,13 +1,14 @@
-// Weight gradient of the stem on the GPU. First each block sums a fixed range of tiles, where a
+// Weight gradient of the stem on the GPU. First each block sums a fixed range of tiles. In float a
 // thread owns one row of the window times eight channels, 9 x 8 sums in registers, and one output
-// row of each tile. Then ordered_sum adds the blocks.
+// row of each tile; 16-bit types go through tensor cores (stem_gradient_tensor.cuh). Then ordered_sum
+// adds the blocks.
 #include <algorithm>
 
 #include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/mma.cuh"
 #include "kernels/cuda/ordered_sum.h"
 #include "kernels/cuda/requirements.cuh"
-#include "kernels/cuda/stem/stem.cuh"
+#include "kernels/cuda/stem/stem_gradient.cuh"
+#include "kernels/cuda/stem/stem_gradient_tensor.cuh"
 
 namespace dfengine::cuda {
 namespace {
@@ -20,77 +21,32 @@ constexpr int kBlocksPerSm = 2;
 // This fills the largest GPU that we know. It is a constant because sums must not depend on the
 // device.
 constexpr Index kBlocks = 264;
-// The pixels from one row of dy to the next in shared memory, so that rows begin at different
-// banks.
-constexpr int kGradientPitch = kTile + 1;
-constexpr int kGradientCount = kTile * kGradientPitch * kTileChannels;
+struct FloatLayout {
+  static constexpr int kThreads = kTile * kOwners;
+  // The pixels from one row to the next, so that rows begin at different banks.
+  static constexpr int kPitch = kTile + 1;
+  static constexpr int kCount = kTile * kPitch * kTileChannels;
+  static __device__ __forceinline__ int place(int row, int column) {
+    return (row * kPitch + column) * kTileChannels;
+  }
+};
 // The floats from one sum to the next, so that eight channels times four groups are 32 different
 // banks.
 constexpr int kSumPitch = kThreads + 4;
 constexpr int kSums = 3 * kVector;  // per column of the window
 
 // tensors: how many of dy and y a block holds.
-template <int Stride, class T>
+template <int Stride>
 constexpr std::size_t shared_bytes(int tensors) {
-  return std::max(TileInput<Stride>::kCount * sizeof(float) + tensors * kGradientCount * sizeof(T),
-                  kSums * kSumPitch * sizeof(float));
-}
-
-// Calls body(place, from, inside, channel) for each of this thread's vectors of a tile of dy: its place in
-// [kTile, kGradientPitch, kTileChannels], where it begins in dy, and whether the image has it.
-template <class Body>
-__device__ __forceinline__ void for_each_own_vector(const StemWork& work, const Tile& tile,
-                                                    int first_channel, int groups, Body&& body) {
-  const Index image = tile.image * work.p * work.q * work.k + first_channel;
-  for (int i = static_cast<int>(threadIdx.x); i < kTile * kTile * groups; i += kThreads) {
-    const int channel = i % groups * kVector, pixel = i / groups;
-    const int row = pixel / kTile, column = pixel % kTile;
-    const int p = tile.p + row, q = tile.q + column;
-    const bool inside = p < work.p && q < work.q;
-    body((row * kGradientPitch + column) * kTileChannels + channel,
-         inside ? image + (Index{p} * work.q + q) * work.k + channel : 0, inside, channel);
-  }
-}
-
-// to = dy on the tile, with zeros outside the image, once the copies are waited for. dy may be y.
-template <class T>
-__device__ __forceinline__ void load_gradient(const StemWork& work, const Tile& tile,
-                                              int first_channel, int groups, const T* dy, T* to) {
-  for_each_own_vector(work, tile, first_channel, groups,
-                      [&](int place, Index from, bool inside, int) {
-                        constexpr int kPerCopy = 16 / sizeof(T);
-#pragma unroll
-                        for (int j = 0; j < kVector; j += kPerCopy)
-                          copy_async16(to + place + j, dy + from + j, inside);
-                      });
-}
-
-// Gives what this thread copied of dy the last step of its batch norm, rounded as that would have stored
-// it. What lies outside the image stays zero. factors: at the block's first channel.
-template <class T>
-__device__ __forceinline__ void take_last_step(const StemWork& work, const Tile& tile,
-                                               int first_channel, int groups, const float* factors,
-                                               const T* y, T* gradient) {
-  for_each_own_vector(
-      work, tile, first_channel, groups, [&](int place, Index, bool inside, int channel) {
-        if (!inside) return;
-        float scale[kVector], slope[kVector], offset[kVector], g[kVector], v[kVector];
-        load8(factors + channel, scale);
-        load8(factors + work.k + channel, slope);
-        load8(factors + 2 * work.k + channel, offset);
-        load8(gradient + place, g);
-        load8(y + place, v);
-#pragma unroll
-        for (int i = 0; i < kVector; ++i)
-          g[i] = fmaf(scale[i], g[i], fmaf(slope[i], v[i], offset[i]));
-        store8(gradient + place, g);
-      });
+  return std::max<std::size_t>(TileInput<Stride>::kCount + tensors * FloatLayout::kCount,
+                               kSums * kSumPitch) *
+         sizeof(float);
 }
 
 // sums [s * 3 + c] += one row of the tile's dy times the input under it. input and gradient begin
 // at the row. So many outputs at a time read the input at multiples of 16 bytes.
-template <int Stride, class T>
-__device__ __forceinline__ void add_row(const float* input, const T* gradient,
+template <int Stride>
+__device__ __forceinline__ void add_row(const float* input, const float* gradient,
                                         float (&sums)[9][kVector]) {
   constexpr int kTogether = 4 / Stride;
 #pragma unroll 1
@@ -137,16 +93,16 @@ __device__ __forceinline__ void reduce_block(const StemWork& work, int first_cha
 }
 
 // x [n, h, w, 3], y and dy [n, p, q, k], partials [ranges, 3, 3, 3, k].
-template <int Stride, bool kGradient, class T>
+template <int Stride, bool kGradient>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
-    stem_weight_kernel(StemWork work, unsigned tiles_per_block, const T* __restrict__ x,
-                       const T* __restrict__ y, const T* __restrict__ dy, GradientOnLoad of_norm,
-                       float* __restrict__ partials) {
+    stem_weight_float_kernel(StemWork work, unsigned tiles_per_block, const float* __restrict__ x,
+                             const float* __restrict__ y, const float* __restrict__ dy,
+                             GradientOnLoad of_norm, float* __restrict__ partials) {
   await_previous_kernels();
   DF_DYNAMIC_SHARED(memory);
   auto* const input = reinterpret_cast<float*>(memory);
-  auto* const gradient = reinterpret_cast<T*>(input + TileInput<Stride>::kCount);
-  T* const result = gradient + kGradientCount;
+  float* const gradient = input + TileInput<Stride>::kCount;
+  float* const result = gradient + FloatLayout::kCount;
   const unsigned range = blockIdx.x / work.channel_tiles;
   const int first_channel = static_cast<int>(blockIdx.x % work.channel_tiles) * kTileChannels;
   const int groups = groups_in(work, first_channel);
@@ -159,20 +115,63 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
   for (unsigned i = range * tiles_per_block; i < end; ++i) {
     const Tile tile = tile_of(work, i);
     __syncthreads();
-    load_gradient(work, tile, first_channel, groups, dy, gradient);
-    if constexpr (kGradient) load_gradient(work, tile, first_channel, groups, y, result);
+    load_gradient<FloatLayout>(work, tile, first_channel, groups, dy, gradient);
+    if constexpr (kGradient)
+      load_gradient<FloatLayout>(work, tile, first_channel, groups, y, result);
     copy_async_commit();
     load_input<Stride, kThreads>(work, tile, x, input);
     copy_async_wait<0>();
     if constexpr (kGradient)
-      take_last_step(work, tile, first_channel, groups, of_norm.factors + first_channel, result,
-                     gradient);
+      take_last_step<FloatLayout>(work, tile, first_channel, groups,
+                                  of_norm.factors + first_channel, result, gradient);
     __syncthreads();
     if (group < groups)
       add_row<Stride>(input + (Stride * row + r) * TileInput<Stride>::kPitch,
-                      gradient + row * kGradientPitch * kTileChannels + group * kVector, sums);
+                      gradient + FloatLayout::place(row, 0) + group * kVector, sums);
   }
   reduce_block(work, first_channel, groups, sums, input, partials + Index{range} * 27 * work.k);
+}
+
+// The same on tensor cores.
+template <int Stride, bool kGradient, class T>
+__global__ void __launch_bounds__(GradientLayout::kThreads, kBlocksPerSm)
+    stem_weight_kernel(StemWork work, unsigned tiles_per_block, const T* __restrict__ x,
+                       const T* __restrict__ y, const T* __restrict__ dy, GradientOnLoad of_norm,
+                       float* __restrict__ partials) {
+  await_previous_kernels();
+  DF_DYNAMIC_SHARED(memory);
+  T* const gradient = reinterpret_cast<T*>(memory);
+  T* const result = gradient + GradientLayout::kCount;
+  T* const input = kGradient ? result + GradientLayout::kCount : result;
+  const unsigned range = blockIdx.x / work.channel_tiles;
+  const int first_channel = static_cast<int>(blockIdx.x % work.channel_tiles) * kTileChannels;
+  const int groups = groups_in(work, first_channel);
+  const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  clear_unused_channels(groups, gradient);
+  const DepthPlaces<Stride> places(lane);
+  WeightSums sums = {};
+  const unsigned end =
+      (range + 1) * tiles_per_block < work.tiles ? (range + 1) * tiles_per_block : work.tiles;
+  for (unsigned i = range * tiles_per_block; i < end; ++i) {
+    const Tile tile = tile_of(work, i);
+    __syncthreads();
+    load_gradient<GradientLayout>(work, tile, first_channel, groups, dy, gradient);
+    if constexpr (kGradient)
+      load_gradient<GradientLayout>(work, tile, first_channel, groups, y, result);
+    copy_async_commit();
+    load_input<Stride, GradientLayout::kThreads>(work, tile, x, input);
+    copy_async_wait<0>();
+    if constexpr (kGradient)
+      take_last_step<GradientLayout>(work, tile, first_channel, groups,
+                                     of_norm.factors + first_channel, result, gradient);
+    __syncthreads();
+    for (int row = warp; row < kTile; row += GradientLayout::kWarps)
+      add_row_of_windows(input + Stride * row * TileInput<Stride>::kPitch,
+                         gradient + GradientLayout::place(row, 0), places, lane, sums);
+  }
+  reduce_warps(work, first_channel, groups, sums, reinterpret_cast<float*>(memory),
+               partials + Index{range} * 27 * work.k);
 }
 
 unsigned tiles_per_block(const StemWork& work) {
@@ -195,16 +194,25 @@ void stem_backward_weight(Stream stream, const StemProblem& p, const T* x, const
   require_vectors("stem weight gradient", p.k, {dy, y, gradient.factors});
   const StemWork work = StemWork::of(p);
   const bool loads = gradient.present();
-  const auto start = [&](auto kernel, std::size_t shared) {
+  const auto start = [&](auto kernel, int threads, std::size_t shared) {
     launch(stream, "stem weight gradient", kernel, blocks(ranges(work) * work.channel_tiles),
-           kThreads, shared, work, tiles_per_block(work), x, y, dy, gradient, scratch);
+           static_cast<unsigned>(threads), shared, work, tiles_per_block(work), x, y, dy, gradient,
+           scratch);
+  };
+  const auto with_stride = [&](auto stride) {
+    constexpr int kStride = stride;
+    if constexpr (std::is_same_v<T, float>)
+      start(loads ? stem_weight_float_kernel<kStride, true>
+                  : stem_weight_float_kernel<kStride, false>,
+            kThreads, shared_bytes<kStride>(loads ? 2 : 1));
+    else
+      start(loads ? stem_weight_kernel<kStride, true, T> : stem_weight_kernel<kStride, false, T>,
+            GradientLayout::kThreads, GradientLayout::bytes<kStride, T>(loads ? 2 : 1));
   };
   if (p.stride == 1)
-    start(loads ? stem_weight_kernel<1, true, T> : stem_weight_kernel<1, false, T>,
-          shared_bytes<1, T>(loads ? 2 : 1));
+    with_stride(std::integral_constant<int, 1>{});
   else
-    start(loads ? stem_weight_kernel<2, true, T> : stem_weight_kernel<2, false, T>,
-          shared_bytes<2, T>(loads ? 2 : 1));
+    with_stride(std::integral_constant<int, 2>{});
   ordered_sum(stream, ranges(work), 27 * p.k, ranges(work), scratch, dw);
 }
 

@@ -1,7 +1,11 @@
-// Stem convolution on the GPU: a block computes 16 x 16 outputs of up to 32 channels.
+// Stem convolution on the GPU: a block computes 16 x 16 outputs of up to 32 channels. 16-bit types go
+// through tensor cores.
+#include <algorithm>
+
 #include "kernels/cuda/epilogue.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/stem/stem_product.cuh"
+#include "kernels/cuda/stem/stem_tensor.cuh"
 
 namespace dfengine::cuda {
 namespace {
@@ -11,10 +15,10 @@ using namespace stem;
 constexpr int kBlocksPerSm = 5;
 
 // x [n, h, w, 3], w [3, 3, 3, k], y [n, p, q, k]. The residual may be y: no __restrict__ there.
-template <int Stride, class T>
+template <int Stride>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
-    stem_kernel(StemWork work, const T* __restrict__ x, const T* __restrict__ w,
-                Epilogue<T, float> epilogue, T* y) {
+    stem_float_kernel(StemWork work, const float* __restrict__ x, const float* __restrict__ w,
+                      Epilogue<float, float> epilogue, float* y) {
   await_previous_kernels();
   DF_DYNAMIC_SHARED(memory);
   auto* const input = reinterpret_cast<float*>(memory);
@@ -42,6 +46,42 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
   }
 }
 
+// The same on tensor cores. Blocks stay, a multiple of the channel tiles, and each takes tiles in turn.
+template <int Stride, class T>
+__global__ void __launch_bounds__(kTensorThreads, kBlocksPerSm)
+    stem_kernel(StemWork work, const T* __restrict__ x, const T* __restrict__ w,
+                Epilogue<T, float> epilogue, T* y) {
+  await_previous_kernels();
+  DF_DYNAMIC_SHARED(memory);
+  T* const input = reinterpret_cast<T*>(memory);
+  const int first_channel = static_cast<int>(blockIdx.x % work.channel_tiles) * kTileChannels;
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
+  const WindowPlaces<Stride> places(lane);
+  const WeightFragments<T> weights(work, first_channel, w, lane);
+  const int channel = first_channel + lane % 4 * kVector;
+  float bias[kVector] = {};
+  if (channel < work.k) load_bias(epilogue, channel, bias);
+  for (unsigned at = blockIdx.x / work.channel_tiles; at < work.tiles;
+       at += gridDim.x / work.channel_tiles) {
+    const Tile tile = tile_of(work, at);
+    load_input<Stride, kTensorThreads>(work, tile, x, input);
+    __syncthreads();
+    for (int row = warp; row < kTile && tile.p + row < work.p; row += kTensorWarps) {
+      TwoOutputs out;
+      convolve_row(input + Stride * row * TileInput<Stride>::kPitch, places, weights, lane, out);
+      const Index first = (tile.image * work.p + tile.p + row) * work.q;
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const int q = tile.q + lane / 4 + 8 * i;
+        if (q < work.q && channel < work.k)
+          store_output(epilogue, bias, (first + q) * work.k + channel, out[i], y);
+      }
+    }
+    __syncthreads();
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -49,12 +89,21 @@ void stem_forward(Stream stream, const StemProblem& p, const T* x, const T* w,
                   const Epilogue<T, float>& epilogue, T* y) {
   require_vectors("stem convolution", p.k, {w, y, epilogue.bias, epilogue.residual});
   const StemWork work = StemWork::of(p);
-  const auto start = [&](auto kernel, int shared) {
-    launch(stream, "stem convolution", kernel, blocks(Index{work.tiles} * work.channel_tiles),
-           kThreads, shared, work, x, w, epilogue, y);
+  const bool is_dense = p.stride == 1;
+  const Index all = Index{work.tiles} * work.channel_tiles;
+  const auto start = [&](auto kernel, Index count, int threads, std::size_t shared) {
+    launch(stream, "stem convolution", kernel, blocks(count), static_cast<unsigned>(threads),
+           shared, work, x, w, epilogue, y);
   };
-  if (p.stride == 1) return start(stem_kernel<1, T>, kSharedBytes<1>);
-  start(stem_kernel<2, T>, kSharedBytes<2>);
+  if constexpr (std::is_same_v<T, float>) {
+    start(is_dense ? stem_float_kernel<1> : stem_float_kernel<2>, all, kThreads,
+          is_dense ? kSharedBytes<1> : kSharedBytes<2>);
+  } else {
+    // As many as all multiprocessors of an H100 hold at once.
+    const Index most = 132 * kBlocksPerSm / work.channel_tiles * work.channel_tiles;
+    start(is_dense ? stem_kernel<1, T> : stem_kernel<2, T>, std::min(all, most), kTensorThreads,
+          sizeof(T) * (is_dense ? TileInput<1>::kCount : TileInput<2>::kCount));
+  }
 }
 
 #define DF_INSTANTIATE(T)                                                    \

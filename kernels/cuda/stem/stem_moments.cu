@@ -3,7 +3,7 @@
 #include "kernels/cuda/stem/stem_moments.h"
 
 #include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/stem/stem_product.cuh"
+#include "kernels/cuda/stem/stem_tensor.cuh"
 #include "kernels/cuda/thread_moments.cuh"
 
 namespace dfengine::cuda {
@@ -12,63 +12,91 @@ namespace {
 using namespace stem;
 
 constexpr int kBlocksPerSm = 4;
-using Kept = ThreadMoments<kThreads, kVector>;
+using Kept = SettledMoments<kTensorThreads, kVector>;
 
-// Stores the first `columns` of four outputs from y on, and adds up what was stored.
-template <class T>
-__device__ __forceinline__ void store(float (&sum)[kColumns][kVector], int columns, int k,
-                                      bool first, T* y, Kept& kept) {
+// The sums of a lane's eight channels over what it stores of a tile.
+struct Run {
+  float mean[kVector], s[kVector], q[kVector];
+  int pixels = 0;
+
+  // What the block has kept so far.
+  __device__ explicit Run(const Kept& kept) {
 #pragma unroll
-  for (int j = 0; j < kColumns; ++j) {
-    const Packed<T> stored = pack<T>(sum[j]);
-    if (j < columns) store_packed(y + j * k, stored);
-    unpack(stored, sum[j]);
+    for (int i = 0; i < kVector; ++i) {
+      mean[i] = reinterpret_cast<const float*>(&kept.means[i / 4][threadIdx.x])[i % 4];
+      s[i] = q[i] = 0.0f;
+    }
   }
-  if (first) kept.start(sum[0]);
-  kept.add(sum, columns);
-}
+
+  __device__ __forceinline__ void add(const float (&v)[kVector]) {
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) {
+      const float d = v[i] - mean[i];
+      s[i] += d;
+      q[i] = fmaf(d, d, q[i]);
+    }
+    ++pixels;
+  }
+
+  __device__ void settle(Kept& kept) const {
+    if (pixels == 0) return;
+    const float count = kept.counts[threadIdx.x] += static_cast<float>(pixels);
+#pragma unroll
+    for (int quad = 0; quad < Kept::kQuads; ++quad) {
+      const int i = 4 * quad;
+      kept.settle_quad(quad, {s[i], s[i + 1], s[i + 2], s[i + 3]},
+                       {q[i], q[i + 1], q[i + 2], q[i + 3]}, count);
+    }
+  }
+};
 
 // x [n, h, w, 3], w [3, 3, 3, k], y [n, p, q, k]. The grid has a block for each tile of channels in each
-// part. A thread keeps its group of channels.
+// part.
 template <int Stride, class T>
-__global__ void __launch_bounds__(kThreads, kBlocksPerSm)
+__global__ void __launch_bounds__(kTensorThreads, kBlocksPerSm)
     stem_moments_kernel(StemWork work, const T* __restrict__ x, const T* __restrict__ w,
                         T* __restrict__ y, float* __restrict__ parts) {
   await_previous_kernels();
   __shared__ Kept kept;
   kept.clear();
   DF_DYNAMIC_SHARED(memory);
-  auto* const input = reinterpret_cast<float*>(memory);
-  float* const weights = input + TileInput<Stride>::kCount;
+  T* const input = reinterpret_cast<T*>(memory);
   const int first_channel = static_cast<int>(blockIdx.x % work.channel_tiles) * kTileChannels;
   const unsigned part = blockIdx.x / work.channel_tiles, step = gridDim.x / work.channel_tiles;
-  const int groups = groups_in(work, first_channel), lists = kThreads / groups;
-  const int group = static_cast<int>(threadIdx.x) % groups;
-  const int list = static_cast<int>(threadIdx.x) / groups;
-  load_weights(work, first_channel, groups, w, weights);
-  bool first = true;
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
+  const WindowPlaces<Stride> places(lane);
+  const WeightFragments<T> weights(work, first_channel, w, lane);
+  const int channel = first_channel + lane % 4 * kVector;
+  bool is_first = true;
   for (unsigned at = part; at < work.tiles; at += step) {
     const Tile tile = tile_of(work, at);
-    load_input<Stride, kThreads>(work, tile, x, input);
+    load_input<Stride, kTensorThreads>(work, tile, x, input);
     __syncthreads();
-    int pixels = 0;
-    for (int quad = list; quad < kQuads && list < lists; quad += lists) {
-      const int row = quad / (kTile / kColumns), column = quad % (kTile / kColumns) * kColumns;
-      const int p = tile.p + row, q = tile.q + column;
-      if (p >= work.p || q >= work.q) continue;
-      float sum[kColumns][kVector] = {};
-      convolve<Stride>(input, weights + group * kVector, row, column, sum);
-      const int columns = work.q - q < kColumns ? work.q - q : kColumns;
-      store(sum, columns, work.k, first,
-            y + ((tile.image * work.p + p) * work.q + q) * work.k + first_channel + group * kVector,
-            kept);
-      first = false;
-      pixels += columns;
+    Run run(kept);
+    for (int row = warp; row < kTile && tile.p + row < work.p; row += kTensorWarps) {
+      TwoOutputs out;
+      convolve_row(input + Stride * row * TileInput<Stride>::kPitch, places, weights, lane, out);
+      const Index first = (tile.image * work.p + tile.p + row) * work.q;
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const int column = tile.q + lane / 4 + 8 * i;
+        if (column >= work.q || channel >= work.k) continue;
+        const Packed<T> stored = pack<T>(out[i]);
+        store_packed(y + (first + column) * work.k + channel, stored);
+        unpack(stored, out[i]);
+        if (is_first) {
+          kept.start(out[i]);
+          run = Run(kept);
+          is_first = false;
+        }
+        run.add(out[i]);
+      }
     }
-    if (pixels > 0) kept.settle(pixels);
+    run.settle(kept);
     __syncthreads();
   }
-  kept.write_part(groups, lists, first_channel, work.k,
+  kept.write_part(kTileGroups, kTensorThreads / kTileGroups, first_channel, work.k,
                   parts + Index{part} * ChannelMoments::pitch(work.k));
 }
 
@@ -86,13 +114,13 @@ void stem_forward_moments(Stream stream, const StemProblem& p, const T* x, const
                           const ChannelMoments& moments) {
   require_vectors("stem convolution", p.k, {w, y, moments.values});
   const StemWork work = StemWork::of(p);
-  const auto start = [&](auto kernel, int shared) {
+  const auto start = [&](auto kernel, int inputs) {
     launch(stream, "stem convolution with moments", kernel,
-           blocks(moments.parts * work.channel_tiles), kThreads, shared, work, x, w, y,
-           moments.values);
+           blocks(moments.parts * work.channel_tiles), kTensorThreads, inputs * sizeof(T), work, x,
+           w, y, moments.values);
   };
-  if (p.stride == 1) return start(stem_moments_kernel<1, T>, kSharedBytes<1>);
-  start(stem_moments_kernel<2, T>, kSharedBytes<2>);
+  if (p.stride == 1) return start(stem_moments_kernel<1, T>, TileInput<1>::kCount);
+  start(stem_moments_kernel<2, T>, TileInput<2>::kCount);
 }
 
 #define DF_INSTANTIATE(T)                                                                \

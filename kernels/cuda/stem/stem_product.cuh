@@ -1,4 +1,4 @@
-// The products of a tile of the stem's outputs: a thread computes 4 neighbouring outputs of 8 channels
+// The products of a tile of the stem's outputs in float: a thread computes 4 neighbouring outputs of 8 channels
 // from input and weights in shared memory.
 #pragma once
 
@@ -14,9 +14,8 @@ template <int Stride>
 constexpr int kSharedBytes = (TileInput<Stride>::kCount + kTaps * kTileChannels) * sizeof(float);
 
 // weights [27, kTileChannels] = those of the block's channels.
-template <class T>
 __device__ __forceinline__ void load_weights(const StemWork& work, int first_channel, int groups,
-                                             const T* w, float* weights) {
+                                             const float* w, float* weights) {
   for (int i = static_cast<int>(threadIdx.x); i < kTaps * groups; i += kThreads) {
     const int tap = i / groups, channel = i % groups * kVector;
     float v[kVector];
