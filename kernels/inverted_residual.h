@@ -57,14 +57,22 @@ struct InvertedResidualWeights {
 // T is Half or BFloat16; sums are in float.
 namespace cuda {
 
-// How many warps a block has, each of which makes rows of a tile of y.
+// How many warps a block has, each of which makes rows of a tile of y, and how many blocks share a tile's
+// expanded channels: where there are several, a second kernel adds their sums in order.
 struct InvertedResidualConfig {
   int warps = 0;
+  int splits = 1;
+  bool operator==(const InvertedResidualConfig&) const = default;
+  // Bytes of scratch.
+  constexpr Index scratch(const InvertedResidualProblem& p) const {
+    return splits == 1 ? 0 : splits * p.output().count() * kFloatBytes;
+  }
 };
 
-// The rule's choice, then every other whose blocks need at most so many bytes of shared memory; empty where there is no kernel for the problem:
-// channels are multiples of 8, in and out at most 96, and a residual needs stride 1 and in = out.
-// With pixels: a stem of stride 2, stride 1 and at most 32 channels out.
+// The rule's choice, then every other whose blocks need at most so many bytes of shared memory; empty
+// where there is no kernel for the problem: channels are multiples of 8, in and out at most 160 (in at
+// stride 2: 96), and a residual needs stride 1 and in = out. With pixels: a stem of stride 2, stride 1 and at most 32 channels
+// out. Tiles are shared where there are too few for a large GPU.
 std::vector<InvertedResidualConfig> inverted_residual_configs(
     const InvertedResidualProblem& p, std::size_t limit = shared_memory_limit());
 
@@ -78,10 +86,12 @@ template <class T>
 void pack_inverted_residual_weights(const InvertedResidualProblem& p,
                                     const InvertedResidualWeights<T>& weights, void* packed);
 
-// x: of T, or uint8 pixels. weights: what was packed, on the device.
+// x: of T, or uint8 pixels. weights: what was packed, on the device. Throws Error where there are more
+// splits than chunks of channels, or with pixels.
 template <class T>
 void inverted_residual(Stream stream, const InvertedResidualConfig& config,
-                       const InvertedResidualProblem& p, const void* x, const void* weights, T* y);
+                       const InvertedResidualProblem& p, const void* x, const void* weights,
+                       void* scratch, T* y);
 
 }  // namespace cuda
 }  // namespace dfengine

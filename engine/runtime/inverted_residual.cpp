@@ -165,12 +165,14 @@ Kernel Kernels<Target>::operator()(const InvertedResidual& op) const {
     const auto chosen = cuda::choose_inverted_residual<T>(tuner, p);
     Kernel k;
     tell(chosen, k.names.forward, k);
+    k.needs.forward_scratch = chosen.scratch;
     k.needs.prepared = cuda::inverted_residual_weight_bytes(p);
     k.prepare = [=](std::span<const ConstPlace> params, Place prepared) {
       fill<T>(op, p, params, prepared);
     };
     k.forward = [launch = chosen.launch](const StepContext& ctx, const ForwardIo& io) {
-      launch(ctx.queue.stream, io.x[0].address, io.prepared.address, io.y.as<T>());
+      launch(ctx.queue.stream, io.x[0].address, io.prepared.address, io.scratch.address,
+             io.y.as<T>());
     };
     return k;
   } else if constexpr (!Target::kOnDevice) {

@@ -4,6 +4,7 @@
 // its sums of y. The filter too is a product: of 16 pixels of e, moved by a tap, and the diagonal
 // matrix of the tap's weights. Its results lie in the lanes where the projection needs them.
 #include "kernels/cuda/inverted_residual/inverted_residual_input.cuh"
+#include "kernels/cuda/inverted_residual/inverted_residual_output.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/requirements.cuh"
 
@@ -159,10 +160,6 @@ __device__ __forceinline__ void filter_row(const RowFragments& a,
   }
 }
 
-// sums[row][j]: the warp's rows of y, 16 pixels x 8 channels each.
-template <class Tile>
-using BlockSums = float[Tile::kRows][Tile::kOut / 8][4];
-
 // Adds what a chunk of e contributes.
 template <class Tile, class Work, class T>
 __device__ void filter_and_project(const Work& work, const T* e,
@@ -210,47 +207,6 @@ __device__ void filter_and_project(const Work& work, const T* e,
   }
 }
 
-// The warp's rows: adds the residual from the tile's x, turns fragments into rows in `stage` and
-// stores sixteen bytes a lane.
-template <class Tile, class Work, class T>
-__device__ void store_rows(const Work& work, const TilePlace& place, const T* x,
-                           const BlockSums<Tile>& sums, T* stage) {
-  const int lane = static_cast<int>(threadIdx.x) % kWarpSize, g = lane / 4, t = lane % 4;
-  const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
-  constexpr int kPerPixel = Tile::kOut / kVector;
-#pragma unroll
-  for (int r = 0; r < Tile::kRows; ++r) {
-    const int row = warp * Tile::kRows + r;
-#pragma unroll
-    for (int which = 0; which < 2; ++which) {
-      const int column = g + 8 * which;
-      const T* const skip =
-          x + ((row + work.before_h) * Tile::kHalo + column + work.before_w) * Tile::kXPitch;
-#pragma unroll
-      for (int j = 0; j < Tile::kOut / 8; ++j) {
-        const int channel = 8 * j + 2 * t;
-        float left = sums[r][j][2 * which], right = sums[r][j][2 * which + 1];
-        if (work.residual && channel < work.out) {
-          left += to_float(skip[channel]);
-          right += to_float(skip[channel + 1]);
-        }
-        *reinterpret_cast<std::uint32_t*>(stage + column * Tile::kOutPitch + channel) =
-            pack_pair<T>(left, right);
-      }
-    }
-    __syncwarp();
-    const int p = place.p + row;
-    T* const to = work.y + ((Index{place.image} * work.p + p) * work.q + place.q) * work.out;
-    for (int i = lane; i < kTileColumns * kPerPixel; i += kWarpSize) {
-      const int column = i / kPerPixel, channel = i % kPerPixel * kVector;
-      if (p < work.p && place.q + column < work.q && channel < work.out)
-        *reinterpret_cast<uint4*>(to + column * work.out + channel) =
-            *reinterpret_cast<const uint4*>(stage + column * Tile::kOutPitch + channel);
-    }
-    __syncwarp();
-  }
-}
-
 template <class Tile, class Work>
 __device__ __forceinline__ void start_sums(const Work& work, int lane, BlockSums<Tile>& sums) {
   const auto* const bias = reinterpret_cast<const float*>(
@@ -266,7 +222,7 @@ __device__ __forceinline__ void start_sums(const Work& work, int lane, BlockSums
   }
 }
 
-template <class Tile, class Work>
+template <class Tile, bool kSplit, class Work>
 __global__ void __launch_bounds__(kMostWarps* kWarpSize, Tile::kBlocks)
     inverted_residual_kernel(Work work) {
   await_previous_kernels();
@@ -276,16 +232,19 @@ __global__ void __launch_bounds__(kMostWarps* kWarpSize, Tile::kBlocks)
   T* const e = x + Tile::input_elements(work.rows);
   const ChunkWeights<Tile, T> weights{e + 16 * Tile::fragments(work.rows) * Tile::kEPitch};
   const TilePlace place = tile_place<Tile>(work);
-  const auto* from = reinterpret_cast<const T*>(work.weights);
+  const int split = kSplit ? static_cast<int>(blockIdx.x) % work.splits : 0;
+  int chunk = kSplit ? split * work.chunks / work.splits : 0;
+  const int end = kSplit ? (split + 1) * work.chunks / work.splits : work.chunks;
+  const T* from = reinterpret_cast<const T*>(work.weights) + chunk * Tile::kWeights;
   copy_weights<Tile::kExpandWeights>(from, weights.expand());
   work.input.template load<Tile>(work, place, x);
   copy_async_commit();
 
-  BlockSums<Tile> sums;
-  start_sums<Tile>(work, static_cast<int>(threadIdx.x) % kWarpSize, sums);
+  BlockSums<Tile> sums = {};
+  if constexpr (!kSplit) start_sums<Tile>(work, static_cast<int>(threadIdx.x) % kWarpSize, sums);
   const std::uint32_t inside = inside_bits<Tile>(work, place);
   // Each half of the weights is copied while the other one is used.
-  for (int chunk = 0; chunk < work.chunks; ++chunk, from += Tile::kWeights) {
+  for (; chunk < end; ++chunk, from += Tile::kWeights) {
     copy_async_wait<0>();
     __syncthreads();
     copy_weights<Tile::kOtherWeights>(from + Tile::kExpandWeights, weights.others());
@@ -293,11 +252,12 @@ __global__ void __launch_bounds__(kMostWarps* kWarpSize, Tile::kBlocks)
     expand<Tile>(work, x, weights, inside, e);
     copy_async_wait<0>();
     __syncthreads();
-    if (chunk + 1 < work.chunks)
+    if (chunk + 1 < end)
       copy_weights<Tile::kExpandWeights>(from + Tile::kWeights, weights.expand());
     copy_async_commit();
     filter_and_project<Tile>(work, e, weights, sums);
   }
+  if constexpr (kSplit) return store_part<Tile>(work, place, split, sums);
   __syncthreads();
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
   store_rows<Tile>(work, place, x, sums, e + warp * kTileColumns * Tile::kOutPitch);
@@ -305,8 +265,13 @@ __global__ void __launch_bounds__(kMostWarps* kWarpSize, Tile::kBlocks)
 
 template <class Tile, class T, class Input>
 void launch_work(Stream stream, const char* name, const InvertedResidualConfig& config,
-                 const InvertedResidualProblem& p, const Input& input, const void* weights, T* y) {
+                 const InvertedResidualProblem& p, const Input& input, const void* x,
+                 const void* weights, void* scratch, T* y) {
   const DepthwiseProblem& d = p.depthwise;
+  const int chunks = static_cast<int>(divide_up(d.c, Index{Tile::kChunk}));
+  if (config.splits < 1 || config.splits > (Tile::kPixels ? 1 : chunks))
+    throw Error(std::string(name) + " on the device: " + std::to_string(config.splits) +
+                " splits of " + std::to_string(chunks) + " chunks");
   const int rows = config.warps * Tile::kRows;
   const Index row_tiles = divide_up(d.p, Index{rows});
   const Index column_tiles = divide_up(d.q, Index{kTileColumns});
@@ -319,17 +284,31 @@ void launch_work(Stream stream, const char* name, const InvertedResidualConfig& 
                                  .q = static_cast<int>(d.q),
                                  .before_h = static_cast<int>(d.before_h),
                                  .before_w = static_cast<int>(d.before_w),
-                                 .chunks = static_cast<int>(divide_up(d.c, Index{Tile::kChunk})),
+                                 .chunks = chunks,
                                  .out = static_cast<int>(p.out),
+                                 .splits = config.splits,
+                                 .parts = static_cast<float*>(scratch),
                                  .rows = rows,
                                  .row_tiles = static_cast<int>(row_tiles),
                                  .column_tiles = static_cast<int>(column_tiles),
                                  .expanded = p.expanded,
                                  .filtered = p.filtered,
                                  .residual = p.residual};
-  launch(stream, name, inverted_residual_kernel<Tile, BlockWork<T, Input>>,
-         blocks(d.n * row_tiles * column_tiles), static_cast<unsigned>(config.warps * kWarpSize),
-         static_cast<std::size_t>(Tile::shared_bytes(rows)), work);
+  const auto start = [&](auto kernel) {
+    launch(stream, name, kernel, blocks(d.n * row_tiles * column_tiles * config.splits),
+           static_cast<unsigned>(config.warps * kWarpSize),
+           static_cast<std::size_t>(Tile::shared_bytes(rows)), work);
+  };
+  if (config.splits == 1) return start(inverted_residual_kernel<Tile, false, BlockWork<T, Input>>);
+  if constexpr (!Tile::kPixels) {
+    start(inverted_residual_kernel<Tile, true, BlockWork<T, Input>>);
+    const Index count = p.output().count();
+    const auto* const bias = reinterpret_cast<const float*>(
+        work.weights + Index{chunks} * Tile::kWeights * Index{sizeof(T)});
+    launch(stream, "inverted residual: sum of its parts", sum_parts_kernel<T>,
+           blocks(divide_up(count, Index{kSumThreads} * kVector)), kSumThreads, 0, count, work.out,
+           config.splits, work.parts, bias, p.residual ? static_cast<const T*>(x) : nullptr, y);
+  }
 }
 
 template <class T>
@@ -346,24 +325,26 @@ PixelPatch<T> patch(const PixelInput& in, const void* x) {
 
 template <class T>
 void inverted_residual(Stream stream, const InvertedResidualConfig& config,
-                       const InvertedResidualProblem& p, const void* x, const void* weights, T* y) {
+                       const InvertedResidualProblem& p, const void* x, const void* weights,
+                       void* scratch, T* y) {
   const char* const name = "inverted residual";
-  require_vectors(name, p.depthwise.c, {p.pixels ? nullptr : x, y, weights});
+  require_vectors(name, p.depthwise.c, {p.pixels ? nullptr : x, y, weights, scratch});
   const bool found = with_tile(p, [&](auto tile) {
     using Tile = decltype(tile);
     if constexpr (Tile::kPixels)
-      launch_work<Tile>(stream, name, config, p, patch<T>(*p.pixels, x), weights, y);
+      launch_work<Tile>(stream, name, config, p, patch<T>(*p.pixels, x), x, weights, scratch, y);
     else
       launch_work<Tile>(stream, name, config, p,
-                        TensorInput<T>{static_cast<const T*>(x), static_cast<int>(p.in)}, weights,
-                        y);
+                        TensorInput<T>{static_cast<const T*>(x), static_cast<int>(p.in)}, x,
+                        weights, scratch, y);
   });
   if (!found) throw ShapeError(std::string(name) + " on the device: no kernel for these channels");
 }
 
-#define DF_INSTANTIATE(T)                                                \
-  template void inverted_residual(Stream, const InvertedResidualConfig&, \
-                                  const InvertedResidualProblem&, const void*, const void*, T*);
+#define DF_INSTANTIATE(T)                                                                          \
+  template void inverted_residual(Stream, const InvertedResidualConfig&,                           \
+                                  const InvertedResidualProblem&, const void*, const void*, void*, \
+                                  T*);
 DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)
 #undef DF_INSTANTIATE

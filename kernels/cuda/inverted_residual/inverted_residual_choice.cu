@@ -15,6 +15,12 @@ std::string key(const InvertedResidualProblem& p) {
          (d.padding == Padding::Torch ? " torch" : " tf_same");
 }
 
+// "8 warps", "4 warps, 6 splits"
+std::string name_of(const InvertedResidualConfig& config) {
+  return std::to_string(config.warps) + " warps" +
+         (config.splits > 1 ? ", " + std::to_string(config.splits) + " splits" : "");
+}
+
 // x, y and the weights.
 template <class T>
 TunerProblem problem(const InvertedResidualProblem& p) {
@@ -43,17 +49,19 @@ Chosen<InvertedResidualLaunch<T>> choose_inverted_residual(Tuner* tuner,
   using Launch = InvertedResidualLaunch<T>;
   std::vector<Kernel<Launch>> kernels;
   for (const InvertedResidualConfig& config : inverted_residual_configs(p))
-    kernels.push_back({.name = std::to_string(config.warps) + " warps",
-                       .launch = [=](Stream stream, const void* x, const void* weights, T* y) {
-                         inverted_residual<T>(stream, config, p, x, weights, y);
-                       }});
+    kernels.push_back(
+        {.name = name_of(config),
+         .scratch = config.scratch(p),
+         .launch = [=](Stream stream, const void* x, const void* weights, void* scratch, T* y) {
+           inverted_residual<T>(stream, config, p, x, weights, scratch, y);
+         }});
   if (kernels.empty())
     throw ShapeError("inverted residual on the device: no kernel for " + std::to_string(p.in) +
                      " to " + std::to_string(p.out) + " channels");
   if (tuner == nullptr) return choose_by_rule(kernels);
   const auto on_operands = [](const std::function<Launch>& launch) {
     return [=](Stream stream, std::span<void* const> operands) {
-      launch(stream, operands[0], operands[2], static_cast<T*>(operands[1]));
+      launch(stream, operands[0], operands[2], operands[3], static_cast<T*>(operands[1]));
     };
   };
   return tuner->choose<Launch>(problem<T>(p), std::move(kernels), {}, on_operands);

@@ -8,9 +8,11 @@ namespace dfengine::cuda {
 
 class Tuner;
 
-// The launch that is chosen, with the problem bound. weights: as packed.
+// The launch that is chosen, with the problem bound. weights: as packed. scratch: as many bytes as the
+// choice says, aligned to 16 bytes.
 template <class T>
-using InvertedResidualLaunch = void(Stream, const void* x, const void* weights, T* y);
+using InvertedResidualLaunch = void(Stream, const void* x, const void* weights, void* scratch,
+                                    T* y);
 
 // Without a tuner it is the rule's. Throws ShapeError where there is no kernel for the problem
 // (inverted_residual_configs).

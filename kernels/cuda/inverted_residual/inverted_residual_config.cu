@@ -35,9 +35,35 @@ constexpr Index kBlocksToFill = 132;
 constexpr Index kBlocksToFill = 1;
 #endif
 
+// The most channels in and out for which a block pays by rule: beyond, most of a tile's columns lie outside
+// of the 7x7 pixels.
+constexpr Index kMostByRule = 96;
+
 template <class Tile>
 Index chunks(const InvertedResidualProblem& p) {
   return divide_up(p.depthwise.c, Index{Tile::kChunk});
+}
+
+template <class Tile>
+Index tiles(const InvertedResidualProblem& p, int warps) {
+  const DepthwiseProblem& d = p.depthwise;
+  return d.n * divide_up(d.p, Index{warps * Tile::kRows}) * divide_up(d.q, Index{kTileColumns});
+}
+
+// Smaller tiles than usual, and tiles that blocks share, where usual ones leave most of a GPU idle.
+template <class Tile>
+void add_shared_tiles(const InvertedResidualProblem& p, std::size_t limit,
+                      std::vector<InvertedResidualConfig>& configs) {
+  if (tiles<Tile>(p, kMostWarps / 2) >= kBlocksToFill) return;
+  for (int warps : {2, 4, 8})
+    for (int splits : {1, 2, 4, 8, static_cast<int>(chunks<Tile>(p))}) {
+      const InvertedResidualConfig config{warps, splits};
+      const bool fits = static_cast<std::size_t>(Tile::shared_bytes(warps * Tile::kRows)) <= limit;
+      if (fits && splits <= chunks<Tile>(p) &&
+          tiles<Tile>(p, warps) * splits <= 2 * kBlocksToFill &&
+          std::ranges::find(configs, config) == configs.end())
+        configs.push_back(config);
+    }
 }
 
 [[noreturn]] void no_kernel() {
@@ -77,16 +103,18 @@ std::vector<InvertedResidualConfig> inverted_residual_configs(const InvertedResi
   });
   std::vector<InvertedResidualConfig> configs;
   for (const Offer& offer : offers) configs.push_back(offer.config);
+  with_tile(p, [&](auto tile) {
+    if constexpr (!decltype(tile)::kPixels) add_shared_tiles<decltype(tile)>(p, limit, configs);
+  });
   return configs;
 }
 
 bool inverted_residual_pays(const InvertedResidualProblem& p) {
   const std::vector<InvertedResidualConfig> configs = inverted_residual_configs(p);
-  if (configs.empty()) return false;
-  Index rows = 0;
-  with_tile(p, [&](auto tile) { rows = configs[0].warps * decltype(tile)::kRows; });
-  const DepthwiseProblem& d = p.depthwise;
-  return d.n * divide_up(d.p, rows) * divide_up(d.q, Index{kTileColumns}) >= kBlocksToFill;
+  if (configs.empty() || p.in > kMostByRule || p.out > kMostByRule) return false;
+  Index count = 0;
+  with_tile(p, [&](auto tile) { count = tiles<decltype(tile)>(p, configs[0].warps); });
+  return count >= kBlocksToFill;
 }
 
 Index inverted_residual_weight_bytes(const InvertedResidualProblem& p) {

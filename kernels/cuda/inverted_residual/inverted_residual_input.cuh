@@ -14,6 +14,9 @@ struct BlockWork {
   T* y;
   int h, w, p, q, before_h, before_w;
   int chunks, out;
+  // Each block takes one of so many shares of the chunks, and stores its sums here: [splits, y].
+  int splits = 1;
+  float* parts = nullptr;
   int rows = 0;  // of a tile
   int row_tiles = 0, column_tiles = 0;
   Activation expanded, filtered;
@@ -28,7 +31,7 @@ struct TilePlace {
 
 template <class Tile, class Work>
 __device__ __forceinline__ TilePlace tile_place(const Work& work) {
-  const auto block = static_cast<int>(blockIdx.x);
+  const int block = static_cast<int>(blockIdx.x) / work.splits;
   const int rest = block / work.column_tiles;
   const int q = block % work.column_tiles * kTileColumns, p = rest % work.row_tiles * work.rows;
   return {.image = rest / work.row_tiles,

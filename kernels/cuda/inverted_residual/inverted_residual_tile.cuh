@@ -30,7 +30,9 @@ struct BlockTile {
   // Blocks of a multiprocessor, for which registers are kept free. With pixels a third one is worth the
   // few registers that spill (7 % on an H100); with 64 channels it was not (30 % slower). At stride 2 the
   // input and e of 96 channels leave no room for a second one.
-  static constexpr int kBlocks = Pixels && Out == 16 ? 3 : Stride == 2 && In == 96 ? 1 : 2;
+  static constexpr int kBlocks = Pixels && Out == 16                     ? 3
+                                 : Out > 96 || (Stride == 2 && In == 96) ? 1
+                                                                         : 2;
   // The columns of e that a tile needs.
   static constexpr int kHalo = (kTileColumns - 1) * Stride + 3;
 
@@ -117,6 +119,8 @@ bool with_tile(const InvertedResidualProblem& p, Body&& body) {
     return one ? use(BlockTile<64, 64, 1, 2>{}) : use(BlockTile<64, 64, 2, 1>{});
   if (p.in <= 96 && p.out <= 96)
     return one ? use(BlockTile<96, 96, 1, 1>{}) : use(BlockTile<96, 96, 2, 1>{});
+  if (one && p.in <= 160 && p.out <= 160) return use(BlockTile<160, 160, 1, 1>{});
+  if (!one && p.in <= 96 && p.out <= 160) return use(BlockTile<96, 160, 2, 1>{});
   return false;
 }
 
