@@ -18,12 +18,19 @@ namespace dfengine::cuda {
 constexpr int kWarpSize = 32;
 constexpr unsigned kAllLanes = 0xFFFFFFFFu;
 
-// What every kernel does first. One that was launched while those before it still run waits here until
-// they have ended and what they wrote can be read, and lets the next one come as far as this. A kernel
-// that did not wait would let the one behind it read what is not written yet.
-__device__ __forceinline__ void await_previous_kernels() {
+// Lets the next kernel come as far as its own await_previous_kernels().
+__device__ __forceinline__ void admit_next_kernel() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+// What every kernel does before it touches device memory, but for reading what no kernel writes. One that
+// was launched while those before it still run waits here until they have ended and what they
+// wrote can be read. A kernel that did not wait would let the one behind it read what is not written yet.
+__device__ __forceinline__ void await_previous_kernels() {
+  admit_next_kernel();
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }

@@ -140,6 +140,7 @@ TYPED_TEST(InvertedResidualDevice, GivesThemWhereBlocksShareATile) {
   for (const Case& c : {Case{.x = {2, 9, 19, 24}, .wide = 144, .out = 32, .stride = 2},
                         Case{.x = {2, 7, 7, 64}, .wide = 384, .out = 64, .residual = true},
                         Case{.x = {1, 7, 7, 160}, .wide = 240, .out = 160, .residual = true},
+                        Case{.x = {1, 7, 7, 160}, .wide = 96, .out = 320},
                         Case{.x = {1, 9, 7, 96}, .wide = 144, .out = 160, .stride = 2}}) {
     Block<TypeParam> block(problem(c, Padding::Torch));
     const Values want = block.one_by_one();
@@ -217,7 +218,8 @@ TEST(InvertedResidualConfigs, NoneWhereThereIsNoKernel) {
   };
   EXPECT_GT(count({.x = {1, 9, 9, 160}, .wide = 384, .out = 160}), 0U);
   EXPECT_EQ(count({.x = {1, 9, 9, 168}, .wide = 384, .out = 64}), 0U);
-  EXPECT_EQ(count({.x = {1, 9, 9, 64}, .wide = 384, .out = 168}), 0U);
+  EXPECT_EQ(count({.x = {1, 9, 9, 64}, .wide = 384, .out = 328}), 0U);
+  EXPECT_EQ(count({.x = {1, 9, 9, 96}, .wide = 384, .out = 168, .stride = 2}), 0U);
   EXPECT_EQ(count({.x = {1, 9, 9, 12}, .wide = 48, .out = 16}), 0U);
   EXPECT_EQ(count({.x = {1, 9, 9, 8}, .wide = 48, .out = 16, .residual = true}), 0U);
 }

@@ -92,7 +92,7 @@ plant "a barrier for half the warps only" batch_norm \
   'BatchNorm/DeviceHalf.EqualsDouble' 'FAULT: (barrier reached by part of a warp|race|warps wait)'
 plant "a kernel that does not wait for those before it" residual_add \
   's/griddepcontrol\.wait[^;]*;//g' \
-  'ResidualAdd/DeviceHalf.*' 'FAULT: device memory before griddepcontrol.wait'
+  'ResidualAdd/DeviceHalf.*' 'FAULT: write before griddepcontrol.wait'
 plant "a read far behind an array" residual_add \
   's/(ld\.global[^;]*\[%rd\d+)[^\]]*\]/$1+1073741824]/g' \
   'ResidualAdd/DeviceHalf.*' 'FAULT: read out of bounds of device memory'

@@ -1,37 +1,22 @@
 // Weight gradient of the depthwise convolution on the GPU. First each block sums a fixed range of
 // strips of pixels: a thread keeps the 9 x 4 sums of its four channels in registers while it rolls
 // down, then the threads of the same channels are added in order. Then ordered_sum adds the blocks.
-#include <algorithm>
 #include <bit>
 #include <cstdint>
 
-#include "kernels/cuda/depthwise/depthwise.cuh"
+#include "kernels/cuda/depthwise/depthwise_strips.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ordered_sum.h"
-#include "kernels/cuda/requirements.cuh"
 
 namespace dfengine::cuda {
 namespace {
 
 constexpr int kChannels = 4;
-constexpr int kThreads = 256;
-// Up to this width in groups of channels, 15 of 16 threads work in every layer of MobileNetV2.
-constexpr int kWidestTile = 64;
 template <class T>
 constexpr int kBlocksPerSm = sizeof(T) == 4 ? 1 : 2;
-// This fills the largest GPU that we know. It is a constant because sums must not depend on the
-// device.
-#if defined(__CUDACC__)
-constexpr Index kBlocks = 264, kThreadsToFill = kBlocks * kThreads;
-#else
-// The stand-in counts as a tiny GPU, so that in tests of small images a thread has several strips
-// of several rows.
-constexpr Index kBlocks = 2, kThreadsToFill = 32;
-#endif
-constexpr int kLongestStrip = 28;
 // The floats from one sum to the next in shared memory. They are 8 more than the threads, so that
 // four channels times eight threads are 32 different banks both in writing and in reading.
-constexpr int kPitch = kThreads + 8;
+constexpr int kPitch = kStripThreads + 8;
 constexpr int kSums = 3 * kChannels;  // per row of the window
 
 // Divides numbers below 2^31 by a product, whose parts take no registers in a loop.
@@ -51,12 +36,8 @@ struct Divisor {
   }
 };
 
-struct WeightGradientWork : DepthwiseSizes {
-  int lanes = 0;  // threads of a block that share a group of channels
-  int rows = 0;   // output rows per strip
-  Divisor column_tiles = {}, strips = {};
-  unsigned items = 0;  // strips of all images
-  unsigned ranges = 0;
+struct WeightGradientWork : StripWork {
+  Divisor by_column_tiles = {}, by_strips = {};
 };
 
 // What depends on the stride. More columns load and normalise fewer values of x twice, and more
@@ -152,8 +133,8 @@ class Strips {
  private:
   __device__ __forceinline__ void start_strip() {
     unsigned rest = item_;
-    const int q = static_cast<int>(work_.column_tiles.divide(rest)) * R::kColumns;
-    p_ = static_cast<int>(work_.strips.divide(rest)) * work_.rows;
+    const int q = static_cast<int>(work_.by_column_tiles.divide(rest)) * R::kColumns;
+    p_ = static_cast<int>(work_.by_strips.divide(rest)) * work_.rows;
     const Index image = rest;
     const int channel = forget(channel_);
     left_ = work_.rows + R::kRunOut;
@@ -285,7 +266,7 @@ __device__ __forceinline__ void reduce_block(const WeightGradientWork& work, int
     for (int i = 0; i < kSums; ++i)
       buffer[i * kPitch + thread] = sums[r][i / kChannels][i % kChannels];
     __syncthreads();
-    for (int out = thread; out < width * kSums; out += kThreads) {
+    for (int out = thread; out < width * kSums; out += kStripThreads) {
       const int i = out % kChannels, group = out / kChannels % width, s = out / kChannels / width;
       const float* from = buffer + (s * kChannels + i) * kPitch + group;
       float sum = 0.0f;
@@ -296,49 +277,31 @@ __device__ __forceinline__ void reduce_block(const WeightGradientWork& work, int
   }
 }
 
-__device__ __forceinline__ unsigned first_item(const WeightGradientWork& work, unsigned range) {
-  return static_cast<unsigned>(Index{range} * work.items / work.ranges);
-}
-
 // x [n, h, w, c], dy [n, p, q, c], partials [ranges, 3, 3, c].
 template <class T, int Stride, class Norm>
-__global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
+__global__ void __launch_bounds__(kStripThreads, kBlocksPerSm<T>)
     depthwise_weight_kernel(WeightGradientWork work, const T* __restrict__ x, NormOnLoad norm,
                             const T* __restrict__ dy, float* __restrict__ partials) {
   await_previous_kernels();
   DF_DYNAMIC_SHARED(memory);
   const unsigned range = blockIdx.y;
-  const int first_group = static_cast<int>(blockIdx.x) * work.channels.width;
-  const int width = work.channels.groups - first_group < work.channels.width
-                        ? work.channels.groups - first_group
-                        : work.channels.width;
-  const int group = static_cast<int>(threadIdx.x) % work.channels.width;
-  const int lane = static_cast<int>(threadIdx.x) / work.channels.width;
-  const int channel = (first_group + group) * kChannels;
-  const unsigned first = first_item(work, range) + static_cast<unsigned>(lane);
-  const unsigned end = first_item(work, range + 1);
+  const StripThread thread(work);
+  const int channel = (thread.first_group + thread.group) * kChannels;
+  const unsigned first = work.first_item(range) + static_cast<unsigned>(thread.lane);
+  const unsigned end = work.first_item(range + 1);
   Sums sums = {};
-  if (lane < work.lanes && group < width && first < end)
+  if (thread.works && first < end)
     add_strips(Strips<T, Stride>(work, x, dy, first, end, channel), Norm(norm, channel), sums);
-  reduce_block(work, first_group * kChannels, width, sums, reinterpret_cast<float*>(memory),
-               partials + Index{range} * 9 * work.c);
+  reduce_block(work, thread.first_group * kChannels, thread.width, sums,
+               reinterpret_cast<float*>(memory), partials + Index{range} * 9 * work.c);
 }
 
-// Long strips load fewer rows of x twice; short ones give a small batch enough threads.
 WeightGradientWork divide(const DepthwiseProblem& p) {
-  WeightGradientWork work{DepthwiseSizes::of(p, kChannels, kWidestTile)};
-  work.lanes = kThreads / work.channels.width;
   const Index column_tiles = divide_up(p.q, p.stride == 1 ? Roll<1>::kColumns : Roll<2>::kColumns);
-  const Index per_strip = p.n * column_tiles;
-  Index strips = divide_up(p.p, kLongestStrip);
-  while (strips < p.p && per_strip * strips * work.channels.groups < kThreadsToFill) strips *= 2;
-  work.rows = static_cast<int>(divide_up(p.p, strips));
-  strips = divide_up(p.p, work.rows);
-  work.column_tiles = Divisor::of(static_cast<unsigned>(column_tiles));
-  work.strips = Divisor::of(static_cast<unsigned>(strips));
-  work.items = narrow_count("depthwise weight gradient", p.n, per_strip * strips);
-  const Index most = std::max<Index>(kBlocks / work.channels.tiles, 1);
-  work.ranges = static_cast<unsigned>(std::min(most, divide_up(work.items, work.lanes)));
+  WeightGradientWork work{
+      StripWork::of("depthwise weight gradient", p, kChannels, p.p, column_tiles)};
+  work.by_column_tiles = Divisor::of(work.column_tiles);
+  work.by_strips = Divisor::of(work.strips);
   return work;
 }
 
@@ -357,9 +320,7 @@ void depthwise_backward_weight(Stream stream, const DepthwiseProblem& p, const T
       {depthwise_weight_kernel<T, 1, NoNorm>, depthwise_weight_kernel<T, 1, Norm>},
       {depthwise_weight_kernel<T, 2, NoNorm>, depthwise_weight_kernel<T, 2, Norm>}};
   const auto kernel = kKernels[p.stride - 1][norm.present()];
-  dim3 grid = blocks(work.channels.tiles);
-  grid.y = work.ranges;
-  launch(stream, "depthwise weight gradient", kernel, grid, kThreads,
+  launch(stream, "depthwise weight gradient", kernel, work.grid(), kStripThreads,
          kSums * kPitch * sizeof(float), work, x, norm, dy, scratch);
   ordered_sum(stream, work.ranges, 9 * p.c, work.ranges, scratch, dw);
 }

@@ -2,17 +2,13 @@
 // thread loads them while it rolls down a strip.
 #pragma once
 
-#include "kernels/cuda/depthwise/depthwise.cuh"
+#include "kernels/cuda/depthwise/depthwise_strips.cuh"
 
 namespace dfengine::cuda::depthwise {
 
-struct GradientWork : DepthwiseSizes {
-  int lanes = 0;                        // threads of a block that share a group of channels
-  int rows = 0;                         // of cells in a strip
-  int first_row = 0, first_column = 0;  // of cells
-  unsigned column_tiles = 0, strips = 0;
-  unsigned items = 0;  // strips of all images
-  unsigned ranges = 0;
+// rows and columns: of cells.
+struct GradientWork : StripWork {
+  int first_row = 0, first_column = 0;
 };
 
 // What depends on the stride.

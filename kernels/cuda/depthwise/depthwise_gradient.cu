@@ -4,12 +4,9 @@
 // holds those rows, which serve the data gradient (times the taps) and the weight gradient (times x).
 #include "kernels/cuda/depthwise/depthwise_gradient.h"
 
-#include <algorithm>
-
 #include "kernels/cuda/depthwise/depthwise_cells.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ordered_sum.h"
-#include "kernels/cuda/requirements.cuh"
 
 namespace dfengine::cuda {
 namespace {
@@ -18,19 +15,11 @@ using namespace depthwise;
 
 // With more channels the sums of nine taps and the rows of dy would not fit in registers.
 constexpr int kChannels = 2;
-constexpr int kThreads = 256, kBlocksPerSm = 2;
-constexpr int kWidestTile = 64;
-// As in the weight gradient: it fills the largest GPU that we know, and sums do not depend on the device.
-#if defined(__CUDACC__)
-constexpr Index kBlocks = 264, kThreadsToFill = kBlocks * kThreads;
-#else
-constexpr Index kBlocks = 2, kThreadsToFill = 32;
-#endif
-constexpr int kLongestStrip = 28;
+constexpr int kBlocksPerSm = 2;
 // Of each channel: the nine taps' gradients, and the sums of dx and of dx * (x - mean).
 constexpr int kTaps = 9, kTotals = kTaps + 2;
 // From one sum to the next in shared memory: other banks.
-constexpr int kPitch = kThreads + 8;
+constexpr int kPitch = kStripThreads + 8;
 
 using Pair = float[kChannels];
 
@@ -217,7 +206,7 @@ __device__ __forceinline__ void reduce_block(const GradientWork& work, int first
   for (int i = 0; i < kTotals * kChannels; ++i)
     buffer[i * kPitch + thread] = totals[i / kChannels][i % kChannels];
   __syncthreads();
-  for (int out = thread; out < width * kTotals * kChannels; out += kThreads) {
+  for (int out = thread; out < width * kTotals * kChannels; out += kStripThreads) {
     const int i = out % kChannels, group = out / kChannels % width, v = out / kChannels / width;
     const float* const from = buffer + (v * kChannels + i) * kPitch + group;
     float sum = 0.0f;
@@ -229,54 +218,34 @@ __device__ __forceinline__ void reduce_block(const GradientWork& work, int first
 
 // partials [ranges, 3, 3, c], sums [ranges, 2, c].
 template <class T, int Stride, bool kGradient>
-__global__ void __launch_bounds__(kThreads, kBlocksPerSm)
+__global__ void __launch_bounds__(kStripThreads, kBlocksPerSm)
     depthwise_gradient_kernel(GradientWork work, Tensors<T> at, const T* __restrict__ w,
                               NormOnLoad norm, GradientOnLoad gradient,
                               float* __restrict__ partials, float* __restrict__ sums) {
   await_previous_kernels();
   const unsigned range = blockIdx.y;
-  const int first_group = static_cast<int>(blockIdx.x) * work.channels.width;
-  const int width = work.channels.groups - first_group < work.channels.width
-                        ? work.channels.groups - first_group
-                        : work.channels.width;
-  const int group = static_cast<int>(threadIdx.x) % work.channels.width;
-  const int lane = static_cast<int>(threadIdx.x) / work.channels.width;
-  const int channel = (first_group + group) * kChannels;
-  const auto start_of = [&](unsigned r) {
-    return static_cast<unsigned>(Index{r} * work.items / work.ranges);
-  };
+  const StripThread thread(work);
+  const int channel = (thread.first_group + thread.group) * kChannels;
   Pair totals[kTotals] = {};
-  if (lane < work.lanes && group < width) {
+  if (thread.works) {
     ChannelVectors<T, kGradient> v(norm, gradient, w, work.c, channel);
     const auto lanes = static_cast<unsigned>(work.lanes);
-    for (unsigned item = start_of(range) + static_cast<unsigned>(lane); item < start_of(range + 1);
+    const unsigned end = work.first_item(range + 1);
+    for (unsigned item = work.first_item(range) + static_cast<unsigned>(thread.lane); item < end;
          item += lanes)
       take_strip<Stride>(work, at, v, norm.activation, item, channel, totals);
   }
-  reduce_block(work, first_group * kChannels, width, totals,
+  reduce_block(work, thread.first_group * kChannels, thread.width, totals,
                partials + Index{range} * kTaps * work.c, sums + Index{range} * 2 * work.c);
 }
 
-// Long strips load fewer rows of dy twice; short ones give a small batch enough threads.
 GradientWork divide(const DepthwiseProblem& p) {
-  GradientWork work{DepthwiseSizes::of(p, kChannels, kWidestTile)};
-  work.lanes = kThreads / work.channels.width;
-  work.first_row = static_cast<int>(p.before_h / p.stride);
-  work.first_column = static_cast<int>(p.before_w / p.stride);
-  const Index rows = (p.h - 1 + p.before_h) / p.stride - work.first_row + 1;
-  const Index columns = (p.w - 1 + p.before_w) / p.stride - work.first_column + 1;
-  const Index column_tiles = divide_up(columns, 3 - p.stride);
-  const Index per_strip = p.n * column_tiles;
-  Index strips = divide_up(rows, kLongestStrip);
-  while (strips < rows && per_strip * strips * work.channels.groups < kThreadsToFill) strips *= 2;
-  work.rows = static_cast<int>(divide_up(rows, strips));
-  strips = divide_up(rows, work.rows);
-  work.column_tiles = static_cast<unsigned>(column_tiles);
-  work.strips = static_cast<unsigned>(strips);
-  work.items = narrow_count("depthwise gradient", p.n, per_strip * strips);
-  const Index most = std::max<Index>(kBlocks / work.channels.tiles, 1);
-  work.ranges = static_cast<unsigned>(std::min(most, divide_up(work.items, work.lanes)));
-  return work;
+  const auto first_row = static_cast<int>(p.before_h / p.stride),
+             first_column = static_cast<int>(p.before_w / p.stride);
+  const Index rows = (p.h - 1 + p.before_h) / p.stride - first_row + 1;
+  const Index columns = (p.w - 1 + p.before_w) / p.stride - first_column + 1;
+  return {StripWork::of("depthwise gradient", p, kChannels, rows, divide_up(columns, 3 - p.stride)),
+          first_row, first_column};
 }
 
 }  // namespace
@@ -301,11 +270,9 @@ void depthwise_backward_sums(Stream stream, const DepthwiseProblem& p, const T* 
                                    float*, float*) = {
       {depthwise_gradient_kernel<T, 1, false>, depthwise_gradient_kernel<T, 1, true>},
       {depthwise_gradient_kernel<T, 2, false>, depthwise_gradient_kernel<T, 2, true>}};
-  dim3 grid = blocks(work.channels.tiles);
-  grid.y = work.ranges;
-  launch(stream, "depthwise gradient", kKernels[p.stride - 1][gradient.present()], grid, kThreads,
-         0, work, Tensors<T>{.x = x, .y = y, .dy = dy, .dx = dx}, w, norm, gradient, scratch,
-         sums.values);
+  launch(stream, "depthwise gradient", kKernels[p.stride - 1][gradient.present()], work.grid(),
+         kStripThreads, 0, work, Tensors<T>{.x = x, .y = y, .dy = dy, .dx = dx}, w, norm, gradient,
+         scratch, sums.values);
   if (dw != nullptr) ordered_sum(stream, work.ranges, kTaps * p.c, work.ranges, scratch, dw);
 }
 

@@ -225,7 +225,7 @@ __device__ __forceinline__ void start_sums(const Work& work, int lane, BlockSums
 template <class Tile, bool kSplit, class Work>
 __global__ void __launch_bounds__(kMostWarps* kWarpSize, Tile::kBlocks)
     inverted_residual_kernel(Work work) {
-  await_previous_kernels();
+  admit_next_kernel();
   using T = typename Work::Value;
   DF_DYNAMIC_SHARED(shared);
   T* const x = reinterpret_cast<T*>(shared);
@@ -236,7 +236,8 @@ __global__ void __launch_bounds__(kMostWarps* kWarpSize, Tile::kBlocks)
   int chunk = kSplit ? split * work.chunks / work.splits : 0;
   const int end = kSplit ? (split + 1) * work.chunks / work.splits : work.chunks;
   const T* from = reinterpret_cast<const T*>(work.weights) + chunk * Tile::kWeights;
-  copy_weights<Tile::kExpandWeights>(from, weights.expand());
+  copy_weights<Tile::kExpandWeights>(from, weights.expand());  // which no kernel writes
+  await_previous_kernels();
   work.input.template load<Tile>(work, place, x);
   copy_async_commit();
 

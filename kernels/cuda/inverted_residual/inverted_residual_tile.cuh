@@ -120,6 +120,7 @@ bool with_tile(const InvertedResidualProblem& p, Body&& body) {
   if (p.in <= 96 && p.out <= 96)
     return one ? use(BlockTile<96, 96, 1, 1>{}) : use(BlockTile<96, 96, 2, 1>{});
   if (one && p.in <= 160 && p.out <= 160) return use(BlockTile<160, 160, 1, 1>{});
+  if (one && p.in <= 160 && p.out <= 320) return use(BlockTile<160, 320, 1, 1>{});
   if (!one && p.in <= 96 && p.out <= 160) return use(BlockTile<96, 160, 2, 1>{});
   return false;
 }

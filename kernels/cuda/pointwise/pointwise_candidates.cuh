@@ -21,20 +21,16 @@ std::vector<Kernel<PointwiseForwardLaunch<T>>> own_forward(const PointwiseProble
                            T* y) { pointwise_forward(stream, p, x, w, epilogue, y, norm); }}};
   } else {
     std::vector<Kernel<PointwiseForwardLaunch<T>>> tiles;
-    for (const PointwiseConfig& config : candidate_configs(p.m, p.k, p.c))
+    const auto offer = [&](const auto& config) {
       tiles.push_back({.name = name_of(config),
                        .launch = [p, config](Stream stream, const T* x, const T* w,
                                              const Epilogue<T, float>& epilogue,
                                              const NormOnLoad& norm, void*, T* y) {
                          pointwise_forward(stream, config, p, x, w, epilogue, y, norm);
                        }});
-    for (const WarpgroupConfig& config : warpgroup_configs(p))
-      tiles.push_back({.name = name_of(config),
-                       .launch = [p, config](Stream stream, const T* x, const T* w,
-                                             const Epilogue<T, float>& epilogue,
-                                             const NormOnLoad& norm, void*, T* y) {
-                         pointwise_forward(stream, config, p, x, w, epilogue, y, norm);
-                       }});
+    };
+    for (const PointwiseConfig& config : candidate_configs(p.m, p.k, p.c)) offer(config);
+    for (const WarpgroupConfig& config : warpgroup_configs(p)) offer(config);
     return tiles;
   }
 }
@@ -42,29 +38,21 @@ std::vector<Kernel<PointwiseForwardLaunch<T>>> own_forward(const PointwiseProble
 template <class T>
 std::vector<Kernel<PointwiseMomentsLaunch<T>>> own_moments(const PointwiseProblem& p) {
   std::vector<Kernel<PointwiseMomentsLaunch<T>>> tiles;
+  const auto offer = [&](const auto& config) {
+    const Index parts = row_parts(config, p.m, p.k);
+    tiles.push_back({.name = name_of(config),
+                     .scratch = ChannelMoments::bytes(parts, p.k),
+                     .launch = [=](Stream stream, const T* x, const T* w, const NormOnLoad& norm,
+                                   void* scratch, T* y) {
+                       const ChannelMoments moments{parts, static_cast<float*>(scratch)};
+                       pointwise_forward_moments(stream, config, p, x, w, norm, y, moments);
+                       return moments;
+                     }});
+  };
   for (const PointwiseConfig& config :
-       candidate_configs(p.m, p.k, p.c, shared_memory_limit(), Beside::Moments)) {
-    const Index parts = row_parts(config, p.m, p.k);
-    tiles.push_back({.name = name_of(config),
-                     .scratch = ChannelMoments::bytes(parts, p.k),
-                     .launch = [=](Stream stream, const T* x, const T* w, const NormOnLoad& norm,
-                                   void* scratch, T* y) {
-                       const ChannelMoments moments{parts, static_cast<float*>(scratch)};
-                       pointwise_forward_moments(stream, config, p, x, w, norm, y, moments);
-                       return moments;
-                     }});
-  }
-  for (const WarpgroupConfig& config : warpgroup_configs(p)) {
-    const Index parts = row_parts(config, p.m, p.k);
-    tiles.push_back({.name = name_of(config),
-                     .scratch = ChannelMoments::bytes(parts, p.k),
-                     .launch = [=](Stream stream, const T* x, const T* w, const NormOnLoad& norm,
-                                   void* scratch, T* y) {
-                       const ChannelMoments moments{parts, static_cast<float*>(scratch)};
-                       pointwise_forward_moments(stream, config, p, x, w, norm, y, moments);
-                       return moments;
-                     }});
-  }
+       candidate_configs(p.m, p.k, p.c, shared_memory_limit(), Beside::Moments))
+    offer(config);
+  for (const WarpgroupConfig& config : warpgroup_configs(p)) offer(config);
   return tiles;
 }
 

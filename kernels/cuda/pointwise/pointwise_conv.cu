@@ -36,14 +36,7 @@ void pointwise_forward(Stream stream, const PointwiseConfig& config, const Point
                        const T* x, const T* w, const Epilogue<T, float>& epilogue, T* y,
                        const NormOnLoad& norm) {
   require_tensor_cores(p, {x, w, epilogue.residual, y, norm.scale, norm.shift});
-  const Product<T> product{.a = x,
-                           .b = w,
-                           .epilogue = epilogue,
-                           .y = y,
-                           .rows = static_cast<int>(p.m),
-                           .columns = static_cast<int>(p.k),
-                           .depth = static_cast<int>(p.c),
-                           .norm = norm};
+  const Product<T> product = forward_product(p, x, w, epilogue, norm, y);
   with_tile(config.tile, [&](auto tile) {
     multiply<PaddedRing<decltype(tile), false>>(stream, "pointwise_forward", config.blocks,
                                                 product);

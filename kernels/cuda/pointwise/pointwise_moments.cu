@@ -15,14 +15,7 @@ void pointwise_forward_moments(Stream stream, const PointwiseConfig& config,
     throw Error("pointwise convolution on the device: " + std::to_string(moments.parts) +
                 " parts of moments for tiles that make " +
                 std::to_string(row_parts(config, p.m, p.k)));
-  const Product<T> product{.a = x,
-                           .b = w,
-                           .epilogue = {},
-                           .y = y,
-                           .rows = static_cast<int>(p.m),
-                           .columns = static_cast<int>(p.k),
-                           .depth = static_cast<int>(p.c),
-                           .norm = norm};
+  const Product<T> product = forward_product<T>(p, x, w, {}, norm, y);
   with_tile(config.tile, [&](auto tile) {
     multiply_with_moments<PaddedRing<decltype(tile), false>>(stream, "pointwise_forward_moments",
                                                              product, moments);

@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/pointwise/pointwise_fragments.cuh"
 #include "kernels/epilogue.h"
+#include "kernels/pointwise_conv.h"
 
 namespace dfengine::cuda {
 
@@ -18,6 +19,19 @@ struct Product {
   // What count_tiles() adds; steps are of kDepth.
   int column_tiles = 0, tiles = 0, steps = 0;
 };
+
+template <class T>
+Product<T> forward_product(const PointwiseProblem& p, const T* x, const T* w,
+                           const Epilogue<T, float>& epilogue, const NormOnLoad& norm, T* y) {
+  return {.a = x,
+          .b = w,
+          .epilogue = epilogue,
+          .y = y,
+          .rows = static_cast<int>(p.m),
+          .columns = static_cast<int>(p.k),
+          .depth = static_cast<int>(p.c),
+          .norm = norm};
+}
 
 // Where in a block's list of steps a copy or a multiplication stands.
 struct Place {

@@ -93,19 +93,6 @@ struct SwizzledRing {
   }
 };
 
-template <class T>
-Product<T> product_of(const PointwiseProblem& p, const T* x, const T* w,
-                      const Epilogue<T, float>& epilogue, const NormOnLoad& norm, T* y) {
-  return {.a = x,
-          .b = w,
-          .epilogue = epilogue,
-          .y = y,
-          .rows = static_cast<int>(p.m),
-          .columns = static_cast<int>(p.k),
-          .depth = static_cast<int>(p.c),
-          .norm = norm};
-}
-
 }  // namespace
 
 bool has_warpgroups() {
@@ -159,7 +146,7 @@ void pointwise_forward(Stream stream, const WarpgroupConfig& config, const Point
   require_tensor_cores(p, {x, w, epilogue.residual, y, norm.scale, norm.shift});
   with_tile(config.tile, [&](auto t) {
     multiply<SwizzledRing<decltype(t)>>(stream, "pointwise_forward by warpgroups", config.blocks,
-                                        product_of(p, x, w, epilogue, norm, y));
+                                        forward_product(p, x, w, epilogue, norm, y));
   });
 }
 
@@ -169,9 +156,9 @@ void pointwise_forward_moments(Stream stream, const WarpgroupConfig& config,
                                const NormOnLoad& norm, T* y, const ChannelMoments& moments) {
   require_tensor_cores(p, {x, w, y, norm.scale, norm.shift, moments.values});
   with_tile(config.tile, [&](auto t) {
-    multiply_with_moments<SwizzledRing<decltype(t)>>(stream,
-                                                     "pointwise_forward_moments by warpgroups",
-                                                     product_of(p, x, w, {}, norm, y), moments);
+    multiply_with_moments<SwizzledRing<decltype(t)>>(
+        stream, "pointwise_forward_moments by warpgroups", forward_product<T>(p, x, w, {}, norm, y),
+        moments);
   });
 }
 

@@ -54,30 +54,18 @@ __global__ void __launch_bounds__(kTensorThreads, kBlocksPerSm)
   await_previous_kernels();
   DF_DYNAMIC_SHARED(memory);
   T* const input = reinterpret_cast<T*>(memory);
-  const int first_channel = static_cast<int>(blockIdx.x % work.channel_tiles) * kTileChannels;
-  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
-  const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
-  const WindowPlaces<Stride> places(lane);
-  const WeightFragments<T> weights(work, first_channel, w, lane);
-  const int channel = first_channel + lane % 4 * kVector;
+  const TensorLane<Stride, T> lane(
+      work, static_cast<int>(blockIdx.x % work.channel_tiles) * kTileChannels, w);
   float bias[kVector] = {};
-  if (channel < work.k) load_bias(epilogue, channel, bias);
+  if (lane.channel < work.k) load_bias(epilogue, lane.channel, bias);
   for (unsigned at = blockIdx.x / work.channel_tiles; at < work.tiles;
        at += gridDim.x / work.channel_tiles) {
     const Tile tile = tile_of(work, at);
     load_input<Stride, kTensorThreads>(work, tile, x, input);
     __syncthreads();
-    for (int row = warp; row < kTile && tile.p + row < work.p; row += kTensorWarps) {
-      TwoOutputs out;
-      convolve_row(input + Stride * row * TileInput<Stride>::kPitch, places, weights, lane, out);
-      const Index first = (tile.image * work.p + tile.p + row) * work.q;
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const int q = tile.q + lane / 4 + 8 * i;
-        if (q < work.q && channel < work.k)
-          store_output(epilogue, bias, (first + q) * work.k + channel, out[i], y);
-      }
-    }
+    lane.for_each_output(work, tile, input, [&](Index place, float(&out)[kVector]) {
+      store_output(epilogue, bias, place, out, y);
+    });
     __syncthreads();
   }
 }

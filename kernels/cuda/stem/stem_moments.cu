@@ -63,36 +63,24 @@ __global__ void __launch_bounds__(kTensorThreads, kBlocksPerSm)
   T* const input = reinterpret_cast<T*>(memory);
   const int first_channel = static_cast<int>(blockIdx.x % work.channel_tiles) * kTileChannels;
   const unsigned part = blockIdx.x / work.channel_tiles, step = gridDim.x / work.channel_tiles;
-  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
-  const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
-  const WindowPlaces<Stride> places(lane);
-  const WeightFragments<T> weights(work, first_channel, w, lane);
-  const int channel = first_channel + lane % 4 * kVector;
+  const TensorLane<Stride, T> lane(work, first_channel, w);
   bool is_first = true;
   for (unsigned at = part; at < work.tiles; at += step) {
     const Tile tile = tile_of(work, at);
     load_input<Stride, kTensorThreads>(work, tile, x, input);
     __syncthreads();
     Run run(kept);
-    for (int row = warp; row < kTile && tile.p + row < work.p; row += kTensorWarps) {
-      TwoOutputs out;
-      convolve_row(input + Stride * row * TileInput<Stride>::kPitch, places, weights, lane, out);
-      const Index first = (tile.image * work.p + tile.p + row) * work.q;
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const int column = tile.q + lane / 4 + 8 * i;
-        if (column >= work.q || channel >= work.k) continue;
-        const Packed<T> stored = pack<T>(out[i]);
-        store_packed(y + (first + column) * work.k + channel, stored);
-        unpack(stored, out[i]);
-        if (is_first) {
-          kept.start(out[i]);
-          run = Run(kept);
-          is_first = false;
-        }
-        run.add(out[i]);
+    lane.for_each_output(work, tile, input, [&](Index place, float(&out)[kVector]) {
+      const Packed<T> stored = pack<T>(out);
+      store_packed(y + place, stored);
+      unpack(stored, out);
+      if (is_first) {
+        kept.start(out);
+        run = Run(kept);
+        is_first = false;
       }
-    }
+      run.add(out);
+    });
     run.settle(kept);
     __syncthreads();
   }

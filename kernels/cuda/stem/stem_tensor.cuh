@@ -81,25 +81,46 @@ struct WeightFragments {
   }
 };
 
-// The eight channels of a lane at two of a row's outputs: lane / 4 and eight further on.
-using TwoOutputs = float[2][kVector];
-
+// What a lane of a block computes of its tiles: eight channels from `channel` on.
 template <int Stride, class T>
-__device__ __forceinline__ void convolve_row(const T* row, const WindowPlaces<Stride>& places,
-                                             const WeightFragments<T>& weights, int lane,
-                                             TwoOutputs& out) {
-  float sums[kFragments][4] = {};
+struct TensorLane {
+  int lane, warp, channel;
+  WindowPlaces<Stride> places;
+  WeightFragments<T> weights;
+
+  __device__ TensorLane(const StemWork& work, int first_channel, const T* w)
+      : lane(static_cast<int>(threadIdx.x) % kWarpSize),
+        warp(static_cast<int>(threadIdx.x) / kWarpSize),
+        channel(first_channel + lane % 4 * kVector),
+        places(lane),
+        weights(work, first_channel, w, lane) {}
+
+  // Calls body(where y has them, eight sums) for each of the lane's outputs of the tile whose input is
+  // given.
+  template <class Body>
+  __device__ __forceinline__ void for_each_output(const StemWork& work, const Tile& tile,
+                                                  const T* input, Body&& body) const {
+    for (int row = warp; row < kTile && tile.p + row < work.p; row += kTensorWarps) {
+      float sums[kFragments][4] = {};
 #pragma unroll
-  for (int step = 0; step < kSteps; ++step) {
-    std::uint32_t a[4];
-    places.load(row, step, lane, a);
+      for (int step = 0; step < kSteps; ++step) {
+        std::uint32_t a[4];
+        places.load(input + Stride * row * TileInput<Stride>::kPitch, step, lane, a);
 #pragma unroll
-    for (int j = 0; j < kFragments; ++j) mma_16x8x16<T>(sums[j], a, weights.b[step][j]);
+        for (int j = 0; j < kFragments; ++j) mma_16x8x16<T>(sums[j], a, weights.b[step][j]);
+      }
+      const Index first = (tile.image * work.p + tile.p + row) * work.q;
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const int q = tile.q + lane / 4 + 8 * i;
+        if (q >= work.q || channel >= work.k) continue;
+        float out[kVector];
+#pragma unroll
+        for (int j = 0; j < kVector; ++j) out[j] = sums[j / 2][2 * i + j % 2];
+        body((first + q) * work.k + channel, out);
+      }
+    }
   }
-#pragma unroll
-  for (int j = 0; j < kFragments; ++j)
-#pragma unroll
-    for (int e = 0; e < 4; ++e) out[e / 2][2 * j + e % 2] = sums[j][e];
-}
+};
 
 }  // namespace dfengine::cuda::stem

@@ -181,8 +181,7 @@ class SmallRun {
     if (change) change(o);
     training_ = std::make_unique<Training>(graph_, kImage, *store_, *backend_, o);
     scaler_ = initial_scaler(backend_->element());
-    // With so few rows gradients are large: at 16 one compiler's rounding overflows, at 64 another's.
-    if (backend_->element() == Element::F16) scaler_.loss_scale = 2;
+    if (backend_->element() == Element::F16) scaler_.loss_scale = kLossScale;
     upload();
   }
   explicit SmallRun(const DeviceConfig& config, const Trainable& trainable = everything(),

@@ -20,10 +20,7 @@ void check_global(Warp& warp, Copy& copy) {
   const auto bytes = static_cast<std::uint64_t>(copy.bytes);
   if (copy.from % bytes != 0) report(warp, "misaligned in device memory");
   if (copy.valid > copy.bytes) report(warp, "copies more than it may");
-  check_follows(warp);
-  if (copy.valid == 0 || in_device(copy.from, static_cast<std::uint64_t>(copy.valid))) return;
-  report(warp, "read out of bounds of device memory", std::to_string(copy.valid) + " bytes");
-  copy.valid = 0;
+  if (copy.valid != 0 && !check_device(warp, copy.from, copy.valid, false)) copy.valid = 0;
 }
 
 }  // namespace

@@ -15,8 +15,12 @@ bool in_device(std::uint64_t address, std::uint64_t bytes);
 // interval another warp wrote there, or read what this one writes. False when it is out of bounds.
 bool check_shared(Warp& warp, std::uint64_t offset, int bytes, bool writes);
 
-// Reports where the warp has not yet waited for the kernels before its own, which may still write there.
-void check_follows(const Warp& warp);
+// The runtime copies there, which is done before any kernel behind it begins.
+void note_copy(const void* to, std::size_t bytes);
+
+// Reports an access to device memory that is out of bounds; also one of a warp that has not yet waited for
+// the kernels before its own: a write, or a read of what a kernel wrote. False when it is out of bounds.
+bool check_device(Warp& warp, std::uint64_t address, int bytes, bool writes);
 
 // Between its beginning and the wait for it nobody may touch a copy's place.
 void mark_copy(Warp& warp, const Copy& copy, bool under_way);

@@ -15,11 +15,29 @@ constexpr int kPoison = 0xFF;
 // Reads by more than one warp.
 constexpr std::int16_t kSeveral = -2;
 
-// By their first address. Entry points take the runtime's lock, under which kernels run too.
-std::map<std::uint64_t, std::uint64_t> allotted;
-struct {
+struct Allotted {
   std::uint64_t begin = 0, end = 0;
-} last_hit;
+  // Of each kAlignment bytes: whether a kernel wrote there after the last copy of the runtime's.
+  std::vector<bool> by_kernel;
+};
+// By their first address. Entry points take the runtime's lock, under which kernels run too.
+std::map<std::uint64_t, Allotted> allotted;
+Allotted* last_hit = nullptr;
+
+// Where the range lies; null where it does not.
+Allotted* find_allotted(std::uint64_t address, std::uint64_t bytes) {
+  if (last_hit != nullptr && address >= last_hit->begin && address + bytes <= last_hit->end)
+    return last_hit;
+  auto next = allotted.upper_bound(address);
+  if (next == allotted.begin()) return nullptr;
+  Allotted& found = (--next)->second;
+  if (address + bytes > found.end) return nullptr;
+  return last_hit = &found;
+}
+
+std::size_t place_in(const Allotted& memory, std::uint64_t address) {
+  return (address - memory.begin) / kAlignment;
+}
 
 std::uint64_t number(const void* p) {
   return reinterpret_cast<std::uint64_t>(p);
@@ -57,29 +75,44 @@ void* allot_device(std::size_t bytes) {
       std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
   if (memory == nullptr) return nullptr;
   std::memset(memory, kPoison, bytes);
-  allotted[number(memory)] = bytes;
+  const std::uint64_t begin = number(memory);
+  allotted[begin] = {begin, begin + bytes, std::vector<bool>(bytes / kAlignment + 1)};
   return memory;
 }
 
 bool free_device(void* memory) {
   if (allotted.erase(number(memory)) == 0) return false;
-  last_hit = {};
+  last_hit = nullptr;
   std::free(memory);
   return true;
 }
 
 bool in_device(std::uint64_t address, std::uint64_t bytes) {
-  if (address >= last_hit.begin && address + bytes <= last_hit.end) return true;
-  auto next = allotted.upper_bound(address);
-  if (next == allotted.begin()) return false;
-  const auto& [begin, size] = *--next;
-  if (address + bytes > begin + size) return false;
-  last_hit = {begin, begin + size};
-  return true;
+  return find_allotted(address, bytes) != nullptr;
 }
 
-void check_follows(const Warp& warp) {
-  if (!warp.follows) report(warp, "device memory before griddepcontrol.wait");
+void note_copy(const void* to, std::size_t bytes) {
+  Allotted* const memory = find_allotted(number(to), bytes);
+  if (memory == nullptr || bytes == 0) return;
+  for (std::size_t at = place_in(*memory, number(to));
+       at <= place_in(*memory, number(to) + bytes - 1); ++at)
+    memory->by_kernel[at] = false;
+}
+
+bool check_device(Warp& warp, std::uint64_t address, int bytes, bool writes) {
+  Allotted* const memory = find_allotted(address, static_cast<std::uint64_t>(bytes));
+  if (memory == nullptr) {
+    report(warp,
+           writes ? "write out of bounds of device memory" : "read out of bounds of device memory",
+           std::to_string(bytes) + " bytes");
+    return false;
+  }
+  auto by_kernel = memory->by_kernel[place_in(*memory, address)];
+  if (!warp.follows && writes) report(warp, "write before griddepcontrol.wait");
+  if (!warp.follows && by_kernel)
+    report(warp, "read of a kernel's result before griddepcontrol.wait");
+  if (writes) by_kernel = true;
+  return true;
 }
 
 bool check_shared(Warp& warp, std::uint64_t offset, int bytes, bool writes) {
@@ -116,14 +149,7 @@ std::byte* resolve(Warp& warp, const Instruction& i, std::uint64_t address, int 
     return check_shared(warp, in_shared, bytes, writes) ? memory : nullptr;
   const std::uint64_t in_local = address - number(block.local.data());
   if (in_local < block.local.size()) return memory;
-  if (in_device(address, length)) {
-    check_follows(warp);
-    return memory;
-  }
-  report(warp,
-         writes ? "write out of bounds of device memory" : "read out of bounds of device memory",
-         std::to_string(bytes) + " bytes");
-  return nullptr;
+  return check_device(warp, address, bytes, writes) ? memory : nullptr;
 }
 
 }  // namespace dfengine::ptx

@@ -92,6 +92,7 @@ cudaError_t cudaFreeHost(void* memory) {
 cudaError_t cudaMemset(void* memory, int value, std::size_t bytes) {
   const auto lock = locked();
   check_on_device(memory, bytes, "to");
+  note_copy(memory, bytes);
   std::memset(memory, value, bytes);
   return cudaSuccess;
 }
@@ -100,7 +101,10 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
                             cudaStream_t stream) {
   const auto lock = locked();
   if (bytes == 0) return cudaSuccess;
-  if (kind != cudaMemcpyDeviceToHost) check_on_device(to, bytes, "to");
+  if (kind != cudaMemcpyDeviceToHost) {
+    check_on_device(to, bytes, "to");
+    note_copy(to, bytes);
+  }
   if (kind != cudaMemcpyHostToDevice) check_on_device(from, bytes, "from");
   if (settings().late_streams) {
     copy_late(to, from, bytes, kind, stream);
