@@ -7,7 +7,7 @@
 #include <set>
 
 #include "kernels/base/error.h"
-#include "kernels/cuda/pointwise/pointwise_choice.h"
+#include "kernels/cuda/pointwise/pointwise_backward_choice.h"
 #include "kernels/cuda/stem/stem_choice.h"
 #include "tests/support/device.h"
 #include "tests/support/random_data.h"
@@ -236,6 +236,7 @@ void compare_candidates(const PointwiseProblem& p) {
   }
   cuda::choose_pointwise_forward<T>(&tuner, p, {true, Activation::Relu6, true}, false);
   cuda::choose_pointwise_backward_data<T>(&tuner, p);
+  cuda::choose_pointwise_backward<T>(&tuner, p);
   EXPECT_GE(comparison.launched(), 12u);
 }
 

@@ -2,7 +2,7 @@
 #include "kernels/pointwise_conv.h"
 
 #include "engine/runtime/convolution.h"
-#include "kernels/cuda/pointwise/pointwise_choice.h"
+#include "kernels/cuda/pointwise/pointwise_backward_choice.h"
 #include "kernels/cuda/pointwise/pointwise_on_load.h"
 
 namespace dfengine {
@@ -50,14 +50,17 @@ DataGradient book_data_gradient(const ConvolutionQuery& q, const PointwiseProble
 }
 
 template <class T>
-DataGradient book_data_gradient_with_sums(const ConvolutionQuery& q, const PointwiseProblem& p,
-                                          Kernel& k) {
-  const auto data = cuda::choose_pointwise_gradient_sums<T>(q.tuner, p);
-  tell(data, k.names.data_gradient, k);
-  k.needs.gradient_sums = data.scratch;
-  return [op = q.op, launch = data.launch](const StepContext& ctx, const BackwardIo& io) {
-    launch(ctx.queue.stream, io.dy.as<T>(), io.working[0].as<T>(), io.x[0].as<T>(),
-           norm(op, io.x[1]), io.gradient_sums.address, io.dx[1].as<T>());
+void book_backward_with_sums(const ConvolutionQuery& q, const PointwiseProblem& p, Kernel& k) {
+  const auto chosen = cuda::choose_pointwise_backward<T>(q.tuner, p);
+  tell(chosen.data, k.names.data_gradient, k);
+  tell(chosen.weight, k.names.weight_gradient, k);
+  k.needs.gradient_sums = chosen.sums;
+  k.needs.backward_needs_input = true;
+  k.needs.backward_scratch = chosen.scratch;
+  k.backward = [op = q.op, launch = chosen.launch](const StepContext& ctx, const BackwardIo& io) {
+    launch(ctx.queue.stream, io.x[0].as<T>(), io.dy.as<T>(), io.working[0].as<T>(),
+           norm(op, io.x[1]), io.gradient_sums.address, io.scratch.address, io.dx[1].as<T>(),
+           io.dparams[0].as<float>());
   };
 }
 
@@ -92,15 +95,17 @@ Kernel cuda_pointwise(const ConvolutionQuery& q) {
   if (!op.makes_moments) book_forward<T>(q, p, k);
   if (!query.backward) return k;
 
-  DataGradient data;
   if constexpr (sizeof(T) == 2) {
     if (op.gradient_on_load) {
       book_backward_on_load<T>(op, p, k);
       return k;
     }
-    if (op.makes_gradient_sums) data = book_data_gradient_with_sums<T>(q, p, k);
+    if (op.makes_gradient_sums) {
+      book_backward_with_sums<T>(q, p, k);
+      return k;
+    }
   }
-  if (!op.makes_gradient_sums) data = book_data_gradient<T>(q, p, k);
+  const DataGradient data = book_data_gradient<T>(q, p, k);
   const auto weight = cuda::choose_pointwise_backward_weight<T>(q.tuner, p, loads);
   tell(weight, k.names.weight_gradient, k);
   k.needs.backward_needs_input = true;

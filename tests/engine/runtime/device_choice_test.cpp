@@ -3,7 +3,7 @@
 #include <set>
 
 #include "engine/plan/dump.h"
-#include "kernels/cuda/pointwise/pointwise_choice.h"
+#include "kernels/cuda/pointwise/pointwise_backward_choice.h"
 #include "tests/engine/runtime/device_support.h"
 
 namespace dfengine::test {
@@ -61,9 +61,13 @@ TEST(DeviceChoice, EachPointwiseConvolutionHasOneForEachLaunch) {
     EXPECT_EQ(plan.kernel(i).needs.forward_scratch,
               cuda::choose_pointwise_forward<Half>(nullptr, p, {}, loads).scratch);
     if (conv->gradient_on_load) continue;
+    const Index apart =
+        std::max(cuda::choose_pointwise_backward_data<Half>(nullptr, p).scratch,
+                 cuda::choose_pointwise_backward_weight<Half>(nullptr, p, loads).scratch);
     EXPECT_EQ(plan.kernel(i).needs.backward_scratch,
-              std::max(cuda::choose_pointwise_backward_data<Half>(nullptr, p).scratch,
-                       cuda::choose_pointwise_backward_weight<Half>(nullptr, p, loads).scratch));
+              conv->makes_gradient_sums ? cuda::choose_pointwise_backward<Half>(nullptr, p).scratch
+                                        : apart)
+        << node.name;
   }
   EXPECT_EQ(pointwise, 34);
   const Plan floats = device_plan(nullptr, Precision::Fp32);
@@ -84,7 +88,9 @@ TEST(DeviceChoice, EqualProblemsAreTimedOnceForAllPlans) {
 TEST(DeviceChoice, TheDumpShowsWhatWasChosenAndHow) {
   const std::string by_rule = dump_text(device_plan(nullptr), true);
   EXPECT_NE(by_rule.find("256x16x32, by rule\n"), std::string::npos) << by_rule;
-  EXPECT_NE(by_rule.find("dx 256x32x32, by rule; dw "), std::string::npos) << by_rule;
+  EXPECT_NE(by_rule.find("dx both gradients, by rule; dw both gradients"), std::string::npos)
+      << by_rule;
+  EXPECT_NE(by_rule.find("dx 64x64x64, by rule; dw "), std::string::npos) << by_rule;
   EXPECT_NE(by_rule.find("  own\n"), std::string::npos) << by_rule;
   EXPECT_EQ(by_rule.find(" us"), std::string::npos) << by_rule;
 

@@ -4,58 +4,15 @@
 
 #include <limits>
 
-#include "kernels/activation_function.h"
 #include "kernels/base/error.h"
 #include "kernels/batch_norm.h"
 #include "kernels/cuda/depthwise/depthwise_gradient.h"
 #include "kernels/cuda/pointwise/pointwise_config.h"
-#include "kernels/cuda/pointwise/pointwise_on_load.h"
 #include "tests/kernels/batch_norm_case.h"
-#include "tests/kernels/convolutions.h"
+#include "tests/kernels/norm_gradient/norm_gradient_case.h"
 
 namespace dfengine::test {
 namespace {
-
-Doubles whole(Index count, std::uint64_t seed) {
-  return random_integers<double>(count, seed);
-}
-
-// What a batch norm over c channels tells the convolution that reads its result: of whole numbers.
-struct Norm {
-  DeviceArray<float> scale, shift, mean;
-  NormOnLoad norm;
-
-  explicit Norm(Index c, Activation activation = Activation::Relu6)
-      : scale(random_integers<double>(c, 21, 1, 2)), shift(whole(c, 22)), mean(whole(c, 23)) {
-    norm = {scale.data(), shift.data(), activation, mean.data()};
-  }
-  // dx where the activation passes it.
-  Doubles behind_activation(const Doubles& x, Doubles dx) const {
-    const Doubles factor = scale.values(), summand = shift.values();
-    for (std::size_t i = 0; i < dx.size(); ++i) {
-      const std::size_t k = i % factor.size();
-      if (!passes_gradient(norm.activation, x[i] * factor[k] + summand[k])) dx[i] = 0;
-    }
-    return dx;
-  }
-  // [2, c]: the sums of g and of g * (x - mean).
-  Doubles sums(const Doubles& x, const Doubles& g) const {
-    const Doubles of_x = mean.values();
-    const std::size_t c = of_x.size();
-    Doubles all(2 * c, 0.0);
-    for (std::size_t i = 0; i < g.size(); ++i) {
-      all[i % c] += g[i];
-      all[c + i % c] += g[i] * (x[i] - of_x[i % c]);
-    }
-    return all;
-  }
-};
-
-Doubles added(const Doubles& parts, Index c) {
-  Doubles all(at(2 * c), 0.0);
-  for (std::size_t i = 0; i < parts.size(); ++i) all[i % all.size()] += parts[i];
-  return all;
-}
 
 // ---- Pointwise ----------------------------------------------------------------------------------
 
@@ -124,26 +81,6 @@ TEST(NormGradientDevice, RefusesPartsThatAreNotTheTiles) {
 }
 
 // ---- Depthwise ----------------------------------------------------------------------------------
-
-// Of the batch norm behind the convolution: [3, c], and dy as that would have stored it.
-struct LastStep {
-  DeviceArray<float> factors;
-
-  explicit LastStep(Index c) : factors(3 * c) {
-    Doubles all = random_integers<double>(c, 31, 1, 2);
-    for (const Doubles& more : {random_integers<double>(c, 32, -1, 1), whole(c, 33)})
-      all.insert(all.end(), more.begin(), more.end());
-    factors = DeviceArray<float>(all);
-  }
-  Doubles taken(const Doubles& y, Doubles g, Index c) const {
-    const Doubles f = factors.values();
-    for (std::size_t i = 0; i < g.size(); ++i) {
-      const std::size_t k = i % at(c);
-      g[i] = f[k] * g[i] + f[at(c) + k] * y[i] + f[at(2 * c) + k];
-    }
-    return g;
-  }
-};
 
 template <class T>
 void check_depthwise(const DepthwiseProblem& p, bool loads, Activation activation) {
@@ -223,80 +160,6 @@ TEST(NormGradientDevice, NanIsNotHidden) {
                                       {}, scratch.data(), dw.data(), dx.data(),
                                       {parts, sums.data()});
   for (double sum : added(sums.values(), p.c)) EXPECT_TRUE(std::isnan(sum));
-}
-
-// ---- Both gradients of a convolution that widens its input ---------------------------------------
-
-// What it adds to, and what it is not asked for.
-struct Asked {
-  Write write = Write::Overwrite;
-  bool norm = false, dw = true, dx = true;
-};
-
-template <class T>
-void check_both(const PointwiseProblem& p, const Asked& asked) {
-  SCOPED_TRACE(testing::Message() << p.m << " rows, " << p.c << " to " << p.k);
-  const Norm told(p.c);
-  LastStep step(p.k);
-  const NormOnLoad norm = asked.norm ? told.norm : NormOnLoad{};
-  const Doubles before = random_integers<double>(p.m * p.c, 7);
-  DeviceArray<T> x(whole(p.m * p.c, 1)), w(whole(p.k * p.c, 2)), g(whole(p.m * p.k, 3)),
-      y(whole(p.m * p.k, 4)), dy(step.taken(y.values(), g.values(), p.k)), plain(before),
-      dx(before);
-  DeviceArray<float> scratch(cuda::pointwise_on_load_scratch(p)), dw(p.k * p.c),
-      plain_scratch(cuda::pointwise_weight_scratch(p)), plain_dw(p.k * p.c);
-  cuda::pointwise_backward_on_load<T>(
-      nullptr, p, x.data(), y.data(), g.data(), w.data(), norm, {step.factors.data()},
-      scratch.data(), asked.dw ? dw.data() : nullptr, asked.write, asked.dx ? dx.data() : nullptr);
-  cuda::pointwise_backward_data<T>(nullptr, p, dy.data(), w.data(), asked.write, plain.data());
-  cuda::pointwise_backward_weight<T>(nullptr, p, x.data(), dy.data(), plain_scratch.data(),
-                                     plain_dw.data(), norm);
-  EXPECT_EQ(dx.values(), asked.dx ? plain.values() : before);
-  if (asked.dw) {
-    EXPECT_EQ(dw.values(), plain_dw.values());
-  }
-}
-
-// Both tiles, full and with tails, from one row to several parts.
-template <class T>
-void check_all_both() {
-  const auto of = [](Index m, Index c, Index k) { return PointwiseProblem::make(m, c, k); };
-  for (const PointwiseProblem& p : {of(1, 8, 16), of(63, 16, 96), of(520, 8, 40), of(300, 16, 104),
-                                    of(777, 24, 144), of(131, 32, 192), of(17, 8, 184)})
-    check_both<T>(p, {});
-}
-
-TEST(NormGradientDevice, BothGradientsOfAPointwiseConvolution) {
-  DF_NEEDS_DEVICE();
-  for_each_thread_order([] { check_all_both<Half>(); });
-  check_all_both<BFloat16>();
-}
-
-TEST(NormGradientDevice, BothGradientsAsTheyAreAskedFor) {
-  DF_NEEDS_DEVICE();
-  for (const PointwiseProblem& p :
-       {PointwiseProblem::make(150, 16, 96), PointwiseProblem::make(150, 24, 144)}) {
-    check_both<BFloat16>(p, {.norm = true});
-    check_both<Half>(p, {.write = Write::Accumulate});
-    check_both<Half>(p, {.norm = true});
-    check_both<Half>(p, {.dw = false});
-    check_both<Half>(p, {.dx = false});
-  }
-}
-
-TEST(NormGradientDevice, RefusesWhatABlockDoesNotHold) {
-  DF_NEEDS_DEVICE();
-  DeviceArray<Half> any(Index{200} * 40);
-  DeviceArray<float> floats(Index{3} * 200);
-  for (const PointwiseProblem& p :
-       {PointwiseProblem::make(1, 40, 192), PointwiseProblem::make(1, 32, 200),
-        PointwiseProblem::make(1, 16, 16)}) {
-    EXPECT_FALSE(cuda::has_pointwise_backward_on_load(p));
-    EXPECT_THROW(cuda::pointwise_backward_on_load<Half>(
-                     nullptr, p, any.data(), any.data(), any.data(), any.data(), {},
-                     {floats.data()}, floats.data(), nullptr, Write::Overwrite, any.data()),
-                 Error);
-  }
 }
 
 // ---- The stem -------------------------------------------------------------------------------------
