@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/base/error.h"
+#include "tests/support/device.h"
 
 namespace dfengine {
 namespace {
@@ -36,6 +37,16 @@ TEST(CudaContext, BuildWithoutCudaSaysHowToGetIt) {
   EXPECT_EQ(summary_error(), "no CUDA in this build: rebuild with --preset cuda");
 }
 #endif
+
+// Launches before the kernels in front have ended (native/early_launches.cuh): in the summary are their
+// times where a captured row of them came out right.
+TEST(EarlyLaunchesDevice, ARowOfThemComesOutRight) {
+  DF_NEEDS_DEVICE();
+  if (cuda::is_emulated()) GTEST_SKIP() << "the stand-in runs one kernel after the other";
+  const std::string summary = cuda::device_summary();
+  if (summary.find("compute capability 9.") == std::string::npos) GTEST_SKIP() << summary;
+  EXPECT_NE(summary.find("a launch takes "), std::string::npos) << summary;
+}
 
 }  // namespace
 }  // namespace dfengine

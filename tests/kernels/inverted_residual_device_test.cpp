@@ -141,12 +141,13 @@ TYPED_TEST(InvertedResidualDevice, GivesThemWhereBlocksShareATile) {
                         Case{.x = {2, 7, 7, 64}, .wide = 384, .out = 64, .residual = true},
                         Case{.x = {1, 7, 7, 160}, .wide = 240, .out = 160, .residual = true},
                         Case{.x = {1, 7, 7, 160}, .wide = 96, .out = 320},
+                        Case{.x = {1, 9, 7, 72}, .wide = 96, .out = 88, .stride = 2},
                         Case{.x = {1, 9, 7, 96}, .wide = 144, .out = 160, .stride = 2}}) {
     Block<TypeParam> block(problem(c, Padding::Torch));
     const Values want = block.one_by_one();
     const auto chunks = static_cast<int>(divide_up(c.wide, Index{48}));
     for (const cuda::InvertedResidualConfig& config :
-         {cuda::InvertedResidualConfig{1, 2}, {2, 2}, {2, chunks}, {4, chunks}})
+         {cuda::InvertedResidualConfig{1, 2}, {2, 1}, {2, 2}, {2, chunks}, {4, chunks}})
       ASSERT_EQ(block.fused(config), want)
           << c.x.c << " channels, " << config.warps << " warps, " << config.splits << " splits";
     EXPECT_THROW(block.fused({2, chunks + 1}), Error);

@@ -260,28 +260,33 @@ TEST(PointwiseChoice, NoLibraryNormalisesOnLoad) {
 }
 
 // What a library's product lacks, a pass adds: the same whole numbers as the own kernel's.
-TEST(TunerDevice, ALibrarysProductGetsItsEpilogue) {
-  DF_NEEDS_DEVICE();
+template <class T>
+void check_library_epilogue() {
   const PointwiseProblem p = PointwiseProblem::make(35, 24, 40);
-  const auto library = cuda::library_forward<Half>(
+  const auto library = cuda::library_forward<T>(
       p, [p](cuda::Stream stream, const void* x, const void* w, Write, void* y, void*) {
-        cuda::pointwise_forward<Half>(stream, p, static_cast<const Half*>(x),
-                                      static_cast<const Half*>(w), {}, static_cast<Half*>(y));
+        cuda::pointwise_forward<T>(stream, p, static_cast<const T*>(x), static_cast<const T*>(w),
+                                   {}, static_cast<T*>(y));
       });
-  DeviceArray<Half> x(random_integers<double>(p.m * p.c, 1)),
-      w(random_integers<double>(p.k * p.c, 2));
+  DeviceArray<T> x(random_integers<double>(p.m * p.c, 1)), w(random_integers<double>(p.k * p.c, 2));
   DeviceArray<float> bias(random_integers<double>(p.k, 3));
   for (Activation activation : {Activation::None, Activation::Relu, Activation::Relu6}) {
     for (float* b : {static_cast<float*>(nullptr), bias.data()}) {
-      DeviceArray<Half> own(p.m * p.k), passed(p.m * p.k);
-      const Epilogue<Half, float> epilogue{.bias = b, .activation = activation};
-      cuda::pointwise_forward<Half>(nullptr, p, x.data(), w.data(), epilogue, own.data());
+      DeviceArray<T> own(p.m * p.k), passed(p.m * p.k);
+      const Epilogue<T, float> epilogue{.bias = b, .activation = activation};
+      cuda::pointwise_forward<T>(nullptr, p, x.data(), w.data(), epilogue, own.data());
       library(nullptr, x.data(), w.data(), epilogue, {}, nullptr, passed.data());
       EXPECT_EQ(passed.values(), own.values());
     }
   }
   EXPECT_THROW(library(nullptr, x.data(), w.data(), {.residual = x.data()}, {}, nullptr, nullptr),
                Error);
+}
+
+TEST(TunerDevice, ALibrarysProductGetsItsEpilogue) {
+  DF_NEEDS_DEVICE();
+  check_library_epilogue<Half>();
+  check_library_epilogue<BFloat16>();
 }
 
 // What is chosen is launched: the rule's kernel and every other candidate, by the function that a

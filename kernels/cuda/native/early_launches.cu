@@ -12,6 +12,7 @@ namespace dfengine::cuda {
 namespace {
 
 constexpr int kCells = 64, kThreads = 128, kLinks = 32, kRounds = 7;
+constexpr Index kBytes = kCells * Index{sizeof(int)};
 
 // Each block needs what another block of the kernel before has written.
 __global__ void __launch_bounds__(kThreads) link_kernel(const int* from, int* to) {
@@ -19,16 +20,19 @@ __global__ void __launch_bounds__(kThreads) link_kernel(const int* from, int* to
   if (threadIdx.x == 0) to[blockIdx.x] = from[(blockIdx.x + 1) % kCells] + 1;
 }
 
-// A row of kLinks kernels, captured.
+// A row of kLinks kernels, captured, with a copy in their midst as steps have them.
 class Row {
  public:
   Row(Stream stream, bool early)
-      : stream_(stream),
-        cells_(allocate_device(2 * kCells * Index{sizeof(int)})),
-        graph_(capture(stream, [&] {
+      : stream_(stream), cells_(allocate_device(3 * kBytes)), graph_(capture(stream, [&] {
           auto* const cells = static_cast<int*>(cells_.get());
           for (int i = 0; i < kLinks; ++i) {
-            int *const from = cells + i % 2 * kCells, *const to = cells + (i + 1) % 2 * kCells;
+            const int* from = cells + i % 2 * kCells;
+            int* const to = cells + (i + 1) % 2 * kCells;
+            if (i == kLinks / 2) {
+              copy_on_device(stream, cells + 2 * kCells, from, kBytes);
+              from = cells + 2 * kCells;
+            }
             launch_with(stream, "link of a row", early, link_kernel, dim3(kCells), kThreads, 0,
                         from, to);
           }
@@ -47,7 +51,7 @@ class Row {
   // Each link adds one to all cells.
   bool is_right() const {
     std::vector<int> cells(kCells);
-    download(stream_, cells.data(), cells_.get(), kCells * Index{sizeof(int)});
+    download(stream_, cells.data(), cells_.get(), kBytes);
     synchronize(stream_);
     return std::ranges::all_of(cells, [&](int cell) { return cell == rounds_ * kLinks; });
   }
@@ -76,7 +80,7 @@ LaunchTimes measure() try {
   check(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
   const OwnedStream stream(made);
   // The first launch loads the kernel, which a capture must not do.
-  const DeviceMemory cells = allocate_device(2 * kCells * Index{sizeof(int)});
+  const DeviceMemory cells = allocate_device(2 * kBytes);
   auto* const first = static_cast<int*>(cells.get());
   launch_with(made, "link of a row", false, link_kernel, dim3(kCells), kThreads, 0, first,
               first + kCells);

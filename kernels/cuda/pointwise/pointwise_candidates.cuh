@@ -52,7 +52,7 @@ std::vector<Kernel<PointwiseMomentsLaunch<T>>> own_moments(const PointwiseProble
   for (const PointwiseConfig& config :
        candidate_configs(p.m, p.k, p.c, shared_memory_limit(), Beside::Moments))
     offer(config);
-  for (const WarpgroupConfig& config : warpgroup_configs(p)) offer(config);
+  for (const WarpgroupConfig& config : warpgroup_configs(p, Beside::Moments)) offer(config);
   return tiles;
 }
 

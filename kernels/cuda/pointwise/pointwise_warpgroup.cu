@@ -12,6 +12,7 @@ namespace dfengine::cuda {
 namespace {
 
 constexpr Index kMultiprocessors = 132;  // of an H100
+constexpr int kMostWithMoments = 80;     // columns
 
 // Two groups of four warps, a warp for each 16 rows.
 template <int kColumns>
@@ -98,12 +99,12 @@ struct SwizzledRing {
 bool has_warpgroups() {
 #if defined(__CUDACC__)
   int device = 0, major = 0, minor = 0;
-  check(cudaGetDevice(&device), "cudaGetDevice");
-  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
-        "cudaDeviceGetAttribute");
-  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device),
-        "cudaDeviceGetAttribute");
-  return major == 9 && minor == 0;
+  if (cudaGetDevice(&device) == cudaSuccess &&
+      cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
+      cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess)
+    return major == 9 && minor == 0;
+  cudaGetLastError();  // plans are made without a device too
+  return false;
 #else
   return true;
 #endif
@@ -115,11 +116,12 @@ TileSize size_of(WarpgroupTile tile) {
   });
 }
 
-std::vector<WarpgroupConfig> warpgroup_configs(const PointwiseProblem& p) {
+std::vector<WarpgroupConfig> warpgroup_configs(const PointwiseProblem& p, Beside beside) {
   std::vector<WarpgroupConfig> configs;
   if (!has_warpgroups()) return configs;
   for (WarpgroupTile tile : kWarpgroupTiles) {
     const TileSize size = size_of(tile);
+    if (beside == Beside::Moments && size.columns > kMostWithMoments) continue;
     if (round_up(p.m, size.rows) * round_up(p.k, size.columns) <= 2 * p.m * p.k)
       configs.push_back({.tile = tile, .blocks = with_tile(tile, [](auto t) {
                                          return kMultiprocessors * t.kBlocks;
@@ -156,9 +158,12 @@ void pointwise_forward_moments(Stream stream, const WarpgroupConfig& config,
                                const NormOnLoad& norm, T* y, const ChannelMoments& moments) {
   require_tensor_cores(p, {x, w, y, norm.scale, norm.shift, moments.values});
   with_tile(config.tile, [&](auto t) {
-    multiply_with_moments<SwizzledRing<decltype(t)>>(
-        stream, "pointwise_forward_moments by warpgroups", forward_product<T>(p, x, w, {}, norm, y),
-        moments);
+    using Tile = decltype(t);
+    if constexpr (Tile::kColumns <= kMostWithMoments)
+      multiply_with_moments<SwizzledRing<Tile>>(stream, "pointwise_forward_moments by warpgroups",
+                                                forward_product<T>(p, x, w, {}, norm, y), moments);
+    else
+      throw Error("pointwise convolution on the device: this tile has no room for moments");
   });
 }
 

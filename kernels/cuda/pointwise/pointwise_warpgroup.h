@@ -23,8 +23,10 @@ struct WarpgroupConfig {
   WarpgroupTile tile = WarpgroupTile::k128x96;
   Index blocks = 0;  // are started at most, and each takes tiles in turn
 };
-// Those that compute at most twice the results asked for; none where the device has no such cores.
-std::vector<WarpgroupConfig> warpgroup_configs(const PointwiseProblem& p);
+// Those that compute at most twice the results asked for; none where the device has no such cores. With
+// moments two blocks of 128x96 would not fit a multiprocessor.
+std::vector<WarpgroupConfig> warpgroup_configs(const PointwiseProblem& p,
+                                               Beside beside = Beside::Nothing);
 TileSize size_of(WarpgroupTile tile);
 // Into how many parts of rows the moments of so many columns are divided.
 Index row_parts(const WarpgroupConfig& config, Index rows, Index columns);
