@@ -8,6 +8,7 @@
 #include "kernels/base/error.h"
 #include "kernels/cuda/ordered_sum.h"
 #include "kernels/cuda/pointwise/pointwise_requirements.h"
+#include "kernels/cuda/pointwise/pointwise_square.cuh"
 #include "kernels/cuda/pointwise/pointwise_weight.cuh"
 
 namespace dfengine::cuda {
@@ -47,10 +48,9 @@ struct GradientShared {
   using Weight = WeightShared<Tile>;
   static constexpr std::size_t kRing = 2 * Tile::kStages * Weight::kStage;
   static constexpr std::size_t kW = 2 * Tile::kRows * Weight::kXPitch;
-  // Where each warp turns 16 x 16 sums into whole rows, and leaves its sums at the end.
-  static constexpr int kOutPitch = 16 + 4, kOut = 16 * kOutPitch;
   static constexpr std::size_t kVectors = sizeof(float) * 3 * kColumns;
-  static constexpr std::size_t kBytes = kRing + kW + kVectors + sizeof(float) * kWarps * kOut;
+  // A square for each warp, which leaves its sums there at the end.
+  static constexpr std::size_t kBytes = kRing + kW + kVectors + sizeof(float) * kWarps * kSquare;
 };
 
 // Of the block's columns, in shared memory: in registers they would have no room beside the sums.
@@ -127,29 +127,14 @@ __device__ __forceinline__ void take_task(const GradientProduct<T>& p, const Nor
                                           int first_column, int last, int lane, float* out,
                                           ColumnSums& of_columns) {
   using Weight = WeightShared<Tile>;
-  constexpr int kOutPitch = GradientShared<Tile>::kOutPitch;
-  float sums[2][4] = {};
-#pragma unroll 2
-  for (int k = 0; k < p.k; k += 16) {
-    std::uint32_t a[4], b[4];
-    load_a(a, stage + row * Weight::kDyPitch + k, Weight::kDyPitch, lane);
-    load_b_transposed(b, w + k * Weight::kXPitch + column, Weight::kXPitch, lane);
-    const std::uint32_t left[2] = {b[0], b[1]}, right[2] = {b[2], b[3]};
-    mma_16x8x16<T>(sums[0], a, left);
-    mma_16x8x16<T>(sums[1], a, right);
-  }
-#pragma unroll
-  for (int j = 0; j < 2; ++j)
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-      out[(lane / 4 + i / 2 * 8) * kOutPitch + 8 * j + lane % 4 * 2 + i % 2] = sums[j][i];
-  __syncwarp();
+  multiply_square<Weight::kDyPitch, Weight::kXPitch>(stage + row * Weight::kDyPitch, w + column,
+                                                     p.k, lane, out);
   const int r = row + lane / 2, c = column + lane % 2 * kVector;
   if (first_row + r < last && first_column + c < p.c) {
     T* const x = stage + Weight::kDy + r * Weight::kXPitch + c;
     store_packed(p.dx + Index{first_row + r} * p.c + first_column + c,
                  take_vector(norm, p.norm.activation, c,
-                             out + lane / 2 * kOutPitch + lane % 2 * kVector, x, of_columns));
+                             out + lane / 2 * kSquarePitch + lane % 2 * kVector, x, of_columns));
   }
   __syncwarp();
 }
@@ -224,8 +209,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     __syncthreads();
     copy(step + Tile::kStages - 1);
     take_task<Tile>(p, norm, stage, w, warp / kPairs * 16, warp % kPairs * 16,
-                    first + step * kDepth, column, last, lane, outs + warp * Shared::kOut,
-                    of_columns);
+                    first + step * kDepth, column, last, lane, outs + warp * kSquare, of_columns);
     if (p.dw == nullptr) continue;
     __syncthreads();
     multiply_weight_stage<Tile>(stage, part, lane, sums);
@@ -235,16 +219,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   if (p.dw == nullptr) return;
   add_depths<Tile>(warp, lane, reinterpret_cast<float*>(shared), sums);
   if (part.depth > 0) return;
-  const WeightProduct<T> of_weight = {.x = nullptr,
-                                      .dy = nullptr,
-                                      .dw = nullptr,
-                                      .m = p.m,
-                                      .c = p.c,
-                                      .k = p.k,
-                                      .c_tiles = 1,
-                                      .rows_per_part = p.rows_per_part,
-                                      .norm = {}};
-  store_weight_sums<Tile>(of_weight, part.row, column + part.column, lane, sums,
+  store_weight_sums<Tile>(p.k, p.c, part.row, column + part.column, lane, sums,
                           p.dw + Index{blockIdx.y} * p.k * p.c);
 }
 

@@ -5,6 +5,7 @@
 #include "kernels/cuda/ordered_sum.h"
 #include "kernels/cuda/pointwise/pointwise_on_load.h"
 #include "kernels/cuda/pointwise/pointwise_requirements.h"
+#include "kernels/cuda/pointwise/pointwise_square.cuh"
 #include "kernels/cuda/pointwise/pointwise_weight.cuh"
 
 namespace dfengine::cuda {
@@ -40,10 +41,9 @@ struct BothShared {
   static constexpr int kY = Weight::kStage;  // in a stage, behind dy and x
   static constexpr int kStage = kY + Weight::kDy;
   static constexpr int kW = Tile::kRows * Weight::kXPitch;
-  // Where each warp turns 16 x 16 sums into whole rows.
-  static constexpr int kOutPitch = 16 + 4, kOut = 16 * kOutPitch;
   static constexpr std::size_t kRing = 2 * (Tile::kStages * kStage + kW);
-  static constexpr std::size_t kBytes = kRing + sizeof(float) * (Tile::kThreads / kWarpSize) * kOut;
+  static constexpr std::size_t kBytes =
+      kRing + sizeof(float) * (Tile::kThreads / kWarpSize) * kSquare;
   static_assert(2 * Tile::kStages * kStage >= 4 * Tile::kRows * Tile::kColumns);
 };
 
@@ -78,31 +78,16 @@ __device__ __forceinline__ void store_data_gradient(const BothGradients<T>& p, c
                                                     int lane, float* out) {
   using Weight = typename BothShared<Tile>::Weight;
   constexpr int kWarps = Tile::kThreads / kWarpSize, kPairs = Tile::kColumns / 16;
-  constexpr int kOutPitch = BothShared<Tile>::kOutPitch;
   for (int task = warp; task < Tile::kDepth / 16 * kPairs; task += kWarps) {
     const int first = task / kPairs * 16, column = task % kPairs * 16;
     if (row + first >= last || column >= p.c) continue;
-    float sums[2][4] = {};
-#pragma unroll 2
-    for (int k = 0; k < p.k; k += 16) {
-      std::uint32_t a[4], b[4];
-      load_a(a, stage + first * Weight::kDyPitch + k, Weight::kDyPitch, lane);
-      load_b_transposed(b, w + k * Weight::kXPitch + column, Weight::kXPitch, lane);
-      const std::uint32_t left[2] = {b[0], b[1]}, right[2] = {b[2], b[3]};
-      mma_16x8x16<T>(sums[0], a, left);
-      mma_16x8x16<T>(sums[1], a, right);
-    }
-#pragma unroll
-    for (int j = 0; j < 2; ++j)
-#pragma unroll
-      for (int i = 0; i < 4; ++i)
-        out[(lane / 4 + i / 2 * 8) * kOutPitch + 8 * j + lane % 4 * 2 + i % 2] = sums[j][i];
-    __syncwarp();
+    multiply_square<Weight::kDyPitch, Weight::kXPitch>(stage + first * Weight::kDyPitch, w + column,
+                                                       p.k, lane, out);
     const int r = lane / 2, c = lane % 2 * kVector;
     if (row + first + r < last && column + c < p.c) {
       T* const to = p.dx + Index{row + first + r} * p.c + column + c;
       float v[kVector];
-      load8(out + r * kOutPitch + c, v);
+      load8(out + r * kSquarePitch + c, v);
       if (p.accumulate) {
         float before[kVector];
         load8(to, before);
@@ -127,7 +112,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   T* const w = ring + Tile::kStages * Shared::kStage;
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
-  float* const out = reinterpret_cast<float*>(shared + Shared::kRing) + warp * Shared::kOut;
+  float* const out = reinterpret_cast<float*>(shared + Shared::kRing) + warp * kSquare;
   const int first = static_cast<int>(blockIdx.x) * p.rows_per_part;
   const int last = p.m - first < p.rows_per_part ? p.m : first + p.rows_per_part;
   const int steps = (last - first + Tile::kDepth - 1) / Tile::kDepth;
@@ -163,16 +148,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   }
   add_depths<Tile>(warp, lane, reinterpret_cast<float*>(shared), sums);
   if (part.depth > 0) return;
-  const WeightProduct<T> of_weight = {.x = nullptr,
-                                      .dy = nullptr,
-                                      .dw = nullptr,
-                                      .m = p.m,
-                                      .c = p.c,
-                                      .k = p.k,
-                                      .c_tiles = 1,
-                                      .rows_per_part = p.rows_per_part,
-                                      .norm = {}};
-  store_weight_sums<Tile>(of_weight, part.row, part.column, lane, sums,
+  store_weight_sums<Tile>(p.k, p.c, part.row, part.column, lane, sums,
                           p.dw + Index{blockIdx.x} * p.k * p.c);
 }
 

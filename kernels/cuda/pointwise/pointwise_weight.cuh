@@ -93,9 +93,9 @@ __device__ __forceinline__ void add_depths(int warp, int lane, float* shared, Su
   }
 }
 
-// dw is that of this part of the rows. row and column are the first of the warp.
-template <class Tile, class T>
-__device__ __forceinline__ void store_weight_sums(const WeightProduct<T>& p, int row, int column,
+// dw [rows, columns] is that of this part of the rows of x. row and column are the first of the warp.
+template <class Tile>
+__device__ __forceinline__ void store_weight_sums(int rows, int columns, int row, int column,
                                                   int lane, const Sums<Tile>& sums, float* dw) {
 #pragma unroll
   for (int i = 0; i < Tile::kFragmentRows; ++i) {
@@ -105,8 +105,8 @@ __device__ __forceinline__ void store_weight_sums(const WeightProduct<T>& p, int
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const int k = row + 16 * i + 8 * half + lane / 4;
-        if (k >= p.k || c >= p.c) continue;
-        float* const to = dw + Index{k} * p.c + c;
+        if (k >= rows || c >= columns) continue;
+        float* const to = dw + Index{k} * columns + c;
         to[0] = sums[i][j][2 * half];
         to[1] = sums[i][j][2 * half + 1];
       }
@@ -154,7 +154,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) weight_kernel(W
   }
   add_depths<Tile>(warp, lane, reinterpret_cast<float*>(shared), sums);
   if (part.depth == 0)
-    store_weight_sums<Tile>(p, k0 + part.row, c0 + part.column, lane, sums,
+    store_weight_sums<Tile>(p.k, p.c, k0 + part.row, c0 + part.column, lane, sums,
                             p.dw + Index{blockIdx.y} * p.k * p.c);
 }
 
