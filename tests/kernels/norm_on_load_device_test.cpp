@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "kernels/batch_norm.h"
-#include "kernels/cuda/pointwise/pointwise_config.h"
+#include "kernels/cuda/pointwise/pointwise_warpgroup.h"
 #include "kernels/depthwise_conv.h"
 #include "tests/support/device.h"
 #include "tests/support/random_data.h"
@@ -114,6 +114,19 @@ TEST(NormOnLoadDevice, EveryPointwiseTile) {
   for (cuda::PointwiseTile tile : cuda::kPointwiseTiles) check_tile<BFloat16>(tile);
   for (cuda::PointwiseWeightTile tile : cuda::kPointwiseWeightTiles)
     check_weight_tile<BFloat16>(tile);
+}
+
+TEST(NormOnLoadDevice, EveryWarpgroupTile) {
+  DF_NEEDS_DEVICE();
+  if (!cuda::has_warpgroups()) GTEST_SKIP() << "not a device of compute capability 9.0";
+  for (cuda::WarpgroupTile tile : cuda::kWarpgroupTiles) {
+    const auto [rows, columns, depth] = cuda::size_of(tile);
+    const PointwiseProblem p = PointwiseProblem::make(rows + 5, depth + 8, columns + 8);
+    Normed<Half> in(p.m, p.c, Activation::Relu6);
+    check_pointwise_forward(in, p, cuda::WarpgroupConfig{tile, 2});
+    Normed<BFloat16> other(p.m, p.c, Activation::Relu6);
+    check_pointwise_forward(other, p, cuda::WarpgroupConfig{tile, 2});
+  }
 }
 
 template <class T>
