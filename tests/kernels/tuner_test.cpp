@@ -242,8 +242,8 @@ void compare_candidates(const PointwiseProblem& p) {
 
 TEST(TunerDevice, EveryPointwiseCandidateComputesTheSame) {
   DF_NEEDS_DEVICE();
-  compare_candidates<Half>(PointwiseProblem::make(16 * 49, 96, 24));
-  compare_candidates<BFloat16>(PointwiseProblem::make(3 * 49, 40, 240));
+  compare_candidates<Half>(PointwiseProblem::make(Index{16} * 49, 96, 24));
+  compare_candidates<BFloat16>(PointwiseProblem::make(Index{3} * 49, 40, 240));
 }
 
 // A library's kernel would leave the norm out.

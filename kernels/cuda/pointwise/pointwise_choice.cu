@@ -68,9 +68,8 @@ std::function<PointwiseForwardLaunch<T>> library_forward(const PointwiseProblem&
     refuse(norm);
     refuse_residual(epilogue.residual);
     library(stream, x, w, Write::Overwrite, y, scratch);
-    if constexpr (!std::is_same_v<T, float>)
-      if (epilogue.bias != nullptr || epilogue.activation != Activation::None)
-        pointwise_epilogue(stream, p, epilogue, y);
+    if (epilogue.bias != nullptr || epilogue.activation != Activation::None)
+      pointwise_epilogue(stream, p, epilogue, y);
   };
 }
 

@@ -39,6 +39,7 @@ void pointwise_epilogue(Stream stream, const PointwiseProblem& p,
   template void pointwise_epilogue(Stream, const PointwiseProblem&, const Epilogue<T, float>&, T*);
 DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)
+DF_INSTANTIATE(float)
 #undef DF_INSTANTIATE
 
 }  // namespace dfengine::cuda
