@@ -42,4 +42,8 @@ DeviceClock device_clock();
 constexpr std::size_t kSharedMemoryOfH100 = 227 << 10;
 std::size_t shared_memory_limit();
 
+// Whether four warps of the current device can multiply together from shared memory (wgmma.cuh): compute
+// capability 9.0 alone. False where no device answers; true in the stand-in.
+bool has_warpgroups();
+
 }  // namespace dfengine::cuda

@@ -33,6 +33,10 @@ DeviceClock device_clock() {
   return {};
 }
 
+bool has_warpgroups() {
+  return is_emulated();
+}
+
 std::size_t shared_memory_limit() {
   return kSharedMemoryOfH100;
 }

@@ -132,6 +132,16 @@ DeviceClock device_clock() {
   return nvml_clock();
 }
 
+bool has_warpgroups() {
+  int device = 0, major = 0, minor = 0;
+  if (cudaGetDevice(&device) == cudaSuccess &&
+      cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
+      cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess)
+    return major == 9 && minor == 0;
+  cudaGetLastError();
+  return false;
+}
+
 std::size_t shared_memory_limit() {
   int device = 0;
   int bytes = 0;

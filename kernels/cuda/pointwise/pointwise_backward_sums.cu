@@ -256,9 +256,10 @@ void pointwise_backward_sums(Stream stream, const PointwiseProblem& p, const T* 
                              const GradientSums& sums) {
   require_tensor_cores(p, {x, dy, w, norm.scale, norm.shift, norm.mean, dx, sums.values});
   const Parts parts = parts_of(p);
-  if (!has_pointwise_backward_sums(p) || sums.parts != parts.count)
-    throw Error("pointwise convolution on the device: " + std::to_string(p.k) + " outputs and " +
-                std::to_string(sums.parts) + " parts of sums have no backward in one kernel");
+  require_parts(sums.parts, parts.count);
+  if (!has_pointwise_backward_sums(p))
+    throw Error("pointwise convolution on the device: " + std::to_string(p.k) +
+                " outputs have no backward in one kernel");
   with_tile_of(p, [&](auto tile) {
     using Tile = decltype(tile);
     const GradientProduct<T> product{.x = x,

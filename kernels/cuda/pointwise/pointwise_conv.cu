@@ -31,6 +31,12 @@ void require_tensor_cores(const PointwiseProblem& p, std::initializer_list<const
                      " channels: use a smaller batch");
 }
 
+void require_parts(Index given, Index made) {
+  if (given != made)
+    throw Error("pointwise convolution on the device: " + std::to_string(given) +
+                " parts for a kernel that makes " + std::to_string(made));
+}
+
 template <class T>
 void pointwise_forward(Stream stream, const PointwiseConfig& config, const PointwiseProblem& p,
                        const T* x, const T* w, const Epilogue<T, float>& epilogue, T* y,

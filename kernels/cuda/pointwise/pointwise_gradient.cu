@@ -35,10 +35,7 @@ void pointwise_gradient_sums(Stream stream, const PointwiseConfig& config,
                              const PointwiseProblem& p, const T* dy, const T* w, const T* x,
                              const NormOnLoad& norm, T* dx, const GradientSums& sums) {
   require_tensor_cores(p, {dy, w, x, norm.scale, norm.shift, norm.mean, dx, sums.values});
-  const Index expected = row_parts(config, p.m, p.c);
-  if (sums.parts != expected)
-    throw Error("pointwise convolution on the device: " + std::to_string(sums.parts) +
-                " parts of sums for tiles that make " + std::to_string(expected));
+  require_parts(sums.parts, row_parts(config, p.m, p.c));
   Product<T> product{.a = dy,
                      .b = w,
                      .epilogue = {},

@@ -11,10 +11,7 @@ void pointwise_forward_moments(Stream stream, const PointwiseConfig& config,
                                const PointwiseProblem& p, const T* x, const T* w,
                                const NormOnLoad& norm, T* y, const ChannelMoments& moments) {
   require_tensor_cores(p, {x, w, y, norm.scale, norm.shift, moments.values});
-  if (moments.parts != row_parts(config, p.m, p.k))
-    throw Error("pointwise convolution on the device: " + std::to_string(moments.parts) +
-                " parts of moments for tiles that make " +
-                std::to_string(row_parts(config, p.m, p.k)));
+  require_parts(moments.parts, row_parts(config, p.m, p.k));
   const Product<T> product = forward_product<T>(p, x, w, {}, norm, y);
   with_tile(config.tile, [&](auto tile) {
     multiply_with_moments<PaddedRing<decltype(tile), false>>(stream, "pointwise_forward_moments",

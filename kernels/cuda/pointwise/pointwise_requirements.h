@@ -10,4 +10,7 @@ namespace dfengine::cuda {
 // Throws ShapeError unless tensor cores can take the sizes and, null or not, the pointers.
 void require_tensor_cores(const PointwiseProblem& p, std::initializer_list<const void*> pointers);
 
+// Throws Error unless moments or sums have as many parts as the kernel makes.
+void require_parts(Index given, Index made);
+
 }  // namespace dfengine::cuda

@@ -96,20 +96,6 @@ struct SwizzledRing {
 
 }  // namespace
 
-bool has_warpgroups() {
-#if defined(__CUDACC__)
-  int device = 0, major = 0, minor = 0;
-  if (cudaGetDevice(&device) == cudaSuccess &&
-      cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
-      cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess)
-    return major == 9 && minor == 0;
-  cudaGetLastError();  // plans are made without a device too
-  return false;
-#else
-  return true;
-#endif
-}
-
 TileSize size_of(WarpgroupTile tile) {
   return with_tile(tile, [](auto t) {
     return TileSize{.rows = t.kRows, .columns = t.kColumns, .depth = t.kDepth};
@@ -157,6 +143,7 @@ void pointwise_forward_moments(Stream stream, const WarpgroupConfig& config,
                                const PointwiseProblem& p, const T* x, const T* w,
                                const NormOnLoad& norm, T* y, const ChannelMoments& moments) {
   require_tensor_cores(p, {x, w, y, norm.scale, norm.shift, moments.values});
+  require_parts(moments.parts, row_parts(config, p.m, p.k));
   with_tile(config.tile, [&](auto t) {
     using Tile = decltype(t);
     if constexpr (Tile::kColumns <= kMostWithMoments)

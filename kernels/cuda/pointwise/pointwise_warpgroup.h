@@ -11,9 +11,6 @@
 
 namespace dfengine::cuda {
 
-// Whether the current device has such tensor cores.
-bool has_warpgroups();
-
 // Rows x columns of a tile.
 enum class WarpgroupTile { k128x64, k128x80, k128x96 };
 constexpr WarpgroupTile kWarpgroupTiles[] = {WarpgroupTile::k128x64, WarpgroupTile::k128x80,

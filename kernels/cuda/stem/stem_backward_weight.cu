@@ -95,9 +95,8 @@ __device__ __forceinline__ void reduce_block(const StemWork& work, int first_cha
 // x [n, h, w, 3], y and dy [n, p, q, k], partials [ranges, 3, 3, 3, k].
 template <int Stride, bool kGradient>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
-    stem_weight_float_kernel(StemWork work, unsigned tiles_per_block, const float* __restrict__ x,
-                             const float* __restrict__ y, const float* __restrict__ dy,
-                             GradientOnLoad of_norm, float* __restrict__ partials) {
+    stem_weight_float_kernel(StemWork work, GradientTiles<float> tiles,
+                             float* __restrict__ partials) {
   await_previous_kernels();
   DF_DYNAMIC_SHARED(memory);
   auto* const input = reinterpret_cast<float*>(memory);
@@ -110,34 +109,19 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
   const int r = static_cast<int>(threadIdx.x) % kOwners / kTileGroups;
   const int group = static_cast<int>(threadIdx.x) % kTileGroups;
   float sums[9][kVector] = {};
-  const unsigned end =
-      (range + 1) * tiles_per_block < work.tiles ? (range + 1) * tiles_per_block : work.tiles;
-  for (unsigned i = range * tiles_per_block; i < end; ++i) {
-    const Tile tile = tile_of(work, i);
-    __syncthreads();
-    load_gradient<FloatLayout>(work, tile, first_channel, groups, dy, gradient);
-    if constexpr (kGradient)
-      load_gradient<FloatLayout>(work, tile, first_channel, groups, y, result);
-    copy_async_commit();
-    load_input<Stride, kThreads>(work, tile, x, input);
-    copy_async_wait<0>();
-    if constexpr (kGradient)
-      take_last_step<FloatLayout>(work, tile, first_channel, groups,
-                                  of_norm.factors + first_channel, result, gradient);
-    __syncthreads();
-    if (group < groups)
-      add_row<Stride>(input + (Stride * row + r) * TileInput<Stride>::kPitch,
-                      gradient + FloatLayout::place(row, 0) + group * kVector, sums);
-  }
+  tiles.template for_each<Stride, FloatLayout, kGradient>(
+      work, range, first_channel, groups, input, gradient, result, [&] {
+        if (group < groups)
+          add_row<Stride>(input + (Stride * row + r) * TileInput<Stride>::kPitch,
+                          gradient + FloatLayout::place(row, 0) + group * kVector, sums);
+      });
   reduce_block(work, first_channel, groups, sums, input, partials + Index{range} * 27 * work.k);
 }
 
 // The same on tensor cores.
 template <int Stride, bool kGradient, class T>
 __global__ void __launch_bounds__(GradientLayout::kThreads, kBlocksPerSm)
-    stem_weight_kernel(StemWork work, unsigned tiles_per_block, const T* __restrict__ x,
-                       const T* __restrict__ y, const T* __restrict__ dy, GradientOnLoad of_norm,
-                       float* __restrict__ partials) {
+    stem_weight_kernel(StemWork work, GradientTiles<T> tiles, float* __restrict__ partials) {
   await_previous_kernels();
   DF_DYNAMIC_SHARED(memory);
   T* const gradient = reinterpret_cast<T*>(memory);
@@ -151,25 +135,12 @@ __global__ void __launch_bounds__(GradientLayout::kThreads, kBlocksPerSm)
   clear_unused_channels(groups, gradient);
   const DepthPlaces<Stride> places(lane);
   WeightSums sums = {};
-  const unsigned end =
-      (range + 1) * tiles_per_block < work.tiles ? (range + 1) * tiles_per_block : work.tiles;
-  for (unsigned i = range * tiles_per_block; i < end; ++i) {
-    const Tile tile = tile_of(work, i);
-    __syncthreads();
-    load_gradient<GradientLayout>(work, tile, first_channel, groups, dy, gradient);
-    if constexpr (kGradient)
-      load_gradient<GradientLayout>(work, tile, first_channel, groups, y, result);
-    copy_async_commit();
-    load_input<Stride, GradientLayout::kThreads>(work, tile, x, input);
-    copy_async_wait<0>();
-    if constexpr (kGradient)
-      take_last_step<GradientLayout>(work, tile, first_channel, groups,
-                                     of_norm.factors + first_channel, result, gradient);
-    __syncthreads();
-    for (int row = warp; row < kTile; row += GradientLayout::kWarps)
-      add_row_of_windows(input + Stride * row * TileInput<Stride>::kPitch,
-                         gradient + GradientLayout::place(row, 0), places, lane, sums);
-  }
+  tiles.template for_each<Stride, GradientLayout, kGradient>(
+      work, range, first_channel, groups, input, gradient, result, [&] {
+        for (int row = warp; row < kTile; row += GradientLayout::kWarps)
+          add_row_of_windows(input + Stride * row * TileInput<Stride>::kPitch,
+                             gradient + GradientLayout::place(row, 0), places, lane, sums);
+      });
   reduce_warps(work, first_channel, groups, sums, reinterpret_cast<float*>(memory),
                partials + Index{range} * 27 * work.k);
 }
@@ -196,8 +167,8 @@ void stem_backward_weight(Stream stream, const StemProblem& p, const T* x, const
   const bool loads = gradient.present();
   const auto start = [&](auto kernel, int threads, std::size_t shared) {
     launch(stream, "stem weight gradient", kernel, blocks(ranges(work) * work.channel_tiles),
-           static_cast<unsigned>(threads), shared, work, tiles_per_block(work), x, y, dy, gradient,
-           scratch);
+           static_cast<unsigned>(threads), shared, work,
+           GradientTiles<T>{x, y, dy, gradient, tiles_per_block(work)}, scratch);
   };
   const auto with_stride = [&](auto stride) {
     constexpr int kStride = stride;

@@ -59,4 +59,36 @@ __device__ __forceinline__ void take_last_step(const StemWork& work, const Tile&
       });
 }
 
+// A block's range of tiles and its channels. dy and y: tensors [n, p, q, k], y where kGradient says that dy
+// has still to take the last step of its batch norm.
+template <class T>
+struct GradientTiles {
+  const T *x, *y, *dy;
+  GradientOnLoad of_norm;
+  unsigned tiles_per_block;
+
+  // Calls body() for each tile, while its input and dy lie in shared memory. result: room for y.
+  template <int Stride, class Layout, bool kGradient, class V, class Body>
+  __device__ __forceinline__ void for_each(const StemWork& work, unsigned range, int first_channel,
+                                           int groups, V* input, T* gradient, T* result,
+                                           Body&& body) const {
+    const unsigned beyond = (range + 1) * tiles_per_block;
+    const unsigned end = beyond < work.tiles ? beyond : work.tiles;
+    for (unsigned i = range * tiles_per_block; i < end; ++i) {
+      const Tile tile = tile_of(work, i);
+      __syncthreads();
+      load_gradient<Layout>(work, tile, first_channel, groups, dy, gradient);
+      if constexpr (kGradient) load_gradient<Layout>(work, tile, first_channel, groups, y, result);
+      copy_async_commit();
+      load_input<Stride, Layout::kThreads>(work, tile, x, input);
+      copy_async_wait<0>();
+      if constexpr (kGradient)
+        take_last_step<Layout>(work, tile, first_channel, groups, of_norm.factors + first_channel,
+                               result, gradient);
+      __syncthreads();
+      body();
+    }
+  }
+};
+
 }  // namespace dfengine::cuda::stem
