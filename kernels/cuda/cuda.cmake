@@ -33,11 +33,7 @@ list(REMOVE_ITEM CUDA_SOURCES ${WARPGROUP_SOURCES})
 # Targets of their own, so that CI can compile the kernels without building everything twice.
 add_library(dfengine_cuda OBJECT ${CUDA_SOURCES})
 add_library(dfengine_cuda_90a OBJECT ${WARPGROUP_SOURCES})
-if(CMAKE_CUDA_ARCHITECTURES MATCHES "^[0-9]+-virtual$")
-  set_target_properties(dfengine_cuda_90a PROPERTIES CUDA_ARCHITECTURES 90a-virtual)  # tests/ptx
-else()
-  set_target_properties(dfengine_cuda_90a PROPERTIES CUDA_ARCHITECTURES 90a-real)
-endif()
+set_target_properties(dfengine_cuda_90a PROPERTIES CUDA_ARCHITECTURES 90a-real)
 foreach(target dfengine_cuda dfengine_cuda_90a)
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
   target_include_directories(${target} SYSTEM PRIVATE ${CUBLASLT_INCLUDE_DIR} ${CUDNN_INCLUDE_DIR})
