@@ -105,14 +105,12 @@ void add_quantize(CLI::App& program) {
       program, "quantize",
       "Make a model of 8-bit integers of a trained one: smaller, faster on a CPU.",
       "Convolutions compute in 8-bit integers, the stem's input is the pixels themselves, and pool "
-      "and "
-      "head stay in float. Weights have a scale by output channel, results one by tensor, chosen "
-      "among three rules on every fourth picture, which is held back. eval, predict, embed, serve "
-      "and info take the file like any model; results are the same bits on every CPU. It is not "
-      "trained further and has no heat map: keep the model it was made from.\n"
+      "and head stay in float. Weights have a scale by output channel, results one by tensor, "
+      "chosen among three rules on every fourth picture, which is held back. eval, predict, embed, "
+      "serve and info take the file like any model; results are the same bits on every CPU. It is "
+      "not trained further and has no heat map: keep the model it was made from.\n"
       "With a run, or --data, threshold and temperature are fitted anew on the validation "
-      "pictures; "
-      "else they stay.",
+      "pictures; else they stay.",
       run_quantize);
   command.add_option("--model", a.model, "Run folder or model file.")->required();
   command.add_option("--output", a.output, "The model file to write.")->required();

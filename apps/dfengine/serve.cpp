@@ -134,19 +134,16 @@ void add_serve(CLI::App& program) {
   const auto [command, a] = add_command<Arguments>(
       program, "serve", "Answer over HTTP: a page for people, JSON for programs.",
       "POST a picture to /classify, or several as multipart/form-data; /explain gives a heat map "
-      "as "
-      "PNG; /v2 speaks the Open Inference Protocol of KServe and Triton; /metrics is for "
-      "Prometheus, "
-      "/openapi.json describes all of it, and / is a page to drop pictures on. What is sent is "
-      "kept "
-      "nowhere.\n"
+      "as PNG; /v2 speaks the Open Inference Protocol of KServe and Triton; /metrics is for "
+      "Prometheus, /openapi.json describes all of it, and / is a page to drop pictures on. What "
+      "is sent is kept nowhere.\n"
       "Pictures of different requests go through the network together. Where more wait than "
       "--max-queue, a request gets 429 and Retry-After. Each request leaves a JSON line on "
-      "standard "
-      "error. There is no TLS: put a proxy in front of it before it leaves this machine.\n"
+      "standard error. There is no TLS: put a proxy in front of it before it leaves this "
+      "machine.\n"
+      "With a GPU, quantized models and heat maps are still computed on the CPU.\n"
       "SIGTERM and Ctrl-C answer what came in and end; SIGHUP loads the model and key files anew, "
-      "and "
-      "no request is lost.",
+      "and no request is lost.",
       run_serve);
   command
       .add_option(

@@ -83,7 +83,7 @@ typedef enum df_device {
   DF_CUDA = 1,
   DF_AUTO =
       2 /* the GPU where it passes a self-test of a second or two, whose verdict is kept in the
-                 user's cache folder; else the CPU */
+                 user's cache folder; else the CPU, which alone computes quantized models */
 } df_device;
 
 /* Of activations and weights on a GPU. The CPU computes in float. */

@@ -31,12 +31,13 @@ df_session_options checked(const df_session_options* given) {
   return options;
 }
 
-std::unique_ptr<Backend> backend_for(const df_session_options& options, ThreadPool& pool) {
+std::unique_ptr<Backend> backend_for(const Model& model, const df_session_options& options,
+                                     ThreadPool& pool) {
   constexpr Precision kPrecisions[] = {Precision::Fp16, Precision::Bf16, Precision::Fp32};
   const DeviceConfig config = {.precision = kPrecisions[options.precision]};
   DeviceKind kind = options.device == DF_CUDA ? DeviceKind::Cuda : DeviceKind::Cpu;
 #if !DFENGINE_CPU_ONLY
-  if (options.device == DF_AUTO)
+  if (options.device == DF_AUTO && model.config.quantization.empty())
     kind = choose_device(config.precision, pool, [](const std::string&) {});
 #endif
   return open_backend(kind, config, pool);
@@ -50,7 +51,7 @@ using namespace dfengine::interface;
 df_session::df_session(std::shared_ptr<const dfengine::Model> of, const df_session_options& options)
     : model(std::move(of)),
       pool(options.threads),
-      backend(backend_for(options, pool)),
+      backend(backend_for(*model, options, pool)),
       logits(*model, *backend, dfengine::Predictor::Output::Logits),
       preparers(static_cast<std::size_t>(options.threads),
                 dfengine::Preparer(model->preparation(options.max_pixels))),

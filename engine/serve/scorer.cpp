@@ -69,7 +69,8 @@ std::shared_ptr<ServedModel> Scorer::make_ready(std::string name, Model model) {
     const std::lock_guard lock(mutex_);
     errands_.push_back([&] {
       try {
-        made.set_value(std::make_shared<ServedModel>(std::move(name), std::move(model), *backend_,
+        const Backend& backend = backend_for(model);
+        made.set_value(std::make_shared<ServedModel>(std::move(name), std::move(model), backend,
                                                      options_.max_batch));
       } catch (...) {
         made.set_exception(std::current_exception());
@@ -78,6 +79,11 @@ std::shared_ptr<ServedModel> Scorer::make_ready(std::string name, Model model) {
   }
   batch_.notify_all();
   return made.get_future().get();
+}
+
+const Backend& Scorer::backend_for(const Model& model) const {
+  if (backend_->kind() == DeviceKind::Cuda && !model.config.quantization.empty()) return cpu_;
+  return *backend_;
 }
 
 void Scorer::decode_loop() {

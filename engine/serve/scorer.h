@@ -40,7 +40,8 @@ class Scorer {
   std::size_t waiting() const;
   // Pictures a second, by the last batches; 0 before the first.
   double rate() const;
-  // A model made ready between two batches. What making it throws comes out here.
+  // A model made ready between two batches; a quantized one for the CPU in place of a GPU. What making it
+  // throws comes out here.
   std::shared_ptr<ServedModel> make_ready(std::string name, Model model);
 
  private:
@@ -51,6 +52,7 @@ class Scorer {
     Picture& picture() const { return ticket->pictures[place]; }
   };
 
+  const Backend& backend_for(const Model& model) const;
   void decode_loop();
   void decode(const Item& item, ImageDecoder& decoder, std::map<ResizeRule, Resizer>& resizers);
   void compute_loop();
@@ -66,7 +68,7 @@ class Scorer {
   Metrics& metrics_;
   ThreadPool pool_;  // of the computing thread
   const std::unique_ptr<Backend> backend_;
-  const CpuBackend cpu_;  // heat maps are computed here
+  const CpuBackend cpu_;  // computes heat maps, and quantized models where backend_ cannot
 
   mutable std::mutex mutex_;
   std::condition_variable work_, batch_;

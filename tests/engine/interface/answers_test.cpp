@@ -75,6 +75,21 @@ TEST_F(Answers, SayWhatTheyMean) {
   }
 }
 
+TEST_F(Answers, OfAQuantizedModelAreTheCpusBesideADevice) {
+  DF_NEEDS_DEVICE();
+  quantize_model();
+  const df::Model model(model_);
+  df_session_options options = options_with(2, 3);
+  options.device = DF_AUTO;
+  df::Session session(model, options);
+  std::int32_t device = -1;
+  EXPECT_EQ(df_session_device(session.handle(), &device), DF_OK);
+  EXPECT_EQ(device, DF_CPU);
+  EXPECT_EQ(probabilities(session.classify(as_files())), expected_probabilities());
+  options.device = DF_CUDA;
+  EXPECT_THROW(df::Session(model, options), df::Error);
+}
+
 TEST_F(Answers, ThresholdOfTheSessionDecides) {
   const df::Model model(model_);
   for (const double threshold : {1e-9, 1.0}) {

@@ -3,10 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
+
 #include "engine/interface/dfengine.hpp"
 #include "engine/model/predictor.h"
+#include "engine/model/quantize.h"
 #include "engine/runtime/cpu/cpu_backend.h"
 #include "engine/synth/synth.h"
+#include "tests/support/device.h"
 #include "tests/weights/scratch_folder.h"
 #include "weights/read_file.h"
 
@@ -33,6 +37,17 @@ class Interface : public testing::Test {
       files_.push_back((folder_.path() / ("p" + std::to_string(i) + ".jpg")).string());
       spill(files_.back(), {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
     }
+  }
+
+  // Puts one of 8-bit integers in the model's place.
+  void quantize_model() {
+    ThreadPool pool(2);
+    std::mt19937 random(5);
+    std::vector<std::uint8_t> pixels(at(kLeastQuantizePictures * kSide * kSide * 3));
+    for (std::uint8_t& value : pixels) value = static_cast<std::uint8_t>(random());
+    const CpuBackend backend(pool);
+    save_model(model_,
+               quantize(load_model(model_), pixels.data(), kLeastQuantizePictures, backend).model);
   }
 
   std::vector<df_picture> as_files() const {

@@ -53,6 +53,20 @@ TEST_F(Service, ClassifiesABody) {
   }
 }
 
+TEST_F(Service, ComputesAQuantizedModelBesideADevice) {
+  DF_NEEDS_DEVICE();
+  quantize_model();
+  scoring_.device = DeviceKind::Cuda;
+  start();
+  const std::vector<double> expected = expected_probabilities();
+  const auto answer = client().Post("/classify", parts(bytes_));
+  ASSERT_TRUE(answer);
+  ASSERT_EQ(answer->status, 200) << answer->body;
+  const Json results = Json::parse(answer->body).at("results");
+  for (std::size_t i = 0; i < bytes_.size(); ++i)
+    EXPECT_EQ(results.at(i).at("prob_fake"), expected[i]);
+}
+
 TEST_F(Service, ClassifiesThePartsInTheirOrder) {
   start();
   std::vector<std::string> bodies = bytes_;
