@@ -58,14 +58,16 @@ struct InvertedResidualWeights {
 namespace cuda {
 
 // How many warps a block has, each of which makes rows of a tile of y, and how many blocks share a tile's
-// expanded channels: where there are several, a second kernel adds their sums in order.
+// expanded channels. Where there are several they are a cluster, or a second kernel adds their sums, in the
+// same order.
 struct InvertedResidualConfig {
   int warps = 0;
   int splits = 1;
+  bool cluster = false;
   bool operator==(const InvertedResidualConfig&) const = default;
   // Bytes of scratch.
   constexpr Index scratch(const InvertedResidualProblem& p) const {
-    return splits == 1 ? 0 : splits * p.output().count() * kFloatBytes;
+    return splits == 1 || cluster ? 0 : splits * p.output().count() * kFloatBytes;
   }
 };
 
@@ -73,7 +75,7 @@ struct InvertedResidualConfig {
 // where there is no kernel for the problem: channels are multiples of 8; at stride 1 at most 160 in and
 // 320 out, at stride 2 96 in and 160 out; a residual needs stride 1 and in = out. With pixels: a stem of
 // stride 2, stride 1 and at most 32 channels out. Tiles are shared where there are too few for a large
-// GPU.
+// GPU, in clusters where the device has them.
 std::vector<InvertedResidualConfig> inverted_residual_configs(
     const InvertedResidualProblem& p, std::size_t limit = shared_memory_limit());
 
@@ -88,7 +90,7 @@ void pack_inverted_residual_weights(const InvertedResidualProblem& p,
                                     const InvertedResidualWeights<T>& weights, void* packed);
 
 // x: of T, or uint8 pixels. weights: what was packed, on the device. Throws Error where there are more
-// splits than chunks of channels, or with pixels.
+// splits than chunks of channels or than a cluster can have, or with pixels.
 template <class T>
 void inverted_residual(Stream stream, const InvertedResidualConfig& config,
                        const InvertedResidualProblem& p, const void* x, const void* weights,

@@ -45,5 +45,9 @@ std::size_t shared_memory_limit();
 // Whether four warps of the current device can multiply together from shared memory (wgmma.cuh): compute
 // capability 9.0 alone. False where no device answers; true in the stand-in.
 bool has_warpgroups();
+// Whether blocks of the current device can run in clusters, and kernels come before others have ended:
+// from compute capability 9.0 on, where the program has code for it. False where no device answers; true in
+// the stand-in.
+bool has_clusters();
 
 }  // namespace dfengine::cuda

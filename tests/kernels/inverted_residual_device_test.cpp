@@ -151,7 +151,25 @@ TYPED_TEST(InvertedResidualDevice, GivesThemWhereBlocksShareATile) {
       ASSERT_EQ(block.fused(config), want)
           << c.x.c << " channels, " << config.warps << " warps, " << config.splits << " splits";
     EXPECT_THROW(block.fused({2, chunks + 1}), Error);
+    if (!cuda::has_clusters()) continue;
+    for (const cuda::InvertedResidualConfig& config :
+         {cuda::InvertedResidualConfig{1, 2, true}, {2, 2, true}, {4, std::min(chunks, 8), true}})
+      ASSERT_EQ(block.fused(config), want) << c.x.c << " channels, " << config.warps << " warps, "
+                                           << config.splits << " splits in a cluster";
   }
+}
+
+// Numbers that are no integers: an order of its own would give other bits.
+TYPED_TEST(InvertedResidualDevice, AddsInAClusterInTheOrderOfTheSecondKernel) {
+  DF_NEEDS_DEVICE();
+  if (!cuda::has_clusters()) GTEST_SKIP() << "not a device of compute capability 9.0 or later";
+  Block<TypeParam> block(
+      problem({.x = {1, 7, 7, 64}, .wide = 384, .out = 64, .residual = true}, Padding::Torch));
+  block.project = random_uniform<double>(64 * 384, 8);
+  block.project_bias = random_uniform<double>(64, 9);
+  for (int splits : {2, 3, 8})
+    EXPECT_EQ(block.fused({2, splits, true}), block.fused({2, splits})) << splits << " splits";
+  EXPECT_THROW(block.fused({2, 9, true}), Error);
 }
 
 // The stem, its normalisation included, in place of the expansion.

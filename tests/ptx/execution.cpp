@@ -83,7 +83,6 @@ Pause run_lanes(Warp& warp, int at, Lanes lanes, int& jumps, long long& count) {
       case Flow::Barrier:
         if (acting != warp.alive) report(warp, "barrier reached by part of a warp");
         set_lanes(warp, lanes, at + 1);
-        warp.waits = true;
         warp.barrier = at;
         return Pause::Barrier;
     }
@@ -109,10 +108,15 @@ bool run_warp(Warp& warp, int jumps, long long& count) {
 // A block and its warps, used again for each block of the grid.
 class BlockRun {
  public:
-  BlockRun(Kernel& kernel, Extent grid, Extent size, std::size_t dynamic_shared,
-           const std::vector<std::vector<std::byte>>& arguments);
+  BlockRun(Kernel& kernel, const Launch& launch);
 
-  long long run(Extent index);
+  void set_cluster(const std::vector<Block*>& cluster) { block_.cluster = cluster; }
+  Block& block() { return block_; }
+
+  void begin(Extent index);
+  // To its end, or to the cluster's next barrier: true where it waits there.
+  bool run(long long& count);
+  void pass_cluster_barrier();
 
  private:
   void reset();
@@ -120,7 +124,7 @@ class BlockRun {
   void set_specials(Warp& warp);
   std::uint32_t special(Special which, const Warp& warp, int lane) const;
   void run_to_barrier(long long& count);
-  bool pass_barrier();
+  const Warp* waiting_warp();
   void check_end();
 
   Block block_;
@@ -129,22 +133,21 @@ class BlockRun {
   std::vector<std::byte> shared_, registers_;
 };
 
-BlockRun::BlockRun(Kernel& kernel, Extent grid, Extent size, std::size_t dynamic_shared,
-                   const std::vector<std::vector<std::byte>>& arguments)
-    : threads_(static_cast<int>(size.count())) {
+BlockRun::BlockRun(Kernel& kernel, const Launch& launch)
+    : threads_(static_cast<int>(launch.block.count())) {
   const Code& code = *kernel.code;
   block_.kernel = &kernel;
   block_.code = &code;
-  block_.grid = grid;
-  block_.size = size;
-  block_.shared_bytes = static_cast<std::size_t>(code.static_shared) + dynamic_shared;
+  block_.grid = launch.grid;
+  block_.size = launch.block;
+  block_.shared_bytes = static_cast<std::size_t>(code.static_shared) + launch.dynamic_shared;
   shared_.resize(block_.shared_bytes + kSharedAlignment);
   const auto begin = reinterpret_cast<std::uintptr_t>(shared_.data());
   block_.shared = shared_.data() + (kSharedAlignment - begin % kSharedAlignment) % kSharedAlignment;
   block_.parameters.resize(static_cast<std::size_t>(code.parameter_bytes));
   for (std::size_t n = 0; n < code.parameters.size(); ++n)
-    std::memcpy(block_.parameters.data() + code.parameters[n].offset, arguments[n].data(),
-                arguments[n].size());
+    std::memcpy(block_.parameters.data() + code.parameters[n].offset, launch.arguments[n].data(),
+                launch.arguments[n].size());
   warps_.resize(static_cast<std::size_t>((threads_ + kLanes - 1) / kLanes));
   block_.local.resize(static_cast<std::size_t>(code.local_bytes) * warps_.size() * kLanes);
   const auto bytes = static_cast<std::size_t>(code.register_bytes);
@@ -209,13 +212,14 @@ void BlockRun::set_specials(Warp& warp) {
 void BlockRun::reset() {
   std::memset(block_.shared, 0xFF, block_.shared_bytes);
   block_.traces.assign((block_.shared_bytes + 1) / 2, Trace());
-  block_.interval = 1;
+  block_.interval = block_.since_cluster_barrier = 1;
+  block_.has_ended = false;
   block_.fences.assign(warps_.size(), 0);
   for (Warp& warp : warps_) {
     const int left = threads_ - warp.index * kLanes;
     warp.alive = left >= kLanes ? kAllLanes : (Lanes{1} << left) - 1;
     warp.at.fill(0);
-    warp.waits = false;
+    warp.arrived = false;
     warp.follows = false;
     warp.open.clear();
     warp.groups.clear();
@@ -244,17 +248,24 @@ void BlockRun::run_to_barrier(long long& count) {
   }
 }
 
-// False where no warp waits: the block has ended. Warps that have ended are not waited for.
-bool BlockRun::pass_barrier() {
+// Null where no warp waits: the block has ended. Warps that have ended are not waited for.
+const Warp* BlockRun::waiting_warp() {
   const Warp* first = nullptr;
   for (Warp& warp : warps_) {
     if (warp.alive == 0) continue;
     if (first == nullptr) first = &warp;
     if (warp.barrier != first->barrier) report(warp, "warps wait at different barriers");
-    warp.waits = false;
   }
-  ++block_.interval;
-  return first != nullptr;
+  return first;
+}
+
+void BlockRun::pass_cluster_barrier() {
+  for (Warp& warp : warps_) {
+    if (warp.alive != 0 && !warp.arrived)
+      report(warp, "barrier.cluster.wait without having arrived");
+    warp.arrived = false;
+  }
+  block_.since_cluster_barrier = ++block_.interval;
 }
 
 // The kernel behind this one waits for this one alone.
@@ -267,14 +278,36 @@ void BlockRun::check_end() {
     report(warps_[0], "the kernel ends without having waited for those before it");
 }
 
-long long BlockRun::run(Extent index) {
+void BlockRun::begin(Extent index) {
   block_.index = index;
   reset();
-  long long count = 0;
-  do run_to_barrier(count);
-  while (pass_barrier());
+}
+
+bool BlockRun::run(long long& count) {
+  if (block_.has_ended) return false;
+  for (;; ++block_.interval) {
+    run_to_barrier(count);
+    const Warp* const waits = waiting_warp();
+    if (waits == nullptr) break;
+    if (block_.code->instructions[static_cast<std::size_t>(waits->barrier)].mode == kOfCluster)
+      return true;
+  }
   check_end();
-  return count;
+  block_.has_ended = true;
+  return false;
+}
+
+// Blocks that have ended are not waited for.
+void run_cluster(std::deque<BlockRun>& blocks, long long& count) {
+  for (;;) {
+    std::vector<BlockRun*> waiting;
+    for (std::size_t n = 0; n < blocks.size(); ++n) {
+      BlockRun& block = blocks[order() == Order::Backward ? blocks.size() - 1 - n : n];
+      if (block.run(count)) waiting.push_back(&block);
+    }
+    if (waiting.empty()) return;
+    for (BlockRun* const block : waiting) block->pass_cluster_barrier();
+  }
 }
 
 Order& current_order() {
@@ -292,15 +325,22 @@ void set_order(Order order) {
   current_order() = order;
 }
 
-void run_grid(Kernel& kernel, Extent grid, Extent size, std::size_t dynamic_shared,
-              const std::vector<std::vector<std::byte>>& arguments) {
-  BlockRun block(kernel, grid, size, dynamic_shared, arguments);
-  const std::uint64_t blocks = grid.count();
-  for (std::uint64_t n = 0; n < blocks; ++n) {
-    const std::uint64_t at = order() == Order::Backward ? blocks - 1 - n : n;
-    kernel.instructions +=
-        block.run({static_cast<unsigned>(at % grid.x), static_cast<unsigned>(at / grid.x % grid.y),
+void run_grid(Kernel& kernel, const Launch& launch) {
+  std::deque<BlockRun> blocks;
+  std::vector<Block*> cluster;
+  for (unsigned n = 0; n < launch.cluster; ++n)
+    cluster.push_back(&blocks.emplace_back(kernel, launch).block());
+  for (BlockRun& block : blocks) block.set_cluster(cluster);
+  const Extent& grid = launch.grid;
+  const std::uint64_t count = grid.count();
+  for (std::uint64_t n = 0; n < count; n += launch.cluster) {
+    std::uint64_t at = order() == Order::Backward ? count - launch.cluster - n : n;
+    for (BlockRun& block : blocks) {
+      block.begin({static_cast<unsigned>(at % grid.x), static_cast<unsigned>(at / grid.x % grid.y),
                    static_cast<unsigned>(at / grid.x / grid.y)});
+      ++at;
+    }
+    run_cluster(blocks, kernel.instructions);
   }
 }
 

@@ -115,6 +115,13 @@ plant "products are not waited for" pointwise_warpgroup \
 plant "a factor is not swizzled" pointwise_warpgroup \
   's/(wgmma\.mma_async[^;]*\}, )(%rd\d+)/.reg .b64 plain; and.b64 plain, $2, 4611686018427387903; $1plain/g' \
   "$warpgroups" 'FAULT: wgmma: a factor that is not swizzled'
+clusters='InvertedResidualDevice/0.AddsInAClusterInTheOrderOfTheSecondKernel'
+plant "blocks of a cluster do not wait for each other's sums" inverted_residual \
+  '$_ = join ".entry", map { s/barrier\.cluster\.arrive[^;]*;\s*barrier\.cluster\.wait[^;]*;//r } split /\.entry/' \
+  "$clusters" 'FAULT: race: read of what another block wrote'
+plant "blocks of a cluster end while others read" inverted_residual \
+  '$_ = join ".entry", map { s/(barrier\.cluster\.wait[^;]*;.*?)barrier\.cluster\.arrive[^;]*;\s*barrier\.cluster\.wait[^;]*;/$1/sr } split /\.entry/' \
+  "$clusters" 'FAULT: read of the shared memory of a block that has ended'
 # Choices keep to the limit that a device tells, 99 KB on sm_86; this test names its tile itself.
 expect "more shared memory than the device has" 'PointwiseConvDevice.WeightGradientAddsThePartsOfTheRows' \
   'FAULT: shared memory: ' PTX_SHARED_LIMIT=51200

@@ -1,4 +1,4 @@
-// What runs a kernel: a block with its shared memory, warps with their registers.
+// What runs a kernel: clusters of blocks, a block with its shared memory, warps with their registers.
 #pragma once
 
 #include <bit>
@@ -18,15 +18,19 @@ struct Extent {
 struct Trace {
   std::int16_t writer = -1, reader = -1;
   std::uint32_t written = 0, read = 0;
-  std::uint32_t fences = 0;  // of the writer, before it wrote
-  bool under_way = false;    // a copy writes here that nobody has waited for yet
+  std::uint32_t read_by_other = 0;  // block of the cluster: in which interval of this one's
+  std::uint32_t fences = 0;         // of the writer, before it wrote
+  bool under_way = false;           // a copy writes here that nobody has waited for yet
 };
 
 struct Block {
   const Kernel* kernel = nullptr;
   const Code* code = nullptr;
   Extent grid, size, index;
-  std::uint32_t interval = 1;  // counts barriers
+  std::uint32_t interval = 1;               // counts barriers
+  std::vector<Block*> cluster;              // of which this is one
+  std::uint32_t since_cluster_barrier = 1;  // the interval that began with it
+  bool has_ended = false;
   std::byte* shared = nullptr;
   std::uint64_t shared_bytes = 0;
   std::vector<Trace> traces;
@@ -53,10 +57,10 @@ struct Warp {
   int index = 0;
   Lanes alive = 0;
   std::array<int, kLanes> at{};  // each lane's next instruction
-  bool waits = false;            // at a barrier, which is instruction:
-  int barrier = 0;
-  bool follows = false;    // has waited for the kernels before its own
-  std::vector<Copy> open;  // not yet committed
+  int barrier = 0;               // the instruction at which it waits
+  bool arrived = false;          // at the cluster's barrier, for which it has yet to wait
+  bool follows = false;          // has waited for the kernels before its own
+  std::vector<Copy> open;        // not yet committed
   std::deque<std::vector<Copy>> groups;
   std::vector<PendingProduct> open_products;  // not yet committed
   std::deque<std::vector<PendingProduct>> products;
@@ -80,8 +84,17 @@ inline void for_lanes(Lanes mask, Body&& body) {
   }
 }
 
-// Runs the grid to its end. `arguments` points to each parameter's value.
-void run_grid(Kernel& kernel, Extent grid, Extent block, std::size_t dynamic_shared,
-              const std::vector<std::vector<std::byte>>& arguments);
+// Where mapa leads: a block of the cluster, and an offset in its shared memory.
+constexpr int kRankBit = 24;
+
+struct Launch {
+  Extent grid, block;
+  unsigned cluster = 1;  // blocks along x
+  std::size_t dynamic_shared = 0;
+  std::vector<std::vector<std::byte>> arguments;  // each parameter's value
+};
+
+// Runs the grid to its end.
+void run_grid(Kernel& kernel, const Launch& launch);
 
 }  // namespace dfengine::ptx

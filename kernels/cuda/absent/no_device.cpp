@@ -37,6 +37,10 @@ bool has_warpgroups() {
   return is_emulated();
 }
 
+bool has_clusters() {
+  return is_emulated();
+}
+
 std::size_t shared_memory_limit() {
   return kSharedMemoryOfH100;
 }

@@ -20,9 +20,9 @@
 namespace dfengine::cuda::emulated {
 namespace {
 
-constexpr std::size_t kStackBytes = 128 << 10;
+constexpr std::size_t kStackBytes = 128 << 10, kVectorBytes = 16;
 
-enum class State { Ready, AtBlockBarrier, AtWarpBarrier, Done };
+enum class State { Ready, AtBlockBarrier, AtWarpBarrier, AtClusterBarrier, Done };
 
 struct Copy {
   void* to;
@@ -54,24 +54,26 @@ struct Fiber {
   std::unique_ptr<std::byte[]> stack;
   void* fake_stack = nullptr;  // the address sanitizer's
   State state = State::Done;
-  int index = 0;  // in the block
+  int index = 0;  // in the cluster
   Thread thread;
   unsigned exchanges = 0;
   std::deque<std::vector<Copy>> groups;  // committed copies
   std::vector<Copy> open;
 };
 
-// One block at a time; everything here belongs to the launch that holds the mutex.
+// One cluster at a time; everything here belongs to the launch that holds the mutex.
 struct Machine {
   std::mutex mutex;
   Order order = Order::Forward;
   Context scheduler;
   void* scheduler_fake_stack = nullptr;
   std::deque<Fiber> fibers;  // that never move
-  int live = 0;              // fibers of this launch
+  int live = 0;              // fibers of a block
+  int cluster = 1;           // blocks
   Fiber* running = nullptr;
   const std::function<void()>* body = nullptr;
   std::vector<std::byte> shared;
+  std::size_t shared_apart = 0;  // from a block's shared memory to the next one's
   // [2, warps, 32, kMaxExchange]: a warp's exchanges take the two in turn, so that nobody writes to
   // the one that others still read.
   std::vector<std::byte> slots;
@@ -172,26 +174,55 @@ void run_warp(Fibers begin, Fibers end) {
   }
 }
 
-// One warp runs ahead of all others up to the block's next barrier, so that a missing one shows.
-void run_block() {
-  Machine& m = machine();
-  const auto begin = m.fibers.begin(), end = begin + m.live;
+[[noreturn]] void fail_at_barrier(Fibers begin, Fibers end) {
+  const auto done =
+      std::count_if(begin, end, [](const Fiber& f) { return f.state == State::Done; });
+  const std::string counts = std::to_string(done) + " of " + std::to_string(end - begin);
+  machine().fibers.clear();  // they stand in the middle of the kernel
+  throw Error("emulated CUDA: a barrier that only some of the threads reach (" + counts +
+              " have returned)");
+}
+
+// To its end, or to the cluster's next barrier. One warp runs ahead of all others up to the block's next
+// barrier, so that a missing one shows.
+void run_block(Fibers begin, Fibers end) {
+  const Machine& m = machine();
   const int warps = (m.live + kWarp - 1) / kWarp;
   for (;;) {
     for (int i = 0; i < warps; ++i) {
       const auto warp = begin + (m.order == Order::Forward ? i : warps - 1 - i) * kWarp;
       run_warp(warp, warp + std::min<std::ptrdiff_t>(kWarp, end - warp));
     }
-    if (all_are(begin, end, State::Done)) return;
-    if (!all_are(begin, end, State::AtBlockBarrier)) {
-      const auto done =
-          std::count_if(begin, end, [](const Fiber& f) { return f.state == State::Done; });
-      m.fibers.clear();  // they stand in the middle of the kernel
-      throw Error("emulated CUDA: a barrier that only some of the threads reach (" +
-                  std::to_string(done) + " of " + std::to_string(m.live) + " have returned)");
-    }
+    if (all_are(begin, end, State::Done) || all_are(begin, end, State::AtClusterBarrier)) return;
+    if (!all_are(begin, end, State::AtBlockBarrier)) fail_at_barrier(begin, end);
     release(begin, end);
   }
+}
+
+// One block runs ahead of all others up to the cluster's next barrier.
+void run_cluster() {
+  Machine& m = machine();
+  const auto begin = m.fibers.begin(), end = begin + m.cluster * m.live;
+  for (;;) {
+    for (int i = 0; i < m.cluster; ++i) {
+      const auto block = begin + (m.order == Order::Forward ? i : m.cluster - 1 - i) * m.live;
+      run_block(block, block + m.live);
+    }
+    if (all_are(begin, end, State::Done)) return;
+    if (!all_are(begin, end, State::AtClusterBarrier)) fail_at_barrier(begin, end);
+    release(begin, end);
+  }
+}
+
+std::byte* shared_of(int rank) {
+  Machine& m = machine();
+  const auto address = reinterpret_cast<std::uintptr_t>(m.shared.data());
+  return m.shared.data() + (kVectorBytes - address % kVectorBytes) % kVectorBytes +
+         static_cast<std::size_t>(rank) * m.shared_apart;
+}
+
+int rank_of_running() {
+  return machine().running->index / machine().live;
 }
 
 void land(const Copy& copy) {
@@ -218,26 +249,33 @@ void set_order(Order order) {
   machine().order = order;
 }
 
-void run(Extent grid, Extent block, std::size_t shared, const std::function<void()>& body) {
+void run(Extent grid, Extent block, std::size_t shared, const std::function<void()>& body,
+         unsigned cluster) {
   Machine& m = machine();
   const std::lock_guard lock(m.mutex);
   m.body = &body;
   m.live = static_cast<int>(block.x * block.y * block.z);
-  if (m.fibers.size() < static_cast<std::size_t>(m.live))
-    m.fibers.resize(static_cast<std::size_t>(m.live));
-  m.shared.resize(shared + 16);
-  m.slots.resize(2 * static_cast<std::size_t>(m.live + kWarp) * kMaxExchange);
+  m.cluster = static_cast<int>(cluster);
+  if (grid.x % cluster != 0 || (cluster > 1 && m.live % kWarp != 0))
+    throw Error("emulated CUDA: clusters that do not divide the grid, or not of whole warps");
+  const auto fibers = static_cast<std::size_t>(m.cluster * m.live);
+  if (m.fibers.size() < fibers) m.fibers.resize(fibers);
+  m.shared_apart = (shared + kVectorBytes - 1) / kVectorBytes * kVectorBytes;
+  m.shared.resize(cluster * m.shared_apart + kVectorBytes);
+  m.slots.resize(2 * (fibers + kWarp) * kMaxExchange);
   const unsigned blocks = grid.x * grid.y * grid.z;
-  for (unsigned b = 0; b < blocks; ++b) {
-    const unsigned at = m.order == Order::Forward ? b : blocks - 1 - b;
-    const Extent place = {at % grid.x, at / grid.x % grid.y, at / grid.x / grid.y};
+  for (unsigned b = 0; b < blocks; b += cluster) {
+    const unsigned first = m.order == Order::Forward ? b : blocks - cluster - b;
     poison(m.shared);
-    for (int t = 0; t < m.live; ++t) {
-      const auto u = static_cast<unsigned>(t);
+    for (unsigned i = 0; i < fibers; ++i) {
+      const unsigned at = first + i / (block.x * block.y * block.z);
+      const unsigned u = i % (block.x * block.y * block.z);
+      const Extent place = {at % grid.x, at / grid.x % grid.y, at / grid.x / grid.y};
       const Extent thread = {u % block.x, u / block.x % block.y, u / block.x / block.y};
-      start(m.fibers[static_cast<std::size_t>(t)], t, {thread, place, block, grid, t % kWarp});
+      start(m.fibers[i], static_cast<int>(i),
+            {thread, place, block, grid, static_cast<int>(u) % kWarp});
     }
-    run_block();
+    run_cluster();
   }
 }
 
@@ -249,9 +287,16 @@ void sync_warp() {
   back_to_scheduler(State::AtWarpBarrier);
 }
 
+void sync_cluster() {
+  back_to_scheduler(State::AtClusterBarrier);
+}
+
 std::byte* dynamic_shared() {
-  const auto address = reinterpret_cast<std::uintptr_t>(machine().shared.data());
-  return machine().shared.data() + (16 - address % 16) % 16;
+  return shared_of(rank_of_running());
+}
+
+const void* shared_of_block(const void* mine, int rank) {
+  return shared_of(rank) + (static_cast<const std::byte*>(mine) - dynamic_shared());
 }
 
 const std::byte* exchange_slots(const void* mine, std::size_t bytes) {

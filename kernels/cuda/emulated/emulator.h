@@ -31,13 +31,18 @@ const Thread& current();
 // Runs work now, or at each run of the graph that is being captured.
 void submit(std::function<void()> work);
 
-// Runs body once per thread of the grid. shared bytes of dynamic shared memory. Throws Error when a
-// barrier is not reached by all threads it waits for.
-void run(Extent grid, Extent block, std::size_t shared, const std::function<void()>& body);
+// Runs body once per thread of the grid. shared bytes of dynamic shared memory. cluster: blocks along x
+// that run together; they are whole warps, and have no shared memory but the dynamic. Throws Error when
+// a barrier is not reached by all threads it waits for.
+void run(Extent grid, Extent block, std::size_t shared, const std::function<void()>& body,
+         unsigned cluster = 1);
 
 void sync_threads();
 void sync_warp();
+void sync_cluster();
 std::byte* dynamic_shared();
+// Where the cluster's block `rank` has what lies at `mine` in this one's dynamic shared memory.
+const void* shared_of_block(const void* mine, int rank);
 
 // Gives the warp this lane's value, and this lane all 32. Size at most kMaxExchange.
 constexpr std::size_t kMaxExchange = 64;
@@ -71,7 +76,7 @@ void wait_copies(int left);
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
-// Blocks run one after another, so what a block shares may be static.
+// Blocks run one after another but for those of a cluster, so what a block shares may be static.
 #define __shared__ static
 #define __align__(n) alignas(n)
 

@@ -207,13 +207,18 @@ __device__ void filter_and_project(const Work& work, const T* e,
   }
 }
 
+// The projection's, behind the chunks.
+template <class Tile, class Work>
+__device__ __forceinline__ const float* project_biases(const Work& work) {
+  return reinterpret_cast<const float*>(work.weights + Index{work.chunks} * Tile::kWeights *
+                                                           Index{sizeof(typename Work::Value)});
+}
+
 template <class Tile, class Work>
 __device__ __forceinline__ void start_sums(const Work& work, int lane, BlockSums<Tile>& sums) {
-  const auto* const bias = reinterpret_cast<const float*>(
-      work.weights + Index{work.chunks} * Tile::kWeights * Index{sizeof(typename Work::Value)});
 #pragma unroll
   for (int j = 0; j < Tile::kOut / 8; ++j) {
-    const float* const pair = bias + 8 * j + lane % 4 * 2;
+    const float* const pair = project_biases<Tile>(work) + 8 * j + lane % 4 * 2;
 #pragma unroll
     for (int r = 0; r < Tile::kRows; ++r) {
       sums[r][j][0] = sums[r][j][2] = pair[0];
@@ -258,7 +263,12 @@ __global__ void __launch_bounds__(kMostWarps* kWarpSize, Tile::kBlocks)
     copy_async_commit();
     filter_and_project<Tile>(work, e, weights, sums);
   }
-  if constexpr (kSplit) return store_part<Tile>(work, place, split, sums);
+  if constexpr (kSplit) {
+    if (work.parts != nullptr) return store_part<Tile>(work, place, split, sums);
+    __syncthreads();
+    return store_sums_of_cluster<Tile>(work, place, split, project_biases<Tile>(work), sums,
+                                       reinterpret_cast<float*>(shared));
+  }
   __syncthreads();
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
   store_rows<Tile>(work, place, x, sums, e + warp * kTileColumns * Tile::kOutPitch);
@@ -270,9 +280,11 @@ void launch_work(Stream stream, const char* name, const InvertedResidualConfig& 
                  const void* weights, void* scratch, T* y) {
   const DepthwiseProblem& d = p.depthwise;
   const int chunks = static_cast<int>(divide_up(d.c, Index{Tile::kChunk}));
-  if (config.splits < 1 || config.splits > (Tile::kPixels ? 1 : chunks))
+  if (config.splits < 1 || config.splits > (Tile::kPixels ? 1 : chunks) ||
+      (config.cluster && config.splits > kMostBlocksOfCluster))
     throw Error(std::string(name) + " on the device: " + std::to_string(config.splits) +
-                " splits of " + std::to_string(chunks) + " chunks");
+                (config.cluster ? " blocks of a cluster share " : " splits of ") +
+                std::to_string(chunks) + " chunks");
   const int rows = config.warps * Tile::kRows;
   const Index row_tiles = divide_up(d.p, Index{rows});
   const Index column_tiles = divide_up(d.q, Index{kTileColumns});
@@ -288,7 +300,7 @@ void launch_work(Stream stream, const char* name, const InvertedResidualConfig& 
                                  .chunks = chunks,
                                  .out = static_cast<int>(p.out),
                                  .splits = config.splits,
-                                 .parts = static_cast<float*>(scratch),
+                                 .parts = config.cluster ? nullptr : static_cast<float*>(scratch),
                                  .rows = rows,
                                  .row_tiles = static_cast<int>(row_tiles),
                                  .column_tiles = static_cast<int>(column_tiles),
@@ -296,13 +308,15 @@ void launch_work(Stream stream, const char* name, const InvertedResidualConfig& 
                                  .filtered = p.filtered,
                                  .residual = p.residual};
   const auto start = [&](auto kernel) {
-    launch(stream, name, kernel, blocks(d.n * row_tiles * column_tiles * config.splits),
-           static_cast<unsigned>(config.warps * kWarpSize),
-           static_cast<std::size_t>(Tile::shared_bytes(rows)), work);
+    launch_clusters(stream, name, config.cluster ? static_cast<unsigned>(config.splits) : 1, kernel,
+                    blocks(d.n * row_tiles * column_tiles * config.splits),
+                    static_cast<unsigned>(config.warps * kWarpSize),
+                    static_cast<std::size_t>(Tile::shared_bytes(rows, config.cluster)), work);
   };
   if (config.splits == 1) return start(inverted_residual_kernel<Tile, false, BlockWork<T, Input>>);
   if constexpr (!Tile::kPixels) {
     start(inverted_residual_kernel<Tile, true, BlockWork<T, Input>>);
+    if (config.cluster) return;
     const Index count = p.output().count();
     const auto* const bias = reinterpret_cast<const float*>(
         work.weights + Index{chunks} * Tile::kWeights * Index{sizeof(T)});

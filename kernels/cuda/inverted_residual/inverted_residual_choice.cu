@@ -15,10 +15,11 @@ std::string key(const InvertedResidualProblem& p) {
          (d.padding == Padding::Torch ? " torch" : " tf_same");
 }
 
-// "8 warps", "4 warps, 6 splits"
+// "8 warps", "4 warps, 6 splits", "4 warps, 6 splits in a cluster"
 std::string name_of(const InvertedResidualConfig& config) {
   return std::to_string(config.warps) + " warps" +
-         (config.splits > 1 ? ", " + std::to_string(config.splits) + " splits" : "");
+         (config.splits > 1 ? ", " + std::to_string(config.splits) + " splits" : "") +
+         (config.cluster ? " in a cluster" : "");
 }
 
 // x, y and the weights.

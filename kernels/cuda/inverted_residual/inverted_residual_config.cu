@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "kernels/base/error.h"
+#include "kernels/cuda/cluster.cuh"
 #include "kernels/cuda/inverted_residual/inverted_residual_tile.cuh"
 
 namespace dfengine::cuda {
@@ -55,15 +56,18 @@ template <class Tile>
 void add_shared_tiles(const InvertedResidualProblem& p, std::size_t limit,
                       std::vector<InvertedResidualConfig>& configs) {
   if (tiles<Tile>(p, kMostWarps / 2) >= kBlocksToFill) return;
-  for (int warps : {2, 4, 8})
-    for (int splits : {1, 2, 4, 8, static_cast<int>(chunks<Tile>(p))}) {
-      const InvertedResidualConfig config{warps, splits};
-      const bool fits = static_cast<std::size_t>(Tile::shared_bytes(warps * Tile::kRows)) <= limit;
-      if (fits && splits <= chunks<Tile>(p) &&
-          tiles<Tile>(p, warps) * splits <= 2 * kBlocksToFill &&
-          std::ranges::find(configs, config) == configs.end())
-        configs.push_back(config);
-    }
+  const auto add = [&](const InvertedResidualConfig& config) {
+    const int bytes = Tile::shared_bytes(config.warps * Tile::kRows, config.cluster);
+    if (static_cast<std::size_t>(bytes) <= limit && config.splits <= chunks<Tile>(p) &&
+        tiles<Tile>(p, config.warps) * config.splits <= 2 * kBlocksToFill &&
+        std::ranges::find(configs, config) == configs.end())
+      configs.push_back(config);
+  };
+  for (int warps : {2, 4, 8}) {
+    for (int splits : {1, 2, 4, 8, static_cast<int>(chunks<Tile>(p))}) add({warps, splits});
+    if (has_clusters())
+      for (int splits : {2, 4, kMostBlocksOfCluster}) add({warps, splits, true});
+  }
 }
 
 [[noreturn]] void no_kernel() {

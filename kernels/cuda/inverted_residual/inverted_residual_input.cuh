@@ -14,7 +14,8 @@ struct BlockWork {
   T* y;
   int h, w, p, q, before_h, before_w;
   int chunks, out;
-  // Each block takes one of so many shares of the chunks, and stores its sums here: [splits, y].
+  // Each block takes one of so many shares of the chunks. It stores its sums in `parts` [splits, y], or,
+  // in a cluster, where that is null, in shared memory.
   int splits = 1;
   float* parts = nullptr;
   int rows = 0;  // of a tile

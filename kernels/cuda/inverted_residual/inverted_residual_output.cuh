@@ -1,7 +1,8 @@
 // What the blocks of the kernel of inverted residuals store: rows of y, or parts of them that are added
-// behind it.
+// by their cluster or behind the kernel.
 #pragma once
 
+#include "kernels/cuda/cluster.cuh"
 #include "kernels/cuda/inverted_residual/inverted_residual_input.cuh"
 
 namespace dfengine::cuda {
@@ -76,6 +77,54 @@ __device__ void store_part(const Work& work, const TilePlace& place, int split,
                                                     sums[r][j][2 * which + 1]};
     }
   }
+}
+
+// The blocks of a cluster have a tile's sums in parts, which each adds up for some of the tile's pixels: to
+// biases, in order, and then the residual.
+template <class Tile, class Work>
+__device__ void store_sums_of_cluster(const Work& work, const TilePlace& place, int rank,
+                                      const float* bias, const BlockSums<Tile>& sums,
+                                      float* parts) {
+  constexpr int kPerPixel = Tile::kOut / kVector;
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize, g = lane / 4, t = lane % 4;
+  const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
+#pragma unroll
+  for (int r = 0; r < Tile::kRows; ++r)
+#pragma unroll
+    for (int which = 0; which < 2; ++which) {
+      float* const to =
+          parts + ((warp * Tile::kRows + r) * kTileColumns + g + 8 * which) * Tile::kOutPitch +
+          2 * t;
+#pragma unroll
+      for (int j = 0; j < Tile::kOut / 8; ++j)
+        *reinterpret_cast<float2*>(to + 8 * j) = {sums[r][j][2 * which], sums[r][j][2 * which + 1]};
+    }
+  cluster_barrier();
+  const int threads = static_cast<int>(blockDim.x);
+  for (int i = rank * threads + static_cast<int>(threadIdx.x);
+       i < work.rows * kTileColumns * kPerPixel; i += work.splits * threads) {
+    const int pixel = i / kPerPixel, channel = i % kPerPixel * kVector;
+    const int p = place.p + pixel / kTileColumns, q = place.q + pixel % kTileColumns;
+    if (p >= work.p || q >= work.q || channel >= work.out) continue;
+    float sum[kVector];
+    load8(bias + channel, sum);
+    const float* const part = parts + pixel * Tile::kOutPitch + channel;
+#pragma unroll 4
+    for (int split = 0; split < work.splits; ++split) {
+      const float4 low = load_from_block(part, split), high = load_from_block(part + 4, split);
+      sum[0] += low.x, sum[1] += low.y, sum[2] += low.z, sum[3] += low.w;
+      sum[4] += high.x, sum[5] += high.y, sum[6] += high.z, sum[7] += high.w;
+    }
+    const Index at = ((Index{place.image} * work.p + p) * work.q + q) * work.out + channel;
+    if (work.residual) {
+      float skip[kVector];
+      load8(work.input.x + at, skip);
+#pragma unroll
+      for (int c = 0; c < kVector; ++c) sum[c] += skip[c];
+    }
+    store8(work.y + at, sum);
+  }
+  cluster_barrier();  // none ends while others still read what it has
 }
 
 constexpr int kSumThreads = 64;

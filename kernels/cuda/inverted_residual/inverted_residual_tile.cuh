@@ -60,8 +60,10 @@ struct BlockTile {
     // In whole vectors, behind which e begins.
     return Pixels ? (patch_rows(rows) * kPatchPitch + 7) / 8 * 8 : 16 * fragments(rows) * kXPitch;
   }
-  static constexpr int shared_bytes(int rows) {
-    return 2 * (input_elements(rows) + 16 * fragments(rows) * kEPitch + kWeights);
+  static constexpr int shared_bytes(int rows, bool cluster = false) {
+    const int work = 2 * (input_elements(rows) + 16 * fragments(rows) * kEPitch + kWeights);
+    const int sums = 4 * rows * kTileColumns * kOutPitch;  // that the others of a cluster read
+    return cluster && sums > work ? sums : work;
   }
 
   // Where a row of e has its column. At stride 2 the even ones come first, so that the columns of one

@@ -2,6 +2,7 @@
 #include "kernels/cuda/context.h"
 
 #include <cstdio>
+#include <utility>
 
 #include "kernels/base/error.h"
 #include "kernels/cuda/native/check.cuh"
@@ -35,6 +36,21 @@ std::string device_name() {
       cudaGetDeviceProperties(&properties, device) != cudaSuccess)
     return "";
   return std::string(", ") + properties.name;
+}
+
+// What it was compiled for says what the program's code was: the driver can translate code for older
+// devices, which then does without what newer ones have.
+__global__ void never_launched_kernel() {}
+
+// Of the current device; 0.0 where none answers.
+std::pair<int, int> capability() {
+  int device = 0, major = 0, minor = 0;
+  if (cudaGetDevice(&device) == cudaSuccess &&
+      cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
+      cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess)
+    return {major, minor};
+  cudaGetLastError();
+  return {};
 }
 
 std::string name_and_capability() {
@@ -133,11 +149,15 @@ DeviceClock device_clock() {
 }
 
 bool has_warpgroups() {
-  int device = 0, major = 0, minor = 0;
-  if (cudaGetDevice(&device) == cudaSuccess &&
-      cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
-      cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess)
-    return major == 9 && minor == 0;
+  const auto [major, minor] = capability();
+  return major == 9 && minor == 0;
+}
+
+bool has_clusters() {
+  if (capability().first < 9) return false;
+  cudaFuncAttributes attributes{};
+  if (cudaFuncGetAttributes(&attributes, never_launched_kernel) == cudaSuccess)
+    return attributes.ptxVersion >= 90;
   cudaGetLastError();
   return false;
 }

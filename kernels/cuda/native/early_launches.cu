@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/base/error.h"
+#include "kernels/cuda/context.h"
 #include "kernels/cuda/platform.cuh"
 #include "kernels/cuda/runtime.h"
 
@@ -33,7 +34,7 @@ class Row {
               copy_on_device(stream, cells + 2 * kCells, from, kBytes);
               from = cells + 2 * kCells;
             }
-            launch_with(stream, "link of a row", early, link_kernel, dim3(kCells), kThreads, 0,
+            launch_with(stream, "link of a row", {early}, link_kernel, dim3(kCells), kThreads, 0,
                         from, to);
           }
         })) {}
@@ -63,26 +64,15 @@ class Row {
   int rounds_ = 0;
 };
 
-bool can_launch_early() {
-  int device = 0, major = 0;
-  check(cudaGetDevice(&device), "cudaGetDevice");
-  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
-        "cudaDeviceGetAttribute");
-  // Code for older devices, which the driver can translate for this one, does not wait.
-  cudaFuncAttributes attributes{};
-  check(cudaFuncGetAttributes(&attributes, link_kernel), "cudaFuncGetAttributes");
-  return major >= 9 && attributes.ptxVersion >= 90;
-}
-
 LaunchTimes measure() try {
-  if (!can_launch_early()) return {};
+  if (!has_clusters()) return {};
   cudaStream_t made = nullptr;
   check(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
   const OwnedStream stream(made);
   // The first launch loads the kernel, which a capture must not do.
   const DeviceMemory cells = allocate_device(2 * kBytes);
   auto* const first = static_cast<int*>(cells.get());
-  launch_with(made, "link of a row", false, link_kernel, dim3(kCells), kThreads, 0, first,
+  launch_with(made, "link of a row", {}, link_kernel, dim3(kCells), kThreads, 0, first,
               first + kCells);
   synchronize(made);
   Row plain(made, false), early(made, true);

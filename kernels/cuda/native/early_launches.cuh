@@ -4,6 +4,7 @@
 
 #include <cuda_runtime.h>
 
+#include <array>
 #include <cstddef>
 #include <utility>
 
@@ -12,21 +13,34 @@
 
 namespace dfengine::cuda {
 
-// Queues the launch and checks it under `name`. early: it may come before the kernels in front of it
-// have ended, for which it calls await_previous_kernels().
+struct LaunchForm {
+  // It may come before the kernels in front of it have ended, for which it calls
+  // await_previous_kernels().
+  bool early = false;
+  unsigned cluster = 1;  // blocks along x
+};
+
+// Queues the launch and checks it under `name`.
 template <class... P, class... A>
-void launch_with(Stream stream, const char* name, bool early, void (*kernel)(P...), dim3 grid,
-                 unsigned threads, std::size_t shared, A&&... args) {
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
+void launch_with(Stream stream, const char* name, const LaunchForm& form, void (*kernel)(P...),
+                 dim3 grid, unsigned threads, std::size_t shared, A&&... args) {
+  std::array<cudaLaunchAttribute, 2> attributes{};
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = dim3(threads);
   config.dynamicSmemBytes = shared;
   config.stream = stream;
-  config.attrs = &attribute;
-  config.numAttrs = early ? 1 : 0;
+  config.attrs = attributes.data();
+  if (form.early) {
+    cudaLaunchAttribute& attribute = attributes[config.numAttrs++];
+    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attribute.val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (form.cluster > 1) {
+    cudaLaunchAttribute& attribute = attributes[config.numAttrs++];
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim = {form.cluster, 1, 1};
+  }
   check(cudaLaunchKernelEx(&config, kernel, static_cast<P>(std::forward<A>(args))...), name);
 }
 
@@ -36,7 +50,7 @@ struct LaunchTimes {
 };
 
 // Measured once in a process, on the device that is then current. Both are 0 where the device or the
-// code that it runs cannot launch early (below compute capability 9.0), or a row came out wrong.
+// code that it runs cannot launch early (as has_clusters() says), or a row came out wrong.
 const LaunchTimes& launch_times();
 
 // Whether early launches are right and faster here. The bits of results do not depend on it.

@@ -86,6 +86,13 @@ void generic_to_shared(Warp& warp, const Instruction& i, Lanes mask) {
   for_lanes(mask, [&](int lane) { to[lane] = from[lane] - base; });
 }
 
+void map_to_block(Warp& warp, const Instruction& i, Lanes mask) {
+  auto* const to = warp.cells<std::uint32_t>(i.to[0]);
+  const auto* const address = warp.cells<std::uint32_t>(i.from[0]);
+  const auto* const rank = warp.cells<std::uint32_t>(i.from[1]);
+  for_lanes(mask, [&](int lane) { to[lane] = rank[lane] << kRankBit | address[lane]; });
+}
+
 void split_register(Warp& warp, const Instruction& i, Lanes mask) {
   auto* const low = warp.cells<std::uint32_t>(i.to[0]);
   auto* const high = warp.cells<std::uint32_t>(i.to[1]);

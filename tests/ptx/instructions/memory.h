@@ -29,12 +29,13 @@ void mark_copy(Warp& warp, const Copy& copy, bool under_way);
 std::byte* resolve(Warp& warp, const Instruction& instruction, std::uint64_t address, int bytes,
                    bool writes);
 
-// PTX ISA, "ld", "st", "mov" of vectors and addresses, "cvta".
+// PTX ISA, "ld", "st", "mov" of vectors and addresses, "cvta", "mapa".
 void load(Warp& warp, const Instruction& instruction, Lanes mask);
 void store(Warp& warp, const Instruction& instruction, Lanes mask);
 void address_of_local(Warp& warp, const Instruction& instruction, Lanes mask);
 void shared_to_generic(Warp& warp, const Instruction& instruction, Lanes mask);
 void generic_to_shared(Warp& warp, const Instruction& instruction, Lanes mask);
+void map_to_block(Warp& warp, const Instruction& instruction, Lanes mask);
 void split_register(Warp& warp, const Instruction& instruction, Lanes mask);
 void join_registers(Warp& warp, const Instruction& instruction, Lanes mask);
 

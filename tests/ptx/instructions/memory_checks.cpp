@@ -58,6 +58,8 @@ void check_race(Warp& warp, std::uint64_t offset, bool writes) {
   if (writes) {
     if (written) report(warp, "race: write after another warp's write", range(offset, 2));
     if (read) report(warp, "race: write after another warp's read", range(offset, 2));
+    if (trace.read_by_other >= block.since_cluster_barrier)
+      report(warp, "race: write after another block's read", range(offset, 2));
     trace.writer = static_cast<std::int16_t>(warp.index);
     trace.written = block.interval;
     trace.fences = block.fences[static_cast<std::size_t>(warp.index)];
@@ -66,6 +68,34 @@ void check_race(Warp& warp, std::uint64_t offset, bool writes) {
     trace.reader = read ? kSeveral : static_cast<std::int16_t>(warp.index);
     trace.read = block.interval;
   }
+}
+
+// Of the shared memory of a block of the cluster, as mapa gives its addresses.
+std::byte* resolve_in_cluster(Warp& warp, std::uint64_t address, int bytes, bool writes) {
+  const std::uint64_t rank = address >> kRankBit, offset = address & ((1U << kRankBit) - 1);
+  if (rank >= warp.block->cluster.size()) {
+    report(warp, "no such block in the cluster", std::to_string(rank));
+    return nullptr;
+  }
+  Block& block = *warp.block->cluster[rank];
+  if (&block == warp.block)
+    return check_shared(warp, offset, bytes, writes) ? block.shared + offset : nullptr;
+  const auto length = static_cast<std::uint64_t>(bytes);
+  if (writes) stop("a write to another block's shared memory is not known here");
+  if (block.has_ended) report(warp, "read of the shared memory of a block that has ended");
+  if (offset + length > block.shared_bytes) {
+    report(warp, "read out of bounds of another block's shared memory", range(offset, bytes));
+    return nullptr;
+  }
+  if (offset % length != 0) report(warp, "misaligned in shared memory", range(offset, bytes));
+  for (std::uint64_t at = offset; at < offset + length; at += 2) {
+    Trace& trace = block.traces[at / 2];
+    if (trace.written >= block.since_cluster_barrier)
+      report(warp, "race: read of what another block wrote since the cluster's barrier",
+             range(at, 2));
+    trace.read_by_other = block.interval;
+  }
+  return block.shared + offset;
 }
 
 }  // namespace
@@ -139,6 +169,7 @@ std::byte* resolve(Warp& warp, const Instruction& i, std::uint64_t address, int 
                    bool writes) {
   Block& block = *warp.block;
   if (i.space == Space::Parameter) return block.parameters.data() + address;
+  if (i.space == Space::Cluster) return resolve_in_cluster(warp, address, bytes, writes);
   if (i.space == Space::Shared)
     return check_shared(warp, address, bytes, writes) ? block.shared + address : nullptr;
   const auto length = static_cast<std::uint64_t>(bytes);

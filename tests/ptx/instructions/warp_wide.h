@@ -1,4 +1,5 @@
-// Instructions of a whole warp: PTX ISA, "mma", "ldmatrix", "shfl.sync", "bar.warp.sync", "cp.async".
+// Instructions of a whole warp: PTX ISA, "mma", "ldmatrix", "shfl.sync", "bar.warp.sync", "barrier.cluster",
+// "cp.async".
 #pragma once
 
 #include "tests/ptx/machine.h"
@@ -13,6 +14,7 @@ void load_matrix(Warp& warp, const Instruction& instruction, Lanes mask);
 enum Shuffle { kButterfly, kDown, kUp, kIndex };
 void shuffle(Warp& warp, const Instruction& instruction, Lanes mask);
 void synchronise_warp(Warp& warp, const Instruction& instruction, Lanes mask);
+void arrive_at_cluster_barrier(Warp& warp, const Instruction& instruction, Lanes mask);
 // PTX ISA, "griddepcontrol". Kernels run one after the other here, so both only leave their mark.
 void launch_next(Warp& warp, const Instruction& instruction, Lanes mask);
 void await_previous(Warp& warp, const Instruction& instruction, Lanes mask);

@@ -79,6 +79,7 @@ void decode_memory(Instruction& i, const Statement& s, Names& names) {
   i.vector = vector_length(s, "v2", "v4");
   i.sign_extends = s.words.back().front() == 's';
   if (s.has("shared") || s.has("shared::cta")) i.space = Space::Shared;
+  if (s.has("shared::cluster")) i.space = Space::Cluster;
   if (s.has("param")) {
     if (set_argument(i, s, names, is_store)) return;
     i.space = Space::Parameter;
@@ -252,6 +253,9 @@ bool decode_flow(Instruction& i, const Statement& s, const Labels& labels) {
     if (s.operands.size() != 1 || s.operand(0) != "0")
       throw SyntaxError("barrier of a part of the block");
     i.flow = Flow::Barrier;
+  } else if (s.name == "barrier.cluster.wait.acquire.aligned") {
+    i.flow = Flow::Barrier;
+    i.mode = kOfCluster;
   }
   return i.flow != Flow::Next;
 }
@@ -272,6 +276,8 @@ Instruction decode(std::string_view text, Names& names, const Labels& labels) {
   if (decode_flow(i, s, labels)) return i;
   if (s.name == "bar.warp.sync") {
     i.action = synchronise_warp;
+  } else if (s.name == "barrier.cluster.arrive.release.aligned") {
+    i.action = arrive_at_cluster_barrier;
   } else if (s.name == "griddepcontrol.launch_dependents") {
     i.action = launch_next;
   } else if (first == "wgmma") {
@@ -284,6 +290,10 @@ Instruction decode(std::string_view text, Names& names, const Labels& labels) {
     decode_memory(i, s, names);
   } else if (first == "cvta") {
     decode_address_conversion(i, s, names);
+  } else if (s.name == "mapa.shared::cluster.u32") {
+    add_destination(i, names, s.operand(0), Kind::Narrow);
+    for (const std::size_t n : {1, 2}) add_source(i, names, s.operand(n), Kind::Narrow);
+    i.action = map_to_block;
   } else if (first == "mma") {
     decode_mma(i, s, names);
   } else if (first == "ldmatrix") {

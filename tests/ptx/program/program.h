@@ -34,8 +34,9 @@ struct Register {
 };
 
 enum class Flow : std::uint8_t { Next, Branch, Exit, Barrier };
+constexpr int kOfCluster = 1;  // a barrier's mode; that of a block has 0
 // Local memory is reached by generic addresses.
-enum class Space : std::uint8_t { Generic, Shared, Parameter };
+enum class Space : std::uint8_t { Generic, Shared, Cluster, Parameter };
 
 struct Instruction {
   Action action = nullptr;
@@ -55,7 +56,7 @@ struct Instruction {
   int bytes = 0, vector = 1;
   bool wide_address = false, wide_value = false, sign_extends = false;
   std::int64_t immediate = 0;
-  // What else an instruction's name says: ldmatrix's .trans, shfl's mode.
+  // What else an instruction's name says: ldmatrix's .trans, shfl's mode, whether a barrier is the cluster's.
   int mode = 0;
   std::vector<Slot> sums;  // of wgmma
 

@@ -15,6 +15,7 @@ namespace {
 // CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
 constexpr unsigned kMostThreads = 1024, kMostAlongY = 65535;
 constexpr std::size_t kGrantedShared = 48 << 10;
+constexpr unsigned kMostBlocksOfCluster = 8;
 
 struct Registered {
   std::string name;
@@ -37,6 +38,7 @@ struct Configuration {
   dim3 grid, block;
   std::size_t shared = 0;
   cudaStream_t stream = nullptr;
+  unsigned cluster = 1;  // blocks along x
 };
 
 std::vector<Configuration>& pushed() {
@@ -51,7 +53,8 @@ Extent extent(const dim3& e) {
 bool fits(const Configuration& c) {
   const std::uint64_t threads = extent(c.block).count();
   return extent(c.grid).count() > 0 && c.grid.y <= kMostAlongY && c.grid.z <= kMostAlongY &&
-         threads > 0 && threads <= kMostThreads;
+         threads > 0 && threads <= kMostThreads && c.cluster > 0 &&
+         c.cluster <= kMostBlocksOfCluster && c.grid.x % c.cluster == 0;
 }
 
 void note(Kernel& kernel, const Configuration& c) {
@@ -80,14 +83,12 @@ cudaError_t launch(const void* function, const Configuration& c, void** argument
     return remember(cudaErrorInvalidValue);
   }
   note(kernel, c);
-  std::vector<std::vector<std::byte>> copies;
+  Launch all{extent(c.grid), extent(c.block), c.cluster, c.shared, {}};
   for (std::size_t n = 0; n < kernel.code->parameters.size(); ++n) {
     const auto* const first = static_cast<const std::byte*>(arguments[n]);
-    copies.emplace_back(first, first + kernel.code->parameters[n].bytes);
+    all.arguments.emplace_back(first, first + kernel.code->parameters[n].bytes);
   }
-  submit(c.stream, [&kernel, c, copies = std::move(copies)] {
-    run_grid(kernel, extent(c.grid), extent(c.block), c.shared, copies);
-  });
+  submit(c.stream, [&kernel, all = std::move(all)] { run_grid(kernel, all); });
   return cudaSuccess;
 }
 
@@ -129,7 +130,7 @@ void __cudaRegisterFunction(void**, const char* function, char*, const char* nam
 
 unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, std::size_t shared,
                                      cudaStream_t stream) {
-  pushed().push_back({grid, block, shared, stream});
+  pushed().push_back({grid, block, shared, stream, 1});
   return 0;
 }
 
@@ -152,17 +153,21 @@ cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* function) {
 // itself that it waits (await_previous in instructions/warp_wide.cpp).
 cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* c, const void* function,
                                 void** arguments) {
-  return launch(function, {c->gridDim, c->blockDim, c->dynamicSmemBytes, c->stream}, arguments);
+  Configuration known{c->gridDim, c->blockDim, c->dynamicSmemBytes, c->stream, 1};
+  for (unsigned n = 0; n < c->numAttrs; ++n)
+    if (c->attrs[n].id == cudaLaunchAttributeClusterDimension)
+      known.cluster = c->attrs[n].val.clusterDim.x;
+  return launch(function, known, arguments);
 }
 
 cudaError_t cudaLaunchKernel(const void* function, dim3 grid, dim3 block, void** arguments,
                              std::size_t shared, cudaStream_t stream) {
-  return launch(function, {grid, block, shared, stream}, arguments);
+  return launch(function, {grid, block, shared, stream, 1}, arguments);
 }
 
 cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments,
                                std::size_t shared, cudaStream_t stream) {
-  return launch(kernel, {grid, block, shared, stream}, arguments);
+  return launch(kernel, {grid, block, shared, stream, 1}, arguments);
 }
 
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
