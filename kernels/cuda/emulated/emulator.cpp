@@ -150,34 +150,47 @@ void start(Fiber& fiber, int index, const Thread& thread) {
   fiber.exchanges = 0;
 }
 
-using Fibers = std::deque<Fiber>::iterator;
+struct Fibers {
+  std::deque<Fiber>::iterator from, to;
+  auto begin() const { return from; }
+  auto end() const { return to; }
+  int size() const { return static_cast<int>(to - from); }
+};
 
-bool all_are(Fibers begin, Fibers end, State state) {
-  return std::all_of(begin, end, [=](const Fiber& f) { return f.state == state; });
+bool all_are(const Fibers& fibers, State state) {
+  return std::all_of(fibers.from, fibers.to, [=](const Fiber& f) { return f.state == state; });
 }
 
-void release(Fibers begin, Fibers end) {
-  std::for_each(begin, end, [](Fiber& f) { f.state = State::Ready; });
+void release(const Fibers& fibers) {
+  for (Fiber& fiber : fibers) fiber.state = State::Ready;
+}
+
+// Calls body for each part of so many fibers, in the order of the machine.
+template <class Body>
+void for_parts(const Fibers& fibers, int size, Body&& body) {
+  const int all = fibers.size(), parts = (all + size - 1) / size;
+  for (int i = 0; i < parts; ++i) {
+    const int first = (machine().order == Order::Forward ? i : parts - 1 - i) * size;
+    body(Fibers{fibers.from + first, fibers.from + std::min(first + size, all)});
+  }
 }
 
 // As far as a warp comes without the others. A warp's barrier needs all of its lanes, and a block's
 // all of its threads, returned ones too: stricter than the hardware.
-void run_warp(Fibers begin, Fibers end) {
-  const auto count = end - begin;
+void run_warp(const Fibers& warp) {
   for (;;) {
-    for (std::ptrdiff_t i = 0; i < count; ++i) {
-      Fiber& fiber = begin[machine().order == Order::Forward ? i : count - 1 - i];
-      if (fiber.state == State::Ready) resume(fiber);
-    }
-    if (!all_are(begin, end, State::AtWarpBarrier)) return;
-    release(begin, end);
+    for_parts(warp, 1, [](const Fibers& one) {
+      if (one.from->state == State::Ready) resume(*one.from);
+    });
+    if (!all_are(warp, State::AtWarpBarrier)) return;
+    release(warp);
   }
 }
 
-[[noreturn]] void fail_at_barrier(Fibers begin, Fibers end) {
+[[noreturn]] void fail_at_barrier(const Fibers& fibers) {
   const auto done =
-      std::count_if(begin, end, [](const Fiber& f) { return f.state == State::Done; });
-  const std::string counts = std::to_string(done) + " of " + std::to_string(end - begin);
+      std::count_if(fibers.from, fibers.to, [](const Fiber& f) { return f.state == State::Done; });
+  const std::string counts = std::to_string(done) + " of " + std::to_string(fibers.size());
   machine().fibers.clear();  // they stand in the middle of the kernel
   throw Error("emulated CUDA: a barrier that only some of the threads reach (" + counts +
               " have returned)");
@@ -185,32 +198,24 @@ void run_warp(Fibers begin, Fibers end) {
 
 // To its end, or to the cluster's next barrier. One warp runs ahead of all others up to the block's next
 // barrier, so that a missing one shows.
-void run_block(Fibers begin, Fibers end) {
-  const Machine& m = machine();
-  const int warps = (m.live + kWarp - 1) / kWarp;
+void run_block(const Fibers& block) {
   for (;;) {
-    for (int i = 0; i < warps; ++i) {
-      const auto warp = begin + (m.order == Order::Forward ? i : warps - 1 - i) * kWarp;
-      run_warp(warp, warp + std::min<std::ptrdiff_t>(kWarp, end - warp));
-    }
-    if (all_are(begin, end, State::Done) || all_are(begin, end, State::AtClusterBarrier)) return;
-    if (!all_are(begin, end, State::AtBlockBarrier)) fail_at_barrier(begin, end);
-    release(begin, end);
+    for_parts(block, kWarp, run_warp);
+    if (all_are(block, State::Done) || all_are(block, State::AtClusterBarrier)) return;
+    if (!all_are(block, State::AtBlockBarrier)) fail_at_barrier(block);
+    release(block);
   }
 }
 
 // One block runs ahead of all others up to the cluster's next barrier.
 void run_cluster() {
   Machine& m = machine();
-  const auto begin = m.fibers.begin(), end = begin + m.cluster * m.live;
+  const Fibers all{m.fibers.begin(), m.fibers.begin() + m.cluster * m.live};
   for (;;) {
-    for (int i = 0; i < m.cluster; ++i) {
-      const auto block = begin + (m.order == Order::Forward ? i : m.cluster - 1 - i) * m.live;
-      run_block(block, block + m.live);
-    }
-    if (all_are(begin, end, State::Done)) return;
-    if (!all_are(begin, end, State::AtClusterBarrier)) fail_at_barrier(begin, end);
-    release(begin, end);
+    for_parts(all, m.live, run_block);
+    if (all_are(all, State::Done)) return;
+    if (!all_are(all, State::AtClusterBarrier)) fail_at_barrier(all);
+    release(all);
   }
 }
 
