@@ -70,7 +70,7 @@ tests() {
   done
   return $status
 }
-mma() { tests test_kernels 'MmaDevice*:TunerDevice*'; }
+mma() { tests test_kernels 'MmaDevice*:ClusterDevice*:TunerDevice*'; }
 kernels() { tests test_kernels "$device_tests"; }
 layers() { tests test_layers "$device_tests"; }
 engine() { tests test_engine "$device_tests"; }

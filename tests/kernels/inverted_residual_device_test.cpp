@@ -165,7 +165,7 @@ TYPED_TEST(InvertedResidualDevice, AddsInAClusterInTheOrderOfTheSecondKernel) {
   if (!cuda::has_clusters()) GTEST_SKIP() << "not a device of compute capability 9.0 or later";
   Block<TypeParam> block(
       problem({.x = {1, 7, 7, 64}, .wide = 384, .out = 64, .residual = true}, Padding::Torch));
-  block.project = random_uniform<double>(64 * 384, 8);
+  block.project = random_uniform<double>(Index{64} * 384, 8);
   block.project_bias = random_uniform<double>(64, 9);
   for (int splits : {2, 3, 8})
     EXPECT_EQ(block.fused({2, splits, true}), block.fused({2, splits})) << splits << " splits";
