@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The accuracy ladder: trains each rung with each seed, measures it on the test pictures, and prints one line
 # for each. Usage: bench/ladder.sh PROGRAM FACES WEIGHTS OUTPUT [RUNG...]
-#   RUNG      resized native windows stem stem_windows best stem_best soup robust best_ensemble student,
-#             in any order; default: all but stem_windows and stem_best
+#   RUNG      resized native windows stem stem_windows best stem_best soup robust best_ensemble student
+#             stem_student, in any order; default: all but stem_windows, stem_best and stem_student
 #   SEEDS     "1 2 3"; EPOCHS: of every rung, else its own; THREADS: all that there are; PRECISION: fp32
 # The same command goes on where it was stopped. Rungs are paired against resized (PROGRAM compare --paired).
 set -euo pipefail
@@ -70,7 +70,7 @@ measure() {  # NAME MODEL
 
 for seed in $seeds; do
   for rung in "$@"; do
-    case $rung in soup | best_ensemble | student) continue ;; esac
+    case $rung in soup | best_ensemble | student | stem_student) continue ;; esac
     mapfile -t chosen < <(options_of "$rung")
     train "$rung-$seed" --weights "$weights" --seed "$seed" "${chosen[@]}"
     measure "$rung-$seed" "$out/$rung-$seed"
@@ -91,23 +91,26 @@ if [[ " $* " = *" soup "* ]]; then
   measure ensemble "$out/ensemble.safetensors"
 fi
 
-best_runs=()
-for seed in $seeds; do
-  if [ -e "$out/best-$seed/best.safetensors" ]; then best_runs+=("$out/best-$seed"); fi
-done
-if [[ " $* " = *" best_ensemble "* || " $* " = *" student "* ]] && [ ${#best_runs[@]} -eq 0 ]; then
-  echo "ladder: best_ensemble and student need the rung best" >&2
-  exit 2
-fi
+runs_of() {  # RUNG: those of all seeds, into `runs`
+  runs=()
+  for seed in $seeds; do
+    if [ -e "$out/$1-$seed/best.safetensors" ]; then runs+=("$out/$1-$seed"); fi
+  done
+  [ ${#runs[@]} -gt 0 ] || { echo "ladder: the rung $1 must be run first" >&2; exit 2; }
+}
 if [[ " $* " = *" best_ensemble "* ]]; then
-  "$program" average "${best_runs[@]}" --ensemble --output "$out/best_ensemble.safetensors" --threads "${THREADS:-0}"
+  runs_of best
+  "$program" average "${runs[@]}" --ensemble --output "$out/best_ensemble.safetensors" --threads "${THREADS:-0}"
   measure best_ensemble "$out/best_ensemble.safetensors"
 fi
 
-# Students that learn from all seeds of the best recipe, by the same recipe.
-if [[ " $* " = *" student "* ]]; then
+# Students that learn from all seeds of a rung, by the recipe best: models as fast as its.
+teach() {  # NAME, RUNG of the teachers
+  runs_of "$2"
   for seed in $seeds; do
-    train "student-$seed" --weights "$weights" --seed "$seed" --recipe best --teacher "${best_runs[@]}"
-    measure "student-$seed" "$out/student-$seed"
+    train "$1-$seed" --weights "$weights" --seed "$seed" --recipe best --teacher "${runs[@]}"
+    measure "$1-$seed" "$out/$1-$seed"
   done
-fi
+}
+if [[ " $* " = *" student "* ]]; then teach student best; fi
+if [[ " $* " = *" stem_student "* ]]; then teach stem_student stem_best; fi

@@ -91,7 +91,7 @@ const Thread& current() {
 void submit(std::function<void()>) {
   no_device();
 }
-void run(Extent, Extent, std::size_t, const std::function<void()>&) {
+void run(Extent, Extent, std::size_t, const std::function<void()>&, unsigned) {
   no_device();
 }
 void sync_threads() {
@@ -100,7 +100,13 @@ void sync_threads() {
 void sync_warp() {
   no_device();
 }
+void sync_cluster() {
+  no_device();
+}
 std::byte* dynamic_shared() {
+  no_device();
+}
+const void* shared_of_block(const void*, int) {
   no_device();
 }
 const std::byte* exchange_slots(const void*, std::size_t) {
