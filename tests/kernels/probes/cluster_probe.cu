@@ -1,4 +1,4 @@
-#include "tests/kernels/cluster_probe.h"
+#include "tests/kernels/probes/cluster_probe.h"
 
 #include "kernels/cuda/cluster.cuh"
 #include "kernels/cuda/launch.cuh"

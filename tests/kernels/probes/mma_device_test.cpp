@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "tests/kernels/mma_probe.h"
+#include "tests/kernels/probes/mma_probe.h"
 #include "tests/support/device.h"
 
 namespace dfengine::test {

@@ -5,7 +5,7 @@
 #include <numeric>
 
 #include "kernels/cuda/context.h"
-#include "tests/kernels/cluster_probe.h"
+#include "tests/kernels/probes/cluster_probe.h"
 #include "tests/support/device.h"
 
 namespace dfengine::test {

@@ -1,5 +1,5 @@
 // Kernels of one warp around the pieces of kernels/cuda/mma.cuh.
-#include "tests/kernels/mma_probe.h"
+#include "tests/kernels/probes/mma_probe.h"
 
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/mma.cuh"
