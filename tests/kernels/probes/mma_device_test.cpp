@@ -81,7 +81,7 @@ TEST(MmaDevice, MultipliesTheDocumentedFragments) {
 // is transposed first.
 TEST(MmaDevice, LoadsTheDocumentedElements) {
   DF_NEEDS_DEVICE();
-  std::vector<std::uint16_t> values(kLanes * 8);
+  std::vector<std::uint16_t> values(at(Index{kLanes} * 8));
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<std::uint16_t>(i * 151);
   std::vector<int> row_of;
   for (int lane = 0; lane < kLanes; ++lane) row_of.push_back(lane * 13 % kLanes);
@@ -101,7 +101,7 @@ TEST(MmaDevice, LoadsTheDocumentedElements) {
           want.push_back(element(lane / 4, column) | element(lane / 4, column + 1) << 16);
         }
       }
-      DeviceStructs registers(std::vector<std::uint32_t>(kLanes * 4));
+      DeviceStructs registers(std::vector<std::uint32_t>(at(Index{kLanes} * 4)));
       probe_load_matrices(nullptr, transposed, device_values.data(), device_rows.data(),
                           registers.data());
       EXPECT_EQ(registers.values(), want) << (transposed ? "transposed" : "as stored");
@@ -112,13 +112,13 @@ TEST(MmaDevice, LoadsTheDocumentedElements) {
 TEST(MmaDevice, CopiesArriveGroupByGroupAndZerosWhereInvalid) {
   DF_NEEDS_DEVICE();
   constexpr int kHalf = kLanes * 8, kValid = 19;
-  std::vector<std::uint16_t> values(2 * kHalf);
+  std::vector<std::uint16_t> values(at(Index{2} * kHalf));
   for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<std::uint16_t>(i + 1);
   std::vector<std::uint16_t> want_first, want_both = values;
   for (int i = 0; i < kHalf; ++i) want_first.push_back(values[at((i + 8) % kHalf)]);
   for (int i = kValid * 8; i < kHalf; ++i) want_both[at(kHalf + i)] = 0;
   for_each_thread_order([&] {
-    const std::vector<std::uint16_t> none(2 * kHalf), half(kHalf);
+    const std::vector<std::uint16_t> none(at(Index{2} * kHalf)), half(kHalf);
     DeviceStructs from(values), first(half), both(none);
     probe_copy_async(nullptr, kValid, from.data(), first.data(), both.data());
     EXPECT_EQ(first.values(), want_first);
