@@ -56,7 +56,9 @@ consume() {  # prefix
   done
 }
 
-targets() { cmake --build "$build" --target "$@" >/dev/null; }
+targets() {
+  cmake --build "$build" --target "$@" >"$work/log" || { tail -n 40 "$work/log" && return 1; }
+}
 
 configure OFF OFF
 targets dfengine dfengine_lib embed_example

@@ -31,8 +31,8 @@ df_session_options checked(const df_session_options* given) {
   return options;
 }
 
-std::unique_ptr<Backend> backend_for(const Model& model, const df_session_options& options,
-                                     ThreadPool& pool) {
+std::unique_ptr<Backend> backend_for([[maybe_unused]] const Model& model,
+                                     const df_session_options& options, ThreadPool& pool) {
   constexpr Precision kPrecisions[] = {Precision::Fp16, Precision::Bf16, Precision::Fp32};
   const DeviceConfig config = {.precision = kPrecisions[options.precision]};
   DeviceKind kind = options.device == DF_CUDA ? DeviceKind::Cuda : DeviceKind::Cpu;
