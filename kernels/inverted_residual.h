@@ -58,8 +58,8 @@ struct InvertedResidualWeights {
 namespace cuda {
 
 // How many warps a block has, each of which makes rows of a tile of y, and how many blocks share a tile's
-// expanded channels. Where there are several they are a cluster, or a second kernel adds their sums, in the
-// same order.
+// expanded channels. Where there are several they are a cluster, which needs has_clusters(), or a second
+// kernel adds their sums, in the same order.
 struct InvertedResidualConfig {
   int warps = 0;
   int splits = 1;
