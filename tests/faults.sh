@@ -5,7 +5,7 @@
 # Exit codes: 0 sound, 1 a fault, 77 Python is missing. Some cases need root, and say when they are left out.
 set -uo pipefail
 dfengine=$(realpath "${1:?usage: tests/faults.sh DFENGINE}")
-command -v python3 >/dev/null || { echo "faults: LEFT OUT, no python3 here"; exit 77; }
+command -v python3 >/dev/null || { echo "skip: no python3 here"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit

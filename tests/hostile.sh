@@ -7,7 +7,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 dfengine=$(realpath "${1:?usage: tests/hostile.sh DFENGINE [COPIES]}") copies=${2:-3}
-command -v python3 >/dev/null || { echo "hostile: LEFT OUT, no python3 here"; exit 77; }
+command -v python3 >/dev/null || { echo "skip: no python3 here"; exit 77; }
 work=$(mktemp -d)
 trap 'chmod -R u+rwX "$work"; rm -rf "$work"' EXIT
 python3 tests/hostile_files.py tests/golden "$work" "$copies" || exit

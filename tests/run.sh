@@ -21,10 +21,11 @@ if [ $# -gt 0 ]; then left_out=(-E '_NOT_BUILT|^report_screenshots$|^service_pag
 status=0
 ctest --test-dir "build/$preset" --parallel "$(nproc)" --output-on-failure --no-tests=error "${left_out[@]}" || status=$?
 
-# GoogleTest writes "FILE:LINE: Skipped" and the reason below it.
+# GoogleTest writes "FILE:LINE: Skipped" and the reason below it, a script "skip: REASON".
 awk '
   skipped { reasons[$0]++; total++; skipped = 0 }
   /: Skipped$/ { skipped = 1 }
+  sub(/^skip: /, "") { reasons[$0]++; total++ }
   END {
     printf "Skipped: %d\n", total
     for (reason in reasons) printf "  %d x %s\n", reasons[reason], reason
