@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace dfengine {
 namespace {
@@ -108,6 +109,13 @@ Spec infer(const BatchNorm& op, const Inputs& check, std::span<const Spec> in) {
   check.expect_channels(op.channels);
   if (op.output == NormOutput::OnLoad) return {{1, 1, 3, op.channels}, Element::F32};
   return in[0];
+}
+
+Spec infer(const ExpandDepthwise& op, const Inputs&, std::span<const Spec> in) {
+  const Spec wide = infer(op.expand.conv, Inputs(op.expand.name, in), in);
+  const std::span<const Spec> inner(&wide, 1);
+  infer(op.norm, Inputs(op.norm_name, inner), inner);
+  return infer(op.depthwise.conv, Inputs(op.depthwise.name, inner), inner);
 }
 
 Spec infer(const Activate& op, const Inputs& check, std::span<const Spec> in) {
@@ -223,12 +231,28 @@ std::vector<ParamSpec> params(const Operation& operation, const std::string& nam
                [&](const BatchNorm& op) {
                  return norm_params({name, op.eps}, op.channels);
                },
+               [](const ExpandDepthwise& op) {
+                 List all = params(op.expand.conv, op.expand.name);
+                 std::ranges::move(norm_params({op.norm_name, op.norm.eps}, op.norm.channels),
+                                   std::back_inserter(all));
+                 std::ranges::move(params(op.depthwise.conv, op.depthwise.name),
+                                   std::back_inserter(all));
+                 return all;
+               },
                [&](const Dense& op) {
                  return List{{name + ".weight", {op.out, op.in}, Role::Weight, {.he_fan = op.in}},
                              {name + ".bias", {op.out}, Role::Bias, {}}};
                },
                [](const auto&) { return List{}; }},
       operation);
+}
+
+const Convolution* last_convolution(const Operation& operation) {
+  if (const auto* wide = std::get_if<ExpandDepthwise>(&operation)) return &wide->depthwise.conv;
+  return std::get_if<Convolution>(&operation);
+}
+Convolution* last_convolution(Operation& operation) {
+  return const_cast<Convolution*>(last_convolution(std::as_const(operation)));  // NOLINT: its own
 }
 
 std::string kind(const Operation& operation) {
@@ -253,6 +277,10 @@ std::string kind(const Operation& operation) {
                         (op.moments_given ? " given" : "") +
                         (op.gradient_sums_given ? " gradient-given" : "") +
                         (op.leaves_gradient ? " gradient-left" : "");
+               },
+               [](const ExpandDepthwise& op) {
+                 return kind(op.expand.conv) + "+bn" + activation_suffix(op.norm.activation) + "+" +
+                        kind(op.depthwise.conv) + " recomputed";
                },
                [](const Activate& op) { return activation_suffix(op.activation).substr(1); },
                [](const Add&) -> std::string { return "residual_add"; },

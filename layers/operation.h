@@ -101,6 +101,17 @@ struct BatchNorm {
   bool leaves_gradient = false;      // its last step, to the convolution that makes its input
 };
 
+// The wide half of an inverted residual block in training, as one operation: expand (pointwise), its batch
+// norm with the batch's statistics, depthwise. Their wide values are not stored but made again in backward
+// (kernels/expand_depthwise.h). It makes the moments of its result. Parameters: those of the three, one
+// after the other.
+struct ExpandDepthwise {
+  InvertedResidual::Part expand;
+  std::string norm_name;
+  BatchNorm norm;
+  InvertedResidual::Part depthwise;
+};
+
 // Relu or Relu6.
 struct Activate {
   Activation activation = Activation::Relu6;
@@ -133,7 +144,7 @@ struct BceLoss {
 
 using Operation =
     std::variant<ImageNormalize, Convolution, QuantizedConvolution, InvertedResidual, BatchNorm,
-                 Activate, Add, Dropout, GlobalAveragePool, Dense, BceLoss>;
+                 ExpandDepthwise, Activate, Add, Dropout, GlobalAveragePool, Dense, BceLoss>;
 
 inline constexpr std::size_t kMaxInputs = 2;
 
@@ -144,6 +155,10 @@ struct Overload : F... {
 };
 template <class... F>
 Overload(F...) -> Overload<F...>;
+
+// The convolution that makes the operation's result in training; null: another operation makes it.
+const Convolution* last_convolution(const Operation& operation);
+Convolution* last_convolution(Operation& operation);
 
 // Output of these inputs; throws ShapeError naming the layer and the shapes, UsageError for an
 // operation that makes no sense.

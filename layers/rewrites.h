@@ -46,6 +46,11 @@ struct Alternative {
 };
 using Prefer = std::function<bool(const Alternative&)>;
 
+// Expansions that are not stored: the wide half of an inverted residual that a gradient passes through
+// becomes one operation, which makes its wide values again in backward, where `prefer` says so. It hands the
+// moments of its result on.
+Graph recompute_expansions(const Graph& graph, const Prefer& prefer);
+
 // Norm on load: batch norms that a gradient passes through leave their result to the convolutions
 // that read it, where all of their readers can and `prefer` says so. needs: of this graph, as
 // needs_gradient tells.

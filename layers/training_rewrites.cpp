@@ -41,7 +41,55 @@ void take(const std::vector<Node>& fused, const Graph& graph, std::vector<Node>&
   for (const Node& node : fused) nodes[at(graph.values()[at(node.output)].producer)] = node;
 }
 
+// The wide half of a block whose depthwise convolution this node is, with the batch norm behind it; nothing:
+// there is none, or something else needs its values. readers: of each value, outputs counted as well.
+std::optional<Alternative> wide_half(const Graph& graph, const std::vector<int>& readers,
+                                     const Node& depthwise) {
+  const auto producer = [&](ValueId value) {
+    return readers[at(value)] == 1 ? graph.producer(value) : nullptr;
+  };
+  const auto norm_of = [](const Node* node) -> const BatchNorm* {
+    const auto* norm = node == nullptr ? nullptr : std::get_if<BatchNorm>(&node->operation);
+    return norm == nullptr || norm->frozen_statistics ? nullptr : norm;
+  };
+  const Convolution* filter = plain_convolution(depthwise.operation);
+  if (filter == nullptr || filter->groups == 1 || readers[at(depthwise.output)] != 1) return {};
+  const Node *norm = producer(depthwise.inputs[0]), *behind = graph.reader(depthwise.output);
+  if (norm_of(norm) == nullptr || norm_of(behind) == nullptr) return {};
+  const Node* expand = producer(norm->inputs[0]);
+  const Convolution* first = expand == nullptr ? nullptr : plain_convolution(expand->operation);
+  if (first == nullptr || first->groups > 1 || first->window.size > 1) return {};
+  ExpandDepthwise wide{.expand = {expand->name, *first},
+                       .norm_name = norm->name,
+                       .norm = *norm_of(norm),
+                       .depthwise = {depthwise.name, *filter}};
+  wide.depthwise.conv.makes_moments = true;
+  Alternative choice{{*expand, *norm, depthwise, *behind}, {depthwise, *behind}};
+  choice.fused[0].operation = wide;
+  choice.fused[0].inputs = expand->inputs;
+  std::get<BatchNorm>(choice.fused[1].operation).moments_given = true;
+  return choice;
+}
+
 }  // namespace
+
+Graph recompute_expansions(const Graph& graph, const Prefer& prefer) {
+  std::vector<int> readers = graph.consumer_counts();
+  for (const Graph::Output& o : graph.outputs()) ++readers[at(o.value)];
+  std::vector<Node> nodes = graph.nodes();
+  std::vector<bool> inside(nodes.size(), false);
+  for (const Node& node : graph.nodes()) {
+    const std::optional<Alternative> choice = wide_half(graph, readers, node);
+    if (!choice || !prefer(*choice)) continue;
+    for (const Node& plain : std::span(choice->plain).first(2))
+      inside[at(graph.values()[at(plain.output)].producer)] = true;
+    take(choice->fused, graph, nodes);
+  }
+  Rewriter rewriter(graph);
+  for (std::size_t i = 0; i < nodes.size(); ++i)
+    if (!inside[i]) rewriter.emit(nodes[i]);
+  return rewriter.finish();
+}
 
 Graph load_norms(const Graph& graph, const std::vector<bool>& needs, const Prefer& prefer) {
   std::vector<Node> nodes = graph.nodes();
@@ -102,12 +150,12 @@ Graph load_gradients(const Graph& graph, const Prefer& prefer) {
     const auto* norm = std::get_if<BatchNorm>(&node.operation);
     if (norm == nullptr || !norm->gradient_sums_given) continue;
     const Node* maker = graph.producer(node.inputs[0]);
-    const auto* conv = maker == nullptr ? nullptr : std::get_if<Convolution>(&maker->operation);
+    const Convolution* conv = maker == nullptr ? nullptr : last_convolution(maker->operation);
     if (conv == nullptr || conv->inference_form()) continue;
     const Node& before = nodes[at(graph.values()[at(maker->output)].producer)];
     Alternative choice{{node, before}, {node, before}};
     std::get<BatchNorm>(choice.fused[0].operation).leaves_gradient = true;
-    std::get<Convolution>(choice.fused[1].operation).gradient_on_load = true;
+    last_convolution(choice.fused[1].operation)->gradient_on_load = true;
     if (!prefer(choice)) continue;
     take(choice.fused, graph, nodes);
   }

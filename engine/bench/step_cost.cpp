@@ -29,6 +29,7 @@ class Costs {
       const bool stores = norm->output == NormOutput::Values;
       passes = (makes_statistics ? 1 : 0) + (stores ? 1 : 0);
     }
+    if (is_recomputed(node)) passes = 2;  // one for the statistics
     for (ValueId v : node.inputs) cost.bytes += passes * spec(v).bytes();
     return cost;
   }
@@ -61,9 +62,24 @@ class Costs {
     for (const ParamSpec& p : params(node.operation, node.name)) {
       if (!is_trained(p)) continue;
       cost.bytes += p.count() * static_cast<Index>(sizeof(float));
-      if (p.role == Role::Weight) cost.flops += product_flops(node);
+      if (p.role == Role::Weight && !is_recomputed(node)) cost.flops += product_flops(node);
     }
+    if (is_recomputed(node)) add_recomputation(node, cost);
     return cost;
+  }
+
+  static bool is_recomputed(const Node& node) {
+    return std::holds_alternative<ExpandDepthwise>(node.operation);
+  }
+
+  // Both weights' gradients, the expansion once more, and what the data gradient needs beside one pass:
+  // its first part is written and read, and the input read again.
+  void add_recomputation(const Node& node, StepCost& cost) const {
+    const auto& op = std::get<ExpandDepthwise>(node.operation);
+    Shape wide = spec(node.inputs[0]).shape;
+    wide.c = op.expand.conv.out;
+    cost.flops += product_flops(node) + product_flops(op.expand.conv, wide);
+    cost.bytes += 3 * spec(node.inputs[0]).bytes();
   }
 
   // Moments, sums or factors that a step makes, or is given.
@@ -98,6 +114,11 @@ class Costs {
                  [&](const Dense& op) { return 2 * y.count() * op.in; },
                  [](const ImageNormalize&) { return Index{0}; },
                  [](const BatchNorm&) { return Index{0}; },
+                 [&](const ExpandDepthwise& op) {
+                   Shape wide = spec(node.inputs[0]).shape;
+                   wide.c = op.expand.conv.out;
+                   return product_flops(op.expand.conv, wide) + product_flops(op.depthwise.conv, y);
+                 },
                  [](const Activate&) { return Index{0}; }, [](const Add&) { return Index{0}; },
                  [](const Dropout&) { return Index{0}; },
                  [](const GlobalAveragePool&) { return Index{0}; },

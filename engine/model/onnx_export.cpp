@@ -65,6 +65,10 @@ class Exporter {
                    throw Error("layer " + node.name + ": a fused block is not exported to ONNX");
                  },
                  [&](const BatchNorm& op) { return norm(op, node.name, x); },
+                 [&](const ExpandDepthwise&) -> std::string {
+                   throw Error("layer " + node.name +
+                               ": a form of training is not exported to ONNX");
+                 },
                  [&](const Activate& op) { return activation(op.activation, node.name, x); },
                  [&](const Add&) {
                    return put("Add", node.name, {x, names_[at(node.inputs[1])]});

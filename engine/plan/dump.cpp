@@ -29,6 +29,7 @@ std::string left_out(const Plan& plan) {
     for (const std::string& reason : plan.kernel(i).names.left_out)
       if (seen.insert(reason).second)
         text += fmt::format("left out, {}: {}\n", plan.node(i).name, reason);
+  for (const std::string& reason : plan.left_out()) text += fmt::format("left out: {}\n", reason);
   return text;
 }
 

@@ -171,8 +171,14 @@ class KernelMaker {
   // whether a convolution has one that takes the last step of the gradient of the batch norm behind it.
   virtual bool makes_gradient_sums(const Convolution&, const Spec& /*in*/) const { return false; }
   virtual bool loads_gradient(const Convolution&, const Spec& /*in*/) const { return false; }
+  // Whether there is a kernel that makes the wide half of a block with this input without storing it.
+  virtual bool recomputes_expansion(const ExpandDepthwise&, const Spec& /*in*/) const {
+    return false;
+  }
   // Whether there is a kernel for the block as one operation, with this input.
   virtual bool has_block(const InvertedResidual&, const Spec& /*in*/) const { return false; }
+  // What could not be offered, and why.
+  virtual std::vector<std::string> left_out() const { return {}; }
   // Time of the node's forward and, where the query has one, backward. Nothing: it is not timed,
   // and the rule decides.
   virtual std::optional<double> microseconds(const Node&, const KernelQuery&) const {

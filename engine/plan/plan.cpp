@@ -256,7 +256,7 @@ class PlanBuilder {
       step.gradient_factors = gradient_factors_[at(n.inputs[0])] =
           add_buffer(BufferKind::Scratch, n.name, needs.gradient_factors, now);
     if (plan_.gradient_sums_given(n) > 0) step.gradient_sums = gradient_sums_[at(n.output)];
-    const auto* conv = std::get_if<Convolution>(&n.operation);
+    const Convolution* conv = last_convolution(n.operation);
     if (conv != nullptr && conv->gradient_on_load)
       step.gradient_factors = gradient_factors_[at(n.output)];
     touch(step.gradient_sums, now);
@@ -343,7 +343,9 @@ Plan Plan::build(const Graph& graph, std::span<const Spec> input_specs, const Pl
                  const KernelMaker& maker) {
   Plan plan;
   plan.phase_ = options.phase;
-  plan.graph_ = planned_graph(graph, input_specs, options, maker);
+  PlannedGraph planned = planned_graph(graph, input_specs, options, maker);
+  plan.graph_ = std::move(planned.graph);
+  plan.left_out_ = std::move(planned.left_out);
   PlanBuilder(plan, options, maker).build(input_specs);
   return plan;
 }

@@ -53,6 +53,8 @@ class Plan {
                     const PlanOptions& options, const KernelMaker& maker);
 
   Phase phase() const { return phase_; }
+  // What was slower, or could not be offered.
+  const std::vector<std::string>& left_out() const { return left_out_; }
   const Graph& graph() const { return graph_; }  // after the rewrites
   const std::vector<Spec>& specs() const { return specs_; }
   const Spec& spec(ValueId value) const { return specs_[static_cast<std::size_t>(value)]; }
@@ -83,6 +85,7 @@ class Plan {
 
  private:
   friend class PlanBuilder;
+  std::vector<std::string> left_out_;
   Phase phase_ = Phase::Infer;
   Graph graph_;
   std::vector<Spec> specs_;

@@ -1,6 +1,10 @@
 #include "engine/plan/planned_graph.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <functional>
+#include <iterator>
 
 #include "kernels/base/error.h"
 
@@ -51,12 +55,50 @@ class Preference {
   // The same for a batch norm and the convolution that it leaves its gradient's last step to.
   bool loads_gradient(const Alternative& choice) const {
     const Node& node = choice.fused[1];
-    return maker_.loads_gradient(std::get<Convolution>(node.operation),
-                                 specs_[at(node.inputs[0])]) &&
-           fused(choice);
+    const auto* conv = std::get_if<Convolution>(&node.operation);
+    const bool has_kernel =
+        conv == nullptr || maker_.loads_gradient(*conv, specs_[at(node.inputs[0])]);
+    return has_kernel && fused(choice);
+  }
+
+  // Only by the clock: the wide half of a block takes fewer bytes and more instructions if it is made twice.
+  // left_out gets both times where it is slower.
+  bool recomputes(const Alternative& choice, std::vector<std::string>& left_out) const {
+    const Node& node = choice.fused[0];
+    if (!maker_.recomputes_expansion(std::get<ExpandDepthwise>(node.operation),
+                                     specs_[at(node.inputs[0])]))
+      return false;
+    const std::optional<double> plain = microseconds(handing_on(choice.plain));
+    const std::optional<double> fused = microseconds(choice.fused);
+    if (!plain || !fused) return false;
+    if (*fused >= *plain)
+      left_out.push_back(fmt::format("{}, {}: {:.0f} us, stored {:.0f} us", node.name,
+                                     kind(node.operation), *fused, *plain));
+    return *fused < *plain;
   }
 
  private:
+  // A convolution, its batch norm, a depthwise convolution and its batch norm in the forms that they would
+  // take, as far as there are kernels.
+  std::vector<Node> handing_on(std::vector<Node> nodes) const {
+    auto &expand = std::get<Convolution>(nodes[0].operation),
+         &filter = std::get<Convolution>(nodes[2].operation);
+    auto& norm = std::get<BatchNorm>(nodes[1].operation);
+    const Spec& x = specs_[at(nodes[0].inputs[0])];
+    const Spec& wide = specs_[at(nodes[1].inputs[0])];
+    norm.output = NormOutput::OnLoad;
+    filter.norm_on_load = norm.activation;
+    nodes[2].inputs = {nodes[1].inputs[0], nodes[1].output};
+    norm.moments_given = expand.makes_moments = maker_.makes_moments(expand, x);
+    filter.makes_moments = maker_.makes_moments(filter, wide);
+    std::get<BatchNorm>(nodes[3].operation).moments_given = filter.makes_moments;
+    norm.gradient_sums_given = filter.makes_gradient_sums =
+        maker_.makes_gradient_sums(filter, wide);
+    norm.leaves_gradient = expand.gradient_on_load =
+        norm.gradient_sums_given && maker_.loads_gradient(expand, x);
+    return nodes;
+  }
+
   std::optional<double> microseconds(const std::vector<Node>& nodes) const {
     std::vector<Spec> specs = specs_;
     double sum = 0;
@@ -66,6 +108,7 @@ class Preference {
                         .backward = needs_[at(node.output)],
                         .in = in,
                         .out = infer(node.operation, node.name, in)};
+      specs[at(node.output)] = query.out;
       if (const auto* norm = std::get_if<BatchNorm>(&node.operation)) {
         if (norm->moments_given)
           query.moments = needs_of(*graph_.producer(node.inputs[0]), nodes, specs).moments;
@@ -75,7 +118,6 @@ class Preference {
       const std::optional<double> us = maker_.microseconds(node, query);
       if (!us) return us;
       sum += *us;
-      specs[at(node.output)] = query.out;
     }
     return sum;
   }
@@ -107,6 +149,36 @@ class Preference {
   const KernelMaker& maker_;
 };
 
+// Layers above the cut take over what their neighbours would have to read again.
+void share_training(PlannedGraph& planned, std::span<const Spec> input_specs,
+                    const PlanOptions& options,
+                    const std::function<std::vector<bool>(const Graph&)>& needs,
+                    const KernelMaker& maker) {
+  const auto rewritten = [&](const auto& rewrite, const auto& prefers) {
+    const std::vector<bool> of_values = needs(planned.graph);
+    const Preference preference(planned.graph, input_specs, options.phase, of_values, maker);
+    planned.graph = rewrite(planned.graph, of_values,
+                            [&](const Alternative& choice) { return prefers(preference, choice); });
+  };
+  const auto with = [&](Graph (*rewrite)(const Graph&, const Prefer&), const auto& prefers) {
+    rewritten([&](const Graph& graph, const std::vector<bool>&,
+                  const Prefer& prefer) { return rewrite(graph, prefer); },
+              prefers);
+  };
+  // What works on the whole batch at once does not on its slices.
+  if (!options.sliced) {
+    with(recompute_expansions, [&](const Preference& preference, const Alternative& choice) {
+      return preference.recomputes(choice, planned.left_out);
+    });
+    std::ranges::move(maker.left_out(), std::back_inserter(planned.left_out));
+  }
+  rewritten(load_norms, std::mem_fn(&Preference::fused));
+  if (options.sliced) return;
+  with(hand_on_moments, std::mem_fn(&Preference::hands_on_moments));
+  with(hand_on_gradient_sums, std::mem_fn(&Preference::hands_on_gradient_sums));
+  with(load_gradients, std::mem_fn(&Preference::loads_gradient));
+}
+
 }  // namespace
 
 std::vector<ValueId> values_of(const Graph& graph, const std::vector<std::string>& outputs) {
@@ -115,8 +187,8 @@ std::vector<ValueId> values_of(const Graph& graph, const std::vector<std::string
   return values;
 }
 
-Graph planned_graph(const Graph& graph, std::span<const Spec> input_specs,
-                    const PlanOptions& options, const KernelMaker& maker) {
+PlannedGraph planned_graph(const Graph& graph, std::span<const Spec> input_specs,
+                           const PlanOptions& options, const KernelMaker& maker) {
   const bool trains = options.phase == Phase::Train;
   if (trains && !options.trainable)
     throw UsageError("a training plan needs to know what is trainable");
@@ -140,25 +212,12 @@ Graph planned_graph(const Graph& graph, std::span<const Spec> input_specs,
     result = fuse_blocks(result, kept,
                          [&](const Alternative& choice) { return of_blocks.fused_block(choice); });
   }
-  if (!trains) return result;
-  result = fuse(result, kTrainingFusions, std::vector<bool>(result.values().size(), false));
-  if (!maker.loads_norms()) return result;
-  const std::vector<bool> gradients = needs(result);
-  const Preference of_norms(result, input_specs, options.phase, gradients, maker);
-  result = load_norms(result, gradients,
-                      [&](const Alternative& choice) { return of_norms.fused(choice); });
-  // A convolution makes the moments and sums of all slices at once.
-  if (options.sliced) return result;
-  const auto with = [&](Graph (*rewrite)(const Graph&, const Prefer&),
-                        bool (Preference::*prefers)(const Alternative&) const) {
-    const std::vector<bool> of_values = needs(result);
-    const Preference preference(result, input_specs, options.phase, of_values, maker);
-    return rewrite(result,
-                   [&](const Alternative& choice) { return (preference.*prefers)(choice); });
-  };
-  result = with(hand_on_moments, &Preference::hands_on_moments);
-  result = with(hand_on_gradient_sums, &Preference::hands_on_gradient_sums);
-  return with(load_gradients, &Preference::loads_gradient);
+  PlannedGraph planned{std::move(result), {}};
+  if (!trains) return planned;
+  planned.graph = fuse(planned.graph, kTrainingFusions,
+                       std::vector<bool>(planned.graph.values().size(), false));
+  if (maker.loads_norms()) share_training(planned, input_specs, options, needs, maker);
+  return planned;
 }
 
 }  // namespace dfengine

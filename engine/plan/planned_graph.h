@@ -8,9 +8,15 @@ namespace dfengine {
 // The values of outputs of these names.
 std::vector<ValueId> values_of(const Graph& graph, const std::vector<std::string>& outputs);
 
+struct PlannedGraph {
+  Graph graph;
+  std::vector<std::string>
+      left_out;  // what was slower, or could not be offered, where that is news
+};
+
 // Where the maker times nodes the clock decides between forms, elsewhere the fused one is taken.
 // Throws as Plan::build.
-Graph planned_graph(const Graph& graph, std::span<const Spec> input_specs,
-                    const PlanOptions& options, const KernelMaker& maker);
+PlannedGraph planned_graph(const Graph& graph, std::span<const Spec> input_specs,
+                           const PlanOptions& options, const KernelMaker& maker);
 
 }  // namespace dfengine

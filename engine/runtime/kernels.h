@@ -45,6 +45,7 @@ struct Kernels {
   Kernel operator()(const QuantizedConvolution& op) const;
   Kernel operator()(const InvertedResidual& op) const;
   Kernel operator()(const BatchNorm& op) const;
+  Kernel operator()(const ExpandDepthwise& op) const;
   Kernel operator()(const Activate& op) const;
   Kernel operator()(const Add& op) const;
   Kernel operator()(const Dropout& op) const;
@@ -59,6 +60,10 @@ struct Kernels {
 
 // Whether devices have a kernel for the block with this input; by rule only where it pays.
 bool has_block_kernel(const InvertedResidual& op, const Spec& in, bool by_rule);
+
+// Whether devices have a kernel for the wide half of a block with this input. With a tuner it has been
+// compared on the device with the kernels of the three layers.
+bool has_expand_depthwise_kernel(const ExpandDepthwise& op, const Spec& in, cuda::Tuner* tuner);
 
 // Whether devices have a kernel for the convolution that makes the moments of its result, one that makes
 // its gradient's sums, and one that takes the last step of the gradient behind it.

@@ -162,7 +162,7 @@ double longest_sum(const LayerCase& layer, const Spec& out) {
                [](const QuantizedConvolution&) { return Index{1}; },  // exact
                [](const InvertedResidual& op) { return op.project.conv.in; },
                [&](const Dense& op) { return with_backward(op.in, op.out); },
-               [&](const BatchNorm&) { return rows; },
+               [&](const BatchNorm&) { return rows; }, [&](const ExpandDepthwise&) { return rows; },
                [&](const GlobalAveragePool&) { return rows; }, [&](const BceLoss&) { return rows; },
                [](const ImageNormalize&) { return Index{1}; },
                [](const Activate&) { return Index{1}; }, [](const Add&) { return Index{1}; },

@@ -142,6 +142,24 @@ TEST(Tuner, WhatFailedIsTimedAgain) {
   EXPECT_EQ(choose(tuner, {"a", "b"}).name, "b");
 }
 
+TEST(Tuner, AChecksReasonIsKeptAndItIsAskedOnce) {
+  Clock clock;
+  Tuner tuner(clock.start());
+  int asked = 0;
+  const auto check = [&](const char* key, bool fails) {
+    return tuner.passes(key, [&, fails] {
+      ++asked;
+      if (fails) throw DeviceError("differs by 3 %");
+    });
+  };
+  EXPECT_TRUE(check("right", false));
+  EXPECT_FALSE(check("wrong", true));
+  EXPECT_TRUE(check("right", true));
+  EXPECT_FALSE(check("wrong", false));
+  EXPECT_EQ(asked, 2);
+  EXPECT_EQ(tuner.failed(), std::vector<std::string>{"wrong: differs by 3 %"});
+}
+
 TEST(Tuner, LibrariesAreAskedAndMayFail) {
   Clock clock{{{"own", {3}}, {"library", {2}}}};
   Tuner tuner(clock.start());

@@ -49,6 +49,12 @@ class CudaKernelMaker : public KernelMaker {
   bool loads_gradient(const Convolution& op, const Spec& in) const override {
     return has_gradient_on_load_kernel(op, in);
   }
+  bool recomputes_expansion(const ExpandDepthwise& op, const Spec& in) const override {
+    return has_expand_depthwise_kernel(op, in, tuner_);
+  }
+  std::vector<std::string> left_out() const override {
+    return tuner_ == nullptr ? std::vector<std::string>() : tuner_->failed();
+  }
   bool has_block(const InvertedResidual& op, const Spec& in) const override {
     return has_block_kernel(op, in, tuner_ == nullptr);
   }
@@ -77,6 +83,12 @@ class CudaBackend final : public Backend {
   }
   bool loads_gradient(const Convolution& op, const Spec& in) const override {
     return has_gradient_on_load_kernel(op, in);
+  }
+  bool recomputes_expansion(const ExpandDepthwise& op, const Spec& in) const override {
+    return has_expand_depthwise_kernel(op, in, tuner_.get());
+  }
+  std::vector<std::string> left_out() const override {
+    return tuner_ == nullptr ? std::vector<std::string>() : tuner_->failed();
   }
   bool has_block(const InvertedResidual& op, const Spec& in) const override {
     return has_block_kernel(op, in, tuner_ == nullptr);

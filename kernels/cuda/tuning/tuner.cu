@@ -94,6 +94,13 @@ void Tuner::ask(const std::string& problem, std::vector<std::string>& left_out,
   if (!reason.empty()) left_out.push_back("library: " + reason);
 }
 
+bool Tuner::passes(const std::string& key, const std::function<void()>& check) {
+  if (const auto found = checked_.find(key); found != checked_.end()) return found->second;
+  const std::string reason = failure_of([&] { denied_.attempt(key, check); });
+  if (!reason.empty()) failed_.push_back(key + ": " + reason);
+  return checked_[key] = reason.empty();
+}
+
 Choice Tuner::time(TunerProblem problem, const std::vector<Candidate>& candidates,
                    std::vector<std::string> left_out) {
   Choice by_rule = choose_by_rule(candidates);

@@ -94,6 +94,11 @@ class Tuner {
     return chosen;
   }
 
+  // Whether `check` ends without a DeviceError, which tries kernels that are no candidates of a problem. Asked
+  // once for each key; `failed` then has the key and the reason. Throws DeviceLost.
+  bool passes(const std::string& key, const std::function<void()>& check);
+  const std::vector<std::string>& failed() const { return failed_; }
+
  private:
   // Calls `library`, which asks one for kernels. Where it fails, left_out says so.
   void ask(const std::string& problem, std::vector<std::string>& left_out,
@@ -106,6 +111,8 @@ class Tuner {
   DenyList denied_;
   Libraries libraries_;
   std::map<std::string, std::any> known_;  // the Chosen of each problem
+  std::map<std::string, bool> checked_;
+  std::vector<std::string> failed_;
 };
 
 }  // namespace dfengine::cuda

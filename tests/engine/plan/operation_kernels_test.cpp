@@ -76,6 +76,15 @@ std::vector<Example> examples(Element e) {
   block.expand.conv.norm = {.name = "bn.e"};
   block.normalize = ImageNormalize{.element = e};
   all.push_back({block, {{{2, 6, 6, 3}, Element::U8}}, true, narrow});
+  Convolution filter = depthwise;
+  filter.makes_moments = true;
+  all.push_back({ExpandDepthwise{.expand = {"layer.e", pointwise},
+                                 .norm_name = "bn.e",
+                                 .norm = {.channels = kChannels},
+                                 .depthwise = {"layer.d", filter}},
+                 {x},
+                 false,
+                 narrow});
   const Spec bytes{x.shape, Element::U8}, pixels{rgb.shape, Element::U8};
   const Quantization output{.scale = .1f};
   for (const Convolution& conv : {pointwise, depthwise})
@@ -104,6 +113,10 @@ bool inference_only(const Operation& operation) {
     return true;
   const auto* conv = std::get_if<Convolution>(&operation);
   return conv != nullptr && conv->inference_form();
+}
+
+bool training_only(const Operation& operation) {
+  return std::holds_alternative<ExpandDepthwise>(operation);
 }
 
 // What a kernel books makes sense for its values.
@@ -161,7 +174,8 @@ TEST(Operations, EveryAlternativeHasAKernelOrIsRefused) {
       for (Phase phase : {Phase::Infer, Phase::Train})
         for (bool backward : {false, true}) {
           const KernelQuery query{phase, backward, example.in, out};
-          const bool can = !(backward && inference_only(example.operation));
+          const bool can = !(backward && inference_only(example.operation)) &&
+                           !(phase == Phase::Infer && training_only(example.operation));
           const bool wide = e == Element::F32 || !example.head;
           if (e == Element::F32 || e == Element::F64)
             expect_made_or_refused(cpu_backend(e), example, example.on_cpu && can, query);
@@ -191,6 +205,7 @@ TEST(Operations, EveryAlternativeHasAKindAndItsParameters) {
                                 std::holds_alternative<QuantizedConvolution>(example.operation) ||
                                 std::holds_alternative<InvertedResidual>(example.operation) ||
                                 std::holds_alternative<BatchNorm>(example.operation) ||
+                                std::holds_alternative<ExpandDepthwise>(example.operation) ||
                                 std::holds_alternative<Dense>(example.operation);
     EXPECT_EQ(!all.empty(), has_parameters) << word;
   }

@@ -23,9 +23,13 @@ class ForwardingBackend : public Backend {
   bool loads_gradient(const Convolution& op, const Spec& in) const override {
     return to_.loads_gradient(op, in);
   }
+  bool recomputes_expansion(const ExpandDepthwise& op, const Spec& in) const override {
+    return to_.recomputes_expansion(op, in);
+  }
   bool has_block(const InvertedResidual& op, const Spec& in) const override {
     return to_.has_block(op, in);
   }
+  std::vector<std::string> left_out() const override { return to_.left_out(); }
   std::optional<double> microseconds(const Node& node, const KernelQuery& query) const override {
     return to_.microseconds(node, query);
   }

@@ -1,0 +1,263 @@
+#include "kernels/cuda/expand_depthwise/expand_check.h"
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "kernels/base/error.h"
+#include "kernels/base/random.h"
+#include "kernels/base/stored.h"
+#include "kernels/base/tolerance.h"
+#include "kernels/batch_norm.h"
+#include "kernels/cuda/depthwise/depthwise_gradient.h"
+#include "kernels/cuda/runtime.h"
+#include "kernels/pointwise_conv.h"
+
+namespace dfengine::cuda {
+namespace {
+
+using Values = std::vector<double>;
+
+// An array on the device.
+template <class T>
+class Array {
+ public:
+  Array(Stream stream, Index count)
+      : stream_(stream), count_(count), memory_(allocate_device(count * Index{sizeof(T)})) {}
+  Array(Stream stream, const Values& values) : Array(stream, std::ssize(values)) {
+    std::vector<T> all;
+    for (double v : values) all.push_back(stored<T>(v));
+    upload(stream, memory_.get(), all.data(), count_ * Index{sizeof(T)});
+  }
+  T* data() const { return static_cast<T*>(memory_.get()); }
+  Values values() const {
+    std::vector<T> all(at(count_));
+    download(stream_, all.data(), memory_.get(), count_ * Index{sizeof(T)});
+    synchronize(stream_);
+    Values out;
+    for (T v : all) out.push_back(value_of(v));
+    return out;
+  }
+
+ private:
+  Stream stream_;
+  Index count_;
+  DeviceMemory memory_;
+};
+
+// Whole numbers in [low, high], or any in between.
+Values numbers(Index count, std::uint64_t seed, double low, double high, bool whole) {
+  Random random(seed, RandomStream::Init, 0);
+  Values values(at(count));
+  for (double& v : values) {
+    v = random.uniform(low, whole ? high + 1 : high);
+    if (whole) v = std::floor(v);
+  }
+  return values;
+}
+
+// What both ways start from.
+template <class T>
+struct Given {
+  Stream stream;
+  ExpandDepthwiseProblem p;
+  Array<T> x, w, taps, dy;
+  Array<float> gamma, beta, zeros, ones;
+
+  Given(Stream on, const ExpandDepthwiseProblem& problem, bool whole)
+      : stream(on),
+        p(problem),
+        x(on, numbers(p.input().count(), 1, -1, 1, whole)),
+        w(on, numbers(p.wide() * p.in, 2, -1, 1, whole)),
+        taps(on, numbers(9 * p.wide(), 3, -1, 1, whole)),
+        dy(on, numbers(p.depthwise.output().count(), 4, -2, 2, whole)),
+        gamma(on, numbers(p.wide(), 5, 1, 2, whole)),
+        beta(on, numbers(p.wide(), 6, -2, 5, whole)),
+        zeros(on, Values(at(p.wide()), 0.0)),
+        ones(on, Values(at(p.wide()), 1.0)) {}
+};
+
+struct Named {
+  std::string name;
+  Values values;
+};
+using Results = std::vector<Named>;
+
+// What a part of a network is made of, in both ways, when its norm is given: y, and what one pass over its
+// gradient makes.
+template <class T>
+Results whole_recomputed(const Given<T>& d) {
+  const ExpandDepthwiseProblem& p = d.p;
+  const Index parts = expand_depthwise_parts(p), c = p.wide();
+  Values norm(at(expand_depthwise_saved(p)), 0.0);
+  std::fill_n(norm.begin(), c, 1.0);
+  std::ranges::copy(d.beta.values(), norm.begin() + c);
+  const Array<float> saved(d.stream, norm), moments(d.stream, parts * ChannelMoments::pitch(c)),
+      scratch(d.stream, expand_depthwise_scratch(p)), sums(d.stream, expand_depthwise_sums(p)),
+      dtaps(d.stream, 9 * c);
+  const Array<T> y(d.stream, p.depthwise.output().count()), projected(d.stream, p.input().count());
+  expand_depthwise_forward<T>(d.stream, p, d.x.data(), d.w.data(), d.taps.data(), saved.data(),
+                              y.data(), {parts, moments.data()});
+  expand_depthwise_backward<T>(d.stream, p, d.x.data(), y.data(), d.dy.data(), d.w.data(),
+                               d.taps.data(), saved.data(), {}, scratch.data(), sums.data(),
+                               dtaps.data(), projected.data());
+  Values products = sums.values();
+  products.resize(at(c * p.in));
+  return {{"y", y.values()},
+          {"the gradient of its taps", dtaps.values()},
+          {"what its weight's gradient is made of", products},
+          {"what its input's gradient is made of", projected.values()}};
+}
+
+// e, and g with the gradients of what stands between them, stored. norm: of e, on load.
+template <class T>
+struct Stored {
+  PointwiseProblem expand;
+  Array<T> e, y, g;
+  Array<float> dtaps;
+
+  Stored(const Given<T>& d)  // NOLINT: of what is given
+      : expand(PointwiseProblem::make(d.p.rows(), d.p.in, d.p.wide())),
+        e(d.stream, d.p.depthwise.input().count()),
+        y(d.stream, d.p.depthwise.output().count()),
+        g(d.stream, d.p.depthwise.input().count()),
+        dtaps(d.stream, 9 * d.p.wide()) {
+    pointwise_forward<T>(d.stream, expand, d.x.data(), d.w.data(), {}, e.data());
+  }
+  void filter(const Given<T>& d, const NormOnLoad& norm) {
+    const DepthwiseProblem& p = d.p.depthwise;
+    depthwise_forward<T>(d.stream, p, e.data(), d.taps.data(), {}, y.data(), norm);
+    const Index parts = depthwise_gradient_parts(p);
+    const Array<float> scratch(d.stream, depthwise_gradient_scratch(p)),
+        sums(d.stream, GradientSums::bytes(parts, p.c) / kFloatBytes);
+    depthwise_backward_sums<T>(d.stream, p, e.data(), y.data(), d.dy.data(), d.taps.data(), norm,
+                               {}, scratch.data(), dtaps.data(), g.data(), {parts, sums.data()});
+    synchronize(d.stream);
+  }
+  // Of the expansion, where `of` is its result's gradient.
+  Values weight_gradient(const Given<T>& d, const Array<T>& of) const {
+    const Array<float> scratch(d.stream, pointwise_weight_scratch(expand)),
+        dw(d.stream, d.p.wide() * d.p.in);
+    pointwise_backward_weight<T>(d.stream, expand, d.x.data(), of.data(), scratch.data(),
+                                 dw.data());
+    return dw.values();
+  }
+  Values input_gradient(const Given<T>& d, const Array<T>& of) const {
+    const Array<T> dx(d.stream, d.p.input().count());
+    pointwise_backward_data<T>(d.stream, expand, of.data(), d.w.data(), Write::Overwrite,
+                               dx.data());
+    return dx.values();
+  }
+};
+
+template <class T>
+Results whole_stored(const Given<T>& d) {
+  Stored<T> made(d);
+  made.filter(d, {.scale = d.ones.data(),
+                  .shift = d.beta.data(),
+                  .activation = d.p.activation,
+                  .mean = d.zeros.data()});
+  return {{"", made.y.values()},
+          {"", made.dtaps.values()},
+          {"", made.weight_gradient(d, made.g)},
+          {"", made.input_gradient(d, made.g)}};
+}
+
+// With the batch's statistics, all gradients.
+template <class T>
+Results recomputed(const Given<T>& d) {
+  const ExpandDepthwiseProblem& p = d.p;
+  const Index c = p.wide();
+  const Array<float> saved(d.stream, expand_depthwise_saved(p)), next_mean(d.stream, c),
+      next_var(d.stream, c), scratch(d.stream, expand_depthwise_scratch(p)),
+      sums(d.stream, expand_depthwise_sums(p)), dtaps(d.stream, 9 * c), dw(d.stream, c * p.in),
+      dgamma(d.stream, c), dbeta(d.stream, c), rest(d.stream, expand_gradients_scratch(p)),
+      of_statistics(d.stream, expand_statistics_scratch(p) / kFloatBytes);
+  const Array<T> projected(d.stream, p.input().count()), dx(d.stream, p.input().count());
+  expand_statistics<T>(d.stream, p, d.x.data(),
+                       {d.w.data(), d.taps.data(), d.gamma.data(), d.beta.data(), d.zeros.data(),
+                        d.ones.data(), next_mean.data(), next_var.data()},
+                       of_statistics.data(), saved.data());
+  expand_depthwise_backward<T>(d.stream, p, d.x.data(), nullptr, d.dy.data(), d.w.data(),
+                               d.taps.data(), saved.data(), {}, scratch.data(), sums.data(),
+                               dtaps.data(), projected.data());
+  expand_gradients<T>(d.stream, p, d.x.data(), d.w.data(), saved.data(), sums.data(), rest.data(),
+                      dw.data(), dgamma.data(), dbeta.data(), projected.data(), Write::Overwrite,
+                      dx.data());
+  return {{"the mean", next_mean.values()},
+          {"the variance", next_var.values()},
+          {"the weight's gradient", dw.values()},
+          {"the norm's scale's gradient", dgamma.values()},
+          {"the norm's shift's gradient", dbeta.values()},
+          {"the input's gradient", dx.values()}};
+}
+
+template <class T>
+Results stored_gradients(const Given<T>& d) {
+  const Index c = d.p.wide();
+  Stored<T> made(d);
+  const auto norm = BatchNormProblem::make(d.p.rows(), c, d.p.eps, d.p.momentum, d.p.activation);
+  const Array<float> next_mean(d.stream, c), next_var(d.stream, c), mean(d.stream, c),
+      rstd(d.stream, c), on_load(d.stream, 3 * c), scratch(d.stream, batch_norm_scratch(norm)),
+      dgamma(d.stream, c), dbeta(d.stream, c);
+  batch_norm_statistics<T>(d.stream, norm, made.e.data(), d.gamma.data(), d.beta.data(),
+                           d.zeros.data(), d.ones.data(), next_mean.data(), next_var.data(),
+                           scratch.data(), mean.data(), rstd.data(), on_load.data());
+  made.filter(d, {.scale = on_load.data(),
+                  .shift = on_load.data() + c,
+                  .activation = d.p.activation,
+                  .mean = mean.data()});
+  const Array<T> de(d.stream, d.p.depthwise.input().count());
+  batch_norm_backward<T>(d.stream, norm, made.e.data(), made.g.data(), d.gamma.data(),
+                         d.beta.data(), mean.data(), rstd.data(), scratch.data(), dgamma.data(),
+                         dbeta.data(), de.data());
+  return {{"", next_mean.values()}, {"", next_var.values()}, {"", made.weight_gradient(d, de)},
+          {"", dgamma.values()},    {"", dbeta.values()},    {"", made.input_gradient(d, de)}};
+}
+
+// The Euclidean distance, as a part of the length of `want`.
+double distance(const Values& got, const Values& want) {
+  double difference = 0, length = 0;
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    difference += (got[i] - want[i]) * (got[i] - want[i]);
+    length += want[i] * want[i];
+  }
+  return std::sqrt(difference / length);
+}
+
+// allowed: 0, or such a part.
+void require_close(const Results& got, const Results& want, double allowed) {
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    const bool close = allowed == 0 ? got[i].values == want[i].values
+                                    : distance(got[i].values, want[i].values) <= allowed;
+    if (!close)
+      throw DeviceError("an expansion that is not stored differs from one that is, in " +
+                        got[i].name + " by " +
+                        std::to_string(100 * distance(got[i].values, want[i].values)) + " %");
+  }
+}
+
+}  // namespace
+
+template <class T>
+void check_expand_depthwise(Stream stream, const ExpandDepthwiseProblem& p) {
+  constexpr Index kPictures = 2, kHeight = 18, kWidth = 21;
+  const DepthwiseProblem& d = p.depthwise;
+  ExpandDepthwiseProblem small = p;
+  small.depthwise = DepthwiseProblem::make({kPictures, kHeight, kWidth, d.c}, d.stride, d.padding);
+  const Given<T> whole(stream, small, true);
+  require_close(whole_recomputed(whole), whole_stored(whole), 0);
+  // Without an activation, behind which a gradient is all or nothing and rounding may tell which. What is
+  // stored between is rounded a few times, by errors of random sign.
+  small.activation = Activation::None;
+  const Given<T> any(stream, small, false);
+  require_close(recomputed(any), stored_gradients(any), kRoundingSafety * unit_roundoff<T>());
+}
+
+#define DF_INSTANTIATE(T) \
+  template void check_expand_depthwise<T>(Stream, const ExpandDepthwiseProblem&);
+DF_INSTANTIATE(Half)
+DF_INSTANTIATE(BFloat16)
+#undef DF_INSTANTIATE
+
+}  // namespace dfengine::cuda

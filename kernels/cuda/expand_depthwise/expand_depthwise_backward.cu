@@ -1,0 +1,248 @@
+// One pass over y's gradient: a tile of v is made again in shared memory, the gradient behind its activation
+// takes its place, and two products make of that what is narrow again.
+#include "kernels/cuda/context.h"
+#include "kernels/cuda/expand_depthwise/expand_depthwise_walk.cuh"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/ordered_sum.h"
+#include "kernels/cuda/requirements.cuh"
+
+namespace dfengine::cuda {
+namespace {
+
+using namespace expand_depthwise;
+
+template <int In, int Stride>
+constexpr Index backward_elements() {
+  return (kPixels + 2 * kChunk) * (In + kGap) + (kPixels + kHalo<Stride> * kHalo<Stride>)*kPitch;
+}
+constexpr Index kept_floats(Index in, Index wide) {
+  return (in + kTotals) * wide;
+}
+template <int In, int Stride>
+constexpr Index backward_bytes(Index in, Index wide) {
+  return backward_elements<In, Stride>() * 2 + Index{sizeof(BackwardShared)} +
+         kept_floats(in, wide) * kFloatBytes;
+}
+
+// The warps' totals of a chunk, in their order, to those of the block, [kTotals, wide].
+__device__ void keep_totals(const Sizes& s, int first, const BackwardShared& shared, float* kept) {
+  for (int i = static_cast<int>(threadIdx.x); i < kTotals * kChunk; i += kThreads) {
+    const int total = i / kChunk, channel = i % kChunk;
+    if (first + channel >= s.wide) continue;
+    float sum = 0.0f;
+    for (const auto& of_warp : shared.totals) {
+      const float2 pair = of_warp[total][channel / 2];
+      sum += channel % 2 == 0 ? pair.x : pair.y;
+    }
+    kept[total * s.wide + first + channel] += sum;
+  }
+}
+
+// Adds g^T x of a chunk to R [wide, in]: a warp has 16 channels of g and 8 of x.
+template <int In, class T>
+__device__ void keep_products(const Sizes& s, int first, const T* x, const T* gradient,
+                              float* kept) {
+  constexpr int kXPitch = In + kGap;
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize, g = lane / 4, t = lane % 4;
+  const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
+  const int tall = warp % 2, narrow = warp / 2;
+  if (narrow >= In / 8) return;
+  float sums[4] = {};
+  for (int k = 0; k < kPixels; k += 32) {
+    std::uint32_t b[4];
+    load_two_steps(b, x + k * kXPitch + 8 * narrow, kXPitch, lane);
+#pragma unroll
+    for (int step = 0; step < 2; ++step) {
+      std::uint32_t a[4];
+      load_a_transposed(a, gradient + (k + 16 * step) * kPitch + 16 * tall, kPitch, lane);
+      mma_16x8x16<T>(sums, a, {b[2 * step], b[2 * step + 1]});
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const int channel = first + 16 * tall + g + i / 2 * 8, depth = 8 * narrow + 2 * t + i % 2;
+    if (channel < s.wide && depth < s.in) kept[channel * s.in + depth] += sums[i];
+  }
+}
+
+// The warp's two rows of (a g) w, in fragments.
+template <int In>
+using Projected = float[kWarpRows][In / 8][4];
+
+template <int In, class T>
+__device__ void project(const T* scaled, const T* gradient, Projected<In>& sums) {
+  constexpr int kXPitch = In + kGap;
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+  const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
+#pragma unroll
+  for (int channel = 0; channel < kChunk; channel += 16) {
+    std::uint32_t a[kWarpRows][4];
+#pragma unroll
+    for (int r = 0; r < kWarpRows; ++r)
+      load_a(a[r], gradient + (warp * kWarpRows + r) * kSide * kPitch + channel, kPitch, lane);
+#pragma unroll
+    for (int j = 0; j < In / 16; ++j) {
+      std::uint32_t b[4];
+      load_b_transposed(b, scaled + channel * kXPitch + 16 * j, kXPitch, lane);
+#pragma unroll
+      for (int r = 0; r < kWarpRows; ++r) {
+        mma_16x8x16<T>(sums[r][2 * j], a[r], {b[0], b[1]});
+        mma_16x8x16<T>(sums[r][2 * j + 1], a[r], {b[2], b[3]});
+      }
+    }
+  }
+}
+
+template <int In, class T>
+__device__ void store_projected(const Sizes& s, const Place& place, const Projected<In>& sums,
+                                T* to) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize, g = lane / 4, t = lane % 4;
+  const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
+#pragma unroll
+  for (int r = 0; r < kWarpRows; ++r)
+#pragma unroll
+    for (int which = 0; which < 2; ++which) {
+      const int row = warp * kWarpRows + r, column = g + 8 * which;
+      if (!place.has(s, row, column)) continue;
+      T* const pixel =
+          to + ((Index{place.image} * s.h + place.row + row) * s.w + place.column + column) * s.in;
+#pragma unroll
+      for (int j = 0; j < In / 8; ++j)
+        if (8 * j < s.in)
+          *reinterpret_cast<std::uint32_t*>(pixel + 8 * j + 2 * t) =
+              pack_pair<T>(sums[r][j][2 * which], sums[r][j][2 * which + 1]);
+    }
+}
+
+// w with each row times the scale of its channel.
+template <int In, class T>
+__device__ void scale_weights(const ChunkNorm& norm, const T* w, T* scaled) {
+  constexpr int kXPitch = In + kGap, kRowPairs = In / 2;
+  for (int i = static_cast<int>(threadIdx.x); i < kChunk * kRowPairs; i += kThreads) {
+    const int row = i / kRowPairs, at = row * kXPitch + i % kRowPairs * 2;
+    float pair[2];
+    unpack_pair<T>(*reinterpret_cast<const std::uint32_t*>(w + at), pair);
+    *reinterpret_cast<std::uint32_t*>(scaled + at) =
+        pack_pair<T>(pair[0] * norm.scale[row], pair[1] * norm.scale[row]);
+  }
+}
+
+// parts [blocks, wide, in] and behind each the sums of g; tap_parts [blocks, 9, wide].
+template <int In, int Stride, class T>
+__global__ void __launch_bounds__(kThreads, 2)
+    expand_depthwise_backward_kernel(Sizes s, const T* __restrict__ x, OutputGradient<T> of,
+                                     const T* __restrict__ w, const T* __restrict__ taps,
+                                     Saved saved, float* __restrict__ parts,
+                                     float* __restrict__ tap_parts, T* __restrict__ projected) {
+  await_previous_kernels();
+  DF_DYNAMIC_SHARED(bytes);
+  constexpr int kXPitch = In + kGap;
+  T* const tile = reinterpret_cast<T*>(bytes);
+  T* const weights = tile + kPixels * kXPitch;
+  T* const scaled = weights + kChunk * kXPitch;
+  T* const v = scaled + kChunk * kXPitch;
+  T* const dy = v + kPixels * kPitch;
+  auto& shared = *reinterpret_cast<BackwardShared*>(dy + kHalo<Stride> * kHalo<Stride> * kPitch);
+  float* const products = reinterpret_cast<float*>(&shared + 1);
+  float* const totals = products + s.in * s.wide;
+  const int kept = (s.in + kTotals) * s.wide;
+  for (int i = static_cast<int>(threadIdx.x); i < kept; i += kThreads) products[i] = 0.0f;
+  for (int at = static_cast<int>(blockIdx.x); at < s.tiles; at += static_cast<int>(gridDim.x)) {
+    const int rest = at / s.column_tiles;
+    const Place place = {.image = rest / s.row_tiles,
+                         .row = rest % s.row_tiles * kSide,
+                         .column = at % s.column_tiles * kSide};
+    Projected<In> sums = {};
+#pragma unroll 1
+    for (int first = 0; first < s.wide; first += kChunk) {
+      __syncthreads();
+      if (first == 0) load_input<In>(s, place, x, tile);
+      load_weights<In>(s, first, w, weights);
+      load_gradient<Stride>(s, place, first, of, dy);
+      copy_async_commit();
+      shared.norm.load(s, first, saved);
+      copy_async_wait<0>();
+      __syncthreads();
+      scale_weights<In>(shared.norm, weights, scaled);
+      expand<In>(s, place, tile, weights, shared.norm, v);
+      __syncthreads();
+      walk<Stride>(s, place, first, taps, dy, v, shared);
+      __syncthreads();
+      keep_totals(s, first, shared, totals);
+      keep_products<In>(s, first, tile, v, products);
+      project<In>(scaled, v, sums);
+    }
+    if (projected != nullptr) store_projected<In>(s, place, sums, projected);
+  }
+  __syncthreads();
+  // The sums of g stand behind R, and those of the taps by themselves.
+  const int of_part = (s.in + 1) * s.wide, of_taps = kTaps * s.wide;
+  for (int i = static_cast<int>(threadIdx.x); i < of_part; i += kThreads)
+    parts[Index{blockIdx.x} * of_part + i] = products[i < s.in * s.wide ? i : i + of_taps];
+  for (int i = static_cast<int>(threadIdx.x); i < of_taps; i += kThreads)
+    tap_parts[Index{blockIdx.x} * of_taps + i] = totals[i];
+}
+
+Sizes input_sizes(const ExpandDepthwiseProblem& p) {
+  return Sizes::of(p, p.depthwise.h, p.depthwise.w, kSide);
+}
+Index backward_blocks(const ExpandDepthwiseProblem& p) {
+  return std::min(kMostBlocks, Index{input_sizes(p).tiles});
+}
+
+}  // namespace
+
+bool has_expand_depthwise(const ExpandDepthwiseProblem& p) {
+  if (p.in > 32 || p.in % kVector != 0 || p.wide() % kVector != 0) return false;
+  Index bytes = 0;
+  with_depths(p.in, [&](auto depths) {
+    constexpr int kIn = depths;
+    bytes = p.depthwise.stride == 1 ? backward_bytes<kIn, 1>(p.in, p.wide())
+                                    : backward_bytes<kIn, 2>(p.in, p.wide());
+  });
+  return bytes <= static_cast<Index>(shared_memory_limit());
+}
+
+Index expand_depthwise_sums(const ExpandDepthwiseProblem& p) {
+  return (p.in + 1) * p.wide();
+}
+
+Index expand_depthwise_scratch(const ExpandDepthwiseProblem& p) {
+  return backward_blocks(p) * (expand_depthwise_sums(p) + kTaps * p.wide());
+}
+
+template <class T>
+void expand_depthwise_backward(Stream stream, const ExpandDepthwiseProblem& p, const T* x,
+                               const T* y, const T* dy, const T* w, const T* taps,
+                               const float* saved, const GradientOnLoad& gradient, float* scratch,
+                               float* sums, float* dtaps, T* projected) {
+  const char* const name = "gradients of an expansion and depthwise convolution";
+  require_vectors(name, p.in, {x, w, projected});
+  require_vectors(name, p.wide(), {y, dy, taps, saved, scratch, gradient.factors});
+  const Index parts = backward_blocks(p), count = expand_depthwise_sums(p);
+  float* const tap_parts = scratch + parts * count;
+  with_depths(p.in, [&](auto depths) {
+    constexpr int kIn = depths;
+    const auto start = [&](auto kernel, Index bytes) {
+      launch(stream, name, kernel, blocks(parts), kThreads, static_cast<std::size_t>(bytes),
+             input_sizes(p), x, OutputGradient<T>{y, dy, gradient.factors}, w, taps,
+             Saved::in(saved, p), scratch, tap_parts, projected);
+    };
+    if (p.depthwise.stride == 1)
+      start(expand_depthwise_backward_kernel<kIn, 1, T>, backward_bytes<kIn, 1>(p.in, p.wide()));
+    else
+      start(expand_depthwise_backward_kernel<kIn, 2, T>, backward_bytes<kIn, 2>(p.in, p.wide()));
+  });
+  ordered_sum(stream, parts, count, parts, scratch, sums);
+  ordered_sum(stream, parts, kTaps * p.wide(), parts, tap_parts, dtaps);
+}
+
+#define DF_INSTANTIATE(T)                                                                       \
+  template void expand_depthwise_backward(Stream, const ExpandDepthwiseProblem&, const T*,      \
+                                          const T*, const T*, const T*, const T*, const float*, \
+                                          const GradientOnLoad&, float*, float*, float*, T*);
+DF_INSTANTIATE(Half)
+DF_INSTANTIATE(BFloat16)
+#undef DF_INSTANTIATE
+
+}  // namespace dfengine::cuda
