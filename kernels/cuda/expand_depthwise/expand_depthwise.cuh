@@ -10,7 +10,7 @@ namespace dfengine::cuda::expand_depthwise {
 constexpr int kWarps = 8, kThreads = kWarps * kWarpSize;
 // A tile of e: 16 x 16 pixels, of which a warp makes two rows, and 32 channels at a time.
 constexpr int kSide = 16, kPixels = kSide * kSide, kWarpRows = kSide / kWarps;
-constexpr int kChunk = 32, kPairs = kChunk / 2;
+constexpr int kChunk = 32;
 // Eight values more than a row of a tile: rows that follow each other begin in other banks.
 constexpr int kGap = 8, kPitch = kChunk + kGap;
 // Two for each multiprocessor of the largest GPU; each takes one tile after the other.

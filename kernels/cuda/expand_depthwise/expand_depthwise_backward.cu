@@ -1,7 +1,7 @@
 // One pass over y's gradient: a tile of v is made again in shared memory, the gradient behind its activation
 // takes its place, and two products make of that what is narrow again.
 #include "kernels/cuda/context.h"
-#include "kernels/cuda/expand_depthwise/expand_depthwise_walk.cuh"
+#include "kernels/cuda/expand_depthwise/expand_depthwise_differentiate.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ordered_sum.h"
 #include "kernels/cuda/requirements.cuh"
@@ -15,39 +15,39 @@ template <int In, int Stride>
 constexpr Index backward_elements() {
   return (kPixels + 2 * kChunk) * (In + kGap) + (kPixels + kHalo<Stride> * kHalo<Stride>)*kPitch;
 }
+// Of each channel R, nine taps' gradients and the sum of g.
 constexpr Index kept_floats(Index in, Index wide) {
-  return (in + kTotals) * wide;
+  return (in + kTaps + 1) * wide;
 }
 template <int In, int Stride>
 constexpr Index backward_bytes(Index in, Index wide) {
-  return backward_elements<In, Stride>() * 2 + Index{sizeof(BackwardShared)} +
+  return backward_elements<In, Stride>() * 2 + Index{sizeof(BackwardShared<Half>)} +
          kept_floats(in, wide) * kFloatBytes;
 }
 
-// The warps' totals of a chunk, in their order, to those of the block, [kTotals, wide].
-__device__ void keep_totals(const Sizes& s, int first, const BackwardShared& shared, float* kept) {
-  for (int i = static_cast<int>(threadIdx.x); i < kTotals * kChunk; i += kThreads) {
-    const int total = i / kChunk, channel = i % kChunk;
+// The strips' sums of a chunk, in their order, to those of the block, [9, wide].
+template <class T>
+__device__ void keep_taps(const Sizes& s, int first, const BackwardShared<T>& shared, float* kept) {
+  for (int i = static_cast<int>(threadIdx.x); i < kTaps * kChunk; i += kThreads) {
+    const int tap = i / kChunk, channel = i % kChunk;
     if (first + channel >= s.wide) continue;
     float sum = 0.0f;
-    for (const auto& of_warp : shared.totals) {
-      const float2 pair = of_warp[total][channel / 2];
-      sum += channel % 2 == 0 ? pair.x : pair.y;
-    }
-    kept[total * s.wide + first + channel] += sum;
+    for (const auto& of_strip : shared.taps) sum += of_strip[tap][channel];
+    kept[tap * s.wide + first + channel] += sum;
   }
 }
 
-// Adds g^T x of a chunk to R [wide, in]: a warp has 16 channels of g and 8 of x.
+// Adds g^T x of a chunk to R [wide, in], and the sums of g: a warp has 16 channels of g and 8 of x.
 template <int In, class T>
 __device__ void keep_products(const Sizes& s, int first, const T* x, const T* gradient,
-                              float* kept) {
+                              float* products, float* of_g) {
   constexpr int kXPitch = In + kGap;
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize, g = lane / 4, t = lane % 4;
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
   const int tall = warp % 2, narrow = warp / 2;
   if (narrow >= In / 8) return;
-  float sums[4] = {};
+  float sums[4] = {}, total[4] = {};
+  const std::uint32_t ones = pack_pair<T>(1.0f, 1.0f);
   for (int k = 0; k < kPixels; k += 32) {
     std::uint32_t b[4];
     load_two_steps(b, x + k * kXPitch + 8 * narrow, kXPitch, lane);
@@ -56,12 +56,15 @@ __device__ void keep_products(const Sizes& s, int first, const T* x, const T* gr
       std::uint32_t a[4];
       load_a_transposed(a, gradient + (k + 16 * step) * kPitch + 16 * tall, kPitch, lane);
       mma_16x8x16<T>(sums, a, {b[2 * step], b[2 * step + 1]});
+      if (narrow == 0) mma_16x8x16<T>(total, a, {ones, ones});
     }
   }
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const int channel = first + 16 * tall + g + i / 2 * 8, depth = 8 * narrow + 2 * t + i % 2;
-    if (channel < s.wide && depth < s.in) kept[channel * s.in + depth] += sums[i];
+    if (channel >= s.wide) continue;
+    if (depth < s.in) products[channel * s.in + depth] += sums[i];
+    if (narrow == 0 && t == 0 && i % 2 == 0) of_g[channel] += total[i];
   }
 }
 
@@ -142,10 +145,11 @@ __global__ void __launch_bounds__(kThreads, 2)
   T* const scaled = weights + kChunk * kXPitch;
   T* const v = scaled + kChunk * kXPitch;
   T* const dy = v + kPixels * kPitch;
-  auto& shared = *reinterpret_cast<BackwardShared*>(dy + kHalo<Stride> * kHalo<Stride> * kPitch);
+  auto& shared = *reinterpret_cast<BackwardShared<T>*>(dy + kHalo<Stride> * kHalo<Stride> * kPitch);
   float* const products = reinterpret_cast<float*>(&shared + 1);
-  float* const totals = products + s.in * s.wide;
-  const int kept = (s.in + kTotals) * s.wide;
+  float* const of_g = products + s.in * s.wide;
+  float* const of_taps = of_g + s.wide;
+  const int kept = (s.in + 1 + kTaps) * s.wide;
   for (int i = static_cast<int>(threadIdx.x); i < kept; i += kThreads) products[i] = 0.0f;
   for (int at = static_cast<int>(blockIdx.x); at < s.tiles; at += static_cast<int>(gridDim.x)) {
     const int rest = at / s.column_tiles;
@@ -159,6 +163,7 @@ __global__ void __launch_bounds__(kThreads, 2)
       if (first == 0) load_input<In>(s, place, x, tile);
       load_weights<In>(s, first, w, weights);
       load_gradient<Stride>(s, place, first, of, dy);
+      shared.of_taps.load(s, first, taps);
       copy_async_commit();
       shared.norm.load(s, first, saved);
       copy_async_wait<0>();
@@ -166,21 +171,20 @@ __global__ void __launch_bounds__(kThreads, 2)
       scale_weights<In>(shared.norm, weights, scaled);
       expand<In>(s, place, tile, weights, shared.norm, v);
       __syncthreads();
-      walk<Stride>(s, place, first, taps, dy, v, shared);
+      differentiate<Stride>(s, place, dy, v, shared);
       __syncthreads();
-      keep_totals(s, first, shared, totals);
-      keep_products<In>(s, first, tile, v, products);
+      keep_taps(s, first, shared, of_taps);
+      keep_products<In>(s, first, tile, v, products, of_g);
       project<In>(scaled, v, sums);
     }
     if (projected != nullptr) store_projected<In>(s, place, sums, projected);
   }
   __syncthreads();
-  // The sums of g stand behind R, and those of the taps by themselves.
-  const int of_part = (s.in + 1) * s.wide, of_taps = kTaps * s.wide;
+  const int of_part = (s.in + 1) * s.wide, taps_of_part = kTaps * s.wide;
   for (int i = static_cast<int>(threadIdx.x); i < of_part; i += kThreads)
-    parts[Index{blockIdx.x} * of_part + i] = products[i < s.in * s.wide ? i : i + of_taps];
-  for (int i = static_cast<int>(threadIdx.x); i < of_taps; i += kThreads)
-    tap_parts[Index{blockIdx.x} * of_taps + i] = totals[i];
+    parts[Index{blockIdx.x} * of_part + i] = products[i];
+  for (int i = static_cast<int>(threadIdx.x); i < taps_of_part; i += kThreads)
+    tap_parts[Index{blockIdx.x} * taps_of_part + i] = of_taps[i];
 }
 
 Sizes input_sizes(const ExpandDepthwiseProblem& p) {

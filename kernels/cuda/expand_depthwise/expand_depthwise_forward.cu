@@ -1,5 +1,5 @@
 // y of a tile: v is made in shared memory, 32 channels at a time, and filtered there.
-#include "kernels/cuda/expand_depthwise/expand_depthwise.cuh"
+#include "kernels/cuda/expand_depthwise/expand_depthwise_taps.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/moments.cuh"
 #include "kernels/cuda/requirements.cuh"
@@ -9,20 +9,26 @@ namespace {
 
 using namespace expand_depthwise;
 
-// Pixels of y that 16 x 16 of v give, and how threads share them: one has two channels of a column, or of
-// a part of it.
+// Pixels of y that 16 x 16 of v give, and how a warp takes its strip of them: four rows, or at stride 2 two
+// rows of eight as one fragment.
 template <int Stride>
 struct Output {
   static constexpr int kSides = Stride == 1 ? 14 : 7;
-  static constexpr int kColumns = Stride == 1 ? 16 : 8, kStrips = 16 / kColumns;
-  static constexpr int kRows = (kSides + kStrips - 1) / kStrips;
+  static constexpr int kFragments = Stride == 1 ? 4 : 1, kStripRows = Stride == 1 ? 4 : 2;
+  // Of pixel i of a fragment.
+  static __device__ __forceinline__ int row(const Share& share, int fragment, int i) {
+    return kStripRows * share.strip + (Stride == 1 ? fragment : i / 8);
+  }
+  static __device__ __forceinline__ int column(int i) { return Stride == 1 ? i : i % 8; }
 };
 
-// In front of it in shared memory: x, v, w. Behind it the moments so far, [2, wide].
+// In front of it in shared memory: x, w, v. Behind it the moments so far, [2, wide].
+template <class T>
 struct ForwardShared {
   ChunkNorm norm;
-  float counts[kThreads / kPairs];
-  float2 means[kThreads / kPairs][kPairs], squares[kThreads / kPairs][kPairs];
+  ChunkTaps<T> taps;
+  float counts[kStrips];
+  float means[kStrips][kChunk], squares[kStrips][kChunk];
 };
 
 template <int In>
@@ -31,97 +37,106 @@ constexpr Index forward_elements() {
 }
 template <int In>
 constexpr Index forward_bytes(Index wide) {
-  return forward_elements<In>() * 2 + Index{sizeof(ForwardShared)} + 2 * wide * kFloatBytes;
+  return forward_elements<In>() * 2 + Index{sizeof(ForwardShared<Half>)} + 2 * wide * kFloatBytes;
 }
 
-// What a thread has of y: sums around its first value.
-struct RunningMoments {
-  float n = 0, first[2] = {}, sums[2] = {}, squares[2] = {};
-  __device__ __forceinline__ void add(const float (&v)[2]) {
+// Sums of a strip around its first pixel, of four channels a lane: two of each half of the group.
+struct StripMoments {
+  float first[2][2] = {}, sums[2][2] = {}, squares[2][2] = {};
+
+  __device__ __forceinline__ void add(int half, const float (&v)[2]) {
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      if (n == 0.0f) first[i] = v[i];
-      const float d = v[i] - first[i];
-      sums[i] += d;
-      squares[i] = fmaf(d, d, squares[i]);
+    for (int k = 0; k < 2; ++k) {
+      const float d = v[k] - first[half][k];
+      sums[half][k] += d;
+      squares[half][k] = fmaf(d, d, squares[half][k]);
     }
-    n += 1.0f;
   }
-  __device__ void write(ForwardShared& shared, int list, int pair) const {
-    const float share = n > 0.0f ? 1.0f / n : 0.0f;
-    const float2 moved = {sums[0] * share, sums[1] * share};
-    if (pair == 0) shared.counts[list] = n;
-    shared.means[list][pair] = {first[0] + moved.x, first[1] + moved.y};
-    shared.squares[list][pair] = {fmaf(-sums[0], moved.x, squares[0]),
-                                  fmaf(-sums[1], moved.y, squares[1])};
+  // n: the strip's pixels. All lanes.
+  template <class T>
+  __device__ __forceinline__ void write(const Share& share, int n, ForwardShared<T>& shared) {
+    const float share_of_one = n > 0 ? 1.0f / static_cast<float>(n) : 0.0f;
+    if (share.lane == 0 && share.group == 0) shared.counts[share.strip] = static_cast<float>(n);
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+#pragma unroll
+      for (int k = 0; k < 2; ++k) {
+        float s = sums[half][k], q = squares[half][k];
+#pragma unroll
+        for (int mask = 4; mask < kWarpSize; mask *= 2) {
+          s += __shfl_xor_sync(kAllLanes, s, mask);
+          q += __shfl_xor_sync(kAllLanes, q, mask);
+        }
+        const int channel = share.group + 8 * half + 2 * share.t + k;
+        if (share.g != 0) continue;
+        const float moved = s * share_of_one;
+        shared.means[share.strip][channel] = first[half][k] + moved;
+        shared.squares[share.strip][channel] = fmaf(-s, moved, q);
+      }
   }
 };
 
-// Three columns of a row of v.
-template <class T>
-__device__ __forceinline__ void load_row(const T* v, float (&row)[3][2]) {
-#pragma unroll
-  for (int j = 0; j < 3; ++j)
-    unpack_pair<T>(*reinterpret_cast<const std::uint32_t*>(v + j * kPitch), row[j]);
-}
-
-// The thread's pixels of y in two channels of the chunk, which begins at `first`.
+// The warp's pixels of y in 16 channels of the chunk, which begins at `first`.
 template <int Stride, class T>
-__device__ void filter(const Sizes& s, const Place& place, int first, const T* v,
-                       const T* __restrict__ taps, T* __restrict__ y, ForwardShared& shared) {
+__device__ void filter(const Sizes& s, const Place& place, int first, const T* v, T* __restrict__ y,
+                       ForwardShared<T>& shared) {
   using Out = Output<Stride>;
-  const int pair = static_cast<int>(threadIdx.x) % kPairs;
-  const int list = static_cast<int>(threadIdx.x) / kPairs;
-  const int column = list % Out::kColumns, row0 = list / Out::kColumns * Out::kRows;
-  const int channel = first + 2 * pair;
-  const int p0 = (place.row + s.before_h) / Stride + row0;
-  const int q = (place.column + s.before_w) / Stride + column;
-  RunningMoments moments;
-  if (column < Out::kSides && q < s.q && channel < s.wide) {
-    float w[9][2], window[3][3][2];
+  const int sides = Out::kSides, strip_rows = Out::kStripRows;
+  const Share share;
+  const Diagonals<T> taps(share, shared.taps);
+  const int p0 = (place.row + s.before_h) / Stride, q0 = (place.column + s.before_w) / Stride;
+  const int rows = std::min(sides, s.p - p0), columns = std::min(sides, s.q - q0);
+  T* const image = y + Index{place.image} * s.p * s.q * s.wide;
+  StripMoments moments;
 #pragma unroll
-    for (int i = 0; i < 9; ++i)
-      unpack_pair<T>(*reinterpret_cast<const std::uint32_t*>(taps + i * s.wide + channel), w[i]);
-    const T* from = v + (row0 * kSide + column) * Stride * kPitch + 2 * pair;
+  for (int f = 0; f < Out::kFragments; ++f) {
+    if (Out::row(share, f, 0) >= rows) break;
+    // What lies outside of the tile is read elsewhere: its pixels of y are not stored.
+    const int i = share.lane % 16;
+    const int row = std::min(Out::row(share, f, i), sides - 1);
+    const int column = std::min(Out::column(i), sides - 1);
+    const T* const pixel = v + (row * kSide + column) * Stride * kPitch + share.group;
+    const auto under = [&](int tap) { return (tap / 3 * kSide + tap % 3) * kPitch; };
+    Filtered d = {};
 #pragma unroll
-    for (int i = 0; i < 3 - Stride; ++i) load_row(from + i * kSide * kPitch, window[i]);
-    T* to = y + ((Index{place.image} * s.p + p0) * s.q + q) * s.wide + channel;
+    for (int pair = 0; pair < kTapPairs; ++pair)
+      add_pair(pixel + (share.lane < 16 ? under(tap_of(pair, 0)) : under(tap_of(pair, 1))), taps,
+               pair, d);
+    add_middle(pixel + under(kMiddle), share.lane, taps, d);
 #pragma unroll
-    for (int r = 0; r < Out::kRows; ++r) {
-      if (row0 + r >= Out::kSides || p0 + r >= s.p) break;
+    for (int which = 0; which < 2; ++which) {
+      const int at = share.g + 8 * which, r = Out::row(share, f, at), c = Out::column(at);
 #pragma unroll
-      for (int i = 3 - Stride; i < 3; ++i)
-        load_row(from + (r * Stride + i) * kSide * kPitch, window[i]);
-      float sums[2] = {};
+      for (int half = 0; half < 2; ++half) {
+        const int channel = first + share.group + 8 * half + 2 * share.t;
+        const std::uint32_t stored = pack_pair<T>(d[half][2 * which], d[half][2 * which + 1]);
+        float values[2];
+        unpack_pair<T>(stored, values);
+        if (f == 0 && which == 0) {
 #pragma unroll
-      for (int i = 0; i < 9; ++i)
-#pragma unroll
-        for (int k = 0; k < 2; ++k) sums[k] = fmaf(window[i / 3][i % 3][k], w[i][k], sums[k]);
-      const std::uint32_t stored = pack_pair<T>(sums[0], sums[1]);
-      *reinterpret_cast<std::uint32_t*>(to + Index{r} * s.q * s.wide) = stored;
-      unpack_pair<T>(stored, sums);
-      moments.add(sums);
-#pragma unroll
-      for (int i = 0; i < 3 - Stride; ++i)
-#pragma unroll
-        for (int j = 0; j < 3; ++j)
-#pragma unroll
-          for (int k = 0; k < 2; ++k) window[i][j][k] = window[i + Stride][j][k];
+          for (int k = 0; k < 2; ++k)
+            moments.first[half][k] = __shfl_sync(kAllLanes, values[k], share.t);
+        }
+        if (r >= rows || c >= columns || channel >= s.wide) continue;
+        moments.add(half, values);
+        *reinterpret_cast<std::uint32_t*>(image + ((p0 + r) * s.q + q0 + c) * s.wide + channel) =
+            stored;
+      }
     }
   }
-  moments.write(shared, list, pair);
+  const int of_strip = std::min(rows - strip_rows * share.strip, strip_rows);
+  moments.write(share, of_strip > 0 ? of_strip * columns : 0, shared);
 }
 
-// Merges the threads' lists with those of the tiles before, which have so many values.
-__device__ void merge_lists(const Sizes& s, int first, float count, const ForwardShared& shared,
+// Merges the strips' lists with those of the tiles before, which have so many values.
+template <class T>
+__device__ void merge_lists(const Sizes& s, int first, float count, const ForwardShared<T>& shared,
                             float* totals) {
   const int i = static_cast<int>(threadIdx.x), channel = first + i;
   if (i >= kChunk || channel >= s.wide) return;
   Moments all = {count, totals[channel], totals[s.wide + channel]};
-  const auto value = [&](const float2& of) { return i % 2 == 0 ? of.x : of.y; };
-  for (int list = 0; list < kThreads / kPairs; ++list)
-    all = merge(all, {shared.counts[list], value(shared.means[list][i / 2]),
-                      value(shared.squares[list][i / 2])});
+  for (int strip = 0; strip < kStrips; ++strip)
+    all = merge(all, {shared.counts[strip], shared.means[strip][i], shared.squares[strip][i]});
   totals[channel] = all.mean;
   totals[s.wide + channel] = all.m2;
 }
@@ -136,7 +151,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   T* const tile = reinterpret_cast<T*>(bytes);
   T* const weights = tile + kPixels * (In + kGap);
   T* const v = weights + kChunk * (In + kGap);
-  ForwardShared& shared = *reinterpret_cast<ForwardShared*>(v + kPixels * kPitch);
+  ForwardShared<T>& shared = *reinterpret_cast<ForwardShared<T>*>(v + kPixels * kPitch);
   float* const totals = reinterpret_cast<float*>(&shared + 1);
   constexpr int kSides = Output<Stride>::kSides;
   for (int i = static_cast<int>(threadIdx.x); i < 2 * s.wide; i += kThreads) totals[i] = 0.0f;
@@ -151,13 +166,14 @@ __global__ void __launch_bounds__(kThreads, 2)
       __syncthreads();
       if (first == 0) load_input<In>(s, place, x, tile);
       load_weights<In>(s, first, w, weights);
+      shared.taps.load(s, first, taps);
       copy_async_commit();
       shared.norm.load(s, first, saved);
       copy_async_wait<0>();
       __syncthreads();
       expand<In>(s, place, tile, weights, shared.norm, v);
       __syncthreads();
-      filter<Stride>(s, place, first, v, taps, y, shared);
+      filter<Stride>(s, place, first, v, y, shared);
       __syncthreads();
       merge_lists(s, first, count, shared, totals);
     }
