@@ -43,11 +43,11 @@ namespace cuda {
 // v that their sums fit into shared memory.
 bool has_expand_depthwise(const ExpandDepthwiseProblem& p);
 
-// The parameters, and where the next values of running statistics go. w [wide, in], taps [3, 3, wide],
-// the others [wide].
+// What the expansion's statistics are made of beside x, and where the next values of running statistics go.
+// w [wide, in], the others [wide].
 template <class T>
-struct ExpandDepthwiseParams {
-  const T *w, *taps;
+struct ExpandStatisticsParams {
+  const T* w;
   const float *gamma, *beta, *running_mean, *running_var;
   float *next_mean, *next_var;
 };
@@ -61,9 +61,9 @@ Index expand_depthwise_saved_mean(const ExpandDepthwiseProblem& p);  // where m 
 Index expand_statistics_scratch(const ExpandDepthwiseProblem& p);
 template <class T>
 void expand_statistics(Stream stream, const ExpandDepthwiseProblem& p, const T* x,
-                       const ExpandDepthwiseParams<T>& params, void* scratch, float* saved);
+                       const ExpandStatisticsParams<T>& params, void* scratch, float* saved);
 
-// y and its channels' moments in so many parts.
+// y and its channels' moments in so many parts. taps [3, 3, wide].
 Index expand_depthwise_parts(const ExpandDepthwiseProblem& p);
 template <class T>
 void expand_depthwise_forward(Stream stream, const ExpandDepthwiseProblem& p, const T* x,

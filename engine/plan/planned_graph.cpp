@@ -154,16 +154,11 @@ void share_training(PlannedGraph& planned, std::span<const Spec> input_specs,
                     const PlanOptions& options,
                     const std::function<std::vector<bool>(const Graph&)>& needs,
                     const KernelMaker& maker) {
-  const auto rewritten = [&](const auto& rewrite, const auto& prefers) {
+  const auto with = [&](const auto& rewrite, const auto& prefers) {
     const std::vector<bool> of_values = needs(planned.graph);
     const Preference preference(planned.graph, input_specs, options.phase, of_values, maker);
-    planned.graph = rewrite(planned.graph, of_values,
+    planned.graph = rewrite(planned.graph,
                             [&](const Alternative& choice) { return prefers(preference, choice); });
-  };
-  const auto with = [&](Graph (*rewrite)(const Graph&, const Prefer&), const auto& prefers) {
-    rewritten([&](const Graph& graph, const std::vector<bool>&,
-                  const Prefer& prefer) { return rewrite(graph, prefer); },
-              prefers);
   };
   // What works on the whole batch at once does not on its slices.
   if (!options.sliced) {
@@ -172,7 +167,9 @@ void share_training(PlannedGraph& planned, std::span<const Spec> input_specs,
     });
     std::ranges::move(maker.left_out(), std::back_inserter(planned.left_out));
   }
-  rewritten(load_norms, std::mem_fn(&Preference::fused));
+  with([&](const Graph& graph,
+           const Prefer& prefer) { return load_norms(graph, needs(graph), prefer); },
+       std::mem_fn(&Preference::fused));
   if (options.sliced) return;
   with(hand_on_moments, std::mem_fn(&Preference::hands_on_moments));
   with(hand_on_gradient_sums, std::mem_fn(&Preference::hands_on_gradient_sums));

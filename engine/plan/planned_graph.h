@@ -10,8 +10,8 @@ std::vector<ValueId> values_of(const Graph& graph, const std::vector<std::string
 
 struct PlannedGraph {
   Graph graph;
-  std::vector<std::string>
-      left_out;  // what was slower, or could not be offered, where that is news
+  // What was slower, or could not be offered, where a plan says so.
+  std::vector<std::string> left_out;
 };
 
 // Where the maker times nodes the clock decides between forms, elsewhere the fused one is taken.

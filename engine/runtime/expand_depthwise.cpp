@@ -24,10 +24,6 @@ ExpandDepthwiseProblem problem(const ExpandDepthwise& op, const Spec& in) {
           .activation = op.norm.activation};
 }
 
-bool is_narrow(Element element) {
-  return element == Element::F16 || element == Element::BF16;
-}
-
 template <class T>
 void filter(const ExpandDepthwiseProblem& p, float* moments, const StepContext& ctx,
             const ForwardIo& io) {
@@ -42,7 +38,6 @@ void forward(const ExpandDepthwiseProblem& p, const StepContext& ctx, const Forw
   const auto next = [&](std::size_t i) { return io.next[kNorm + i].as<float>(); };
   cuda::expand_statistics<T>(ctx.queue.stream, p, io.x[0].as<T>(),
                              {.w = io.working[kExpand].as<T>(),
-                              .taps = io.working[kTaps].as<T>(),
                               .gamma = param(kNormScale),
                               .beta = param(kNormShift),
                               .running_mean = param(kNormMean),
@@ -106,7 +101,7 @@ void backward(const ExpandDepthwise& op, const ExpandDepthwiseProblem& p, const 
 }  // namespace
 
 bool has_expand_depthwise_kernel(const ExpandDepthwise& op, const Spec& in, cuda::Tuner* tuner) {
-  if (!is_narrow(in.element)) return false;
+  if (element_size(in.element) != 2) return false;
   const ExpandDepthwiseProblem p = problem(op, in);
   if (!cuda::has_expand_depthwise(p) || tuner == nullptr) return cuda::has_expand_depthwise(p);
   const bool half = in.element == Element::F16;

@@ -175,8 +175,8 @@ Results recomputed(const Given<T>& d) {
       of_statistics(d.stream, expand_statistics_scratch(p) / kFloatBytes);
   const Array<T> projected(d.stream, p.input().count()), dx(d.stream, p.input().count());
   expand_statistics<T>(d.stream, p, d.x.data(),
-                       {d.w.data(), d.taps.data(), d.gamma.data(), d.beta.data(), d.zeros.data(),
-                        d.ones.data(), next_mean.data(), next_var.data()},
+                       {d.w.data(), d.gamma.data(), d.beta.data(), d.zeros.data(), d.ones.data(),
+                        next_mean.data(), next_var.data()},
                        of_statistics.data(), saved.data());
   expand_depthwise_backward<T>(d.stream, p, d.x.data(), nullptr, d.dy.data(), d.w.data(),
                                d.taps.data(), saved.data(), {}, scratch.data(), sums.data(),

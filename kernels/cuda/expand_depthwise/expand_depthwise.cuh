@@ -30,7 +30,7 @@ void with_depths(Index in, F f) {
     f(std::integral_constant<int, 32>{});
 }
 
-// Problem and saved vectors as kernels take them.
+// What forward saved, as kernels take it.
 struct Saved {
   const float *scale, *shift, *rstd, *mean, *covariance;
   static Saved in(const float* saved, const ExpandDepthwiseProblem& p) {
@@ -40,6 +40,7 @@ struct Saved {
   }
 };
 
+// A problem, cut into tiles.
 struct Sizes {
   int h, w, p, q, in, wide, before_h, before_w;
   int row_tiles, column_tiles, tiles;
@@ -179,11 +180,29 @@ __device__ void expand(const Sizes& s, const Place& place, const T* x, const T* 
   }
 }
 
-// One fragment B of 16 depths for each of two steps, from storage whose rows are 32 depths.
-template <class T>
-__device__ __forceinline__ void load_two_steps(std::uint32_t (&b)[4], const T* tile, int pitch,
-                                               int lane) {
-  load_matrices_transposed(b, tile + lane * pitch);
-}
+// Sums over a tile's pixels: of a fragment of 16 columns of one matrix times 8 of another, and
+// where they are asked for of the 16 columns by themselves, which every column of `totals` has.
+struct PixelSums {
+  float products[4] = {}, totals[4] = {};
+
+  // left, right: at their first column, [kPixels, pitch].
+  template <class T>
+  __device__ __forceinline__ void add(const T* left, int left_pitch, const T* right,
+                                      int right_pitch, bool with_totals) {
+    const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
+    const std::uint32_t ones = pack_pair<T>(1.0f, 1.0f);
+    for (int pixel = 0; pixel < kPixels; pixel += 32) {
+      std::uint32_t b[4];  // a fragment B for each of two steps
+      load_matrices_transposed(b, right + (pixel + lane) * right_pitch);
+#pragma unroll
+      for (int step = 0; step < 2; ++step) {
+        std::uint32_t a[4];
+        load_a_transposed(a, left + (pixel + 16 * step) * left_pitch, left_pitch, lane);
+        mma_16x8x16<T>(products, a, {b[2 * step], b[2 * step + 1]});
+        if (with_totals) mma_16x8x16<T>(totals, a, {ones, ones});
+      }
+    }
+  }
+};
 
 }  // namespace dfengine::cuda::expand_depthwise

@@ -46,25 +46,14 @@ __device__ void keep_products(const Sizes& s, int first, const T* x, const T* gr
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
   const int tall = warp % 2, narrow = warp / 2;
   if (narrow >= In / 8) return;
-  float sums[4] = {}, total[4] = {};
-  const std::uint32_t ones = pack_pair<T>(1.0f, 1.0f);
-  for (int k = 0; k < kPixels; k += 32) {
-    std::uint32_t b[4];
-    load_two_steps(b, x + k * kXPitch + 8 * narrow, kXPitch, lane);
-#pragma unroll
-    for (int step = 0; step < 2; ++step) {
-      std::uint32_t a[4];
-      load_a_transposed(a, gradient + (k + 16 * step) * kPitch + 16 * tall, kPitch, lane);
-      mma_16x8x16<T>(sums, a, {b[2 * step], b[2 * step + 1]});
-      if (narrow == 0) mma_16x8x16<T>(total, a, {ones, ones});
-    }
-  }
+  PixelSums sums;
+  sums.add(gradient + 16 * tall, kPitch, x + 8 * narrow, kXPitch, narrow == 0);
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const int channel = first + 16 * tall + g + i / 2 * 8, depth = 8 * narrow + 2 * t + i % 2;
     if (channel >= s.wide) continue;
-    if (depth < s.in) products[channel * s.in + depth] += sums[i];
-    if (narrow == 0 && t == 0 && i % 2 == 0) of_g[channel] += total[i];
+    if (depth < s.in) products[channel * s.in + depth] += sums.products[i];
+    if (narrow == 0 && t == 0 && i % 2 == 0) of_g[channel] += sums.totals[i];
   }
 }
 

@@ -9,8 +9,8 @@ namespace {
 
 using namespace expand_depthwise;
 
-// Rows of x that a block takes at a time.
-constexpr int kRows = 256;
+// Rows of x that a block takes at a time: as many as a tile has pixels.
+constexpr int kRows = kPixels;
 constexpr Index entries(Index depths) {
   return depths * depths + depths;
 }
@@ -44,23 +44,12 @@ __global__ void __launch_bounds__(kThreads)
     copy_async_wait<0>();
     __syncthreads();
     if (narrow >= In / 8) continue;
-    float product[4] = {}, total[4] = {};
-    const std::uint32_t ones = pack_pair<T>(1.0f, 1.0f);
-    for (int k = 0; k < kRows; k += 32) {
-      std::uint32_t b[4];
-      load_two_steps(b, tile + k * kXPitch + 8 * narrow, kXPitch, lane);
+    PixelSums of_tile;
+    of_tile.add(tile + 16 * tall, kXPitch, tile + 8 * narrow, kXPitch, narrow == 0);
 #pragma unroll
-      for (int step = 0; step < 2; ++step) {
-        std::uint32_t a[4];
-        load_a_transposed(a, tile + (k + 16 * step) * kXPitch + 16 * tall, kXPitch, lane);
-        mma_16x8x16<T>(product, a, {b[2 * step], b[2 * step + 1]});
-        if (narrow == 0) mma_16x8x16<T>(total, a, {ones, ones});
-      }
-    }
-#pragma unroll
-    for (int i = 0; i < 4; ++i) sums[i] += product[i];
-    of_rows[0] += total[0];
-    of_rows[1] += total[2];
+    for (int i = 0; i < 4; ++i) sums[i] += of_tile.products[i];
+    of_rows[0] += of_tile.totals[0];
+    of_rows[1] += of_tile.totals[2];
   }
   if (narrow >= In / 8) return;
   float* const part = parts + blockIdx.x * entries(In);
@@ -99,7 +88,7 @@ struct StatisticsPlaces {
 template <int In, class T>
 __global__ void __launch_bounds__(kThreads)
     expand_statistics_kernel(double rows, int in, int wide, double eps, double momentum,
-                             const double* __restrict__ sums, ExpandDepthwiseParams<T> params,
+                             const double* __restrict__ sums, ExpandStatisticsParams<T> params,
                              StatisticsPlaces to) {
   await_previous_kernels();
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
@@ -156,7 +145,7 @@ Index expand_statistics_scratch(const ExpandDepthwiseProblem& p) {
 
 template <class T>
 void expand_statistics(Stream stream, const ExpandDepthwiseProblem& p, const T* x,
-                       const ExpandDepthwiseParams<T>& params, void* scratch, float* saved) {
+                       const ExpandStatisticsParams<T>& params, void* scratch, float* saved) {
   const char* const name = "expansion's statistics";
   require_vectors(name, p.in, {x, params.w, scratch, saved});
   if (p.rows() < 2) throw ShapeError(std::string(name) + ": one value has no variance");
@@ -180,7 +169,7 @@ void expand_statistics(Stream stream, const ExpandDepthwiseProblem& p, const T* 
 
 #define DF_INSTANTIATE(T)                                                          \
   template void expand_statistics(Stream, const ExpandDepthwiseProblem&, const T*, \
-                                  const ExpandDepthwiseParams<T>&, void*, float*);
+                                  const ExpandStatisticsParams<T>&, void*, float*);
 DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)
 #undef DF_INSTANTIATE

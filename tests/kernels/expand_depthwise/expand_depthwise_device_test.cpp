@@ -179,8 +179,8 @@ struct Results {
         rest(cuda::expand_gradients_scratch(p)),
         of_statistics(cuda::expand_statistics_scratch(p) / kFloatBytes);
     cuda::expand_statistics<T>(nullptr, p, x.data(),
-                               {w.data(), taps.data(), gamma.data(), beta.data(),
-                                running_mean.data(), running_var.data(), mean.data(), var.data()},
+                               {w.data(), gamma.data(), beta.data(), running_mean.data(),
+                                running_var.data(), mean.data(), var.data()},
                                of_statistics.data(), kept.data());
     cuda::expand_depthwise_forward<T>(nullptr, p, x.data(), w.data(), taps.data(), kept.data(),
                                       of_y.data(), {parts, of_moments.data()});
