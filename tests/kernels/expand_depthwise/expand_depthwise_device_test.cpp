@@ -100,7 +100,7 @@ TYPED_TEST(ExpandDepthwiseDevice, IntegersAreExact) {
 
 TYPED_TEST(ExpandDepthwiseDevice, TheNetworksBlocksAreExact) {
   DF_NEEDS_DEVICE();
-  if (cuda::is_emulated()) GTEST_SKIP() << "too slow in the stand-in";
+  if (cuda::is_emulated()) GTEST_SKIP() << "too slow in the stand-in for a GPU";
   for (const ExpandDepthwiseCase& c : kBlocks) expect_exact_integers<TypeParam>(c);
 }
 
