@@ -107,7 +107,9 @@ class Preference {
       KernelQuery query{.phase = phase_,
                         .backward = needs_[at(node.output)],
                         .in = in,
-                        .out = infer(node.operation, node.name, in)};
+                        .out = infer(node.operation, node.name, in),
+                        .ends_backward = std::ranges::none_of(
+                            node.inputs, [&](ValueId v) { return needs_[at(v)]; })};
       specs[at(node.output)] = query.out;
       if (const auto* norm = std::get_if<BatchNorm>(&node.operation)) {
         if (norm->moments_given)

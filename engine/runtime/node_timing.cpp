@@ -44,7 +44,8 @@ class NodeMemory {
       forward_.x[k] = {random(query.in[k].shape.count(), query.in[k].element)};
       backward_.x[k] = forward_.x[k];
       // The gradient of a norm on load has the shape of the input before it.
-      if (passes_gradient(node.operation, k)) backward_.dx[k] = {block(query.in[0].bytes())};
+      if (!query.ends_backward && passes_gradient(node.operation, k))
+        backward_.dx[k] = {block(query.in[0].bytes())};
     }
   }
 

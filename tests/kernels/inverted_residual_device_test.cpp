@@ -116,6 +116,9 @@ const Case kCases[] = {
     {.x = {1, 9, 19, 40}, .wide = 48, .out = 56, .expanded = Activation::None},
     {.x = {1, 9, 17, 96}, .wide = 56, .out = 96, .residual = true},
     {.x = {2, 11, 6, 72}, .wide = 48, .out = 88, .stride = 2},
+    {.x = {1, 7, 7, 160}, .wide = 48, .out = 160, .residual = true},
+    {.x = {2, 7, 7, 104}, .wide = 48, .out = 320},
+    {.x = {1, 14, 14, 96}, .wide = 56, .out = 160, .stride = 2},
 };
 
 TYPED_TEST(InvertedResidualDevice, GivesTheBitsOfThreeConvolutions) {
@@ -223,7 +226,10 @@ TYPED_TEST(InvertedResidualDevice, GivesThemAtTheShapesOfTheNetwork) {
                         Case{.x = {3, 56, 56, 24}, .wide = 144, .out = 32, .stride = 2},
                         Case{.x = {3, 28, 28, 32}, .wide = 192, .out = 64, .stride = 2},
                         Case{.x = {64, 14, 14, 64}, .wide = 384, .out = 64, .residual = true},
-                        Case{.x = {3, 14, 14, 96}, .wide = 576, .out = 96, .residual = true}}) {
+                        Case{.x = {3, 14, 14, 96}, .wide = 576, .out = 96, .residual = true},
+                        Case{.x = {3, 14, 14, 96}, .wide = 576, .out = 160, .stride = 2},
+                        Case{.x = {3, 7, 7, 160}, .wide = 960, .out = 160, .residual = true},
+                        Case{.x = {3, 7, 7, 160}, .wide = 960, .out = 320}}) {
     Block<TypeParam> block(problem(c, Padding::Torch));
     const Values want = block.one_by_one();
     for (const auto& config : cuda::inverted_residual_configs(block.p))

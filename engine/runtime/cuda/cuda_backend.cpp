@@ -81,7 +81,8 @@ Kernel CudaBackend::make(const Node& node, const KernelQuery& query) const {
 
 std::optional<double> CudaBackend::microseconds(const Node& node, const KernelQuery& query) const {
   if (tuner_ == nullptr) return std::nullopt;
-  std::string key = dfengine::kind(node.operation) + (query.backward ? " with backward" : "");
+  std::string key = dfengine::kind(node.operation) + (query.backward ? " with backward" : "") +
+                    (query.ends_backward ? " that ends" : "");
   for (const Spec& in : query.in) key += " " + to_string(in.shape);
   key += " to " + to_string(query.out.shape);
   if (query.moments > 0) key += " given " + std::to_string(query.moments);

@@ -97,11 +97,12 @@ __global__ void __launch_bounds__(kThreads, kMomentsBlocksPerSm)
 }  // namespace
 
 Index depthwise_moment_parts(const DepthwiseProblem& p) {
-  // As many blocks as all multiprocessors of an H100 hold at once.
+  // As many blocks as all multiprocessors of an H100 hold at once: one more would run behind all others.
   constexpr Index kBlocks = 132 * kMomentsBlocksPerSm;
   const ForwardWork work = divide(p, false);
   const Index lists = kThreads / work.channels.width;
-  return std::min(divide_up(kBlocks, work.channels.tiles), divide_up(work.units(p), lists));
+  return std::min(std::max<Index>(kBlocks / work.channels.tiles, 1),
+                  divide_up(work.units(p), lists));
 }
 
 template <class T>

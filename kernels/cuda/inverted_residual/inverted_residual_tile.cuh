@@ -1,6 +1,8 @@
 // How the kernel of inverted residual blocks cuts its work and lays out shared memory.
 #pragma once
 
+#include <algorithm>
+
 #include "kernels/cuda/mma.cuh"
 #include "kernels/cuda/packed.cuh"
 #include "kernels/inverted_residual.h"
@@ -61,7 +63,10 @@ struct BlockTile {
     return Pixels ? (patch_rows(rows) * kPatchPitch + 7) / 8 * 8 : 16 * fragments(rows) * kXPitch;
   }
   static constexpr int shared_bytes(int rows, bool cluster = false) {
-    const int work = 2 * (input_elements(rows) + 16 * fragments(rows) * kEPitch + kWeights);
+    // Behind the input lie e and the weights; in the end, in their place, the rows that warps store.
+    const int last = rows / kRows * kTileColumns * kOutPitch;
+    const int work =
+        2 * (input_elements(rows) + std::max(16 * fragments(rows) * kEPitch + kWeights, last));
     const int sums = 4 * rows * kTileColumns * kOutPitch;  // that the others of a cluster read
     return cluster && sums > work ? sums : work;
   }

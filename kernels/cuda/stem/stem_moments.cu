@@ -91,10 +91,10 @@ __global__ void __launch_bounds__(kTensorThreads, kBlocksPerSm)
 }  // namespace
 
 Index stem_moment_parts(const StemProblem& p) {
-  // As many blocks as all multiprocessors of an H100 hold at once.
+  // As many blocks as all multiprocessors of an H100 hold at once: one more would run behind all others.
   constexpr Index kBlocks = 132 * kBlocksPerSm;
   const StemWork work = StemWork::of(p);
-  return std::min(divide_up(kBlocks, work.channel_tiles), Index{work.tiles});
+  return std::min(std::max<Index>(kBlocks / work.channel_tiles, 1), Index{work.tiles});
 }
 
 template <class T>

@@ -1,4 +1,4 @@
-// What timing a node costs beside its time.
+// What timing a node costs beside its time, and that it can be done.
 #include "engine/runtime/node_timing.h"
 
 #include "tests/engine/runtime/device_support.h"
@@ -16,6 +16,35 @@ class CountsUploads : public ForwardingBackend {
   }
   mutable Index uploaded = 0;
 };
+
+// Runs every form that a plan may take, as a GPU does that times them; each is as fast as any other.
+class RunsEveryForm final : public ForwardingBackend {
+ public:
+  using ForwardingBackend::ForwardingBackend;
+  std::optional<double> microseconds(const Node& node, const KernelQuery& query) const override {
+    ++forms;
+    return time_node(*this, node, query);
+  }
+  double milliseconds(const std::function<void()>&) const override { return 1; }
+  std::function<void()> capture(std::function<void()>) const override {
+    return [] {};
+  }
+  mutable int forms = 0;
+};
+
+// A first convolution has no gradient to give.
+TEST(NodeTimingDevice, EveryFormOfATrainingPlanCanBeTimed) {
+  DF_NEEDS_DEVICE();
+  DF_SLOW_UNDER_SANITIZERS();
+  const CudaBackend device(deterministic(Precision::Fp16));
+  for (const Trainable& trainable : {everything(), from_block(6)}) {
+    const RunsEveryForm backend(device);
+    Plan::build(training_graph(small_config(), Element::F16),
+                batch_specs(kImages, kSide, Element::F32, true),
+                {.phase = Phase::Train, .trainable = trainable}, backend);
+    EXPECT_GT(backend.forms, 100);
+  }
+}
 
 // Drawing every number of a large batch on the host took a minute for a training plan.
 TEST(NodeTiming, LargeTensorsAreFilledWithFewNumbers) {

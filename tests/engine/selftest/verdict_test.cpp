@@ -106,7 +106,7 @@ TEST(DeviceByVerdict, AGoodOneTakesTheGpuAndABadOneSaysWhyNot) {
     EXPECT_NE(lines[0].find(part), std::string::npos) << lines[0];
 }
 
-TEST(DeviceByVerdict, WithoutAGpuNothingIsSaid) {
+TEST(AutoWithoutAGpu, SaysNothing) {
   if (cuda::available()) GTEST_SKIP() << "there is a CUDA device on this machine";
   ThreadPool pool(1);
   EXPECT_EQ(choose_device(Precision::Fp16, pool, [](const std::string& line) { FAIL() << line; }),

@@ -101,6 +101,15 @@ TEST(WindowMomentsDevice, Stem) {
   check_all<BFloat16, Stem>(false);
 }
 
+// What does not run beside the others takes as long as all of them: three blocks, each of up to 128
+// channels, on each of an H100's 132 multiprocessors.
+TEST(WindowMoments, AllBlocksRunTogether) {
+  for (Index c : {8, 32, 96, 144, 192, 384, 576, 960, 1280}) {
+    const auto p = DepthwiseProblem::make({256, 14, 14, c}, 1, Padding::Torch);
+    EXPECT_LE(cuda::depthwise_moment_parts(p) * divide_up(c, Index{128}), 132 * 3) << c;
+  }
+}
+
 // Several runs for each thread of a depthwise convolution, and several tiles for each block of a stem.
 TEST(WindowMomentsDevice, ThreePictures) {
   DF_NEEDS_DEVICE();
