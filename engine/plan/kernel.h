@@ -25,7 +25,7 @@ struct KernelQuery {
   bool backward = false;  // a backward step will follow
   std::span<const Spec> in;
   Spec out;
-  bool sliced = false;  // the batch is cut into slices, and this is the plan of some
+  bool sliced = false;         // the batch is cut into slices, and this is the plan of some
   bool ends_backward = false;  // no input wants a gradient
   // Bytes of what a batch norm is given: the moments of its input, its gradient's sums.
   Index moments = 0, gradient_sums = 0;

@@ -184,7 +184,8 @@ bool has_moments_kernel(const Convolution& op, const Spec& in) {
 // A convolution that widens its input gains more by the last step of the gradient behind it than by the
 // sums of the one before, and has a kernel for one of both.
 bool has_gradient_sums_kernel(const Convolution& op, const Spec& in) {
-  const bool has_kernel = is_depthwise(op) || (is_pointwise(op) && !widens(op));
+  const bool has_kernel = (is_depthwise(op) && cuda::has_depthwise_backward_sums(in.shape)) ||
+                          (is_pointwise(op) && !widens(op));
   return op.norm_on_load && has_kernel && element_size(in.element) == 2;
 }
 

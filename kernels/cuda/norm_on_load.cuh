@@ -28,8 +28,9 @@ __device__ __forceinline__ void normalise(const float (&scale)[N], const float (
   float v[N];
   unpack(x, v);
 #pragma unroll
-  for (int i = 0; i < N; ++i) v[i] = clamp(activation, normalised(v[i], scale[i], shift[i]));
+  for (int i = 0; i < N; ++i) v[i] = normalised(v[i], scale[i], shift[i]);
   x = pack<T>(v);
+  clamp_packed(activation, x);
 }
 
 // The norm of the channels from `channel` on, for loops that have few registers left: loaded anew

@@ -139,6 +139,27 @@ __device__ __forceinline__ Packed<T, N> pack(const float (&v)[N]) {
   }
 }
 
+// clamp() of all values, each pair at once where they have 16 bits.
+template <class T, int N>
+__device__ __forceinline__ void clamp_packed(Activation activation, Packed<T, N>& v) {
+  if constexpr (std::is_same_v<T, float>) {
+    float values[N];
+    unpack(v, values);
+#pragma unroll
+    for (float& x : values) x = clamp(activation, x);
+    v = pack<T>(values);
+  } else {
+    const PairBounds bounds = pair_bounds<T>(activation);
+    union {
+      Packed<T, N> packed;
+      std::uint32_t pairs[N / 2];
+    } u = {v};
+#pragma unroll
+    for (std::uint32_t& pair : u.pairs) pair = clamp_pair<T>(bounds, pair);
+    v = u.packed;
+  }
+}
+
 // Hides from the compiler that the value stays the same. It then unpacks the value at each use and
 // does not keep its floats in twice the registers throughout a loop.
 __device__ __forceinline__ void stay_packed([[maybe_unused]] std::uint32_t& pair) {

@@ -138,6 +138,17 @@ __device__ __forceinline__ float clamp(Activation activation, float x) {
 #endif
 }
 
+// passes_gradient() by two bounds too. Where there is none stands NaN, with which nothing compares.
+__device__ __forceinline__ bool passes_gradient(Activation activation, float x) {
+#if defined(__CUDA_ARCH__)
+  const float low = activation == Activation::None ? NAN : 0.0f;
+  const float high = activation == Activation::Relu6 ? 6.0f : NAN;
+  return !(x <= low) && !(x >= high);
+#else
+  return dfengine::passes_gradient(activation, x);
+#endif
+}
+
 // The sum over the warp, with the same bits in every lane.
 __device__ __forceinline__ float warp_sum(float x) {
 #pragma unroll

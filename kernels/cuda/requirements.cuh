@@ -32,4 +32,12 @@ inline unsigned narrow_count(const char* name, Index images, Index count) {
   return static_cast<unsigned>(count);
 }
 
+// What a kernel counts in 32 bits. Throws ShapeError where there are more values.
+constexpr Index kMostCounted = 0xFFFFFFFF;
+inline void require_few_values(const char* name, const char* of, Index count) {
+  if (count > kMostCounted)
+    throw ShapeError(std::string(name) + " on the device: " + of + " of " + std::to_string(count) +
+                     " values is too large; at most 2^32 can be counted");
+}
+
 }  // namespace dfengine::cuda

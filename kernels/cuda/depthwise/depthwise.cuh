@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/norm_on_load.cuh"
 #include "kernels/cuda/packed.cuh"
+#include "kernels/cuda/requirements.cuh"
 #include "kernels/cuda/stream.h"
 #include "kernels/depthwise_conv.h"
 
@@ -16,10 +17,11 @@ class RowReader {
   // x is one image [h, w, c] at the first of the channels.
   __device__ RowReader(const T* x, int h, int w, int c, int first_row, int first_column)
       : x_(x),
-        offset_((Index{first_row} * w + first_column) * c),
-        pitch_(Index{w} * c),
+        pitch_(static_cast<unsigned>(w) * static_cast<unsigned>(c)),
+        offset_(static_cast<unsigned>(first_row) * pitch_ +
+                static_cast<unsigned>(first_column) * static_cast<unsigned>(c)),
         h_(static_cast<unsigned>(h)),
-        c_(c),
+        c_(static_cast<unsigned>(c)),
         row_(static_cast<unsigned>(first_row)) {
 #pragma unroll
     for (int j = 0; j < Columns; ++j)
@@ -39,22 +41,23 @@ class RowReader {
   }
 
   // Applies the norm of the channels to a row after which `later` others were read. What lies
-  // outside the image stays zero.
+  // outside the image stays zero: without a branch, which would cost more than the norm.
   template <class Norm>
   __device__ __forceinline__ void normalise_row(const Norm& norm, unsigned later,
                                                 Packed<T, Channels> (&v)[Columns]) const {
-    if (row_ - 1 - later >= h_) return;
+    const bool row_inside = row_ - 1 - later < h_;
 #pragma unroll
-    for (int j = 0; j < Columns; ++j)
-      if (inside_[j]) norm.apply(v[j]);
+    for (int j = 0; j < Columns; ++j) {
+      norm.apply(v[j]);
+      if (!(row_inside && inside_[j])) v[j] = zeros<T, Channels>();
+    }
   }
 
  private:
   const T* x_;
-  Index offset_, pitch_;
-  unsigned h_;  // a row above the image is a very large unsigned one
-  int c_;
-  unsigned row_;
+  // In 32 bits, in which an image is counted: an address is then one instruction. What lies above or left
+  // of the image is very large.
+  unsigned pitch_, offset_, h_, c_, row_;
   bool inside_[Columns];
 };
 
@@ -86,6 +89,8 @@ struct DepthwiseSizes {
   ChannelTiles channels;
   static DepthwiseSizes of(const DepthwiseProblem& problem, int channels_per_thread = kVector,
                            int widest_tile = kWarpSize) {
+    require_few_values("depthwise convolution", "an image",
+                       std::max(problem.h * problem.w, problem.p * problem.q) * problem.c);
     return {.h = static_cast<int>(problem.h),
             .w = static_cast<int>(problem.w),
             .c = static_cast<int>(problem.c),

@@ -46,32 +46,34 @@ class Strip {
                                    int channel)
       : work_(work), at_(at) {
     const int column = work.first_column + static_cast<int>(item % work.column_tiles) * C::kColumns;
-    const unsigned strip = item / work.column_tiles;
+    const unsigned strip = item / work.column_tiles, image = strip / work.strips;
     const int row = work.first_row + static_cast<int>(strip % work.strips) * work.rows;
-    const Index image = strip / work.strips;
     row_ = row - kWarmUp;
     left_ = work.rows + kWarmUp;
     const int q = column - kWarmUp, pixel = column * Stride - work.before_w;
     columns_ = inside(q, C::kWindow, work.q) | inside(pixel, kPixels, work.w) << C::kWindow;
-    dy_ = ((image * work.p + row_) * work.q + q) * work.c + channel;
-    x_ = ((image * work.h + row_ * Stride - work.before_h) * work.w + pixel) * work.c + channel;
+    dy_ = value(image * number(work.p) + number(row_), work.q, q, channel);
+    x_ = value(image * number(work.h) + number(row_ * Stride - work.before_h), work.w, pixel,
+               channel);
   }
 
   // Whether next() has not passed the last row, and whether this row has cells.
   __device__ __forceinline__ bool more() const { return left_ > 0; }
   __device__ __forceinline__ bool has_cells() const { return left_ <= work_.rows; }
   // Where the pixels of the step before this one lie.
-  __device__ __forceinline__ Index last_x() const { return x_ - Stride * work_.w * work_.c; }
+  __device__ __forceinline__ unsigned last_x() const {
+    return x_ - number(Stride * work_.w * work_.c);
+  }
 
   __device__ __forceinline__ void load(Step<Stride>& step) const {
     const unsigned of_row = more() ? columns_ : 0;
-    const int c = forget(work_.c);
+    const unsigned c = number(forget(work_.c));
     step.inside = 0;
     if (static_cast<unsigned>(row_) < static_cast<unsigned>(work_.p))
       step.inside = of_row & ((1u << C::kWindow) - 1);
 #pragma unroll
     for (int j = 0; j < C::kWindow; ++j) {
-      const Index pixel = dy_ + j * c;
+      const unsigned pixel = dy_ + number(j) * c;
       const bool wanted = step.inside >> j & 1;
       step.dy[j] = wanted ? pair_at(at_.dy + pixel) : 0;
       if constexpr (kGradient) step.y[j] = wanted ? pair_at(at_.y + pixel) : 0;
@@ -85,19 +87,27 @@ class Strip {
       step.inside |= of_x << (C::kWindow + r * kPixels);
 #pragma unroll
       for (int j = 0; j < kPixels; ++j)
-        step.x[r][j] = of_x >> j & 1 ? pair_at(at_.x + (x_ + (r * work_.w + j) * c)) : 0;
+        step.x[r][j] = of_x >> j & 1 ? pair_at(at_.x + (x_ + number(r * work_.w + j) * c)) : 0;
     }
   }
 
   __device__ __forceinline__ void next() {
     ++row_;
     --left_;
-    const int c = forget(work_.c);
-    dy_ += work_.q * c;
-    x_ += Stride * work_.w * c;
+    const unsigned c = number(forget(work_.c));
+    dy_ += number(work_.q) * c;
+    x_ += number(Stride * work_.w) * c;
   }
 
  private:
+  static __device__ __forceinline__ unsigned number(int n) {
+    return static_cast<unsigned>(n);
+  }
+  // Value `channel` of a pixel of a row, all images' rows counted.
+  __device__ __forceinline__ unsigned value(unsigned row, int columns, int column,
+                                            int channel) const {
+    return (row * number(columns) + number(column)) * number(work_.c) + number(channel);
+  }
   static __device__ __forceinline__ std::uint32_t pair_at(const T* at) {
     return *reinterpret_cast<const std::uint32_t*>(at);
   }
@@ -111,7 +121,9 @@ class Strip {
 
   const GradientWork& work_;
   const Tensors<T>& at_;
-  Index dy_, x_;  // at this step
+  // Of this step's first pixel, in 32 bits, in which a tensor is counted here: an address is then one
+  // instruction. What lies in front of a tensor is very large.
+  unsigned dy_, x_;
   int row_, left_;
   unsigned columns_;
 };

@@ -99,10 +99,10 @@ __device__ __forceinline__ void take_pixels(const ChannelVectors<T, kGradient>& 
   for (int cell = 0; cell < kCells; ++cell) {
     unpack_pair<T>(step.x[Row][cell * Stride + Column], z[cell]);
 #pragma unroll
-    for (int i = 0; i < kChannels; ++i)
-      z[cell][i] = clamp(activation, normalised(z[cell][i], v.scale[i], v.shift[i]));
+    for (int i = 0; i < kChannels; ++i) z[cell][i] = normalised(z[cell][i], v.scale[i], v.shift[i]);
     // As forward has seen it.
-    const std::uint32_t seen = pack_pair<T>(z[cell][0], z[cell][1]);
+    const std::uint32_t seen =
+        clamp_pair<T>(pair_bounds<T>(activation), pack_pair<T>(z[cell][0], z[cell][1]));
     unpack_pair<T>(has_pixel<Stride, Row, Column>(step, cell) ? seen : 0, z[cell]);
   }
 #pragma unroll
@@ -142,12 +142,13 @@ __device__ __forceinline__ void take_pixels(const ChannelVectors<T, kGradient>& 
   }
 }
 
-// The pixels of one step. dx: where the first of them goes.
+// The pixels of one step. first: where the first of them goes.
 template <int Stride, class T, bool kGradient>
 __device__ __forceinline__ void take_cells(const GradientWork& work,
                                            ChannelVectors<T, kGradient>& v, Activation activation,
                                            const Step<Stride>& step, Window<Stride>& window,
-                                           int turn, T* dx, Pair (&totals)[kTotals]) {
+                                           int turn, T* dx, unsigned first,
+                                           Pair (&totals)[kTotals]) {
 #pragma unroll
   for (std::uint32_t& tap : v.taps) stay_packed(tap);
 #pragma unroll
@@ -160,8 +161,9 @@ __device__ __forceinline__ void take_cells(const GradientWork& work,
 #pragma unroll
     for (int cell = 0; cell < Cells<Stride>::kColumns; ++cell)
       if (has_pixel<Stride, Row, Column>(step, cell))
-        *reinterpret_cast<std::uint32_t*>(dx + (Row * work.w + cell * Stride + Column) *
-                                                   forget(work.c)) = stored[cell];
+        *reinterpret_cast<std::uint32_t*>(
+            dx + (first + static_cast<unsigned>(Row * work.w + cell * Stride + Column) *
+                              static_cast<unsigned>(forget(work.c)))) = stored[cell];
   };
   take.template operator()<0, 0>();
   if constexpr (Stride == 2) {
@@ -191,7 +193,7 @@ __device__ __forceinline__ void take_strip(const GradientWork& work, const Tenso
       strip.next();
       strip.load(ahead);
       if (!has_cells) continue;
-      take_cells<Stride>(work, v, activation, step, window, turn, at.dx + strip.last_x(), totals);
+      take_cells<Stride>(work, v, activation, step, window, turn, at.dx, strip.last_x(), totals);
     }
   }
 }
@@ -265,6 +267,7 @@ void depthwise_backward_sums(Stream stream, const DepthwiseProblem& p, const T* 
                              const GradientSums& sums) {
   require_vectors("depthwise gradient", p.c,
                   {x, y, dy, w, norm.scale, norm.shift, norm.mean, gradient.factors, dx});
+  require_few_values("depthwise gradient", "a batch", p.input().count());
   const GradientWork work = divide(p);
   constexpr void (*kKernels[2][2])(GradientWork, Tensors<T>, const T*, NormOnLoad, GradientOnLoad,
                                    float*, float*) = {

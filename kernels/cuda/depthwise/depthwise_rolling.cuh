@@ -73,11 +73,9 @@ __device__ __forceinline__ void add_row(const Taps& taps, int window_row,
         sums[j][i] = fmaf(x[j * Stride + s][i], taps[3 * window_row + s][i], sums[j][i]);
 }
 
-// What no norm does to a value.
+// In place of a norm.
 struct NoNorm {
   __device__ NoNorm(const NormOnLoad&, Index) {}
-  template <class T>
-  __device__ void apply(Packed<T, kChannels>&) const {}
 };
 
 // The rows of the input under one thread's strip. kAhead of them are under way while one is used.
@@ -98,7 +96,8 @@ class Rows {
 
   // The next row, which lies in this slot: they take turns.
   __device__ __forceinline__ void take(int slot, Floats& x) {
-    reader_.normalise_row(norm_, kAhead - 1, ahead_[slot]);
+    if constexpr (!std::is_same_v<Norm, NoNorm>)
+      reader_.normalise_row(norm_, kAhead - 1, ahead_[slot]);
 #pragma unroll
     for (int j = 0; j < kInputs; ++j) unpack(ahead_[slot][j], x[j]);
     reader_.read(true, ahead_[slot]);

@@ -100,14 +100,18 @@ __device__ void load_weights(const Sizes& s, int first, const T* w, T* to) {
 }
 
 // The norm of a chunk's channels in shared memory; zeros behind the channels, where v is zero then.
-struct ChunkNorm {
+struct alignas(16) ChunkNorm {
   float scale[kChunk], shift[kChunk];
+  // Starts it.
   __device__ void load(const Sizes& s, int first, const Saved& saved) {
+    constexpr int kFour = 4, kVectors = kChunk / kFour;
     const int i = static_cast<int>(threadIdx.x);
-    if (i >= kChunk) return;
-    const bool valid = first + i < s.wide;
-    scale[i] = valid ? saved.scale[first + i] : 0.0f;
-    shift[i] = valid ? saved.shift[first + i] : 0.0f;
+    if (i >= 2 * kVectors) return;
+    const float* const from = i < kVectors ? saved.scale : saved.shift;
+    const int channel = i % kVectors * kFour;
+    const bool valid = first + channel < s.wide;
+    copy_async16((i < kVectors ? scale : shift) + channel, valid ? from + first + channel : from,
+                 valid);
   }
 };
 

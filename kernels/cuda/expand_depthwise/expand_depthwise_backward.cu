@@ -119,6 +119,13 @@ __device__ void scale_weights(const ChunkNorm& norm, const T* w, T* scaled) {
   }
 }
 
+__device__ __forceinline__ Place place_of(const Sizes& s, int tile) {
+  const int rest = tile / s.column_tiles;
+  return {.image = rest / s.row_tiles,
+          .row = rest % s.row_tiles * kSide,
+          .column = tile % s.column_tiles * kSide};
+}
+
 // parts [blocks, wide, in] and behind each the sums of g; tap_parts [blocks, 9, wide].
 template <int In, int Stride, class T>
 __global__ void __launch_bounds__(kThreads, 2)
@@ -140,21 +147,23 @@ __global__ void __launch_bounds__(kThreads, 2)
   float* const of_taps = of_g + s.wide;
   const int kept = (s.in + 1 + kTaps) * s.wide;
   for (int i = static_cast<int>(threadIdx.x); i < kept; i += kThreads) products[i] = 0.0f;
-  for (int at = static_cast<int>(blockIdx.x); at < s.tiles; at += static_cast<int>(gridDim.x)) {
-    const int rest = at / s.column_tiles;
-    const Place place = {.image = rest / s.row_tiles,
-                         .row = rest % s.row_tiles * kSide,
-                         .column = at % s.column_tiles * kSide};
+  const auto start_chunk = [&](const Place& place, int first) {
+    load_weights<In>(s, first, w, weights);
+    load_gradient<Stride>(s, place, first, of, dy);
+    shared.of_taps.load(s, first, taps);
+    shared.norm.load(s, first, saved);
+    copy_async_commit();
+  };
+  const auto apart = static_cast<int>(gridDim.x);
+  start_chunk(place_of(s, static_cast<int>(blockIdx.x)), 0);
+  for (int at = static_cast<int>(blockIdx.x); at < s.tiles; at += apart) {
+    const Place place = place_of(s, at);
     Projected<In> sums = {};
+    __syncthreads();
+    load_input<In>(s, place, x, tile);
+    copy_async_commit();
 #pragma unroll 1
     for (int first = 0; first < s.wide; first += kChunk) {
-      __syncthreads();
-      if (first == 0) load_input<In>(s, place, x, tile);
-      load_weights<In>(s, first, w, weights);
-      load_gradient<Stride>(s, place, first, of, dy);
-      shared.of_taps.load(s, first, taps);
-      copy_async_commit();
-      shared.norm.load(s, first, saved);
       copy_async_wait<0>();
       __syncthreads();
       scale_weights<In>(shared.norm, weights, scaled);
@@ -162,6 +171,10 @@ __global__ void __launch_bounds__(kThreads, 2)
       __syncthreads();
       differentiate<Stride>(s, place, dy, v, shared);
       __syncthreads();
+      // From here on only g, x and the scaled weights are read: the next chunk may come.
+      const bool last = first + kChunk >= s.wide;
+      const int next = last ? at + apart : at;
+      if (next < s.tiles) start_chunk(place_of(s, next), last ? 0 : first + kChunk);
       keep_taps(s, first, shared, of_taps);
       keep_products<In>(s, first, tile, v, products, of_g);
       project<In>(scaled, v, sums);

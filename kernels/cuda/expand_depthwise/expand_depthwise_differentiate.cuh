@@ -46,26 +46,41 @@ __device__ void load_gradient(const Sizes& s, const Place& place, int first,
 #pragma unroll
     for (int k = 0; k < 3; ++k) load8(of.factors + k * s.wide + channel, factors[k]);
   }
-  for (int pixel = static_cast<int>(threadIdx.x) / kVectors; pixel < kWide * kWide;
-       pixel += kThreads / kVectors) {
-    const int p = p0 + pixel / kWide, q = q0 + pixel % kWide;
-    const bool valid = channel < s.wide && static_cast<unsigned>(p) < static_cast<unsigned>(s.p) &&
-                       static_cast<unsigned>(q) < static_cast<unsigned>(s.q);
-    const int from = (p * s.q + q) * s.wide + channel;
-    T* const here = to + pixel * kPitch + vector * kVector;
-    if (of.factors == nullptr) {
-      copy_async16(here, valid ? dy + from : dy, valid);
-      continue;
+  // Of so many pixels the loads are on their way together.
+  constexpr int kTogether = Stride == 1 ? 3 : 2, kApart = kThreads / kVectors;
+  for (int begin = static_cast<int>(threadIdx.x) / kVectors; begin < kWide * kWide;
+       begin += kTogether * kApart) {
+    Packed<T> g[kTogether], y[kTogether];
+    bool valid[kTogether];
+#pragma unroll
+    for (int i = 0; i < kTogether; ++i) {
+      const int pixel = begin + i * kApart, p = p0 + pixel / kWide, q = q0 + pixel % kWide;
+      valid[i] = channel < s.wide && static_cast<unsigned>(p) < static_cast<unsigned>(s.p) &&
+                 static_cast<unsigned>(q) < static_cast<unsigned>(s.q) && pixel < kWide * kWide;
+      const int from = (p * s.q + q) * s.wide + channel;
+      T* const here = to + pixel * kPitch + vector * kVector;
+      if (of.factors == nullptr) {
+        if (pixel < kWide * kWide) copy_async16(here, valid[i] ? dy + from : dy, valid[i]);
+      } else {
+        g[i] = load_packed(valid[i] ? dy + from : dy);
+        y[i] = load_packed(valid[i] ? y_of + from : y_of);
+      }
     }
-    float g[kVector] = {}, y[kVector];
-    if (valid) {
-      load8(dy + from, g);
-      load8(y_of + from, y);
+    if (of.factors == nullptr) continue;
+#pragma unroll
+    for (int i = 0; i < kTogether; ++i) {
+      const int pixel = begin + i * kApart;
+      if (pixel >= kWide * kWide) continue;
+      float of_g[kVector], of_y[kVector];
+      unpack(g[i], of_g);
+      unpack(y[i], of_y);
 #pragma unroll
       for (int k = 0; k < kVector; ++k)
-        g[k] = fmaf(factors[0][k], g[k], fmaf(factors[1][k], y[k], factors[2][k]));
+        of_g[k] = valid[i]
+                      ? fmaf(factors[0][k], of_g[k], fmaf(factors[1][k], of_y[k], factors[2][k]))
+                      : 0.0f;
+      store8(to + pixel * kPitch + vector * kVector, of_g);
     }
-    store8(here, g);
   }
 }
 

@@ -22,22 +22,32 @@ struct Output {
   static __device__ __forceinline__ int column(int i) { return Stride == 1 ? i : i % 8; }
 };
 
-// In front of it in shared memory: x, w, v. Behind it the moments so far, [2, wide].
-template <class T>
-struct ForwardShared {
+// What a chunk of channels needs: one is used while the next one is on its way.
+template <int In, class T>
+struct Chunk {
   ChunkNorm norm;
   ChunkTaps<T> taps;
+  T weights[kChunk * (In + kGap)];
+  // Starts it.
+  __device__ void load(const Sizes& s, int first, const T* w, const T* of_taps,
+                       const Saved& saved) {
+    load_weights<In>(s, first, w, weights);
+    taps.load(s, first, of_taps);
+    norm.load(s, first, saved);
+  }
+};
+
+// In front of it in shared memory: x, v. Behind it each strip's moments so far: means and squares, [2, wide].
+template <int In, class T>
+struct ForwardShared {
+  Chunk<In, T> chunks[2];
   float counts[kStrips];
-  float means[kStrips][kChunk], squares[kStrips][kChunk];
 };
 
 template <int In>
-constexpr Index forward_elements() {
-  return (kPixels + kChunk) * (In + kGap) + kPixels * kPitch;
-}
-template <int In>
 constexpr Index forward_bytes(Index wide) {
-  return forward_elements<In>() * 2 + Index{sizeof(ForwardShared<Half>)} + 2 * wide * kFloatBytes;
+  return (kPixels * (In + kGap) + kPixels * kPitch) * 2 + Index{sizeof(ForwardShared<In, Half>)} +
+         2 * kStrips * wide * kFloatBytes;
 }
 
 // Sums of a strip around its first pixel, of four channels a lane: two of each half of the group.
@@ -52,38 +62,48 @@ struct StripMoments {
       squares[half][k] = fmaf(d, d, squares[half][k]);
     }
   }
-  // n: the strip's pixels. All lanes.
-  template <class T>
-  __device__ __forceinline__ void write(const Share& share, int n, ForwardShared<T>& shared) {
-    const float share_of_one = n > 0 ? 1.0f / static_cast<float>(n) : 0.0f;
-    if (share.lane == 0 && share.group == 0) shared.counts[share.strip] = static_cast<float>(n);
+  // Merges those of n pixels with the strip's so far, of `before` pixels. means and squares_of: the strip's at
+  // the group's first channel, of which there are so many. Steps halve what a lane adds up, so that it ends
+  // with one channel. All lanes.
+  __device__ __forceinline__ void merge_into(const Share& share, float before, float n,
+                                             int channels, float* means, float* squares_of) const {
+    const bool upper = (share.g & 4) != 0, right = (share.g & 2) != 0;
+    float of_half[2][2], of_channel[2];
 #pragma unroll
-    for (int half = 0; half < 2; ++half)
+    for (int k = 0; k < 2; ++k) {
+      of_half[0][k] = halved(upper, sums[0][k], sums[1][k], 16);
+      of_half[1][k] = halved(upper, squares[0][k], squares[1][k], 16);
+    }
 #pragma unroll
-      for (int k = 0; k < 2; ++k) {
-        float s = sums[half][k], q = squares[half][k];
-#pragma unroll
-        for (int mask = 4; mask < kWarpSize; mask *= 2) {
-          s += __shfl_xor_sync(kAllLanes, s, mask);
-          q += __shfl_xor_sync(kAllLanes, q, mask);
-        }
-        const int channel = share.group + 8 * half + 2 * share.t + k;
-        if (share.g != 0) continue;
-        const float moved = s * share_of_one;
-        shared.means[share.strip][channel] = first[half][k] + moved;
-        shared.squares[share.strip][channel] = fmaf(-s, moved, q);
-      }
+    for (int i = 0; i < 2; ++i) {
+      of_channel[i] = halved(right, of_half[i][0], of_half[i][1], 8);
+      of_channel[i] += __shfl_xor_sync(kAllLanes, of_channel[i], 4);
+    }
+    const int channel = (upper ? 8 : 0) + 2 * share.t + (right ? 1 : 0);
+    if (share.g % 2 != 0 || n == 0.0f || channel >= channels) return;
+    const float begin =
+        upper ? (right ? first[1][1] : first[1][0]) : (right ? first[0][1] : first[0][0]);
+    const float moved = of_channel[0] / n;
+    const Moments all = merge({before, means[channel], squares_of[channel]},
+                              {n, begin + moved, fmaf(-of_channel[0], moved, of_channel[1])});
+    means[channel] = all.mean;
+    squares_of[channel] = all.m2;
+  }
+
+ private:
+  // Of two sums the one that the lane keeps, with the one of the lane across.
+  static __device__ __forceinline__ float halved(bool second, float one, float other, int mask) {
+    return (second ? other : one) + __shfl_xor_sync(kAllLanes, second ? one : other, mask);
   }
 };
 
 // The warp's pixels of y in 16 channels of the chunk, which begins at `first`.
 template <int Stride, class T>
-__device__ void filter(const Sizes& s, const Place& place, int first, const T* v, T* __restrict__ y,
-                       ForwardShared<T>& shared) {
+__device__ StripMoments filter(const Sizes& s, const Place& place, int first, const Share& share,
+                               const T* v, const ChunkTaps<T>& of_taps, T* __restrict__ y) {
   using Out = Output<Stride>;
-  const int sides = Out::kSides, strip_rows = Out::kStripRows;
-  const Share share;
-  const Diagonals<T> taps(share, shared.taps);
+  const int sides = Out::kSides;
+  const Diagonals<T> taps(share, of_taps);
   const int p0 = (place.row + s.before_h) / Stride, q0 = (place.column + s.before_w) / Stride;
   const int rows = std::min(sides, s.p - p0), columns = std::min(sides, s.q - q0);
   T* const image = y + Index{place.image} * s.p * s.q * s.wide;
@@ -124,21 +144,26 @@ __device__ void filter(const Sizes& s, const Place& place, int first, const T* v
       }
     }
   }
-  const int of_strip = std::min(rows - strip_rows * share.strip, strip_rows);
-  moments.write(share, of_strip > 0 ? of_strip * columns : 0, shared);
+  return moments;
 }
 
-// Merges the strips' lists with those of the tiles before, which have so many values.
-template <class T>
-__device__ void merge_lists(const Sizes& s, int first, float count, const ForwardShared<T>& shared,
-                            float* totals) {
-  const int i = static_cast<int>(threadIdx.x), channel = first + i;
-  if (i >= kChunk || channel >= s.wide) return;
-  Moments all = {count, totals[channel], totals[s.wide + channel]};
-  for (int strip = 0; strip < kStrips; ++strip)
-    all = merge(all, {shared.counts[strip], shared.means[strip][i], shared.squares[strip][i]});
-  totals[channel] = all.mean;
-  totals[s.wide + channel] = all.m2;
+template <int Stride>
+__device__ __forceinline__ Place place_of(const Sizes& s, int tile) {
+  constexpr int kSides = Output<Stride>::kSides;
+  const int rest = tile / s.column_tiles;
+  return {.image = rest / s.row_tiles,
+          .row = rest % s.row_tiles * kSides * Stride - s.before_h,
+          .column = tile % s.column_tiles * kSides * Stride - s.before_w};
+}
+
+// The pixels of y in a strip of the tile.
+template <int Stride>
+__device__ __forceinline__ int pixels_of(const Sizes& s, const Place& place, int strip) {
+  using Out = Output<Stride>;
+  const int sides = Out::kSides, strip_rows = Out::kStripRows;
+  const int p0 = (place.row + s.before_h) / Stride, q0 = (place.column + s.before_w) / Stride;
+  const int rows = std::min(std::min(sides, s.p - p0) - strip_rows * strip, strip_rows);
+  return rows > 0 ? rows * std::min(sides, s.q - q0) : 0;
 }
 
 template <int In, int Stride, class T>
@@ -148,45 +173,51 @@ __global__ void __launch_bounds__(kThreads, 2)
                             float* __restrict__ moments) {
   await_previous_kernels();
   DF_DYNAMIC_SHARED(bytes);
-  T* const tile = reinterpret_cast<T*>(bytes);
-  T* const weights = tile + kPixels * (In + kGap);
-  T* const v = weights + kChunk * (In + kGap);
-  ForwardShared<T>& shared = *reinterpret_cast<ForwardShared<T>*>(v + kPixels * kPitch);
-  float* const totals = reinterpret_cast<float*>(&shared + 1);
-  constexpr int kSides = Output<Stride>::kSides;
-  for (int i = static_cast<int>(threadIdx.x); i < 2 * s.wide; i += kThreads) totals[i] = 0.0f;
-  float count = 0.0f;  // of a channel's values so far
-  for (int at = static_cast<int>(blockIdx.x); at < s.tiles; at += static_cast<int>(gridDim.x)) {
-    const int rest = at / s.column_tiles;
-    const int p = rest % s.row_tiles * kSides, q = at % s.column_tiles * kSides;
-    const Place place = {.image = rest / s.row_tiles,
-                         .row = p * Stride - s.before_h,
-                         .column = q * Stride - s.before_w};
-    for (int first = 0; first < s.wide; first += kChunk) {
-      __syncthreads();
-      if (first == 0) load_input<In>(s, place, x, tile);
-      load_weights<In>(s, first, w, weights);
-      shared.taps.load(s, first, taps);
-      copy_async_commit();
-      shared.norm.load(s, first, saved);
+  T* const input = reinterpret_cast<T*>(bytes);
+  T* const v = input + kPixels * (In + kGap);
+  auto& shared = *reinterpret_cast<ForwardShared<In, T>*>(v + kPixels * kPitch);
+  float* const means = reinterpret_cast<float*>(&shared + 1);
+  float* const squares = means + kStrips * s.wide;
+  const Share share;
+  float count = 0.0f;  // of a channel's values in the warp's strips so far
+  const auto apart = static_cast<int>(gridDim.x);
+  load_input<In>(s, place_of<Stride>(s, static_cast<int>(blockIdx.x)), x, input);
+  shared.chunks[0].load(s, 0, w, taps, saved);
+  copy_async_commit();
+  int turn = 0;
+  for (int tile = static_cast<int>(blockIdx.x); tile < s.tiles; tile += apart) {
+    const Place place = place_of<Stride>(s, tile);
+    const auto n = static_cast<float>(pixels_of<Stride>(s, place, share.strip));
+    const bool last_tile = tile + apart >= s.tiles;
+    for (int first = 0; first < s.wide; first += kChunk, turn = 1 - turn) {
+      const Chunk<In, T>& chunk = shared.chunks[turn];
+      const bool last = first + kChunk >= s.wide;
       copy_async_wait<0>();
       __syncthreads();
-      expand<In>(s, place, tile, weights, shared.norm, v);
+      if (!last || !last_tile)
+        shared.chunks[1 - turn].load(s, last ? 0 : first + kChunk, w, taps, saved);
+      expand<In>(s, place, input, chunk.weights, chunk.norm, v);
       __syncthreads();
-      filter<Stride>(s, place, first, v, y, shared);
-      __syncthreads();
-      merge_lists(s, first, count, shared, totals);
+      if (last && !last_tile) load_input<In>(s, place_of<Stride>(s, tile + apart), x, input);
+      copy_async_commit();
+      const StripMoments of_chunk = filter<Stride>(s, place, first, share, v, chunk.taps, y);
+      const int channel = first + share.group, at = share.strip * s.wide + channel;
+      of_chunk.merge_into(share, count, n, s.wide - channel, means + at, squares + at);
     }
-    const int rows = s.p - p < kSides ? s.p - p : kSides;
-    const int columns = s.q - q < kSides ? s.q - q : kSides;
-    count += static_cast<float>(rows * columns);
+    count += n;
   }
-  // Each thread writes what it has merged.
+  if (share.lane == 0 && share.group == 0) shared.counts[share.strip] = count;
+  __syncthreads();
   float* const part = moments + blockIdx.x * ChannelMoments::pitch(s.wide);
-  if (threadIdx.x == 0) part[0] = count;
-  for (int i = static_cast<int>(threadIdx.x); i < s.wide && threadIdx.x < kChunk; i += kChunk) {
-    part[ChannelMoments::kHead + i] = totals[i];
-    part[ChannelMoments::kHead + s.wide + i] = totals[s.wide + i];
+  for (int channel = static_cast<int>(threadIdx.x); channel < s.wide; channel += kThreads) {
+    Moments all = {0.0f, 0.0f, 0.0f};
+    for (int strip = 0; strip < kStrips; ++strip) {
+      const int at = strip * s.wide + channel;
+      all = merge(all, {shared.counts[strip], means[at], squares[at]});
+    }
+    if (channel == 0) part[0] = all.n;
+    part[ChannelMoments::kHead + channel] = all.mean;
+    part[ChannelMoments::kHead + s.wide + channel] = all.m2;
   }
 }
 

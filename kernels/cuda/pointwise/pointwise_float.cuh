@@ -41,64 +41,106 @@ __device__ __forceinline__ float with_norm(const NormOnLoad& norm, Index channel
   return v;
 }
 
-// Copies kEdge rows (or columns) x kDepth to to[d][row], each value through change(value, row, d).
-// Neighbouring threads read neighbours in memory.
-template <int kEdge, int kDepth, class Change>
-__device__ __forceinline__ void copy_floats(const float* from, Index edge_stride,
-                                            Index depth_stride, Index edge_left, Index depth_left,
-                                            float (*to)[kEdge + 1], Change&& change) {
-#pragma unroll
-  for (int first = 0; first < kEdge * kDepth; first += kFloatThreads) {
-    const int i = first + static_cast<int>(threadIdx.x);
-    const bool along_depth = depth_stride == 1;
-    const int e = along_depth ? i / kDepth : i % kEdge;
-    const int d = along_depth ? i % kDepth : i / kEdge;
-    to[d][e] = e < edge_left && d < depth_left
-                   ? change(from[e * edge_stride + d * depth_stride], e, d)
-                   : 0.0f;
-  }
-}
+// kEdge rows (or columns) x kDepth of a factor on their way from memory to shared memory: the loads of a
+// piece are under way while the one before is multiplied. Neighbouring threads read neighbours in memory.
+template <int kEdge, int kDepth>
+class FloatPiece {
+ public:
+  __device__ explicit FloatPiece(bool along_depth) : along_depth_(along_depth) {}
 
-// A block makes 16 kEach x 16 kEach results (tiles along x, parts of the depth along y), a thread
-// kEach x kEach of them, 16 apart.
-template <int kEach, bool kNorm>
+  // Each value through change(value, row, d).
+  template <class Change>
+  __device__ __forceinline__ void load(const float* from, Index edge_stride, Index depth_stride,
+                                       Index edge_left, Index depth_left, Change&& change) {
+#pragma unroll
+    for (int i = 0; i < kValues; ++i) {
+      const int e = edge(i), d = depth(i);
+      values_[i] = e < edge_left && d < depth_left
+                       ? change(from[e * edge_stride + d * depth_stride], e, d)
+                       : 0.0f;
+    }
+  }
+  __device__ __forceinline__ void store(float (*to)[kEdge + 1]) const {
+#pragma unroll
+    for (int i = 0; i < kValues; ++i) to[depth(i)][edge(i)] = values_[i];
+  }
+
+ private:
+  static constexpr int kValues = kEdge * kDepth / kFloatThreads;
+  __device__ static int place(int i) {
+    return i * kFloatThreads + static_cast<int>(threadIdx.x);
+  }
+  __device__ int edge(int i) const {
+    return along_depth_ ? place(i) / kDepth : place(i) % kEdge;
+  }
+  __device__ int depth(int i) const {
+    return along_depth_ ? place(i) % kDepth : place(i) / kEdge;
+  }
+
+  bool along_depth_;
+  float values_[kValues];
+};
+
+// A block makes kSide kEach x kSide kEach results (tiles along x, parts of the depth along y). A thread has
+// kEach x kEach of them, kSide apart; where kSide is 8, four groups of threads share the depth.
+template <int kSide, int kEach, bool kNorm>
 __global__ void __launch_bounds__(kFloatThreads, 2) float_tile_kernel(FloatProduct p) {
   await_previous_kernels();
-  constexpr int kEdge = 16 * kEach, kDepth = 64 / kEach;
+  constexpr int kEdge = kSide * kEach, kDepth = 1024 / kEdge;
+  constexpr int kGroup = kSide * kSide, kGroups = kFloatThreads / kGroup;
   __shared__ float a[kDepth][kEdge + 1], b[kDepth][kEdge + 1];
+  static_assert(kGroups == 1 || kGroups * kEdge * kEdge <= kDepth * (kEdge + 1));
   const Index column_tiles = divide_up(p.columns, kEdge);
   const Index row = Index{blockIdx.x} / column_tiles * kEdge;
   const Index column = Index{blockIdx.x} % column_tiles * kEdge;
   const Index first = Index{blockIdx.y} * p.depth_per_part;
   const Index last = p.depth - first < p.depth_per_part ? p.depth : first + p.depth_per_part;
-  const int r = static_cast<int>(threadIdx.x) / 16, c = static_cast<int>(threadIdx.x) % 16;
+  const int thread = static_cast<int>(threadIdx.x), group = thread / kGroup;
+  const int r = thread % kGroup / kSide, c = thread % kSide;
+  FloatPiece<kEdge, kDepth> next_a(p.a_depth == 1), next_b(p.b_depth == 1);
+  const auto load = [&](Index d) {
+    next_a.load(p.a + row * p.a_row + d * p.a_depth, p.a_row, p.a_depth, p.rows - row, last - d,
+                [&](float v, int, int i) { return with_norm<kNorm>(p.a_norm, d + i, v); });
+    next_b.load(p.b + column * p.b_column + d * p.b_depth, p.b_column, p.b_depth,
+                p.columns - column, last - d,
+                [&](float v, int i, int) { return with_norm<kNorm>(p.b_norm, column + i, v); });
+  };
   float sums[kEach][kEach] = {};
+  load(first);
   for (Index d = first; d < last; d += kDepth) {
-    copy_floats<kEdge, kDepth>(
-        p.a + row * p.a_row + d * p.a_depth, p.a_row, p.a_depth, p.rows - row, last - d, a,
-        [&](float v, int, int i) { return with_norm<kNorm>(p.a_norm, d + i, v); });
-    copy_floats<kEdge, kDepth>(p.b + column * p.b_column + d * p.b_depth, p.b_column, p.b_depth,
-                               p.columns - column, last - d, b, [&](float v, int i, int) {
-                                 return with_norm<kNorm>(p.b_norm, column + i, v);
-                               });
+    next_a.store(a);
+    next_b.store(b);
     __syncthreads();
+    if (d + kDepth < last) load(d + kDepth);
 #pragma unroll
-    for (int k = 0; k < kDepth; ++k) {
+    for (int i = 0; i < kDepth; i += kGroups) {
+      const int k = i + group;
 #pragma unroll
-      for (int i = 0; i < kEach; ++i) {
+      for (int y = 0; y < kEach; ++y) {
 #pragma unroll
-        for (int j = 0; j < kEach; ++j)
-          sums[i][j] = fmaf(a[k][r + 16 * i], b[k][c + 16 * j], sums[i][j]);
+        for (int x = 0; x < kEach; ++x)
+          sums[y][x] = fmaf(a[k][r + kSide * y], b[k][c + kSide * x], sums[y][x]);
       }
     }
     __syncthreads();
   }
+  float* const of_groups = &a[0][0];  // [kGroups, kEach, kEach, kGroup]
+  if constexpr (kGroups > 1) {
 #pragma unroll
-  for (int i = 0; i < kEach; ++i) {
+    for (int i = 0; i < kEach * kEach; ++i)
+      of_groups[(group * kEach * kEach + i) * kGroup + thread % kGroup] =
+          sums[i / kEach][i % kEach];
+    __syncthreads();
+    if (group > 0) return;
+  }
 #pragma unroll
-    for (int j = 0; j < kEach; ++j)
-      if (row + r + 16 * i < p.rows && column + c + 16 * j < p.columns)
-        store_float(p, row + r + 16 * i, column + c + 16 * j, sums[i][j]);
+  for (int i = 0; i < kEach * kEach; ++i) {
+    float sum = sums[i / kEach][i % kEach];
+#pragma unroll
+    for (int other = 1; other < kGroups; ++other)
+      sum += of_groups[(other * kEach * kEach + i) * kGroup + thread];
+    const Index y = row + r + kSide * (i / kEach), x = column + c + kSide * (i % kEach);
+    if (y < p.rows && x < p.columns) store_float(p, y, x, sum);
   }
 }
 
@@ -135,10 +177,11 @@ inline void multiply_floats(Stream stream, const char* name, const FloatProduct&
   };
   const dim3 large = grid(64);
   if (Index{large.x} * large.y >= kFewTiles)
-    return launch(stream, name, norm ? float_tile_kernel<4, true> : float_tile_kernel<4, false>,
-                  large, kFloatThreads, 0, p);
-  launch(stream, name, norm ? float_tile_kernel<1, true> : float_tile_kernel<1, false>, grid(16),
-         kFloatThreads, 0, p);
+    return launch(stream, name,
+                  norm ? float_tile_kernel<16, 4, true> : float_tile_kernel<16, 4, false>, large,
+                  kFloatThreads, 0, p);
+  launch(stream, name, norm ? float_tile_kernel<8, 2, true> : float_tile_kernel<8, 2, false>,
+         grid(16), kFloatThreads, 0, p);
 }
 
 }  // namespace dfengine::cuda

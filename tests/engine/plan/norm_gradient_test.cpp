@@ -91,6 +91,20 @@ bool widens(const Convolution& conv) {
          conv.out <= 192;
 }
 
+// Depthwise convolutions whose batch has more values than 32 bits count, of 112x112x96 at 4,096 pictures, have
+// their gradients one by one.
+TEST(NormGradientPlan, NotWhereABatchIsTooLargeToBeCounted) {
+  const auto sums_at = [](Index batch) {
+    return names_of(
+        Plan::build(training_graph({}, Element::F16), batch_specs(batch, 224, Element::F32, true),
+                    {Phase::Train, everything()}, CudaKernelMaker()),
+        makes_sums);
+  };
+  Names some = sums_at(4);
+  EXPECT_EQ(some.erase("features.2.conv.1.0"), 1u);
+  EXPECT_EQ(sums_at(4096), some);
+}
+
 // Batch norms that one convolution alone reads as it loads: the stem's, those behind each expansion and
 // depthwise convolution, and those of the projections that no residual add reads, unless the next expansion
 // has better to do.
