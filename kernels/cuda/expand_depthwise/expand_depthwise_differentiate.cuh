@@ -47,7 +47,7 @@ __device__ void load_gradient(const Sizes& s, const Place& place, int first,
     for (int k = 0; k < 3; ++k) load8(of.factors + k * s.wide + channel, factors[k]);
   }
   // Of so many pixels the loads are on their way together.
-  constexpr int kTogether = Stride == 1 ? 3 : 2, kApart = kThreads / kVectors;
+  constexpr int kTogether = 2, kApart = kThreads / kVectors;
   for (int begin = static_cast<int>(threadIdx.x) / kVectors; begin < kWide * kWide;
        begin += kTogether * kApart) {
     Packed<T> g[kTogether], y[kTogether];

@@ -181,11 +181,13 @@ __global__ void __launch_bounds__(kThreads, 2)
   const Share share;
   float count = 0.0f;  // of a channel's values in the warp's strips so far
   const auto apart = static_cast<int>(gridDim.x);
-  load_input<In>(s, place_of<Stride>(s, static_cast<int>(blockIdx.x)), x, input);
-  shared.chunks[0].load(s, 0, w, taps, saved);
-  copy_async_commit();
-  int turn = 0;
-  for (int tile = static_cast<int>(blockIdx.x); tile < s.tiles; tile += apart) {
+  int tile = static_cast<int>(blockIdx.x), turn = 0;
+  if (tile < s.tiles) {
+    load_input<In>(s, place_of<Stride>(s, tile), x, input);
+    shared.chunks[0].load(s, 0, w, taps, saved);
+    copy_async_commit();
+  }
+  for (; tile < s.tiles; tile += apart) {
     const Place place = place_of<Stride>(s, tile);
     const auto n = static_cast<float>(pixels_of<Stride>(s, place, share.strip));
     const bool last_tile = tile + apart >= s.tiles;

@@ -60,13 +60,15 @@ void expect_exact_integers(const ExpandDepthwiseCase& c) {
   WholeNorm norm(p);
   const Doubles e = reference.expanded(d);
   DeviceArray<T> x(d.x), w(d.w), taps(d.taps), y(p.depthwise.output().count());
-  const Index parts = cuda::expand_depthwise_parts(p);
-  DeviceArray<float> moments(parts * ChannelMoments::pitch(p.wide()));
-  cuda::expand_depthwise_forward<T>(nullptr, p, x.data(), w.data(), taps.data(), norm.saved.data(),
-                                    y.data(), {parts, moments.data()});
   const Doubles want = as_stored<T>(reference.filtered(reference.activated(e, norm.norm), d.taps));
-  ASSERT_EQ(y.values(), want);
-  expect_moments(moments.values(), want, p.wide());
+  // One block takes all tiles in turn; of more blocks than tiles some have none.
+  for (const Index parts : {Index{1}, cuda::expand_depthwise_parts(p) + 2}) {
+    DeviceArray<float> moments(parts * ChannelMoments::pitch(p.wide()));
+    cuda::expand_depthwise_forward<T>(nullptr, p, x.data(), w.data(), taps.data(),
+                                      norm.saved.data(), y.data(), {parts, moments.data()});
+    ASSERT_EQ(y.values(), want);
+    expect_moments(moments.values(), want, p.wide());
+  }
 
   // Of the batch norm behind it: taken as it is loaded, and with factors that change nothing.
   LastStep step(p.wide());
