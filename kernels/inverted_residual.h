@@ -73,8 +73,8 @@ struct InvertedResidualConfig {
 
 // The rule's choice, then every other whose blocks need at most so many bytes of shared memory; empty
 // where there is no kernel for the problem: channels are multiples of 8; at stride 1 at most 160 in and
-// 320 out, at stride 2 96 in and 160 out; a residual needs stride 1 and in = out. With pixels: a stem of
-// stride 2, stride 1 and at most 32 channels out. Tiles are shared where there are too few for a large
+// 320 out, at stride 2 96 in and 160 out; both activations are ReLUs; a residual needs stride 1 and in =
+// out. With pixels: a stem of stride 2, stride 1 and at most 32 channels out. Tiles are shared where there are too few for a large
 // GPU, in clusters where the device has them.
 std::vector<InvertedResidualConfig> inverted_residual_configs(
     const InvertedResidualProblem& p, std::size_t limit = shared_memory_limit());

@@ -118,6 +118,27 @@ __device__ __forceinline__ std::uint32_t clamp_pair(const PairBounds& bounds, st
 #endif
 }
 
+// clamp() of a pair with an activation that has a lower bound, which the conversion takes. high: its upper
+// bound in both halves. NaN stays.
+template <class T>
+__device__ __forceinline__ std::uint32_t pack_positive(float left, float right,
+                                                       std::uint32_t high) {
+#if defined(__CUDACC__)
+  std::uint32_t pair;
+  if constexpr (std::is_same_v<T, Half>)
+    asm("cvt.rn.relu.f16x2.f32 %0, %1, %2;\n\tmin.NaN.f16x2 %0, %0, %3;"
+        : "=&r"(pair)
+        : "f"(right), "f"(left), "r"(high));
+  else
+    asm("cvt.rn.relu.bf16x2.f32 %0, %1, %2;\n\tmin.NaN.bf16x2 %0, %0, %3;"
+        : "=&r"(pair)
+        : "f"(right), "f"(left), "r"(high));
+  return pair;
+#else
+  return clamp_pair<T>({0, high}, pack_pair<T>(left, right));
+#endif
+}
+
 template <class T, int N>
 __device__ __forceinline__ Packed<T, N> pack(const float (&v)[N]) {
   if constexpr (std::is_same_v<T, float>) {

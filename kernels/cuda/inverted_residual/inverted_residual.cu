@@ -75,7 +75,7 @@ __device__ void expand(const Work& work, const T* x, const ChunkWeights<Tile, T>
 #pragma unroll
     for (int j = 0; j < 2 * kPairs; ++j) load_bias(j);
   }
-  const PairBounds bounds = pair_bounds<T>(work.expanded);
+  const std::uint32_t high = pair_bounds<T>(work.expanded).high;
   const int fragments = Tile::fragments(work.rows);
   for (int f = static_cast<int>(threadIdx.x) / kWarpSize; f < fragments; f += warps, inside >>= 2) {
     float sums[2 * kPairs][4];
@@ -104,13 +104,12 @@ __device__ void expand(const Work& work, const T* x, const ChunkWeights<Tile, T>
 #pragma unroll
     for (int which = 0; which < 2; ++which) {
       // Outside of the image both bounds are zero.
-      const bool is_inside = (inside >> which & 1U) != 0;
-      const PairBounds here = {is_inside ? bounds.low : 0, is_inside ? bounds.high : 0};
+      const std::uint32_t here = (inside >> which & 1U) != 0 ? high : 0;
       T* const to = e + (16 * f + g + 8 * which) * Tile::kEPitch + 2 * t;
 #pragma unroll
       for (int j = 0; j < 2 * kPairs; ++j)
         *reinterpret_cast<std::uint32_t*>(to + 8 * j) =
-            clamp_pair<T>(here, pack_pair<T>(sums[j][2 * which], sums[j][2 * which + 1]));
+            pack_positive<T>(sums[j][2 * which], sums[j][2 * which + 1], here);
     }
   }
 }
@@ -168,7 +167,7 @@ __device__ void filter_and_project(const Work& work, const T* e,
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize, g = lane / 4, t = lane % 4;
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
   e += warp * Tile::kRows * Tile::kStride * Tile::kHalo * Tile::kEPitch;
-  const PairBounds bounds = pair_bounds<T>(work.filtered);
+  const std::uint32_t high = pair_bounds<T>(work.filtered).high;
 #pragma unroll 1
   for (int channel = 0; channel < Tile::kChunk; channel += 16) {
     std::uint32_t w[2][kTapWords];
@@ -192,7 +191,7 @@ __device__ void filter_and_project(const Work& work, const T* e,
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         const float* const pair = d[r][i / 2] + i % 2 * 2;
-        a[r][i] = clamp_pair<T>(bounds, pack_pair<T>(pair[0], pair[1]));
+        a[r][i] = pack_positive<T>(pair[0], pair[1], high);
       }
 #pragma unroll
     for (int j = 0; j < Tile::kOut / 16; ++j) {

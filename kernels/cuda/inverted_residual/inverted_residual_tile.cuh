@@ -112,6 +112,8 @@ bool with_tile(const InvertedResidualProblem& p, Body&& body) {
   const bool one = p.depthwise.stride == 1;
   if (p.in % kVector != 0 || p.out % kVector != 0 || p.depthwise.c % kVector != 0) return false;
   if (p.residual && (!one || p.in != p.out || p.pixels)) return false;
+  // Zero is the lower bound of what is stored on the way.
+  if (p.expanded == Activation::None || p.filtered == Activation::None) return false;
   if (p.pixels) {
     constexpr int kDepth = PixelInput::kDepth;
     if (!one || p.out > 32 || p.pixels->stem.stride != 2) return false;

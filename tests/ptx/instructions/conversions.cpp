@@ -94,6 +94,11 @@ void add_extremes(LaneWiseTable& table, const std::string& type) {
       lane_wise<[](Word a, Word b) -> Word { return extreme_pair<from, to, false>(a, b); }>();
 }
 
+// ".relu": zero in place of what is negative; NaN stays.
+float positive(float a) {
+  return a <= 0.0f ? 0.0f : a;
+}
+
 void add_halves(LaneWiseTable& table) {
   using Bits = std::uint16_t;
   table["cvt.f32.f16"] = lane_wise<[](Bits a) -> float { return from_half(a); }>();
@@ -105,6 +110,12 @@ void add_halves(LaneWiseTable& table) {
       lane_wise<[](float a, float b) -> std::uint32_t { return pair(to_half(a), to_half(b)); }>();
   table["cvt.rn.bf16x2.f32"] = lane_wise<[](float a, float b) -> std::uint32_t {
     return pair(to_bfloat(a), to_bfloat(b));
+  }>();
+  table["cvt.rn.relu.f16x2.f32"] = lane_wise<[](float a, float b) -> std::uint32_t {
+    return pair(to_half(positive(a)), to_half(positive(b)));
+  }>();
+  table["cvt.rn.relu.bf16x2.f32"] = lane_wise<[](float a, float b) -> std::uint32_t {
+    return pair(to_bfloat(positive(a)), to_bfloat(positive(b)));
   }>();
   add_extremes<[](std::uint16_t a) { return from_half(a); }, [](float a) { return to_half(a); }>(
       table, "f16x2");
