@@ -70,10 +70,12 @@ std::vector<Example> examples(Element e) {
   block.expand.conv.norm = {.name = "bn.e"};
   block.depthwise.conv.norm = {.name = "bn.d"};
   block.project.conv.norm = {.name = "bn.p"};
+  block.expand.conv.activation = block.depthwise.conv.activation = Activation::Relu6;
   const bool narrow = element_size(e) == 2;
   all.push_back({block, {x}, true, narrow});
   block.expand.conv = stem;
   block.expand.conv.norm = {.name = "bn.e"};
+  block.expand.conv.activation = Activation::Relu6;
   block.normalize = ImageNormalize{.element = e};
   all.push_back({block, {{{2, 6, 6, 3}, Element::U8}}, true, narrow});
   Convolution filter = depthwise;
