@@ -13,6 +13,7 @@
 #include "kernels/cpu/context.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/epilogue.h"
+#include "kernels/image_normalize.h"
 #include "kernels/norm_gradient.h"
 
 namespace dfengine {
@@ -52,8 +53,21 @@ void stem_backward_weight(const Context& ctx, const StemProblem& p, const T* x, 
 // type.
 namespace cuda {
 
+// What a stem reads: x, or in 16 bits the pixels that x is made of, which are normalised as they are
+// loaded, to the bits that x would have (kernels/image_normalize.h).
 template <class T>
-void stem_forward(Stream stream, const StemProblem& p, const T* x, const T* w,
+struct StemInput {
+  const T* x = nullptr;
+  const std::uint8_t* pixels = nullptr;  // [N, H, W, 3]
+  PixelAffine affine = {};
+
+  StemInput(const T* values) : x(values) {}  // NOLINT: values are an input
+  StemInput(const std::uint8_t* image, const PixelAffine& of_image)
+      : pixels(image), affine(of_image) {}
+};
+
+template <class T>
+void stem_forward(Stream stream, const StemProblem& p, const StemInput<T>& x, const T* w,
                   const Epilogue<T, float>& epilogue, T* y);
 
 // dw is in float: sums over fixed ranges of pixels are added in their order.
@@ -61,7 +75,7 @@ void stem_forward(Stream stream, const StemProblem& p, const T* x, const T* w,
 Index stem_weight_scratch(const StemProblem& p);
 // With a gradient on load (kernels/norm_gradient.h) y is the convolution's result.
 template <class T>
-void stem_backward_weight(Stream stream, const StemProblem& p, const T* x, const T* dy,
+void stem_backward_weight(Stream stream, const StemProblem& p, const StemInput<T>& x, const T* dy,
                           float* scratch, float* dw, const T* y = nullptr,
                           const GradientOnLoad& gradient = {});
 

@@ -70,6 +70,12 @@ Spec window_output(const Convolution& op, const Inputs& check, std::span<const S
 }
 
 Spec infer(const Convolution& op, const Inputs& check, std::span<const Spec> in) {
+  if (op.normalize) {
+    if (op.residual || op.norm_on_load)
+      throw UsageError("a convolution of pixels has no other input");
+    const Spec x = infer(*op.normalize, check, in);
+    return window_output(op, check, std::span(&x, 1));
+  }
   check.expect_floats(op.residual || op.norm_on_load ? 2 : 1);
   if (op.norm_on_load && in[1] != Spec{{1, 1, 3, op.in}, Element::F32})
     check.fail("takes scale, shift and mean [1, 1, 3, C], second input is " +
@@ -95,7 +101,6 @@ Spec infer(const QuantizedConvolution& op, const Inputs& check, std::span<const 
 Spec infer(const InvertedResidual& op, const Inputs& check, std::span<const Spec> in) {
   check.expect_count(1);
   Spec x = in[0];
-  if (op.normalize) x = infer(*op.normalize, check, std::span(&x, 1));
   for (const auto* part : {&op.expand, &op.depthwise, &op.project}) {
     const Spec inputs[] = {x, in[0]};
     x = infer(part->conv, Inputs(part->name, std::span(inputs, part->conv.residual ? 2 : 1)),
@@ -255,11 +260,16 @@ Convolution* last_convolution(Operation& operation) {
   return const_cast<Convolution*>(last_convolution(std::as_const(operation)));  // NOLINT: its own
 }
 
+Element computed_in(const Convolution& op, const Spec& in) {
+  return op.normalize ? op.normalize->element : in.element;
+}
+
 std::string kind(const Operation& operation) {
   return std::visit(
       Overload{[](const ImageNormalize&) -> std::string { return "image_normalize"; },
                [](const Convolution& op) {
-                 return base_kind(op) + (op.norm ? "+bn" : "") + activation_suffix(op.activation) +
+                 return (op.normalize ? "normalize+" : "") + base_kind(op) +
+                        (op.norm ? "+bn" : "") + activation_suffix(op.activation) +
                         (op.residual ? "+add" : "") + (op.norm_on_load ? " norm-on-load" : "") +
                         (op.makes_moments ? " moments" : "") +
                         (op.makes_gradient_sums ? " gradient-sums" : "") +
@@ -267,7 +277,7 @@ std::string kind(const Operation& operation) {
                },
                [](const QuantizedConvolution& op) { return "int8 " + kind(op.conv); },
                [](const InvertedResidual& op) {
-                 return std::string(op.normalize ? "stem+" : "") + "inverted_residual" +
+                 return std::string(op.expand.conv.normalize ? "stem+" : "") + "inverted_residual" +
                         (op.project.conv.residual ? "+add" : "");
                },
                [](const BatchNorm& op) {
@@ -295,7 +305,7 @@ bool passes_gradient(const Operation& operation, std::size_t input) {
   return std::visit(
       Overload{[](const ImageNormalize&) { return false; },
                [&](const Convolution& op) {
-                 if (op.inference_form()) return false;
+                 if (op.inference_form() || op.normalize) return false;
                  return input == (op.norm_on_load ? 1U : 0U);
                },
                [](const QuantizedConvolution&) { return false; },

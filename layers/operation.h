@@ -43,6 +43,8 @@ struct Convolution {
   std::optional<Norm> norm = {};
   Activation activation = Activation::None;
   bool residual = false;
+  // The stem: the input are pixels, uint8, which the kernel normalises as it loads them.
+  std::optional<ImageNormalize> normalize = {};
   // Training form: the input is that of a batch norm whose result is computed as it is loaded
   // (kernels/norm_on_load.h), with this activation. The second input is the batch norm's
   // NormOutput::OnLoad.
@@ -71,15 +73,14 @@ struct QuantizedConvolution {
   std::array<std::uint8_t, 3> outside = {};
 };
 
-// An inverted residual block in inference form, as one operation: expand (pointwise, or the stem with
-// the normalisation before it), depthwise and project, each with its norm. Where project has a
+// An inverted residual block in inference form, as one operation: expand (pointwise, or a stem of
+// pixels), depthwise and project, each with its norm. Where project has a
 // residual, that is the block's input. Parameters: those of the three, one after the other.
 struct InvertedResidual {
   struct Part {
     std::string name;
     Convolution conv;
   };
-  std::optional<ImageNormalize> normalize = {};
   Part expand, depthwise, project;
 };
 
@@ -159,6 +160,9 @@ Overload(F...) -> Overload<F...>;
 // The convolution that makes the operation's result in training; null: another operation makes it.
 const Convolution* last_convolution(const Operation& operation);
 Convolution* last_convolution(Operation& operation);
+
+// What a convolution computes in, where it has this input.
+Element computed_in(const Convolution& op, const Spec& in);
 
 // Output of these inputs; throws ShapeError naming the layer and the shapes, UsageError for an
 // operation that makes no sense.

@@ -38,6 +38,14 @@ const Node* sole_producer(const Graph& graph, const std::vector<int>& readers,
   return node != nullptr && readers[at(value)] == 1 && !keep[at(value)] ? node : nullptr;
 }
 
+// The graph with these nodes in the places of its own, where there still are any.
+Graph with_nodes(const Graph& graph, const std::vector<std::optional<Node>>& nodes) {
+  Rewriter rewriter(graph);
+  for (const std::optional<Node>& node : nodes)
+    if (node) rewriter.emit(*node);
+  return rewriter.finish();
+}
+
 const Convolution* folded_convolution(const Node* node) {
   const auto* conv = node == nullptr ? nullptr : std::get_if<Convolution>(&node->operation);
   return conv != nullptr && conv->norm ? conv : nullptr;
@@ -67,7 +75,7 @@ std::optional<Alternative> block_before(const Graph& graph, const std::vector<in
     const auto* normalize =
         pixels == nullptr ? nullptr : std::get_if<ImageNormalize>(&pixels->operation);
     if (normalize == nullptr || last->residual) return {};
-    block.normalize = *normalize;
+    block.expand.conv.normalize = *normalize;
     input = pixels->inputs[0];
     choice.plain.push_back(*pixels);
   }
@@ -167,10 +175,27 @@ Graph fuse_blocks(const Graph& graph, const std::vector<bool>& keep, const Prefe
       nodes[at(graph.values()[at(plain.output)].producer)].reset();
     nodes[at(graph.values()[at(node.output)].producer)] = choice->fused[0];
   }
-  Rewriter rewriter(graph);
-  for (std::optional<Node>& node : nodes)
-    if (node) rewriter.emit(*std::move(node));
-  return rewriter.finish();
+  return with_nodes(graph, nodes);
+}
+
+Graph load_pixels(const Graph& graph, const Prefer& prefer) {
+  std::vector<int> readers = graph.consumer_counts();
+  for (const Graph::Output& o : graph.outputs()) ++readers[at(o.value)];
+  std::vector<std::optional<Node>> nodes(graph.nodes().begin(), graph.nodes().end());
+  for (const Node& node : graph.nodes()) {
+    const auto* normalize = std::get_if<ImageNormalize>(&node.operation);
+    const Node* reader = graph.reader(node.output);
+    if (normalize == nullptr || reader == nullptr || readers[at(node.output)] != 1) continue;
+    Node fused = *reader;
+    auto* conv = std::get_if<Convolution>(&fused.operation);
+    if (conv == nullptr || conv->residual) continue;
+    conv->normalize = *normalize;
+    fused.inputs = node.inputs;
+    if (!prefer({{node, *reader}, {fused}})) continue;
+    nodes[at(graph.values()[at(node.output)].producer)].reset();
+    nodes[at(graph.values()[at(reader->output)].producer)] = std::move(fused);
+  }
+  return with_nodes(graph, nodes);
 }
 
 Graph freeze_statistics(const Graph& graph, const Trainable& trainable) {

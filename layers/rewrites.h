@@ -68,6 +68,9 @@ Graph hand_on_gradient_sums(const Graph& graph, const Prefer& prefer);
 // its input, where `prefer` says so.
 Graph load_gradients(const Graph& graph, const Prefer& prefer);
 
+// Pixels on load: stems that alone read normalised pixels normalise them, where `prefer` says so.
+Graph load_pixels(const Graph& graph, const Prefer& prefer);
+
 // Inverted residual blocks in inference form, where `prefer` says so, become one operation. A block
 // with a value in `keep` inside stays as it is.
 Graph fuse_blocks(const Graph& graph, const std::vector<bool>& keep, const Prefer& prefer);

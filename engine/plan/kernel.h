@@ -166,6 +166,8 @@ class KernelMaker {
   virtual Kernel make(const Node& node, const KernelQuery& query) const = 0;
   // Whether convolutions can take a batch norm as they load (Convolution::norm_on_load).
   virtual bool loads_norms() const { return false; }
+  // Whether the convolution, which takes pixels, has a kernel for them.
+  virtual bool loads_pixels(const Convolution&) const { return false; }
   // Whether the convolution has a kernel that makes the moments of its result.
   virtual bool makes_moments(const Convolution&, const Spec& /*in*/) const { return false; }
   // Whether the convolution, which takes a norm on load, has a kernel that makes its gradient's sums, and

@@ -36,6 +36,11 @@ class Preference {
            fused(choice);
   }
 
+  // The same for a convolution of pixels.
+  bool loads_pixels(const Alternative& choice) const {
+    return maker_.loads_pixels(std::get<Convolution>(choice.fused[0].operation)) && fused(choice);
+  }
+
   // The same for a convolution and the batch norm that it hands moments to.
   bool hands_on_moments(const Alternative& choice) const {
     const Node& node = choice.fused[0];
@@ -211,6 +216,10 @@ PlannedGraph planned_graph(const Graph& graph, std::span<const Spec> input_specs
     result = fuse_blocks(result, kept,
                          [&](const Alternative& choice) { return of_blocks.fused_block(choice); });
   }
+  const std::vector<bool> with_gradient = needs(result);
+  const Preference of_pixels(result, input_specs, options.phase, with_gradient, maker);
+  result = load_pixels(result,
+                       [&](const Alternative& choice) { return of_pixels.loads_pixels(choice); });
   PlannedGraph planned{std::move(result), {}};
   if (!trains) return planned;
   planned.graph = fuse(planned.graph, kTrainingFusions,

@@ -7,6 +7,7 @@
 #include "kernels/cuda/stem/stem_choice.h"
 #include "kernels/cuda/stem/stem_moments.h"
 #include "kernels/depthwise_conv.h"
+#include "kernels/image_normalize.h"
 #include "kernels/pointwise_conv.h"
 #include "kernels/stem_conv.h"
 
@@ -95,6 +96,21 @@ Kernel depthwise(const ConvolutionQuery& q) {
   return k;
 }
 
+// The CPU makes x of pixels in scratch.
+template <class T>
+Index pixel_scratch(const Convolution& op, const StemProblem& p) {
+  constexpr Index kAlignment = 64;
+  return op.normalize ? round_up(p.n * p.h * p.w * 3 * Index{sizeof(T)}, kAlignment) : 0;
+}
+template <class T>
+const T* cpu_stem_input(const Convolution& op, const StemProblem& p, const StepContext& ctx,
+                        ConstPlace x, Place scratch) {
+  if (!op.normalize) return x.as<T>();
+  cpu::image_normalize<T>(ctx.queue.cpu(), p.n * p.h * p.w, op.normalize->mean.data(),
+                          op.normalize->std_dev.data(), x.as<std::uint8_t>(), scratch.as<T>());
+  return scratch.as<T>();
+}
+
 template <class Target>
 void book_stem_forward(const ConvolutionQuery& q, const StemProblem& p, Kernel& k) {
   using T = typename Target::Value;
@@ -108,20 +124,37 @@ void book_stem_forward(const ConvolutionQuery& q, const StemProblem& p, Kernel& 
              epilogue<T, Sum>(op, bias_offset<T>(op), io), io.scratch.address, io.y.as<T>());
     };
   } else {
+    k.needs.forward_scratch = pixel_scratch<T>(q.op, p);
     k.forward = [op = q.op, p](const StepContext& ctx, const ForwardIo& io) {
-      cpu::stem_forward<T>(ctx.queue.cpu(), p, io.x[0].as<T>(), weights<Sum>(io),
-                           epilogue<T, Sum>(op, bias_offset<Sum>(op), io), io.y.as<T>());
+      cpu::stem_forward<T>(ctx.queue.cpu(), p, cpu_stem_input<T>(op, p, ctx, io.x[0], io.scratch),
+                           weights<Sum>(io), epilogue<T, Sum>(op, bias_offset<Sum>(op), io),
+                           io.y.as<T>());
     };
   }
 }
 
 template <class T>
-void book_stem_with_moments(const StemProblem& p, Kernel& k) {
+cuda::StemInput<T> stem_input(const Convolution& op, ConstPlace x) {
+  if (!op.normalize) return x.as<T>();
+  return {x.as<std::uint8_t>(),
+          PixelAffine::of(op.normalize->mean.data(), op.normalize->std_dev.data())};
+}
+
+template <class T>
+void book_stem_with_moments(const Convolution& op, const StemProblem& p, Kernel& k) {
   const Index parts = cuda::stem_moment_parts(p);
   k.needs.moments = ChannelMoments::bytes(parts, p.k);
   k.forward = [=](const StepContext& ctx, const ForwardIo& io) {
-    cuda::stem_forward_moments<T>(ctx.queue.stream, p, io.x[0].as<T>(), weights<T>(io),
+    cuda::stem_forward_moments<T>(ctx.queue.stream, p, stem_input<T>(op, io.x[0]), weights<T>(io),
                                   io.y.as<T>(), {parts, io.moments.as<float>()});
+  };
+}
+
+template <class T>
+void book_stem_of_pixels(const Convolution& op, const StemProblem& p, Kernel& k) {
+  k.forward = [=](const StepContext& ctx, const ForwardIo& io) {
+    cuda::stem_forward<T>(ctx.queue.stream, p, stem_input<T>(op, io.x[0]), weights<T>(io),
+                          epilogue<T, float>(op, bias_offset<T>(op), io), io.y.as<T>());
   };
 }
 
@@ -133,27 +166,34 @@ Kernel stem(const ConvolutionQuery& q) {
       StemProblem::make(q.query.in[0].shape, q.op.out, q.op.window.padding, q.op.window.stride);
   Kernel k;
   if constexpr (Target::kOnDevice && sizeof(T) == 2) {
-    if (q.op.makes_moments) book_stem_with_moments<T>(p, k);
+    if (q.op.makes_moments)
+      book_stem_with_moments<T>(q.op, p, k);
+    else if (q.op.normalize)
+      book_stem_of_pixels<T>(q.op, p, k);
   }
-  if (!q.op.makes_moments) book_stem_forward<Target>(q, p, k);
+  if (!k.forward) book_stem_forward<Target>(q, p, k);
   if (!q.query.backward) {
     book_prepared<Target>(q, k);
     return k;
   }
   const Index sums = Target::kOnDevice ? cuda::stem_weight_scratch(p) : cpu::stem_weight_scratch(p);
-  k.needs.backward_scratch = sums * Index{sizeof(Sum)};
+  const Index of_pixels = Target::kOnDevice ? 0 : pixel_scratch<T>(q.op, p);
+  k.needs.backward_scratch = of_pixels + sums * Index{sizeof(Sum)};
   k.needs.backward_needs_input = true;
   k.needs.backward_needs_output = q.op.gradient_on_load;
-  k.backward = [p, op = q.op, name = q.node.name](const StepContext& ctx, const BackwardIo& io) {
+  k.backward = [p, op = q.op, of_pixels, name = q.node.name](const StepContext& ctx,
+                                                             const BackwardIo& io) {
     if (io.dx[0]) throw Error("layer " + name + " (stem) has no data gradient");
     if (!io.dparams[0]) return;
-    const T *x = io.x[0].as<T>(), *dy = io.dy.as<T>();
-    Sum *scratch = io.scratch.as<Sum>(), *dw = io.dparams[0].template as<Sum>();
+    const T* dy = io.dy.as<T>();
+    auto *scratch = Place{io.scratch.as<std::byte>() + of_pixels}.as<Sum>(),
+         *dw = io.dparams[0].template as<Sum>();
     if constexpr (Target::kOnDevice)
-      cuda::stem_backward_weight<T>(ctx.queue.stream, p, x, dy, scratch, dw, io.y.as<T>(),
-                                    gradient_on_load(op, io));
+      cuda::stem_backward_weight<T>(ctx.queue.stream, p, stem_input<T>(op, io.x[0]), dy, scratch,
+                                    dw, io.y.as<T>(), gradient_on_load(op, io));
     else
-      cpu::stem_backward_weight<T>(ctx.queue.cpu(), p, x, dy, scratch, dw);
+      cpu::stem_backward_weight<T>(
+          ctx.queue.cpu(), p, cpu_stem_input<T>(op, p, ctx, io.x[0], io.scratch), dy, scratch, dw);
   };
   return k;
 }
@@ -178,7 +218,12 @@ bool widens(const Convolution& op) {
 }  // namespace
 
 bool has_moments_kernel(const Convolution& op, const Spec& in) {
-  return (is_pointwise(op) || is_depthwise(op) || is_stem(op)) && element_size(in.element) == 2;
+  return (is_pointwise(op) || is_depthwise(op) || is_stem(op)) &&
+         element_size(computed_in(op, in)) == 2;
+}
+
+bool has_pixels_kernel(const Convolution& op, Element element) {
+  return is_stem(op) && element_size(element) == 2;
 }
 
 // A convolution that widens its input gains more by the last step of the gradient behind it than by the
@@ -192,7 +237,7 @@ bool has_gradient_sums_kernel(const Convolution& op, const Spec& in) {
 bool has_gradient_on_load_kernel(const Convolution& op, const Spec& in) {
   const bool has_kernel = (is_depthwise(op) && op.makes_gradient_sums) ||
                           (is_pointwise(op) && widens(op)) || is_stem(op);
-  return has_kernel && element_size(in.element) == 2;
+  return has_kernel && element_size(computed_in(op, in)) == 2;
 }
 
 template <class Target>
@@ -209,6 +254,8 @@ Kernel Kernels<Target>::operator()(const Convolution& op) const {
                      "): no kernel makes its gradient's sums");
   if (op.gradient_on_load && !has_gradient_on_load_kernel(op, query.in[0]))
     throw UsageError("layer " + node.name + " (" + kind(op) + "): no kernel loads its gradient");
+  if (op.normalize && !(is_stem(op) && (!Target::kOnDevice || sizeof(T) == 2)))
+    throw UsageError("layer " + node.name + " (" + kind(op) + "): no kernel takes pixels");
   if (!loads || Target::kOnDevice) {
     if (is_pointwise(op)) {
       if constexpr (Target::kOnDevice)

@@ -64,10 +64,11 @@ InvertedResidualProblem problem(const InvertedResidual& op, const Spec& in) {
                             .filtered = filter.activation,
                             .residual = op.project.conv.residual};
   Shape wide = in.shape;
-  if (op.normalize) {
-    p.pixels = {.stem = StemProblem::make(in.shape, expand.out, expand.window.padding,
-                                          expand.window.stride),
-                .affine = PixelAffine::of(op.normalize->mean.data(), op.normalize->std_dev.data())};
+  if (expand.normalize) {
+    p.pixels = {
+        .stem =
+            StemProblem::make(in.shape, expand.out, expand.window.padding, expand.window.stride),
+        .affine = PixelAffine::of(expand.normalize->mean.data(), expand.normalize->std_dev.data())};
     wide = p.pixels->stem.output();
     p.in = PixelInput::kDepth;
   }
@@ -99,7 +100,6 @@ std::vector<Stage> stages(const InvertedResidual& op, const KernelQuery& query) 
     param += params_of_part;
     in = {out};
   };
-  if (op.normalize) add("normalize", *op.normalize);
   for (const auto* part : {&op.expand, &op.depthwise, &op.project}) {
     if (part->conv.residual) in.push_back(query.in[0]);
     add(part->name, part->conv);
@@ -150,7 +150,7 @@ constexpr bool kHasBlocks = std::is_same_v<T, Half> || std::is_same_v<T, BFloat1
 }  // namespace
 
 bool has_block_kernel(const InvertedResidual& op, const Spec& in, bool by_rule) {
-  const Element element = op.normalize ? op.normalize->element : in.element;
+  const Element element = computed_in(op.expand.conv, in);
   if (element != Element::F16 && element != Element::BF16) return false;
   const InvertedResidualProblem p = problem(op, in);
   return by_rule ? cuda::inverted_residual_pays(p) : !cuda::inverted_residual_configs(p).empty();

@@ -65,6 +65,9 @@ bool has_block_kernel(const InvertedResidual& op, const Spec& in, bool by_rule);
 // compared on the device with the kernels of the three layers.
 bool has_expand_depthwise_kernel(const ExpandDepthwise& op, const Spec& in, cuda::Tuner* tuner);
 
+// Whether devices have a kernel for the convolution that takes pixels and computes in the element.
+bool has_pixels_kernel(const Convolution& op, Element element);
+
 // Whether devices have a kernel for the convolution that makes the moments of its result, one that makes
 // its gradient's sums, and one that takes the last step of the gradient behind it.
 bool has_moments_kernel(const Convolution& op, const Spec& in);

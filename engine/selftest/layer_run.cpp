@@ -229,10 +229,11 @@ LayerRun LayerRun::oracle(const Backend& doubles) const {
     if (s.element != Element::U8) s.element = Element::F64;
   Operation operation = node_.operation;
   if (auto* normalize = std::get_if<ImageNormalize>(&operation)) normalize->element = Element::F64;
-  if (auto* block = std::get_if<InvertedResidual>(&operation); block && block->normalize)
-    block->normalize->element = Element::F64;
-  if (auto* conv = std::get_if<Convolution>(&operation))
+  auto* conv = std::get_if<Convolution>(&operation);
+  if (conv != nullptr)
     conv->makes_moments = conv->makes_gradient_sums = conv->gradient_on_load = false;
+  if (auto* block = std::get_if<InvertedResidual>(&operation)) conv = &block->expand.conv;
+  if (conv != nullptr && conv->normalize) conv->normalize->element = Element::F64;
   LayerRun exact(doubles, operation, in, phase_, 0, node_.name);
   for (std::size_t k = 0; k < x.size(); ++k) exact.x[k] = held(in_[k].element, x[k]);
   for (std::size_t k = 0; k < params.size(); ++k) exact.params[k] = held_param(k);

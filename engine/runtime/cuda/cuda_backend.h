@@ -40,6 +40,9 @@ class CudaKernelMaker : public KernelMaker {
   explicit CudaKernelMaker(cuda::Tuner* tuner = nullptr) : tuner_(tuner) {}
   Kernel make(const Node& node, const KernelQuery& query) const override;
   bool loads_norms() const override { return true; }
+  bool loads_pixels(const Convolution& op) const override {
+    return has_pixels_kernel(op, op.normalize->element);
+  }
   bool makes_moments(const Convolution& op, const Spec& in) const override {
     return has_moments_kernel(op, in);
   }
@@ -75,6 +78,9 @@ class CudaBackend final : public Backend {
 
   Kernel make(const Node& node, const KernelQuery& query) const override;
   bool loads_norms() const override { return true; }
+  bool loads_pixels(const Convolution& op) const override {
+    return has_pixels_kernel(op, op.normalize->element);
+  }
   bool makes_moments(const Convolution& op, const Spec& in) const override {
     return has_moments_kernel(op, in);
   }

@@ -2,6 +2,7 @@
 #include "kernels/image_normalize.h"
 
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/pixels.cuh"
 
 namespace dfengine::cuda {
 namespace {
@@ -11,11 +12,6 @@ constexpr int kThreads = 256;
 // known at compile time.
 constexpr int kRowsPerThread = 8;
 constexpr int kValues = kRowsPerThread * 3;
-
-__device__ __forceinline__ float normalized(const PixelAffine& affine, int channel,
-                                            std::uint8_t x) {
-  return fmaf(static_cast<float>(x), affine.scale[channel], affine.shift[channel]);
-}
 
 template <class T>
 __device__ void normalize_rows(const PixelAffine& affine, const std::uint8_t* x, T* y) {

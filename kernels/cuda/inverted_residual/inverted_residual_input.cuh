@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/cuda/inverted_residual/inverted_residual_tile.cuh"
+#include "kernels/cuda/pixels.cuh"
 
 namespace dfengine::cuda {
 
@@ -103,8 +104,10 @@ struct PixelPatch {
     const int left = column % 3, right = (column + 1) % 3;
     const bool has_left = static_cast<unsigned>(first + column) < static_cast<unsigned>(3 * w);
     const bool has_right = static_cast<unsigned>(first + column + 1) < static_cast<unsigned>(3 * w);
-    const float left_scale = pick(affine.scale, left), left_shift = pick(affine.shift, left);
-    const float right_scale = pick(affine.scale, right), right_shift = pick(affine.shift, right);
+    const float left_scale = of_channel(affine.scale, left),
+                left_shift = of_channel(affine.shift, left);
+    const float right_scale = of_channel(affine.scale, right),
+                right_shift = of_channel(affine.shift, right);
     const int own_row = static_cast<int>(threadIdx.x) / kPairs;
     if (own_row >= rows_apart) return;
     // So many rows are on their way together.
@@ -148,12 +151,6 @@ struct PixelPatch {
       const int column = 6 * (at % Tile::kHalo) + depth % kRowValues;
       a[i] = *reinterpret_cast<const std::uint32_t*>(input + row * Tile::kPatchPitch + column);
     }
-  }
-
- private:
-  // An index that is not known would put the array into memory.
-  __device__ static float pick(const float (&values)[3], int channel) {
-    return channel == 0 ? values[0] : channel == 1 ? values[1] : values[2];
   }
 };
 

@@ -1,6 +1,7 @@
 // What the stem's kernels share: tiles of outputs, and the input under one in shared memory.
 #pragma once
 
+#include "kernels/cuda/pixels.cuh"
 #include "kernels/cuda/platform.cuh"
 #include "kernels/cuda/requirements.cuh"
 #include "kernels/stem_conv.h"
@@ -73,11 +74,48 @@ __device__ __forceinline__ V converted(T x) {
     return to_float(x);
 }
 
+// Where the input comes from. What was loaded becomes a value of the tile when all loads are under way.
+template <class T>
+struct Values {
+  using Loaded = T;
+  const T* x;
+  __device__ __forceinline__ Loaded load(Index at, bool inside) const {
+    return inside ? x[at] : T{};
+  }
+  template <class V>
+  __device__ __forceinline__ V value(Loaded loaded, int /*channel*/) const {
+    return converted<V>(loaded);
+  }
+};
+template <class T>
+struct Pixels {
+  using Loaded = int;
+  const std::uint8_t* x;
+  PixelAffine affine;
+  __device__ __forceinline__ Loaded load(Index at, bool inside) const {
+    return inside ? x[at] : -1;
+  }
+  template <class V>
+  __device__ __forceinline__ V value(Loaded loaded, int channel) const {
+    return loaded < 0 ? V{} : from_float<V>(normalized(affine, channel, loaded));
+  }
+};
+
+// Calls f with the input's source.
+template <class T, class F>
+void with_source(const StemInput<T>& input, F f) {
+  if constexpr (sizeof(T) == 2) {
+    if (input.pixels != nullptr) return f(Pixels<T>{input.pixels, input.affine});
+  }
+  if (input.x == nullptr) throw ShapeError("stem convolution: only 16 bits are made of pixels");
+  f(Values<T>{input.x});
+}
+
 // input [kRows, kPitch] of TileInput = the input under the tile, with zeros outside the image; of floats,
-// or of x's own type.
-template <int Stride, int Threads, class T, class V>
-__device__ __forceinline__ void load_input(const StemWork& work, const Tile& tile, const T* x,
-                                           V* input) {
+// or of T. The tile may begin outside the image.
+template <int Stride, int Threads, class Source, class V>
+__device__ __forceinline__ void load_input(const StemWork& work, const Tile& tile,
+                                           const Source& source, V* input) {
   using In = TileInput<Stride>;
   constexpr int kWarps = Threads / kWarpSize;
   constexpr int kRows = (In::kRows + kWarps - 1) / kWarps;
@@ -87,20 +125,20 @@ __device__ __forceinline__ void load_input(const StemWork& work, const Tile& til
   const int first_row = Stride * tile.p - work.before_h + warp;
   const int first_value = 3 * (Stride * tile.q - work.before_w) + lane;
   const int row_values = 3 * work.w;
-  x += tile.image * work.h * row_values;
+  const Index image = tile.image * work.h * row_values;
   // A warp reads whole rows. All loads are under way before the first store waits for one.
-  V values[kRows][kSpans];
+  typename Source::Loaded loaded[kRows][kSpans];
 #pragma unroll
   for (int i = 0; i < kRows; ++i) {
     const int row = first_row + i * kWarps;
-    const Index at = Index{row} * row_values + first_value;
+    const Index at = image + Index{row} * row_values + first_value;
 #pragma unroll
     for (int j = 0; j < kSpans; ++j) {
       // A place before the image is a very large unsigned one.
       const bool inside =
           static_cast<unsigned>(row) < static_cast<unsigned>(work.h) &&
           static_cast<unsigned>(first_value + j * kWarpSize) < static_cast<unsigned>(row_values);
-      values[i][j] = inside ? converted<V>(x[at + j * kWarpSize]) : V{};
+      loaded[i][j] = source.load(at + j * kWarpSize, inside);
     }
   }
 #pragma unroll
@@ -108,7 +146,8 @@ __device__ __forceinline__ void load_input(const StemWork& work, const Tile& til
 #pragma unroll
     for (int j = 0; j < kSpans; ++j) {
       const int row = warp + i * kWarps, value = lane + j * kWarpSize;
-      if (row < In::kRows && value < In::kPitch) input[row * In::kPitch + value] = values[i][j];
+      if (row < In::kRows && value < In::kPitch)
+        input[row * In::kPitch + value] = source.template value<V>(loaded[i][j], value % 3);
     }
 }
 

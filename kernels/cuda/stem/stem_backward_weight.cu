@@ -92,10 +92,10 @@ __device__ __forceinline__ void reduce_block(const StemWork& work, int first_cha
   }
 }
 
-// x [n, h, w, 3], y and dy [n, p, q, k], partials [ranges, 3, 3, 3, k].
+// y and dy [n, p, q, k], partials [ranges, 3, 3, 3, k].
 template <int Stride, bool kGradient>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
-    stem_weight_float_kernel(StemWork work, GradientTiles<float> tiles,
+    stem_weight_float_kernel(StemWork work, GradientTiles<float, Values<float>> tiles,
                              float* __restrict__ partials) {
   await_previous_kernels();
   DF_DYNAMIC_SHARED(memory);
@@ -119,9 +119,10 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
 }
 
 // The same on tensor cores.
-template <int Stride, bool kGradient, class T>
+template <int Stride, bool kGradient, class T, class Source>
 __global__ void __launch_bounds__(GradientLayout::kThreads, kBlocksPerSm)
-    stem_weight_kernel(StemWork work, GradientTiles<T> tiles, float* __restrict__ partials) {
+    stem_weight_kernel(StemWork work, GradientTiles<T, Source> tiles,
+                       float* __restrict__ partials) {
   await_previous_kernels();
   DF_DYNAMIC_SHARED(memory);
   T* const gradient = reinterpret_cast<T*>(memory);
@@ -160,36 +161,40 @@ Index stem_weight_scratch(const StemProblem& p) {
 }
 
 template <class T>
-void stem_backward_weight(Stream stream, const StemProblem& p, const T* x, const T* dy,
+void stem_backward_weight(Stream stream, const StemProblem& p, const StemInput<T>& x, const T* dy,
                           float* scratch, float* dw, const T* y, const GradientOnLoad& gradient) {
   require_vectors("stem weight gradient", p.k, {dy, y, gradient.factors});
   const StemWork work = StemWork::of(p);
   const bool loads = gradient.present();
-  const auto start = [&](auto kernel, int threads, std::size_t shared) {
-    launch(stream, "stem weight gradient", kernel, blocks(ranges(work) * work.channel_tiles),
-           static_cast<unsigned>(threads), shared, work,
-           GradientTiles<T>{x, y, dy, gradient, tiles_per_block(work)}, scratch);
-  };
-  const auto with_stride = [&](auto stride) {
-    constexpr int kStride = stride;
-    if constexpr (std::is_same_v<T, float>)
-      start(loads ? stem_weight_float_kernel<kStride, true>
-                  : stem_weight_float_kernel<kStride, false>,
-            kThreads, shared_bytes<kStride>(loads ? 2 : 1));
+  with_source(x, [&](auto source) {
+    using Source = decltype(source);
+    const auto start = [&](auto kernel, int threads, std::size_t shared) {
+      launch(stream, "stem weight gradient", kernel, blocks(ranges(work) * work.channel_tiles),
+             static_cast<unsigned>(threads), shared, work,
+             GradientTiles<T, Source>{source, y, dy, gradient, tiles_per_block(work)}, scratch);
+    };
+    const auto with_stride = [&](auto stride) {
+      constexpr int kStride = stride;
+      if constexpr (std::is_same_v<T, float>)
+        start(loads ? stem_weight_float_kernel<kStride, true>
+                    : stem_weight_float_kernel<kStride, false>,
+              kThreads, shared_bytes<kStride>(loads ? 2 : 1));
+      else
+        start(loads ? stem_weight_kernel<kStride, true, T, Source>
+                    : stem_weight_kernel<kStride, false, T, Source>,
+              GradientLayout::kThreads, GradientLayout::bytes<kStride, T>(loads ? 2 : 1));
+    };
+    if (p.stride == 1)
+      with_stride(std::integral_constant<int, 1>{});
     else
-      start(loads ? stem_weight_kernel<kStride, true, T> : stem_weight_kernel<kStride, false, T>,
-            GradientLayout::kThreads, GradientLayout::bytes<kStride, T>(loads ? 2 : 1));
-  };
-  if (p.stride == 1)
-    with_stride(std::integral_constant<int, 1>{});
-  else
-    with_stride(std::integral_constant<int, 2>{});
+      with_stride(std::integral_constant<int, 2>{});
+  });
   ordered_sum(stream, ranges(work), 27 * p.k, ranges(work), scratch, dw);
 }
 
-#define DF_INSTANTIATE(T)                                                                    \
-  template void stem_backward_weight(Stream, const StemProblem&, const T*, const T*, float*, \
-                                     float*, const T*, const GradientOnLoad&);
+#define DF_INSTANTIATE(T)                                                                       \
+  template void stem_backward_weight(Stream, const StemProblem&, const StemInput<T>&, const T*, \
+                                     float*, float*, const T*, const GradientOnLoad&);
 DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)
 DF_INSTANTIATE(float)

@@ -27,7 +27,7 @@ Chosen<StemForwardLaunch<T>> choose_stem_forward(Tuner* tuner, const StemProblem
   const std::vector<Kernel<Launch>> own = {
       {.name = "own",
        .launch = [p](Stream stream, const T* x, const T* w, const Epilogue<T, float>& epilogue,
-                     void*, T* y) { stem_forward(stream, p, x, w, epilogue, y); }}};
+                     void*, T* y) { stem_forward<T>(stream, p, x, w, epilogue, y); }}};
   constexpr StorageType kType = storage_type<T>();
   // cuDNN's bias has the type of y, ours is float: with a bias there is the own kernel alone.
   if (tuner == nullptr || kType == StorageType::F32 || !form.plain()) return choose_by_rule(own);

@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
   const int first_channel = static_cast<int>(blockIdx.x % work.channel_tiles) * kTileChannels;
   const int groups = groups_in(work, first_channel);
   load_weights(work, first_channel, groups, w, weights);
-  load_input<Stride, kThreads>(work, tile, x, input);
+  load_input<Stride, kThreads>(work, tile, Values<float>{x}, input);
   __syncthreads();
   for (int item = static_cast<int>(threadIdx.x); item < kQuads * groups; item += kThreads) {
     const int group = item % groups, quad = item / groups;
@@ -47,10 +47,10 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
 }
 
 // The same on tensor cores. Blocks stay, a multiple of the channel tiles, and each takes tiles in turn.
-template <int Stride, class T>
+template <int Stride, class T, class Source>
 __global__ void __launch_bounds__(kTensorThreads, kBlocksPerSm)
-    stem_kernel(StemWork work, const T* __restrict__ x, const T* __restrict__ w,
-                Epilogue<T, float> epilogue, T* y) {
+    stem_kernel(StemWork work, Source source, const T* __restrict__ w, Epilogue<T, float> epilogue,
+                T* y) {
   await_previous_kernels();
   DF_DYNAMIC_SHARED(memory);
   T* const input = reinterpret_cast<T*>(memory);
@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(kTensorThreads, kBlocksPerSm)
   for (unsigned at = blockIdx.x / work.channel_tiles; at < work.tiles;
        at += gridDim.x / work.channel_tiles) {
     const Tile tile = tile_of(work, at);
-    load_input<Stride, kTensorThreads>(work, tile, x, input);
+    load_input<Stride, kTensorThreads>(work, tile, source, input);
     __syncthreads();
     lane.for_each_output(work, tile, input, [&](Index place, float(&out)[kVector]) {
       store_output(epilogue, bias, place, out, y);
@@ -73,29 +73,33 @@ __global__ void __launch_bounds__(kTensorThreads, kBlocksPerSm)
 }  // namespace
 
 template <class T>
-void stem_forward(Stream stream, const StemProblem& p, const T* x, const T* w,
+void stem_forward(Stream stream, const StemProblem& p, const StemInput<T>& x, const T* w,
                   const Epilogue<T, float>& epilogue, T* y) {
   require_vectors("stem convolution", p.k, {w, y, epilogue.bias, epilogue.residual});
   const StemWork work = StemWork::of(p);
   const bool is_dense = p.stride == 1;
   const Index all = Index{work.tiles} * work.channel_tiles;
-  const auto start = [&](auto kernel, Index count, int threads, std::size_t shared) {
-    launch(stream, "stem convolution", kernel, blocks(count), static_cast<unsigned>(threads),
-           shared, work, x, w, epilogue, y);
-  };
-  if constexpr (std::is_same_v<T, float>) {
-    start(is_dense ? stem_float_kernel<1> : stem_float_kernel<2>, all, kThreads,
-          is_dense ? kSharedBytes<1> : kSharedBytes<2>);
-  } else {
-    // As many as all multiprocessors of an H100 hold at once.
-    const Index most = 132 * kBlocksPerSm / work.channel_tiles * work.channel_tiles;
-    start(is_dense ? stem_kernel<1, T> : stem_kernel<2, T>, std::min(all, most), kTensorThreads,
-          sizeof(T) * (is_dense ? TileInput<1>::kCount : TileInput<2>::kCount));
-  }
+  with_source(x, [&](auto source) {
+    using Source = decltype(source);
+    const auto start = [&](auto kernel, Index count, int threads, std::size_t shared, auto input) {
+      launch(stream, "stem convolution", kernel, blocks(count), static_cast<unsigned>(threads),
+             shared, work, input, w, epilogue, y);
+    };
+    if constexpr (std::is_same_v<T, float>) {
+      start(is_dense ? stem_float_kernel<1> : stem_float_kernel<2>, all, kThreads,
+            is_dense ? kSharedBytes<1> : kSharedBytes<2>, source.x);
+    } else {
+      // As many as all multiprocessors of an H100 hold at once.
+      const Index most = 132 * kBlocksPerSm / work.channel_tiles * work.channel_tiles;
+      start(is_dense ? stem_kernel<1, T, Source> : stem_kernel<2, T, Source>, std::min(all, most),
+            kTensorThreads, sizeof(T) * (is_dense ? TileInput<1>::kCount : TileInput<2>::kCount),
+            source);
+    }
+  });
 }
 
-#define DF_INSTANTIATE(T)                                                    \
-  template void stem_forward(Stream, const StemProblem&, const T*, const T*, \
+#define DF_INSTANTIATE(T)                                                               \
+  template void stem_forward(Stream, const StemProblem&, const StemInput<T>&, const T*, \
                              const Epilogue<T, float>&, T*);
 DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)

@@ -61,9 +61,10 @@ __device__ __forceinline__ void take_last_step(const StemWork& work, const Tile&
 
 // A block's range of tiles and its channels. dy and y: tensors [n, p, q, k], y where kGradient says that dy
 // has still to take the last step of its batch norm.
-template <class T>
+template <class T, class Source>
 struct GradientTiles {
-  const T *x, *y, *dy;
+  Source source;
+  const T *y, *dy;
   GradientOnLoad of_norm;
   unsigned tiles_per_block;
 
@@ -80,7 +81,7 @@ struct GradientTiles {
       load_gradient<Layout>(work, tile, first_channel, groups, dy, gradient);
       if constexpr (kGradient) load_gradient<Layout>(work, tile, first_channel, groups, y, result);
       copy_async_commit();
-      load_input<Stride, Layout::kThreads>(work, tile, x, input);
+      load_input<Stride, Layout::kThreads>(work, tile, source, input);
       copy_async_wait<0>();
       if constexpr (kGradient)
         take_last_step<Layout>(work, tile, first_channel, groups, of_norm.factors + first_channel,

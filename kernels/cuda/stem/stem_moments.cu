@@ -50,12 +50,12 @@ struct Run {
   }
 };
 
-// x [n, h, w, 3], w [3, 3, 3, k], y [n, p, q, k]. The grid has a block for each tile of channels in each
+// w [3, 3, 3, k], y [n, p, q, k]. The grid has a block for each tile of channels in each
 // part.
-template <int Stride, class T>
+template <int Stride, class T, class Source>
 __global__ void __launch_bounds__(kTensorThreads, kBlocksPerSm)
-    stem_moments_kernel(StemWork work, const T* __restrict__ x, const T* __restrict__ w,
-                        T* __restrict__ y, float* __restrict__ parts) {
+    stem_moments_kernel(StemWork work, Source source, const T* __restrict__ w, T* __restrict__ y,
+                        float* __restrict__ parts) {
   await_previous_kernels();
   __shared__ Kept kept;
   kept.clear();
@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(kTensorThreads, kBlocksPerSm)
   bool is_first = true;
   for (unsigned at = part; at < work.tiles; at += step) {
     const Tile tile = tile_of(work, at);
-    load_input<Stride, kTensorThreads>(work, tile, x, input);
+    load_input<Stride, kTensorThreads>(work, tile, source, input);
     __syncthreads();
     Run run(kept);
     lane.for_each_output(work, tile, input, [&](Index place, float(&out)[kVector]) {
@@ -98,22 +98,25 @@ Index stem_moment_parts(const StemProblem& p) {
 }
 
 template <class T>
-void stem_forward_moments(Stream stream, const StemProblem& p, const T* x, const T* w, T* y,
-                          const ChannelMoments& moments) {
+void stem_forward_moments(Stream stream, const StemProblem& p, const StemInput<T>& x, const T* w,
+                          T* y, const ChannelMoments& moments) {
   require_vectors("stem convolution", p.k, {w, y, moments.values});
   const StemWork work = StemWork::of(p);
-  const auto start = [&](auto kernel, int inputs) {
-    launch(stream, "stem convolution with moments", kernel,
-           blocks(moments.parts * work.channel_tiles), kTensorThreads, inputs * sizeof(T), work, x,
-           w, y, moments.values);
-  };
-  if (p.stride == 1) return start(stem_moments_kernel<1, T>, TileInput<1>::kCount);
-  start(stem_moments_kernel<2, T>, TileInput<2>::kCount);
+  with_source(x, [&](auto source) {
+    using Source = decltype(source);
+    const auto start = [&](auto kernel, int inputs) {
+      launch(stream, "stem convolution with moments", kernel,
+             blocks(moments.parts * work.channel_tiles), kTensorThreads, inputs * sizeof(T), work,
+             source, w, y, moments.values);
+    };
+    if (p.stride == 1) return start(stem_moments_kernel<1, T, Source>, TileInput<1>::kCount);
+    start(stem_moments_kernel<2, T, Source>, TileInput<2>::kCount);
+  });
 }
 
-#define DF_INSTANTIATE(T)                                                                \
-  template void stem_forward_moments(Stream, const StemProblem&, const T*, const T*, T*, \
-                                     const ChannelMoments&);
+#define DF_INSTANTIATE(T)                                                                       \
+  template void stem_forward_moments(Stream, const StemProblem&, const StemInput<T>&, const T*, \
+                                     T*, const ChannelMoments&);
 DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)
 #undef DF_INSTANTIATE

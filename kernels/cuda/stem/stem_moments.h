@@ -10,7 +10,7 @@ namespace dfengine::cuda {
 // them fill a GPU.
 Index stem_moment_parts(const StemProblem& p);
 template <class T>
-void stem_forward_moments(Stream stream, const StemProblem& p, const T* x, const T* w, T* y,
-                          const ChannelMoments& moments);
+void stem_forward_moments(Stream stream, const StemProblem& p, const StemInput<T>& x, const T* w,
+                          T* y, const ChannelMoments& moments);
 
 }  // namespace dfengine::cuda

@@ -76,7 +76,7 @@ std::vector<Example> examples(Element e) {
   block.expand.conv = stem;
   block.expand.conv.norm = {.name = "bn.e"};
   block.expand.conv.activation = Activation::Relu6;
-  block.normalize = ImageNormalize{.element = e};
+  block.expand.conv.normalize = ImageNormalize{.element = e};
   all.push_back({block, {{{2, 6, 6, 3}, Element::U8}}, true, narrow});
   Convolution filter = depthwise;
   filter.makes_moments = true;
@@ -88,6 +88,9 @@ std::vector<Example> examples(Element e) {
                  false,
                  narrow});
   const Spec bytes{x.shape, Element::U8}, pixels{rgb.shape, Element::U8};
+  Convolution of_pixels = stem;
+  of_pixels.normalize = ImageNormalize{.element = e};
+  all.push_back({of_pixels, {pixels}, true, narrow});
   const Quantization output{.scale = .1f};
   for (const Convolution& conv : {pointwise, depthwise})
     all.push_back({QuantizedConvolution{conv, output}, {bytes}, true, false});

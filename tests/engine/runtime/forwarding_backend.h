@@ -14,6 +14,7 @@ class ForwardingBackend : public Backend {
     return to_.make(node, query);
   }
   bool loads_norms() const override { return to_.loads_norms(); }
+  bool loads_pixels(const Convolution& op) const override { return to_.loads_pixels(op); }
   bool makes_moments(const Convolution& op, const Spec& in) const override {
     return to_.makes_moments(op, in);
   }
