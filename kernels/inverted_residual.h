@@ -16,28 +16,17 @@
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/depthwise_conv.h"
-#include "kernels/image_normalize.h"
-#include "kernels/stem_conv.h"
+#include "kernels/pixel_input.h"
 
 namespace dfengine {
-
-// The stem in place of the expansion: e = act1(stem convolution of pixels * scale + shift, + b1).
-struct PixelInput {
-  StemProblem stem;  // pixels [n, stem.h, stem.w, 3], e [n, stem.p, stem.q, wide]
-  PixelAffine affine;
-
-  // The stem's weights are given as those of an expansion from so many channels: tap (r, s) of channel
-  // c at 10 r + 3 s + c, and zeros in between.
-  static constexpr Index kDepth = 32;
-  static constexpr Index depth(Index r, Index s, Index c) { return 10 * r + 3 * s + c; }
-};
 
 struct InvertedResidualProblem {
   DepthwiseProblem depthwise = {};  // of e: n, h, w, wide channels, stride, padding
   Index in = 0, out = 0;            // channels of x and y
   Activation expanded = Activation::Relu6, filtered = Activation::Relu6;  // act1 and act2
   bool residual = false;
-  std::optional<PixelInput> pixels = {};  // in is then PixelInput::kDepth
+  // The stem in place of the expansion, whose weights are given as those of kDepth channels; in is that.
+  std::optional<PixelInput> pixels = {};
 
   constexpr Shape input() const { return {depthwise.n, depthwise.h, depthwise.w, in}; }
   constexpr Shape output() const { return {depthwise.n, depthwise.p, depthwise.q, out}; }

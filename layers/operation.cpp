@@ -310,6 +310,7 @@ bool passes_gradient(const Operation& operation, std::size_t input) {
                },
                [](const QuantizedConvolution&) { return false; },
                [](const InvertedResidual&) { return false; }, [](const Add&) { return true; },
+               [&](const ExpandDepthwise& op) { return input == 0 && !op.expand.conv.normalize; },
                [&](const auto&) { return input == 0; }},
       operation);
 }

@@ -102,8 +102,8 @@ struct BatchNorm {
   bool leaves_gradient = false;      // its last step, to the convolution that makes its input
 };
 
-// The wide half of an inverted residual block in training, as one operation: expand (pointwise), its batch
-// norm with the batch's statistics, depthwise. Their wide values are not stored but made again in backward
+// The wide half of an inverted residual block in training, as one operation: expand (pointwise, or a stem
+// of pixels), its batch norm with the batch's statistics, depthwise. Their wide values are not stored but made again in backward
 // (kernels/expand_depthwise.h). It makes the moments of its result. Parameters: those of the three, one
 // after the other.
 struct ExpandDepthwise {

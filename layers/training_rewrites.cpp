@@ -58,7 +58,8 @@ std::optional<Alternative> wide_half(const Graph& graph, const std::vector<int>&
   if (norm_of(norm) == nullptr || norm_of(behind) == nullptr) return {};
   const Node* expand = producer(norm->inputs[0]);
   const Convolution* first = expand == nullptr ? nullptr : plain_convolution(expand->operation);
-  if (first == nullptr || first->groups > 1 || first->window.size > 1) return {};
+  if (first == nullptr || first->groups > 1 || (first->window.size > 1 && !first->normalize))
+    return {};
   ExpandDepthwise wide{.expand = {expand->name, *first},
                        .norm_name = norm->name,
                        .norm = *norm_of(norm),

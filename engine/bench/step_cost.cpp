@@ -64,7 +64,7 @@ class Costs {
       cost.bytes += p.count() * static_cast<Index>(sizeof(float));
       if (p.role == Role::Weight && !is_recomputed(node)) cost.flops += product_flops(node);
     }
-    if (is_recomputed(node)) add_recomputation(node, cost);
+    if (is_recomputed(node)) add_recomputation(step, node, cost);
     return cost;
   }
 
@@ -74,12 +74,16 @@ class Costs {
 
   // Both weights' gradients, the expansion once more, and what the data gradient needs beside one pass:
   // its first part is written and read, and the input read again.
-  void add_recomputation(const Node& node, StepCost& cost) const {
+  void add_recomputation(const Step& step, const Node& node, StepCost& cost) const {
     const auto& op = std::get<ExpandDepthwise>(node.operation);
-    Shape wide = spec(node.inputs[0]).shape;
-    wide.c = op.expand.conv.out;
-    cost.flops += product_flops(node) + product_flops(op.expand.conv, wide);
-    cost.bytes += 3 * spec(node.inputs[0]).bytes();
+    cost.flops += product_flops(node) + product_flops(op.expand.conv, wide_shape(op, node));
+    if (step.dx[0] != kNone) cost.bytes += 3 * spec(node.inputs[0]).bytes();
+  }
+  Shape wide_shape(const ExpandDepthwise& op, const Node& node) const {
+    const Convolution& expand = op.expand.conv;
+    const Shape& x = spec(node.inputs[0]).shape;
+    return {x.n, window_axis(x.h, expand.window).out, window_axis(x.w, expand.window).out,
+            expand.out};
   }
 
   // Moments, sums or factors that a step makes, or is given.
@@ -115,9 +119,8 @@ class Costs {
                  [](const ImageNormalize&) { return Index{0}; },
                  [](const BatchNorm&) { return Index{0}; },
                  [&](const ExpandDepthwise& op) {
-                   Shape wide = spec(node.inputs[0]).shape;
-                   wide.c = op.expand.conv.out;
-                   return product_flops(op.expand.conv, wide) + product_flops(op.depthwise.conv, y);
+                   return product_flops(op.expand.conv, wide_shape(op, node)) +
+                          product_flops(op.depthwise.conv, y);
                  },
                  [](const Activate&) { return Index{0}; }, [](const Add&) { return Index{0}; },
                  [](const Dropout&) { return Index{0}; },

@@ -12,6 +12,7 @@
 #include "kernels/epilogue.h"
 #include "kernels/norm_gradient.h"
 #include "kernels/norm_on_load.h"
+#include "kernels/pixel_input.h"
 
 namespace dfengine {
 
@@ -85,6 +86,12 @@ Epilogue<T, Sum> epilogue(const Convolution& op, Index bias, const ForwardIo& io
   e.activation = op.activation;
   if (op.residual) e.residual = io.x[1].as<T>();
   return e;
+}
+
+// Of a stem that takes pixels.
+inline PixelInput pixel_input(const Convolution& op, const Shape& pixels) {
+  return {.stem = StemProblem::make(pixels, op.out, op.window.padding, op.window.stride),
+          .affine = PixelAffine::of(op.normalize->mean.data(), op.normalize->std_dev.data())};
 }
 
 // ---- Devices ----

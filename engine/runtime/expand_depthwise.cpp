@@ -14,21 +14,28 @@ namespace {
 constexpr std::size_t kExpand = 0, kNorm = 1, kTaps = kNorm + kNormVariance + 1;
 
 ExpandDepthwiseProblem problem(const ExpandDepthwise& op, const Spec& in) {
-  const Shape& x = in.shape;
+  const Convolution& expand = op.expand.conv;
   const Window& window = op.depthwise.conv.window;
-  return {.depthwise = DepthwiseProblem::make({x.n, x.h, x.w, op.expand.conv.out}, window.stride,
-                                              window.padding),
-          .in = x.c,
-          .eps = op.norm.eps,
-          .momentum = op.norm.momentum,
-          .activation = op.norm.activation};
+  ExpandDepthwiseProblem p{.in = expand.in,
+                           .eps = op.norm.eps,
+                           .momentum = op.norm.momentum,
+                           .activation = op.norm.activation};
+  Shape wide = in.shape;
+  if (expand.normalize) {
+    p.pixels = pixel_input(expand, in.shape);
+    p.in = PixelInput::kDepth;
+    wide = p.pixels->stem.output();
+  }
+  wide.c = expand.out;
+  p.depthwise = DepthwiseProblem::make(wide, window.stride, window.padding);
+  return p;
 }
 
 template <class T>
 void filter(const ExpandDepthwiseProblem& p, float* moments, const StepContext& ctx,
             const ForwardIo& io) {
   cuda::expand_depthwise_forward<T>(
-      ctx.queue.stream, p, io.x[0].as<T>(), io.working[kExpand].as<T>(), io.working[kTaps].as<T>(),
+      ctx.queue.stream, p, io.x[0].address, io.working[kExpand].as<T>(), io.working[kTaps].as<T>(),
       io.saved.as<float>(), io.y.as<T>(), {cuda::expand_depthwise_parts(p), moments});
 }
 
@@ -36,7 +43,7 @@ template <class T>
 void forward(const ExpandDepthwiseProblem& p, const StepContext& ctx, const ForwardIo& io) {
   const auto param = [&](std::size_t i) { return io.params[kNorm + i].as<float>(); };
   const auto next = [&](std::size_t i) { return io.next[kNorm + i].as<float>(); };
-  cuda::expand_statistics<T>(ctx.queue.stream, p, io.x[0].as<T>(),
+  cuda::expand_statistics<T>(ctx.queue.stream, p, io.x[0].address,
                              {.w = io.working[kExpand].as<T>(),
                               .gamma = param(kNormScale),
                               .beta = param(kNormShift),
@@ -87,7 +94,8 @@ void backward(const ExpandDepthwise& op, const ExpandDepthwiseProblem& p, const 
   float* const dtaps = gradient(kTaps, 9 * p.wide());
   T* const projected = io.dx[0] ? behind(io.scratch, at.projected).as<T>() : nullptr;
   float* const sums = behind(io.scratch, at.sums).as<float>();
-  const T *x = io.x[0].as<T>(), *w = io.working[kExpand].as<T>();
+  const void* const x = io.x[0].address;
+  const T* const w = io.working[kExpand].as<T>();
   const auto* const saved = io.saved.as<float>();
   cuda::expand_depthwise_backward<T>(
       ctx.queue.stream, p, x, io.y.as<T>(), io.dy.as<T>(), w, io.working[kTaps].as<T>(), saved,
@@ -101,12 +109,15 @@ void backward(const ExpandDepthwise& op, const ExpandDepthwiseProblem& p, const 
 }  // namespace
 
 bool has_expand_depthwise_kernel(const ExpandDepthwise& op, const Spec& in, cuda::Tuner* tuner) {
-  if (element_size(in.element) != 2) return false;
+  const Element element = computed_in(op.expand.conv, in);
+  if (element_size(element) != 2) return false;
   const ExpandDepthwiseProblem p = problem(op, in);
   if (!cuda::has_expand_depthwise(p) || tuner == nullptr) return cuda::has_expand_depthwise(p);
-  const bool half = in.element == Element::F16;
+  const bool half = element == Element::F16;
+  const std::string from =
+      p.pixels ? fmt::format("pixels at stride {}", p.pixels->stem.stride) : std::to_string(p.in);
   const std::string key =
-      fmt::format("expansion made twice, {} {} to {}{}, stride {}{}", half ? "fp16" : "bf16", p.in,
+      fmt::format("expansion made twice, {} {} to {}{}, stride {}{}", half ? "fp16" : "bf16", from,
                   p.wide(), activation_suffix(p.activation), p.depthwise.stride,
                   p.depthwise.padding == Padding::TfSame ? ", padded as by TensorFlow" : "");
   return tuner->passes(key, [&] {

@@ -65,10 +65,7 @@ InvertedResidualProblem problem(const InvertedResidual& op, const Spec& in) {
                             .residual = op.project.conv.residual};
   Shape wide = in.shape;
   if (expand.normalize) {
-    p.pixels = {
-        .stem =
-            StemProblem::make(in.shape, expand.out, expand.window.padding, expand.window.stride),
-        .affine = PixelAffine::of(expand.normalize->mean.data(), expand.normalize->std_dev.data())};
+    p.pixels = pixel_input(expand, in.shape);
     wide = p.pixels->stem.output();
     p.in = PixelInput::kDepth;
   }

@@ -1,5 +1,6 @@
 #include "kernels/cuda/expand_depthwise/expand_check.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "kernels/cuda/depthwise/depthwise_gradient.h"
 #include "kernels/cuda/runtime.h"
 #include "kernels/pointwise_conv.h"
+#include "kernels/stem_conv.h"
 
 namespace dfengine::cuda {
 namespace {
@@ -26,7 +28,12 @@ class Array {
       : stream_(stream), count_(count), memory_(allocate_device(count * Index{sizeof(T)})) {}
   Array(Stream stream, const Values& values) : Array(stream, std::ssize(values)) {
     std::vector<T> all;
-    for (double v : values) all.push_back(stored<T>(v));
+    for (double v : values) {
+      if constexpr (std::is_same_v<T, std::uint8_t>)
+        all.push_back(static_cast<T>(v));
+      else
+        all.push_back(stored<T>(v));
+    }
     upload(stream, memory_.get(), all.data(), count_ * Index{sizeof(T)});
   }
   T* data() const { return static_cast<T*>(memory_.get()); }
@@ -56,25 +63,43 @@ Values numbers(Index count, std::uint64_t seed, double low, double high, bool wh
   return values;
 }
 
+// Values of x, or as many pixels of which whole ones become whole numbers.
+constexpr float kPixelScale = 1.0f / 64;
+Values pictures(const PixelInput& of, bool whole) {
+  Values values = numbers(of.stem.n * of.stem.h * of.stem.w * 3, 1, 0, whole ? 3 : 255, true);
+  for (double& v : values) v *= whole ? 1 / kPixelScale : 1;
+  return values;
+}
+
 // What both ways start from.
 template <class T>
 struct Given {
   Stream stream;
   ExpandDepthwiseProblem p;
-  Array<T> x, w, taps, dy;
+  Array<T> x;
+  Array<std::uint8_t> pixels;
+  Array<T> w, taps, dy;
   Array<float> gamma, beta, zeros, ones;
 
   Given(Stream on, const ExpandDepthwiseProblem& problem, bool whole)
       : stream(on),
         p(problem),
-        x(on, numbers(p.input().count(), 1, -1, 1, whole)),
-        w(on, numbers(p.wide() * p.in, 2, -1, 1, whole)),
+        x(on, p.pixels ? Values(1) : numbers(p.input().count(), 1, -1, 1, whole)),
+        pixels(on, p.pixels ? pictures(*p.pixels, whole) : Values(1)),
+        w(on, numbers(weights(), 2, -1, 1, whole)),
         taps(on, numbers(9 * p.wide(), 3, -1, 1, whole)),
         dy(on, numbers(p.depthwise.output().count(), 4, -2, 2, whole)),
         gamma(on, numbers(p.wide(), 5, 1, 2, whole)),
         beta(on, numbers(p.wide(), 6, -2, 5, whole)),
         zeros(on, Values(at(p.wide()), 0.0)),
         ones(on, Values(at(p.wide()), 1.0)) {}
+
+  const void* input() const {
+    return p.pixels ? static_cast<const void*>(pixels.data()) : static_cast<const void*>(x.data());
+  }
+  Index weights() const { return p.wide() * (p.pixels ? kStemTaps : p.in); }
+
+  static constexpr Index kStemTaps = 27;
 };
 
 struct Named {
@@ -82,6 +107,17 @@ struct Named {
   Values values;
 };
 using Results = std::vector<Named>;
+
+// The first of R [wide, in], in the order of the weights.
+Values as_weights(const ExpandDepthwiseProblem& p, const Values& products) {
+  const Index wide = p.wide();
+  if (!p.pixels) return {products.begin(), products.begin() + wide * p.in};
+  Values weights;
+  for (Index tap = 0; tap < 27; ++tap)
+    for (Index k = 0; k < wide; ++k)
+      weights.push_back(products[at(k * p.in + PixelInput::depth(tap / 9, tap / 3 % 3, tap % 3))]);
+  return weights;
+}
 
 // What a part of a network is made of, in both ways, when its norm is given: y, and what one pass over its
 // gradient makes.
@@ -96,17 +132,16 @@ Results whole_recomputed(const Given<T>& d) {
       scratch(d.stream, expand_depthwise_scratch(p)), sums(d.stream, expand_depthwise_sums(p)),
       dtaps(d.stream, 9 * c);
   const Array<T> y(d.stream, p.depthwise.output().count()), projected(d.stream, p.input().count());
-  expand_depthwise_forward<T>(d.stream, p, d.x.data(), d.w.data(), d.taps.data(), saved.data(),
+  expand_depthwise_forward<T>(d.stream, p, d.input(), d.w.data(), d.taps.data(), saved.data(),
                               y.data(), {parts, moments.data()});
-  expand_depthwise_backward<T>(d.stream, p, d.x.data(), y.data(), d.dy.data(), d.w.data(),
+  expand_depthwise_backward<T>(d.stream, p, d.input(), y.data(), d.dy.data(), d.w.data(),
                                d.taps.data(), saved.data(), {}, scratch.data(), sums.data(),
-                               dtaps.data(), projected.data());
-  Values products = sums.values();
-  products.resize(at(c * p.in));
-  return {{"y", y.values()},
-          {"the gradient of its taps", dtaps.values()},
-          {"what its weight's gradient is made of", products},
-          {"what its input's gradient is made of", projected.values()}};
+                               dtaps.data(), p.pixels ? nullptr : projected.data());
+  Results all = {{"y", y.values()},
+                 {"the gradient of its taps", dtaps.values()},
+                 {"what its weight's gradient is made of", as_weights(p, sums.values())}};
+  if (!p.pixels) all.push_back({"what its input's gradient is made of", projected.values()});
+  return all;
 }
 
 // e, and g with the gradients of what stands between them, stored. norm: of e, on load.
@@ -122,8 +157,12 @@ struct Stored {
         y(d.stream, d.p.depthwise.output().count()),
         g(d.stream, d.p.depthwise.input().count()),
         dtaps(d.stream, 9 * d.p.wide()) {
-    pointwise_forward<T>(d.stream, expand, d.x.data(), d.w.data(), {}, e.data());
+    if (d.p.pixels)
+      stem_forward<T>(d.stream, d.p.pixels->stem, pixels(d), d.w.data(), {}, e.data());
+    else
+      pointwise_forward<T>(d.stream, expand, d.x.data(), d.w.data(), {}, e.data());
   }
+  static StemInput<T> pixels(const Given<T>& d) { return {d.pixels.data(), d.p.pixels->affine}; }
   void filter(const Given<T>& d, const NormOnLoad& norm) {
     const DepthwiseProblem& p = d.p.depthwise;
     depthwise_forward<T>(d.stream, p, e.data(), d.taps.data(), {}, y.data(), norm);
@@ -136,8 +175,14 @@ struct Stored {
   }
   // Of the expansion, where `of` is its result's gradient.
   Values weight_gradient(const Given<T>& d, const Array<T>& of) const {
-    const Array<float> scratch(d.stream, pointwise_weight_scratch(expand)),
-        dw(d.stream, d.p.wide() * d.p.in);
+    const Array<float> dw(d.stream, d.weights());
+    if (d.p.pixels) {
+      const StemProblem& stem = d.p.pixels->stem;
+      const Array<float> scratch(d.stream, stem_weight_scratch(stem));
+      stem_backward_weight<T>(d.stream, stem, pixels(d), of.data(), scratch.data(), dw.data());
+      return dw.values();
+    }
+    const Array<float> scratch(d.stream, pointwise_weight_scratch(expand));
     pointwise_backward_weight<T>(d.stream, expand, d.x.data(), of.data(), scratch.data(),
                                  dw.data());
     return dw.values();
@@ -157,10 +202,10 @@ Results whole_stored(const Given<T>& d) {
                   .shift = d.beta.data(),
                   .activation = d.p.activation,
                   .mean = d.zeros.data()});
-  return {{"", made.y.values()},
-          {"", made.dtaps.values()},
-          {"", made.weight_gradient(d, made.g)},
-          {"", made.input_gradient(d, made.g)}};
+  Results all = {
+      {"", made.y.values()}, {"", made.dtaps.values()}, {"", made.weight_gradient(d, made.g)}};
+  if (!d.p.pixels) all.push_back({"", made.input_gradient(d, made.g)});
+  return all;
 }
 
 // With the batch's statistics, all gradients.
@@ -170,26 +215,28 @@ Results recomputed(const Given<T>& d) {
   const Index c = p.wide();
   const Array<float> saved(d.stream, expand_depthwise_saved(p)), next_mean(d.stream, c),
       next_var(d.stream, c), scratch(d.stream, expand_depthwise_scratch(p)),
-      sums(d.stream, expand_depthwise_sums(p)), dtaps(d.stream, 9 * c), dw(d.stream, c * p.in),
+      sums(d.stream, expand_depthwise_sums(p)), dtaps(d.stream, 9 * c), dw(d.stream, d.weights()),
       dgamma(d.stream, c), dbeta(d.stream, c), rest(d.stream, expand_gradients_scratch(p)),
       of_statistics(d.stream, expand_statistics_scratch(p) / kFloatBytes);
   const Array<T> projected(d.stream, p.input().count()), dx(d.stream, p.input().count());
-  expand_statistics<T>(d.stream, p, d.x.data(),
+  T* const narrow = p.pixels ? nullptr : projected.data();
+  expand_statistics<T>(d.stream, p, d.input(),
                        {d.w.data(), d.gamma.data(), d.beta.data(), d.zeros.data(), d.ones.data(),
                         next_mean.data(), next_var.data()},
                        of_statistics.data(), saved.data());
-  expand_depthwise_backward<T>(d.stream, p, d.x.data(), nullptr, d.dy.data(), d.w.data(),
+  expand_depthwise_backward<T>(d.stream, p, d.input(), nullptr, d.dy.data(), d.w.data(),
                                d.taps.data(), saved.data(), {}, scratch.data(), sums.data(),
-                               dtaps.data(), projected.data());
-  expand_gradients<T>(d.stream, p, d.x.data(), d.w.data(), saved.data(), sums.data(), rest.data(),
-                      dw.data(), dgamma.data(), dbeta.data(), projected.data(), Write::Overwrite,
-                      dx.data());
-  return {{"the mean", next_mean.values()},
-          {"the variance", next_var.values()},
-          {"the weight's gradient", dw.values()},
-          {"the norm's scale's gradient", dgamma.values()},
-          {"the norm's shift's gradient", dbeta.values()},
-          {"the input's gradient", dx.values()}};
+                               dtaps.data(), narrow);
+  expand_gradients<T>(d.stream, p, d.input(), d.w.data(), saved.data(), sums.data(), rest.data(),
+                      dw.data(), dgamma.data(), dbeta.data(), narrow, Write::Overwrite,
+                      p.pixels ? nullptr : dx.data());
+  Results all = {{"the mean", next_mean.values()},
+                 {"the variance", next_var.values()},
+                 {"the weight's gradient", dw.values()},
+                 {"the norm's scale's gradient", dgamma.values()},
+                 {"the norm's shift's gradient", dbeta.values()}};
+  if (!p.pixels) all.push_back({"the input's gradient", dx.values()});
+  return all;
 }
 
 template <class T>
@@ -211,8 +258,13 @@ Results stored_gradients(const Given<T>& d) {
   batch_norm_backward<T>(d.stream, norm, made.e.data(), made.g.data(), d.gamma.data(),
                          d.beta.data(), mean.data(), rstd.data(), scratch.data(), dgamma.data(),
                          dbeta.data(), de.data());
-  return {{"", next_mean.values()}, {"", next_var.values()}, {"", made.weight_gradient(d, de)},
-          {"", dgamma.values()},    {"", dbeta.values()},    {"", made.input_gradient(d, de)}};
+  Results all = {{"", next_mean.values()},
+                 {"", next_var.values()},
+                 {"", made.weight_gradient(d, de)},
+                 {"", dgamma.values()},
+                 {"", dbeta.values()}};
+  if (!d.p.pixels) all.push_back({"", made.input_gradient(d, de)});
+  return all;
 }
 
 // The Euclidean distance, as a part of the length of `want`.
@@ -244,7 +296,18 @@ void check_expand_depthwise(Stream stream, const ExpandDepthwiseProblem& p) {
   constexpr Index kPictures = 2, kHeight = 18, kWidth = 21;
   const DepthwiseProblem& d = p.depthwise;
   ExpandDepthwiseProblem small = p;
-  small.depthwise = DepthwiseProblem::make({kPictures, kHeight, kWidth, d.c}, d.stride, d.padding);
+  Shape wide{kPictures, kHeight, kWidth, d.c};
+  if (p.pixels) {
+    const StemProblem& of = p.pixels->stem;
+    const Shape picture{kPictures, of.stride * kHeight, of.stride * kWidth, 3};
+    const auto stem = StemProblem::make(picture, d.c, of.padding, of.stride);
+    PixelAffine affine;
+    std::ranges::fill(affine.scale, kPixelScale);
+    std::ranges::fill(affine.shift, -2.0f);
+    small.pixels = {.stem = stem, .affine = affine};
+    wide = stem.output();
+  }
+  small.depthwise = DepthwiseProblem::make(wide, d.stride, d.padding);
   const Given<T> whole(stream, small, true);
   require_close(whole_recomputed(whole), whole_stored(whole), 0);
   // Without an activation, behind which a gradient is all or nothing and rounding may tell which. What is

@@ -21,15 +21,6 @@ constexpr Index padded(Index in) {
   return in <= 16 ? 16 : 32;
 }
 
-// Calls f with the padded channels as a constant.
-template <class F>
-void with_depths(Index in, F f) {
-  if (padded(in) == 16)
-    f(std::integral_constant<int, 16>{});
-  else
-    f(std::integral_constant<int, 32>{});
-}
-
 // What forward saved, as kernels take it.
 struct Saved {
   const float *scale, *shift, *rstd, *mean, *covariance;
@@ -64,6 +55,11 @@ struct Sizes {
   }
 };
 
+// Cut into tiles of e.
+inline Sizes wide_sizes(const ExpandDepthwiseProblem& p) {
+  return Sizes::of(p, p.depthwise.h, p.depthwise.w, kSide);
+}
+
 // A tile: its image, and its pixels' first row and column of e, which may lie outside of the image.
 struct Place {
   int image, row, column;
@@ -71,33 +67,14 @@ struct Place {
     return static_cast<unsigned>(row + r) < static_cast<unsigned>(s.h) &&
            static_cast<unsigned>(column + c) < static_cast<unsigned>(s.w);
   }
+  // Of the tiles of wide_sizes.
+  static __device__ __forceinline__ Place of(const Sizes& s, int tile) {
+    const int rest = tile / s.column_tiles;
+    return {.image = rest / s.row_tiles,
+            .row = rest % s.row_tiles * kSide,
+            .column = tile % s.column_tiles * kSide};
+  }
 };
-
-// x of a tile: [kPixels, In + kGap], zeros outside of the image and behind the channels.
-template <int In, class T>
-__device__ void load_input(const Sizes& s, const Place& place, const T* x, T* to) {
-  constexpr int kVectors = In / kVector;
-  const T* const image = x + Index{place.image} * s.h * s.w * s.in;
-  for (int i = static_cast<int>(threadIdx.x); i < kPixels * kVectors; i += kThreads) {
-    const int pixel = i / kVectors, channel = i % kVectors * kVector;
-    const int row = pixel / kSide, column = pixel % kSide;
-    const bool valid = channel < s.in && place.has(s, row, column);
-    const int from = ((place.row + row) * s.w + place.column + column) * s.in + channel;
-    copy_async16(to + pixel * (In + kGap) + channel, valid ? image + from : x, valid);
-  }
-}
-
-// Rows of w of a chunk: [kChunk, In + kGap], zeros behind the channels.
-template <int In, class T>
-__device__ void load_weights(const Sizes& s, int first, const T* w, T* to) {
-  constexpr int kVectors = In / kVector;
-  for (int i = static_cast<int>(threadIdx.x); i < kChunk * kVectors; i += kThreads) {
-    const int row = i / kVectors, channel = i % kVectors * kVector;
-    const bool valid = first + row < s.wide && channel < s.in;
-    copy_async16(to + row * (In + kGap) + channel,
-                 valid ? w + Index{first + row} * s.in + channel : w, valid);
-  }
-}
 
 // The norm of a chunk's channels in shared memory; zeros behind the channels, where v is zero then.
 struct alignas(16) ChunkNorm {

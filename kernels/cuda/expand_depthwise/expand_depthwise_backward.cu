@@ -2,6 +2,7 @@
 // takes its place, and two products make of that what is narrow again.
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/expand_depthwise/expand_depthwise_differentiate.cuh"
+#include "kernels/cuda/expand_depthwise/expand_depthwise_input.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ordered_sum.h"
 #include "kernels/cuda/requirements.cuh"
@@ -11,17 +12,18 @@ namespace {
 
 using namespace expand_depthwise;
 
-template <int In, int Stride>
+template <class Input, int Stride>
 constexpr Index backward_elements() {
-  return (kPixels + 2 * kChunk) * (In + kGap) + (kPixels + kHalo<Stride> * kHalo<Stride>)*kPitch;
+  return (kPixels + 2 * kChunk) * Input::kPitch + Input::kPatch +
+         (kPixels + kHalo<Stride> * kHalo<Stride>)*kPitch;
 }
 // Of each channel R, nine taps' gradients and the sum of g.
 constexpr Index kept_floats(Index in, Index wide) {
   return (in + kTaps + 1) * wide;
 }
-template <int In, int Stride>
+template <class Input, int Stride>
 constexpr Index backward_bytes(Index in, Index wide) {
-  return backward_elements<In, Stride>() * 2 + Index{sizeof(BackwardShared<Half>)} +
+  return backward_elements<Input, Stride>() * 2 + Index{sizeof(BackwardShared<Half>)} +
          kept_floats(in, wide) * kFloatBytes;
 }
 
@@ -119,25 +121,19 @@ __device__ void scale_weights(const ChunkNorm& norm, const T* w, T* scaled) {
   }
 }
 
-__device__ __forceinline__ Place place_of(const Sizes& s, int tile) {
-  const int rest = tile / s.column_tiles;
-  return {.image = rest / s.row_tiles,
-          .row = rest % s.row_tiles * kSide,
-          .column = tile % s.column_tiles * kSide};
-}
-
 // parts [blocks, wide, in] and behind each the sums of g; tap_parts [blocks, 9, wide].
-template <int In, int Stride, class T>
+template <class Input, int Stride, class T>
 __global__ void __launch_bounds__(kThreads, 2)
-    expand_depthwise_backward_kernel(Sizes s, const T* __restrict__ x, OutputGradient<T> of,
+    expand_depthwise_backward_kernel(Sizes s, Input of_x, OutputGradient<T> of,
                                      const T* __restrict__ w, const T* __restrict__ taps,
                                      Saved saved, float* __restrict__ parts,
                                      float* __restrict__ tap_parts, T* __restrict__ projected) {
   await_previous_kernels();
   DF_DYNAMIC_SHARED(bytes);
-  constexpr int kXPitch = In + kGap;
+  constexpr int kDepth = Input::kDepth, kXPitch = Input::kPitch;
   T* const tile = reinterpret_cast<T*>(bytes);
-  T* const weights = tile + kPixels * kXPitch;
+  T* const patch = tile + kPixels * kXPitch;
+  T* const weights = patch + Input::kPatch;
   T* const scaled = weights + kChunk * kXPitch;
   T* const v = scaled + kChunk * kXPitch;
   T* const dy = v + kPixels * kPitch;
@@ -148,38 +144,40 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int kept = (s.in + 1 + kTaps) * s.wide;
   for (int i = static_cast<int>(threadIdx.x); i < kept; i += kThreads) products[i] = 0.0f;
   const auto start_chunk = [&](const Place& place, int first) {
-    load_weights<In>(s, first, w, weights);
+    Input::load_weights(s, first, w, weights);
     load_gradient<Stride>(s, place, first, of, dy);
     shared.of_taps.load(s, first, taps);
     shared.norm.load(s, first, saved);
     copy_async_commit();
   };
   const auto apart = static_cast<int>(gridDim.x);
-  start_chunk(place_of(s, static_cast<int>(blockIdx.x)), 0);
+  start_chunk(Place::of(s, static_cast<int>(blockIdx.x)), 0);
   for (int at = static_cast<int>(blockIdx.x); at < s.tiles; at += apart) {
-    const Place place = place_of(s, at);
-    Projected<In> sums = {};
+    const Place place = Place::of(s, at);
+    Projected<kDepth> sums = {};
     __syncthreads();
-    load_input<In>(s, place, x, tile);
+    of_x.start(s, place, patch, tile);
     copy_async_commit();
 #pragma unroll 1
     for (int first = 0; first < s.wide; first += kChunk) {
       copy_async_wait<0>();
       __syncthreads();
-      scale_weights<In>(shared.norm, weights, scaled);
-      expand<In>(s, place, tile, weights, shared.norm, v);
+      if (first == 0) of_x.finish(s, place, patch, tile);
+      if constexpr (!Input::kPixelsAlone) scale_weights<kDepth>(shared.norm, weights, scaled);
+      expand<kDepth>(s, place, tile, weights, shared.norm, v);
       __syncthreads();
       differentiate<Stride>(s, place, dy, v, shared);
       __syncthreads();
       // From here on only g, x and the scaled weights are read: the next chunk may come.
       const bool last = first + kChunk >= s.wide;
       const int next = last ? at + apart : at;
-      if (next < s.tiles) start_chunk(place_of(s, next), last ? 0 : first + kChunk);
+      if (next < s.tiles) start_chunk(Place::of(s, next), last ? 0 : first + kChunk);
       keep_taps(s, first, shared, of_taps);
-      keep_products<In>(s, first, tile, v, products, of_g);
-      project<In>(scaled, v, sums);
+      keep_products<kDepth>(s, first, tile, v, products, of_g);
+      if constexpr (!Input::kPixelsAlone) project<kDepth>(scaled, v, sums);
     }
-    if (projected != nullptr) store_projected<In>(s, place, sums, projected);
+    if constexpr (!Input::kPixelsAlone)
+      if (projected != nullptr) store_projected<kDepth>(s, place, sums, projected);
   }
   __syncthreads();
   const int of_part = (s.in + 1) * s.wide, taps_of_part = kTaps * s.wide;
@@ -189,22 +187,20 @@ __global__ void __launch_bounds__(kThreads, 2)
     tap_parts[Index{blockIdx.x} * taps_of_part + i] = of_taps[i];
 }
 
-Sizes input_sizes(const ExpandDepthwiseProblem& p) {
-  return Sizes::of(p, p.depthwise.h, p.depthwise.w, kSide);
-}
 Index backward_blocks(const ExpandDepthwiseProblem& p) {
-  return std::min(kMostBlocks, Index{input_sizes(p).tiles});
+  return std::min(kMostBlocks, Index{wide_sizes(p).tiles});
 }
 
 }  // namespace
 
 bool has_expand_depthwise(const ExpandDepthwiseProblem& p) {
   if (p.in > 32 || p.in % kVector != 0 || p.wide() % kVector != 0) return false;
+  if (p.pixels && p.depthwise.stride != 1) return false;
   Index bytes = 0;
-  with_depths(p.in, [&](auto depths) {
-    constexpr int kIn = depths;
-    bytes = p.depthwise.stride == 1 ? backward_bytes<kIn, 1>(p.in, p.wide())
-                                    : backward_bytes<kIn, 2>(p.in, p.wide());
+  with_input<Half>(p, nullptr, [&](auto input) {
+    using Input = decltype(input);
+    with_stride<Input>(p,
+                       [&](auto stride) { bytes = backward_bytes<Input, stride>(p.in, p.wide()); });
   });
   return bytes <= static_cast<Index>(shared_memory_limit());
 }
@@ -218,33 +214,31 @@ Index expand_depthwise_scratch(const ExpandDepthwiseProblem& p) {
 }
 
 template <class T>
-void expand_depthwise_backward(Stream stream, const ExpandDepthwiseProblem& p, const T* x,
+void expand_depthwise_backward(Stream stream, const ExpandDepthwiseProblem& p, const void* x,
                                const T* y, const T* dy, const T* w, const T* taps,
                                const float* saved, const GradientOnLoad& gradient, float* scratch,
                                float* sums, float* dtaps, T* projected) {
   const char* const name = "gradients of an expansion and depthwise convolution";
-  require_vectors(name, p.in, {x, w, projected});
+  require_input(name, p, x, w);
+  require_vectors(name, p.in, {projected});
   require_vectors(name, p.wide(), {y, dy, taps, saved, scratch, gradient.factors});
   const Index parts = backward_blocks(p), count = expand_depthwise_sums(p);
   float* const tap_parts = scratch + parts * count;
-  with_depths(p.in, [&](auto depths) {
-    constexpr int kIn = depths;
-    const auto start = [&](auto kernel, Index bytes) {
-      launch(stream, name, kernel, blocks(parts), kThreads, static_cast<std::size_t>(bytes),
-             input_sizes(p), x, OutputGradient<T>{y, dy, gradient.factors}, w, taps,
+  with_input<T>(p, x, [&](auto input) {
+    using Input = decltype(input);
+    with_stride<Input>(p, [&](auto stride) {
+      launch(stream, name, expand_depthwise_backward_kernel<Input, stride, T>, blocks(parts),
+             kThreads, static_cast<std::size_t>(backward_bytes<Input, stride>(p.in, p.wide())),
+             wide_sizes(p), input, OutputGradient<T>{y, dy, gradient.factors}, w, taps,
              Saved::in(saved, p), scratch, tap_parts, projected);
-    };
-    if (p.depthwise.stride == 1)
-      start(expand_depthwise_backward_kernel<kIn, 1, T>, backward_bytes<kIn, 1>(p.in, p.wide()));
-    else
-      start(expand_depthwise_backward_kernel<kIn, 2, T>, backward_bytes<kIn, 2>(p.in, p.wide()));
+    });
   });
   ordered_sum(stream, parts, count, parts, scratch, sums);
   ordered_sum(stream, parts, kTaps * p.wide(), parts, tap_parts, dtaps);
 }
 
 #define DF_INSTANTIATE(T)                                                                       \
-  template void expand_depthwise_backward(Stream, const ExpandDepthwiseProblem&, const T*,      \
+  template void expand_depthwise_backward(Stream, const ExpandDepthwiseProblem&, const void*,   \
                                           const T*, const T*, const T*, const T*, const float*, \
                                           const GradientOnLoad&, float*, float*, float*, T*);
 DF_INSTANTIATE(Half)

@@ -1,4 +1,5 @@
 // y of a tile: v is made in shared memory, 32 channels at a time, and filtered there.
+#include "kernels/cuda/expand_depthwise/expand_depthwise_input.cuh"
 #include "kernels/cuda/expand_depthwise/expand_depthwise_taps.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/moments.cuh"
@@ -23,31 +24,32 @@ struct Output {
 };
 
 // What a chunk of channels needs: one is used while the next one is on its way.
-template <int In, class T>
+template <class Input, class T>
 struct Chunk {
   ChunkNorm norm;
   ChunkTaps<T> taps;
-  T weights[kChunk * (In + kGap)];
+  alignas(16) T weights[kChunk * Input::kPitch];
   // Starts it.
   __device__ void load(const Sizes& s, int first, const T* w, const T* of_taps,
                        const Saved& saved) {
-    load_weights<In>(s, first, w, weights);
+    Input::load_weights(s, first, w, weights);
     taps.load(s, first, of_taps);
     norm.load(s, first, saved);
   }
 };
 
-// In front of it in shared memory: x, v. Behind it each strip's moments so far: means and squares, [2, wide].
-template <int In, class T>
+// In front of it in shared memory: x and its patch, v. Behind it each strip's moments so far: means and
+// squares, [2, wide].
+template <class Input, class T>
 struct ForwardShared {
-  Chunk<In, T> chunks[2];
+  Chunk<Input, T> chunks[2];
   float counts[kStrips];
 };
 
-template <int In>
+template <class Input, class T>
 constexpr Index forward_bytes(Index wide) {
-  return (kPixels * (In + kGap) + kPixels * kPitch) * 2 + Index{sizeof(ForwardShared<In, Half>)} +
-         2 * kStrips * wide * kFloatBytes;
+  return (kPixels * Input::kPitch + Input::kPatch + kPixels * kPitch) * 2 +
+         Index{sizeof(ForwardShared<Input, T>)} + 2 * kStrips * wide * kFloatBytes;
 }
 
 // Sums of a strip around its first pixel, of four channels a lane: two of each half of the group.
@@ -166,16 +168,17 @@ __device__ __forceinline__ int pixels_of(const Sizes& s, const Place& place, int
   return rows > 0 ? rows * std::min(sides, s.q - q0) : 0;
 }
 
-template <int In, int Stride, class T>
+template <class Input, int Stride, class T>
 __global__ void __launch_bounds__(kThreads, 2)
-    expand_depthwise_kernel(Sizes s, const T* __restrict__ x, const T* __restrict__ w,
+    expand_depthwise_kernel(Sizes s, Input of_x, const T* __restrict__ w,
                             const T* __restrict__ taps, Saved saved, T* __restrict__ y,
                             float* __restrict__ moments) {
   await_previous_kernels();
   DF_DYNAMIC_SHARED(bytes);
   T* const input = reinterpret_cast<T*>(bytes);
-  T* const v = input + kPixels * (In + kGap);
-  auto& shared = *reinterpret_cast<ForwardShared<In, T>*>(v + kPixels * kPitch);
+  T* const patch = input + kPixels * Input::kPitch;
+  T* const v = patch + Input::kPatch;
+  auto& shared = *reinterpret_cast<ForwardShared<Input, T>*>(v + kPixels * kPitch);
   float* const means = reinterpret_cast<float*>(&shared + 1);
   float* const squares = means + kStrips * s.wide;
   const Share share;
@@ -183,7 +186,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   const auto apart = static_cast<int>(gridDim.x);
   int tile = static_cast<int>(blockIdx.x), turn = 0;
   if (tile < s.tiles) {
-    load_input<In>(s, place_of<Stride>(s, tile), x, input);
+    of_x.start(s, place_of<Stride>(s, tile), patch, input);
     shared.chunks[0].load(s, 0, w, taps, saved);
     copy_async_commit();
   }
@@ -192,15 +195,16 @@ __global__ void __launch_bounds__(kThreads, 2)
     const auto n = static_cast<float>(pixels_of<Stride>(s, place, share.strip));
     const bool last_tile = tile + apart >= s.tiles;
     for (int first = 0; first < s.wide; first += kChunk, turn = 1 - turn) {
-      const Chunk<In, T>& chunk = shared.chunks[turn];
+      const Chunk<Input, T>& chunk = shared.chunks[turn];
       const bool last = first + kChunk >= s.wide;
       copy_async_wait<0>();
       __syncthreads();
       if (!last || !last_tile)
         shared.chunks[1 - turn].load(s, last ? 0 : first + kChunk, w, taps, saved);
-      expand<In>(s, place, input, chunk.weights, chunk.norm, v);
+      if (first == 0) of_x.finish(s, place, patch, input);
+      expand<Input::kDepth>(s, place, input, chunk.weights, chunk.norm, v);
       __syncthreads();
-      if (last && !last_tile) load_input<In>(s, place_of<Stride>(s, tile + apart), x, input);
+      if (last && !last_tile) of_x.start(s, place_of<Stride>(s, tile + apart), patch, input);
       copy_async_commit();
       const StripMoments of_chunk = filter<Stride>(s, place, first, share, v, chunk.taps, y);
       const int channel = first + share.group, at = share.strip * s.wide + channel;
@@ -235,25 +239,25 @@ Index expand_depthwise_parts(const ExpandDepthwiseProblem& p) {
 }
 
 template <class T>
-void expand_depthwise_forward(Stream stream, const ExpandDepthwiseProblem& p, const T* x,
+void expand_depthwise_forward(Stream stream, const ExpandDepthwiseProblem& p, const void* x,
                               const T* w, const T* taps, const float* saved, T* y,
                               const ChannelMoments& moments) {
   const char* const name = "expansion and depthwise convolution";
-  require_vectors(name, p.in, {x, w});
+  require_input(name, p, x, w);
   require_vectors(name, p.wide(), {taps, saved, y, moments.values});
-  with_depths(p.in, [&](auto depths) {
-    constexpr int kIn = depths;
-    const auto kernel = p.depthwise.stride == 1 ? expand_depthwise_kernel<kIn, 1, T>
-                                                : expand_depthwise_kernel<kIn, 2, T>;
-    launch(stream, name, kernel, blocks(moments.parts), kThreads,
-           static_cast<std::size_t>(forward_bytes<kIn>(p.wide())), output_sizes(p), x, w, taps,
-           Saved::in(saved, p), y, moments.values);
+  with_input<T>(p, x, [&](auto input) {
+    using Input = decltype(input);
+    with_stride<Input>(p, [&](auto stride) {
+      launch(stream, name, expand_depthwise_kernel<Input, stride, T>, blocks(moments.parts),
+             kThreads, static_cast<std::size_t>(forward_bytes<Input, T>(p.wide())), output_sizes(p),
+             input, w, taps, Saved::in(saved, p), y, moments.values);
+    });
   });
 }
 
-#define DF_INSTANTIATE(T)                                                                 \
-  template void expand_depthwise_forward(Stream, const ExpandDepthwiseProblem&, const T*, \
-                                         const T*, const T*, const float*, T*,            \
+#define DF_INSTANTIATE(T)                                                                    \
+  template void expand_depthwise_forward(Stream, const ExpandDepthwiseProblem&, const void*, \
+                                         const T*, const T*, const float*, T*,               \
                                          const ChannelMoments&);
 DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)

@@ -1,6 +1,6 @@
 // What is left when the pass over y's gradient has made its sums: the parameters' gradients, and the
 // part of dx that all pixels have in common.
-#include "kernels/cuda/expand_depthwise/expand_depthwise.cuh"
+#include "kernels/cuda/expand_depthwise/expand_depthwise_input.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/requirements.cuh"
 
@@ -15,34 +15,36 @@ struct ChannelGradients {
 };
 
 // A warp for each channel of e; lane i has channel i of x.
-template <int In, class T>
+template <class Input, class T>
 __global__ void __launch_bounds__(kThreads)
-    channel_gradients_kernel(float rows, int in, int wide, const T* __restrict__ w, Saved saved,
+    channel_gradients_kernel(Sizes s, float rows, const T* __restrict__ w, Saved saved,
                              const float* __restrict__ sums, ChannelGradients to) {
   await_previous_kernels();
+  constexpr int In = Input::kDepth;
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
   const int channel =
       static_cast<int>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / kWarpSize;
-  if (channel >= wide) return;
-  const bool valid = lane < in;
-  const float weight = valid ? to_float(w[channel * in + lane]) : 0.0f;
-  const float product = valid ? sums[channel * in + lane] : 0.0f;
+  if (channel >= s.wide) return;
+  const int of_weight = Input::weight_at(s, channel, lane);
+  const bool valid = of_weight >= 0;
+  const float weight = valid ? to_float(w[of_weight]) : 0.0f;
+  const float product = valid ? sums[channel * s.in + lane] : 0.0f;
   const float mean = valid ? saved.mean[lane] : 0.0f;
   float spread = 0.0f;  // row of the covariance times w
   for (int j = 0; j < In; ++j) {
     const float other = __shfl_sync(kAllLanes, weight, j);
     if (valid) spread = fmaf(saved.covariance[lane * In + j], other, spread);
   }
-  const float s = sums[wide * in + channel], rstd = saved.rstd[channel];
+  const float sum = sums[s.wide * s.in + channel], rstd = saved.rstd[channel];
   const float a = saved.scale[channel];
   // R less what the mean of x makes of it, so that nothing cancels between its sums over channels.
-  const float centred = fmaf(-mean, s, product);
+  const float centred = fmaf(-mean, sum, product);
   const float t = rstd * warp_sum(weight * centred);
-  if (valid) to.w[channel * in + lane] = a * fmaf(-rstd * t, spread, centred);
+  if (valid) to.w[of_weight] = a * fmaf(-rstd * t, spread, centred);
   if (lane != 0) return;
   to.gamma[channel] = t;
-  to.beta[channel] = s;
-  to.a_s[channel] = a * s / rows;
+  to.beta[channel] = sum;
+  to.a_s[channel] = a * sum / rows;
   to.a_t[channel] = a * rstd * t / rows;
 }
 
@@ -125,32 +127,38 @@ Index expand_gradients_scratch(const ExpandDepthwiseProblem& p) {
 }
 
 template <class T>
-void expand_gradients(Stream stream, const ExpandDepthwiseProblem& p, const T* x, const T* w,
+void expand_gradients(Stream stream, const ExpandDepthwiseProblem& p, const void* x, const T* w,
                       const float* saved, const float* sums, float* scratch, float* dw,
                       float* dgamma, float* dbeta, const T* projected, Write write, T* dx) {
   const char* const name = "gradients of an expansion";
-  require_vectors(name, p.in, {x, w, projected, dx});
+  require_input(name, p, x, w);
+  require_vectors(name, p.in, {projected, dx});
   const int in = static_cast<int>(p.in), wide = static_cast<int>(p.wide());
   const ChannelGradients to{dw, dgamma, dbeta, scratch, scratch + wide};
   float* const correction = scratch + 2 * wide;
-  with_depths(p.in, [&](auto depths) {
-    constexpr int kIn = depths;
+  with_input<T>(p, x, [&](auto input) {
+    using Input = decltype(input);
+    constexpr int kIn = Input::kDepth;
     const Saved of = Saved::in(saved, p);
-    launch(stream, name, channel_gradients_kernel<kIn, T>,
-           blocks(divide_up(p.wide(), Index{kWarps})), kThreads, 0, static_cast<float>(p.rows()),
-           in, wide, w, of, sums, to);
+    launch(stream, name, channel_gradients_kernel<Input, T>,
+           blocks(divide_up(p.wide(), Index{kWarps})), kThreads, 0, wide_sizes(p),
+           static_cast<float>(p.rows()), w, of, sums, to);
     if (dx == nullptr) return;
-    launch(stream, name, correction_kernel<kIn, T>, blocks(kIn), kThreads, 0, in, wide, w, of,
-           to.a_s, to.a_t, correction);
-    launch(stream, name, correct_kernel<kIn, T>,
-           blocks(divide_up(p.rows() * (p.in / kVector), Index{kThreads})), kThreads, 0, p.rows(),
-           in, x, correction, projected, write, dx);
+    if constexpr (!Input::kPixelsAlone) {
+      launch(stream, name, correction_kernel<kIn, T>, blocks(kIn), kThreads, 0, in, wide, w, of,
+             to.a_s, to.a_t, correction);
+      launch(stream, name, correct_kernel<kIn, T>,
+             blocks(divide_up(p.rows() * (p.in / kVector), Index{kThreads})), kThreads, 0, p.rows(),
+             in, input.x, correction, projected, write, dx);
+    } else {
+      throw ShapeError("an expansion of pixels: pixels have no gradient");
+    }
   });
 }
 
-#define DF_INSTANTIATE(T)                                                                    \
-  template void expand_gradients(Stream, const ExpandDepthwiseProblem&, const T*, const T*,  \
-                                 const float*, const float*, float*, float*, float*, float*, \
+#define DF_INSTANTIATE(T)                                                                      \
+  template void expand_gradients(Stream, const ExpandDepthwiseProblem&, const void*, const T*, \
+                                 const float*, const float*, float*, float*, float*, float*,   \
                                  const T*, Write, T*);
 DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)

@@ -1,5 +1,5 @@
 // Mean and covariance of x over all rows, and what they make of the expansion's batch norm.
-#include "kernels/cuda/expand_depthwise/expand_depthwise.cuh"
+#include "kernels/cuda/expand_depthwise/expand_depthwise_input.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/norm_on_load.cuh"
 #include "kernels/cuda/requirements.cuh"
@@ -9,40 +9,35 @@ namespace {
 
 using namespace expand_depthwise;
 
-// Rows of x that a block takes at a time: as many as a tile has pixels.
-constexpr int kRows = kPixels;
 constexpr Index entries(Index depths) {
   return depths * depths + depths;
 }
 
+// Parts of x, of as many rows as a tile has pixels.
+Index gram_parts(const ExpandDepthwiseProblem& p) {
+  Index parts = 0;
+  with_input<Half>(p, nullptr, [&](auto input) { parts = decltype(input)::parts(p); });
+  return parts;
+}
 Index gram_blocks(const ExpandDepthwiseProblem& p) {
-  return std::min(kMostBlocks, divide_up(p.rows(), Index{kRows}));
+  return std::min(kMostBlocks, gram_parts(p));
 }
 
-// parts [blocks, In * In + In]: x^T x over the block's rows, and behind it the sums of x. What the tensor
+// parts [blocks, depth * depth + depth]: x^T x over the block's rows, and behind it the sums of x. What the tensor
 // cores add up over some rows is added to the sums in float, which they would not round.
-template <int In, class T>
+template <class Input, class T>
 __global__ void __launch_bounds__(kThreads)
-    gram_kernel(Index rows, int in, const T* __restrict__ x, float* __restrict__ parts) {
+    gram_kernel(Sizes s, Index rows, int count, Input x, float* __restrict__ parts) {
   await_previous_kernels();
-  constexpr int kXPitch = In + kGap, kVectors = In / kVector, kTall = In / 16;
-  __align__(16) __shared__ T tile[kRows * kXPitch];
+  constexpr int In = Input::kDepth, kXPitch = Input::kPitch, kTall = In / 16;
+  __align__(16) __shared__ T tile[kPixels * kXPitch + Input::kPatch];
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize, g = lane / 4, t = lane % 4;
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
   const int tall = warp % kTall, narrow = warp / kTall;  // 16 rows and 8 columns of the matrix
   float sums[4] = {}, of_rows[2] = {};
-  for (Index first = Index{blockIdx.x} * kRows; first < rows; first += Index{gridDim.x} * kRows) {
+  for (int at = static_cast<int>(blockIdx.x); at < count; at += static_cast<int>(gridDim.x)) {
     __syncthreads();
-    for (int i = static_cast<int>(threadIdx.x); i < kRows * kVectors; i += kThreads) {
-      const Index row = first + i / kVectors;
-      const int channel = i % kVectors * kVector;
-      const bool valid = row < rows && channel < in;
-      copy_async16(tile + i / kVectors * kXPitch + channel, valid ? x + row * in + channel : x,
-                   valid);
-    }
-    copy_async_commit();
-    copy_async_wait<0>();
-    __syncthreads();
+    x.take(s, rows, at, tile + kPixels * kXPitch, tile);
     if (narrow >= In / 8) continue;
     PixelSums of_tile;
     of_tile.add(tile + 16 * tall, kXPitch, tile + 8 * narrow, kXPitch, narrow == 0);
@@ -85,18 +80,20 @@ struct StatisticsPlaces {
 };
 
 // A warp for each channel of e; lane i has row i of the covariance.
-template <int In, class T>
+template <class Input, class T>
 __global__ void __launch_bounds__(kThreads)
-    expand_statistics_kernel(double rows, int in, int wide, double eps, double momentum,
+    expand_statistics_kernel(Sizes s, double rows, double eps, double momentum,
                              const double* __restrict__ sums, ExpandStatisticsParams<T> params,
                              StatisticsPlaces to) {
   await_previous_kernels();
+  constexpr int In = Input::kDepth;
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
   const int channel = static_cast<int>(blockIdx.x) * kWarps + warp;
-  const bool valid = channel < wide;
+  const bool valid = channel < s.wide;
   const auto weight = [&](int i) {
-    return valid && i < in ? static_cast<double>(to_float(params.w[Index{channel} * in + i])) : 0.0;
+    const int at = Input::weight_at(s, channel, i);
+    return at >= 0 ? static_cast<double>(to_float(params.w[at])) : 0.0;
   };
   const auto mean = [&](int i) { return sums[In * In + i] / rows; };
   const bool has_row = lane < In;
@@ -144,31 +141,33 @@ Index expand_statistics_scratch(const ExpandDepthwiseProblem& p) {
 }
 
 template <class T>
-void expand_statistics(Stream stream, const ExpandDepthwiseProblem& p, const T* x,
+void expand_statistics(Stream stream, const ExpandDepthwiseProblem& p, const void* x,
                        const ExpandStatisticsParams<T>& params, void* scratch, float* saved) {
   const char* const name = "expansion's statistics";
-  require_vectors(name, p.in, {x, params.w, scratch, saved});
+  require_input(name, p, x, params.w);
+  require_vectors(name, p.in, {scratch, saved});
   if (p.rows() < 2) throw ShapeError(std::string(name) + ": one value has no variance");
   const Index parts = gram_blocks(p), c = p.wide();
-  with_depths(p.in, [&](auto depths) {
-    constexpr int kIn = depths;
+  const Sizes sizes = wide_sizes(p);
+  with_input<T>(p, x, [&](auto input) {
+    using Input = decltype(input);
+    constexpr int kIn = Input::kDepth;
     constexpr Index kCount = entries(kIn);
     auto* const sums = static_cast<double*>(scratch);
     auto* const of_parts = reinterpret_cast<float*>(sums + kCount);
-    launch(stream, name, gram_kernel<kIn, T>, blocks(parts), kThreads, 0, p.rows(),
-           static_cast<int>(p.in), x, of_parts);
+    launch(stream, name, gram_kernel<Input, T>, blocks(parts), kThreads, 0, sizes, p.rows(),
+           static_cast<int>(gram_parts(p)), input, of_parts);
     launch(stream, name, gram_sum_kernel, blocks(divide_up(kCount, Index{kWarps})), kThreads, 0,
            static_cast<int>(parts), static_cast<int>(kCount), of_parts, sums);
     float* const mean = saved + expand_depthwise_saved_mean(p);
-    launch(stream, name, expand_statistics_kernel<kIn, T>, blocks(divide_up(c, Index{kWarps})),
-           kThreads, 0, static_cast<double>(p.rows()), static_cast<int>(p.in), static_cast<int>(c),
-           p.eps, p.momentum, sums, params,
+    launch(stream, name, expand_statistics_kernel<Input, T>, blocks(divide_up(c, Index{kWarps})),
+           kThreads, 0, sizes, static_cast<double>(p.rows()), p.eps, p.momentum, sums, params,
            StatisticsPlaces{saved, saved + c, saved + 2 * c, mean, mean + kIn});
   });
 }
 
-#define DF_INSTANTIATE(T)                                                          \
-  template void expand_statistics(Stream, const ExpandDepthwiseProblem&, const T*, \
+#define DF_INSTANTIATE(T)                                                             \
+  template void expand_statistics(Stream, const ExpandDepthwiseProblem&, const void*, \
                                   const ExpandStatisticsParams<T>&, void*, float*);
 DF_INSTANTIATE(Half)
 DF_INSTANTIATE(BFloat16)

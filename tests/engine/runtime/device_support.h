@@ -14,9 +14,11 @@ namespace dfengine::test {
 constexpr Index kImages = 4, kSide = 32;
 constexpr Spec kImage{{1, kSide, kSide, 3}, Element::U8};
 
-inline NetworkConfig small_config(double dropout = 0) {
+constexpr double kWidth = 0.1;
+
+inline NetworkConfig small_config(double dropout = 0, double width = kWidth) {
   NetworkConfig config;
-  config.width = 0.1;
+  config.width = width;
   config.dropout = dropout;
   return config;
 }
@@ -50,6 +52,7 @@ class OnBackend : public testing::TestWithParam<DeviceKind> {
 struct SmallBatch {
   std::vector<std::uint8_t> images;
   std::vector<float> targets;
+  double width = kWidth;  // of the network that it is for
 
   explicit SmallBatch(Index n = kImages, std::uint64_t seed = 1) {
     Random random(seed, RandomStream::Synth, 9);
@@ -89,7 +92,7 @@ struct StepResult {
 
   StepResult(const Backend& backend, const ParameterStore& store, const SmallBatch& batch,
              const Trainable& trainable) {
-    PlanRun run(training_graph(small_config()),
+    PlanRun run(training_graph(small_config(0, batch.width)),
                 batch_specs(batch.n(), kSide, backend.parameter_element(), true),
                 {Phase::Train, trainable}, store, backend);
     const Results r = run.run(batch.inputs(backend.parameter_element()));
@@ -103,13 +106,14 @@ struct StepResult {
   // In double on the CPU. noise: relative, of every weight.
   static StepResult oracle(const SmallBatch& batch, const Trainable& trainable, double noise = 0,
                            std::uint64_t seed = 0) {
-    const auto store = trained_like(training_graph(small_config()), Element::F64);
+    const auto store = trained_like(training_graph(small_config(0, batch.width)), Element::F64);
     add_noise(*store, noise, seed);
     return {cpu_backend(Element::F64), *store, batch, trainable};
   }
   static StepResult on(const Backend& backend, const SmallBatch& batch,
                        const Trainable& trainable) {
-    const auto store = trained_like(training_graph(small_config()), backend.parameter_element());
+    const auto store =
+        trained_like(training_graph(small_config(0, batch.width)), backend.parameter_element());
     return {backend, *store, batch, trainable};
   }
 };

@@ -65,9 +65,9 @@ TEST(RecomputedExpansion, OnlyByTheClock) {
   };
   EXPECT_EQ(recomputed(plan_of(halves())), std::set<std::string>{}) << "by rule";
   EXPECT_EQ(recomputed(plan_of(TimedBackend(halves(), slow))), std::set<std::string>{});
-  // Blocks 2 to 7: up to 32 channels come in.
+  // The stem's block, and 2 to 7: up to 32 channels come in.
   const std::set<std::string> all = recomputed(plan_of(TimedBackend(halves())));
-  EXPECT_EQ(all.size(), 6u);
+  EXPECT_EQ(all.size(), 7u);
   for (const std::string& name : all) {
     std::set<std::string> expected = all;
     expected.erase(name);
@@ -108,7 +108,7 @@ TEST(RecomputedExpansion, WorksWithTheBatchNormBehindIt) {
     EXPECT_TRUE(op.depthwise.conv.gradient_on_load);
     EXPECT_EQ(params(node.operation, node.name).size(), 6u);
   }
-  EXPECT_EQ(found, 6);
+  EXPECT_EQ(found, 7);
 }
 
 // The same parameters; less than three quarters of the bytes and of the arena.
@@ -129,19 +129,27 @@ TEST(RecomputedExpansion, SavesBytesAndMemory) {
 
 // ---- Results -----------------------------------------------------------------------------------------
 
-TEST(RecomputedExpansionDeviceRun, TheSmallNetworkHasSome) {
+// The smallest network's first block adds the stem's result to its own: the stem stays by itself.
+constexpr double kWidthWithStem = 0.35;
+
+TEST(RecomputedExpansionDeviceRun, TheSmallNetworksHaveSome) {
   DF_NEEDS_DEVICE();
   const TimedBackend backend(halves());
-  const Plan plan = Plan::build(training_graph(small_config(), Element::F16),
-                                batch_specs(kImages, kSide, Element::F32, true),
-                                {.phase = Phase::Train, .trainable = everything()}, backend);
-  EXPECT_EQ(recomputed(plan).size(), 16u);
+  const auto of_width = [&](double width) {
+    return recomputed(Plan::build(training_graph(small_config(0, width), Element::F16),
+                                  batch_specs(kImages, kSide, Element::F32, true),
+                                  {.phase = Phase::Train, .trainable = everything()}, backend));
+  };
+  EXPECT_EQ(of_width(kWidth).size(), 16u);
+  EXPECT_TRUE(of_width(kWidthWithStem).contains("features.1.conv.0.0"));
 }
 
 template <class T>
-void expect_step_equals_double(Precision precision, const Trainable& trainable) {
+void expect_step_equals_double(Precision precision, const Trainable& trainable,
+                               double width = kWidth) {
   SCOPED_TRACE(name_of(precision));
-  const SmallBatch batch;
+  SmallBatch batch;
+  batch.width = width;
   const StepResult want = StepResult::oracle(batch, trainable);
   const CudaBackend device(deterministic(precision));
   const TimedBackend backend(device);
@@ -157,6 +165,12 @@ TEST(RecomputedExpansionDeviceRun, AStepEqualsDouble) {
   expect_step_equals_double<Half>(Precision::Fp16, [](const ParamSpec& p) {
     return p.role == Role::NormScale || p.role == Role::NormShift;
   });
+}
+
+TEST(RecomputedExpansionDeviceRun, AStepFromThePixelsEqualsDouble) {
+  DF_NEEDS_DEVICE();
+  DF_SLOW_UNDER_SANITIZERS();
+  expect_step_equals_double<Half>(Precision::Fp16, everything(), kWidthWithStem);
 }
 
 TEST(RecomputedExpansionDeviceRun, GraphEagerRerunAndCheckpointGiveTheSameBits) {

@@ -10,9 +10,10 @@
 
 namespace dfengine::test {
 
-// What the operation reads.
+// What the operation reads. Of a stem x are the windows of the pixels, and w has the weights of windows.
 struct ExpandDepthwiseData {
   Doubles x, w, taps, gamma, beta, dy;
+  std::vector<std::uint8_t> pixels = {};
 };
 
 // What is normalised with these: batch statistics, or whole numbers for exact tests.
