@@ -137,6 +137,7 @@ BlockRun::BlockRun(Kernel& kernel, const Launch& launch)
     : threads_(static_cast<int>(launch.block.count())) {
   const Code& code = *kernel.code;
   block_.kernel = &kernel;
+  if (!settings().traffic.empty()) block_.traffic = &kernel.traffic;
   block_.code = &code;
   block_.grid = launch.grid;
   block_.size = launch.block;
@@ -333,6 +334,7 @@ void run_grid(Kernel& kernel, const Launch& launch) {
   for (BlockRun& block : blocks) block.set_cluster(cluster);
   const Extent& grid = launch.grid;
   const std::uint64_t count = grid.count();
+  kernel.traffic.blocks += static_cast<long long>(count);
   for (std::uint64_t n = 0; n < count; n += launch.cluster) {
     std::uint64_t at = order() == Order::Backward ? count - launch.cluster - n : n;
     for (BlockRun& block : blocks) {

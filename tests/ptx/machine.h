@@ -36,6 +36,7 @@ struct Block {
   std::vector<Trace> traces;
   std::vector<std::byte> parameters, local;
   std::vector<std::uint32_t> fences;  // of each warp: fence.proxy.async so far
+  Traffic* traffic = nullptr;         // its kernel's; null: it is not counted
 };
 
 // One lane's part of a cp.async.

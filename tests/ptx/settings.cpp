@@ -44,6 +44,7 @@ const Settings& settings() {
       .dump = variable("PTX_DUMP", ""),
       .replacements = variable("PTX_REPLACE", ""),
       .launches = variable("PTX_LAUNCHES", ""),
+      .traffic = variable("PTX_TRAFFIC", ""),
   };
   return values;
 }

@@ -29,6 +29,8 @@ struct Settings {
   std::string replacements;
   // PTX_LAUNCHES=FILE: appends a line for each kernel.
   std::string launches;
+  // PTX_TRAFFIC=FILE: counts what kernels ask of memory, and writes a line for each that was launched.
+  std::string traffic;
 };
 
 const Settings& settings();

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "tests/ptx/instructions/memory.h"
+#include "tests/ptx/instructions/traffic.h"
 #include "tests/ptx/instructions/warp_wide.h"
 #include "tests/ptx/report.h"
 #include "tests/ptx/settings.h"
@@ -28,12 +29,15 @@ void check_global(Warp& warp, Copy& copy) {
 void copy(Warp& warp, const Instruction& i, Lanes mask) {
   const auto* const to = warp.cells<std::uint32_t>(i.from[0]);
   const auto* const from = warp.cells<std::uint64_t>(i.from[1]);
+  Request reads(warp, false), writes(warp, true);
   for_lanes(mask, [&](int lane) {
     Copy made{to[lane], from[lane], i.bytes, i.bytes};
     if (i.sources > 2) made.valid = static_cast<int>(warp.cells<std::uint32_t>(i.from[2])[lane]);
     check_global(warp, made);
     // From here on nobody else may touch the place: the copy may land at any time.
     if (!check_shared(warp, made.to, made.bytes, true)) return;
+    if (made.valid > 0) reads.add(lane, reinterpret_cast<const std::byte*>(made.from), made.bytes);
+    writes.add(lane, warp.block->shared + made.to, made.bytes);
     if (!settings().late_copies) land(warp, made);
     mark_copy(warp, made, true);
     warp.open.push_back(made);

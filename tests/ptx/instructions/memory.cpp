@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "tests/ptx/instructions/traffic.h"
+
 namespace dfengine::ptx {
 namespace {
 
@@ -30,8 +32,10 @@ void set_cell(Warp& warp, Slot slot, bool wide, int lane, std::uint64_t value) {
 
 void load(Warp& warp, const Instruction& i, Lanes mask) {
   const auto bytes = static_cast<std::size_t>(i.bytes);
+  Request request(warp, false);
   for_lanes(mask, [&](int lane) {
     const std::byte* from = resolve(warp, i, address(warp, i, lane), i.bytes * i.vector, false);
+    if (i.space != Space::Cluster) request.add(lane, from, i.bytes * i.vector);
     for (int v = 0; v < i.vector; ++v) {
       std::uint64_t value = 0;
       if (from != nullptr) {
@@ -46,8 +50,10 @@ void load(Warp& warp, const Instruction& i, Lanes mask) {
 
 void store(Warp& warp, const Instruction& i, Lanes mask) {
   const auto bytes = static_cast<std::size_t>(i.bytes);
+  Request request(warp, true);
   for_lanes(mask, [&](int lane) {
     std::byte* to = resolve(warp, i, address(warp, i, lane), i.bytes * i.vector, true);
+    if (i.space != Space::Cluster) request.add(lane, to, i.bytes * i.vector);
     if (to == nullptr) return;
     for (int v = 0; v < i.vector; ++v, to += bytes) {
       const Slot slot = i.from[static_cast<std::size_t>(1 + v)];

@@ -6,6 +6,7 @@
 
 #include "tests/ptx/instructions/halves.h"
 #include "tests/ptx/instructions/memory.h"
+#include "tests/ptx/instructions/traffic.h"
 #include "tests/ptx/instructions/warp_wide.h"
 #include "tests/ptx/settings.h"
 
@@ -76,6 +77,7 @@ void multiply_rounding(Tile& tile) {
 template <float (*Value)(std::uint16_t)>
 void multiply_fragments(Warp& warp, const Instruction& i, Lanes mask) {
   check_whole_warp(warp, mask);
+  count_product(warp);
   Tile tile;
   gather<Value>(warp, i, tile);
   multiply(tile);
@@ -114,11 +116,13 @@ void load_matrix(Warp& warp, const Instruction& i, Lanes mask) {
   std::array<std::array<std::uint32_t, kLanes>, 4> loaded{};
   for (int m = 0; m < i.vector; ++m) {
     std::array<MatrixRow, 8> rows{};
+    Request request(warp, false);
     for (int r = 0; r < 8; ++r) {
       const std::uint64_t offset =
           warp.cells<std::uint32_t>(i.from[0])[8 * m + r] + static_cast<std::uint64_t>(i.immediate);
-      if (check_shared(warp, offset, kRowBytes, false))
-        std::memcpy(&rows[static_cast<std::size_t>(r)], warp.block->shared + offset, kRowBytes);
+      if (!check_shared(warp, offset, kRowBytes, false)) continue;
+      request.add(8 * m + r, warp.block->shared + offset, kRowBytes);
+      std::memcpy(&rows[static_cast<std::size_t>(r)], warp.block->shared + offset, kRowBytes);
     }
     for (int lane = 0; lane < kLanes; ++lane) {
       const auto along = static_cast<std::size_t>(lane % 4 * 2),

@@ -1,6 +1,8 @@
 // What an mma and a warp's part of a wgmma compute, and how tensor cores add.
 #pragma once
 
+#include "tests/ptx/machine.h"
+
 namespace dfengine::ptx {
 
 constexpr int kTileRows = 16, kTileColumns = 8, kTileDepth = 16;
@@ -11,6 +13,12 @@ struct Tile {
 
 // c += a b
 void multiply(Tile& tile);
+
+// One such product, where products are counted.
+inline void count_product(const Warp& warp) {
+  if (warp.block->traffic != nullptr)
+    warp.block->traffic->flops += 2 * kTileRows * kTileColumns * kTileDepth;
+}
 
 // Where element e of a lane's fragment C lies. PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating
 // point type".

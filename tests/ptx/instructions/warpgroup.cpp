@@ -95,6 +95,7 @@ void multiply(Warp& warp, const PendingProduct& product) {
     for (int lane = 0; lane < kLanes; ++lane)
       for (int e = 0; e < 4; ++e) tile.c[row_of_c(lane, e)][column_of_c(lane, e)] = place(lane, e);
     multiply(tile);
+    count_product(warp);
     for (int lane = 0; lane < kLanes; ++lane)
       for (int e = 0; e < 4; ++e) place(lane, e) = tile.c[row_of_c(lane, e)][column_of_c(lane, e)];
   }

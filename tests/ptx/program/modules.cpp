@@ -113,6 +113,25 @@ void write_launches(std::FILE* file) {
                  kernel->most_threads, kernel->least_shared, kernel->most_shared, name.c_str());
 }
 
+void write_traffic(std::FILE* file) {
+  for (const auto& [name, kernel] : registry().kernels) {
+    const Traffic& t = kernel->traffic;
+    if (kernel->launches > 0)
+      std::fprintf(file, "%lld %lld %lld %lld %lld %lld %lld %lld %lld %lld %u %zu %s\n",
+                   kernel->launches, t.blocks, kernel->instructions, t.flops, t.waves,
+                   t.least_waves, t.sectors_read, t.bytes_read, t.sectors_written, t.bytes_written,
+                   kernel->most_threads, kernel->most_shared, name.c_str());
+  }
+}
+
+void write_to(const std::string& path, const char* mode, void (*write)(std::FILE*)) {
+  if (path.empty()) return;
+  std::FILE* const file = std::fopen(path.c_str(), mode);
+  if (file == nullptr) stop("cannot write " + path);
+  write(file);
+  std::fclose(file);
+}
+
 void sum_up() {
   long long launches = 0, instructions = 0, launched = 0;
   for (const auto& [name, kernel] : registry().kernels) {
@@ -125,12 +144,8 @@ void sum_up() {
       "ptx: %lld of %zu kernels launched %lld times, %.0f M warp instructions, %lld faults\n",
       launched, registry().kernels.size(), launches, 1e-6 * static_cast<double>(instructions),
       faults());
-  if (!settings().launches.empty()) {
-    std::FILE* const file = std::fopen(settings().launches.c_str(), "a");
-    if (file == nullptr) stop("cannot write " + settings().launches);
-    write_launches(file);
-    std::fclose(file);
-  }
+  write_to(settings().launches, "a", write_launches);
+  write_to(settings().traffic, "w", write_traffic);
   std::fflush(nullptr);
   if (faults() > 0) _exit(kFaultStatus);
 }

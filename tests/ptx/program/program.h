@@ -106,6 +106,14 @@ struct Module {
   std::map<int, std::string_view> files;  // what .loc counts
 };
 
+// What a kernel's instructions ask of memory and tensor cores. A wave is a clock of a multiprocessor's shared
+// memory, and a sector 32 bytes of device memory: how few waves there could be, and how many bytes were asked for.
+struct Traffic {
+  long long blocks = 0, flops = 0;
+  long long waves = 0, least_waves = 0;
+  long long sectors_read = 0, bytes_read = 0, sectors_written = 0, bytes_written = 0;
+};
+
 struct Kernel {
   std::string_view name;
   std::shared_ptr<const Module> module;
@@ -113,6 +121,7 @@ struct Kernel {
   // Parsed when it is first launched: a test program launches a few kernels of many.
   std::unique_ptr<const Code> code;
   long long launches = 0, instructions = 0;
+  Traffic traffic;                                       // where it is counted
   std::size_t least_shared = SIZE_MAX, most_shared = 0;  // of a launch
   unsigned most_threads = 0;
 };
