@@ -1,8 +1,8 @@
 // Which convolutions there are kernels for; the depthwise ones and those of the stem.
 #include "engine/runtime/convolution.h"
 
+#include "kernels/cuda/depthwise/depthwise_choice.h"
 #include "kernels/cuda/depthwise/depthwise_gradient.h"
-#include "kernels/cuda/depthwise/depthwise_moments.h"
 #include "kernels/cuda/pointwise/pointwise_on_load.h"
 #include "kernels/cuda/stem/stem_choice.h"
 #include "kernels/cuda/stem/stem_moments.h"
@@ -18,29 +18,30 @@ namespace {
 using cpu::depthwise_backward_data, cuda::depthwise_backward_data;
 
 template <class T>
-void book_depthwise_with_moments(const Convolution& op, const DepthwiseProblem& p, Kernel& k) {
-  const Index parts = cuda::depthwise_moment_parts(p);
-  k.needs.moments = ChannelMoments::bytes(parts, op.out);
-  k.forward = [=](const StepContext& ctx, const ForwardIo& io) {
-    cuda::depthwise_forward_moments<T>(ctx.queue.stream, p, io.x[0].as<T>(), weights<T>(io),
-                                       norm(op, io.x[1]), io.y.as<T>(),
-                                       {parts, io.moments.as<float>()});
+void book_depthwise_with_moments(const ConvolutionQuery& q, const DepthwiseProblem& p, Kernel& k) {
+  const auto chosen = cuda::choose_depthwise_moments<T>(q.tuner, p, q.op.norm_on_load.has_value());
+  tell(chosen, k.names.forward, k);
+  k.needs.moments = chosen.scratch;
+  k.forward = [op = q.op, launch = chosen.launch](const StepContext& ctx, const ForwardIo& io) {
+    launch(ctx.queue.stream, io.x[0].as<T>(), weights<T>(io), norm(op, io.x[1]), io.moments.address,
+           io.y.as<T>());
   };
 }
 
 // Backward in one pass over both tensors.
 template <class T>
-void book_depthwise_with_gradient_sums(const Convolution& op, const DepthwiseProblem& p,
+void book_depthwise_with_gradient_sums(const ConvolutionQuery& q, const DepthwiseProblem& p,
                                        Kernel& k) {
-  const Index parts = cuda::depthwise_gradient_parts(p);
-  k.needs.backward_scratch = cuda::depthwise_gradient_scratch(p) * kFloatBytes;
-  k.needs.gradient_sums = GradientSums::bytes(parts, op.in);
-  k.needs.backward_needs_output = op.gradient_on_load;
-  k.backward = [=](const StepContext& ctx, const BackwardIo& io) {
-    cuda::depthwise_backward_sums<T>(
-        ctx.queue.stream, p, io.x[0].as<T>(), io.y.as<T>(), io.dy.as<T>(), io.working[0].as<T>(),
-        norm(op, io.x[1]), gradient_on_load(op, io), io.scratch.as<float>(),
-        io.dparams[0].as<float>(), io.dx[1].as<T>(), {parts, io.gradient_sums.as<float>()});
+  const auto chosen = cuda::choose_depthwise_backward<T>(q.tuner, p, q.op.gradient_on_load);
+  tell(chosen.choice, k.names.data_gradient, k);
+  k.names.weight_gradient = k.names.data_gradient;
+  k.needs.backward_scratch = chosen.scratch;
+  k.needs.gradient_sums = chosen.sums;
+  k.needs.backward_needs_output = q.op.gradient_on_load;
+  k.backward = [op = q.op, launch = chosen.launch](const StepContext& ctx, const BackwardIo& io) {
+    launch(ctx.queue.stream, io.x[0].as<T>(), io.y.as<T>(), io.dy.as<T>(), io.working[0].as<T>(),
+           norm(op, io.x[1]), gradient_on_load(op, io), io.gradient_sums.address,
+           io.scratch.address, io.dparams[0].as<float>(), io.dx[1].as<T>());
   };
 }
 
@@ -62,7 +63,7 @@ Kernel depthwise(const ConvolutionQuery& q) {
       cpu::depthwise_forward<T>(ctx.queue.cpu(), p, x, w, e, io.y.as<T>());
   };
   if constexpr (Target::kOnDevice && sizeof(T) == 2) {
-    if (op.makes_moments) book_depthwise_with_moments<T>(op, p, k);
+    if (op.makes_moments) book_depthwise_with_moments<T>(q, p, k);
   }
   if (!q.query.backward) {
     book_prepared<Target>(q, k);
@@ -71,7 +72,7 @@ Kernel depthwise(const ConvolutionQuery& q) {
   k.needs.backward_needs_input = true;
   if constexpr (Target::kOnDevice && sizeof(T) == 2) {
     if (op.makes_gradient_sums) {
-      book_depthwise_with_gradient_sums<T>(op, p, k);
+      book_depthwise_with_gradient_sums<T>(q, p, k);
       return k;
     }
   }

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "kernels/base/error.h"
+#include "kernels/cuda/depthwise/depthwise_choice.h"
 #include "kernels/cuda/pointwise/pointwise_choice.h"
 #include "kernels/cuda/runtime.h"
 #include "kernels/cuda/tuning/tuner.h"
@@ -208,27 +209,41 @@ TYPED_TEST(Verification, AFaultyRuleIsLeftOutToo) {
   EXPECT_NE(choice.name, "faulty");
 }
 
-// Every candidate of the real problems passes, with everything an epilogue has.
-template <class T>
-void expect_all_pass(const PointwiseProblem& p) {
-  const cuda::OwnedStream stream = cuda::make_stream();
-  Tuner tuner(cuda::device_timing(stream.get(), kFarApart));
+// Tunes as on a device.
+struct Passing {
+  cuda::OwnedStream stream = cuda::make_stream();
+  Tuner tuner{cuda::device_timing(stream.get(), kFarApart)};
   int timed = 0;
-  const auto expect_passed = [&](const cuda::Choice& choice) {
+
+  void expect(const cuda::Choice& choice) {
     timed += choice.timed;
     // Of a library that cannot be opened, as where PTX is interpreted, there is no candidate.
     for (const std::string& reason : choice.left_out)
       if (!reason.starts_with("library: ")) ADD_FAILURE() << reason;
-  };
-  for (const bool norm : {false, true}) {
-    expect_passed(cuda::choose_pointwise_forward<T>(&tuner, p, {}, norm));
-    expect_passed(cuda::choose_pointwise_moments<T>(&tuner, p, norm));
-    expect_passed(cuda::choose_pointwise_backward_weight<T>(&tuner, p, norm));
   }
-  expect_passed(
-      cuda::choose_pointwise_forward<T>(&tuner, p, {true, Activation::Relu6, true}, false));
-  expect_passed(cuda::choose_pointwise_backward_data<T>(&tuner, p));
-  EXPECT_GE(timed, 4);
+};
+
+// Every candidate of the real problems passes, with everything an epilogue has.
+template <class T>
+void expect_all_pass(const PointwiseProblem& p) {
+  Passing of;
+  for (const bool norm : {false, true}) {
+    of.expect(cuda::choose_pointwise_forward<T>(&of.tuner, p, {}, norm));
+    of.expect(cuda::choose_pointwise_moments<T>(&of.tuner, p, norm));
+    of.expect(cuda::choose_pointwise_backward_weight<T>(&of.tuner, p, norm));
+  }
+  of.expect(
+      cuda::choose_pointwise_forward<T>(&of.tuner, p, {true, Activation::Relu6, true}, false));
+  of.expect(cuda::choose_pointwise_backward_data<T>(&of.tuner, p));
+  EXPECT_GE(of.timed, 4);
+}
+template <class T>
+void expect_all_pass(const DepthwiseProblem& p) {
+  Passing of;
+  of.expect(cuda::choose_depthwise_moments<T>(&of.tuner, p, true));
+  for (const bool loads : {false, true})
+    of.expect(cuda::choose_depthwise_backward<T>(&of.tuner, p, loads).choice);
+  EXPECT_EQ(of.timed, 3);
 }
 
 TEST(VerificationDevice, EveryPointwiseCandidatePasses) {
@@ -236,6 +251,13 @@ TEST(VerificationDevice, EveryPointwiseCandidatePasses) {
   DF_SLOW_UNDER_SANITIZERS();
   expect_all_pass<Half>(PointwiseProblem::make(98, 96, 24));
   expect_all_pass<BFloat16>(PointwiseProblem::make(3 * 49, 40, 240));
+}
+
+TEST(VerificationDevice, EveryDepthwiseCandidatePasses) {
+  DF_NEEDS_DEVICE();
+  DF_SLOW_UNDER_SANITIZERS();
+  expect_all_pass<Half>(DepthwiseProblem::make({2, 18, 15, 40}, 1, Padding::Torch));
+  expect_all_pass<BFloat16>(DepthwiseProblem::make({2, 18, 15, 40}, 2, Padding::TfSame));
 }
 
 // ---- Kernels that end the process ---------------------------------------------------------------

@@ -61,6 +61,7 @@ Pause run_lanes(Warp& warp, int at, Lanes lanes, int& jumps, long long& count) {
     const Instruction& i = code[at];
     warp.now = &i;
     ++count;
+    if (warp.block->counts != nullptr) ++warp.block->counts[at].times;
     const Lanes acting = lanes_that_act(warp, i, lanes);
     switch (i.flow) {
       case Flow::Next:
@@ -137,7 +138,11 @@ BlockRun::BlockRun(Kernel& kernel, const Launch& launch)
     : threads_(static_cast<int>(launch.block.count())) {
   const Code& code = *kernel.code;
   block_.kernel = &kernel;
-  if (!settings().traffic.empty()) block_.traffic = &kernel.traffic;
+  if (!settings().traffic.empty() || !settings().lines.empty()) block_.traffic = &kernel.traffic;
+  if (!settings().lines.empty()) {
+    kernel.counts.resize(code.instructions.size());
+    block_.counts = kernel.counts.data();
+  }
   block_.code = &code;
   block_.grid = launch.grid;
   block_.size = launch.block;

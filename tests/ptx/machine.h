@@ -35,8 +35,9 @@ struct Block {
   std::uint64_t shared_bytes = 0;
   std::vector<Trace> traces;
   std::vector<std::byte> parameters, local;
-  std::vector<std::uint32_t> fences;  // of each warp: fence.proxy.async so far
-  Traffic* traffic = nullptr;         // its kernel's; null: it is not counted
+  std::vector<std::uint32_t> fences;   // of each warp: fence.proxy.async so far
+  Traffic* traffic = nullptr;          // its kernel's; null: it is not counted
+  InstructionCount* counts = nullptr;  // of each instruction of its kernel, likewise
 };
 
 // One lane's part of a cp.async.

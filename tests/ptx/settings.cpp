@@ -45,6 +45,7 @@ const Settings& settings() {
       .replacements = variable("PTX_REPLACE", ""),
       .launches = variable("PTX_LAUNCHES", ""),
       .traffic = variable("PTX_TRAFFIC", ""),
+      .lines = variable("PTX_LINES", ""),
   };
   return values;
 }

@@ -31,6 +31,8 @@ struct Settings {
   std::string launches;
   // PTX_TRAFFIC=FILE: counts what kernels ask of memory, and writes a line for each that was launched.
   std::string traffic;
+  // PTX_LINES=FILE: writes how many warp instructions each line of the sources came to, by kernel.
+  std::string lines;
 };
 
 const Settings& settings();

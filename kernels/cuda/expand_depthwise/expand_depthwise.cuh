@@ -23,7 +23,8 @@ constexpr Index padded(Index in) {
 
 // What forward saved, as kernels take it.
 struct Saved {
-  const float *scale, *shift, *rstd, *mean, *covariance;
+  const float *scale = nullptr, *shift = nullptr;
+  const float *rstd = nullptr, *mean = nullptr, *covariance = nullptr;
   static Saved in(const float* saved, const ExpandDepthwiseProblem& p) {
     const Index c = p.wide();
     const float* const mean = saved + expand_depthwise_saved_mean(p);

@@ -27,18 +27,6 @@ constexpr Index backward_bytes(Index in, Index wide) {
          kept_floats(in, wide) * kFloatBytes;
 }
 
-// The strips' sums of a chunk, in their order, to those of the block, [9, wide].
-template <class T>
-__device__ void keep_taps(const Sizes& s, int first, const BackwardShared<T>& shared, float* kept) {
-  for (int i = static_cast<int>(threadIdx.x); i < kTaps * kChunk; i += kThreads) {
-    const int tap = i / kChunk, channel = i % kChunk;
-    if (first + channel >= s.wide) continue;
-    float sum = 0.0f;
-    for (const auto& of_strip : shared.taps) sum += of_strip[tap][channel];
-    kept[tap * s.wide + first + channel] += sum;
-  }
-}
-
 // Adds g^T x of a chunk to R [wide, in], and the sums of g: a warp has 16 channels of g and 8 of x.
 template <int In, class T>
 __device__ void keep_products(const Sizes& s, int first, const T* x, const T* gradient,
@@ -150,6 +138,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     shared.norm.load(s, first, saved);
     copy_async_commit();
   };
+  const Share share;
   const auto apart = static_cast<int>(gridDim.x);
   start_chunk(Place::of(s, static_cast<int>(blockIdx.x)), 0);
   for (int at = static_cast<int>(blockIdx.x); at < s.tiles; at += apart) {
@@ -166,13 +155,15 @@ __global__ void __launch_bounds__(kThreads, 2)
       if constexpr (!Input::kPixelsAlone) scale_weights<kDepth>(shared.norm, weights, scaled);
       expand<kDepth>(s, place, tile, weights, shared.norm, v);
       __syncthreads();
-      differentiate<Stride>(s, place, dy, v, shared);
+      differentiate<Stride>(s, place, share,
+                            PassesByValue<T>{Bounds<T>(s.activation), v + share.group}, dy, v,
+                            shared);
       __syncthreads();
       // From here on only g, x and the scaled weights are read: the next chunk may come.
       const bool last = first + kChunk >= s.wide;
       const int next = last ? at + apart : at;
       if (next < s.tiles) start_chunk(Place::of(s, next), last ? 0 : first + kChunk);
-      keep_taps(s, first, shared, of_taps);
+      keep_taps(s.wide - first, s.wide, shared, of_taps + first);
       keep_products<kDepth>(s, first, tile, v, products, of_g);
       if constexpr (!Input::kPixelsAlone) project<kDepth>(scaled, v, sums);
     }

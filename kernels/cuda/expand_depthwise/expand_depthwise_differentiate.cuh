@@ -201,10 +201,24 @@ __device__ __forceinline__ void take_fragment(const Share& share, const Pixels<S
     mma_16x8x16<T>(sums.middle[half], a, {of_v[2 * half], of_v[2 * half + 1]});
 }
 
+// Where a gradient passes, as v itself tells. v: at the group's first channel.
+template <class T>
+struct PassesByValue {
+  Bounds<T> bounds;
+  const T* v;
+  // Of two channels, of which the first lies there in the tile.
+  __device__ __forceinline__ void operator()(int at, int /*half*/, bool (&passes)[2]) const {
+    float value[2];
+    unpack_pair<T>(*reinterpret_cast<const std::uint32_t*>(v + at), value);
+#pragma unroll
+    for (int k = 0; k < 2; ++k) passes[k] = bounds.passes_gradient(value[k]);
+  }
+};
+
 // Puts g in the place of 16 pixels of v. v: at the group's first channel.
-template <int Stride, class T>
+template <int Stride, class T, class Passes>
 __device__ __forceinline__ void put_fragment(const Sizes& s, const Place& place, const Share& share,
-                                             const Pixels<Stride>& pixels, const Bounds<T>& bounds,
+                                             const Pixels<Stride>& pixels, const Passes& passes,
                                              const Filtered& d, T* v) {
 #pragma unroll
   for (int which = 0; which < 2; ++which) {
@@ -212,25 +226,23 @@ __device__ __forceinline__ void put_fragment(const Sizes& s, const Place& place,
     const bool inside = place.has(s, row, column);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      auto* const at = reinterpret_cast<std::uint32_t*>(v + (row * kSide + column) * kPitch +
-                                                        8 * half + 2 * share.t);
-      float value[2], g[2] = {d[half][2 * which], d[half][2 * which + 1]};
-      unpack_pair<T>(*at, value);
+      const int at = (row * kSide + column) * kPitch + 8 * half + 2 * share.t;
+      bool passing[2];
+      passes(at, half, passing);
+      float g[2] = {d[half][2 * which], d[half][2 * which + 1]};
 #pragma unroll
       for (int k = 0; k < 2; ++k)
-        if (!inside || !bounds.passes_gradient(value[k])) g[k] = 0.0f;
-      *at = pack_pair<T>(g[0], g[1]);
+        if (!inside || !passing[k]) g[k] = 0.0f;
+      *reinterpret_cast<std::uint32_t*>(v + at) = pack_pair<T>(g[0], g[1]);
     }
   }
 }
 
 // g of a chunk in the place of v, and the strips' sums of the taps' gradients.
-template <int Stride, class T>
-__device__ void differentiate(const Sizes& s, const Place& place, const T* dy, T* v,
-                              BackwardShared<T>& shared) {
-  const Share share;
+template <int Stride, class T, class Passes>
+__device__ void differentiate(const Sizes& s, const Place& place, const Share& share,
+                              const Passes& passes, const T* dy, T* v, BackwardShared<T>& shared) {
   const Diagonals<T> taps(share, shared.of_taps);
-  const Bounds<T> bounds(s.activation);
   TapSums sums = {};
   // At stride 1 all fragments meet all taps, at stride 2 each has its own.
   float(&of_strip)[kTaps][kChunk] = shared.taps[share.strip];
@@ -239,10 +251,22 @@ __device__ void differentiate(const Sizes& s, const Place& place, const T* dy, T
     const Pixels<Stride> pixels(s, share, fragment);
     Filtered d = {};
     take_fragment(share, pixels, fragment, taps, v + share.group, dy + share.group, d, sums);
-    put_fragment(s, place, share, pixels, bounds, d, v + share.group);
+    put_fragment(s, place, share, pixels, passes, d, v + share.group);
     if (Stride == 2) sums.write<Stride>(share, fragment, of_strip);
   }
   if (Stride == 1) sums.write<Stride>(share, 0, of_strip);
+}
+
+// Adds the strips' sums of a chunk, in their order, to those of the block: [9, pitch], so many channels.
+template <class T>
+__device__ void keep_taps(int channels, int pitch, const BackwardShared<T>& shared, float* kept) {
+  for (int i = static_cast<int>(threadIdx.x); i < kTaps * kChunk; i += kThreads) {
+    const int tap = i / kChunk, channel = i % kChunk;
+    if (channel >= channels) continue;
+    float sum = 0.0f;
+    for (const auto& of_strip : shared.taps) sum += of_strip[tap][channel];
+    kept[tap * pitch + channel] += sum;
+  }
 }
 
 }  // namespace dfengine::cuda::expand_depthwise

@@ -54,8 +54,13 @@ void Request::count_shared() const {
     std::array<long long, kBanks> of_bank{};
     const auto kept = static_cast<std::size_t>(distinct(words, count));
     for (std::size_t i = 0; i < kept; ++i) ++of_bank[words[i] % kBanks];
-    block_.traffic->waves += *std::ranges::max_element(of_bank);
+    const long long waves = *std::ranges::max_element(of_bank);
+    block_.traffic->waves += waves;
     ++block_.traffic->least_waves;
+    if (block_.counts == nullptr) continue;
+    InstructionCount& of = block_.counts[instruction_ - block_.code->instructions.data()];
+    of.waves += waves;
+    ++of.least_waves;
   }
 }
 

@@ -9,7 +9,7 @@ namespace dfengine::ptx {
 // Other blocks' shared memory, parameters and local memory are not.
 class Request {
  public:
-  Request(Warp& warp, bool writes) : block_(*warp.block), writes_(writes) {}
+  Request(Warp& warp, bool writes) : block_(*warp.block), instruction_(warp.now), writes_(writes) {}
   Request(const Request&) = delete;
   Request& operator=(const Request&) = delete;
   ~Request() {
@@ -26,6 +26,7 @@ class Request {
   void count_device() const;
 
   Block& block_;
+  const Instruction* instruction_;
   bool writes_;
   int bytes_ = 0;
   Lanes shared_ = 0, device_ = 0;

@@ -124,6 +124,25 @@ void write_traffic(std::FILE* file) {
   }
 }
 
+void write_lines(std::FILE* file) {
+  for (const auto& [name, kernel] : registry().kernels) {
+    std::map<std::pair<std::string_view, int>, InstructionCount> lines;
+    for (std::size_t i = 0; i < kernel->counts.size(); ++i) {
+      const Instruction& instruction = kernel->code->instructions[i];
+      const auto source = kernel->module->files.find(instruction.file);
+      if (kernel->counts[i].times == 0 || source == kernel->module->files.end()) continue;
+      InstructionCount& line = lines[{source->second, instruction.line}];
+      line.times += kernel->counts[i].times;
+      line.waves += kernel->counts[i].waves;
+      line.least_waves += kernel->counts[i].least_waves;
+    }
+    for (const auto& [line, count] : lines)
+      std::fprintf(file, "%lld %lld %lld %.*s:%d %s\n", count.times, count.waves, count.least_waves,
+                   static_cast<int>(line.first.size()), line.first.data(), line.second,
+                   name.c_str());
+  }
+}
+
 void write_to(const std::string& path, const char* mode, void (*write)(std::FILE*)) {
   if (path.empty()) return;
   std::FILE* const file = std::fopen(path.c_str(), mode);
@@ -146,6 +165,7 @@ void sum_up() {
       faults());
   write_to(settings().launches, "a", write_launches);
   write_to(settings().traffic, "w", write_traffic);
+  write_to(settings().lines, "w", write_lines);
   std::fflush(nullptr);
   if (faults() > 0) _exit(kFaultStatus);
 }

@@ -114,6 +114,11 @@ struct Traffic {
   long long sectors_read = 0, bytes_read = 0, sectors_written = 0, bytes_written = 0;
 };
 
+// How often an instruction ran, and what it asked of shared memory.
+struct InstructionCount {
+  long long times = 0, waves = 0, least_waves = 0;
+};
+
 struct Kernel {
   std::string_view name;
   std::shared_ptr<const Module> module;
@@ -122,6 +127,7 @@ struct Kernel {
   std::unique_ptr<const Code> code;
   long long launches = 0, instructions = 0;
   Traffic traffic;                                       // where it is counted
+  std::vector<InstructionCount> counts;                  // of each instruction, likewise
   std::size_t least_shared = SIZE_MAX, most_shared = 0;  // of a launch
   unsigned most_threads = 0;
 };
