@@ -103,10 +103,10 @@ __device__ __forceinline__ Packed<T, 4> take_quad(const NormVectors& norm, Activ
   return stored;
 }
 
-// The same of eight.
+// The same of a lane's eight in a square of gradients. own: where its first are.
 template <class T>
 __device__ __forceinline__ Packed<T> take_vector(const NormVectors& norm, Activation activation,
-                                                 int column, const float* gradients, T* x,
+                                                 int column, const float* square, int own, T* x,
                                                  ColumnSums& sums) {
   union Halves {
     Packed<T> whole;
@@ -114,8 +114,8 @@ __device__ __forceinline__ Packed<T> take_vector(const NormVectors& norm, Activa
   } in = {load_packed(x)}, out = in;
 #pragma unroll
   for (int i = 0; i < 2; ++i)
-    out.quads[i] = take_quad<T>(norm, activation, column + 4 * i, gradients + 4 * i, in.quads[i],
-                                sums.g + 4 * i, sums.product + 4 * i);
+    out.quads[i] = take_quad<T>(norm, activation, column + 4 * i, square + (own ^ 4 * i),
+                                in.quads[i], sums.g + 4 * i, sums.product + 4 * i);
   store_packed(x, in.whole);
   return out.whole;
 }
@@ -129,12 +129,13 @@ __device__ __forceinline__ void take_task(const GradientProduct<T>& p, const Nor
   using Weight = WeightShared<Tile>;
   multiply_square<Weight::kDyPitch, Weight::kXPitch>(stage + row * Weight::kDyPitch, w + column,
                                                      p.k, lane, out);
-  const int r = row + lane / 2, c = column + lane % 2 * kVector;
+  const RowOfSquare own(lane);
+  const int r = row + own.row, c = column + own.column;
   if (first_row + r < last && first_column + c < p.c) {
     T* const x = stage + Weight::kDy + r * Weight::kXPitch + c;
     store_packed(p.dx + Index{first_row + r} * p.c + first_column + c,
-                 take_vector(norm, p.norm.activation, c,
-                             out + lane / 2 * kSquarePitch + lane % 2 * kVector, x, of_columns));
+                 take_vector(norm, p.norm.activation, c, out, place_in_square(own.row, own.column),
+                             x, of_columns));
   }
   __syncwarp();
 }
@@ -146,12 +147,12 @@ __device__ __forceinline__ void write_sums(const ColumnSums& sums, int warp, int
 #pragma unroll
   for (int i = 0; i < kVector; ++i)
 #pragma unroll
-    for (int mask = kWarpSize / 2; mask > 1; mask /= 2) {
+    for (int mask = 8; mask > 0; mask /= 2) {
       all.g[i] += __shfl_xor_sync(kAllLanes, all.g[i], mask);
       all.product[i] += __shfl_xor_sync(kAllLanes, all.product[i], mask);
     }
-  float* const own = buffer + (warp * 2 + lane) * 2 * kVector;
-  if (lane < 2) {
+  float* const own = buffer + (warp * 2 + lane / 16) * 2 * kVector;
+  if (lane % 16 == 0) {
     store8(own, all.g);
     store8(own + kVector, all.product);
   }

@@ -83,11 +83,16 @@ __device__ __forceinline__ void store_data_gradient(const BothGradients<T>& p, c
     if (row + first >= last || column >= p.c) continue;
     multiply_square<Weight::kDyPitch, Weight::kXPitch>(stage + first * Weight::kDyPitch, w + column,
                                                        p.k, lane, out);
-    const int r = lane / 2, c = lane % 2 * kVector;
+    const auto [r, c] = RowOfSquare(lane);
     if (row + first + r < last && column + c < p.c) {
       T* const to = p.dx + Index{row + first + r} * p.c + column + c;
       float v[kVector];
-      load8(out + r * kSquarePitch + c, v);
+      const int own = place_in_square(r, c);
+#pragma unroll
+      for (int i = 0; i < kVector; i += 4) {
+        const float4 four = *reinterpret_cast<const float4*>(out + (own ^ i));
+        v[i] = four.x, v[i + 1] = four.y, v[i + 2] = four.z, v[i + 3] = four.w;
+      }
       if (p.accumulate) {
         float before[kVector];
         load8(to, before);
