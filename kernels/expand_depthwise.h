@@ -46,7 +46,8 @@ struct ExpandDepthwiseProblem {
 namespace cuda {
 
 // Whether there are kernels for the problem: channels are multiples of 8, at most 32 of x, and so many of
-// v that their sums fit into shared memory; with pixels, the depthwise convolution has stride 1.
+// v that their sums fit into shared memory; a picture of v has less than 2^31 values; with pixels, the depthwise
+// convolution has stride 1.
 bool has_expand_depthwise(const ExpandDepthwiseProblem& p);
 
 // What the expansion's statistics are made of beside x, and where the next values of running statistics go:

@@ -268,9 +268,9 @@ std::string kind(const Operation& operation) {
   return std::visit(
       Overload{[](const ImageNormalize&) -> std::string { return "image_normalize"; },
                [](const Convolution& op) {
-                 return (op.normalize ? "normalize+" : "") + base_kind(op) +
-                        (op.norm ? "+bn" : "") + activation_suffix(op.activation) +
-                        (op.residual ? "+add" : "") + (op.norm_on_load ? " norm-on-load" : "") +
+                 return base_kind(op) + (op.norm ? "+bn" : "") + activation_suffix(op.activation) +
+                        (op.residual ? "+add" : "") + (op.normalize ? " pixels-on-load" : "") +
+                        (op.norm_on_load ? " norm-on-load" : "") +
                         (op.makes_moments ? " moments" : "") +
                         (op.makes_gradient_sums ? " gradient-sums" : "") +
                         (op.gradient_on_load ? " gradient-on-load" : "");
@@ -289,8 +289,8 @@ std::string kind(const Operation& operation) {
                         (op.leaves_gradient ? " gradient-left" : "");
                },
                [](const ExpandDepthwise& op) {
-                 return kind(op.expand.conv) + "+bn" + activation_suffix(op.norm.activation) + "+" +
-                        kind(op.depthwise.conv) + " recomputed";
+                 return base_kind(op.expand.conv) + "+bn" + activation_suffix(op.norm.activation) +
+                        "+" + kind(op.depthwise.conv) + " recomputed";
                },
                [](const Activate& op) { return activation_suffix(op.activation).substr(1); },
                [](const Add&) -> std::string { return "residual_add"; },

@@ -144,7 +144,8 @@ Chosen<DepthwiseMomentsLaunch<T>> choose_depthwise_moments(Tuner* tuner, const D
   std::vector<Moments<T>> kernels = {
       moments_kernel<T>("strips", p, depthwise_moment_parts(p), &depthwise_forward_moments<T>)};
   // One row has no statistics that could be timed.
-  if (tuner == nullptr || !norm || p.n * p.p * p.q == 1) return choose_by_rule(kernels);
+  if (tuner == nullptr || !norm || !has_depthwise_tiles(p) || p.n * p.p * p.q == 1)
+    return choose_by_rule(kernels);
   kernels.push_back(
       moments_kernel<T>("tiles", p, depthwise_tiles_moment_parts(p), &depthwise_tiles_forward<T>));
   const auto of_norm = BatchNormProblem::make(p.n * p.p * p.q, p.c, 1e-5, 1, Activation::None);
@@ -169,7 +170,7 @@ ChosenDepthwiseBackward<T> choose_depthwise_backward(Tuner* tuner, const Depthwi
                                                      bool gradient_on_load) {
   const auto strips = backward_form<T>("strips", p, depthwise_gradient_parts(p),
                                        depthwise_gradient_scratch(p), &depthwise_backward_sums<T>);
-  if (tuner == nullptr) return strips;
+  if (tuner == nullptr || !has_depthwise_tiles(p)) return strips;
   const Index parts = depthwise_tiles_gradient_parts(p);
   auto tiles =
       backward_form<T>("tiles", p, parts, parts * kTaps * p.c, &depthwise_tiles_backward<T>);

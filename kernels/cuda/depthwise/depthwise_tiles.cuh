@@ -1,6 +1,9 @@
 // What the depthwise kernels on tiles share: how a grid takes them, and tiles of x as they are normalised.
 #pragma once
 
+#include <string>
+
+#include "kernels/base/error.h"
 #include "kernels/cuda/depthwise/depthwise_tiles.h"
 #include "kernels/cuda/expand_depthwise/expand_depthwise_taps.cuh"
 #include "kernels/cuda/norm_on_load.cuh"
@@ -28,6 +31,12 @@ struct TileWork {
     return std::min(std::max<Index>(kMostBlocks / groups, 1), Index{sizes.tiles});
   }
 };
+
+inline void require_counted(const char* name, const DepthwiseProblem& p) {
+  if (!can_be_counted(p))
+    throw ShapeError(std::string(name) + ": a picture of " + std::to_string(p.h * p.w * p.c) +
+                     " values is too large; at most 2^31 can be counted");
+}
 
 inline ExpandDepthwiseProblem as_tiled(const DepthwiseProblem& p, Activation activation) {
   return {.depthwise = p, .activation = activation};

@@ -8,6 +8,9 @@
 
 namespace dfengine::cuda {
 
+// Whether a picture has few enough values, less than 2^31, to be counted.
+bool has_depthwise_tiles(const DepthwiseProblem& p);
+
 // As depthwise_forward_moments. The moments may be in any number of parts.
 Index depthwise_tiles_moment_parts(const DepthwiseProblem& p);
 template <class T>

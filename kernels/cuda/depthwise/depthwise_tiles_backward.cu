@@ -179,6 +179,7 @@ void depthwise_tiles_backward(Stream stream, const DepthwiseProblem& p, const T*
                               const GradientOnLoad& gradient, float* scratch, float* dw, T* dx,
                               const GradientSums& sums) {
   const char* const name = "depthwise gradient on tiles";
+  require_counted(name, p);
   require_vectors(name, p.c,
                   {x, y, dy, w, norm.scale, norm.shift, norm.mean, gradient.factors, dx});
   const TileWork work = divide(p, norm.activation);

@@ -73,6 +73,10 @@ TileWork divide(const DepthwiseProblem& p, Activation activation) {
 
 }  // namespace
 
+bool has_depthwise_tiles(const DepthwiseProblem& p) {
+  return can_be_counted(p);
+}
+
 Index depthwise_tiles_moment_parts(const DepthwiseProblem& p) {
   return divide(p, Activation::None).parts();
 }
@@ -81,6 +85,7 @@ template <class T>
 void depthwise_tiles_forward(Stream stream, const DepthwiseProblem& p, const T* x, const T* w,
                              const NormOnLoad& norm, T* y, const ChannelMoments& moments) {
   const char* const name = "depthwise convolution on tiles";
+  require_counted(name, p);
   require_vectors(name, p.c, {x, w, y, norm.scale, norm.shift, moments.values});
   const TileWork work = divide(p, norm.activation);
   launch(stream, name, p.stride == 1 ? depthwise_tiles_kernel<1, T> : depthwise_tiles_kernel<2, T>,

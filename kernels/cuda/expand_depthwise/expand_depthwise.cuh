@@ -1,6 +1,8 @@
 // What the kernels of expansions that are not stored share: tiles of e, made of x in shared memory.
 #pragma once
 
+#include <limits>
+
 #include "kernels/cuda/mma.cuh"
 #include "kernels/cuda/packed.cuh"
 #include "kernels/expand_depthwise.h"
@@ -55,6 +57,13 @@ struct Sizes {
             .activation = problem.activation};
   }
 };
+
+// Whether places in a picture of v, and tiles of it, fit into an int.
+inline bool can_be_counted(const DepthwiseProblem& p) {
+  constexpr Index kMost = std::numeric_limits<int>::max(), kLeastSide = 7;
+  return p.h * p.w * p.c <= kMost &&
+         p.n * divide_up(p.h, kLeastSide) * divide_up(p.w, kLeastSide) <= kMost;
+}
 
 // Cut into tiles of e.
 inline Sizes wide_sizes(const ExpandDepthwiseProblem& p) {

@@ -187,6 +187,7 @@ Index backward_blocks(const ExpandDepthwiseProblem& p) {
 bool has_expand_depthwise(const ExpandDepthwiseProblem& p) {
   if (p.in > 32 || p.in % kVector != 0 || p.wide() % kVector != 0) return false;
   if (p.pixels && p.depthwise.stride != 1) return false;
+  if (!can_be_counted(p.depthwise)) return false;
   Index bytes = 0;
   with_input<Half>(p, nullptr, [&](auto input) {
     using Input = decltype(input);

@@ -201,7 +201,7 @@ TEST(NormOnLoadPlan, TheDumpTells) {
             std::string::npos);
   EXPECT_NE(line("backward features.1.conv.0.0 ").find("depthwise norm-on-load "),
             std::string::npos);
-  EXPECT_NE(line("forward  features.0.0 ").find(" normalize+stem "), std::string::npos);
+  EXPECT_NE(line("forward  features.0.0 ").find(" stem pixels-on-load "), std::string::npos);
   EXPECT_EQ(line("forward  features.0.0 ").find("norm-on-load"), std::string::npos);
 }
 

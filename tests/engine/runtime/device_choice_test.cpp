@@ -33,7 +33,7 @@ struct Falling {
   }};
 };
 
-TEST(DeviceChoice, EachPointwiseConvolutionHasOneForEachLaunch) {
+TEST(DeviceChoice, EachConvolutionHasOneForEachLaunch) {
   Falling falling;
   const Plan plan = device_plan(nullptr), timed = device_plan(&falling.tuner);
   int pointwise = 0;
@@ -42,6 +42,7 @@ TEST(DeviceChoice, EachPointwiseConvolutionHasOneForEachLaunch) {
     const auto* conv = std::get_if<Convolution>(&node.operation);
     const bool dense = conv != nullptr && conv->groups == 1;
     const bool is_pointwise = dense && conv->window.size == 1, is_stem = dense && !is_pointwise;
+    const bool is_depthwise = conv != nullptr && !dense;
     pointwise += is_pointwise;
     const auto is_timed = [](const std::string& name) { return name.find(" us") != name.npos; };
     const KernelNames &by_rule = plan.kernel(i).names, &by_time = timed.kernel(i).names;
@@ -49,7 +50,8 @@ TEST(DeviceChoice, EachPointwiseConvolutionHasOneForEachLaunch) {
          {&KernelNames::forward, &KernelNames::data_gradient, &KernelNames::weight_gradient}) {
       // Both gradients in one launch have one kernel of ours.
       const bool both = conv != nullptr && conv->gradient_on_load;
-      const bool chosen = is_pointwise && (launch == &KernelNames::forward || !both);
+      const bool chosen =
+          is_depthwise || (is_pointwise && (launch == &KernelNames::forward || !both));
       EXPECT_EQ((by_rule.*launch).ends_with(", by rule"), chosen) << node.name;
       // The stem has one kernel of ours, but a library may have more.
       if (launch == &KernelNames::forward && is_stem) continue;

@@ -4,8 +4,10 @@
 
 #include <limits>
 
+#include "kernels/base/error.h"
 #include "kernels/cuda/depthwise/depthwise_gradient.h"
 #include "kernels/cuda/depthwise/depthwise_tiles.h"
+#include "kernels/expand_depthwise.h"
 #include "tests/kernels/batch_norm_case.h"
 #include "tests/kernels/moments/merged_moments.h"
 #include "tests/kernels/norm_gradient/norm_gradient_case.h"
@@ -111,6 +113,19 @@ TYPED_TEST(DepthwiseTilesDevice, AreExactAtTheShapesOfTheNetwork) {
     check_forward<TypeParam>(p, Activation::Relu6);
     check_backward<TypeParam>(p, true, Activation::Relu6);
   }
+}
+
+TEST(DepthwiseTiles, NotWhereAPictureIsTooLargeToBeCounted) {
+  const auto p = DepthwiseProblem::make({1, 4096, 4096, 128}, 1, Padding::Torch);
+  EXPECT_FALSE(cuda::has_depthwise_tiles(p));
+  EXPECT_TRUE(
+      cuda::has_depthwise_tiles(DepthwiseProblem::make({1, 4096, 4096, 120}, 1, Padding::Torch)));
+  EXPECT_THROW(cuda::depthwise_tiles_forward<Half>(nullptr, p, nullptr, nullptr, {}, nullptr, {}),
+               ShapeError);
+  EXPECT_THROW(cuda::depthwise_tiles_backward<Half>(nullptr, p, nullptr, nullptr, nullptr, nullptr,
+                                                    {}, {}, nullptr, nullptr, nullptr, {}),
+               ShapeError);
+  EXPECT_FALSE(cuda::has_expand_depthwise({.depthwise = p, .in = 24}));
 }
 
 // A frozen weight has no gradient, though one passes through; what is not a number is not hidden.
