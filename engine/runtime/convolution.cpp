@@ -178,23 +178,24 @@ Kernel stem(const ConvolutionQuery& q) {
     return k;
   }
   const Index sums = Target::kOnDevice ? cuda::stem_weight_scratch(p) : cpu::stem_weight_scratch(p);
-  const Index of_pixels = Target::kOnDevice ? 0 : pixel_scratch<T>(q.op, p);
-  k.needs.backward_scratch = of_pixels + sums * Index{sizeof(Sum)};
+  k.needs.backward_scratch = sums * Index{sizeof(Sum)};
+  if (!Target::kOnDevice) k.needs.backward_scratch += pixel_scratch<T>(q.op, p);
   k.needs.backward_needs_input = true;
   k.needs.backward_needs_output = q.op.gradient_on_load;
-  k.backward = [p, op = q.op, of_pixels, name = q.node.name](const StepContext& ctx,
-                                                             const BackwardIo& io) {
+  k.backward = [p, op = q.op, name = q.node.name](const StepContext& ctx, const BackwardIo& io) {
     if (io.dx[0]) throw Error("layer " + name + " (stem) has no data gradient");
     if (!io.dparams[0]) return;
     const T* dy = io.dy.as<T>();
-    auto *scratch = Place{io.scratch.as<std::byte>() + of_pixels}.as<Sum>(),
-         *dw = io.dparams[0].template as<Sum>();
-    if constexpr (Target::kOnDevice)
-      cuda::stem_backward_weight<T>(ctx.queue.stream, p, stem_input<T>(op, io.x[0]), dy, scratch,
-                                    dw, io.y.as<T>(), gradient_on_load(op, io));
-    else
-      cpu::stem_backward_weight<T>(
-          ctx.queue.cpu(), p, cpu_stem_input<T>(op, p, ctx, io.x[0], io.scratch), dy, scratch, dw);
+    Sum* const dw = io.dparams[0].template as<Sum>();
+    if constexpr (Target::kOnDevice) {
+      cuda::stem_backward_weight<T>(ctx.queue.stream, p, stem_input<T>(op, io.x[0]), dy,
+                                    io.scratch.as<Sum>(), dw, io.y.as<T>(),
+                                    gradient_on_load(op, io));
+    } else {
+      const T* const x = cpu_stem_input<T>(op, p, ctx, io.x[0], io.scratch);
+      const Place behind = {io.scratch.as<std::byte>() + pixel_scratch<T>(op, p)};
+      cpu::stem_backward_weight<T>(ctx.queue.cpu(), p, x, dy, behind.as<Sum>(), dw);
+    }
   };
   return k;
 }

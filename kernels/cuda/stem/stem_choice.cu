@@ -13,7 +13,7 @@ std::string key(const StemProblem& p) {
 }
 
 template <class T>
-std::function<StemForwardLaunch<T>> library_forward(std::function<LibraryLaunch> library) {
+std::function<StemForwardLaunch<T>> library_forward(const std::function<LibraryLaunch>& library) {
   return [=](Stream stream, const T* x, const T* w, const Epilogue<T, float>&, void* scratch,
              T* y) { library(stream, x, w, Write::Overwrite, y, scratch); };
 }
