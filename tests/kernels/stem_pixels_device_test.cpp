@@ -103,7 +103,7 @@ TYPED_TEST(StemPixelsDevice, GiveTheBitsOfTheirValues) {
 TEST(StemPixels, AreForSixteenBits) {
   const auto p = StemProblem::make({1, 4, 4, 3}, 8, Padding::Torch);
   std::uint8_t pixels[48] = {};
-  std::vector<float> w(27 * 8), y(at(p.output().count()));
+  std::vector<float> w(std::size_t{27} * 8), y(at(p.output().count()));
   const cuda::StemInput<float> input(pixels, PixelAffine{});
   EXPECT_THROW(cuda::stem_forward<float>(nullptr, p, input, w.data(), {}, y.data()), ShapeError);
 }
