@@ -134,35 +134,64 @@ void book_stem_forward(const ConvolutionQuery& q, const StemProblem& p, Kernel& 
   }
 }
 
+// How a device's stem takes what lies in its input.
 template <class T>
-cuda::StemInput<T> stem_input(const Convolution& op, ConstPlace x) {
-  if (!op.normalize) return x.as<T>();
-  return {x.as<std::uint8_t>(),
-          PixelAffine::of(op.normalize->mean.data(), op.normalize->std_dev.data())};
+std::function<cuda::StemInput<T>(ConstPlace)> stem_input(const Convolution& op) {
+  if (!op.normalize) return [](ConstPlace x) { return cuda::StemInput<T>(x.as<T>()); };
+  return [affine = pixel_affine(op)](ConstPlace x) {
+    return cuda::StemInput<T>(x.as<std::uint8_t>(), affine);
+  };
 }
 
 template <class T>
 void book_stem_with_moments(const Convolution& op, const StemProblem& p, Kernel& k) {
   const Index parts = cuda::stem_moment_parts(p);
   k.needs.moments = ChannelMoments::bytes(parts, p.k);
-  k.forward = [=](const StepContext& ctx, const ForwardIo& io) {
-    cuda::stem_forward_moments<T>(ctx.queue.stream, p, stem_input<T>(op, io.x[0]), weights<T>(io),
-                                  io.y.as<T>(), {parts, io.moments.as<float>()});
+  k.forward = [=, input = stem_input<T>(op)](const StepContext& ctx, const ForwardIo& io) {
+    cuda::stem_forward_moments<T>(ctx.queue.stream, p, input(io.x[0]), weights<T>(io), io.y.as<T>(),
+                                  {parts, io.moments.as<float>()});
   };
 }
 
 template <class T>
 void book_stem_of_pixels(const Convolution& op, const StemProblem& p, Kernel& k) {
-  k.forward = [=](const StepContext& ctx, const ForwardIo& io) {
-    cuda::stem_forward<T>(ctx.queue.stream, p, stem_input<T>(op, io.x[0]), weights<T>(io),
+  k.forward = [=, input = stem_input<T>(op)](const StepContext& ctx, const ForwardIo& io) {
+    cuda::stem_forward<T>(ctx.queue.stream, p, input(io.x[0]), weights<T>(io),
                           epilogue<T, float>(op, bias_offset<T>(op), io), io.y.as<T>());
+  };
+}
+
+template <class Target>
+void book_stem_backward(const Convolution& op, const StemProblem& p, const std::string& name,
+                        Kernel& k) {
+  using T = typename Target::Value;
+  using Sum = typename Target::Sum;
+  std::function<void(const StepContext&, const BackwardIo&, Sum*)> weight;
+  if constexpr (Target::kOnDevice) {
+    k.needs.backward_scratch = cuda::stem_weight_scratch(p) * kFloatBytes;
+    weight = [=, input = stem_input<T>(op)](const StepContext& ctx, const BackwardIo& io, Sum* dw) {
+      cuda::stem_backward_weight<T>(ctx.queue.stream, p, input(io.x[0]), io.dy.as<T>(),
+                                    io.scratch.as<Sum>(), dw, io.y.as<T>(),
+                                    gradient_on_load(op, io));
+    };
+  } else {
+    const Index pixels = pixel_scratch<T>(op, p);
+    k.needs.backward_scratch = pixels + cpu::stem_weight_scratch(p) * Index{sizeof(Sum)};
+    weight = [=](const StepContext& ctx, const BackwardIo& io, Sum* dw) {
+      const T* const x = cpu_stem_input<T>(op, p, ctx, io.x[0], io.scratch);
+      const Place behind = {io.scratch.as<std::byte>() + pixels};
+      cpu::stem_backward_weight<T>(ctx.queue.cpu(), p, x, io.dy.as<T>(), behind.as<Sum>(), dw);
+    };
+  }
+  k.backward = [=](const StepContext& ctx, const BackwardIo& io) {
+    if (io.dx[0]) throw Error("layer " + name + " (stem) has no data gradient");
+    if (io.dparams[0]) weight(ctx, io, io.dparams[0].template as<Sum>());
   };
 }
 
 template <class Target>
 Kernel stem(const ConvolutionQuery& q) {
   using T = typename Target::Value;
-  using Sum = typename Target::Sum;
   const auto p =
       StemProblem::make(q.query.in[0].shape, q.op.out, q.op.window.padding, q.op.window.stride);
   Kernel k;
@@ -177,26 +206,9 @@ Kernel stem(const ConvolutionQuery& q) {
     book_prepared<Target>(q, k);
     return k;
   }
-  const Index sums = Target::kOnDevice ? cuda::stem_weight_scratch(p) : cpu::stem_weight_scratch(p);
-  k.needs.backward_scratch = sums * Index{sizeof(Sum)};
-  if (!Target::kOnDevice) k.needs.backward_scratch += pixel_scratch<T>(q.op, p);
   k.needs.backward_needs_input = true;
   k.needs.backward_needs_output = q.op.gradient_on_load;
-  k.backward = [p, op = q.op, name = q.node.name](const StepContext& ctx, const BackwardIo& io) {
-    if (io.dx[0]) throw Error("layer " + name + " (stem) has no data gradient");
-    if (!io.dparams[0]) return;
-    const T* dy = io.dy.as<T>();
-    Sum* const dw = io.dparams[0].template as<Sum>();
-    if constexpr (Target::kOnDevice) {
-      cuda::stem_backward_weight<T>(ctx.queue.stream, p, stem_input<T>(op, io.x[0]), dy,
-                                    io.scratch.as<Sum>(), dw, io.y.as<T>(),
-                                    gradient_on_load(op, io));
-    } else {
-      const T* const x = cpu_stem_input<T>(op, p, ctx, io.x[0], io.scratch);
-      const Place behind = {io.scratch.as<std::byte>() + pixel_scratch<T>(op, p)};
-      cpu::stem_backward_weight<T>(ctx.queue.cpu(), p, x, dy, behind.as<Sum>(), dw);
-    }
-  };
+  book_stem_backward<Target>(q.op, p, q.node.name, k);
   return k;
 }
 

@@ -89,9 +89,12 @@ Epilogue<T, Sum> epilogue(const Convolution& op, Index bias, const ForwardIo& io
 }
 
 // Of a stem that takes pixels.
+inline PixelAffine pixel_affine(const Convolution& op) {
+  return PixelAffine::of(op.normalize->mean.data(), op.normalize->std_dev.data());
+}
 inline PixelInput pixel_input(const Convolution& op, const Shape& pixels) {
   return {.stem = StemProblem::make(pixels, op.out, op.window.padding, op.window.stride),
-          .affine = PixelAffine::of(op.normalize->mean.data(), op.normalize->std_dev.data())};
+          .affine = pixel_affine(op)};
 }
 
 // ---- Devices ----

@@ -24,20 +24,23 @@ inline void require_vectors(const char* name, Index channels,
                        "or at a multiple of 16 bytes");
 }
 
+// What kernels count in 32 bits, and in an int.
+constexpr Index kMostCounted = 0xFFFFFFFF, kMostInInt = 0x7FFFFFFF;
+
 // `count` for arithmetic in 32 bits. Throws ShapeError when it does not fit.
 inline unsigned narrow_count(const char* name, Index images, Index count) {
-  if (count > 0x7FFFFFFF)
+  if (count > kMostInInt)
     throw ShapeError(std::string(name) + " on the device: " + std::to_string(images) +
                      " images are too many for one launch; use a smaller batch");
   return static_cast<unsigned>(count);
 }
 
-// What a kernel counts in 32 bits. Throws ShapeError where there are more values.
-constexpr Index kMostCounted = 0xFFFFFFFF;
-inline void require_few_values(const char* name, const char* of, Index count) {
-  if (count > kMostCounted)
+// Throws ShapeError where there are more values.
+inline void require_few_values(const char* name, const char* of, Index count,
+                               Index most = kMostCounted) {
+  if (count > most)
     throw ShapeError(std::string(name) + " on the device: " + of + " of " + std::to_string(count) +
-                     " values is too large; at most 2^32 can be counted");
+                     " values is too large; at most " + std::to_string(most) + " can be counted");
 }
 
 }  // namespace dfengine::cuda

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Plants faults in the PTX of real kernels, and expects each to be reported: a barrier that is missing, a
 # copy that is not waited for, operands in wrong lanes, reads out of bounds, more shared memory than a GPU
-# has. The same tests without the fault must pass, or the report would prove nothing.
+# has. The same tests without the fault must pass, or the report would prove nothing. Then it counts what one kernel
+# asks of memory.
 # Usage: tests/ptx/faults.sh BUILD    BUILD: where tests/run.sh ptx has built ptx_kernels
 set -euo pipefail
 
@@ -125,6 +126,16 @@ plant "blocks of a cluster end while others read" inverted_residual \
 # Choices keep to the limit that a device tells, 99 KB on sm_86; this test names its tile itself.
 expect "more shared memory than the device has" 'PointwiseConvDevice.WeightGradientAddsThePartsOfTheRows' \
   'FAULT: shared memory: ' PTX_SHARED_LIMIT=51200
+
+# Launches, blocks, products, waves and the fewest there could be, sectors and bytes read and written: by hand, of
+# tests/kernels/probes/traffic_probe.h.
+run 'TrafficDevice.*' PTX_TRAFFIC="$folder/traffic" || say "TrafficDevice fails"
+counted=$(awk '/traffic_kernel/ { print $1, $2, $4, $5, $6, $7, $8, $9, $10 }' "$folder/traffic")
+if [ "$counted" = "1 1 0 3 2 8 128 4 128" ]; then
+  echo "faults: what a kernel asks of memory is counted as by hand"
+else
+  say "traffic_kernel: counted $counted"
+fi
 
 if [ "$failed" -ne 0 ]; then exit 1; fi
 echo "faults: $planted planted, each reported"

@@ -34,11 +34,10 @@ struct DeviceConfig {
 // Kernels that ended a process on this machine's device, kept in the cache folder.
 cuda::DenyList denied_kernels();
 
-// Makes kernels for a device's plans without a device: chosen by the rule, for looking at.
-class CudaKernelMaker : public KernelMaker {
+// What devices have kernels for. Base: a KernelMaker, or what is one as well.
+template <class Base>
+class OfDevices : public Base {
  public:
-  explicit CudaKernelMaker(cuda::Tuner* tuner = nullptr) : tuner_(tuner) {}
-  Kernel make(const Node& node, const KernelQuery& query) const override;
   bool loads_norms() const override { return true; }
   bool loads_pixels(const Convolution& op) const override {
     return has_pixels_kernel(op, op.normalize->element);
@@ -53,20 +52,33 @@ class CudaKernelMaker : public KernelMaker {
     return has_gradient_on_load_kernel(op, in);
   }
   bool recomputes_expansion(const ExpandDepthwise& op, const Spec& in) const override {
-    return has_expand_depthwise_kernel(op, in, tuner_);
+    return has_expand_depthwise_kernel(op, in, tuner());
   }
   std::vector<std::string> left_out() const override {
-    return tuner_ == nullptr ? std::vector<std::string>() : tuner_->failed();
+    return tuner() == nullptr ? std::vector<std::string>() : tuner()->failed();
   }
   bool has_block(const InvertedResidual& op, const Spec& in) const override {
-    return has_block_kernel(op, in, tuner_ == nullptr);
+    return has_block_kernel(op, in, tuner() == nullptr);
   }
+
+ protected:
+  virtual cuda::Tuner* tuner() const = 0;  // null: kernels are chosen by the rule
+};
+
+// Makes kernels for a device's plans without a device: chosen by the rule, for looking at.
+class CudaKernelMaker : public OfDevices<KernelMaker> {
+ public:
+  explicit CudaKernelMaker(cuda::Tuner* tuner = nullptr) : tuner_(tuner) {}
+  Kernel make(const Node& node, const KernelQuery& query) const override;
+
+ protected:
+  cuda::Tuner* tuner() const override { return tuner_; }
 
  private:
   cuda::Tuner* tuner_;
 };
 
-class CudaBackend final : public Backend {
+class CudaBackend final : public OfDevices<Backend> {
  public:
   // number: of processes of the same run that were started on this machine before. Throws
   // DeviceError where there is no device.
@@ -77,28 +89,6 @@ class CudaBackend final : public Backend {
   cuda::Stream compute() const { return compute_.get(); }
 
   Kernel make(const Node& node, const KernelQuery& query) const override;
-  bool loads_norms() const override { return true; }
-  bool loads_pixels(const Convolution& op) const override {
-    return has_pixels_kernel(op, op.normalize->element);
-  }
-  bool makes_moments(const Convolution& op, const Spec& in) const override {
-    return has_moments_kernel(op, in);
-  }
-  bool makes_gradient_sums(const Convolution& op, const Spec& in) const override {
-    return has_gradient_sums_kernel(op, in);
-  }
-  bool loads_gradient(const Convolution& op, const Spec& in) const override {
-    return has_gradient_on_load_kernel(op, in);
-  }
-  bool recomputes_expansion(const ExpandDepthwise& op, const Spec& in) const override {
-    return has_expand_depthwise_kernel(op, in, tuner_.get());
-  }
-  std::vector<std::string> left_out() const override {
-    return tuner_ == nullptr ? std::vector<std::string>() : tuner_->failed();
-  }
-  bool has_block(const InvertedResidual& op, const Spec& in) const override {
-    return has_block_kernel(op, in, tuner_ == nullptr);
-  }
   std::optional<double> microseconds(const Node& node, const KernelQuery& query) const override;
 
   DeviceKind kind() const override { return DeviceKind::Cuda; }
@@ -136,6 +126,9 @@ class CudaBackend final : public Backend {
   void finish(StepScalars* scalars) const override;
   void wait(StepScalars* scalars) const override;
   void cast(Index count, ConstPlace values, Place working) const override;
+
+ protected:
+  cuda::Tuner* tuner() const override { return tuner_.get(); }
 
  private:
   DeviceConfig config_;

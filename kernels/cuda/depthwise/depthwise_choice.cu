@@ -170,7 +170,7 @@ ChosenDepthwiseBackward<T> choose_depthwise_backward(Tuner* tuner, const Depthwi
                                                      bool gradient_on_load) {
   const auto strips = backward_form<T>("strips", p, depthwise_gradient_parts(p),
                                        depthwise_gradient_scratch(p), &depthwise_backward_sums<T>);
-  if (tuner == nullptr || !has_depthwise_tiles(p)) return strips;
+  if (tuner == nullptr || !has_depthwise_tiles_backward(p)) return strips;
   const Index parts = depthwise_tiles_gradient_parts(p);
   auto tiles =
       backward_form<T>("tiles", p, parts, parts * kTaps * p.c, &depthwise_tiles_backward<T>);

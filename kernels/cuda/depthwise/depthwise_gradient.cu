@@ -252,6 +252,10 @@ GradientWork divide(const DepthwiseProblem& p) {
 
 }  // namespace
 
+bool has_depthwise_backward_sums(const Shape& x) {
+  return x.count() <= kMostCounted;
+}
+
 Index depthwise_gradient_parts(const DepthwiseProblem& p) {
   return divide(p).ranges;
 }

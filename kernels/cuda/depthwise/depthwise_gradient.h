@@ -7,10 +7,8 @@
 
 namespace dfengine::cuda {
 
-// The kernel counts the values of a tensor in 32 bits.
-constexpr bool has_depthwise_backward_sums(const Shape& x) {
-  return x.count() <= 0xFFFFFFFF;
-}
+// Whether the kernel can count the values of x, which it does in 32 bits.
+bool has_depthwise_backward_sums(const Shape& x);
 
 // In 16 bits, with a norm on load. The sums are in depthwise_gradient_parts(p) parts, and scratch has
 // depthwise_gradient_scratch(p) floats.

@@ -1,16 +1,11 @@
 // What the depthwise kernels on tiles share: how a grid takes them, and tiles of x as they are normalised.
 #pragma once
 
-#include <string>
-
-#include "kernels/base/error.h"
 #include "kernels/cuda/depthwise/depthwise_tiles.h"
-#include "kernels/cuda/expand_depthwise/expand_depthwise_taps.cuh"
+#include "kernels/cuda/depthwise/tile.cuh"
 #include "kernels/cuda/norm_on_load.cuh"
 
 namespace dfengine::cuda::depthwise_tiles {
-
-using namespace expand_depthwise;
 
 // A block keeps to some chunks of channels, at most so many, and takes them of one tile after the other.
 constexpr int kMostChunks = 8;
@@ -32,16 +27,6 @@ struct TileWork {
   }
 };
 
-inline void require_counted(const char* name, const DepthwiseProblem& p) {
-  if (!can_be_counted(p))
-    throw ShapeError(std::string(name) + ": a picture of " + std::to_string(p.h * p.w * p.c) +
-                     " values is too large; at most 2^31 can be counted");
-}
-
-inline ExpandDepthwiseProblem as_tiled(const DepthwiseProblem& p, Activation activation) {
-  return {.depthwise = p, .activation = activation};
-}
-
 // A block's channels, and its part of the tiles.
 struct Own {
   int begin, channels, part, parts;
@@ -51,8 +36,6 @@ struct Own {
         part(static_cast<int>(blockIdx.x) / work.groups),
         parts(static_cast<int>(gridDim.x) / work.groups) {}
 };
-
-constexpr int kVectors = kChunk / kVector, kApart = kThreads / kVectors;
 
 // Calls body(where in a tile, pixel's row, column) for each of the thread's vectors of a tile.
 template <class Body>

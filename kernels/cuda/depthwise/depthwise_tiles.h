@@ -8,8 +8,10 @@
 
 namespace dfengine::cuda {
 
-// Whether a picture has few enough values, less than 2^31, to be counted.
+// Whether a picture has few enough values to be counted, less than 2^31.
 bool has_depthwise_tiles(const DepthwiseProblem& p);
+// And, beside that, whether its block's sums fit into shared memory.
+bool has_depthwise_tiles_backward(const DepthwiseProblem& p);
 
 // As depthwise_forward_moments. The moments may be in any number of parts.
 Index depthwise_tiles_moment_parts(const DepthwiseProblem& p);

@@ -1,7 +1,8 @@
 // Both gradients on a tile: v is made in shared memory, the gradient behind the activation takes its place, and
 // what the norm's gradient needs of it is added up there.
+#include "kernels/cuda/context.h"
 #include "kernels/cuda/depthwise/depthwise_tiles.cuh"
-#include "kernels/cuda/expand_depthwise/expand_depthwise_differentiate.cuh"
+#include "kernels/cuda/depthwise/tile_gradient.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ordered_sum.h"
 #include "kernels/cuda/requirements.cuh"
@@ -111,7 +112,7 @@ __device__ __forceinline__ void write_sums(const Sizes& s, const Own& own, const
 template <int Stride, class T>
 __global__ void __launch_bounds__(kThreads, 2)
     depthwise_tiles_backward_kernel(TileWork work, const T* __restrict__ x, OutputGradient<T> of,
-                                    const T* __restrict__ taps, Saved norm,
+                                    const T* __restrict__ taps, NormOnLoad norm,
                                     float* __restrict__ partials, float* __restrict__ sums,
                                     T* __restrict__ dx) {
   await_previous_kernels();
@@ -130,7 +131,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     load_tile(s, place, first, x, shared.x[to]);
     load_gradient<Stride>(s, place, first, of, shared.dy);
     shared.chunk.of_taps.load(s, first, taps);
-    shared.chunk.norm.load(s, first, norm);
+    shared.chunk.norm.load(s, first, norm.scale, norm.shift);
     copy_async_commit();
   };
   if (own.part < s.tiles) start(own.part, own.begin, 0);
@@ -164,10 +165,22 @@ __global__ void __launch_bounds__(kThreads, 2)
 }
 
 TileWork divide(const DepthwiseProblem& p, Activation activation) {
-  return TileWork::of(wide_sizes(as_tiled(p, activation)));
+  return TileWork::of(input_sizes(p, activation));
+}
+
+template <int Stride, class T>
+std::size_t shared_bytes(const TileWork& work) {
+  return sizeof(TilesShared<Stride, T>) + kKept * at(work.channels) * sizeof(float);
 }
 
 }  // namespace
+
+bool has_depthwise_tiles_backward(const DepthwiseProblem& p) {
+  if (!has_depthwise_tiles(p)) return false;
+  const TileWork work = divide(p, Activation::None);
+  return (p.stride == 1 ? shared_bytes<1, Half>(work) : shared_bytes<2, Half>(work)) <=
+         shared_memory_limit();
+}
 
 Index depthwise_tiles_gradient_parts(const DepthwiseProblem& p) {
   return divide(p, Activation::None).parts();
@@ -179,20 +192,18 @@ void depthwise_tiles_backward(Stream stream, const DepthwiseProblem& p, const T*
                               const GradientOnLoad& gradient, float* scratch, float* dw, T* dx,
                               const GradientSums& sums) {
   const char* const name = "depthwise gradient on tiles";
-  require_counted(name, p);
+  require_few_values(name, "a picture", p.h * p.w * p.c, kMostInInt);
   require_vectors(name, p.c,
                   {x, y, dy, w, norm.scale, norm.shift, norm.mean, gradient.factors, dx});
   const TileWork work = divide(p, norm.activation);
   const auto start = [&](auto kernel, std::size_t shared) {
-    launch(stream, name, kernel, blocks(sums.parts * work.groups), kThreads,
-           shared + kKept * at(work.channels) * sizeof(float), work, x,
-           OutputGradient<T>{y, dy, gradient.factors}, w,
-           Saved{norm.scale, norm.shift, nullptr, norm.mean}, scratch, sums.values, dx);
+    launch(stream, name, kernel, blocks(sums.parts * work.groups), kThreads, shared, work, x,
+           OutputGradient<T>{y, dy, gradient.factors}, w, norm, scratch, sums.values, dx);
   };
   if (p.stride == 1)
-    start(depthwise_tiles_backward_kernel<1, T>, sizeof(TilesShared<1, T>));
+    start(depthwise_tiles_backward_kernel<1, T>, shared_bytes<1, T>(work));
   else
-    start(depthwise_tiles_backward_kernel<2, T>, sizeof(TilesShared<2, T>));
+    start(depthwise_tiles_backward_kernel<2, T>, shared_bytes<2, T>(work));
   if (dw != nullptr) ordered_sum(stream, sums.parts, kTaps * p.c, sums.parts, scratch, dw);
 }
 

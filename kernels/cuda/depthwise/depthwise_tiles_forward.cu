@@ -1,6 +1,6 @@
 // y of a tile: x is normalised in shared memory, 32 channels at a time, and filtered there.
 #include "kernels/cuda/depthwise/depthwise_tiles.cuh"
-#include "kernels/cuda/expand_depthwise/expand_depthwise_filter.cuh"
+#include "kernels/cuda/depthwise/tile_filter.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/requirements.cuh"
 
@@ -24,7 +24,7 @@ struct TilesShared {
 template <int Stride, class T>
 __global__ void __launch_bounds__(kThreads, 2)
     depthwise_tiles_kernel(TileWork work, const T* __restrict__ x, const T* __restrict__ taps,
-                           Saved norm, T* __restrict__ y, float* __restrict__ moments) {
+                           NormOnLoad norm, T* __restrict__ y, float* __restrict__ moments) {
   await_previous_kernels();
   DF_DYNAMIC_SHARED(bytes);
   auto& shared = *reinterpret_cast<TilesShared<T>*>(bytes);
@@ -39,7 +39,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     auto& chunk = shared.chunks[to];
     load_tile(s, output_place<Stride>(s, tile), first, x, chunk.x);
     chunk.taps.load(s, first, taps);
-    chunk.norm.load(s, first, norm);
+    chunk.norm.load(s, first, norm.scale, norm.shift);
     copy_async_commit();
   };
   if (own.part < s.tiles) start(own.part, own.begin, 0);
@@ -68,7 +68,7 @@ __global__ void __launch_bounds__(kThreads, 2)
 }
 
 TileWork divide(const DepthwiseProblem& p, Activation activation) {
-  return TileWork::of(output_sizes(as_tiled(p, activation)));
+  return TileWork::of(output_sizes(p, activation));
 }
 
 }  // namespace
@@ -85,13 +85,13 @@ template <class T>
 void depthwise_tiles_forward(Stream stream, const DepthwiseProblem& p, const T* x, const T* w,
                              const NormOnLoad& norm, T* y, const ChannelMoments& moments) {
   const char* const name = "depthwise convolution on tiles";
-  require_counted(name, p);
+  require_few_values(name, "a picture", p.h * p.w * p.c, kMostInInt);
   require_vectors(name, p.c, {x, w, y, norm.scale, norm.shift, moments.values});
   const TileWork work = divide(p, norm.activation);
   launch(stream, name, p.stride == 1 ? depthwise_tiles_kernel<1, T> : depthwise_tiles_kernel<2, T>,
          blocks(moments.parts * work.groups), kThreads,
-         sizeof(TilesShared<T>) + 2 * kStrips * at(work.channels) * sizeof(float), work, x, w,
-         Saved{norm.scale, norm.shift}, y, moments.values);
+         sizeof(TilesShared<T>) + 2 * kStrips * at(work.channels) * sizeof(float), work, x, w, norm,
+         y, moments.values);
 }
 
 #define DF_INSTANTIATE(T)                                                                    \

@@ -1,22 +1,12 @@
-// What the kernels of expansions that are not stored share: tiles of e, made of x in shared memory.
+// What the kernels of expansions that are not stored share: tiles of v, made of x in shared memory.
 #pragma once
 
-#include <limits>
-
-#include "kernels/cuda/mma.cuh"
-#include "kernels/cuda/packed.cuh"
+#include "kernels/cuda/depthwise/tile.cuh"
 #include "kernels/expand_depthwise.h"
 
 namespace dfengine::cuda::expand_depthwise {
 
-constexpr int kWarps = 8, kThreads = kWarps * kWarpSize;
-// A tile of e: 16 x 16 pixels, of which a warp makes two rows, and 32 channels at a time.
-constexpr int kSide = 16, kPixels = kSide * kSide, kWarpRows = kSide / kWarps;
-constexpr int kChunk = 32;
-// Eight values more than a row of a tile: rows that follow each other begin in other banks.
-constexpr int kGap = 8, kPitch = kChunk + kGap;
-// Two for each multiprocessor of the largest GPU; each takes one tile after the other.
-constexpr Index kMostBlocks = 264;
+using namespace depthwise_tiles;
 
 // Channels of x with those of zeros behind them: a multiple of a fragment's depth.
 constexpr Index padded(Index in) {
@@ -25,8 +15,7 @@ constexpr Index padded(Index in) {
 
 // What forward saved, as kernels take it.
 struct Saved {
-  const float *scale = nullptr, *shift = nullptr;
-  const float *rstd = nullptr, *mean = nullptr, *covariance = nullptr;
+  const float *scale, *shift, *rstd, *mean, *covariance;
   static Saved in(const float* saved, const ExpandDepthwiseProblem& p) {
     const Index c = p.wide();
     const float* const mean = saved + expand_depthwise_saved_mean(p);
@@ -34,73 +23,16 @@ struct Saved {
   }
 };
 
-// A problem, cut into tiles.
-struct Sizes {
-  int h, w, p, q, in, wide, before_h, before_w;
-  int row_tiles, column_tiles, tiles;
-  Activation activation;
-  // Tiles begin so many pixels of the image h x w apart.
-  static Sizes of(const ExpandDepthwiseProblem& problem, Index height, Index width, int apart) {
-    const DepthwiseProblem& d = problem.depthwise;
-    const Index rows = divide_up(height, Index{apart}), columns = divide_up(width, Index{apart});
-    return {.h = static_cast<int>(d.h),
-            .w = static_cast<int>(d.w),
-            .p = static_cast<int>(d.p),
-            .q = static_cast<int>(d.q),
-            .in = static_cast<int>(problem.in),
-            .wide = static_cast<int>(d.c),
-            .before_h = static_cast<int>(d.before_h),
-            .before_w = static_cast<int>(d.before_w),
-            .row_tiles = static_cast<int>(rows),
-            .column_tiles = static_cast<int>(columns),
-            .tiles = static_cast<int>(d.n * rows * columns),
-            .activation = problem.activation};
+// A problem, cut into tiles of v.
+struct ExpandSizes : Sizes {
+  int in;  // channels of x
+  static ExpandSizes of(const ExpandDepthwiseProblem& p, const Sizes& tiles) {
+    return {tiles, static_cast<int>(p.in)};
   }
 };
-
-// Whether places in a picture of v, and tiles of it, fit into an int.
-inline bool can_be_counted(const DepthwiseProblem& p) {
-  constexpr Index kMost = std::numeric_limits<int>::max(), kLeastSide = 7;
-  return p.h * p.w * p.c <= kMost &&
-         p.n * divide_up(p.h, kLeastSide) * divide_up(p.w, kLeastSide) <= kMost;
+inline ExpandSizes wide_sizes(const ExpandDepthwiseProblem& p) {
+  return ExpandSizes::of(p, input_sizes(p.depthwise, p.activation));
 }
-
-// Cut into tiles of e.
-inline Sizes wide_sizes(const ExpandDepthwiseProblem& p) {
-  return Sizes::of(p, p.depthwise.h, p.depthwise.w, kSide);
-}
-
-// A tile: its image, and its pixels' first row and column of e, which may lie outside of the image.
-struct Place {
-  int image, row, column;
-  __device__ bool has(const Sizes& s, int r, int c) const {
-    return static_cast<unsigned>(row + r) < static_cast<unsigned>(s.h) &&
-           static_cast<unsigned>(column + c) < static_cast<unsigned>(s.w);
-  }
-  // Of the tiles of wide_sizes.
-  static __device__ __forceinline__ Place of(const Sizes& s, int tile) {
-    const int rest = tile / s.column_tiles;
-    return {.image = rest / s.row_tiles,
-            .row = rest % s.row_tiles * kSide,
-            .column = tile % s.column_tiles * kSide};
-  }
-};
-
-// The norm of a chunk's channels in shared memory; zeros behind the channels, where v is zero then.
-struct alignas(16) ChunkNorm {
-  float scale[kChunk], shift[kChunk];
-  // Starts it.
-  __device__ void load(const Sizes& s, int first, const Saved& saved) {
-    constexpr int kFour = 4, kVectors = kChunk / kFour;
-    const int i = static_cast<int>(threadIdx.x);
-    if (i >= 2 * kVectors) return;
-    const float* const from = i < kVectors ? saved.scale : saved.shift;
-    const int channel = i % kVectors * kFour;
-    const bool valid = first + channel < s.wide;
-    copy_async16((i < kVectors ? scale : shift) + channel, valid ? from + first + channel : from,
-                 valid);
-  }
-};
 
 // An activation by its bounds, which loops keep in registers. What lies below six must not become six by
 // rounding: there backward reads that no gradient passes.
@@ -122,9 +54,6 @@ struct Bounds {
 #else
     return x > most ? most : x < low ? low : x;
 #endif
-  }
-  __device__ __forceinline__ bool passes_gradient(float v) const {
-    return !(v <= low) && !(v >= high);
   }
 };
 

@@ -1,7 +1,7 @@
 // One pass over y's gradient: a tile of v is made again in shared memory, the gradient behind its activation
 // takes its place, and two products make of that what is narrow again.
 #include "kernels/cuda/context.h"
-#include "kernels/cuda/expand_depthwise/expand_depthwise_differentiate.cuh"
+#include "kernels/cuda/depthwise/tile_gradient.cuh"
 #include "kernels/cuda/expand_depthwise/expand_depthwise_input.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ordered_sum.h"
@@ -29,7 +29,7 @@ constexpr Index backward_bytes(Index in, Index wide) {
 
 // Adds g^T x of a chunk to R [wide, in], and the sums of g: a warp has 16 channels of g and 8 of x.
 template <int In, class T>
-__device__ void keep_products(const Sizes& s, int first, const T* x, const T* gradient,
+__device__ void keep_products(const ExpandSizes& s, int first, const T* x, const T* gradient,
                               float* products, float* of_g) {
   constexpr int kXPitch = In + kGap;
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize, g = lane / 4, t = lane % 4;
@@ -76,7 +76,7 @@ __device__ void project(const T* scaled, const T* gradient, Projected<In>& sums)
 }
 
 template <int In, class T>
-__device__ void store_projected(const Sizes& s, const Place& place, const Projected<In>& sums,
+__device__ void store_projected(const ExpandSizes& s, const Place& place, const Projected<In>& sums,
                                 T* to) {
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize, g = lane / 4, t = lane % 4;
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
@@ -112,7 +112,7 @@ __device__ void scale_weights(const ChunkNorm& norm, const T* w, T* scaled) {
 // parts [blocks, wide, in] and behind each the sums of g; tap_parts [blocks, 9, wide].
 template <class Input, int Stride, class T>
 __global__ void __launch_bounds__(kThreads, 2)
-    expand_depthwise_backward_kernel(Sizes s, Input of_x, OutputGradient<T> of,
+    expand_depthwise_backward_kernel(ExpandSizes s, Input of_x, OutputGradient<T> of,
                                      const T* __restrict__ w, const T* __restrict__ taps,
                                      Saved saved, float* __restrict__ parts,
                                      float* __restrict__ tap_parts, T* __restrict__ projected) {
@@ -135,7 +135,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     Input::load_weights(s, first, w, weights);
     load_gradient<Stride>(s, place, first, of, dy);
     shared.of_taps.load(s, first, taps);
-    shared.norm.load(s, first, saved);
+    shared.norm.load(s, first, saved.scale, saved.shift);
     copy_async_commit();
   };
   const Share share;
@@ -155,8 +155,7 @@ __global__ void __launch_bounds__(kThreads, 2)
       if constexpr (!Input::kPixelsAlone) scale_weights<kDepth>(shared.norm, weights, scaled);
       expand<kDepth>(s, place, tile, weights, shared.norm, v);
       __syncthreads();
-      differentiate<Stride>(s, place, share,
-                            PassesByValue<T>{Bounds<T>(s.activation), v + share.group}, dy, v,
+      differentiate<Stride>(s, place, share, PassesByValue<T>{s.activation, v + share.group}, dy, v,
                             shared);
       __syncthreads();
       // From here on only g, x and the scaled weights are read: the next chunk may come.

@@ -1,5 +1,5 @@
 // y of a tile: v is made in shared memory, 32 channels at a time, and filtered there.
-#include "kernels/cuda/expand_depthwise/expand_depthwise_filter.cuh"
+#include "kernels/cuda/depthwise/tile_filter.cuh"
 #include "kernels/cuda/expand_depthwise/expand_depthwise_input.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/requirements.cuh"
@@ -16,11 +16,11 @@ struct Chunk {
   ChunkTaps<T> taps;
   alignas(16) T weights[kChunk * Input::kPitch];
   // Starts it.
-  __device__ void load(const Sizes& s, int first, const T* w, const T* of_taps,
+  __device__ void load(const ExpandSizes& s, int first, const T* w, const T* of_taps,
                        const Saved& saved) {
     Input::load_weights(s, first, w, weights);
     taps.load(s, first, of_taps);
-    norm.load(s, first, saved);
+    norm.load(s, first, saved.scale, saved.shift);
   }
 };
 
@@ -40,7 +40,7 @@ constexpr Index forward_bytes(Index wide) {
 
 template <class Input, int Stride, class T>
 __global__ void __launch_bounds__(kThreads, 2)
-    expand_depthwise_kernel(Sizes s, Input of_x, const T* __restrict__ w,
+    expand_depthwise_kernel(ExpandSizes s, Input of_x, const T* __restrict__ w,
                             const T* __restrict__ taps, Saved saved, T* __restrict__ y,
                             float* __restrict__ moments) {
   await_previous_kernels();
@@ -86,10 +86,14 @@ __global__ void __launch_bounds__(kThreads, 2)
                 moments + blockIdx.x * ChannelMoments::pitch(s.wide));
 }
 
+ExpandSizes tiles_of(const ExpandDepthwiseProblem& p) {
+  return ExpandSizes::of(p, output_sizes(p.depthwise, p.activation));
+}
+
 }  // namespace
 
 Index expand_depthwise_parts(const ExpandDepthwiseProblem& p) {
-  return std::min(kMostBlocks, Index{output_sizes(p).tiles});
+  return std::min(kMostBlocks, Index{tiles_of(p).tiles});
 }
 
 template <class T>
@@ -103,7 +107,7 @@ void expand_depthwise_forward(Stream stream, const ExpandDepthwiseProblem& p, co
     using Input = decltype(input);
     with_stride<Input>(p, [&](auto stride) {
       launch(stream, name, expand_depthwise_kernel<Input, stride, T>, blocks(moments.parts),
-             kThreads, static_cast<std::size_t>(forward_bytes<Input, T>(p.wide())), output_sizes(p),
+             kThreads, static_cast<std::size_t>(forward_bytes<Input, T>(p.wide())), tiles_of(p),
              input, w, taps, Saved::in(saved, p), y, moments.values);
     });
   });

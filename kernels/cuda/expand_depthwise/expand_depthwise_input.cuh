@@ -15,7 +15,7 @@ struct Rows {
   const T* x;
 
   // Starts what makes a tile's x, [kPixels, kPitch], zeros outside of the image.
-  __device__ void start(const Sizes& s, const Place& place, T* /*patch*/, T* to) const {
+  __device__ void start(const ExpandSizes& s, const Place& place, T* /*patch*/, T* to) const {
     const T* const image = x + Index{place.image} * s.h * s.w * s.in;
     for (int i = static_cast<int>(threadIdx.x); i < kPixels * kVectors; i += kThreads) {
       const int pixel = i / kVectors, channel = i % kVectors * kVector;
@@ -26,10 +26,10 @@ struct Rows {
     }
   }
   // The rest, behind a barrier, of the warp's two rows of the tile.
-  __device__ void finish(const Sizes&, const Place&, const T* /*patch*/, T* /*to*/) const {}
+  __device__ void finish(const ExpandSizes&, const Place&, const T* /*patch*/, T* /*to*/) const {}
 
   // The same for any so many of all rows, of which there are `rows`. All threads.
-  __device__ void take(const Sizes& s, Index rows, int part, T* /*patch*/, T* to) const {
+  __device__ void take(const ExpandSizes& s, Index rows, int part, T* /*patch*/, T* to) const {
     for (int i = static_cast<int>(threadIdx.x); i < kPixels * kVectors; i += kThreads) {
       const Index row = Index{part} * kPixels + i / kVectors;
       const int channel = i % kVectors * kVector;
@@ -46,11 +46,11 @@ struct Rows {
   }
 
   // Where w has a weight; negative: nowhere.
-  static __device__ __forceinline__ int weight_at(const Sizes& s, int channel, int depth) {
+  static __device__ __forceinline__ int weight_at(const ExpandSizes& s, int channel, int depth) {
     return channel < s.wide && depth < s.in ? channel * s.in + depth : -1;
   }
   // Starts to load rows of w of a chunk: [kChunk, kPitch].
-  static __device__ void load_weights(const Sizes& s, int first, const T* w, T* to) {
+  static __device__ void load_weights(const ExpandSizes& s, int first, const T* w, T* to) {
     for (int i = static_cast<int>(threadIdx.x); i < kChunk * kVectors; i += kThreads) {
       const int row = i / kVectors, at = weight_at(s, first + row, i % kVectors * kVector);
       copy_async16(to + row * kPitch + i % kVectors * kVector, at < 0 ? w : w + at, at >= 0);
@@ -69,10 +69,10 @@ struct Windows {
   stem::Pixels<T> pixels;
 
   // The patch is what lies under the tile, normalised.
-  __device__ void start(const Sizes&, const Place& place, T* patch, T* /*to*/) const {
+  __device__ void start(const ExpandSizes&, const Place& place, T* patch, T* /*to*/) const {
     stem::load_input<Stride, kThreads>(work, {place.image, place.row, place.column}, pixels, patch);
   }
-  __device__ void finish(const Sizes& s, const Place& place, const T* patch, T* to) const {
+  __device__ void finish(const ExpandSizes& s, const Place& place, const T* patch, T* to) const {
     static_assert(kWarpRows * kSide == kWarpSize && kSide == stem::kTile);
     constexpr int kRowWords = 5, kWords = kDepth / 2;
     const int pixel = static_cast<int>(threadIdx.x), row = pixel / kSide, column = pixel % kSide;
@@ -93,7 +93,7 @@ struct Windows {
                                                                 words[i + 2], words[i + 3]};
     __syncwarp();
   }
-  __device__ void take(const Sizes& s, Index /*rows*/, int part, T* patch, T* to) const {
+  __device__ void take(const ExpandSizes& s, Index /*rows*/, int part, T* patch, T* to) const {
     const Place place = Place::of(s, part);
     start(s, place, patch, to);
     __syncthreads();
@@ -104,12 +104,12 @@ struct Windows {
     return wide_sizes(p).tiles;
   }
 
-  static __device__ __forceinline__ int weight_at(const Sizes& s, int channel, int depth) {
+  static __device__ __forceinline__ int weight_at(const ExpandSizes& s, int channel, int depth) {
     constexpr int kRow = stem::kRowDepths, kValues = 9;
     const bool has = channel < s.wide && depth < stem::kDepths && depth % kRow < kValues;
     return has ? (depth / kRow * kValues + depth % kRow) * s.wide + channel : -1;
   }
-  static __device__ void load_weights(const Sizes& s, int first, const T* w, T* to) {
+  static __device__ void load_weights(const ExpandSizes& s, int first, const T* w, T* to) {
     for (int i = static_cast<int>(threadIdx.x); i < kChunk * kDepth; i += kThreads) {
       const int row = i % kChunk, depth = i / kChunk, at = weight_at(s, first + row, depth);
       to[row * kPitch + depth] = at < 0 ? T{} : w[at];

@@ -17,7 +17,7 @@ struct ChannelGradients {
 // A warp for each channel of e; lane i has channel i of x.
 template <class Input, class T>
 __global__ void __launch_bounds__(kThreads)
-    channel_gradients_kernel(Sizes s, float rows, const T* __restrict__ w, Saved saved,
+    channel_gradients_kernel(ExpandSizes s, float rows, const T* __restrict__ w, Saved saved,
                              const float* __restrict__ sums, ChannelGradients to) {
   await_previous_kernels();
   constexpr int In = Input::kDepth;

@@ -27,7 +27,7 @@ Index gram_blocks(const ExpandDepthwiseProblem& p) {
 // cores add up over some rows is added to the sums in float, which they would not round.
 template <class Input, class T>
 __global__ void __launch_bounds__(kThreads)
-    gram_kernel(Sizes s, Index rows, int count, Input x, float* __restrict__ parts) {
+    gram_kernel(ExpandSizes s, Index rows, int count, Input x, float* __restrict__ parts) {
   await_previous_kernels();
   constexpr int In = Input::kDepth, kXPitch = Input::kPitch, kTall = In / 16;
   __align__(16) __shared__ T tile[kPixels * kXPitch + Input::kPatch];
@@ -82,7 +82,7 @@ struct StatisticsPlaces {
 // A warp for each channel of e; lane i has row i of the covariance.
 template <class Input, class T>
 __global__ void __launch_bounds__(kThreads)
-    expand_statistics_kernel(Sizes s, double rows, double eps, double momentum,
+    expand_statistics_kernel(ExpandSizes s, double rows, double eps, double momentum,
                              const double* __restrict__ sums, ExpandStatisticsParams<T> params,
                              StatisticsPlaces to) {
   await_previous_kernels();
@@ -148,7 +148,7 @@ void expand_statistics(Stream stream, const ExpandDepthwiseProblem& p, const voi
   require_vectors(name, p.in, {scratch, saved});
   if (p.rows() < 2) throw ShapeError(std::string(name) + ": one value has no variance");
   const Index parts = gram_blocks(p), c = p.wide();
-  const Sizes sizes = wide_sizes(p);
+  const ExpandSizes sizes = wide_sizes(p);
   with_input<T>(p, x, [&](auto input) {
     using Input = decltype(input);
     constexpr int kIn = Input::kDepth;

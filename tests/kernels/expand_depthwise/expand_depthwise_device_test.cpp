@@ -1,6 +1,7 @@
 // The kernels of the wide half of an inverted residual that is not stored, beside double.
 #include <gtest/gtest.h>
 
+#include "kernels/cuda/context.h"
 #include "kernels/cuda/expand_depthwise/expand_check.h"
 #include "tests/kernels/expand_depthwise/expand_depthwise_case.h"
 #include "tests/kernels/moments/merged_moments.h"
@@ -76,7 +77,12 @@ void expect_exact_integers(const ExpandDepthwiseCase& c) {
   const ExpandDepthwiseReference reference(problem(c));
   const ExpandDepthwiseProblem& p = reference.p;
   SCOPED_TRACE(::testing::Message() << c.x.h << " x " << c.x.w << ", " << c.wide);
-  ASSERT_TRUE(cuda::has_expand_depthwise(p));
+  // What a block adds up has no room on some devices.
+  if (!cuda::has_expand_depthwise(p)) {
+    constexpr std::size_t kLargest = 232448;  // of an H100
+    EXPECT_LT(cuda::shared_memory_limit(), kLargest);
+    return;
+  }
   const ExpandDepthwiseData d = whole_data(p);
   WholeNorm norm(p);
   const Doubles e = reference.expanded(d);

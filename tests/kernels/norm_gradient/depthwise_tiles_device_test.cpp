@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "kernels/base/error.h"
+#include "kernels/cuda/context.h"
 #include "kernels/cuda/depthwise/depthwise_gradient.h"
 #include "kernels/cuda/depthwise/depthwise_tiles.h"
 #include "kernels/expand_depthwise.h"
@@ -14,6 +15,9 @@
 
 namespace dfengine::test {
 namespace {
+
+// Shared memory of a block on an H100.
+constexpr std::size_t kLargest = 232448;
 
 template <class T>
 void check_forward(const DepthwiseProblem& p, Activation activation) {
@@ -42,6 +46,11 @@ void check_backward(const DepthwiseProblem& p, bool loads, Activation activation
   DeviceArray<T> x(whole(in, 1)), w(whole(9 * p.c, 2)), g(whole(out, 3)), y(whole(out, 4)), dx(in),
       want_dx(in);
   DeviceArray<float> dw(9 * p.c), want_dw(9 * p.c);
+  // What a block adds up has no room on some devices.
+  if (!cuda::has_depthwise_tiles_backward(p)) {
+    EXPECT_LT(cuda::shared_memory_limit(), kLargest);
+    return;
+  }
   const GradientOnLoad last{loads ? step.factors.data() : nullptr};
   const T* const of_y = loads ? y.data() : nullptr;
   const Index of_want = cuda::depthwise_gradient_parts(p);

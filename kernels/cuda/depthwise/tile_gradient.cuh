@@ -1,9 +1,9 @@
 // Both gradients of the depthwise convolution on a tile of v.
 #pragma once
 
-#include "kernels/cuda/expand_depthwise/expand_depthwise_taps.cuh"
+#include "kernels/cuda/depthwise/tile_taps.cuh"
 
-namespace dfengine::cuda::expand_depthwise {
+namespace dfengine::cuda::depthwise_tiles {
 
 // The pixels of y that a tile of v meets.
 template <int Stride>
@@ -34,8 +34,7 @@ struct OutputGradient {
 template <int Stride, class T>
 __device__ void load_gradient(const Sizes& s, const Place& place, int first,
                               const OutputGradient<T>& of, T* to) {
-  constexpr int kVectors = kChunk / kVector, kWide = kHalo<Stride>;
-  static_assert(kThreads % kVectors == 0);
+  constexpr int kWide = kHalo<Stride>;
   const int vector = static_cast<int>(threadIdx.x) % kVectors, channel = first + vector * kVector;
   const int p0 = first_of<Stride>(place.row, s.before_h);
   const int q0 = first_of<Stride>(place.column, s.before_w);
@@ -47,7 +46,7 @@ __device__ void load_gradient(const Sizes& s, const Place& place, int first,
     for (int k = 0; k < 3; ++k) load8(of.factors + k * s.wide + channel, factors[k]);
   }
   // Of so many pixels the loads are on their way together.
-  constexpr int kTogether = 2, kApart = kThreads / kVectors;
+  constexpr int kTogether = 2;
   for (int begin = static_cast<int>(threadIdx.x) / kVectors; begin < kWide * kWide;
        begin += kTogether * kApart) {
     Packed<T> g[kTogether], y[kTogether];
@@ -204,14 +203,14 @@ __device__ __forceinline__ void take_fragment(const Share& share, const Pixels<S
 // Where a gradient passes, as v itself tells. v: at the group's first channel.
 template <class T>
 struct PassesByValue {
-  Bounds<T> bounds;
+  Activation activation;
   const T* v;
   // Of two channels, of which the first lies there in the tile.
   __device__ __forceinline__ void operator()(int at, int /*half*/, bool (&passes)[2]) const {
     float value[2];
     unpack_pair<T>(*reinterpret_cast<const std::uint32_t*>(v + at), value);
 #pragma unroll
-    for (int k = 0; k < 2; ++k) passes[k] = bounds.passes_gradient(value[k]);
+    for (int k = 0; k < 2; ++k) passes[k] = passes_gradient(activation, value[k]);
   }
 };
 
@@ -269,4 +268,4 @@ __device__ void keep_taps(int channels, int pitch, const BackwardShared<T>& shar
   }
 }
 
-}  // namespace dfengine::cuda::expand_depthwise
+}  // namespace dfengine::cuda::depthwise_tiles

@@ -3,9 +3,9 @@
 // zeros.
 #pragma once
 
-#include "kernels/cuda/expand_depthwise/expand_depthwise.cuh"
+#include "kernels/cuda/depthwise/tile.cuh"
 
-namespace dfengine::cuda::expand_depthwise {
+namespace dfengine::cuda::depthwise_tiles {
 
 constexpr int kTaps = 9, kMiddle = 4;
 // Of a chunk's channels a warp takes this many at a time, of four parts of a tile one.
@@ -36,7 +36,6 @@ template <class T>
 struct alignas(16) ChunkTaps {
   T of[kTaps][kChunk];
   __device__ void load(const Sizes& s, int first, const T* taps) {
-    constexpr int kVectors = kChunk / kVector;
     const int i = static_cast<int>(threadIdx.x);
     if (i >= kTaps * kVectors) return;
     const int tap = i / kVectors, channel = i % kVectors * kVector;
@@ -96,4 +95,4 @@ __device__ __forceinline__ void add_middle(const T* pixel, int lane, const Diago
   mma_16x8x16<T>(d[1], a, {0, taps.middle[1]});
 }
 
-}  // namespace dfengine::cuda::expand_depthwise
+}  // namespace dfengine::cuda::depthwise_tiles

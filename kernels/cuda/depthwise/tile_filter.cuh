@@ -2,10 +2,10 @@
 #pragma once
 
 #include "kernels/channel_moments.h"
-#include "kernels/cuda/expand_depthwise/expand_depthwise_taps.cuh"
+#include "kernels/cuda/depthwise/tile_taps.cuh"
 #include "kernels/cuda/moments.cuh"
 
-namespace dfengine::cuda::expand_depthwise {
+namespace dfengine::cuda::depthwise_tiles {
 
 // Pixels of y that 16 x 16 of v give, and how a warp takes its strip of them: four rows, or at stride 2 two
 // rows of eight as one fragment.
@@ -143,9 +143,8 @@ __device__ __forceinline__ int pixels_of(const Sizes& s, const Place& place, int
 }
 
 // Cut into tiles of y.
-inline Sizes output_sizes(const ExpandDepthwiseProblem& p) {
-  const DepthwiseProblem& d = p.depthwise;
-  return Sizes::of(p, d.p, d.q, d.stride == 1 ? Output<1>::kSides : Output<2>::kSides);
+inline Sizes output_sizes(const DepthwiseProblem& p, Activation activation) {
+  return Sizes::of(p, activation, p.p, p.q, p.stride == 1 ? Output<1>::kSides : Output<2>::kSides);
 }
 
 // The block's part of the moments, of these channels: those of its strips merged, each of so many pixels. counts:
@@ -166,4 +165,4 @@ __device__ inline void write_moments(const Sizes& s, const Share& share, int beg
   }
 }
 
-}  // namespace dfengine::cuda::expand_depthwise
+}  // namespace dfengine::cuda::depthwise_tiles
