@@ -70,7 +70,8 @@ struct BackwardScratch {
     parts = take(cuda::expand_depthwise_scratch(p) * kFloatBytes);
     rest = take(cuda::expand_gradients_scratch(p) * kFloatBytes);
     unasked = take(p.wide() * (p.in + kNormGradients + kTapCount) * kFloatBytes);
-    projected = take(p.input().count() * kNarrow);
+    // Pixels have no gradient.
+    projected = take(p.pixels ? 0 : p.input().count() * kNarrow);
   }
 };
 

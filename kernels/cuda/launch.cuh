@@ -9,8 +9,8 @@
 #include "kernels/cuda/stream.h"
 
 #if defined(__CUDACC__)
-#include "kernels/cuda/native/check.cuh"
 #include "kernels/cuda/native/early_launches.cuh"
+#include "kernels/cuda/native/shared_memory.cuh"
 #endif
 
 namespace dfengine::cuda {
@@ -31,16 +31,7 @@ void launch_clusters(Stream stream, const char* name, unsigned cluster, void (*k
                      dim3 grid, unsigned threads, std::size_t shared, A&&... args) {
 #if defined(__CUDACC__)
   constexpr std::size_t kGranted = 48 << 10;
-  if (shared > kGranted) {
-    const auto* const function = reinterpret_cast<const void*>(kernel);
-    check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(shared)),
-          name);
-    // All that the cache can give: the driver's own choice may leave no room for a second block.
-    check(cudaFuncSetAttribute(function, cudaFuncAttributePreferredSharedMemoryCarveout,
-                               cudaSharedmemCarveoutMaxShared),
-          name);
-  }
+  if (shared > kGranted) allow_shared_memory(name, reinterpret_cast<const void*>(kernel), shared);
   launch_with(stream, name, {launches_early(), cluster}, kernel, grid, threads, shared,
               std::forward<A>(args)...);
 #else

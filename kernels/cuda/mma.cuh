@@ -12,6 +12,7 @@
 //               b[1]     (2t + 8, g)      (2t + 9, g)
 //   C [16, 8]   c[0..1]  (g, 2t)          (g, 2t + 1)
 //               c[2..3]  (g + 8, 2t)      (g + 8, 2t + 1)
+// Those of "mma.m16n8k8" are the first halves of A and of B.
 #pragma once
 
 #include <cstdint>
@@ -40,6 +41,25 @@ __device__ __forceinline__ void mma_16x8x16(float (&d)[4], const std::uint32_t (
         : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(c[0]), "f"(c[1]),
           "f"(c[2]), "f"(c[3]));
+  }
+}
+
+// The same of eight depths.
+template <class T>
+__device__ __forceinline__ void mma_16x8x8(float (&d)[4], std::uint32_t a0, std::uint32_t a1,
+                                           std::uint32_t b, const float (&c)[4]) {
+  if constexpr (std::is_same_v<T, Half>) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, "
+        "{%7,%8,%9,%10};"
+        : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+        : "r"(a0), "r"(a1), "r"(b), "f"(c[0]), "f"(c[1]), "f"(c[2]), "f"(c[3]));
+  } else {
+    asm volatile(
+        "mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, "
+        "{%7,%8,%9,%10};"
+        : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+        : "r"(a0), "r"(a1), "r"(b), "f"(c[0]), "f"(c[1]), "f"(c[2]), "f"(c[3]));
   }
 }
 
@@ -120,6 +140,12 @@ void mma_16x8x16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t
              all[column * 4 + k % 8 / 2].b[k / 8][k % 2];
     d[i] = sum;
   }
+}
+
+template <class T>
+void mma_16x8x8(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t b,
+                const float (&c)[4]) {
+  mma_16x8x16<T>(d, {a0, a1, 0, 0}, {b, 0}, c);
 }
 
 inline void load_matrices(std::uint32_t (&r)[4], const void* row) {

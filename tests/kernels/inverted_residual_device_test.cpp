@@ -175,6 +175,24 @@ TYPED_TEST(InvertedResidualDevice, AddsInAClusterInTheOrderOfTheSecondKernel) {
   EXPECT_THROW(block.fused({2, 9, true}), Error);
 }
 
+// Biases that 16 bits do not have, which the products nearly cancel: their rounding would be seen. And such as no
+// sum of such numbers reaches.
+TYPED_TEST(InvertedResidualDevice, HasBiasesAsFloats) {
+  DF_NEEDS_DEVICE();
+  Block<TypeParam> block(problem({.x = {1, 5, 9, 16}, .wide = 48, .out = 16}, Padding::Torch));
+  std::vector<double> x = block.x.values();
+  for (std::size_t i = 0; i < x.size(); i += 16) x[i] = 2;
+  block.x = DeviceArray<TypeParam>(x);
+  for (Index c = 0; c < 48; ++c) {
+    const double sign = c % 2 == 0 ? 1 : -1;
+    block.expand[at(c * 16)] = -sign * 1024;
+    block.expand_bias[at(c)] = c % 7 == 6 ? sign * 1e6 : sign * 2048 + static_cast<double>(c) / 4;
+  }
+  const Values want = block.one_by_one();
+  for (const auto& config : cuda::inverted_residual_configs(block.p))
+    ASSERT_EQ(block.fused(config), want) << config.warps << " warps";
+}
+
 // The stem, its normalisation included, in place of the expansion.
 template <class T>
 void check_pixels(const Shape& image, Index wide, Index out, Padding padding) {
@@ -214,6 +232,8 @@ TYPED_TEST(InvertedResidualDevice, TakesPixels) {
     check_pixels<TypeParam>({1, 1, 1, 3}, 8, 8, padding);
     check_pixels<TypeParam>({2, 33, 70, 3}, 32, 16, padding);
     check_pixels<TypeParam>({1, 18, 9, 3}, 40, 24, padding);
+    // Images that begin and end inside of a word.
+    check_pixels<TypeParam>({3, 7, 9, 3}, 32, 16, padding);
   }
 }
 

@@ -244,6 +244,7 @@ void expect_all_pass(const DepthwiseProblem& p) {
   for (const bool loads : {false, true})
     of.expect(cuda::choose_depthwise_backward<T>(&of.tuner, p, loads).choice);
   EXPECT_EQ(of.timed, 3);
+  EXPECT_TRUE(of.tuner.failed().empty());
 }
 
 TEST(VerificationDevice, EveryPointwiseCandidatePasses) {

@@ -1,30 +1,25 @@
 #include "kernels/cuda/depthwise/depthwise_choice.h"
 
 #include "kernels/batch_norm.h"
+#include "kernels/cuda/depthwise/depthwise_check.h"
 #include "kernels/cuda/depthwise/depthwise_gradient.h"
 #include "kernels/cuda/depthwise/depthwise_moments.h"
 #include "kernels/cuda/depthwise/depthwise_tiles.h"
 #include "kernels/cuda/ordered_sum.h"
-#include "kernels/cuda/tuning/tuner.h"
+#include "kernels/cuda/tuning/timed_norm.h"
 
 namespace dfengine::cuda {
 namespace {
 
 constexpr Index kTaps = 9;
-// What a norm on load makes at most of numbers in [-1, 1], as what is timed has them; and the last step of a
-// batch norm's gradient.
-constexpr double kLargestNormalised = 2, kLargestGradient = 3;
+// What the last step of a batch norm's gradient makes at most of numbers in [-1, 1], as what is timed has them.
+constexpr double kLargestGradient = 3;
 
 template <class T>
 std::string key(const char* what, const DepthwiseProblem& p) {
   return std::string(what) + " " + name_of(storage_type<T>()) + " " + std::to_string(p.n) + "x" +
          std::to_string(p.h) + "x" + std::to_string(p.w) + "x" + std::to_string(p.c) + " stride " +
          std::to_string(p.stride) + (p.padding == Padding::Torch ? " torch" : " tf_same");
-}
-
-NormOnLoad timed_norm(void* vectors) {
-  const auto* const vector = static_cast<const float*>(vectors);
-  return {.scale = vector, .shift = vector, .activation = Activation::Relu6, .mean = vector};
 }
 
 // ---- Forward with moments -------------------------------------------------------------------------
@@ -54,7 +49,7 @@ TunerProblem moments_problem(const DepthwiseProblem& p) {
           .operands = {{.type = kType, .count = p.input().count()},
                        {.type = kType, .count = kTaps * p.c},
                        {.type = kType, .count = p.output().count()},
-                       {.type = StorageType::F32, .count = p.c},
+                       timed_norm_vectors(p.c),
                        {.type = StorageType::F32, .count = 4 * p.c},
                        {.type = StorageType::F32, .count = 2 * p.c}},
           .output = 2,
@@ -103,7 +98,7 @@ TunerProblem backward_problem(const DepthwiseProblem& p, bool gradient_on_load) 
                    {.type = kType, .count = kTaps * p.c},
                    {.type = kType, .count = p.input().count()},
                    {.type = StorageType::F32, .count = (kTaps + 2) * p.c},
-                   {.type = StorageType::F32, .count = p.c},
+                   timed_norm_vectors(p.c),
                    {.type = StorageType::F32, .count = 3 * p.c}},
       .output = 4,
       .terms = kTaps,
@@ -129,10 +124,18 @@ Kernel<Timed> timed(const DepthwiseProblem& p, bool gradient_on_load,
             auto* const dw = static_cast<float*>(operands[5]);
             const GradientSums of_dx = launch(
                 stream, in(0), gradient_on_load ? in(1) : nullptr, in(2), in(3),
-                timed_norm(operands[6]), gradient, operands[8],
+                timed_norm(operands[6], p.c), gradient, operands[8],
                 static_cast<std::byte*>(operands[8]) + sums, dw, static_cast<T*>(operands[4]));
             ordered_sum(stream, of_dx.parts, 2 * p.c, of_dx.parts, of_dx.values, dw + kTaps * p.c);
           }};
+}
+
+// Once for these channels, stride and padding.
+template <class T>
+bool tiles_are_right(Tuner& tuner, const DepthwiseProblem& p) {
+  const auto any_size = DepthwiseProblem::make({1, 1, 1, p.c}, p.stride, p.padding);
+  return tuner.passes(key<T>("depthwise gradients by tiles", any_size),
+                      [&] { check_depthwise_tiles<T>(p); });
 }
 
 }  // namespace
@@ -154,7 +157,7 @@ Chosen<DepthwiseMomentsLaunch<T>> choose_depthwise_moments(Tuner* tuner, const D
       auto* const y = static_cast<T*>(operands[2]);
       const ChannelMoments moments =
           launch(stream, static_cast<const T*>(operands[0]), static_cast<const T*>(operands[1]),
-                 timed_norm(operands[3]), operands[6], y);
+                 timed_norm(operands[3], p.c), operands[6], y);
       auto* const before = static_cast<float*>(operands[4]);
       auto* const saved = before + 2 * p.c;
       auto* const next = static_cast<float*>(operands[5]);
@@ -170,7 +173,8 @@ ChosenDepthwiseBackward<T> choose_depthwise_backward(Tuner* tuner, const Depthwi
                                                      bool gradient_on_load) {
   const auto strips = backward_form<T>("strips", p, depthwise_gradient_parts(p),
                                        depthwise_gradient_scratch(p), &depthwise_backward_sums<T>);
-  if (tuner == nullptr || !has_depthwise_tiles_backward(p)) return strips;
+  if (tuner == nullptr || !has_depthwise_tiles_backward(p) || !tiles_are_right<T>(*tuner, p))
+    return strips;
   const Index parts = depthwise_tiles_gradient_parts(p);
   auto tiles =
       backward_form<T>("tiles", p, parts, parts * kTaps * p.c, &depthwise_tiles_backward<T>);

@@ -1,8 +1,9 @@
 // Inverted residual blocks on tensor cores. A block of threads makes a tile of y: it holds the
 // tile's part of x, and takes the expanded channels in chunks. Of each chunk it makes e for the tile
 // and its rim in shared memory; then each warp filters its rows of e and adds the chunk's share to
-// its sums of y. The filter too is a product: of 16 pixels of e, moved by a tap, and the diagonal
-// matrix of the tap's weights. Its results lie in the lanes where the projection needs them.
+// its sums of y. The filter too is a product, whose results lie in the lanes where the projection needs
+// them.
+#include "kernels/cuda/inverted_residual/inverted_residual_filter.cuh"
 #include "kernels/cuda/inverted_residual/inverted_residual_input.cuh"
 #include "kernels/cuda/inverted_residual/inverted_residual_output.cuh"
 #include "kernels/cuda/launch.cuh"
@@ -20,30 +21,22 @@ __device__ __forceinline__ void copy_weights(const T* from, T* to) {
     copy_async16(to + i, from + i, true);
 }
 
-// The biases of a pair of channels, as the rows g and g + 8 of a fragment have them.
-__device__ __forceinline__ void load_biases(const float* pair, float (&v)[4]) {
-  const uint2 words = *reinterpret_cast<const uint2*>(pair);
-  union {
-    std::uint32_t bits;
-    float value;
-  } left = {words.x}, right = {words.y};
-  v[0] = v[2] = left.value;
-  v[1] = v[3] = right.value;
-}
-
 // For each fragment of e that the warp makes, two bits: whether pixels g and g + 8 of it lie in the
 // image.
 template <class Tile, class Work>
 __device__ std::uint32_t inside_bits(const Work& work, const TilePlace& place) {
   const int g = static_cast<int>(threadIdx.x) % kWarpSize / 4;
+  const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
   const int warps = static_cast<int>(blockDim.x) / kWarpSize;
+  HaloWalk<Tile> low(place, 16 * warp + g, 16 * warps), high(place, 16 * warp + g + 8, 16 * warps);
   std::uint32_t bits = 0;
-  int at = 0;
-  for (int f = static_cast<int>(threadIdx.x) / kWarpSize; f < Tile::fragments(work.rows);
-       f += warps)
-    for (int which = 0; which < 2; ++which, ++at)
-      if (HaloPixel<Tile>(place, 16 * f + g + 8 * which).is_inside(work.h, work.w))
-        bits |= 1U << at;
+  std::uint32_t bit = 1;
+  for (int f = warp; f < Tile::fragments(work.rows); f += warps, bit <<= 2) {
+    if (low.is_inside(work.h, work.w)) bits |= bit;
+    if (high.is_inside(work.h, work.w)) bits |= bit << 1;
+    low.advance();
+    high.advance();
+  }
   return bits;
 }
 
@@ -52,9 +45,8 @@ template <class Tile, class Work, class T>
 __device__ void expand(const Work& work, const T* x, const ChunkWeights<Tile, T>& weights,
                        std::uint32_t inside, T* e) {
   constexpr int kDepths = Tile::kIn / 16, kPairs = Tile::kChunk / 16;
-  // Fragments of the weights stay in registers where there is room, and biases where there is more.
-  constexpr int kFragments = 4 * kDepths * kPairs, kSums = Tile::kRows * Tile::kOut / 2;
-  constexpr bool kStay = kFragments <= 24, kBiasesStay = kFragments + kSums <= 48;
+  // Fragments of the weights stay in registers where there is room.
+  constexpr bool kStay = kDepths * kPairs <= 6;
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize, g = lane / 4, t = lane % 4;
   const int warps = static_cast<int>(blockDim.x) / kWarpSize;
   const auto load = [&](int d, int j, std::uint32_t(&b)[4]) {
@@ -67,18 +59,19 @@ __device__ void expand(const Work& work, const T* x, const ChunkWeights<Tile, T>
 #pragma unroll
       for (int j = 0; j < kPairs; ++j) load(d, j, staying[d][j]);
   }
-  float bias[2 * kPairs][4];
-  const auto load_bias = [&](int j) {
-    load_biases(weights.expand_bias() + 8 * j + 2 * t, bias[j]);
-  };
-  if constexpr (kBiasesStay) {
+  std::uint32_t bias[2 * kPairs];
 #pragma unroll
-    for (int j = 0; j < 2 * kPairs; ++j) load_bias(j);
-  }
+  for (int j = 0; j < 2 * kPairs; ++j)
+    bias[j] =
+        reinterpret_cast<const std::uint32_t*>(weights.expand_bias() + 8 * j * kBiasDepths)[lane];
+  const std::uint32_t ones = pack_pair<T>(1.0f, 1.0f);
   const std::uint32_t high = pair_bounds<T>(work.expanded).high;
   const int fragments = Tile::fragments(work.rows);
   for (int f = static_cast<int>(threadIdx.x) / kWarpSize; f < fragments; f += warps, inside >>= 2) {
     float sums[2 * kPairs][4];
+#pragma unroll
+    for (int j = 0; j < 2 * kPairs; ++j)
+      mma_16x8x8<T>(sums[j], ones, ones, bias[j], {0.0f, 0.0f, 0.0f, 0.0f});
 #pragma unroll
     for (int d = 0; d < kDepths; ++d) {
       std::uint32_t a[4];
@@ -92,13 +85,8 @@ __device__ void expand(const Work& work, const T* x, const ChunkWeights<Tile, T>
         } else {
           load(d, j, b);
         }
-        if (!kBiasesStay && d == 0) {
-          load_bias(2 * j);
-          load_bias(2 * j + 1);
-        }
-        mma_16x8x16<T>(sums[2 * j], a, {b[0], b[1]}, d == 0 ? bias[2 * j] : sums[2 * j]);
-        mma_16x8x16<T>(sums[2 * j + 1], a, {b[2], b[3]},
-                       d == 0 ? bias[2 * j + 1] : sums[2 * j + 1]);
+        mma_16x8x16<T>(sums[2 * j], a, {b[0], b[1]});
+        mma_16x8x16<T>(sums[2 * j + 1], a, {b[2], b[3]});
       }
     }
 #pragma unroll
@@ -114,77 +102,21 @@ __device__ void expand(const Work& work, const T* x, const ChunkWeights<Tile, T>
   }
 }
 
-// The diagonal matrices of 16 channels' taps, as fragments B of 8 channels each.
-template <class Tile, class T>
-__device__ __forceinline__ void load_taps(const ChunkWeights<Tile, T>& weights, int channel, int g,
-                                          int t, std::uint32_t (&w)[2][kTapWords]) {
-  const std::uint32_t diagonal = g / 2 != t ? 0U : g % 2 == 0 ? 0x0000FFFFU : 0xFFFF0000U;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const auto* const from =
-        reinterpret_cast<const uint4*>(weights.taps() + (channel / 2 + 4 * half + t) * kTapWords);
-#pragma unroll
-    for (int row = 0; row < 3; ++row) {
-      const uint4 words = from[row];
-      w[half][4 * row] = words.x & diagonal, w[half][4 * row + 1] = words.y & diagonal;
-      w[half][4 * row + 2] = half == 0 ? words.z & diagonal : 0;
-      w[half][4 * row + 3] = half == 1 ? words.w & diagonal : 0;
-    }
-  }
-}
-
-// 16 pixels of a row of e as fragments A: of each half of 16 channels the pixels under the first tap and
-// under the second, and of both halves those under the third.
-struct RowFragments {
-  std::uint32_t pairs[2][4], third[4];
-};
-template <class Tile, class T>
-__device__ __forceinline__ void load_row(const T* e, int lane, RowFragments& a) {
-  const T* const pair = e + (lane % 16 + lane / 16 * Tile::place_of(1)) * Tile::kEPitch;
-  load_matrices(a.pairs[0], pair);
-  load_matrices(a.pairs[1], pair + 8);
-  load_a(a.third, e + Tile::place_of(2) * Tile::kEPitch, Tile::kEPitch, lane);
-}
-
-// d = c + three taps of a row of the window times a row of e. Two taps of eight channels make up one
-// depth of 16; the third meets zeros in the other half of the channels.
-template <class T>
-__device__ __forceinline__ void filter_row(const RowFragments& a,
-                                           const std::uint32_t (&w)[2][kTapWords], int row,
-                                           const float (&c)[2][4], float (&d)[2][4]) {
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    mma_16x8x16<T>(d[half], a.pairs[half], {w[half][4 * row], w[half][4 * row + 1]}, c[half]);
-    mma_16x8x16<T>(d[half], a.third, {w[half][4 * row + 2], w[half][4 * row + 3]});
-  }
-}
-
 // Adds what a chunk of e contributes.
 template <class Tile, class Work, class T>
 __device__ void filter_and_project(const Work& work, const T* e,
                                    const ChunkWeights<Tile, T>& weights, BlockSums<Tile>& sums) {
-  constexpr int kInputRows = (Tile::kRows - 1) * Tile::kStride + 3;
-  const int lane = static_cast<int>(threadIdx.x) % kWarpSize, g = lane / 4, t = lane % 4;
+  const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
-  e += warp * Tile::kRows * Tile::kStride * Tile::kHalo * Tile::kEPitch;
+  FilterPlace<Tile, T> place(e + warp * Tile::kRows * Tile::kStride * Tile::kHalo * Tile::kEPitch,
+                             weights, lane);
+  const T* project = weights.project();
   const std::uint32_t high = pair_bounds<T>(work.filtered).high;
 #pragma unroll 1
-  for (int channel = 0; channel < Tile::kChunk; channel += 16) {
-    std::uint32_t w[2][kTapWords];
-    load_taps(weights, channel, g, t, w);
-    float bias[2][4], d[Tile::kRows][2][4];
-    load_biases(weights.depthwise_bias() + channel + 2 * t, bias[0]);
-    load_biases(weights.depthwise_bias() + channel + 8 + 2 * t, bias[1]);
-#pragma unroll
-    for (int i = 0; i < kInputRows; ++i) {
-      RowFragments row;
-      load_row<Tile>(e + i * Tile::kHalo * Tile::kEPitch + channel, lane, row);
-#pragma unroll
-      for (int r = 0; r < Tile::kRows; ++r) {
-        const int tap = i - r * Tile::kStride;
-        if (tap >= 0 && tap < 3) filter_row<T>(row, w, tap, tap == 0 ? bias : d[r], d[r]);
-      }
-    }
+  for (int channel = 0; channel < Tile::kChunk; channel += kGroup, project += kGroup) {
+    FilteredRows<Tile> d;
+    place.filter(d);
+    place.advance();
     std::uint32_t a[Tile::kRows][4];
 #pragma unroll
     for (int r = 0; r < Tile::kRows; ++r)
@@ -196,7 +128,7 @@ __device__ void filter_and_project(const Work& work, const T* e,
 #pragma unroll
     for (int j = 0; j < Tile::kOut / 16; ++j) {
       std::uint32_t b[4];
-      load_b(b, weights.project() + 16 * j * Tile::kEPitch + channel, Tile::kEPitch, lane);
+      load_b(b, project + 16 * j * Tile::kEPitch, Tile::kEPitch, lane);
 #pragma unroll
       for (int r = 0; r < Tile::kRows; ++r) {
         mma_16x8x16<T>(sums[r][2 * j], a[r], {b[0], b[1]});
@@ -235,7 +167,7 @@ __global__ void __launch_bounds__(kMostWarps* kWarpSize, Tile::kBlocks)
   T* const x = reinterpret_cast<T*>(shared);
   T* const e = x + Tile::input_elements(work.rows);
   const ChunkWeights<Tile, T> weights{e + 16 * Tile::fragments(work.rows) * Tile::kEPitch};
-  const TilePlace place = tile_place<Tile>(work);
+  const TilePlace place = tile_place<Tile, kSplit>(work);
   const int split = kSplit ? static_cast<int>(blockIdx.x) % work.splits : 0;
   int chunk = kSplit ? split * work.chunks / work.splits : 0;
   const int end = kSplit ? (split + 1) * work.chunks / work.splits : work.chunks;
@@ -244,6 +176,7 @@ __global__ void __launch_bounds__(kMostWarps* kWarpSize, Tile::kBlocks)
   await_previous_kernels();
   work.input.template load<Tile>(work, place, x);
   copy_async_commit();
+  clear_diagonals(weights);
 
   BlockSums<Tile> sums = {};
   if constexpr (!kSplit) start_sums<Tile>(work, static_cast<int>(threadIdx.x) % kWarpSize, sums);
@@ -256,6 +189,7 @@ __global__ void __launch_bounds__(kMostWarps* kWarpSize, Tile::kBlocks)
     copy_async_commit();
     expand<Tile>(work, x, weights, inside, e);
     copy_async_wait<0>();
+    spread_taps(weights);
     __syncthreads();
     if (chunk + 1 < end)
       copy_weights<Tile::kExpandWeights>(from + Tile::kWeights, weights.expand());
@@ -328,6 +262,7 @@ void launch_work(Stream stream, const char* name, const InvertedResidualConfig& 
 template <class T>
 PixelPatch<T> patch(const PixelInput& in, const void* x) {
   return {.pixels = static_cast<const std::uint8_t*>(x),
+          .images = in.stem.n,
           .h = static_cast<int>(in.stem.h),
           .w = static_cast<int>(in.stem.w),
           .before_h = static_cast<int>(in.stem.before_h),
@@ -342,7 +277,7 @@ void inverted_residual(Stream stream, const InvertedResidualConfig& config,
                        const InvertedResidualProblem& p, const void* x, const void* weights,
                        void* scratch, T* y) {
   const char* const name = "inverted residual";
-  require_vectors(name, p.depthwise.c, {p.pixels ? nullptr : x, y, weights, scratch});
+  require_vectors(name, p.depthwise.c, {x, y, weights, scratch});
   const bool found = with_tile(p, [&](auto tile) {
     using Tile = decltype(tile);
     if constexpr (Tile::kPixels)

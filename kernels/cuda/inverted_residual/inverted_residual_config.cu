@@ -1,15 +1,36 @@
 // What the host does for the kernel of inverted residual blocks: how many warps a block may have, and
 // the packing of weights.
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <tuple>
 
 #include "kernels/base/error.h"
+#include "kernels/base/stored.h"
 #include "kernels/cuda/cluster.cuh"
 #include "kernels/cuda/inverted_residual/inverted_residual_tile.cuh"
 
 namespace dfengine::cuda {
 namespace {
+
+constexpr std::uint16_t largest_bits(const Half*) {
+  return 0x7BFF;
+}
+constexpr std::uint16_t largest_bits(const BFloat16*) {
+  return 0x7F7F;
+}
+
+// The parts that add up to v. What is larger than the type's values make up together stays as large as they are:
+// the activation behind it is at its bound.
+template <class T>
+void split_into_parts(double v, T* parts) {
+  const double largest = value_of(T{largest_bits(static_cast<T*>(nullptr))});
+  for (int part = 0; part < kBiasParts; ++part) {
+    parts[part] = stored<T>(std::isnan(v) ? v : std::clamp(v, -largest, largest));
+    v -= value_of(parts[part]);
+  }
+}
 
 // Where kernels read channels beyond the block's own there are zeros.
 template <class Tile, class T>
@@ -18,14 +39,15 @@ void pack_chunk(const InvertedResidualProblem& p, const InvertedResidualWeights<
   const Index wide = p.depthwise.c;
   for (Index i = 0; i < std::min(wide - first, Index{Tile::kChunk}); ++i) {
     const Index c = first + i;
-    std::copy_n(from.expand.data() + c * p.in, p.in, to.expand() + i * Tile::kXPitch);
-    for (int tap = 0; tap < 9; ++tap)
-      to.taps()[i / 2 * kTapWords + tap_word(tap / 3, tap % 3, static_cast<int>(i / 8))] |=
-          static_cast<std::uint32_t>(from.depthwise[at(tap * wide + c)].bits) << 16 * (i % 2);
+    for (Index d = 0; d < p.in; ++d)
+      to.expand()[i * Tile::kXPitch + Tile::place_of_depth(static_cast<int>(d))] =
+          from.expand[at(c * p.in + d)];
+    split_into_parts(double{from.expand_bias[at(c)]}, to.expand_bias() + i * kBiasDepths);
+    for (Index tap = 0; tap < kTaps; ++tap)
+      to.taps()[tap * Tile::kChunk + i] = from.depthwise[at(tap * wide + c)];
     for (Index k = 0; k < p.out; ++k)
       to.project()[k * Tile::kEPitch + i] = from.project[at(k * wide + c)];
-    to.expand_bias()[i] = from.expand_bias[at(c)];
-    to.depthwise_bias()[i] = from.depthwise_bias[at(c)];
+    to.filter_bias()[i] = from.depthwise_bias[at(c)];
   }
 }
 

@@ -31,28 +31,48 @@ struct TilePlace {
   int image, p, q, row, column;
 };
 
-template <class Tile, class Work>
+template <class Tile, bool kSplit, class Work>
 __device__ __forceinline__ TilePlace tile_place(const Work& work) {
-  const int block = static_cast<int>(blockIdx.x) / work.splits;
-  const int rest = block / work.column_tiles;
-  const int q = block % work.column_tiles * kTileColumns, p = rest % work.row_tiles * work.rows;
-  return {.image = rest / work.row_tiles,
+  // Unsigned, as divisions by numbers with a sign take longer.
+  const unsigned columns = static_cast<unsigned>(work.column_tiles);
+  const unsigned rows = static_cast<unsigned>(work.row_tiles);
+  const unsigned block = kSplit ? blockIdx.x / static_cast<unsigned>(work.splits) : blockIdx.x;
+  const unsigned rest = block / columns;
+  const int q = static_cast<int>(block % columns) * kTileColumns;
+  const int p = static_cast<int>(rest % rows) * work.rows;
+  return {.image = static_cast<int>(rest / rows),
           .p = p,
           .q = q,
           .row = p * Tile::kStride - work.before_h,
           .column = q * Tile::kStride - work.before_w};
 }
 
-// Pixel i of the tile's part of e.
+// Goes over pixels i, i + step, ... of the tile's part of e. Divides once: a pixel's own place would cost more than
+// what is done there.
 template <class Tile>
-struct HaloPixel {
-  int row, column;
-  __device__ HaloPixel(const TilePlace& place, int i)
-      : row(place.row + i / Tile::kHalo), column(place.column + Tile::column_at(i % Tile::kHalo)) {}
-  __device__ bool is_inside(int h, int w) const {
-    return static_cast<unsigned>(row) < static_cast<unsigned>(h) &&
-           static_cast<unsigned>(column) < static_cast<unsigned>(w);
+class HaloWalk {
+ public:
+  __device__ __forceinline__ HaloWalk(const TilePlace& place, int i, int step)
+      : row_(place.row + i / Tile::kHalo),
+        at_(i % Tile::kHalo),
+        first_column_(place.column),
+        row_step_(step / Tile::kHalo),
+        step_(step % Tile::kHalo) {}
+  __device__ __forceinline__ void advance() {
+    row_ += row_step_;
+    at_ += step_;
+    if (at_ >= Tile::kHalo) at_ -= Tile::kHalo, ++row_;
   }
+  __device__ __forceinline__ int row() const { return row_; }
+  __device__ __forceinline__ int column() const { return first_column_ + Tile::column_at(at_); }
+  __device__ __forceinline__ bool is_inside(int h, int w) const {
+    // Without a branch.
+    const int in_rows = static_cast<unsigned>(row()) < static_cast<unsigned>(h) ? w : 0;
+    return static_cast<unsigned>(column()) < static_cast<unsigned>(in_rows);
+  }
+
+ private:
+  int row_, at_, first_column_, row_step_, step_;
 };
 
 // x of the tile and its rim: [pixels, kXPitch].
@@ -65,14 +85,17 @@ struct TensorInput {
   template <class Tile, class Work>
   __device__ void load(const Work& work, const TilePlace& place, T* to) const {
     constexpr int kPerPixel = Tile::kIn / kVector;
-    const T* const image = x + Index{place.image} * work.h * work.w * channels;
-    const int vectors = 16 * Tile::fragments(work.rows) * kPerPixel;
-    for (int i = static_cast<int>(threadIdx.x); i < vectors; i += static_cast<int>(blockDim.x)) {
-      const int pixel = i / kPerPixel, channel = i % kPerPixel * kVector;
-      const HaloPixel<Tile> at(place, pixel);
-      const bool valid = channel < channels && at.is_inside(work.h, work.w);
-      const T* const from = image + (Index{at.row} * work.w + at.column) * channels + channel;
-      copy_async16(to + pixel * Tile::kXPitch + channel, valid ? from : x, valid);
+    const int step = static_cast<int>(blockDim.x) / kPerPixel;
+    const int first = static_cast<int>(threadIdx.x) / kPerPixel;
+    if (first >= step) return;
+    const int channel = static_cast<int>(threadIdx.x) % kPerPixel * kVector;
+    const T* const image = x + Index{place.image} * work.h * work.w * channels + channel;
+    const int rows = channel < channels ? work.h : 0;
+    HaloWalk<Tile> at(place, first, step);
+    for (int pixel = first; pixel < 16 * Tile::fragments(work.rows); pixel += step, at.advance()) {
+      const bool valid = at.is_inside(rows, work.w);
+      const int from = valid ? (at.row() * work.w + at.column()) * channels : 0;
+      copy_async16(to + pixel * Tile::kXPitch + channel, image + from, valid);
     }
   }
 
@@ -89,67 +112,68 @@ struct TensorInput {
 template <class T>
 struct PixelPatch {
   const std::uint8_t* pixels;
+  Index images;
   int h, w, before_h, before_w;
   PixelAffine affine;
 
-  // Zeros outside of the image.
+  // Zeros outside of the image. A thread keeps its columns, so that it knows their channels.
   template <class Tile, class Work>
   __device__ void load(const Work& work, const TilePlace& place, T* to) const {
-    constexpr int kPairs = Tile::kPatchPitch / 2;
-    const int first_row = 2 * place.row - before_h, first = (2 * place.column - before_w) * 3;
-    const std::uint8_t* const image = pixels + Index{place.image} * h * w * 3;
-    // A thread keeps its columns, so that it knows their channels.
-    const int rows_apart = static_cast<int>(blockDim.x) / kPairs;
-    const int column = 2 * (static_cast<int>(threadIdx.x) % kPairs);
-    const int left = column % 3, right = (column + 1) % 3;
-    const bool has_left = static_cast<unsigned>(first + column) < static_cast<unsigned>(3 * w);
-    const bool has_right = static_cast<unsigned>(first + column + 1) < static_cast<unsigned>(3 * w);
-    const float left_scale = of_channel(affine.scale, left),
-                left_shift = of_channel(affine.shift, left);
-    const float right_scale = of_channel(affine.scale, right),
-                right_shift = of_channel(affine.shift, right);
-    const int own_row = static_cast<int>(threadIdx.x) / kPairs;
-    if (own_row >= rows_apart) return;
+    constexpr int kQuads = Tile::kPatchPitch / 4;
+    static_assert(Tile::kPatchPitch % 4 == 0);
+    const int step = static_cast<int>(blockDim.x) / kQuads;
+    const int first = static_cast<int>(threadIdx.x) / kQuads;
+    if (first >= step) return;
+    const int column = static_cast<int>(threadIdx.x) % kQuads * 4;
+    const int first_row = 2 * place.row - before_h;
+    const int left = (2 * place.column - before_w) * 3 + column;  // among the values of a row
+    const Index bytes = Index{h} * w * 3;
+    const ImageBytes image(pixels, images * bytes, place.image * bytes);
+    float scale[3], shift[3];
+#pragma unroll
+    for (int c = 0; c < 3; ++c) {
+      scale[c] = of_channel(affine.scale, (column + c) % 3);
+      shift[c] = of_channel(affine.shift, (column + c) % 3);
+    }
     // So many rows are on their way together.
-    constexpr int kTogether = 6;
-    for (int first_r = own_row; first_r < Tile::patch_rows(work.rows);
-         first_r += kTogether * rows_apart) {
-      std::uint8_t values[kTogether][2];
+    constexpr int kTogether = 5;
+    for (int r = first; r < Tile::patch_rows(work.rows); r += kTogether * step) {
+      std::uint32_t values[kTogether];
+#pragma unroll
+      for (int i = 0; i < kTogether; ++i)
+        values[i] = image.four((first_row + r + i * step) * w * 3 + left);
 #pragma unroll
       for (int i = 0; i < kTogether; ++i) {
-        const int row = first_row + first_r + i * rows_apart;
-        const bool inside = static_cast<unsigned>(row) < static_cast<unsigned>(h);
-        // Without a branch, which would wait for each row: what lies outside is read elsewhere.
-        const std::uint8_t* const from = image + Index{row} * w * 3 + first + column;
-        values[i][0] = *(inside && has_left ? from : pixels);
-        values[i][1] = *(inside && has_right ? from + 1 : pixels);
-      }
+        const int row = r + i * step;
+        if (row >= Tile::patch_rows(work.rows)) break;
+        const bool inside = static_cast<unsigned>(first_row + row) < static_cast<unsigned>(h);
+        float v[4];
 #pragma unroll
-      for (int i = 0; i < kTogether; ++i) {
-        const int r = first_r + i * rows_apart;
-        const bool inside = static_cast<unsigned>(first_row + r) < static_cast<unsigned>(h);
-        const float x = fmaf(static_cast<float>(values[i][0]), left_scale, left_shift);
-        const float y = fmaf(static_cast<float>(values[i][1]), right_scale, right_shift);
-        if (r < Tile::patch_rows(work.rows))
-          *reinterpret_cast<std::uint32_t*>(to + r * Tile::kPatchPitch + column) =
-              pack_pair<T>(inside && has_left ? x : 0.0f, inside && has_right ? y : 0.0f);
+        for (int j = 0; j < 4; ++j) {
+          const float value = static_cast<float>(values[i] >> 8 * j & 0xFFU);
+          const bool valid =
+              inside && static_cast<unsigned>(left + j) < static_cast<unsigned>(3 * w);
+          v[j] = valid ? fmaf(value, scale[j % 3], shift[j % 3]) : 0.0f;
+        }
+        *reinterpret_cast<uint2*>(to + row * Tile::kPatchPitch + column) = {
+            pack_pair<T>(v[0], v[1]), pack_pair<T>(v[2], v[3])};
       }
     }
   }
 
-  // Depth 10 r + j is value j of row r of the window, j < 10; the last one meets a weight of zero, as
-  // do depths 30 and 31.
+  // As place_of_depth() has the depths. The last two meet weights of zero.
   template <class Tile>
   __device__ __forceinline__ void fragment(const T* input, int pixel, int d, int lane,
                                            std::uint32_t (&a)[4]) const {
-    constexpr int kRowValues = 10, kDepths = 30;
+    const int g = lane / 4, t = lane % 4;
+    const int last_pairs = t % 3 * Tile::kPatchPitch + 8;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const int at = pixel + lane / 4 + i % 2 * 8;
-      const int wanted = d + lane % 4 * 2 + i / 2 * 8, depth = wanted < kDepths ? wanted : 0;
-      const int row = 2 * (at / Tile::kHalo) + depth / kRowValues;
-      const int column = 6 * (at % Tile::kHalo) + depth % kRowValues;
-      a[i] = *reinterpret_cast<const std::uint32_t*>(input + row * Tile::kPatchPitch + column);
+      const int at = pixel + g + i % 2 * 8, row = d / 8 + i / 2;
+      const T* const window =
+          input + 2 * (at / Tile::kHalo) * Tile::kPatchPitch + 6 * (at % Tile::kHalo);
+      a[i] = *reinterpret_cast<const std::uint32_t*>(
+          window + (row < 3 ? row * Tile::kPatchPitch + 2 * t : last_pairs));
     }
   }
 };

@@ -19,9 +19,14 @@ __device__ void store_rows(const Work& work, const TilePlace& place, const T* x,
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize, g = lane / 4, t = lane % 4;
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
   constexpr int kPerPixel = Tile::kOut / kVector;
+  const int columns = work.q - place.q;
+  T* to =
+      work.y +
+      ((Index{place.image} * work.p + place.p + warp * Tile::kRows) * work.q + place.q) * work.out;
 #pragma unroll
-  for (int r = 0; r < Tile::kRows; ++r) {
+  for (int r = 0; r < Tile::kRows; ++r, to += work.q * work.out) {
     const int row = warp * Tile::kRows + r;
+    if (place.p + row >= work.p) return;
 #pragma unroll
     for (int which = 0; which < 2; ++which) {
       const int column = g + 8 * which;
@@ -40,11 +45,10 @@ __device__ void store_rows(const Work& work, const TilePlace& place, const T* x,
       }
     }
     __syncwarp();
-    const int p = place.p + row;
-    T* const to = work.y + ((Index{place.image} * work.p + p) * work.q + place.q) * work.out;
+#pragma unroll
     for (int i = lane; i < kTileColumns * kPerPixel; i += kWarpSize) {
       const int column = i / kPerPixel, channel = i % kPerPixel * kVector;
-      if (p < work.p && place.q + column < work.q && channel < work.out)
+      if (column < columns && channel < work.out)
         *reinterpret_cast<uint4*>(to + column * work.out + channel) =
             *reinterpret_cast<const uint4*>(stage + column * Tile::kOutPitch + channel);
     }

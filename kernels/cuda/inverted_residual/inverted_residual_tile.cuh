@@ -15,12 +15,17 @@ constexpr int kMostWarps = 8;
 // Matrices of shared memory have rows of an odd multiple of 16 bytes, so that the eight rows that
 // ldmatrix reads or fragments write lie in different banks.
 constexpr int kRowPad = 8;
-// The taps of a pair of channels in words, four for each row of the window: the first two, and for
-// even groups of eight channels the third and zero, for odd ones zero and the third.
-constexpr int kTapWords = 12;
-constexpr int tap_word(int row, int column, int group) {
-  return 4 * row + (column < 2 ? column : 2 + group % 2);
+constexpr int kTaps = 9;
+// Channels that are filtered at a time, in halves of eight: a half's taps are diagonal matrices of 8 x 8 values
+// in shared memory. First those of the first two columns of the window, row after row, which are two depths of
+// one product; then those of the third.
+constexpr int kGroup = 16, kTapMatrix = 64;
+constexpr int tap_matrix(int row, int column) {
+  return column < 2 ? 2 * row + column : 6 + row;
 }
+// An expansion's bias is a product as well: of ones and the parts that it is the sum of, so that their rounding
+// is that of a float.
+constexpr int kBiasDepths = 8, kBiasParts = 3;
 
 // A kernel for at most In and Out channels. A warp makes Rows rows of y: more of them load taps, and the
 // rows of e between them, less often, and need more registers for sums. Chunk expanded channels are under
@@ -44,11 +49,21 @@ struct BlockTile {
   static constexpr int kPatchPitch = (2 * kHalo + 1) * 3 + 1;
 
   // The weights of a chunk, in elements of 16 bits: those of the expansion, and the others.
-  static constexpr int kExpand = Chunk * kXPitch, kTaps = Chunk / 2 * kTapWords * 2;
-  static constexpr int kProject = Out * kEPitch, kBias = 2 * Chunk;
-  static constexpr int kExpandWeights = kExpand + kBias;
-  static constexpr int kOtherWeights = kTaps + kProject + kBias;
+  static constexpr int kExpand = Chunk * kXPitch;
+  static constexpr int kProject = Out * kEPitch, kFilterBias = 2 * Chunk;
+  static constexpr int kExpandWeights = kExpand + Chunk * kBiasDepths;
+  static constexpr int kOtherWeights = kTaps * Chunk + kProject + kFilterBias;
   static constexpr int kWeights = kExpandWeights + kOtherWeights;
+  static constexpr int kDiagonals = kTaps * Chunk / 8 * kTapMatrix;
+
+  // Where the expansion's weights have depth d. A window's rows lie the same distance apart in every lane's
+  // values: eight values of each, and then the last two of each.
+  __host__ __device__ static constexpr int place_of_depth(int d) {
+    constexpr int kRowValues = 10;
+    if (!Pixels || d >= 3 * kRowValues) return d;
+    const int row = d / kRowValues, value = d % kRowValues;
+    return value < 8 ? 8 * row + value : 24 + 2 * row + value - 8;
+  }
 
   // For so many rows of y: the rows of e, its pixels in whole fragments, the elements of the input.
   __host__ __device__ static constexpr int halo_rows(int rows) { return (rows - 1) * Stride + 3; }
@@ -63,10 +78,11 @@ struct BlockTile {
     return Pixels ? (patch_rows(rows) * kPatchPitch + 7) / 8 * 8 : 16 * fragments(rows) * kXPitch;
   }
   static constexpr int shared_bytes(int rows, bool cluster = false) {
-    // Behind the input lie e and the weights; in the end, in their place, the rows that warps store.
+    // Behind the input lie e, the weights and the diagonals; in the end, in their place, the rows that warps
+    // store.
     const int last = rows / kRows * kTileColumns * kOutPitch;
-    const int work =
-        2 * (input_elements(rows) + std::max(16 * fragments(rows) * kEPitch + kWeights, last));
+    const int work = 2 * (input_elements(rows) +
+                          std::max(16 * fragments(rows) * kEPitch + kWeights + kDiagonals, last));
     const int sums = 4 * rows * kTileColumns * kOutPitch;  // that the others of a cluster read
     return cluster && sums > work ? sums : work;
   }
@@ -88,18 +104,19 @@ template <class Tile, class T>
 struct ChunkWeights {
   T* base;
   __host__ __device__ T* expand() const { return base; }  // [Chunk, kXPitch]
-  __host__ __device__ float* expand_bias() const {
-    return reinterpret_cast<float*>(base + Tile::kExpand);
-  }
+  __host__ __device__ T* expand_bias() const {
+    return base + Tile::kExpand;
+  }  // [Chunk, kBiasDepths]
   __host__ __device__ T* others() const { return base + Tile::kExpandWeights; }
-  // [Chunk / 2, kTapWords], the first channel of a pair in the lower half.
-  __host__ __device__ std::uint32_t* taps() const {
-    return reinterpret_cast<std::uint32_t*>(others());
-  }
-  __host__ __device__ T* project() const { return others() + Tile::kTaps; }  // [Out, kEPitch]
-  __host__ __device__ float* depthwise_bias() const {
+  __host__ __device__ T* taps() const { return others(); }  // [kTaps, Chunk]
+  __host__ __device__ T* project() const {
+    return others() + kTaps * Tile::kChunk;
+  }  // [Out, kEPitch]
+  __host__ __device__ float* filter_bias() const {
     return reinterpret_cast<float*>(project() + Tile::kProject);
   }
+  // In shared memory alone, [Chunk / 8, kTaps, 8, 8]: what the taps become.
+  __device__ T* diagonals() const { return base + Tile::kWeights; }
 };
 
 // Calls body(Tile) for the smallest tile that takes the problem; false where there is none.
@@ -112,6 +129,11 @@ bool with_tile(const InvertedResidualProblem& p, Body&& body) {
   const bool one = p.depthwise.stride == 1;
   if (p.in % kVector != 0 || p.out % kVector != 0 || p.depthwise.c % kVector != 0) return false;
   if (p.residual && (!one || p.in != p.out || p.pixels)) return false;
+  // A place in an image is counted in an int, and so is one in rows below it.
+  constexpr Index kMostValues = Index{1} << 30;
+  const Index values = p.pixels ? p.pixels->stem.h * p.pixels->stem.w * StemProblem::kChannels
+                                : p.depthwise.h * p.depthwise.w * p.in;
+  if (std::max(values, p.depthwise.p * p.depthwise.q * p.out) > kMostValues) return false;
   // Zero is the lower bound of what is stored on the way.
   if (p.expanded == Activation::None || p.filtered == Activation::None) return false;
   if (p.pixels) {

@@ -2,7 +2,7 @@
 
 #include "kernels/batch_norm.h"
 #include "kernels/cuda/pointwise/pointwise_backward_sums.h"
-#include "kernels/cuda/tuning/tuner.h"
+#include "kernels/cuda/tuning/timed_norm.h"
 
 namespace dfengine::cuda {
 namespace {
@@ -53,7 +53,7 @@ TunerProblem problem(const PointwiseProblem& p) {
                        {.type = kType, .count = p.k * p.c},
                        {.type = kType, .count = p.m * p.c},
                        {.type = StorageType::F32, .count = p.k * p.c},
-                       {.type = StorageType::F32, .count = p.c}},
+                       timed_norm_vectors(p.c)},
           .output = 3,
           .terms = k,
           .magnitude = k,
@@ -65,14 +65,13 @@ using Timed = void(Stream, std::span<void* const>);
 
 // Sums and scratch lie behind each other in what the tuner gives.
 template <class T>
-Kernel<Timed> timed(const std::string& name, const ChosenBackward<T>& form) {
+Kernel<Timed> timed(const std::string& name, Index channels, const ChosenBackward<T>& form) {
   const Index sums = round_up(form.sums, kAlignment);
   return {.name = name,
           .scratch = sums + form.scratch,
-          .launch = [sums, launch = form.launch](Stream stream, std::span<void* const> operands) {
-            const auto* const vector = static_cast<const float*>(operands[5]);
-            const NormOnLoad norm{
-                .scale = vector, .shift = vector, .activation = Activation::Relu6, .mean = vector};
+          .launch = [sums, channels, launch = form.launch](Stream stream,
+                                                           std::span<void* const> operands) {
+            const NormOnLoad norm = timed_norm(operands[5], channels);
             launch(stream, static_cast<const T*>(operands[0]), static_cast<const T*>(operands[1]),
                    static_cast<const T*>(operands[2]), norm, operands[6],
                    static_cast<std::byte*>(operands[6]) + sums, static_cast<T*>(operands[3]),
@@ -90,9 +89,9 @@ ChosenBackward<T> choose_pointwise_backward(Tuner* tuner, const PointwiseProblem
   if (tuner == nullptr || p.m == 1) return one;
   const ChosenBackward<T> two = one_by_one<T>(tuner, p);
   const auto on_operands = [](const std::function<Timed>& launch) { return launch; };
-  const auto chosen =
-      tuner->choose<Timed>(problem<T>(p), {timed("both gradients", one), timed("one by one", two)},
-                           nullptr, on_operands);
+  const auto chosen = tuner->choose<Timed>(
+      problem<T>(p), {timed("both gradients", p.c, one), timed("one by one", p.c, two)}, nullptr,
+      on_operands);
   if (chosen.name != one.data.name) return two;
   one.data = one.weight = chosen;
   return one;

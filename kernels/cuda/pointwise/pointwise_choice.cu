@@ -3,7 +3,7 @@
 #include "kernels/batch_norm.h"
 #include "kernels/cuda/pointwise/pointwise_candidates.cuh"
 #include "kernels/cuda/pointwise/pointwise_epilogue.h"
-#include "kernels/cuda/tuning/tuner.h"
+#include "kernels/cuda/tuning/timed_norm.h"
 
 namespace dfengine::cuda {
 namespace {
@@ -33,16 +33,13 @@ Tuner::Offer<Launch> offer(
   };
 }
 
-// The norm that is timed where a launch will have one. Its numbers do not matter.
-NormOnLoad timed_norm(bool norm, const void* vector) {
-  if (!norm) return {};
-  const auto* v = static_cast<const float*>(vector);
-  return {.scale = v, .shift = v, .activation = Activation::Relu6, .mean = v};
+NormOnLoad timed_norm_if(bool norm, const void* vectors, const PointwiseProblem& p) {
+  return norm ? timed_norm(vectors, p.c) : NormOnLoad{};
 }
 
-// Operands lie in [-1, 1]; a norm on load makes scale * x + shift of one.
+// Operands lie in [-1, 1].
 constexpr double largest_operand(bool norm) {
-  return norm ? 2 : 1;
+  return norm ? kLargestNormalised : 1;
 }
 
 void refuse(const NormOnLoad& norm) {
@@ -95,7 +92,7 @@ Chosen<PointwiseForwardLaunch<T>> choose_pointwise_forward(Tuner* tuner, const P
                    {.type = kType, .count = p.k * p.c},
                    {.type = kType, .count = p.m * p.k},
                    {.type = StorageType::F32, .count = p.k},
-                   {.type = StorageType::F32, .count = p.c}},
+                   timed_norm_vectors(p.c)},
       .output = 2,
       .terms = static_cast<double>(p.c),
       // A bias and a residual add at most 1 each.
@@ -117,7 +114,7 @@ Chosen<PointwiseForwardLaunch<T>> choose_pointwise_forward(Tuner* tuner, const P
           .bias = form.bias ? static_cast<const float*>(operands[3]) : nullptr,
           .activation = form.activation,
           .residual = form.residual ? y : nullptr};
-      launch(stream, x, w, epilogue, timed_norm(norm, operands[4]), operands[5], y);
+      launch(stream, x, w, epilogue, timed_norm_if(norm, operands[4], p), operands[5], y);
     };
   };
   return tuner->choose<Launch>(problem, own_forward<T>(p), libraries, on_operands);
@@ -136,7 +133,7 @@ Chosen<PointwiseMomentsLaunch<T>> choose_pointwise_moments(Tuner* tuner, const P
       .operands = {{.type = kType, .count = p.m * p.c},
                    {.type = kType, .count = p.k * p.c},
                    {.type = kType, .count = p.m * p.k},
-                   {.type = StorageType::F32, .count = p.c},
+                   timed_norm_vectors(p.c),
                    {.type = StorageType::F32, .count = 4 * p.k},
                    {.type = StorageType::F32, .count = 2 * p.k}},
       .output = 2,
@@ -153,7 +150,7 @@ Chosen<PointwiseMomentsLaunch<T>> choose_pointwise_moments(Tuner* tuner, const P
       auto* const y = static_cast<T*>(operands[2]);
       const ChannelMoments moments =
           launch(stream, static_cast<const T*>(operands[0]), static_cast<const T*>(operands[1]),
-                 timed_norm(norm, operands[3]), operands[6], y);
+                 timed_norm_if(norm, operands[3], p), operands[6], y);
       auto* const before = static_cast<float*>(operands[4]);
       auto* const saved = before + 2 * p.k;
       auto* const next = static_cast<float*>(operands[5]);
@@ -202,7 +199,7 @@ Chosen<PointwiseGradientSumsLaunch<T>> choose_pointwise_gradient_sums(Tuner* tun
                    {.type = kType, .count = p.k * p.c},
                    {.type = kType, .count = p.m * p.c},
                    {.type = kType, .count = p.m * p.c},
-                   {.type = StorageType::F32, .count = p.c},
+                   timed_norm_vectors(p.c),
                    {.type = StorageType::F32, .count = 3 * p.c},
                    {.type = StorageType::F32, .count = 2 * p.c}},
       .output = 3,
@@ -218,7 +215,7 @@ Chosen<PointwiseGradientSumsLaunch<T>> choose_pointwise_gradient_sums(Tuner* tun
     return [=](Stream stream, std::span<void* const> operands) {
       const auto* const x = static_cast<const T*>(operands[2]);
       auto* const dx = static_cast<T*>(operands[3]);
-      const NormOnLoad norm = timed_norm(true, operands[4]);
+      const NormOnLoad norm = timed_norm(operands[4], p.c);
       const GradientSums sums =
           launch(stream, static_cast<const T*>(operands[0]), static_cast<const T*>(operands[1]), x,
                  norm, operands[7], dx);
@@ -242,7 +239,7 @@ Chosen<PointwiseBackwardWeightLaunch<T>> choose_pointwise_backward_weight(Tuner*
                              .operands = {{.type = kType, .count = p.m * p.c},
                                           {.type = kType, .count = p.m * p.k},
                                           {.type = StorageType::F32, .count = p.k * p.c},
-                                          {.type = StorageType::F32, .count = p.c}},
+                                          timed_norm_vectors(p.c)},
                              .output = 2,
                              .terms = static_cast<double>(p.m),
                              .magnitude = largest_operand(norm) * static_cast<double>(p.m)};
@@ -254,7 +251,7 @@ Chosen<PointwiseBackwardWeightLaunch<T>> choose_pointwise_backward_weight(Tuner*
       const auto* const x = static_cast<const T*>(operands[0]);
       const auto* const dy = static_cast<const T*>(operands[1]);
       auto* const dw = static_cast<float*>(operands[2]);
-      launch(stream, x, dy, timed_norm(norm, operands[3]), operands[4], dw);
+      launch(stream, x, dy, timed_norm_if(norm, operands[3], p), operands[4], dw);
     };
   };
   return tuner->choose<Launch>(problem, own_backward_weight<T>(p), libraries, on_operands);

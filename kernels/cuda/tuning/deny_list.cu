@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 
 #include <atomic>
 #include <span>
@@ -14,10 +15,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Whoever tries a kernel holds its file locked; the system lets go when the process ends.
+// Whoever tries a kernel holds its file locked; the system lets go when the process ends. Who ended well
+// has taken the file's name away, which may happen after it was opened here.
 bool is_left_behind(const fs::path& file) {
   const UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-  return fd && ::flock(fd.get(), LOCK_SH | LOCK_NB) == 0;
+  struct stat status = {};
+  return fd && ::flock(fd.get(), LOCK_SH | LOCK_NB) == 0 && ::fstat(fd.get(), &status) == 0 &&
+         status.st_nlink > 0;
 }
 
 // The file of a kernel while it is tried.

@@ -26,10 +26,8 @@ struct Contestant {
   std::string failure = {};
 
   // tried: what takes the measurement, or does not.
-  void run(const Measure& measure,
-           const std::function<void(const std::function<void()>&)>& tried = {}) {
-    const auto body = [&] { us.push_back(measure(candidate)); };
-    failure = failure_of([&] { tried ? tried(body) : body(); });
+  void run(const Measure& measure, const std::function<void(const std::function<void()>&)>& tried) {
+    failure = failure_of([&] { tried([&] { us.push_back(measure(candidate)); }); });
     races = failure.empty();
   }
   double median() const {
@@ -45,11 +43,14 @@ struct Contestant {
 void race(const std::string& problem, std::vector<Contestant>& all, const Measure& measure,
           DenyList& denied) {
   std::optional<double> best;
-  for (Contestant& c : all) {
+  const auto run = [&](Contestant& c) {
     c.run(measure, [&](const auto& body) {
       if (&c == &all[0]) return body();
       denied.attempt(problem + ", " + c.candidate.name, body);
     });
+  };
+  for (Contestant& c : all) {
+    run(c);
     if (c.races && (!best || c.us[0] < *best)) best = c.us[0];
   }
   for (Contestant& c : all) {
@@ -59,7 +60,7 @@ void race(const std::string& problem, std::vector<Contestant>& all, const Measur
   // All take turns, so that a clock that changes meanwhile changes for all.
   for (int round = 0; round < kRounds; ++round)
     for (Contestant& c : all)
-      if (c.races) c.run(measure);
+      if (c.races) run(c);
 }
 
 // left_out holds what failed before the race.

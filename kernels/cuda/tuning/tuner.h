@@ -23,7 +23,7 @@ struct Operand {
 };
 
 struct TunerProblem {
-  // Names operation, sizes, types and epilogue. Problems of one key have one answer.
+  // Names operation, sizes, types and epilogue. Problems of one key have one answer: the name of a kernel.
   std::string key;
   std::vector<Operand> operands;
   // The operand that is written, and may be read before. Each of its numbers adds up so many terms,
@@ -78,20 +78,29 @@ class Tuner {
   template <class Launch>
   Chosen<Launch> choose(const TunerProblem& problem, std::vector<Kernel<Launch>> kernels,
                         const Offer<Launch>& offer, const OnOperands<Launch>& on_operands) {
-    if (const auto found = known_.find(problem.key); found != known_.end())
-      return std::any_cast<const Chosen<Launch>&>(found->second);
+    const auto of_name = [&](const std::string& name) {
+      return std::ranges::find(kernels, name, &Kernel<Launch>::name);
+    };
+    if (const auto found = known_.find(problem.key); found != known_.end()) {
+      const auto& [choice, offered] = found->second;
+      // The caller's own, for it holds what the key does not name.
+      if (const auto own = of_name(choice.name); own != kernels.end()) return {choice, own->launch};
+      if (offered.has_value())
+        return {choice, std::any_cast<const std::function<Launch>&>(offered)};
+    }
     std::vector<std::string> left_out;
-    if (offer)
-      ask(problem.key, left_out,
-          [&] { std::ranges::move(offer(libraries_), std::back_inserter(kernels)); });
+    std::vector<Kernel<Launch>> offered;
+    if (offer) ask(problem.key, left_out, [&] { offered = offer(libraries_); });
+    const std::size_t own = kernels.size();
+    std::ranges::move(offered, std::back_inserter(kernels));
     std::vector<Candidate> candidates;
     for (const Kernel<Launch>& k : kernels)
       candidates.push_back({.name = k.name, .scratch = k.scratch, .launch = on_operands(k.launch)});
     Choice choice = time(problem, candidates, std::move(left_out));
-    const auto kernel = std::ranges::find(kernels, choice.name, &Kernel<Launch>::name);
-    Chosen<Launch> chosen{std::move(choice), kernel->launch};
-    known_.emplace(problem.key, chosen);
-    return chosen;
+    const auto kernel = of_name(choice.name);
+    const bool is_offered = kernel - kernels.begin() >= static_cast<std::ptrdiff_t>(own);
+    known_[problem.key] = {choice, is_offered ? std::any(kernel->launch) : std::any()};
+    return {std::move(choice), kernel->launch};
   }
 
   // Whether `check` ends without a DeviceError, which tries kernels that are no candidates of a problem. Asked
@@ -110,7 +119,11 @@ class Tuner {
   StartMeasuring start_measuring_;
   DenyList denied_;
   Libraries libraries_;
-  std::map<std::string, std::any> known_;  // the Chosen of each problem
+  struct Known {
+    Choice choice;
+    std::any offered;  // the launch, where a library offered it
+  };
+  std::map<std::string, Known> known_;  // of each key
   std::map<std::string, bool> checked_;
   std::vector<std::string> failed_;
 };

@@ -58,10 +58,11 @@ T shifted_right(T a, std::uint32_t by) {
 }
 
 // b with the lowest `count` bits of a from bit `first` on.
-std::uint32_t inserted(std::uint32_t a, std::uint32_t b, std::uint32_t first, std::uint32_t count) {
+template <class T>
+T inserted(T a, T b, std::uint32_t first, std::uint32_t count) {
   first &= 0xFF, count &= 0xFF;
-  const std::uint32_t ones = count >= 32 ? ~0u : (1u << count) - 1;
-  const std::uint32_t where = shifted_left(ones, first);
+  const T ones = count >= kBits<T> ? ~T{0} : (T{1} << count) - 1;
+  const T where = shifted_left(ones, first);
   return (b & ~where) | (shifted_left(a, first) & where);
 }
 
@@ -136,6 +137,9 @@ void add_integers(LaneWiseTable& table) {
   table["bfi.b32"] =
       lane_wise<[](std::uint32_t a, std::uint32_t b, std::uint32_t first, std::uint32_t count)
                     -> std::uint32_t { return inserted(a, b, first, count); }>();
+  table["bfi.b64"] =
+      lane_wise<[](std::uint64_t a, std::uint64_t b, std::uint32_t first, std::uint32_t count)
+                    -> std::uint64_t { return inserted(a, b, first, count); }>();
   table["mov.pred"] = lane_wise<[](bool a) -> bool { return a; }>();
   table["and.pred"] = lane_wise<[](bool a, bool b) -> bool { return a && b; }>();
   table["or.pred"] = lane_wise<[](bool a, bool b) -> bool { return a || b; }>();

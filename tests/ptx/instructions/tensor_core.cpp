@@ -13,8 +13,8 @@
 namespace dfengine::ptx {
 namespace {
 
-// PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating point type": groupID is lane / 4,
-// threadID_in_group lane % 4, and element e of a fragment lies at row and column
+// PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating point type" (and "mma.m16n8k8", whose fragments are
+// their first halves): groupID is lane / 4, threadID_in_group lane % 4, and element e lies at row and column
 //   a: groupID + 8 for e = 2, 3, 6, 7;  2 threadID + e % 2, + 8 for e >= 4
 //   b: 2 threadID + e % 2, + 8 for e >= 2;  groupID
 //   c: as row_of_c and column_of_c say
@@ -34,18 +34,17 @@ std::uint16_t half(Warp& warp, const Instruction& i, int first, int e, int lane)
   return static_cast<std::uint16_t>(warp.cells<std::uint32_t>(slot)[lane] >> (16 * (e % 2)));
 }
 
-constexpr int kFirstOfA = 0, kFirstOfB = 4, kFirstOfC = 6;
-
 template <float (*Value)(std::uint16_t)>
 void gather(Warp& warp, const Instruction& i, Tile& tile) {
+  const int depth = i.mode, first_of_b = depth / 4, first_of_c = first_of_b + depth / 8;
   for (int lane = 0; lane < kLanes; ++lane) {
-    for (int e = 0; e < 8; ++e)
-      tile.a[row_of_a(lane, e)][column_of_a(lane, e)] = Value(half(warp, i, kFirstOfA, e, lane));
-    for (int e = 0; e < 4; ++e) {
-      tile.b[row_of_b(lane, e)][lane / 4] = Value(half(warp, i, kFirstOfB, e, lane));
+    for (int e = 0; e < depth / 2; ++e)
+      tile.a[row_of_a(lane, e)][column_of_a(lane, e)] = Value(half(warp, i, 0, e, lane));
+    for (int e = 0; e < depth / 4; ++e)
+      tile.b[row_of_b(lane, e)][lane / 4] = Value(half(warp, i, first_of_b, e, lane));
+    for (int e = 0; e < 4; ++e)
       tile.c[row_of_c(lane, e)][column_of_c(lane, e)] =
-          warp.cells<float>(i.from[static_cast<std::size_t>(kFirstOfC + e)])[lane];
-    }
+          warp.cells<float>(i.from[static_cast<std::size_t>(first_of_c + e)])[lane];
   }
 }
 
@@ -77,8 +76,8 @@ void multiply_rounding(Tile& tile) {
 template <float (*Value)(std::uint16_t)>
 void multiply_fragments(Warp& warp, const Instruction& i, Lanes mask) {
   check_whole_warp(warp, mask);
-  count_product(warp);
-  Tile tile;
+  count_product(warp, i.mode);
+  Tile tile = {};
   gather<Value>(warp, i, tile);
   multiply(tile);
   for (int lane = 0; lane < kLanes; ++lane)

@@ -14,10 +14,10 @@ struct Tile {
 // c += a b
 void multiply(Tile& tile);
 
-// One such product, where products are counted.
-inline void count_product(const Warp& warp) {
+// One such product of so many depths, where products are counted.
+inline void count_product(const Warp& warp, int depth = kTileDepth) {
   if (warp.block->traffic != nullptr)
-    warp.block->traffic->flops += 2 * kTileRows * kTileColumns * kTileDepth;
+    warp.block->traffic->flops += 2 * kTileRows * kTileColumns * depth;
 }
 
 // Where element e of a lane's fragment C lies. PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating

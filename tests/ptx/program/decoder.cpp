@@ -133,17 +133,21 @@ void decode_address_conversion(Instruction& i, const Statement& s, Names& names)
 }
 
 void decode_mma(Instruction& i, const Statement& s, Names& names) {
-  if (s.name == "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32") {
+  if (s.name == "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32" ||
+      s.name == "mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32") {
     i.action = multiply_f16;
-  } else if (s.name == "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32") {
+  } else if (s.name == "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32" ||
+             s.name == "mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32") {
     i.action = multiply_bf16;
   } else {
     throw SyntaxError("mma of another shape or type");
   }
+  const int depth = s.has("m16n8k8") ? 8 : 16;
+  i.mode = depth;
   for (const std::string_view d : elements(s.operand(0)))
     add_destination(i, names, d, Kind::Narrow);
-  add_sources(i, names, s.operand(1), 4);
-  add_sources(i, names, s.operand(2), 2);
+  add_sources(i, names, s.operand(1), depth / 4);
+  add_sources(i, names, s.operand(2), depth / 8);
   add_sources(i, names, s.operand(3), 4);
 }
 
