@@ -5,10 +5,11 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-Usage: apps/quickstart.sh [--data DIR] [--weights FILE]
+Usage: apps/quickstart.sh [--data DIR] [--weights FILE|imagenet]
   --data DIR      your own set instead of the synthetic one: DIR/{train,valid,test}/{real,fake}/
-  --weights FILE  fine-tune MobileNetV2 1.0 at 224 from these weights (safetensors, torchvision
-                  names) instead of training a small network from scratch
+  --weights FILE  fine-tune MobileNetV2 from these weights instead of training a small network from
+                  scratch: a file in any form that dfengine train takes, or the word imagenet, which
+                  downloads torchvision's own
 Writes into runs/quickstart/, which is replaced by each run.
 TEXT
 }
@@ -24,7 +25,9 @@ while [ $# -gt 0 ]; do
   case $1 in
     --data | --weights)
       [ $# -ge 2 ] || fail "$1 needs a value"
-      if [ "$1" = --data ]; then data=$(realpath "$2"); else weights=$(realpath "$2"); fi
+      if [ "$1 $2" = "--weights imagenet" ]; then weights=imagenet # no file, so no path to resolve
+      elif [ "$1" = --data ]; then data=$(realpath "$2")
+      else weights=$(realpath "$2"); fi
       shift 2
       ;;
     -h | --help) usage && exit 0 ;;
@@ -32,12 +35,18 @@ while [ $# -gt 0 ]; do
   esac
 done
 [ -z "$data" ] || [ -d "$data" ] || fail "--data $data: no such folder"
-[ -z "$weights" ] || [ -f "$weights" ] || fail "--weights $weights: no such file"
+[ -z "$weights" ] || [ "$weights" = imagenet ] || [ -f "$weights" ] || fail "--weights $weights: no such file"
 
 cd "$(dirname "$0")/.."
+out=runs/quickstart
+replaced=$(realpath -m "$out")
+for kept in "$data" "$weights"; do
+  case $kept/ in
+    "$replaced"/*) fail "$kept lies in $replaced, which this run replaces: move it elsewhere first" ;;
+  esac
+done
 tests/build.sh cpu dfengine
 dfengine=build/cpu/dfengine
-out=runs/quickstart
 rm -rf "$out"
 mkdir -p "$out"
 

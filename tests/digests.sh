@@ -241,7 +241,7 @@ quietly ablate --data faces --weights "$keras" --output out/ablate --seeds 1 --e
 for run in all last normal scratch seed; do
   plain "out/ablate/$run-0/best.safetensors" | keep "ablate/$run-0"
 done
-cut -d, -f1-8 out/ablate/ablation.csv | keep ablate/csv
+cut -d, -f1-9 out/ablate/ablation.csv | keep ablate/csv
 plain out/ablate/ablation.json | keep ablate/json
 sed 's/| [0-9.]* |$/|/' out/ablate/ablation.md | keep ablate/md
 keep ablate/svg <out/ablate/ablation.svg

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# House rules that no compiler checks: includes point one way only (CONTRIBUTING.md, "Strata"), no
+# House rules that no compiler checks: includes point one way only (CONTRIBUTING.md, "Rooms"), no
 # source file passes 400 lines, no folder holds more than 32 files, no file includes itself by way
 # of others, every script can be run, no tolerance is typed as a literal in a test.
 # Usage: tests/strata.sh [ROOT]    prints every fault as file:line and exits 1 when there is one.

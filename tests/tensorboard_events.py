@@ -37,8 +37,8 @@ def main(program):
             events = accumulator.Scalars(tag)
             assert [e.step for e in events] == [int(r["epoch"]) for r in rows], tag
             for event, row in zip(events, rows):
-                # The table has six decimals.
-                assert math.isclose(event.value, float(row[column]), rel_tol=1e-5, abs_tol=1e-6), (tag, event, row)
+                # Events have floats.
+                assert math.isclose(event.value, float(row[column]), rel_tol=1e-6, abs_tol=1e-12), (tag, event, row)
     print(f"tensorboard: {len(COLUMNS)} tags of {len(rows)} epochs are those of results.csv")
 
 

@@ -4,6 +4,7 @@
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/arguments/pictures.h"
+#include "apps/dfengine/arguments/within.h"
 #include "apps/dfengine/commands.h"
 #include "engine/data/pictures/contact_sheet.h"
 #include "engine/data/pictures/png_encode.h"
@@ -45,13 +46,13 @@ void add_augment(CLI::App& program) {
   command.add_option("--preview", a.preview, "PNG file to write.")->required();
   command.add_option("--data", a.paths, "Pictures, or folders of them.")->required();
   command.add_option("--rows", a.rows, "Pictures shown, from 1 to 1000, spread over --data.")
-      ->check(CLI::Range(Index{1}, Index{1000}))
+      ->check(within(Index{1}, Index{1000}))
       ->capture_default_str();
   command.add_option("--variants", a.variants, "Augmented versions of each, from 1 to 1000.")
-      ->check(CLI::Range(Index{1}, Index{1000}))
+      ->check(within(Index{1}, Index{1000}))
       ->capture_default_str();
   command.add_option("--img-size", a.how.size, "The side in pixels, from 8 to 1024.")
-      ->check(CLI::Range(Index{8}, Index{1024}))
+      ->check(within(Index{8}, Index{1024}))
       ->capture_default_str();
   command.add_option("--seed", a.how.seed, "The seed, as train's.")->capture_default_str();
   add_resize(command, a.how.resize, a.how.crop);

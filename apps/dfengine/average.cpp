@@ -4,11 +4,13 @@
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/commands.h"
+#include "engine/data/sets/groups.h"
 #include "engine/evaluate/evaluate.h"
 #include "engine/model/combine.h"
 #include "engine/model/norm_statistics.h"
 #include "engine/runtime/cpu/cpu_backend.h"
 #include "engine/train/run_files.h"
+#include "kernels/base/json_bytes.h"
 
 namespace dfengine {
 namespace {
@@ -17,14 +19,16 @@ struct Arguments {
   std::vector<std::filesystem::path> runs;
   std::filesystem::path output, data;
   bool ensemble = false;
-  DeviceOptions device;
+  int threads = 0;
 };
 
-// The mean's own statistics, over the training pictures as the first run saw them.
-void measure_norms(Model& model, const TrainOptions& options, const Dataset& train,
+// The mean's own statistics, over the training pictures as the first run saw them. The first
+// `alike` blocks are those of every run, with statistics that hold for the mean too.
+void measure_norms(Model& model, int alike, const TrainOptions& options, const Dataset& train,
                    const Backend& backend, ThreadPool& pool) {
+  if (alike == model.network.block_count()) return;
   const Index batch = std::min(options.batch_size, std::ssize(train.samples));
-  NormEstimator estimator(model, backend, batch);
+  NormEstimator estimator(model, backend, batch, alike);
   LoaderOptions loading =
       one_pass(model.preparation(options.max_pixels), pool.size(), options.on_bad);
   loading.batch = batch;
@@ -42,23 +46,29 @@ void measure_norms(Model& model, const TrainOptions& options, const Dataset& tra
   estimator.finish();
 }
 
+// Of "run/" and of "." too, which end in no name.
+std::string name_of_folder(const std::filesystem::path& run) {
+  const std::filesystem::path whole = std::filesystem::absolute(run / "").lexically_normal();
+  return readable(whole.parent_path().filename().string());
+}
+
 void run_average(const Arguments& a) {
-  a.device.require_float_cpu();
   std::vector<Model> models;
   for (const std::filesystem::path& run : a.runs) models.push_back(load_detector(run / kBestModel));
   Model model = a.ensemble ? ensemble_of(models) : average_models(models);
   TrainOptions options = read_args(a.runs.front());
   if (!a.data.empty()) options.data = a.data;
-  const DataSource source = open_data(options, {"train", "valid"});
-  ThreadPool pool(a.device.thread_count());
+  const DataSource source = hold_out(open_data(options, {"train", "valid"}), options.hold_out);
+  ThreadPool pool(ThreadPool::count_for(a.threads));
   const CpuBackend backend(pool);
-  if (!a.ensemble) measure_norms(model, options, source.splits[0], backend, pool);
+  if (!a.ensemble)
+    measure_norms(model, alike_blocks(models), options, source.splits[0], backend, pool);
   const Predictions valid =
       predict_split(model, source.splits[1], options.max_pixels, options.on_bad, pool);
   calibrate(model, valid, options.threshold_rule);
   std::string members;
   for (const std::filesystem::path& run : a.runs)
-    members += (members.empty() ? "" : ", ") + run.filename().string();
+    members += (members.empty() ? "" : ", ") + name_of_folder(run);
   model.notes[a.ensemble ? "ensemble_of" : "average_of"] = members;
   save_model(a.output, model);
   fmt::print("{} {}: validation AUC {:.4f}; threshold {:.4f}, temperature {:.4f}: {}\n",
@@ -75,7 +85,9 @@ void add_average(CLI::App& program) {
       "The mean of weights is a model like each of them and as fast. The runs must have begun with "
       "the same values, head included: with the same --weights and --seed, or with one run's model "
       "as --weights. Batch norm statistics are measured anew on the first run's training pictures, "
-      "threshold and temperature on its validation pictures.\n"
+      "except in the first blocks where all runs agree, as frozen ones do; threshold and "
+      "temperature are fitted on its validation pictures. Groups that it held out are not looked "
+      "at.\n"
       "An ensemble is one file with all of the models, whose logit is the mean of theirs, for the "
       "time of all of them. eval, predict and explain take it like a model. Its models must be of "
       "one size and prepare pictures alike.",
@@ -85,7 +97,7 @@ void add_average(CLI::App& program) {
   command.add_flag("--ensemble", a.ensemble, "Keep all models and take the mean of their logits.");
   command.add_option("--data", a.data, "Where the pictures are, if they were moved.")
       ->default_str("where the first run found them");
-  a.device.add_to(command);
+  add_threads(command, a.threads);
 }
 
 }  // namespace dfengine

@@ -8,6 +8,7 @@
 #include "apps/dfengine/arguments/data.h"
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/arguments/pictures.h"
+#include "apps/dfengine/arguments/within.h"
 #include "apps/dfengine/bench_report.h"
 #include "apps/dfengine/commands.h"
 #include "engine/bench/timing.h"
@@ -166,7 +167,7 @@ void add_bench(CLI::App& program) {
                   "Pictures at once, from 1 to 65536, such as 1,32. The last one is that of "
                   "--layers and --data.")
       ->delimiter(',')
-      ->check(CLI::Range(Index{1}, Index{65536}))
+      ->check(within(Index{1}, Index{65536}))
       ->default_str("1,32 and for training 32; with cuda 1,32,256,1024 and 64,256");
   command.add_flag("--layers", a.layers,
                    "Measure every step of the plans too: time, bytes and rates.");

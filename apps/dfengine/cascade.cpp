@@ -54,7 +54,7 @@ void print_report(const CascadeReport& r) {
 }
 
 void test_cascade(const Arguments& a, Model& model, const Cascade& cascade) {
-  ThreadPool pool(a.tables.device.thread_count());
+  ThreadPool pool(ThreadPool::count_for(a.tables.threads));
   const Stopwatch reading;
   TableModels detectors = read_table_models(model.notes, a.model.string());
   detectors.cascade = cascade;
@@ -79,7 +79,6 @@ void test_cascade(const Arguments& a, Model& model, const Cascade& cascade) {
 }
 
 void run_cascade(const Arguments& a) {
-  a.tables.device.require_float_cpu();
   Model model = open_detector(a.model);
   const MetadataModel metadata = load_metadata_model(a.metadata);
   const LabelledTable valid = a.tables.read(a.csv, metadata.file_properties);
@@ -127,6 +126,7 @@ void add_cascade(CLI::App& program) {
       ->capture_default_str();
   command.add_option("--output", a.output, "Model file to write.")->required();
   a.tables.add_reading_to(command);
+  add_threads(command, a.tables.threads);
 }
 
 }  // namespace dfengine

@@ -24,12 +24,12 @@ struct Arguments {
   bool paired = false;
   DataOptions data;
   std::string split;
-  DeviceOptions device;
+  int threads = 0;
 };
 
 // What both models say of the pictures that both can read.
 struct Paired {
-  std::vector<double> prob[2];
+  std::vector<double> prob[2], logit[2];
   std::vector<int> label;
 };
 
@@ -38,8 +38,11 @@ Paired in_common(const Predictions& first, const Predictions& second) {
   for (std::size_t i = 0; i < first.index.size(); ++i) {
     const auto other = std::ranges::lower_bound(second.index, first.index[i]);
     if (other == second.index.end() || *other != first.index[i]) continue;
+    const auto k = static_cast<std::size_t>(other - second.index.begin());
     both.prob[0].push_back(first.prob[i]);
-    both.prob[1].push_back(second.prob[static_cast<std::size_t>(other - second.index.begin())]);
+    both.prob[1].push_back(second.prob[k]);
+    both.logit[0].push_back(first.logit[i]);
+    both.logit[1].push_back(second.logit[k]);
     both.label.push_back(first.label[i]);
   }
   return both;
@@ -47,12 +50,11 @@ Paired in_common(const Predictions& first, const Predictions& second) {
 
 void compare_two(Arguments& a) {
   if (a.runs.size() != 2) throw Exit{ExitCode::Usage, "--paired compares two models: name two"};
-  a.device.require_float_cpu();
   const Model first = open_detector(a.runs[0]), second = open_detector(a.runs[1]);
   const DataSource source =
       a.split.empty() ? open_to_measure(a.data) : open_data(a.data, {a.split});
   const Dataset& dataset = source.splits.front();
-  ThreadPool pool(a.device.thread_count());
+  ThreadPool pool(ThreadPool::count_for(a.threads));
   const auto predict = [&](const Model& model, const std::filesystem::path& name) {
     const Predictions p = predict_split(model, dataset, kMaxImagePixels, a.data.on_bad, pool);
     for (const double prob : p.prob) require_number(name, prob);
@@ -60,8 +62,9 @@ void compare_two(Arguments& a) {
   };
   const Paired both = in_common(predict(first, a.runs[0]), predict(second, a.runs[1]));
   constexpr std::uint64_t kSeed = 0;  // the same pictures give the same figures
-  const PairedComparison c = compare_paired({both.prob[0], first.threshold},
-                                            {both.prob[1], second.threshold}, both.label, kSeed);
+  const PairedComparison c =
+      compare_paired({{both.prob[0], both.logit[0]}, first.threshold},
+                     {{both.prob[1], both.logit[1]}, second.threshold}, both.label, kSeed);
   fmt::print("{}\nfirst: {}\nsecond: {}\n{}", source.describe(), a.runs[0].string(),
              a.runs[1].string(), to_text(c));
   if (a.output.empty()) return;
@@ -119,7 +122,7 @@ void add_compare(CLI::App& program) {
                   "or all.")
       ->needs(paired)
       ->default_str("test, or all of a set without splits");
-  a.device.add_to(command);
+  add_threads(command, a.threads);
 }
 
 }  // namespace dfengine

@@ -13,6 +13,7 @@
 #include "engine/model/unfold.h"
 #include "engine/runtime/cpu/cpu_backend.h"
 #include "kernels/base/error.h"
+#include "kernels/base/json_bytes.h"
 #include "kernels/base/sha256.h"
 #include "weights/pretrained.h"
 #include "weights/read_file.h"
@@ -70,7 +71,7 @@ void run_convert(const Arguments& a) {
   print_remarks(a.in, model.remarks);
   // A model of ours keeps the weights it came from.
   if (!model.notes.contains("source_file")) {
-    model.notes["source_file"] = file.filename().string();
+    model.notes["source_file"] = readable(file.filename().string());
     model.notes["source_sha256"] = sha256_hex(weights::read_file(file));
   }
   if (a.unfold_bn) unfold(model, a);

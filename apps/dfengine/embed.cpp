@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "apps/dfengine/arguments/choice.h"
 #include "apps/dfengine/arguments/common.h"
@@ -42,13 +43,13 @@ void run_embed(Arguments& a) {
   how.crop = a.crop.value_or(how.crop);
   how.resize = a.resize.value_or(how.resize);
   std::vector<float> rows;
-  std::string names;
+  auto names = nlohmann::json::array();
   const auto bad = for_each_batch(
       paths, how, [&](const std::uint8_t* pixels, const std::vector<std::size_t>& which) {
         rows.resize(rows.size() + which.size() * width);
         predictor.run(pixels, static_cast<Index>(which.size()),
                       rows.data() + rows.size() - which.size() * width);
-        for (std::size_t i : which) names += readable(paths[i].filename().string()) + "\n";
+        for (std::size_t i : which) names.push_back(bytes_to_json(paths[i].string()));
       });
   // Rows answer to the pictures in order: one that is missing would shift the rest.
   if (!bad.empty()) throw DataError(bad.front().reason);
@@ -57,7 +58,7 @@ void run_embed(Arguments& a) {
       kLayers.name_of(a.layer),
       {static_cast<std::int64_t>(rows.size() / width), static_cast<std::int64_t>(width)},
       std::span<const float>(rows)));
-  file.metadata = {{"files", names},
+  file.metadata = {{"files", names.dump()},
                    {"model", readable(a.model.filename().string())},
                    {"crop", name_of(how.crop)},
                    {"resize", name_of(how.resize)}};
@@ -72,8 +73,9 @@ void add_embed(CLI::App& program) {
   const auto [command, a] = add_command<Arguments>(
       program, "embed", "Write the features of pictures.",
       "OUTPUT is a safetensors file with one tensor [pictures, features], a row for each "
-      "picture in the order given. Its metadata holds the file names, the model's name and "
-      "how the pictures were prepared. A picture that cannot be read ends the command, for a "
+      "picture in the order given. Its metadata holds the pictures' paths as a JSON array, "
+      "the model's name and how the pictures were prepared. A picture that cannot be read ends the "
+      "command, for a "
       "missing row would shift the others.",
       run_embed);
   command.add_option("--model", a.model, "Model or weights file, or imagenet.")->required();

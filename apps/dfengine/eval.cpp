@@ -10,6 +10,7 @@
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/arguments/model.h"
 #include "apps/dfengine/arguments/pictures.h"
+#include "apps/dfengine/arguments/within.h"
 #include "apps/dfengine/commands.h"
 #include "engine/data/sets/bad_files.h"
 #include "engine/data/sets/csv.h"
@@ -52,8 +53,8 @@ Result summarize_all(const Predictions& p, const Model& model) {
   constexpr double kHalf = 0.5;
   Result r;
   r.classes = {model.classes[0], model.classes[1]};
-  r.half = summarize(p.prob, p.label, kHalf, kSeed);
-  r.at = model.threshold == kHalf ? r.half : summarize(p.prob, p.label, model.threshold, kSeed);
+  r.half = summarize(p.scores(), p.label, kHalf, kSeed);
+  r.at = model.threshold == kHalf ? r.half : summarize(p.scores(), p.label, model.threshold, kSeed);
   return r;
 }
 
@@ -75,13 +76,13 @@ void print(const Result& r, const Model& model) {
   fmt::print("{} pictures ({} {}, {} {}); positive class: {}; temperature {:.4f}\n", r.at.metrics.n,
              c.tn + c.fp, r.classes[0], c.fn + c.tp, r.classes[1], model.positive_class,
              model.temperature);
-  fmt::print("Figures with 95 % intervals (bootstrap of {} resamples)\n\n{}", kBootstrapSamples,
-             to_text(r.at, r.half, r.classes));
+  fmt::print(
+      "Figures with 95 % intervals (Wilson's of shares, else a bootstrap of {} resamples)\n\n{}",
+      kBootstrapSamples, to_text(r.at, r.half, r.classes));
 }
 
 void write_files(const Arguments& a, const nlohmann::json& metrics, const Dataset& dataset,
                  const Predictions& p, const Model& model) {
-  make_folder(a.output);
   // A path need not be UTF-8: bytes that are not become U+FFFD.
   write_text(a.output / "metrics.json",
              metrics.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
@@ -112,7 +113,7 @@ std::vector<GroupRow> measure_by_group(const Arguments& a, const Dataset& datase
                                   : sample.group;
     groups.push_back(group.empty() ? "(none)" : weights::printable(group));
   }
-  return measure_groups(p.prob, p.label, groups, threshold);
+  return measure_groups(p.scores(), p.label, groups, threshold);
 }
 
 // The model's own file takes the band, so that whatever reads it knows.
@@ -127,8 +128,12 @@ std::filesystem::path file_for_band(const Arguments& a, const Model& model) {
 
 // The figures stand; the exit code says that pictures are missing from them.
 void report_bad_files(const Arguments& a, const BadFiles& bad_files, std::size_t total) {
-  if (bad_files.list().empty()) return;
-  if (!a.output.empty()) write_text(a.output / kBadFiles, bad_files.csv());
+  const std::filesystem::path file = a.output / kBadFiles;
+  if (bad_files.list().empty()) {
+    if (!a.output.empty()) std::filesystem::remove(file);  // an earlier run's
+    return;
+  }
+  if (!a.output.empty()) write_text(file, bad_files.csv());
   std::vector<std::string> errors;
   for (const BadFile& bad : bad_files.list()) errors.push_back(bad.relative + ": " + bad.reason);
   end_if_unreadable(errors, total);
@@ -137,12 +142,14 @@ void report_bad_files(const Arguments& a, const BadFiles& bad_files, std::size_t
 void run_eval(Arguments& a) {
   name_group_column(a);
   Model model = open_detector(a.model);
+  print_unread_columns(a.model, model);
   a.device.resolve(!model.config.quantization.empty());
   const std::filesystem::path band_file = a.unsure_errors ? file_for_band(a, model) : "";
   set_threshold(model, a.threshold);
   const DataSource source =
       a.split.empty() ? open_to_measure(a.data) : open_data(a.data, {a.split});
   const Dataset& dataset = source.splits.front();
+  if (!a.output.empty()) make_folder(a.output);
   ThreadPool pool(a.device.thread_count());
   const std::unique_ptr<Backend> backend = a.device.open(pool);
   Predictor predictor(model, *backend, Predictor::Output::Logits);
@@ -212,19 +219,22 @@ void run_eval(Arguments& a) {
 void add_eval(CLI::App& program) {
   const auto [command, a] = add_command<Arguments>(
       program, "eval", "Measure a model on labelled pictures.",
-      std::string("Prints every figure with its 95 % interval (stratified bootstrap of 1,000 "
-                  "resamples), at the model's threshold and at 0.5. All equal scikit-learn's. "
-                  "Positive means fake: label 1, prob_fake, precision, recall. Probabilities are "
-                  "calibrated by the model's temperature.\n"
-                  "OUTPUT becomes a folder with report.html, its charts/ as SVG, metrics.json, "
-                  "predictions.csv (path, label, prob_fake) and, where pictures cannot be read, "
-                  "bad_files.csv; the exit code is then 3. The report is one file without scripts "
-                  "or network: ROC, precision and recall, reliability, scores by class, confusion "
-                  "matrices, every figure with its interval, and the most confident mistakes with "
-                  "Grad-CAM overlays.\n"
-                  "What a score means. A detector knows the generators, crops and compressions it "
-                  "was trained on. On others it can be no better than chance: measure it on "
-                  "pictures like those you will meet before you act on its word.\n") +
+      std::string(
+          "Prints every figure with its 95 % interval, at the model's threshold and at 0.5. "
+          "Intervals are Wilson's for accuracy, precision, recall and specificity, for the "
+          "others a stratified bootstrap of 1,000 resamples, or none where every resample "
+          "gives the same. All figures equal scikit-learn's. "
+          "Positive means fake: label 1, prob_fake, precision, recall. Probabilities are "
+          "calibrated by the model's temperature.\n"
+          "OUTPUT becomes a folder with report.html, its charts/ as SVG, metrics.json, "
+          "predictions.csv (path, label, prob_fake) and, where pictures cannot be read, "
+          "bad_files.csv; the exit code is then 3. The report is one file without scripts "
+          "or network: ROC, precision and recall, reliability, scores by class, confusion "
+          "matrices, every figure with its interval, and the most confident mistakes with "
+          "Grad-CAM overlays.\n"
+          "What a score means. A detector knows the generators, crops and compressions it "
+          "was trained on. On others it can be no better than chance: measure it on "
+          "pictures like those you will meet before you act on its word.\n") +
           kDataNotes,
       run_eval);
   command
@@ -254,7 +264,7 @@ void add_eval(CLI::App& program) {
                   "keeps that in the model file. predict, serve and the C interface then call "
                   "unsure what lies nearer. Choose it on validation pictures, with --split valid, "
                   "and measure it on others.")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(within(0.0, 1.0))
       ->default_str("none, the model file stays as it is")
       ->needs("--split")
       ->excludes(threshold)

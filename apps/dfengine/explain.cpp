@@ -20,21 +20,26 @@ enum class Question { Called, Fake, Real };
 constexpr auto kQuestions = names_for<Question>(
     "class", {{"called", Question::Called}, {"fake", Question::Fake}, {"real", Question::Real}});
 
+// Those that the CPU computes heat maps in.
+constexpr auto kPrecisions =
+    names_for<Precision>("precision", {{"bf16", Precision::Bf16}, {"fp32", Precision::Fp32}});
+
 struct Arguments {
   std::filesystem::path model, output;
   std::vector<std::filesystem::path> paths;
   Question evidence = Question::Called;
-  DeviceOptions device;
+  Precision precision = Precision::Fp32;
+  int threads = 0;
 };
 
 void run_explain(const Arguments& a) {
-  a.device.require_cpu();
   const Model model = open_detector(a.model);
   const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
   const std::vector<std::filesystem::path> files = overlay_files(a.output, paths);
   make_folder(a.output);
-  ThreadPool pool(a.device.thread_count());
-  const std::unique_ptr<Backend> backend = a.device.open(pool);
+  ThreadPool pool(ThreadPool::count_for(a.threads));
+  const std::unique_ptr<Backend> backend =
+      open_backend(DeviceKind::Cpu, {.precision = a.precision}, pool);
   GradCam cam(model, *backend);
   const Index size = model.config.input_size;
   fmt::print("prob_fake  evidence  overlay  path (threshold {:g})\n", model.threshold);
@@ -74,7 +79,10 @@ void add_explain(CLI::App& program) {
   add_choice(command, "--class", a.evidence, kQuestions,
              "The class whose evidence is drawn: called is what the model says of the picture.");
   command.add_option("PATH", a.paths, "Pictures, or folders of them.")->required();
-  a.device.add_to(command);
+  add_threads(command, a.threads);
+  add_choice(command, "--precision", a.precision, kPrecisions,
+             "How activations and the weights that convolutions read are stored: fp32, or bf16 "
+             "where the CPU has AVX512-BF16.");
 }
 
 }  // namespace dfengine

@@ -33,9 +33,8 @@ void print_comparison(const Arguments& a, Model& model, ThreadPool& pool,
 }
 
 void run_train(const Arguments& a) {
-  a.tables.device.require_float_cpu();
   Model model = open_detector(a.model);
-  ThreadPool pool(a.tables.device.thread_count());
+  ThreadPool pool(ThreadPool::count_for(a.tables.threads));
   const LabelledTable valid = a.tables.read(a.csv, a.tables.file_properties);
   const std::filesystem::path root = a.tables.root(a.csv);
   refuse_training_pictures(model, picture_paths(valid, root), valid.name);
@@ -73,6 +72,7 @@ void add_hybrid(CLI::App& program) {
   command.add_option("--output", a.output, "Model file to write.")->required();
   a.tables.add_columns_to(command);
   a.tables.add_reading_to(command);
+  add_threads(command, a.tables.threads);
 }
 
 }  // namespace dfengine

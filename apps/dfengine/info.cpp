@@ -7,6 +7,7 @@
 
 #include "apps/dfengine/arguments/choice.h"
 #include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/arguments/within.h"
 #include "apps/dfengine/commands.h"
 #include "engine/bench/step_cost.h"
 #include "engine/model/model.h"
@@ -14,6 +15,7 @@
 #include "engine/runtime/open_backend.h"
 #include "engine/train/options.h"
 #include "engine/train/schedule.h"
+#include "kernels/base/error.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cuda/context.h"
 #include "weights/pretrained.h"
@@ -139,6 +141,8 @@ std::string plan_text(const Model& model, const Arguments& a) {
 }
 
 void run_info(const Arguments& a) {
+  if (a.phase == Phase::Infer && (parse_freeze(a.freeze) != 0 || a.grad_checkpoint))
+    throw UsageError("--freeze and --grad-checkpoint are for --phase train");
   const std::filesystem::path path = weights::find_weights(a.file);
   const std::string name = path.string();
   const weights::TensorFile file = read_weights(path);
@@ -180,7 +184,7 @@ void add_info(CLI::App& program) {
   of_plan(add_choice(command, "--phase", a.phase, kPhases,
                      "What is planned: inference, or a training step."));
   of_plan(command.add_option("--batch-size", a.batch, "Pictures at once, from 1 to 65536.")
-              ->check(CLI::Range(Index{1}, Index{1} << 16))
+              ->check(within(Index{1}, Index{1} << 16))
               ->capture_default_str());
   of_plan(command
               .add_option("--freeze", a.freeze,

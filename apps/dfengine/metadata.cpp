@@ -32,7 +32,7 @@ struct ImageScores {
 ImageScores score_images(const TrainArguments& a, const LabelledTable& valid,
                          const LabelledTable& test) {
   Model model = open_detector(a.image_model);
-  ThreadPool pool(a.tables.device.thread_count());
+  ThreadPool pool(ThreadPool::count_for(a.tables.threads));
   refuse_training_pictures(model, picture_paths(valid, a.tables.root(a.valid_csv)), valid.name);
   refuse_training_pictures(model, picture_paths(test, a.tables.root(a.test_csv)), test.name);
   return {model.threshold, table_image_logits(model, pool, valid, a.tables.root(a.valid_csv)),
@@ -77,7 +77,6 @@ Tables read_tables(const TrainArguments& a) {
 }
 
 void run_train(const TrainArguments& a) {
-  a.tables.device.require_float_cpu();
   const Tables t = read_tables(a);
   std::vector<ColumnVerdict> verdicts = judge_columns(t.train);
   const auto columns = choose_columns(verdicts, a.tables.exclude, false);
@@ -140,6 +139,7 @@ void add_metadata_train(CLI::App& metadata) {
       ->required();
   a.tables.add_columns_to(command);
   a.tables.add_reading_to(command);
+  add_threads(command, a.tables.threads);
 }
 
 void add_metadata_eval(CLI::App& metadata) {

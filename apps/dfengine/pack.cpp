@@ -7,6 +7,7 @@
 #include "apps/dfengine/arguments/data.h"
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/arguments/pictures.h"
+#include "apps/dfengine/arguments/within.h"
 #include "apps/dfengine/commands.h"
 #include "engine/data/digest.h"
 #include "kernels/base/error.h"
@@ -49,7 +50,12 @@ bool is_done(const Arguments& a, const std::vector<Dataset>& splits) {
 
 void run_pack(Arguments& a) {
   a.output = a.places.back();
-  if (a.places.size() == 2) a.data.data = a.places.front();
+  if (a.places.size() == 2) {
+    if (!a.data.data.empty())
+      throw UsageError(fmt::format("DATA {} and --data {} name two sets: leave one out",
+                                   a.places.front().string(), a.data.data.string()));
+    a.data.data = a.places.front();
+  }
   if (!is_pack(a.output))
     throw UsageError(fmt::format("the output's name ends in {}", kPackExtension));
   const DataSource source = open_data(a.data, {});
@@ -95,7 +101,7 @@ void add_pack(CLI::App& program) {
   command
       .add_option("--img-size", a.how.size,
                   "The side in pixels, from 8 to 4096: that of the model.")
-      ->check(CLI::Range(Index{8}, Index{4096}))
+      ->check(within(Index{8}, Index{4096}))
       ->capture_default_str();
   add_resize(command, a.how.resize, a.how.crop);
   add_max_pixels(command, a.how.max_pixels);

@@ -5,6 +5,7 @@
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/arguments/model.h"
 #include "apps/dfengine/commands.h"
+#include "engine/data/sets/groups.h"
 #include "engine/evaluate/evaluate.h"
 #include "engine/model/quantize.h"
 #include "engine/runtime/cpu/cpu_backend.h"
@@ -82,11 +83,14 @@ void run_quantize(const Arguments& a) {
   if (!a.data.empty()) options.data = a.data;
   if (!a.data.empty() || a.calibrate.empty())
     splits = open_data(options, {"train", "valid"}).splits;
+  // What training was kept away from stays unseen. Another set need not have these groups.
+  for (Dataset& split : splits) take_groups(split, options.hold_out);
   const Pictures pictures = a.calibrate.empty() ? of_split(model, options, splits[0], pool.size())
                                                 : of_files(model, a.calibrate);
   QuantizedModel made = quantize(model, pictures.pixels.data(), pictures.n, backend);
   print(made, model);
-  if (!a.data.empty() && model.config.head == Head::Detector) {
+  made.model.unsure.reset();  // chosen on answers of the float model
+  if (!splits.empty() && model.config.head == Head::Detector) {
     const Predictions valid =
         predict_split(made.model, splits[1], options.max_pixels, options.on_bad, pool);
     calibrate(made.model, valid, options.threshold_rule);
@@ -110,7 +114,8 @@ void add_quantize(CLI::App& program) {
       "serve and info take the file like any model; results are the same bits on every CPU. It is "
       "not trained further and has no heat map: keep the model it was made from.\n"
       "With a run, or --data, threshold and temperature are fitted anew on the validation "
-      "pictures; else they stay.",
+      "pictures; with --calibrate and no --data they stay. Groups that the run held out are not "
+      "looked at, and what eval --unsure-errors kept in the model goes: choose it anew.",
       run_quantize);
   command.add_option("--model", a.model, "Run folder or model file.")->required();
   command.add_option("--output", a.output, "The model file to write.")->required();

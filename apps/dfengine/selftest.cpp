@@ -11,6 +11,7 @@
 #include "apps/dfengine/commands.h"
 #include "engine/selftest/verdict.h"
 #include "kernels/base/atomic_file.h"
+#include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {
@@ -61,6 +62,8 @@ void run_selftest_command(const Arguments& a) {
   const bool on_device =
       a.device == DeviceChoice::Cuda || (a.device == DeviceChoice::Auto && cuda::available());
   const Precision precision = a.precision.value_or(on_device ? Precision::Fp16 : Precision::Fp32);
+  if (!on_device && precision == Precision::Fp16)
+    throw UsageError("the CPU does not compute in fp16: use --precision fp32 or bf16");
   const std::unique_ptr<Backend> backend =
       open_backend(on_device ? DeviceKind::Cuda : DeviceKind::Cpu, {.precision = precision}, pool);
   const auto subject = on_device ? verdict_subject(precision) : std::nullopt;

@@ -9,7 +9,9 @@
 #include "apps/dfengine/arguments/choice.h"
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/arguments/model.h"
 #include "apps/dfengine/arguments/pictures.h"
+#include "apps/dfengine/arguments/within.h"
 #include "apps/dfengine/commands.h"
 #include "engine/serve/http/service.h"
 #include "kernels/base/error.h"
@@ -54,9 +56,18 @@ void say(const std::string& line) {
   std::fputs((line + "\n").c_str(), stderr);
 }
 
+// No request carries a table.
+void print_unread_columns_of_all(const Arguments& a, const serve::Models& models) {
+  for (const std::string& text : a.models) {
+    const serve::ModelFile one = model_file(text);
+    print_unread_columns(one.file, models.find(one.name)->model);
+  }
+}
+
 void reload(const Arguments& a, serve::Models& models, serve::Service& service,
             serve::Metrics& metrics) {
   models.reload([](const std::string& line) { say("dfengine: " + line); }, metrics);
+  print_unread_columns_of_all(a, models);
   try {
     service.set_keys(read_keys(a.key_file));
   } catch (const Error& e) {
@@ -112,6 +123,7 @@ void run_serve(Arguments& a) {
   std::vector<serve::ModelFile> files;
   for (const std::string& model : a.models) files.push_back(model_file(model));
   serve::Models models(std::move(files), scorer);
+  print_unread_columns_of_all(a, models);
   const auto log = a.no_log ? std::function<void(const std::string&)>() : say;
   serve::Service service(options, scorer, models, metrics, log);
   fmt::print("listening on http://{}:{}\n", options.http.host, service.port());
@@ -122,10 +134,8 @@ void run_serve(Arguments& a) {
 }
 
 CLI::Option* add_limit(CLI::App& command, const char* flag, int& value, const char* help,
-                       int least = 1) {
-  return command.add_option(flag, value, help)
-      ->check(CLI::Range(least, 1 << 20))
-      ->capture_default_str();
+                       int least = 1, int most = 1 << 20) {
+  return command.add_option(flag, value, help)->check(within(least, most))->capture_default_str();
 }
 
 }  // namespace
@@ -157,7 +167,7 @@ void add_serve(CLI::App& program) {
       .add_option("--host", a.service.http.host, "Address to listen on; 0.0.0.0 is all of them.")
       ->capture_default_str();
   add_limit(command, "--port", a.service.http.port,
-            "Port to listen on. 0 is one that is free, which is printed.", 0);
+            "Port to listen on, up to 65535. 0 is one that is free, which is printed.", 0, 65535);
   command
       .add_option(
           "--api-key-file", a.key_file,
@@ -168,7 +178,7 @@ void add_serve(CLI::App& program) {
   command
       .add_option("--max-delay", a.max_delay,
                   "Milliseconds that a picture waits for others of its batch, at least 0.")
-      ->check(CLI::Range(0.0, 10000.0))
+      ->check(within(0.0, 10000.0))
       ->capture_default_str();
   add_limit(command, "--max-queue", a.max_queue, "Pictures that may wait.");
   add_limit(command, "--max-pictures", a.max_pictures, "Pictures of one request.");
@@ -178,7 +188,7 @@ void add_serve(CLI::App& program) {
   command
       .add_option("--timeout", a.timeout,
                   "Seconds within which a request must have come and be answered.")
-      ->check(CLI::Range(0.1, 86400.0))
+      ->check(within(0.1, 86400.0))
       ->capture_default_str();
   add_max_pixels(command, a.max_pixels);
   command.add_flag("--no-log", a.no_log, "No line for each request.");

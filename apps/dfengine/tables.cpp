@@ -12,7 +12,6 @@ void TableArguments::add_reading_to(CLI::App& command) {
   command.add_option("--data", source.data, "Folder that the tables' paths begin at.")
       ->default_str("each table's own");
   add_table_columns(command, source);
-  device.add_to(command);
 }
 
 void TableArguments::add_columns_to(CLI::App& command) {

@@ -18,9 +18,9 @@ struct TableArguments {
   DataOptions source;  // of which a folder, else each table's own, and what label 1 means are used
   bool file_properties = false;
   std::vector<std::string> exclude;
-  DeviceOptions device;
+  int threads = 0;  // of add_threads, where the command runs an image model
 
-  // Adds --data, --label-positive, --path-column, --label-column, --device and --threads.
+  // Adds --data, --label-positive, --path-column and --label-column.
   void add_reading_to(CLI::App& command);
   // Adds --file-properties and --exclude.
   void add_columns_to(CLI::App& command);

@@ -187,7 +187,7 @@ void write_events(TrainObserver& observer, const std::filesystem::path& folder) 
 std::vector<GroupRow> measure_held_out(const TrainResult& result, const Model& best, int threads) {
   if (result.splits.size() < 3) return {};
   ThreadPool pool(threads);
-  std::vector<double> prob;
+  std::vector<double> prob, logit;
   std::vector<int> label;
   std::vector<std::string> groups;
   const TrainOptions& o = result.options;
@@ -195,12 +195,13 @@ std::vector<GroupRow> measure_held_out(const TrainResult& result, const Model& b
     const Dataset& dataset = result.splits[split];
     const Predictions p = predict_split(best, dataset, o.max_pixels, o.on_bad, pool);
     prob.insert(prob.end(), p.prob.begin(), p.prob.end());
+    logit.insert(logit.end(), p.logit.begin(), p.logit.end());
     label.insert(label.end(), p.label.begin(), p.label.end());
     for (const std::uint32_t i : p.index)
       groups.push_back(split == 1 ? "validation, not held out"
                                   : "held out: " + readable(group_of(dataset.samples[i])));
   }
-  return measure_groups(prob, label, groups, best.threshold);
+  return measure_groups({prob, logit}, label, groups, best.threshold);
 }
 
 void run_train(Arguments& a) {

@@ -1,8 +1,6 @@
 #include "engine/data/pack.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,24 +8,12 @@
 #include <cstring>
 #include <system_error>
 
+#include "engine/data/open_file.h"
 #include "engine/data/tar.h"
 #include "kernels/base/checksum.h"
 #include "kernels/base/error.h"
 
 namespace dfengine {
-namespace {
-
-UniqueFd open_file(const std::filesystem::path& file) {
-  UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) throw DataError(file.string() + ": " + std::generic_category().message(errno));
-  struct stat status = {};
-  if (::fstat(fd.get(), &status) != 0 || !S_ISREG(status.st_mode))
-    throw DataError(file.string() + ": not a file");
-  return fd;
-}
-
-}  // namespace
-
 bool is_pack(const std::filesystem::path& file) {
   return file.extension() == kPackExtension;
 }

@@ -1,13 +1,17 @@
 #include "engine/data/tar.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <optional>
+#include <climits>
 #include <system_error>
 #include <unordered_map>
+#include <unordered_set>
+#include <utility>
 
+#include "engine/data/open_file.h"
 #include "engine/data/pictures/image.h"
 #include "engine/data/sets/class_names.h"
 #include "kernels/base/error.h"
@@ -24,67 +28,135 @@
 namespace dfengine {
 namespace {
 
-UniqueFd open_tar(const std::filesystem::path& file) {
-  UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) throw DataError(file.string() + ": " + std::generic_category().message(errno));
-  return fd;
-}
-
 #if DFENGINE_TAR
 
 [[noreturn]] void fail(const std::filesystem::path& file, const std::string& what) {
   throw DataError(fmt::format("{}: {}", file.string(), what));
 }
 
-std::vector<TarEntry> list_entries(const std::filesystem::path& file, int fd) {
+class Listing {
+ public:
+  Listing(const std::filesystem::path& file, int fd) : file_(file), fd_(fd) {
+    constexpr std::size_t kBuffer = 65536;
+    if (!reader_) throw Error(file.string() + ": no memory for reading a tar");
+    archive_read_support_format_tar(reader_.get());
+    const off_t end = ::lseek(fd, 0, SEEK_END);
+    ::lseek(fd, 0, SEEK_SET);
+    if (end < 0 || archive_read_open_fd(reader_.get(), fd, kBuffer) != ARCHIVE_OK) fail_as_tar(0);
+    end_ = static_cast<std::uint64_t>(end);
+  }
+
+  std::vector<TarEntry> run() {
+    std::uint64_t behind = 0;  // the last entry
+    archive_entry* entry = nullptr;
+    for (int code; (code = archive_read_next_header(reader_.get(), &entry)) != ARCHIVE_EOF;) {
+      // A warning is about a name that is not in this locale: its bytes are there all the same.
+      if (code != ARCHIVE_OK && code != ARCHIVE_WARN) fail_as_tar(at());
+      take(entry);
+      if (archive_read_data_skip(reader_.get()) != ARCHIVE_OK)
+        fail(file_, fmt::format("cut short: it ends at byte {}", end_));
+      behind = at();
+    }
+    check_end(behind);
+    drop_replaced();
+    return std::move(entries_);
+  }
+
+ private:
   struct Free {
     void operator()(archive* a) const { archive_read_free(a); }
   };
-  constexpr std::size_t kBlock = 65536;
-  const std::unique_ptr<archive, Free> reader(archive_read_new());
-  archive* const a = reader.get();
-  if (a == nullptr) throw Error(file.string() + ": no memory for reading a tar");
-  archive_read_support_format_tar(a);
-  const off_t end = ::lseek(fd, 0, SEEK_END);
-  ::lseek(fd, 0, SEEK_SET);
-  const auto fail_as_tar = [&](std::uint64_t at) {
-    const char* reason = archive_error_string(a);
-    fail(file, fmt::format("no tar from byte {} on ({}); a compressed one must be unpacked first",
-                           at, reason == nullptr ? "damaged" : reason));
-  };
-  if (end < 0 || archive_read_open_fd(a, fd, kBlock) != ARCHIVE_OK) fail_as_tar(0);
-  std::vector<TarEntry> entries;
-  std::unordered_map<std::string, std::size_t> by_name;  // filled when a hard link asks
-  archive_entry* entry = nullptr;
-  for (int code; (code = archive_read_next_header(a, &entry)) != ARCHIVE_EOF;) {
-    const auto at = static_cast<std::uint64_t>(archive_filter_bytes(a, 0));
-    // A warning is about a name that is not in this locale: its bytes are there all the same.
-    if (code != ARCHIVE_OK && code != ARCHIVE_WARN) fail_as_tar(at);
+
+  std::uint64_t at() const {
+    return static_cast<std::uint64_t>(archive_filter_bytes(reader_.get(), 0));
+  }
+
+  [[noreturn]] void fail_as_tar(std::uint64_t from) const {
+    const char* reason = archive_error_string(reader_.get());
+    fail(file_, fmt::format("no tar from byte {} on ({}); {}", from,
+                            reason == nullptr ? "damaged" : reason,
+                            from == 0 ? "a compressed one must be unpacked first"
+                                      : "it is damaged or cut short, copy or write it anew"));
+  }
+
+  void take(archive_entry* entry) {
     const char* given = archive_entry_pathname(entry);
     const std::string name = given == nullptr ? "" : given;
-    if (const char* target = archive_entry_hardlink(entry)) {
-      for (std::size_t i = by_name.size(); i < entries.size(); ++i) by_name[entries[i].name] = i;
-      const auto found = by_name.find(target);
-      if (found == by_name.end())
-        fail(file, fmt::format("'{}' is a link to '{}', which is not in it before", readable(name),
-                               readable(target)));
-      entries.push_back({name, entries[found->second].at, entries[found->second].bytes});
-      continue;
-    }
-    if (archive_entry_filetype(entry) != AE_IFREG) continue;
+    if (const char* target = archive_entry_hardlink(entry)) return take_link(name, target);
+    if (archive_entry_filetype(entry) != AE_IFREG) return;
     const std::int64_t bytes = archive_entry_size(entry);
-    if (name.empty()) fail(file, fmt::format("an entry without a name at byte {}", at));
+    if (name.empty()) fail(file_, fmt::format("an entry without a name at byte {}", at()));
     if (archive_entry_sparse_count(entry) > 0)
-      fail(file, fmt::format("'{}' is stored with holes: write the tar without --sparse",
-                             readable(name)));
-    if (bytes < 0 || at > static_cast<std::uint64_t>(end) ||
-        static_cast<std::uint64_t>(bytes) > static_cast<std::uint64_t>(end) - at)
-      fail(file,
+      fail(file_, fmt::format("'{}' is stored with holes: write the tar without --sparse",
+                              readable(name)));
+    if (bytes < 0 || at() > end_ || static_cast<std::uint64_t>(bytes) > end_ - at())
+      fail(file_,
            fmt::format("cut short: '{}' has {} bytes from byte {} on, and the file ends at {}",
-                       readable(name), bytes, at, end));
-    entries.push_back({name, at, static_cast<std::uint64_t>(bytes)});
+                       readable(name), bytes, at(), end_));
+    entries_.push_back({name, at(), static_cast<std::uint64_t>(bytes)});
   }
-  return entries;
+
+  void take_link(const std::string& name, const char* target) {
+    for (; named_ < entries_.size(); ++named_) by_name_[entries_[named_].name] = named_;
+    const auto found = by_name_.find(target);
+    if (found == by_name_.end())
+      fail(file_, fmt::format("'{}' is a link to '{}', which is not in it before", readable(name),
+                              readable(target)));
+    entries_.push_back({name, entries_[found->second].at, entries_[found->second].bytes});
+  }
+
+  // The library takes any end for the end. A tar ends with empty blocks, and what stands behind them
+  // nobody would read.
+  void check_end(std::uint64_t behind) const {
+    constexpr std::uint64_t kBlock = 512;
+    if (end_ < behind + kBlock)
+      fail(file_, fmt::format("cut short: it ends at byte {} without the empty blocks that end a "
+                              "tar; copy or write it anew",
+                              end_));
+    std::vector<char> bytes(65536);
+    for (std::uint64_t from = behind; from < end_;) {
+      const ssize_t n = ::pread(fd_, bytes.data(), bytes.size(), static_cast<off_t>(from));
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) fail(file_, fmt::format("cannot be read at byte {}", from));
+      const auto last = bytes.begin() + n;
+      const auto data = std::find_if(bytes.begin(), last, [](char c) { return c != 0; });
+      from += static_cast<std::uint64_t>(data - bytes.begin());
+      if (data != last)
+        fail(file_, fmt::format("more data at byte {}, behind the empty block at byte {} that ends "
+                                "a tar: it is damaged, or several tars in one file; write it anew",
+                                from, behind));
+    }
+  }
+
+  // Of a name that is there twice the last entry counts, as in unpacking.
+  void drop_replaced() {
+    std::unordered_set<std::string_view> later;
+    std::vector<bool> replaced(entries_.size(), false);
+    for (std::size_t i = entries_.size(); i-- > 0;) {
+      std::string_view name = entries_[i].name;
+      while (name.starts_with("./")) name.remove_prefix(2);
+      replaced[i] = !later.insert(name).second;
+    }
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < entries_.size(); ++i) {
+      if (replaced[i]) continue;
+      if (kept != i) entries_[kept] = std::move(entries_[i]);
+      ++kept;
+    }
+    entries_.resize(kept);
+  }
+
+  const std::filesystem::path& file_;
+  const int fd_;
+  const std::unique_ptr<archive, Free> reader_{archive_read_new()};
+  std::uint64_t end_ = 0;
+  std::vector<TarEntry> entries_;
+  std::unordered_map<std::string, std::size_t> by_name_;  // filled when a hard link asks
+  std::size_t named_ = 0;                                 // so many entries are in it
+};
+
+std::vector<TarEntry> list_entries(const std::filesystem::path& file, int fd) {
+  return Listing(file, fd).run();
 }
 
 #else
@@ -104,7 +176,7 @@ bool is_tar(const std::filesystem::path& file) {
 }
 
 TarFile::TarFile(std::filesystem::path file)
-    : file_(std::move(file)), fd_(open_tar(file_)), entries_(list_entries(file_, fd_.get())) {}
+    : file_(std::move(file)), fd_(open_file(file_)), entries_(list_entries(file_, fd_.get())) {}
 
 std::string TarFile::name_of(std::size_t entry) const {
   return file_.string() + "/" + entries_[entry].name;
@@ -128,6 +200,7 @@ void TarFile::read(std::size_t entry, std::vector<std::byte>& out) const {
 
 std::vector<std::string> expand_braces(const std::string& pattern) {
   constexpr std::uint64_t kMost = 1000000;
+  if (pattern.size() > PATH_MAX) return {pattern};  // no file can be called so
   for (std::size_t open = pattern.find('{'); open != pattern.npos;
        open = pattern.find('{', open + 1)) {
     const std::size_t close = pattern.find('}', open), dots = pattern.find("..", open);

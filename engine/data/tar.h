@@ -26,9 +26,10 @@ struct TarEntry {
 // read from it at the same time.
 class TarFile {
  public:
-  // Lists the files in it; folders, symbolic links and devices are passed over. Throws DataError
-  // naming the file and what is wrong with it: it does not exist, is no tar, is compressed or cut
-  // short, or holds an entry that cannot be read in one piece.
+  // Lists the files in it; folders, symbolic links and devices are passed over, and of a name that
+  // is there twice all but the last. Throws DataError naming the file and what is wrong with it: it
+  // does not exist, is no tar, is compressed, cut short or followed by more data, or holds an entry
+  // that cannot be read in one piece.
   explicit TarFile(std::filesystem::path file);
 
   const std::filesystem::path& file() const { return file_; }
@@ -67,8 +68,8 @@ class TarShards {
 };
 
 // The names that a pattern such as "shards/{000..063}.tar" stands for, in order and with as many digits
-// as it has; the name itself where there are no such braces. Throws UsageError where they are more
-// than a million.
+// as it has; the name itself where there are no such braces, or where it is longer than any path.
+// Throws UsageError where they are more than a million.
 std::vector<std::string> expand_braces(const std::string& pattern);
 
 }  // namespace dfengine

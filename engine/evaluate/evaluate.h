@@ -17,6 +17,8 @@ struct Predictions {
   std::vector<int> label;              // 1 for fake
   std::vector<std::uint32_t> index;    // position in the data set
   std::vector<LeftOut> left_out = {};  // the pictures that cannot be read
+
+  Scores scores() const { return {prob, logit}; }
 };
 
 // Writes the logits of n pictures, each the mean over its views (engine/data/pictures/views.h).

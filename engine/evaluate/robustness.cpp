@@ -78,7 +78,7 @@ std::vector<RobustnessRow> measure_robustness(Predictor& predictor, const Datase
       if (done) done(row, pictures);
       return true;
     });
-    rows.push_back({what, summarize(p.prob, p.label, threshold, seed)});
+    rows.push_back({what, summarize(p.scores(), p.label, threshold, seed)});
   }
   return rows;
 }

@@ -45,7 +45,8 @@ void require_alike(std::span<const Model> models) {
 // What decides the values that a run begins with.
 std::string beginning(const Model& model) {
   const nlohmann::json args = nlohmann::json::parse(note(model, "train_args"), nullptr, false);
-  const std::string seed = args.is_object() && args.contains("seed") ? args["seed"].dump() : "";
+  const bool has_seed = args.is_object() && args.contains("seed") && args["seed"].is_number();
+  const std::string seed = has_seed ? args["seed"].dump() : "";
   const bool whole = note(model, kStartedWithHead) == "yes";
   return note(model, "source_sha256") + (whole ? "" : " seed " + seed);
 }

@@ -1,14 +1,12 @@
 #include "engine/model/norm_statistics.h"
 
+#include <algorithm>
+
 #include "kernels/base/error.h"
 #include "layers/networks/architectures.h"
 
 namespace dfengine {
 namespace {
-
-bool all_learned(const ParamSpec&) {
-  return true;
-}
 
 // With a momentum of 1 the next running statistics are the batch's own.
 Graph graph_of(const Model& model) {
@@ -20,21 +18,38 @@ Graph graph_of(const Model& model) {
 
 }  // namespace
 
-NormEstimator::NormEstimator(Model& model, const Backend& backend, Index batch)
+int alike_blocks(std::span<const Model> models) {
+  const Network& network = models.front().network;
+  int alike = network.block_count();
+  for (const Node& node : network.graph.nodes()) {
+    if (node.block < 0) continue;
+    for (const ParamSpec& p : params(node.operation, node.name)) {
+      const auto values = [&](const Model& m) {
+        return m.parameters.get(m.parameters.find(p.name));
+      };
+      const auto differs = [&](const Model& m) { return values(m) != values(models.front()); };
+      if (std::ranges::any_of(models, differs)) alike = std::min(alike, node.block);
+    }
+  }
+  return alike;
+}
+
+NormEstimator::NormEstimator(Model& model, const Backend& backend, Index batch, int kept)
     : model_(model),
       backend_(backend),
       batch_(batch),
       graph_(graph_of(model)),
-      parameters_(graph_, model.parameters, backend, all_learned),
+      measured_(model.network.trainable_above(kept)),
+      parameters_(graph_, model.parameters, backend, measured_),
       session_(graph_, {model.network.image, {{1, 1, 1, 1}, Element::F32}},
-               {.phase = Phase::Train, .trainable = all_learned}, parameters_),
+               {.phase = Phase::Train, .trainable = measured_}, parameters_),
       sums_(model.parameters.specs().size()) {
   if (!backend.computes_in_host_memory() || backend.element() != Element::F32)
     throw UsageError("batch norm statistics are measured on the CPU, in float");
   session_.reserve(batch);
   for (std::size_t i = 0; i < sums_.size(); ++i) {
     const ParamSpec& p = model.parameters.specs()[i];
-    if (!is_learned(p.role)) sums_[i].assign(at(p.count()), 0.0);
+    if (!is_learned(p.role) && measured_(p)) sums_[i].assign(at(p.count()), 0.0);
   }
 }
 

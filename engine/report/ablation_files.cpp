@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "engine/report/svg_chart.h"
@@ -76,12 +77,12 @@ nlohmann::json to_json(const Rung& rung, const std::vector<AblationRun>& runs) {
 
 std::string csv(const std::vector<AblationRun>& runs) {
   std::string text =
-      "rung,seed,accuracy,accuracy_at_half,balanced_accuracy,roc_auc,threshold,best_epoch,"
+      "rung,seed,fold,accuracy,accuracy_at_half,balanced_accuracy,roc_auc,threshold,best_epoch,"
       "seconds\n";
   for (const AblationRun& r : runs)
-    text += fmt::format("{},{},{},{},{},{},{},{},{:.1f}\n", r.rung, r.seed, r.test.accuracy,
-                        r.accuracy_at_half, r.test.balanced_accuracy, r.test.roc_auc,
-                        r.test.threshold, r.best_epoch, r.seconds);
+    text += fmt::format("{},{},{},{},{},{},{},{},{},{:.1f}\n", r.rung, r.seed, r.fold,
+                        r.test.accuracy, r.accuracy_at_half, r.test.balanced_accuracy,
+                        r.test.roc_auc, r.test.threshold, r.best_epoch, r.seconds);
   return text;
 }
 
@@ -102,10 +103,6 @@ std::string chart(const std::vector<Rung>& ladder, const std::vector<AblationRun
   return report::svg_file(report::svg(chart));
 }
 
-}  // namespace
-
-namespace {
-
 struct Mean {
   double mean = 0, error = 0;  // and its standard error
 };
@@ -120,14 +117,29 @@ Mean mean_of(const std::vector<double>& values) {
   return m;
 }
 
-// Of the runs that the other rung has with the same seed and fold.
+// The seeds of a fold are measured on the same pictures and are not independent: only the means of
+// the folds are taken to be.
+using ByFold = std::map<int, std::vector<double>>;
+std::vector<double> fold_means(const ByFold& all) {
+  std::vector<double> means;
+  for (const auto& [fold, values] : all) means.push_back(mean_of(values).mean);
+  return means;
+}
+
+std::vector<double> values(const std::vector<AblationRun>& runs, const Figure& figure) {
+  ByFold all;
+  for (const AblationRun& run : runs) all[run.fold].push_back(figure.of(run));
+  return fold_means(all);
+}
+
+// From the runs that the other rung has with the same seed and fold.
 std::vector<double> differences(const std::vector<AblationRun>& from,
                                 const std::vector<AblationRun>& to, const Figure& figure) {
-  std::vector<double> all;
+  ByFold all;
   for (const AblationRun& a : from)
     for (const AblationRun& b : to)
-      if (a.seed == b.seed && a.fold == b.fold) all.push_back(figure.of(b) - figure.of(a));
-  return all;
+      if (a.seed == b.seed && a.fold == b.fold) all[a.fold].push_back(figure.of(b) - figure.of(a));
+  return fold_means(all);
 }
 
 // "+0.0123 +- 0.0045"
@@ -138,7 +150,8 @@ std::string with_error(const std::vector<double>& values, bool sign) {
                      m.error);
 }
 
-// Means with standard errors, and the paired differences from the ladder's first rung.
+// Means with standard errors over the folds, and the paired differences from the ladder's first
+// rung.
 std::string error_table(const std::vector<Rung>& ladder, const std::vector<AblationRun>& runs) {
   const std::vector<AblationRun> first = runs_of(ladder.front(), runs);
   std::string text =
@@ -146,12 +159,10 @@ std::string error_table(const std::vector<Rung>& ladder, const std::vector<Ablat
       "|\n|---|---|---|---|---|\n";
   for (const Rung& rung : ladder) {
     const std::vector<AblationRun> own = runs_of(rung, runs);
-    if (own.size() < 2) continue;
+    if (values(own, kFigures[0]).size() < 2) continue;
     text += fmt::format("| {} |", rung.title);
     for (const std::size_t i : {2, 0}) {
-      std::vector<double> values;
-      for (const AblationRun& run : own) values.push_back(kFigures[i].of(run));
-      text += fmt::format(" {} | {} |", with_error(values, false),
+      text += fmt::format(" {} | {} |", with_error(values(own, kFigures[i]), false),
                           rung.key == ladder.front().key
                               ? "-"
                               : with_error(differences(first, own, kFigures[i]), true));

@@ -95,15 +95,6 @@ NamedChart pr_chart(std::span<const RankStep> steps, std::span<const double> pro
   return {"precision_recall", svg(chart)};
 }
 
-// 95 % interval of a share (Wilson 1927).
-Interval wilson(double p, double n) {
-  constexpr double kZ = 1.959964;
-  const double z2 = kZ * kZ;
-  const double centre = (p + z2 / (2 * n)) / (1 + z2 / n);
-  const double half = kZ * std::sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n);
-  return {centre - half, centre + half};
-}
-
 NamedChart reliability_chart(std::span<const double> prob, std::span<const int> label) {
   const Reliability bins = reliability(prob, label);
   Series line{
@@ -114,7 +105,7 @@ NamedChart reliability_chart(std::span<const double> prob, std::span<const int> 
   line.dots = true;
   for (const ReliabilityBin& bin : bins) {
     if (bin.n == 0) continue;
-    const Interval interval = wilson(bin.share_fake, static_cast<double>(bin.n));
+    const Interval interval = wilson_interval(bin.share_fake, bin.n);
     line.x.push_back(bin.mean_prob);
     line.y.push_back(bin.share_fake);
     line.low.push_back(interval.low);
@@ -165,14 +156,20 @@ std::string figure(double value, int decimals) {
   return std::isfinite(value) ? fmt::format("{:.{}f}", value, decimals) : "n/a";
 }
 
-std::vector<NamedChart> evaluation_charts(std::span<const double> prob, std::span<const int> label,
+std::string interval_text(const Interval& interval) {
+  if (std::isnan(interval.low) && std::isnan(interval.high)) return "none";
+  return fmt::format("{} to {}", figure(interval.low, 3), figure(interval.high, 3));
+}
+
+std::vector<NamedChart> evaluation_charts(const Scores& scores, std::span<const int> label,
                                           double threshold) {
-  const std::vector<RankStep> steps = rank_scores(prob, label);
-  std::vector<NamedChart> charts = {
-      roc_chart(steps, prob, label, threshold), pr_chart(steps, prob, label, threshold),
-      reliability_chart(prob, label), score_chart(prob, label, threshold)};
+  const std::vector<RankStep> steps = rank_scores(scores.rank, label);
+  std::vector<NamedChart> charts = {roc_chart(steps, scores.prob, label, threshold),
+                                    pr_chart(steps, scores.prob, label, threshold),
+                                    reliability_chart(scores.prob, label),
+                                    score_chart(scores.prob, label, threshold)};
   for (double t : thresholds(threshold))
-    add_confusion(charts, compute_metrics(prob, label, t).confusion, t);
+    add_confusion(charts, compute_metrics(scores, label, t).confusion, t);
   return charts;
 }
 
@@ -185,11 +182,8 @@ Table metric_table(const Metrics& at_threshold, const Metrics& at_half,
   const std::span<const MetricField> fields = metric_fields();
   for (std::size_t i = 0; i < fields.size(); ++i) {
     const auto value = fields[i].value;
-    table.rows.push_back(
-        {fields[i].title, figure(at_threshold.*value, 4),
-         i < intervals.size()
-             ? fmt::format("{} to {}", figure(intervals[i].low, 3), figure(intervals[i].high, 3))
-             : ""});
+    table.rows.push_back({fields[i].title, figure(at_threshold.*value, 4),
+                          i < intervals.size() ? interval_text(intervals[i]) : ""});
     if (both) table.rows.back().push_back(fields[i].at_threshold ? figure(at_half.*value, 4) : "");
   }
   return table;

@@ -8,9 +8,9 @@
 namespace dfengine::report {
 
 // ROC, precision and recall, reliability, a histogram of scores, and confusion matrices (counts,
-// and shares of each class) at the threshold and, where this is another, at 0.5. prob [n] and label
+// and shares of each class) at the threshold and, where this is another, at 0.5. Scores and label
 // [n] are as compute_metrics takes them.
-std::vector<NamedChart> evaluation_charts(std::span<const double> prob, std::span<const int> label,
+std::vector<NamedChart> evaluation_charts(const Scores& scores, std::span<const int> label,
                                           double threshold);
 
 // Every metric with its interval, in the order of metric_fields(); intervals [metrics]. There is a
@@ -22,5 +22,7 @@ Table class_table(const Confusion& confusion, const std::vector<std::string>& cl
 
 // Text such as "0.8875", or "n/a" for what is no number.
 std::string figure(double value, int decimals);
+// Text such as "0.842 to 0.929", or "none" for what is NaN.
+std::string interval_text(const Interval& interval);
 
 }  // namespace dfengine::report

@@ -11,6 +11,7 @@
 #include "engine/report/mistakes.h"
 #include "engine/runtime/cpu/cpu_backend.h"
 #include "engine/train/run_files.h"
+#include "engine/train/schedule.h"
 #include "kernels/base/atomic_file.h"
 #include "kernels/base/error.h"
 
@@ -19,12 +20,10 @@ namespace {
 
 constexpr std::size_t kMistakes = 6;  // of each class
 
-std::string interval_text(std::span<const Interval> intervals, const char* key) {
+std::string interval_of(std::span<const Interval> intervals, const char* key) {
   const std::span<const MetricField> fields = metric_fields();
   for (std::size_t i = 0; i < std::min(fields.size(), intervals.size()); ++i)
-    if (fields[i].key == std::string_view(key))
-      return fmt::format("95 %: {} to {}", figure(intervals[i].low, 3),
-                         figure(intervals[i].high, 3));
+    if (fields[i].key == std::string_view(key)) return "95 %: " + interval_text(intervals[i]);
   return "";
 }
 
@@ -34,12 +33,13 @@ class EvaluationPage {
   EvaluationPage(Page& page, const Evaluation& e)
       : page_(page),
         e_(e),
-        at_threshold_(compute_metrics(e.predictions.prob, e.predictions.label, e.model.threshold)),
-        at_half_(compute_metrics(e.predictions.prob, e.predictions.label, 0.5)) {}
+        at_threshold_(
+            compute_metrics(e.predictions.scores(), e.predictions.label, e.model.threshold)),
+        at_half_(compute_metrics(e.predictions.scores(), e.predictions.label, 0.5)) {}
 
   void tiles() {
     const auto tile = [&](const char* name, double value, const char* key) {
-      return Tile{name, figure(value, 3), interval_text(e_.intervals, key)};
+      return Tile{name, figure(value, 3), interval_of(e_.intervals, key)};
     };
     page_.tiles({tile("Balanced accuracy", at_threshold_.balanced_accuracy, "balanced_accuracy"),
                  tile("ROC-AUC", at_threshold_.roc_auc, "roc_auc"),
@@ -50,14 +50,15 @@ class EvaluationPage {
 
   std::vector<NamedChart> figures() {
     std::vector<NamedChart> charts =
-        evaluation_charts(e_.predictions.prob, e_.predictions.label, e_.model.threshold);
+        evaluation_charts(e_.predictions.scores(), e_.predictions.label, e_.model.threshold);
     page_.section("Scores and thresholds");
     page_.charts(elements(charts));
     page_.section("Figures");
     page_.text(
-        "Fake is the positive class. Intervals: stratified bootstrap over the pictures; they say "
-        "how far chance in the choice of pictures goes, nothing about other generators, crops or "
-        "compressions.");
+        "Fake is the positive class. Intervals: Wilson's for accuracy, precision, recall and "
+        "specificity, for the others a stratified bootstrap over the pictures, with none where the "
+        "pictures are so few that every resample gives the same. They say how far chance in the "
+        "choice of pictures goes, nothing about other generators, crops or compressions.");
     page_.tables({metric_table(at_threshold_, at_half_, e_.intervals),
                   class_table(at_threshold_.confusion, e_.model.classes)});
     if (!e_.tables.empty()) {
@@ -143,7 +144,7 @@ void write_run_report(const TrainResult& result, const Model& kept, int threads,
   const Dataset& valid = result.splits[1];
   const Predictions predictions = valid_predictions(result, kept, pool);
   const std::vector<Interval> intervals =
-      bootstrap_intervals(predictions.prob, predictions.label, kept.threshold, options.seed);
+      metric_intervals(predictions.scores(), predictions.label, kept.threshold, options.seed);
   const Evaluation e{kept, pool, valid, predictions, intervals, kBestModel, command, tables};
 
   Page page("Training run " + run.name,
@@ -157,9 +158,8 @@ void write_run_report(const TrainResult& result, const Model& kept, int threads,
       "figures flatter the model a little: dfengine eval on the test split gives the honest ones.");
   std::vector<NamedChart> charts = training_charts(run);
   const auto epochs = std::max<Index>(1, std::ssize(run.rows));
-  const Index group = options.grad_accum_steps;
-  const Index steps = (static_cast<Index>(result.state.total_steps) / epochs + group - 1) / group;
-  charts.push_back(learning_rate_chart(options, steps, run.rows));
+  const Index batches = static_cast<Index>(result.state.total_steps) / epochs;
+  charts.push_back(learning_rate_chart(options, updates_per_epoch(options, batches), run.rows));
   page.section("Training");
   page.charts(elements(charts));
   for (NamedChart& chart : parts.figures()) charts.push_back(std::move(chart));

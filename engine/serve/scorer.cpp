@@ -1,8 +1,11 @@
 #include "engine/serve/scorer.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <future>
+#include <system_error>
 
 #include "engine/data/pictures/resize.h"
 
@@ -28,11 +31,23 @@ Scorer::Scorer(const ScorerOptions& options, Metrics& metrics)
       pool_(options.threads),
       backend_(open_backend(options.device, options.config, pool_)),
       cpu_(pool_) {
-  threads_.emplace_back([this] { compute_loop(); });
-  for (int i = 0; i < options.threads; ++i) threads_.emplace_back([this] { decode_loop(); });
+  try {
+    threads_.emplace_back([this] { compute_loop(); });
+    for (int i = 0; i < options.threads; ++i) threads_.emplace_back([this] { decode_loop(); });
+  } catch (const std::system_error& e) {
+    stop();
+    throw Error(
+        fmt::format("cannot start {} threads that decode, and one that computes: {}; try "
+                    "fewer --threads",
+                    options.threads, e.what()));
+  }
 }
 
 Scorer::~Scorer() {
+  stop();
+}
+
+void Scorer::stop() {
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;

@@ -26,7 +26,8 @@ struct ScorerOptions {
 // One thread computes, for all models; any thread may call what is public.
 class Scorer {
  public:
-  // metrics must outlive it. Throws DeviceError where there is no such device.
+  // metrics must outlive it. Throws DeviceError where there is no such device, Error where the system has
+  // too few threads.
   Scorer(const ScorerOptions& options, Metrics& metrics);
   // Answers what was admitted first.
   ~Scorer();
@@ -52,6 +53,7 @@ class Scorer {
     Picture& picture() const { return ticket->pictures[place]; }
   };
 
+  void stop();
   const Backend& backend_for(const Model& model) const;
   void decode_loop();
   void decode(const Item& item, ImageDecoder& decoder, std::map<ResizeRule, Resizer>& resizers);

@@ -47,9 +47,9 @@ AblationRun measure(const Rung& rung, const TrainOptions& options, const TrainSt
   run.seed = options.seed;
   run.fold = fold;
   run.best_epoch = state.best_epoch;
-  run.test = compute_metrics(p.prob, p.label, model.threshold);
+  run.test = compute_metrics(p.scores(), p.label, model.threshold);
   constexpr double kHalf = 0.5;
-  run.accuracy_at_half = compute_metrics(p.prob, p.label, kHalf).accuracy;
+  run.accuracy_at_half = compute_metrics(p.scores(), p.label, kHalf).accuracy;
   for (const EpochRow& row : state.rows) run.seconds += row.seconds;
   return run;
 }
@@ -67,6 +67,7 @@ TrainOptions options_of_run(const Rung& rung, const std::filesystem::path& outpu
 }
 
 std::vector<Rung> accuracy_ladder(const AblationOptions& o) {
+  const Model model = load_model(o.weights);
   TrainOptions resized = recipe("finetune");
   resized.img_size = 224;
   const TrainOptions native = recipe("finetune");
@@ -80,7 +81,10 @@ std::vector<Rung> accuracy_ladder(const AblationOptions& o) {
                               {"long", "and long, turned, masked", longer},
                               {"best", "and moving average", best},
                               {"stem", "and stem stride 1", stem}};
-  for (Rung& r : ladder) r.options.weights = o.weights;
+  for (Rung& r : ladder) {
+    r.options.width = model.config.width;
+    r.options.weights = o.weights;
+  }
   return ladder;
 }
 

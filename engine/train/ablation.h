@@ -83,7 +83,8 @@ std::vector<AblationRun> ablate(const AblationOptions& options, const AblationOb
                                 const std::atomic<bool>& interrupt);
 
 // Mean and range of the test figures per rung: a Markdown table. With folds a second one
-// has means with their standard errors, and the mean paired differences from the first rung.
+// has means with their standard errors, and the mean paired differences from the first rung: over
+// the folds, each of which counts with the mean of its seeds.
 std::string ablation_table(const std::vector<Rung>& ladder, const std::vector<AblationRun>& runs);
 // Writes the four files.
 void write_ablation(const std::filesystem::path& folder, const std::vector<Rung>& ladder,

@@ -71,12 +71,17 @@ std::string arguments_note(const TrainOptions& options) {
   args.erase("output");
   args.erase("threads");
   args.erase("cache");
-  for (const char* key : {"data", "csv", "valid_csv", "weights"}) {
-    const std::filesystem::path path = args.value(key, "");
+  std::vector<std::string> keys = {"weights"};
+  for (const DataOption& row : data_options())
+    if (std::holds_alternative<std::filesystem::path DataOptions::*>(row.place))
+      keys.emplace_back(row.key);
+  for (const std::string& key : keys) {
+    const std::filesystem::path path = bytes_from_json(args.at(key));
     if (!path.is_absolute()) continue;
     // The file travels, and the folders of this machine are nobody's business.
     args["places"][key] = place_digest(path);
-    args[key] = (path.has_filename() ? path : path.parent_path()).filename().string();
+    args[key] =
+        bytes_to_json((path.has_filename() ? path : path.parent_path()).filename().string());
   }
   if (args.contains("teacher"))
     for (nlohmann::json& teacher : args["teacher"])

@@ -11,7 +11,7 @@ namespace dfengine {
 
 // What stays of the average at update t, counted from 0: less at first, when the average would
 // otherwise be made of what training began with (as TensorFlow's num_updates has it).
-inline double average_decay(double most, std::uint64_t t) {
+inline double average_decay(double most, Index t) {
   const auto updates = static_cast<double>(t);
   return std::min(most, (1 + updates) / (10 + updates));
 }

@@ -51,9 +51,9 @@ void write_results(const std::filesystem::path& folder, const std::vector<EpochR
       "epoch,train_loss,train_accuracy,val_loss,val_accuracy,val_auc,lr,loss_scale,skipped,"
       "seconds,data_wait\n";
   for (const EpochRow& r : rows)
-    text += fmt::format("{},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6g},{:g},{},{:.1f},{:.4f}\n",
-                        r.epoch, r.train_loss, r.train_accuracy, r.valid_loss, r.valid_accuracy,
-                        r.valid_auc, r.lr, r.loss_scale, r.skipped, r.seconds, r.data_wait);
+    text += fmt::format("{},{},{},{},{},{},{},{},{},{:.1f},{:.4f}\n", r.epoch, r.train_loss,
+                        r.train_accuracy, r.valid_loss, r.valid_accuracy, r.valid_auc, r.lr,
+                        r.loss_scale, r.skipped, r.seconds, r.data_wait);
   write_text(folder / kResults, text);
 }
 

@@ -27,7 +27,9 @@ void remove_leftovers(const std::filesystem::path& folder);
 // ModelFileError naming the file.
 TrainOptions read_args(const std::filesystem::path& folder);
 
-// Write args.json into options.output and results.csv into folder, both atomically.
+// Write args.json into options.output and results.csv into folder, both atomically. Figures are in
+// the shortest form that reads back as the same number, so that a reader finds the best epoch that
+// training found; times are rounded.
 void write_args(const TrainOptions& options);
 void write_results(const std::filesystem::path& folder, const std::vector<EpochRow>& rows);
 

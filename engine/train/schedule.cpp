@@ -27,6 +27,10 @@ double learning_rate(const TrainOptions& o, Index steps_per_epoch, int epoch, In
   return o.lr * 0.5 * (1.0 + std::cos(std::numbers::pi * progress));
 }
 
+Index updates_per_epoch(const TrainOptions& o, Index batches_per_epoch) {
+  return (batches_per_epoch + o.grad_accum_steps - 1) / o.grad_accum_steps;
+}
+
 bool ends_group(const TrainOptions& o, Index batches_per_epoch, Index batch) {
   return (batch + 1) % o.grad_accum_steps == 0 || batch + 1 == batches_per_epoch;
 }

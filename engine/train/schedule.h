@@ -21,7 +21,9 @@ TrainPhase phase_of(const TrainOptions& options, int epoch);
 // (SGDR, Loshchilov & Hutter 2017, without restarts).
 double learning_rate(const TrainOptions& options, Index steps_per_epoch, int epoch, Index step);
 
-// --grad-accum-steps: whether the gradients of this batch (counted from 0) make an update, those of
+// --grad-accum-steps: the updates of an epoch; the last one may have fewer batches than the others.
+Index updates_per_epoch(const TrainOptions& options, Index batches_per_epoch);
+// Whether the gradients of this batch (counted from 0) make an update, those of
 // the batches before it included. An epoch's last batch always does.
 bool ends_group(const TrainOptions& options, Index batches_per_epoch, Index batch);
 

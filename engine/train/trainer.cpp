@@ -188,8 +188,7 @@ class Run {
     }
     const auto begin = Clock::now();
     auto saved = begin;
-    while (true) {
-      if (!next_step()) break;
+    while (next_step()) {
       take_step();
       state_.seconds = before + seconds_since(entered);
       report(seconds_since(begin), first_step);
@@ -206,18 +205,19 @@ class Run {
     return true;
   }
 
+  // False after the epoch's last.
   bool next_step() {
-    const Index group = options_.grad_accum_steps;
-    const Index updates = (steps_per_epoch_ + group - 1) / group;
-    state_.last_lr =
-        state_.plateau.factor * learning_rate(options_, updates, state_.epoch, state_.step / group);
-    const std::uint64_t update = state_.total_steps / static_cast<std::uint64_t>(group);
-    return steps_->next(
-        {.seed = options_.seed,
-         .step = state_.total_steps,
-         .learning_rate = state_.last_lr,
-         .average_decay = average_decay(options_.model_ema_decay, update)},
-        ends_group(options_, steps_per_epoch_, state_.step) ? StepEnd::Update : StepEnd::Wait);
+    const Index updates = updates_per_epoch(options_, steps_per_epoch_);
+    const Index update = state_.step / options_.grad_accum_steps;  // of this epoch
+    const double lr =
+        state_.plateau.factor * learning_rate(options_, updates, state_.epoch, update);
+    const double decay = average_decay(options_.model_ema_decay, state_.epoch * updates + update);
+    const bool ends = ends_group(options_, steps_per_epoch_, state_.step);
+    if (!steps_->next({options_.seed, state_.total_steps, lr, decay},
+                      ends ? StepEnd::Update : StepEnd::Wait))
+      return false;
+    state_.last_lr = lr;
+    return true;
   }
 
   void take_step() {
@@ -278,7 +278,7 @@ class Run {
     require_finite(
         std::ranges::all_of(predictions.logit, [](double z) { return std::isfinite(z); }),
         "validation outputs are");
-    const Metrics m = compute_metrics(predictions.prob, predictions.label, 0.5);
+    const Metrics m = compute_metrics(predictions.scores(), predictions.label, 0.5);
     const bool best = is_better(m.roc_auc, m.log_loss, state_.best_auc, state_.best_loss);
     const auto seen = static_cast<double>(state_.seen);
     const EpochRow row{state_.epoch + 1,
@@ -302,8 +302,9 @@ class Run {
     }
     if (options_.schedule == ScheduleKind::Plateau && state_.epoch >= options_.head_epochs)
       state_.plateau.observe(m.log_loss);
-    const bool stop = options_.patience > 0 && state_.epoch >= options_.head_epochs &&
-                      state_.epoch + 1 - state_.best_epoch >= options_.patience;
+    const bool stop =
+        options_.patience > 0 && state_.epoch >= options_.head_epochs &&
+        state_.epoch + 1 - std::max(state_.best_epoch, options_.head_epochs) >= options_.patience;
     state_.begin_next_epoch(stop, options_.epochs);
     if (writes()) write_results(options_.output, state_.rows);
     save();

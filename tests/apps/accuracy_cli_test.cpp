@@ -31,18 +31,49 @@ TEST(AccuracyCli, EvalSaysWhichFoldersAreHard) {
         json_of(scratch.path() / "metrics.json").contains(std::string("tpr_at_fpr_") + rate));
 }
 
+// The same model with all logits lifted to where the sigmoid is exactly 1 ranks as it did.
+TEST(AccuracyCli, EvalAndCompareRankByLogits) {
+  const ScratchFolder scratch;
+  Model model = load_detector(trained_run() / "best.safetensors");
+  model.temperature = 1;
+  const std::string plain = (scratch.path() / "plain.safetensors").string();
+  save_model(plain, model);
+  const int bias = model.parameters.find("head.fc2.bias");
+  const std::vector<float> lifted = {model.parameters.get(bias)[0] + 64};
+  model.parameters.set(bias, std::span<const float>(lifted));
+  const std::string high = (scratch.path() / "high.safetensors").string();
+  save_model(high, model);
+  const auto eval = [&](const std::string& file) {
+    const Outcome o = run_program({"eval", "--model", file, "--data", picture_set(), "--split",
+                                   "train", "--by", "folder", "--output", scratch.path().string()});
+    EXPECT_EQ(o.code, 0) << o.err;
+    return json_of(scratch.path() / "metrics.json");
+  };
+  const nlohmann::json of_plain = eval(plain), of_high = eval(high);
+  EXPECT_NE(of_plain.at("roc_auc"), 0.5) << "the case must rank";
+  EXPECT_EQ(of_high.at("accuracy"), 0.5) << "everything is called fake";
+  for (const char* key : {"roc_auc", "pr_auc", "eer", "tpr_at_fpr_0.1"})
+    EXPECT_EQ(of_high.at(key), of_plain.at(key)) << key;
+  EXPECT_EQ(of_high.at("by").at("worst").at("roc_auc"),
+            of_plain.at("by").at("worst").at("roc_auc"));
+  const Outcome o = run_program({"compare", "--paired", plain, high, "--data", picture_set(),
+                                 "--split", "train", "--output", scratch.path().string()});
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_EQ(json_of(scratch.path() / "paired.json").at("delong").at("difference"), 0);
+}
+
 // One maker of fakes is among the training pictures alone.
 std::string maker_of(const std::string& split, const std::string& kind, const std::string& name) {
   if (kind == "real") return "camera";
   return split == "train" && name.back() >= '5' ? "odd" : "even";
 }
 
-// A table of the pictures with a column of their makers.
-fs::path table_with_makers(const fs::path& folder) {
+// A table of the pictures of `set` with a column of their makers.
+fs::path table_with_makers(const fs::path& folder, const fs::path& set = picture_set()) {
   std::string text = "path,label,split,maker\n";
   for (const char* split : {"train", "valid", "test"})
     for (const char* kind : {"real", "fake"})
-      for (const auto& file : fs::directory_iterator(fs::path(picture_set()) / split / kind))
+      for (const auto& file : fs::directory_iterator(set / split / kind))
         text += fmt::format("{},{},{},{}\n", file.path().string(), kind, split,
                             maker_of(split, kind, file.path().stem().string()));
   spill(folder / "table.csv", text);
@@ -71,6 +102,37 @@ TEST(AccuracyCli, GroupsOfATableAreMeasuredAndHeldOut) {
                    "--output", (scratch.path() / "no").string(), "--width", "0.1"});
   EXPECT_EQ(none.code, 2) << none.err;
   EXPECT_TRUE(contains(none.err, "tuna")) << none.err;
+}
+
+// After training the pictures that were held out are made unreadable, and a single one of those
+// would end either command.
+TEST(AccuracyCli, NoCommandOfARunLooksAtWhatItHeldOut) {
+  const ScratchFolder scratch;
+  const fs::path set = scratch.path() / "set";
+  fs::copy(picture_set(), set, fs::copy_options::recursive);
+  const std::string table = table_with_makers(scratch.path(), set).string();
+  std::vector<std::string> runs;
+  for (const char* lr : {"0.001", "0.002"}) {
+    runs.push_back((scratch.path() / lr).string());
+    const Outcome o = run_program(
+        {"train",     "--csv",         table,  "--group-column", "maker", "--hold-out-group",
+         "odd",       "--on-bad",      "fail", "--lr",           lr,      "--output",
+         runs.back(), "--width",       "0.1",  "--img-size",     "96",    "--epochs",
+         "1",         "--head-epochs", "0",    "--threads",      "1"});
+    ASSERT_EQ(o.code, 0) << o.err;
+  }
+  int held_out = 0;
+  for (const auto& file : fs::directory_iterator(set / "train" / "fake"))
+    if (maker_of("train", "fake", file.path().stem().string()) == "odd") {
+      spill(file.path(), "no picture");
+      ++held_out;
+    }
+  ASSERT_GT(held_out, 0);
+  const std::string file = (scratch.path() / "m.safetensors").string();
+  const Outcome mean = run_program({"average", runs[0], runs[1], "--output", file});
+  EXPECT_EQ(mean.code, 0) << mean.err;
+  const Outcome small = run_program({"quantize", "--model", runs[0], "--output", file});
+  EXPECT_EQ(small.code, 0) << small.err;
 }
 
 TEST(AccuracyCli, TwoModelsAreComparedOnTheSamePictures) {
@@ -188,6 +250,13 @@ TEST(AccuracyCli, RunsBecomeOneModel) {
                   .code,
               0);
   }
+  // The mean of a run and itself is that run, batch norm statistics included.
+  const std::string same = (scratch.path() / "same.safetensors").string();
+  ASSERT_EQ(run_program({"average", runs[0], runs[0], "--output", same}).code, 0);
+  const Model mean = load_detector(same), run = load_detector(runs[0]);
+  for (int i = 0; i < std::ssize(run.parameters.specs()); ++i)
+    EXPECT_EQ(mean.parameters.get(i), run.parameters.get(i))
+        << run.parameters.specs()[static_cast<std::size_t>(i)].name;
   const Outcome other = run_program(
       {"average", runs[0], trained_run().string(), "--output", (scratch.path() / "no").string()});
   EXPECT_EQ(other.code, 2) << other.err;

@@ -51,7 +51,10 @@ class MetadataCli : public testing::Test {
   std::string file(const std::string& name) const { return (folder_.path() / name).string(); }
 
   Outcome run(std::vector<std::string> arguments) const {
-    arguments.insert(arguments.end(), {"--data", test::picture_set(), "--threads", "1"});
+    arguments.insert(arguments.end(), {"--data", test::picture_set()});
+    // It looks at no picture.
+    if (arguments[0] != "metadata" || arguments[1] != "eval")
+      arguments.insert(arguments.end(), {"--threads", "1"});
     return run_program(arguments);
   }
 
@@ -137,11 +140,16 @@ TEST_F(MetadataCli, HybridAndCascadeShareOneFileThatPredictReads) {
   ASSERT_EQ(answers.size(), 161u);
   EXPECT_TRUE(answers[1][1].empty() && contains(answers[1][4], "none.jpg")) << m.out;
   for (std::size_t i = 2; i < answers.size(); ++i) EXPECT_EQ(answers[i][4], "");
-  // Pictures alone still go through the image model.
-  EXPECT_EQ(run_program({"predict", "--model", file("c.safetensors"), "--threads", "1",
-                         pictures_[0].string()})
-                .code,
-            0);
+  // Pictures alone still go through the image model, which is said.
+  const Outcome alone = run_program(
+      {"predict", "--model", file("c.safetensors"), "--threads", "1", pictures_[0].string()});
+  EXPECT_EQ(alone.code, 0);
+  EXPECT_TRUE(contains(alone.err, "the image alone answers")) << alone.err;
+  EXPECT_TRUE(contains(alone.err, "size")) << alone.err;
+  const Outcome measured = run({"eval", "--model", file("h.safetensors")});
+  EXPECT_EQ(measured.code, 0) << measured.err;
+  EXPECT_TRUE(contains(measured.err, "the image alone answers")) << measured.err;
+  EXPECT_FALSE(contains(p.err, "the image alone answers")) << p.err;
 }
 
 TEST_F(MetadataCli, RefusesWhatWouldFlatter) {

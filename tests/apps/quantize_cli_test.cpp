@@ -17,9 +17,6 @@ TEST(QuantizeCli, TheFileIsAModelLikeAny) {
   EXPECT_TRUE(contains(info.out, "quantized: 52 convolutions")) << info.out;
   EXPECT_FALSE(contains(info.out, "features.0.0:")) << info.out;
 
-  // Threshold and temperature stay.
-  EXPECT_EQ(load_detector(file).threshold, load_detector(run).threshold);
-  EXPECT_EQ(load_detector(file).temperature, load_detector(run).temperature);
   const Outcome predict =
       run_program({"predict", "--model", file, "--format", "json", picture_set() + "/valid"});
   EXPECT_EQ(predict.code, 0) << predict.err;
@@ -28,6 +25,35 @@ TEST(QuantizeCli, TheFileIsAModelLikeAny) {
   EXPECT_EQ(eval.code, 0) << eval.err;
   const std::string onnx = (scratch.path() / "q.onnx").string();
   EXPECT_EQ(run_program({"convert", file, onnx}).code, 0);
+}
+
+// The run's own model with a threshold, a temperature and a band that fit nothing.
+TEST(QuantizeCli, ARunFitsTheThresholdAnewUnlessPicturesAreNamed) {
+  const ScratchFolder scratch;
+  const fs::path run = scratch.path() / "run";
+  fs::copy(trained_run(), run);
+  Model model = load_detector(run / "best.safetensors");
+  constexpr double kThreshold = 0.96875, kTemperature = 64;
+  model.threshold = kThreshold;
+  model.temperature = kTemperature;
+  model.unsure = UnsureBand{0.5, 0.984375};
+  save_model(run / "best.safetensors", model);
+  const std::string file = (scratch.path() / "q.safetensors").string();
+  const Outcome made = run_program({"quantize", "--model", run.string(), "--output", file});
+  ASSERT_EQ(made.code, 0) << made.err;
+  EXPECT_TRUE(contains(made.out, "validation AUC")) << made.out;
+  const Model fitted = load_detector(file);
+  EXPECT_NE(fitted.threshold, kThreshold);
+  EXPECT_NE(fitted.temperature, kTemperature);
+  EXPECT_FALSE(fitted.unsure);
+
+  const Outcome named = run_program({"quantize", "--model", run.string(), "--calibrate",
+                                     picture_set() + "/train", "--output", file});
+  ASSERT_EQ(named.code, 0) << named.err;
+  const Model stays = load_detector(file);
+  EXPECT_EQ(stays.threshold, kThreshold);
+  EXPECT_EQ(stays.temperature, kTemperature);
+  EXPECT_FALSE(stays.unsure) << "a band of the float model's answers";
 }
 
 TEST(QuantizeCli, ALabelledSetFitsTheThresholdAnew) {

@@ -2,12 +2,14 @@
 #include "weights/hdf5/hdf5_file.h"
 
 #include <gtest/gtest.h>
+#include <zlib.h>
 
 #include <cstring>
 
 #include "kernels/base/error.h"
 #include "tests/support/places.h"
 #include "tests/weights/scratch_folder.h"
+#include "weights/hdf5/hdf5_data.h"
 #include "weights/keras/keras_zip.h"
 #include "weights/read_file.h"
 
@@ -167,6 +169,57 @@ TEST(Hdf5File, CutAndDamaged) {
 }
 
 // A header whose continuation is the header itself.
+std::string little_endian(std::uint64_t value, int bytes) {
+  std::string text;
+  for (int i = 0; i < bytes; ++i) text += static_cast<char>(value >> (8 * i) & 255);
+  return text;
+}
+
+// A file of one packed chunk that is a whole data set of zeros, in floats of 4 bytes.
+std::optional<Tensor> read_zeros(std::uint64_t count, std::size_t rest_of_file) {
+  const std::string zeros(4 * count, '\0');
+  std::string packed(compressBound(zeros.size()), '\0');
+  uLongf size = packed.size();
+  compress(reinterpret_cast<Bytef*>(packed.data()), &size,
+           reinterpret_cast<const Bytef*>(zeros.data()), zeros.size());
+  packed.resize(size);
+  // The tree of chunks: no siblings, and one key with its size, skipped filters and place.
+  const std::string nowhere(16, '\xFF'), zero(8, '\0');
+  std::string text = std::string("TREE\1\0\1\0", 8) + nowhere + little_endian(size, 4) +
+                     std::string(4, '\0') + zero + zero;
+  text += little_endian(text.size() + 8, 8) + packed;
+  const std::vector<std::pair<Hdf5MessageType, std::string>> parts = {
+      {Hdf5MessageType::Datatype,
+       std::string("\x11\x20\x1F\0\4\0\0\0\0\0\x20\0\x17\x08\0\x17", 16) + little_endian(127, 4)},
+      {Hdf5MessageType::Dataspace, std::string("\1\1\0\0\0\0\0\0", 8) + little_endian(count, 8)},
+      {Hdf5MessageType::Layout, std::string("\3\2\2", 3) + little_endian(0, 8) +
+                                    little_endian(count, 4) + little_endian(4, 4)},
+      {Hdf5MessageType::Filters, std::string("\2\1\1\0\0\0\0\0", 8)}};
+  std::vector<std::size_t> at;
+  for (const auto& part : parts) {
+    at.push_back(text.size());
+    text += part.second;
+  }
+  text.resize(text.size() + rest_of_file, 'x');
+  const auto bytes = std::as_bytes(std::span(text));
+  const std::string name = "zeros.h5";
+  Hdf5Bytes file(bytes, name);
+  std::vector<Hdf5Message> messages;
+  for (std::size_t i = 0; i < parts.size(); ++i)
+    messages.push_back(
+        {parts[i].first, false, file.open(at[i], parts[i].second.size(), "message")});
+  return read_dataset(file, messages);
+}
+
+TEST(Hdf5File, PackedDataMayNotOutgrowTheFile) {
+  EXPECT_EQ(read_zeros(1 << 18, 0)->bytes.size(), std::size_t{1} << 20)
+      << "a little may be anything";
+  const auto message = message_of<ModelFileError>([] { read_zeros(1 << 20, 0); });
+  EXPECT_NE(message.find("zeros.h5"), std::string::npos) << message;
+  EXPECT_NE(message.find("would grow to more than 16 times"), std::string::npos) << message;
+  EXPECT_EQ(read_zeros(1 << 20, 1 << 18)->bytes.size(), std::size_t{1} << 22);
+}
+
 TEST(Hdf5File, CirclesEnd) {
   auto file = read_file(kGoldens / "weights_more.h5");
   const auto number = [&](std::size_t at, std::size_t width) {

@@ -2,6 +2,7 @@
 // and the head that its dense layers become, against the layers computed one by one.
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -11,6 +12,7 @@
 #include "tests/support/random_data.h"
 #include "tests/support/tolerance.h"
 #include "weights/families/source.h"
+#include "weights/json_extent.h"
 #include "weights/keras/keras_head.h"
 
 namespace dfengine::weights {
@@ -98,6 +100,18 @@ TEST_P(KerasConfig, WhatNoHeadOfOursIsHasItsReason) {
 
 INSTANTIATE_TEST_SUITE_P(Versions, KerasConfig, testing::Values("keras 3", "keras 2"));
 
+TEST(KerasConfigText, ARandomCropCutsTheMiddleInInference) {
+  const auto all =
+      nlohmann::json::parse(std::ifstream(test::golden_folder() / "keras_configs.json"));
+  std::string text = all.at("keras 3").at("notebook").dump();
+  const std::string flip = R"("class_name":"RandomFlip")";
+  ASSERT_NE(text.find(flip), std::string::npos);
+  text.replace(text.find(flip), flip.size(), R"("class_name":"RandomCrop")");
+  const auto found = keras_surroundings(keras_config_layers(text));
+  ASSERT_TRUE(found);
+  EXPECT_NE(found->fault.find("RandomCrop"), std::string::npos) << found->fault;
+}
+
 TEST(KerasConfigText, HostileTextIsNoModel) {
   std::string deep = "{}";
   for (int i = 0; i < 1000; ++i)
@@ -110,6 +124,28 @@ TEST(KerasConfigText, HostileTextIsNoModel) {
   std::string arrays = R"({"config":{"layers":[{"class_name":"Dense","config":{"mean":)";
   arrays += std::string(100'000, '[') + std::string(100'000, ']') + "}}]}}";
   EXPECT_FALSE(keras_surroundings(keras_config_layers(arrays)));
+}
+
+TEST(KerasConfigText, TakesTimeInProportionToItsLength) {
+  std::string text = R"({"config":{"layers":[)";
+  for (int i = 0; i < 300'000; ++i) text += "{},";
+  text += "{}]}}";
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_FALSE(keras_surroundings(keras_config_layers(text)));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+}
+
+TEST(JsonExtent, CountsOutsideOfStringsAlone) {
+  const auto check = [](const char* text, std::size_t depth, std::size_t values) {
+    EXPECT_EQ(json_extent(text).depth, depth) << text;
+    EXPECT_GE(json_extent(text).values, values) << text;
+    EXPECT_LE(json_extent(text).values, 2 * values) << text;
+  };
+  check("7", 0, 1);
+  check(R"("[[,,{\"[[,,")", 0, 1);
+  check(R"(["a\\",[1,[2]],{"b":[]}])", 3, 7);
+  check("]]]]", 0, 1);
+  check("[[[[", 4, 4);
 }
 
 // Heads ------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@
 #include "engine/model/model_fit.h"
 #include "kernels/base/error.h"
 #include "tests/weights/scratch_folder.h"
+#include "weights/families/source.h"
 
 namespace dfengine::weights {
 namespace {
@@ -206,6 +207,26 @@ TEST(SourceNames, TorchvisionAndUnknownNamesStay) {
   const TensorFile got = translate_weights(file, "model.safetensors");
   EXPECT_EQ(got.metadata.at("source_family"), "torchvision");
   for (const Tensor& tensor : file.tensors) EXPECT_NE(got.find(tensor.name), nullptr);
+}
+
+TEST(SourceNames, WhatIsAssumedOfADetectorIsSaid) {
+  for (const auto& [pairs, pixels] :
+       {std::pair{&kTimm, "scaled as for ImageNet"}, {&kHf, "from -1 to 1"}}) {
+    TensorFile file = numbered(*pairs);
+    for (const char* name : {"head.fc1.weight", "head.fc2.weight"}) {
+      EXPECT_FALSE(translate_weights(file, "FILE").metadata.contains(kAssumed)) << "no detector";
+      file.tensors.push_back(make_tensor(name, {1}, std::vector<float>{1}));
+    }
+    const bool tensorflow = pairs == &kHf;
+    const std::string rest = tensorflow ? "bn_eps is 0.001\npad_mode is tf_same\n"
+                                        : "bn_eps is 1e-05\npad_mode is torch\n";
+    EXPECT_EQ(translate_weights(file, "FILE").metadata.at(kAssumed),
+              "label 1 means fake\npictures have 224 pixels a side\npixels " + std::string(pixels) +
+                  " go in\n" + rest + "temperature is 1\n");
+    file.metadata = {{"positive_class", "fake"}, {"input_size", "96"}, {"mean", "0,0,0"}};
+    file.metadata["temperature"] = "2";
+    EXPECT_EQ(translate_weights(file, "FILE").metadata.at(kAssumed), rest);
+  }
 }
 
 TEST(SourceNames, TensorsWithoutCounterpartKeepTheirNames) {

@@ -210,6 +210,27 @@ void unwrap(TensorFile& file) {
   for (Tensor& t : file.tensors) t.name = unwrapped(t.name);
 }
 
+bool is_detector(const TensorFile& file) {
+  return file.find("head.fc1.weight") != nullptr && file.find("head.fc2.weight") != nullptr;
+}
+
+// What no entry of the file says of a detector, and what is taken instead.
+std::string assumptions(const TensorFile& file, const Conventions& conventions, bool tensorflow) {
+  std::string lines;
+  const auto unless_said = [&](const char* key, const std::string& line) {
+    if (!file.metadata.contains(key)) lines += line + "\n";
+  };
+  unless_said("positive_class", fmt::format("{} means fake", kAssumedLabel));
+  unless_said("input_size", fmt::format("{} 224 pixels a side", kAssumedSize));
+  unless_said("mean", fmt::format("{} {} go in", kAssumedPixels,
+                                  tensorflow ? "from -1 to 1" : "scaled as for ImageNet"));
+  for (const auto& [key, value] : conventions)
+    if (key == std::string_view("pad_mode") || key == std::string_view("bn_eps"))
+      unless_said(key, fmt::format("{} is {}", key, value));
+  unless_said("temperature", "temperature is 1");
+  return lines;
+}
+
 TensorFile translate(TensorFile file, std::span<const Stage> stages,
                      const std::string& name_for_errors) {
   if (file.metadata.contains("arch")) return file;  // dfengine's own
@@ -232,8 +253,10 @@ TensorFile translate(TensorFile file, std::span<const Stage> stages,
     file.metadata.emplace("source_entry", found.owner.substr(0, found.owner.size() - 1));
   file.metadata.emplace("source_family", found.naming->family);
   const bool tensorflow = found.naming->names == hf_names;
-  for (const auto& entry : tensorflow ? kTensorFlow : kPyTorch)
-    file.metadata.emplace(entry.first, entry.second);
+  const Conventions& conventions = tensorflow ? kTensorFlow : kPyTorch;
+  if (is_detector(file))
+    file.metadata.emplace(kAssumed, assumptions(file, conventions, tensorflow));
+  for (const auto& entry : conventions) file.metadata.emplace(entry.first, entry.second);
   return file;
 }
 

@@ -12,11 +12,16 @@ namespace {
 // Each structure of a sound file is read once, but paths repeat the names of the groups around
 // them.
 constexpr std::uint64_t kWorkPerByte = 8;
+constexpr std::uint64_t kMaxGrowth = 16;
+constexpr std::uint64_t kAlwaysUnpacked = 1 << 20;
 
 }  // namespace
 
 Hdf5Bytes::Hdf5Bytes(std::span<const std::byte> file, const std::string& name_for_errors)
-    : file_(file), name_(name_for_errors), budget_(kWorkPerByte * file.size()) {}
+    : file_(file),
+      name_(name_for_errors),
+      budget_(kWorkPerByte * file.size()),
+      unpacked_budget_(kAlwaysUnpacked + kMaxGrowth * file.size()) {}
 
 void Hdf5Bytes::set_widths(unsigned of_address, unsigned of_length) {
   for (const unsigned width : {of_address, of_length}) {
@@ -59,6 +64,15 @@ void Hdf5Bytes::charge(std::uint64_t work) {
   if (work > budget_)
     refuse("leads the reader over the same bytes again and again; the file is damaged");
   budget_ -= work;
+}
+
+void Hdf5Bytes::charge_unpacked(std::uint64_t bytes) {
+  if (bytes > unpacked_budget_)
+    refuse(
+        fmt::format("its packed data would grow to more than {} times the file's {} bytes; save "
+                    "it without compression",
+                    kMaxGrowth, file_.size()));
+  unpacked_budget_ -= bytes;
 }
 
 std::uint64_t Hdf5Cursor::number(unsigned width) {

@@ -42,6 +42,9 @@ class Hdf5Bytes {
   std::span<const std::byte> stored(std::uint64_t address, std::uint64_t size, const char* what);
   // Takes `work` bytes from the budget; refuses when it is used up.
   void charge(std::uint64_t work);
+  // The same for bytes that come of packed data, which may be 16 times as many as the file has, and
+  // a little more, as in zip_archive.cpp: float weights hardly shrink.
+  void charge_unpacked(std::uint64_t bytes);
 
  private:
   std::span<const std::byte> file_;
@@ -49,7 +52,7 @@ class Hdf5Bytes {
   std::string path_;
   unsigned address_width_ = 8;
   unsigned length_width_ = 8;
-  std::uint64_t budget_;
+  std::uint64_t budget_, unpacked_budget_;
   std::uint64_t stored_ = 0;
 };
 

@@ -248,6 +248,7 @@ void read_chunked(Hdf5Bytes& file, Hdf5Cursor in, std::vector<Filter> filters, T
   }
   grid.chunk_size = static_cast<std::size_t>(*count) * grid.each;
   check_complete(file, grid, chunks);
+  if (packed) file.charge_unpacked(chunks.size() * grid.chunk_size);
   tensor.bytes.resize(size);
   for (const Chunk& c : chunks) place(grid, c, unpack(file, grid, c), tensor.bytes);
 }

@@ -4,6 +4,8 @@
 #include <map>
 #include <utility>
 
+#include "weights/json_extent.h"
+
 namespace dfengine::weights {
 namespace {
 
@@ -131,10 +133,9 @@ std::vector<double> KerasConfigLayer::numbers(const char* key) const {
 }
 
 std::vector<KerasConfigLayer> keras_config_layers(std::string_view text) {
-  // The library copies and destroys values by recursion; deeper parts than Keras writes are dropped.
-  constexpr int kMaxNesting = 128;
-  const auto shallow = [](int depth, json::parse_event_t, json&) { return depth < kMaxNesting; };
-  const json model = json::parse(text, shallow, false);
+  constexpr std::size_t kMaxNesting = 128;  // more than Keras writes
+  if (json_extent(text).depth > kMaxNesting) return {};
+  const json model = json::parse(text, nullptr, false);
   const json* config = member(model, "config");
   Flattener all;
   if (config == nullptr || !all.add(*config, "", 0)) return {};

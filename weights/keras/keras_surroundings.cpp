@@ -56,9 +56,10 @@ bool is_idle(const KerasConfigLayer& layer) {
   constexpr std::string_view kIdle[] = {
       "InputLayer",      "Dropout",       "SpatialDropout2D", "AlphaDropout",
       "GaussianDropout", "GaussianNoise", "Identity",         "ActivityRegularization"};
-  // RandomFlip, RandomRotation, ...: augmentation.
+  // RandomFlip, RandomRotation, ...: augmentation. RandomCrop alone goes on in inference, where it
+  // cuts the middle.
   return std::ranges::find(kIdle, layer.kind) != std::end(kIdle) ||
-         layer.kind.starts_with("Random") ||
+         (layer.kind.starts_with("Random") && layer.kind != "RandomCrop") ||
          (layer.kind == "Activation" && layer.text("activation") == "linear");
 }
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "weights/hdf5/hdf5_file.h"
+#include "weights/json_extent.h"
 
 namespace dfengine::weights {
 namespace {
@@ -15,11 +16,9 @@ constexpr const char* kConfig = "config.json";
 constexpr const char* kMetadata = "metadata.json";
 
 std::string version_in(const std::string& metadata) {
-  // No entry of Keras' is nested, so that a depth of two is enough; deeper parts are dropped.
-  const auto shallow = [](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
-    return depth < 2;
-  };
-  const auto json = nlohmann::json::parse(metadata, shallow, false);
+  constexpr std::size_t kMaxDepth = 16;  // no entry of Keras' is nested
+  if (json_extent(metadata).depth > kMaxDepth) return "";
+  const auto json = nlohmann::json::parse(metadata, nullptr, false);
   const auto found = json.is_object() ? json.find("keras_version") : json.end();
   if (found == json.end() || !found->is_string()) return "";
   return printable(found->get<std::string>());

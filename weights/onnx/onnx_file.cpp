@@ -145,7 +145,7 @@ class GraphReader {
 
   // Whether the node gives its first operand unchanged, or is part of shape arithmetic.
   bool is_idle(const pb::Node& node) const {
-    constexpr std::string_view kAlways[] = {"Identity", "Dropout", "Cast", "CastLike"};
+    constexpr std::string_view kAlways[] = {"Identity", "Dropout", "CastLike"};
     constexpr std::string_view kReshapes[] = {"Flatten", "Reshape", "Squeeze"};
     const std::string& op = node.op_type();
     const auto is_one_of = [&](const auto& ops) {
@@ -154,10 +154,17 @@ class GraphReader {
     // A constant stays what it is, up to axes that no reader of it looks at.
     if (constant(node, 0) != nullptr && (is_one_of(kReshapes) || op == "Expand")) return true;
     if (is_one_of(kReshapes)) return !pooled_.empty() && operand(node, 0) == pooled_;
+    if (op == "Cast") return constant(node, 0) != nullptr || operand(node, 0) == "?" || keeps(node);
     const std::vector<std::int64_t> kToNchw = {0, 3, 1, 2};
     if (op == "Transpose" && convolutions_ == 0)
       return Attributes(node).integers("perm", {}) == kToNchw;
     return is_one_of(kAlways);
+  }
+
+  // Whether a Cast is to floats; other numbers would be cut off.
+  static bool keeps(const pb::Node& cast) {
+    constexpr std::int64_t kFloats[] = {1, 10, 11, 16};  // FLOAT, FLOAT16, DOUBLE, BFLOAT16
+    return std::ranges::find(kFloats, Attributes(cast).integer("to", 0)) != std::end(kFloats);
   }
 
   // ReduceMean over H and W, its axes an attribute or, since opset 18, an input.

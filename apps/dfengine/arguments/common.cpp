@@ -11,6 +11,7 @@
 #include <fstream>
 
 #include "apps/dfengine/arguments/choice.h"
+#include "apps/dfengine/arguments/within.h"
 #include "apps/dfengine/clean_output.h"
 #include "apps/dfengine/commands.h"
 #include "engine/data/sets/listing.h"
@@ -124,7 +125,7 @@ CLI::Option* add_threshold(CLI::App& command, std::optional<double>& threshold) 
   return command
       .add_option("--threshold", threshold,
                   "Call a picture fake from this probability on, from 0 to 1.")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(within(0.0, 1.0))
       ->default_str("the model's own");
 }
 

@@ -1,6 +1,11 @@
 #include "apps/dfengine/arguments/model.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <set>
+
+#include "engine/tables/metadata/metadata_model.h"
+#include "kernels/base/error.h"
 
 namespace dfengine {
 
@@ -19,6 +24,24 @@ Model open_detector(const std::filesystem::path& path) {
   Model model = load_detector(path);
   print_remarks(path, model.remarks);
   return model;
+}
+
+// What is wrong with their entries is said and no more: the image answers without them.
+void print_unread_columns(const std::filesystem::path& file, const Model& model) try {
+  const TableModels detectors = read_table_models(model.notes, file.string());
+  std::set<std::string> names;
+  const auto add = [&](const MetadataModel& metadata) {
+    for (const ColumnEncoding& column : metadata.encoder.columns) names.insert(column.name);
+  };
+  if (detectors.hybrid) add(detectors.hybrid->metadata);
+  if (detectors.cascade) add(detectors.cascade->metadata);
+  if (names.empty()) return;
+  fmt::print(stderr,
+             "dfengine: {}: this model also reads columns of a table ({}): here the image alone "
+             "answers, and predict --csv asks both\n",
+             file.string(), fmt::join(names, ", "));
+} catch (const ModelFileError& e) {
+  fmt::print(stderr, "dfengine: {}\n", e.what());
 }
 
 void set_threshold(Model& model, const std::optional<double>& threshold) {

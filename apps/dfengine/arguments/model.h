@@ -17,6 +17,9 @@ void print_remarks(const std::filesystem::path& file, std::span<const std::strin
 Model open_model(const std::filesystem::path& path);
 Model open_detector(const std::filesystem::path& path);
 
+// Says on standard error where a hybrid or cascade is asked for what the picture alone says.
+void print_unread_columns(const std::filesystem::path& file, const Model& model);
+
 // A threshold that a person names takes the place of the model's; the band in which the model is
 // unsure belongs to its own.
 void set_threshold(Model& model, const std::optional<double>& threshold);

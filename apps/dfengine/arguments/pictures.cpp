@@ -1,6 +1,7 @@
 #include "apps/dfengine/arguments/pictures.h"
 
 #include "apps/dfengine/arguments/settings.h"
+#include "apps/dfengine/arguments/within.h"
 
 namespace dfengine {
 namespace {
@@ -15,7 +16,7 @@ CLI::Option* add_as_train(CLI::App& command, const char* flag, T& value) {
 
 CLI::Option* add_max_pixels(CLI::App& command, Index& max_pixels) {
   return add_as_train(command, "--max-pixels", max_pixels)
-      ->check(CLI::Range(Index{1}, Index{1} << 30))
+      ->check(within(Index{1}, Index{1} << 30))
       ->capture_default_str();
 }
 

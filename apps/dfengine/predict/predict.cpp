@@ -203,6 +203,7 @@ void run_predict(Arguments& a) {
   Model model = open_detector(a.model);
   set_threshold(model, a.threshold);
   if (!a.csv.empty()) return predict_table(a, model);
+  print_unread_columns(a.model, model);
   a.device.resolve(!model.config.quantization.empty());
   run_on_pictures(a, model);
 }

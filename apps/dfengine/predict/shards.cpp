@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 
 #include "engine/data/tar.h"
 #include "kernels/base/atomic_file.h"
 #include "kernels/base/error.h"
+#include "kernels/base/file_lock.h"
 #include "kernels/base/json_bytes.h"
 #include "kernels/base/numbers.h"
 #include "kernels/base/sha256.h"
@@ -210,10 +213,51 @@ void append(std::FILE* out, const std::filesystem::path& file, std::string& head
   }
   std::vector<char> block(1 << 16);
   while (stream.read(block.data(), std::ssize(block)) || stream.gcount() > 0)
-    if (std::fwrite(block.data(), 1, static_cast<std::size_t>(stream.gcount()), out) == 0)
+    if (const auto size = static_cast<std::size_t>(stream.gcount());
+        std::fwrite(block.data(), 1, size, out) != size)
       throw Error("cannot write the merged answers: is the disk full?");
   if (stream.bad()) throw DataError(file.string() + ": cannot be read");
 }
+
+// Grows beside the target as write_file_atomic's do, for it may be larger than memory, and is gone again
+// unless it took the target's place.
+class MergedFile {
+ public:
+  explicit MergedFile(const std::filesystem::path& target) : target_(target) {
+    remove_temporaries(target);
+    for (int n = 0; !file_; ++n) {
+      name_ = fmt::format("{}.tmp-{}", target.string(), n);
+      file_.reset(std::fopen(name_.c_str(), "wbxe"));
+      if (!file_ && errno != EEXIST)
+        throw Error(fmt::format("{}: cannot be written: {}", name_, std::strerror(errno)));
+    }
+    // What nobody holds is known to be left by a killed process.
+    static_cast<void>(try_lock(::fileno(file_.get())));
+  }
+  MergedFile(const MergedFile&) = delete;
+  MergedFile& operator=(const MergedFile&) = delete;
+  ~MergedFile() {
+    if (!in_place_) ::unlink(name_.c_str());
+  }
+
+  std::FILE* file() const { return file_.get(); }
+  void put_in_place() {
+    if (std::fflush(file_.get()) != 0 || ::fsync(::fileno(file_.get())) != 0)
+      throw Error(target_.string() + ": cannot be written whole: is the disk full?");
+    std::filesystem::rename(name_, target_);
+    in_place_ = true;
+  }
+
+ private:
+  struct Close {
+    void operator()(std::FILE* f) const { std::fclose(f); }
+  };
+
+  const std::filesystem::path& target_;
+  std::string name_;
+  std::unique_ptr<std::FILE, Close> file_;
+  bool in_place_ = false;
+};
 
 }  // namespace
 
@@ -233,13 +277,7 @@ void merge_shards(const std::filesystem::path& folder) try {
                     "--incremental",
                     folder.string(), missing.size(), whole.shards, missing.front()));
   const std::filesystem::path target = folder / ("predictions." + whole.format);
-  std::filesystem::path aside = target;
-  aside += ".tmp-0";
-  struct Close {
-    void operator()(std::FILE* f) const { std::fclose(f); }
-  };
-  const std::unique_ptr<std::FILE, Close> out(std::fopen(aside.c_str(), "wb"));
-  if (!out) throw Error(aside.string() + ": cannot be written");
+  MergedFile merged(target);
   ScoringCounts sum;
   json settings;
   std::string header;
@@ -249,12 +287,11 @@ void merge_shards(const std::filesystem::path& folder) try {
     if (summary.at("settings") != settings)
       throw UsageError(fmt::format("{}/{}: made with other settings, or by another model, than {}",
                                    folder.string(), shard_name(i), shard_name(0)));
-    append(out.get(), folder / (shard_name(i) + "." + whole.format), header, whole.format == "csv");
+    append(merged.file(), folder / (shard_name(i) + "." + whole.format), header,
+           whole.format == "csv");
     add(sum, counts_of(summary));
   }
-  if (std::fflush(out.get()) != 0 || ::fsync(::fileno(out.get())) != 0)
-    throw Error(aside.string() + ": cannot be written whole: is the disk full?");
-  std::filesystem::rename(aside, target);
+  merged.put_in_place();
   json summary = counts_json(sum);
   summary["shards"] = whole.shards;
   summary["settings"] = settings;

@@ -96,11 +96,40 @@ std::optional<int> orientation_of_xmp(std::string_view xmp) {
   }
 }
 
+// zlib's stream as text; empty where it is damaged or longer than any note.
+std::string inflated(Bytes bytes) {
+  constexpr std::size_t kFirst = 4096, kMost = std::size_t{1} << 20;
+  z_stream stream = {};
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(bytes.data()));
+  stream.avail_in = static_cast<uInt>(bytes.size());
+  if (inflateInit(&stream) != Z_OK) return "";
+  std::string text;
+  int result = Z_OK;
+  while (result == Z_OK && text.size() < kMost) {
+    const std::size_t had = text.size();
+    text.resize(std::min(kMost, std::max(kFirst, 2 * had)));
+    stream.next_out = reinterpret_cast<Bytef*>(text.data() + had);
+    stream.avail_out = static_cast<uInt>(text.size() - had);
+    result = inflate(&stream, Z_NO_FLUSH);
+    text.resize(text.size() - stream.avail_out);
+  }
+  inflateEnd(&stream);
+  return result == Z_STREAM_END ? text : "";
+}
+
+// Text in a picture file, which costs nothing until it is read: a file may hold any number of them.
+struct Text {
+  Bytes bytes;
+  bool compressed = false;
+
+  std::string read() const { return compressed ? inflated(bytes) : std::string(text_of(bytes)); }
+};
+
 // Where a picture file may say how it stands. Of two notes of one kind the last counts.
 struct Notes {
-  Bytes exif;               // a TIFF header and what follows it
-  std::string exif_in_hex;  // the same as ImageMagick writes it into the text of a PNG
-  std::string xmp;
+  Bytes exif;        // a TIFF header and what follows it
+  Text exif_in_hex;  // the same as ImageMagick writes it into the text of a PNG
+  Text xmp;
 };
 
 Notes notes_of_jpeg(Bytes file) {
@@ -111,20 +140,9 @@ Notes notes_of_jpeg(Bytes file) {
                                kXmp = {"http://ns.adobe.com/xap/1.0/\0", 29};
     if (marker != kApp1) return;
     if (begins(body, kExif) && notes.exif.empty()) notes.exif = after(body, kExif.size());
-    if (begins(body, kXmp)) notes.xmp = text_of(after(body, kXmp.size()));
+    if (begins(body, kXmp)) notes.xmp = {after(body, kXmp.size())};
   });
   return notes;
-}
-
-// zlib's stream as text; empty where it is damaged or longer than any note.
-std::string inflated(Bytes bytes) {
-  constexpr std::size_t kMost = std::size_t{1} << 20;
-  std::string text(kMost, '\0');
-  uLongf size = kMost;
-  const int result = uncompress(reinterpret_cast<Bytef*>(text.data()), &size,
-                                reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
-  text.resize(result == Z_OK ? size : 0);
-  return text;
 }
 
 // Takes the bytes before the next NUL, and the NUL.
@@ -148,8 +166,8 @@ void note_png_text(std::string_view kind, Bytes body, Notes& notes) {
     take_word(text);  // the language
     take_word(text);  // the keyword in it
   }
-  (hex ? notes.exif_in_hex : notes.xmp) =
-      compressed ? inflated(std::as_bytes(std::span(text))) : std::string(text);
+  Text& note = hex ? notes.exif_in_hex : notes.xmp;
+  note = {std::as_bytes(std::span(text)), compressed};
 }
 
 Notes notes_of_png(Bytes file) {
@@ -171,7 +189,7 @@ Notes notes_of_webp(Bytes file) {
     const std::size_t length = number(rest, 4, 4, false);
     const Bytes body = after(rest, 8).first(std::min(rest.size() - 8, length));
     if (begins(rest, "EXIF")) notes.exif = body;
-    if (begins(rest, "XMP ")) notes.xmp = text_of(body);
+    if (begins(rest, "XMP ")) notes.xmp = {body};
     rest = after(rest, 8 + length + length % 2);
   }
   return notes;
@@ -204,13 +222,13 @@ int exif_orientation(Bytes file) {
   if (begins(file, "\x89PNG")) notes = notes_of_png(file);
   if (begins(file, "RIFF")) notes = notes_of_webp(file);
   std::vector<std::byte> bytes;
-  if (notes.exif.empty() && !notes.exif_in_hex.empty()) {
-    bytes = bytes_of_hex(notes.exif_in_hex);
+  if (notes.exif.empty()) {
+    bytes = bytes_of_hex(notes.exif_in_hex.read());
     notes.exif = bytes;
   }
   while (begins(notes.exif, {"Exif\0\0", 6})) notes.exif = after(notes.exif, 6);
   const std::optional<int> by_exif = orientation_of_tiff(notes.exif);
-  return by_exif ? *by_exif : orientation_of_xmp(notes.xmp).value_or(1);
+  return by_exif ? *by_exif : orientation_of_xmp(notes.xmp.read()).value_or(1);
 }
 
 void apply_orientation(int orientation, Image& image, Image& spare) {

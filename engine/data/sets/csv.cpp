@@ -22,6 +22,7 @@ class Parser {
     CsvTable table;
     check_no_nul();
     find_separator();
+    check_fields();
     std::vector<std::string> row;
     if (!next_row(row)) fail(1, "is empty; the first line must name the columns");
     table.columns = std::move(row);
@@ -73,6 +74,17 @@ class Parser {
       }
     }
     ends_[0] = separator_;
+  }
+
+  // Before they take memory. Those within quotes are counted too.
+  void check_fields() const {
+    const auto lines = std::max(std::ranges::count(text_, '\n'), std::ranges::count(text_, '\r'));
+    const auto fields = static_cast<std::size_t>(std::ranges::count(text_, separator_) + lines);
+    if (fields > kMaxCsvFields)
+      throw DataError(
+          fmt::format("{}: {} separators and lines pass the limit of {} for a table; "
+                      "make it several",
+                      name_, fields, kMaxCsvFields));
   }
 
   bool at_break() const { return text_[at_] == '\n' || text_[at_] == '\r'; }

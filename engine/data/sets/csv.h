@@ -13,6 +13,7 @@ namespace dfengine {
 // The limits on what a table may claim.
 constexpr std::uintmax_t kMaxCsvBytes = std::uintmax_t{256} << 20;
 constexpr std::size_t kMaxCsvColumns = 4096;
+constexpr std::size_t kMaxCsvFields = std::size_t{1} << 25;  // a field takes 50 bytes and more
 
 struct CsvTable {
   std::vector<std::string> columns;            // "" where the first line leaves a name empty

@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 #include <numeric>
-#include <optional>
+#include <utility>
 
+#include "engine/data/sets/table_paths.h"
 #include "kernels/base/error.h"
 
 namespace dfengine {
@@ -127,137 +127,6 @@ void check_agreement(const CsvTable& table, const std::string& name,
       name, wrong, hints.size(), first));
 }
 
-// Folders at most two levels below root, root first.
-std::vector<fs::path> roots_below(const fs::path& root) {
-  std::vector<fs::path> folders = {root};
-  for (std::size_t first = 0, depth = 0; depth < 2; ++depth) {
-    const std::size_t end = folders.size();
-    std::vector<fs::path> next;
-    for (; first < end; ++first) {
-      std::error_code error, ignored;
-      for (fs::directory_iterator it(folders[first], error), stop; !error && it != stop;
-           it.increment(error)) {
-        if (it->is_directory(ignored)) next.push_back(it->path());
-      }
-    }
-    std::sort(next.begin(), next.end());
-    folders.insert(folders.end(), next.begin(), next.end());
-  }
-  return folders;
-}
-
-// How the paths of a table are read.
-struct PathRule {
-  bool windows = false;  // C:\\faces\\a.jpg
-  bool shortened = false;
-  std::size_t folders = 0;  // so many first ones are left out of a shortened path
-
-  std::string read(std::string path) const {
-    if (windows) {
-      std::ranges::replace(path, '\\', '/');
-      if (path.size() > 1 && path[1] == ':') path.erase(0, 2);
-    }
-    if (!shortened) return path;
-    path.erase(0, path.find_first_not_of('/'));
-    for (std::size_t i = 0; i < folders; ++i) path.erase(0, path.find('/') + 1);
-    return path;
-  }
-  std::string describe() const {
-    return (windows ? ", paths of Windows" : "") +
-           (folders > 0 ? fmt::format(", paths without their first {} folders", folders) : "");
-  }
-};
-
-// Finds where the paths begin and how they are to be read, by the files of the first rows.
-class PathFinder {
- public:
-  PathFinder(const std::vector<Sample>& samples, const fs::path& beside, const fs::path& wanted)
-      : samples_(samples), starts_{beside} {
-    if (!wanted.empty()) starts_ = {wanted, beside};
-  }
-
-  std::optional<fs::path> find(PathRule& rule) const {
-    for (rule = {}; true; rule.windows = true) {
-      if (const auto root = find_as_they_are(rule)) return root;
-      if (rule.windows || !has_backslash()) break;
-    }
-    for (rule = {.shortened = true}; true; rule.windows = true) {
-      for (rule.folders = 0; rule.folders < least_folders(rule); ++rule.folders)
-        for (const fs::path& start : starts_)
-          if (holds(start, rule, true) && stays_distinct(rule)) return start;
-      if (rule.windows || !has_backslash()) return std::nullopt;
-    }
-  }
-
-  std::size_t tried() const {
-    constexpr std::size_t kTried = 16;
-    return std::min(samples_.size(), kTried);
-  }
-  const fs::path& start() const { return starts_.front(); }
-
- private:
-  bool has_backslash() const {
-    return std::ranges::any_of(
-        samples_, [](const Sample& s) { return s.relative.find('\\') != std::string::npos; });
-  }
-
-  bool holds(const fs::path& root, const PathRule& rule, bool all) const {
-    std::size_t found = 0;
-    for (std::size_t i = 0; i < tried(); ++i) {
-      std::error_code ignored;
-      found += fs::exists(root / rule.read(samples_[i].relative), ignored);
-    }
-    return all ? found == tried() : found > 0;
-  }
-
-  std::optional<fs::path> find_as_they_are(const PathRule& rule) const {
-    for (const fs::path& start : starts_)
-      if (holds(start, rule, false)) return start;
-    for (const fs::path& start : starts_)
-      for (const fs::path& root : roots_below(start))
-        if (holds(root, rule, false)) return root;
-    return std::nullopt;
-  }
-
-  // Of the path that has fewest.
-  std::size_t least_folders(const PathRule& rule) const {
-    std::size_t least = std::string::npos;
-    const PathRule whole = {.windows = rule.windows, .shortened = true};
-    for (const Sample& s : samples_) {
-      const std::string path = whole.read(s.relative);
-      least = std::min(least, static_cast<std::size_t>(std::ranges::count(path, '/')) + 1);
-    }
-    return least;
-  }
-
-  bool stays_distinct(const PathRule& rule) const {
-    std::map<std::string, std::string> whole;
-    return std::ranges::all_of(samples_, [&](const Sample& s) {
-      return whole.try_emplace(rule.read(s.relative), s.relative).first->second == s.relative;
-    });
-  }
-
-  const std::vector<Sample>& samples_;
-  std::vector<fs::path> starts_;
-};
-
-// Sets the root, and rewrites the paths where they are not to be read as they are.
-void place_files(TableSource& source, const fs::path& file, const TableOptions& options) {
-  std::vector<Sample>& samples = source.dataset.samples;
-  const fs::path beside = file.has_parent_path() ? file.parent_path() : fs::path(".");
-  const PathFinder finder(samples, beside, options.root);
-  PathRule rule;
-  const std::optional<fs::path> root = finder.find(rule);
-  if (!root)
-    throw DataError(fmt::format(
-        "{}: none of its first {} files, such as {}, lies under {}; say where the paths begin "
-        "(--data) or which column holds them (--path-column)",
-        file.string(), finder.tried(), samples.front().relative, finder.start().string()));
-  for (Sample& s : samples) s.relative = rule.read(std::move(s.relative));
-  source.dataset.root = *root;
-  source.label_rule += rule.describe();
-}
-
 // Puts groups and splits into the order of the samples sorted by path.
 void sort_by_path(TableSource& source) {
   std::vector<std::size_t> order(source.dataset.samples.size());
@@ -328,10 +197,13 @@ TableSource read_table_source(const fs::path& file, const TableOptions& options)
   const bool grouped = !options.group_column.empty();
   const std::size_t group = grouped ? require_column(table, options.group_column, name) : 0;
   source.dataset.split = "all";
+  std::vector<std::string> paths;
   for (std::size_t i = 0; i < table.rows.size(); ++i) {
     const std::vector<std::string>& row = table.rows[i];
-    if (row[path].empty()) fail_row(table, name, i, path, "no path; another column: --path-column");
-    source.dataset.samples.push_back({row[path], labels[i]});
+    paths.emplace_back(trimmed_field(row[path]));
+    if (paths.back().empty())
+      fail_row(table, name, i, path, "no path; another column: --path-column");
+    source.dataset.samples.push_back({"", labels[i]});
     if (grouped) {
       source.groups.push_back(row[group]);
       source.dataset.samples.back().group = row[group];
@@ -346,7 +218,11 @@ TableSource read_table_source(const fs::path& file, const TableOptions& options)
                            "means something else",
                            text));
   }
-  place_files(source, file, options);
+  TablePaths placed = place_paths(std::move(paths), file, options.root, options.split);
+  for (std::size_t i = 0; i < placed.relative.size(); ++i)
+    source.dataset.samples[i].relative = std::move(placed.relative[i]);
+  source.dataset.root = placed.root;
+  source.label_rule += placed.rule;
   sort_by_path(source);
   return source;
 }

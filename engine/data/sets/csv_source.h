@@ -8,6 +8,7 @@
 #include "engine/data/sets/class_names.h"
 #include "engine/data/sets/csv.h"
 #include "engine/data/sets/dataset.h"
+#include "engine/data/sets/listing.h"
 #include "engine/data/sets/table_columns.h"
 
 namespace dfengine {
@@ -18,6 +19,7 @@ struct TableOptions {
   std::string label_positive = "";  // what label 1 means: real, fake, or "" to find out
   ColumnNames columns = {};
   std::string group_column = "";  // "" for no groups
+  std::string split = "";         // that the table is, "" where only its name may say so
 };
 
 // The rows of a table as samples, sorted by path. `groups` and `splits` answer to the samples, or
@@ -28,17 +30,16 @@ struct TableSource {
   std::vector<std::string> splits;  // train, valid or test
   std::string split_column;         // that says so; "" for none
   std::string label_rule;           // text for people: how labels and paths were read
+  PassedOver passed_over = {};      // of tars
 };
 
 // The columns of paths and labels (0, 1, true, false or a class name) must be there
 // (table_columns.h). Those of label_str, split and groups may be there, and others are passed over.
-// Paths begin at options.root, else at the table's folder, or up to two folders below either, namely
-// where the files of the first rows are; failing that they are read as Windows writes them, and
-// without their first folders. A label 1 means what label_positive says, or the column's name
-// (is_fake); else what label_str says or, failing that, the folder in the path. In the result fake
-// is 1 whatever the table says. Throws DataError, with counts and the first rows, where label,
-// label_str and folder disagree, for rows without path or label, and where no file of the first
-// rows exists. Throws UsageError where nothing tells what label 1 means.
+// Paths begin where place_paths finds the files (table_paths.h). A label 1 means what label_positive
+// says, or the column's name (is_fake); else what label_str says or, failing that, the folder in the
+// path. In the result fake is 1 whatever the table says. Throws DataError, with counts and the first
+// rows, where label, label_str and folder disagree, for rows without path or label, and as
+// place_paths. Throws UsageError where nothing tells what label 1 means.
 TableSource read_table_source(const std::filesystem::path& file, const TableOptions& options);
 
 // The label of each row of a table, by this same rule, whose words go to `rule`.

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <iostream>
+#include <string_view>
+#include <utility>
 
 #include "engine/data/pack.h"
 #include "engine/data/tar.h"
@@ -23,15 +25,18 @@ std::string InputShard::describe() const {
 }
 
 InputReader::InputReader(std::vector<std::filesystem::path> paths) {
-  std::error_code none;
-  for (const std::filesystem::path& path : paths) {
-    if (std::filesystem::exists(path, none)) {
-      paths_.push_back(path);
-    } else {
-      for (std::string& name : expand_braces(path.string())) paths_.emplace_back(std::move(name));
-    }
-  }
+  for (const std::filesystem::path& path : paths) take(path.string());
   given_ = paths_.size();
+}
+
+// What a path stands for; a file may be called like a pattern.
+void InputReader::take(const std::string& path) {
+  std::error_code none;
+  if (path.find('{') == path.npos || std::filesystem::exists(path, none)) {
+    paths_.emplace_back(path);
+  } else {
+    for (std::string& name : expand_braces(path)) paths_.emplace_back(std::move(name));
+  }
 }
 
 InputReader::InputReader(const std::filesystem::path& list) : list_(list.string()) {
@@ -50,10 +55,12 @@ InputReader::InputReader(const std::filesystem::path& list) : list_(list.string(
 
 // The next path as it was given.
 std::optional<std::filesystem::path> InputReader::next_name() {
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
   for (std::string line; paths_.empty() && stream_ != nullptr && std::getline(*stream_, line);) {
+    if (std::exchange(at_begin_, false) && line.starts_with(kByteOrderMark))
+      line.erase(0, kByteOrderMark.size());
     if (line.ends_with('\r')) line.pop_back();
-    if (line.empty()) continue;
-    for (std::string& name : expand_braces(line)) paths_.emplace_back(std::move(name));
+    if (!line.empty()) take(line);
   }
   if (stream_ != nullptr && stream_->bad()) throw DataError(list_ + ": the list cannot be read");
   if (paths_.empty()) return std::nullopt;
@@ -66,7 +73,7 @@ std::optional<std::filesystem::path> InputReader::next_name() {
 std::optional<std::filesystem::path> InputReader::next_path() {
   for (;;) {
     if (walk_) {
-      if (auto picture = walk_->next(passed_over_)) return picture;
+      if (auto picture = walk_->next(*passed_over_)) return picture;
       walk_.reset();
     }
     std::optional<std::filesystem::path> path = next_name();
@@ -90,6 +97,7 @@ double InputReader::share() {
 InputShard InputReader::numbered(InputShard shard) {
   shard.number = number_++;
   shard.share = share();
+  shard.passed_over = passed_over_;
   return shard;
 }
 
@@ -132,10 +140,14 @@ Dataset open_shard(const InputShard& shard) {
     files.emplace_back(shard.container);
     all.tars = std::make_shared<const TarShards>(std::move(files));
     const std::vector<TarEntry>& entries = all.tars->files()[0].entries();
-    for (std::size_t i = 0; i < entries.size(); ++i)
-      if (has_picture_ending(entries[i].name))
-        all.samples.push_back(
-            {.relative = inside(entries[i].name), .record = TarShards::record(0, i)});
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      const std::string& name = entries[i].name;
+      if (const std::string kind = leftover_kind_in(name); !kind.empty()) {
+        if (shard.passed_over) ++(*shard.passed_over)[kind];
+      } else if (has_picture_ending(name)) {
+        all.samples.push_back({.relative = inside(name), .record = TarShards::record(0, i)});
+      }
+    }
   } else {
     for (const std::filesystem::path& file : shard.files)
       all.samples.push_back({.relative = file.string()});

@@ -23,6 +23,8 @@ struct InputShard {
   std::vector<std::filesystem::path> files = {};
   std::filesystem::path container = {};
   double share = 0;  // of all input up to its end, from 0 to 1 about; 0 where nobody can say
+  // The reader's, to which opening a tar adds; nothing where nobody counts.
+  std::shared_ptr<PassedOver> passed_over = nullptr;
 
   // Text for people and for files.
   std::string describe() const;
@@ -36,13 +38,15 @@ class InputReader {
   // A file with a path a line, or "-" for standard input. Throws DataError where there is none.
   explicit InputReader(const std::filesystem::path& list);
 
-  // Nothing after the last shard. Throws DataError where a folder or the list cannot be read.
+  // Nothing after the last shard. Throws DataError where the list cannot be read.
   std::optional<InputShard> next();
-  const PassedOver& passed_over() const { return passed_over_; }
+  // In the folders so far, and in the tars that were opened.
+  const PassedOver& passed_over() const { return *passed_over_; }
 
  private:
   std::optional<std::filesystem::path> next_path();
   std::optional<std::filesystem::path> next_name();
+  void take(const std::string& path);
   double share();
   InputShard numbered(InputShard shard);
 
@@ -51,11 +55,12 @@ class InputReader {
   std::string list_;       // its name, for messages
   std::ifstream file_;
   std::istream* stream_ = nullptr;
+  bool at_begin_ = true;  // of the stream
   double list_bytes_ = 0;
   std::optional<FolderWalk> walk_;
   std::filesystem::path container_;  // the next shard
   Index number_ = 0;
-  PassedOver passed_over_;
+  std::shared_ptr<PassedOver> passed_over_ = std::make_shared<PassedOver>();
 };
 
 // Its pictures, whose labels mean nothing. Those of a tar or packed file are called FILE/NAME. Throws

@@ -1,15 +1,16 @@
 #include "engine/data/sets/listing.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
 #include <fstream>
 #include <span>
+#include <utility>
 
 #include "engine/data/pictures/formats/picture_format.h"
 #include "engine/data/sets/class_names.h"
-#include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {
@@ -37,6 +38,18 @@ std::string leftover_kind(std::string_view name) {
   return std::ranges::count(kLeftovers, lower) > 0 ? std::string(name) : "";
 }
 
+std::string leftover_kind_in(std::string_view path) {
+  while (!path.empty()) {
+    const std::string_view part = path.substr(0, path.find('/'));
+    const bool folder = part.size() < path.size();
+    path.remove_prefix(part.size() + (folder ? 1 : 0));
+    if (part == "." || part == "..") continue;
+    if (const std::string kind = leftover_kind(part); !kind.empty())
+      return folder ? kind + "/" : kind;
+  }
+  return "";
+}
+
 std::string other_kind(const std::filesystem::path& file) {
   const std::string ending = lower_case(file.extension().string());
   return ending.empty() ? "without an ending" : ending;
@@ -57,45 +70,72 @@ bool is_picture(const std::filesystem::path& file) {
   return file_format(std::as_bytes(std::span(bytes).first(got))).kind != FileFormat::Kind::Other;
 }
 
-void FolderWalk::enter(const std::filesystem::path& folder) try {
+bool FolderWalk::is_new(const std::filesystem::path& folder) {
+  struct stat info;
+  if (::stat(folder.c_str(), &info) != 0) return true;  // entering it will fail
+  return seen_.emplace(info.st_dev, info.st_ino).second;
+}
+
+bool FolderWalk::enter(const std::filesystem::path& folder) {
   Level level{folder, {}};
-  for (const std::filesystem::directory_entry& entry : std::filesystem::directory_iterator(folder))
-    level.names.push_back(entry.path().filename().string());
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end;
+       it.increment(error))
+    level.names.push_back(it->path().filename().string());
+  if (error) return false;
   std::ranges::sort(level.names);
   levels_.push_back(std::move(level));
-} catch (const std::filesystem::filesystem_error& e) {
-  throw DataError("cannot list " + e.path1().string() + ": " + e.code().message());
+  return true;
 }
 
 std::optional<std::filesystem::path> FolderWalk::next(PassedOver& passed_over) {
-  while (!levels_.empty()) {
-    Level& level = levels_.back();
-    if (level.next == level.names.size()) {
-      levels_.pop_back();
-      continue;
+  for (;;) {
+    std::optional<std::filesystem::path> folder = std::exchange(start_, std::nullopt);
+    if (!folder && levels_.empty() && !links_.empty()) {
+      folder = links_.extract(links_.begin()).value();
+      in_links_ = true;
     }
-    const std::string& name = level.names[level.next++];
-    std::filesystem::path path = level.folder / name;
-    const std::string kind = leftover_kind(name);
-    std::error_code unreadable;
-    const bool folder = std::filesystem::is_directory(path, unreadable);
-    if (!kind.empty()) {
-      ++passed_over[folder ? kind + "/" : kind];
+    if (folder && !is_new(*folder)) {
+      ++passed_over["links to folders listed already"];
     } else if (folder) {
-      // A link to a folder may lead back here.
-      if (!std::filesystem::is_symlink(path, unreadable)) enter(path);
-    } else if (is_picture(path)) {
-      // Whatever else it is, such as a link that leads nowhere, reading it will tell.
-      return path;
-    } else {
-      ++passed_over[other_kind(path)];
+      if (!enter(*folder)) return folder;
+    } else if (levels_.empty()) {
+      return std::nullopt;
+    } else if (auto found = step(passed_over)) {
+      return found;
     }
+  }
+}
+
+std::optional<std::filesystem::path> FolderWalk::step(PassedOver& passed_over) {
+  Level& level = levels_.back();
+  if (level.next == level.names.size()) {
+    levels_.pop_back();
+    return std::nullopt;
+  }
+  const std::string& name = level.names[level.next++];
+  std::filesystem::path path = level.folder / name;
+  const std::string kind = leftover_kind(name);
+  std::error_code unreadable;
+  const bool folder = std::filesystem::is_directory(path, unreadable);
+  if (!kind.empty()) {
+    ++passed_over[folder ? kind + "/" : kind];
+  } else if (folder && std::filesystem::is_symlink(path, unreadable)) {
+    links_.insert(std::move(path));
+  } else if (folder) {
+    start_ = std::move(path);
+  } else if (is_picture(path)) {
+    // Whatever else it is, such as a link that leads nowhere, reading it will tell.
+    return path;
+  } else {
+    ++passed_over[other_kind(path)];
   }
   return std::nullopt;
 }
 
 double FolderWalk::share() const {
   double share = 1;
+  if (in_links_) return share;
   for (std::size_t i = levels_.size(); i-- > 0;) {
     const auto names = static_cast<double>(levels_[i].names.size());
     const bool inside = i + 1 < levels_.size();

@@ -44,13 +44,14 @@ bool has(const std::vector<std::string>& splits, const std::string& split) {
   return std::ranges::find(splits, split) != splits.end();
 }
 
-TableSource open_table(const fs::path& file, const DataOptions& o) {
+TableSource open_table(const fs::path& file, const DataOptions& o, const std::string& split = "") {
   const fs::path root = is_table(o.data) ? fs::path() : o.data;
   return read_table_source(file, {root,
                                   ClassNames(o.classes),
                                   o.label_positive,
                                   {.path = o.path_column, .label = o.label_column},
-                                  o.group_column});
+                                  o.group_column,
+                                  split});
 }
 
 // The samples whose part is `part`, as a data set of that name.
@@ -197,7 +198,7 @@ Found find_tables(const DataOptions& o) {
     if (file == files.end())
       throw UsageError(
           fmt::format("no table for split {}; given: {}", split, fmt::join(there, ", ")));
-    TableSource table = open_table(file->second, o);
+    TableSource table = open_table(file->second, o, file->first);
     return Part{std::move(table.dataset), std::move(table.groups),
                 fmt::format("{}: {}", file->second.string(), table.label_rule)};
   };
@@ -207,7 +208,11 @@ Found find_tables(const DataOptions& o) {
 // Rows that may say to which split they belong.
 Found find_in(TableSource rows, const fs::path& file, const char* what) {
   auto table = std::make_shared<const TableSource>(std::move(rows));
-  Found found{fmt::format("{} {}: {}", what, file.string(), table->label_rule), {}, "", {}};
+  Found found{fmt::format("{} {}: {}", what, file.string(), table->label_rule),
+              {},
+              "",
+              {},
+              table->passed_over};
   for (const char* split : kSplits)
     if (has(table->splits, split)) found.splits.push_back(split);
   if (!found.splits.empty()) found.layout += ", by its column " + table->split_column;

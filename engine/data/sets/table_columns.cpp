@@ -179,6 +179,7 @@ void name_columns(CsvTable& table, const ColumnNames& columns, const std::string
   if (!has_path_column(table, columns)) return;
   const std::size_t path = path_column(table, columns, name);
   rename_column(table, path, "path");
+  for (std::vector<std::string>& row : table.rows) row[path] = trimmed_field(row[path]);
   const auto has_slash = [&](const std::vector<std::string>& row) {
     return row[path].find('/') != std::string::npos;
   };

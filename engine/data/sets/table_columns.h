@@ -35,9 +35,9 @@ std::size_t require_column(const CsvTable& table, const std::string& column,
 // What the name of a column of labels says about 1: "fake" for is_fake, "real" for is_real, or "".
 std::string positive_by_name(std::string_view column);
 
-// Gives the columns of paths and labels the names "path" and "label", where they are there, and
-// turns the backslashes of Windows in a table whose paths have no other slash. A column that had one
-// of these names before is called "path (another)".
+// Gives the columns of paths and labels the names "path" and "label", where they are there, trims
+// paths, and turns the backslashes of Windows in a table whose paths have no other slash. A column
+// that had one of these names before is called "path (another)".
 void name_columns(CsvTable& table, const ColumnNames& columns, const std::string& name);
 
 // `text` without spaces and tabs at both ends.

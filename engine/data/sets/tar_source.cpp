@@ -9,6 +9,7 @@
 #include "engine/data/tar.h"
 #include "kernels/base/error.h"
 #include "kernels/base/json_bytes.h"
+#include "kernels/base/numbers.h"
 
 namespace dfengine {
 namespace {
@@ -17,7 +18,7 @@ namespace fs = std::filesystem;
 
 // What the notes beside a picture say of it.
 struct Notes {
-  std::string label, split;
+  std::string label, json_label, split;
 };
 
 struct Key {
@@ -42,9 +43,11 @@ std::string text_of(const TarFile& tar, std::size_t entry) {
   return text;
 }
 
+// Text or a number; "" where there is neither. A nested value may be so deep that the library, which
+// writes it by recursion, does not come back.
 std::string field_of(const nlohmann::json& json, const char* key) {
   const auto found = json.find(key);
-  if (found == json.end()) return "";
+  if (found == json.end() || found->is_null() || found->is_structured()) return "";
   return found->is_string() ? found->get<std::string>() : found->dump();
 }
 
@@ -52,19 +55,89 @@ void read_json(const TarFile& tar, std::size_t entry, Notes& notes) {
   const nlohmann::json json = nlohmann::json::parse(text_of(tar, entry), nullptr, false);
   if (!json.is_object()) throw DataError(tar.name_of(entry) + ": no JSON object");
   for (const char* key : {"label", "class", "cls"})
-    if (notes.label.empty()) notes.label = field_of(json, key);
+    if (notes.json_label.empty()) notes.json_label = field_of(json, key);
   notes.split = field_of(json, "split");
 }
 
-std::unordered_map<std::string, Notes> notes_in(const TarFile& tar) {
+// The label of a .cls goes before that of a .json, which may number other classes.
+const std::string& label_of(const Notes& notes) {
+  return notes.label.empty() ? notes.json_label : notes.label;
+}
+
+// Both are names of classes, or both are 0 or 1, and they differ.
+bool contradict(const Notes& notes, const ClassNames& names) {
+  const auto number = [](const std::string& text) {
+    if (text == "true") return 1.0;
+    if (text == "false") return 0.0;
+    return number_of<double>(text).value_or(-1);
+  };
+  const int a = names.label_of(notes.label), b = names.label_of(notes.json_label);
+  if (a >= 0 && b >= 0) return a != b;
+  const double x = number(notes.label), y = number(notes.json_label);
+  return (x == 0 && y == 1) || (x == 1 && y == 0);
+}
+
+std::unordered_map<std::string, Notes> notes_in(const TarFile& tar, const ClassNames& names) {
   std::unordered_map<std::string, Notes> all;
   for (std::size_t i = 0; i < tar.entries().size(); ++i) {
-    const Key key = key_of(tar.entries()[i].name);
-    if (key.ending == "cls") all[key.key].label = text_of(tar, i);
-    if (key.ending == "json") read_json(tar, i, all[key.key]);
+    const std::string& name = tar.entries()[i].name;
+    const Key key = key_of(name);
+    if ((key.ending != "cls" && key.ending != "json") || !leftover_kind_in(name).empty()) continue;
+    Notes& notes = all[key.key];
+    if (key.ending == "cls")
+      notes.label = text_of(tar, i);
+    else
+      read_json(tar, i, notes);
+    if (contradict(notes, names))
+      throw DataError(fmt::format("{}: the .cls of this picture says '{}', its .json '{}'",
+                                  tar.name_of(i), readable(notes.label),
+                                  readable(notes.json_label)));
   }
   return all;
 }
+
+std::vector<TarFile> open_tars(const fs::path& pattern) {
+  std::vector<TarFile> files;
+  std::error_code none;
+  if (fs::exists(pattern, none))
+    files.emplace_back(pattern);
+  else
+    for (const std::string& name : expand_braces(pattern.string())) files.emplace_back(name);
+  return files;
+}
+
+// The pictures of all tars as a table, whose rows answer to the samples.
+struct Rows {
+  CsvTable table{.columns = {"path", "label"}, .rows = {}, .lines = {}};
+  std::vector<std::string> unlabelled;
+  std::size_t with_split = 0;
+
+  void take(const TarFile& tar, std::size_t number, const std::string& folder,
+            const ClassNames& names, TableSource& source) {
+    const auto notes = notes_in(tar, names);
+    const std::string by_name = names.meaning(tar.file().stem().string()).split;
+    for (std::size_t i = 0; i < tar.entries().size(); ++i) {
+      const std::string& name = tar.entries()[i].name;
+      if (const std::string kind = leftover_kind_in(name); !kind.empty()) {
+        ++source.passed_over[kind];
+        continue;
+      }
+      if (!has_picture_ending(name)) continue;
+      const auto note = notes.find(key_of(name).key);
+      if (note == notes.end() || label_of(note->second).empty()) {
+        unlabelled.push_back(tar.name_of(i));
+        continue;
+      }
+      table.rows.push_back({folder + name, label_of(note->second)});
+      table.lines.push_back(std::ssize(table.rows));
+      source.dataset.samples.push_back(
+          {.relative = folder + name, .record = TarShards::record(number, i)});
+      const std::string& split = note->second.split;
+      source.splits.push_back(split.empty() ? by_name : canonical_split(split));
+      with_split += source.splits.back().empty() ? 0 : 1;
+    }
+  }
+};
 
 }  // namespace
 
@@ -76,46 +149,23 @@ TableSource read_tar_source(const fs::path& pattern, const TableOptions& options
   // Paths begin at the folder above what varies, so that they stay as they are where the tars move.
   const std::string text = pattern.string();
   const fs::path root = fs::path(text.substr(0, text.find('{')) + "x").parent_path();
-  std::error_code none;
-  std::vector<TarFile> files;
-  if (fs::exists(pattern, none))
-    files.emplace_back(pattern);
-  else
-    for (const std::string& name : expand_braces(text)) files.emplace_back(name);
+  std::vector<TarFile> files = open_tars(pattern);
   TableSource source;
-  CsvTable table{.columns = {"path", "label"}, .rows = {}, .lines = {}};
-  std::vector<std::string> unlabelled;
-  std::size_t with_split = 0;
-  for (std::size_t f = 0; f < files.size(); ++f) {
-    const TarFile& tar = files[f];
-    const auto notes = notes_in(tar);
-    const std::string by_name = options.names.meaning(tar.file().stem().string()).split;
-    const std::string relative = tar.file().lexically_relative(root).string() + "/";
-    for (std::size_t i = 0; i < tar.entries().size(); ++i) {
-      const std::string& name = tar.entries()[i].name;
-      if (!has_picture_ending(name)) continue;
-      const auto note = notes.find(key_of(name).key);
-      if (note == notes.end() || note->second.label.empty()) {
-        unlabelled.push_back(tar.name_of(i));
-        continue;
-      }
-      table.rows.push_back({relative + name, note->second.label});
-      table.lines.push_back(std::ssize(table.rows));
-      source.dataset.samples.push_back(
-          {.relative = relative + name, .record = TarShards::record(f, i)});
-      const std::string split =
-          note->second.split.empty() ? by_name : canonical_split(note->second.split);
-      with_split += split.empty() ? 0 : 1;
-      source.splits.push_back(split);
-    }
-  }
+  Rows rows;
+  for (std::size_t f = 0; f < files.size(); ++f)
+    rows.take(files[f], f, files[f].file().lexically_relative(root).string() + "/", options.names,
+              source);
+  const auto& [table, unlabelled, with_split] = rows;
   const std::size_t n = table.rows.size();
   if (!unlabelled.empty())
     throw DataError(
-        fmt::format("{}: {} of {} pictures have no class, {} first: it stands in a .cls or "
-                    ".json beside each",
+        fmt::format("{}: {} of {} pictures have no class, {} first: it stands in a .cls or, "
+                    "as text or a number, in a .json beside each",
                     text, unlabelled.size(), n + unlabelled.size(), readable(unlabelled.front())));
-  if (n == 0) throw DataError(text + ": no pictures in it");
+  if (n == 0) {
+    const std::string others = describe(source.passed_over);
+    throw DataError(text + ": no pictures in it" + (others.empty() ? "" : "; " + others));
+  }
   if (with_split != 0 && with_split != n)
     throw DataError(
         fmt::format("{}: {} of {} pictures have a split, the others none", text, with_split, n));

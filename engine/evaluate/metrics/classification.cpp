@@ -41,14 +41,6 @@ double log_loss(double prob, int label) {
   return -std::log(std::clamp(label == 1 ? prob : 1.0 - prob, kEps, 1.0 - kEps));
 }
 
-Confusion confusion_at(std::span<const RankStep> steps, double threshold) {
-  const RankStep all = steps.back();
-  const auto beyond =
-      std::ranges::partition_point(steps, [&](const RankStep& s) { return s.score >= threshold; });
-  const RankStep called = beyond == steps.begin() ? RankStep{} : *std::prev(beyond);
-  return {all.fp - called.fp, called.fp, all.tp - called.tp, called.tp};
-}
-
 // Matthews' correlation coefficient; 0 where a row or column of the confusion matrix is empty.
 double correlation(const Confusion& c) {
   const auto tn = static_cast<double>(c.tn), fp = static_cast<double>(c.fp);
@@ -84,17 +76,19 @@ ClassReport::Row mean(const std::array<ClassReport::Row, 2>& rows, double w0, do
 
 }  // namespace
 
-ScoreSet::ScoreSet(std::span<const double> prob, std::span<const int> label)
-    : once_(prob.size(), 1) {
+ScoreSet::ScoreSet(const Scores& scores, std::span<const int> label)
+    : once_(scores.prob.size(), 1) {
+  const auto& [prob, rank] = scores;
   rank_scores(prob, label);  // for its checks
+  rank_scores(rank, label);
   for (std::size_t i = 0; i < prob.size(); ++i) {
     if (prob[i] < 0 || prob[i] > 1)
       throw DataError(fmt::format("metrics: probability {} is {}, not in [0, 1]", i, prob[i]));
     const double error = prob[i] - label[i];
-    scored_.push_back(
-        {prob[i], log_loss(prob[i], label[i]), error * error, label[i], reliability_bin(prob[i])});
+    scored_.push_back({rank[i], prob[i], log_loss(prob[i], label[i]), error * error, label[i],
+                       reliability_bin(prob[i])});
   }
-  std::ranges::stable_sort(scored_, std::greater<>(), &Scored::prob);
+  std::ranges::stable_sort(scored_, std::greater<>(), &Scored::rank);
 }
 
 std::vector<std::uint32_t> ScoreSet::positions(int label) const {
@@ -111,12 +105,22 @@ std::vector<RankStep> ScoreSet::steps(std::span<const std::uint32_t> counts) con
   for (std::size_t i = 0; i < scored_.size(); ++i) {
     if (counts[i] == 0) continue;
     const Scored& s = scored_[i];
-    if (now.fp + now.tp > 0 && now.score != s.prob) steps.push_back(now);
-    now.score = s.prob;
+    if (now.fp + now.tp > 0 && now.score != s.rank) steps.push_back(now);
+    now.score = s.rank;
     (s.label == 1 ? now.tp : now.fp) += counts[i];
   }
   steps.push_back(now);
   return steps;
+}
+
+Confusion ScoreSet::confusion(double threshold, std::span<const std::uint32_t> counts) const {
+  Confusion c;
+  for (std::size_t i = 0; i < scored_.size(); ++i) {
+    const Scored& s = scored_[i];
+    const bool called = s.prob >= threshold;
+    (s.label == 1 ? (called ? c.tp : c.fn) : (called ? c.fp : c.tn)) += counts[i];
+  }
+  return c;
 }
 
 Reliability ScoreSet::reliability(std::span<const std::uint32_t> counts) const {
@@ -140,7 +144,7 @@ Metrics ScoreSet::metrics(double threshold, std::span<const std::uint32_t> count
   Metrics m;
   m.n = ranks.back().fp + ranks.back().tp;
   m.threshold = threshold;
-  m.confusion = confusion_at(ranks, threshold);
+  m.confusion = confusion(threshold, counts);
   fill_from_confusion(m);
   m.roc_auc = roc_auc(ranks);
   m.pr_auc = average_precision(ranks);
@@ -160,9 +164,8 @@ Metrics ScoreSet::metrics(double threshold, std::span<const std::uint32_t> count
   return m;
 }
 
-Metrics compute_metrics(std::span<const double> prob, std::span<const int> label,
-                        double threshold) {
-  return ScoreSet(prob, label).metrics(threshold);
+Metrics compute_metrics(const Scores& scores, std::span<const int> label, double threshold) {
+  return ScoreSet(scores, label).metrics(threshold);
 }
 
 Reliability reliability(std::span<const double> prob, std::span<const int> label) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <concepts>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -46,17 +47,31 @@ struct Metrics {
   double ece = 0;
 };
 
-// prob [n] is the probability of fake, and prob >= threshold is called fake. Throws as rank_scores
-// does, and DataError for a probability outside [0, 1].
-Metrics compute_metrics(std::span<const double> prob, std::span<const int> label, double threshold);
-// Throws the same.
+// What a detector says of n pictures.
+struct Scores {
+  std::span<const double> prob;  // of fake, [n], in [0, 1]
+  // [n], rising with the probability: what the figures that look at all thresholds order pictures
+  // by. Logits, where there are any: beyond some 37 a sigmoid is exactly 1, and pictures would tie.
+  std::span<const double> rank;
+
+  Scores(std::span<const double> prob_of, std::span<const double> rank_of)
+      : prob(prob_of), rank(rank_of) {}
+  // Ordered by the probabilities themselves.
+  template <std::convertible_to<std::span<const double>> Range>
+  Scores(const Range& prob_of) : prob(prob_of), rank(prob_of) {}
+};
+
+// prob >= threshold is called fake. Throws as rank_scores does, of rank too, ShapeError where their
+// sizes differ, and DataError for a probability outside [0, 1].
+Metrics compute_metrics(const Scores& scores, std::span<const int> label, double threshold);
+// Throws as rank_scores does, and DataError for a probability outside [0, 1].
 Reliability reliability(std::span<const double> prob, std::span<const int> label);
 
-// Labelled probabilities, sorted once so that every metric of a reweighted sample costs one pass.
+// Labelled scores, sorted once so that every metric of a reweighted sample costs one pass.
 class ScoreSet {
  public:
-  // prob [n] in [0, 1], label [n]. Throws as compute_metrics does.
-  ScoreSet(std::span<const double> prob, std::span<const int> label);
+  // label [n]. Throws as compute_metrics does.
+  ScoreSet(const Scores& scores, std::span<const int> label);
 
   // The positions, in falling order of score, of the samples with this label.
   std::vector<std::uint32_t> positions(int label) const;
@@ -69,14 +84,15 @@ class ScoreSet {
 
  private:
   struct Scored {
-    double prob, log_loss, squared_error;
+    double rank, prob, log_loss, squared_error;
     int label;
     std::size_t bin;
   };
   Reliability reliability(std::span<const std::uint32_t> counts) const;
   std::vector<RankStep> steps(std::span<const std::uint32_t> counts) const;
+  Confusion confusion(double threshold, std::span<const std::uint32_t> counts) const;
 
-  std::vector<Scored> scored_;  // from the greatest probability to the least
+  std::vector<Scored> scored_;  // from the greatest rank to the least
   std::vector<std::uint32_t> once_;
 };
 

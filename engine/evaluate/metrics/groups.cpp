@@ -17,25 +17,26 @@ constexpr double GroupRow::*kFigures[] = {&GroupRow::roc_auc, &GroupRow::accurac
                                           &GroupRow::tpr_at_fpr_1, &GroupRow::tpr_at_fpr_05};
 
 GroupRow measure(const std::string& name, const std::vector<std::size_t>& members,
-                 std::span<const double> prob, std::span<const int> label, double threshold) {
+                 const Scores& scores, std::span<const int> label, double threshold) {
   GroupRow row{.group = name};
-  std::vector<double> scores;
+  std::vector<double> prob, rank;
   std::vector<int> classes;
-  for (std::size_t i : members) {
-    scores.push_back(prob[i]);
+  const auto take = [&](std::size_t i) {
+    prob.push_back(scores.prob[i]);
+    rank.push_back(scores.rank[i]);
     classes.push_back(label[i]);
+  };
+  for (std::size_t i : members) {
+    take(i);
     ++(label[i] == 1 ? row.fake : row.real);
   }
-  row.accuracy = compute_metrics(scores, classes, threshold).accuracy;
+  row.accuracy = compute_metrics({prob, rank}, classes, threshold).accuracy;
   if (row.real == 0 || row.fake == 0) {
     const int missing = row.real == 0 ? 0 : 1;
-    for (std::size_t i = 0; i < prob.size(); ++i) {
-      if (label[i] != missing) continue;
-      scores.push_back(prob[i]);
-      classes.push_back(missing);
-    }
+    for (std::size_t i = 0; i < label.size(); ++i)
+      if (label[i] == missing) take(i);
   }
-  const Metrics m = compute_metrics(scores, classes, threshold);
+  const Metrics m = compute_metrics({prob, rank}, classes, threshold);
   row.roc_auc = m.roc_auc;
   row.tpr_at_fpr_1 = m.tpr_at_fpr_1;
   row.tpr_at_fpr_05 = m.tpr_at_fpr_05;
@@ -71,14 +72,16 @@ nlohmann::json row_to_json(const GroupRow& row) {
 
 }  // namespace
 
-std::vector<GroupRow> measure_groups(std::span<const double> prob, std::span<const int> label,
+std::vector<GroupRow> measure_groups(const Scores& scores, std::span<const int> label,
                                      std::span<const std::string> group, double threshold) {
-  if (group.size() != prob.size() || label.size() != prob.size())
+  const std::size_t n = group.size();
+  if (scores.prob.size() != n || scores.rank.size() != n || label.size() != n)
     throw ShapeError("figures by group: a probability, a label and a group for each picture");
   std::map<std::string, std::vector<std::size_t>> members;
   for (std::size_t i = 0; i < group.size(); ++i) members[group[i]].push_back(i);
   std::vector<GroupRow> rows;
-  for (const auto& [name, of] : members) rows.push_back(measure(name, of, prob, label, threshold));
+  for (const auto& [name, of] : members)
+    rows.push_back(measure(name, of, scores, label, threshold));
   return rows;
 }
 

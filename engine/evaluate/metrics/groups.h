@@ -20,7 +20,7 @@ struct GroupRow {
 
 // A row for each group, sorted by name; group [n]. Throws as compute_metrics does, ShapeError where
 // the sizes differ.
-std::vector<GroupRow> measure_groups(std::span<const double> prob, std::span<const int> label,
+std::vector<GroupRow> measure_groups(const Scores& scores, std::span<const int> label,
                                      std::span<const std::string> group, double threshold);
 
 // The plain mean and the worst of each figure over the rows where it exists.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "kernels/base/error.h"
@@ -13,7 +14,7 @@
 namespace dfengine {
 namespace {
 
-// The scores of one class, of both detectors; and where its pictures stand among all.
+// The ranks of one class, of both detectors; and where its pictures stand among all.
 struct ClassScores {
   std::array<std::vector<double>, 2> by_detector;
   std::vector<std::size_t> at;
@@ -65,12 +66,18 @@ void compare_by_delong(const ClassScores& real, const ClassScores& fake, PairedC
   c.standard_error =
       std::sqrt(variance_of_mean(first[0], second[0]) + variance_of_mean(first[1], second[1]));
   const double difference = c.auc[1] - c.auc[0];
+  constexpr double kRounding = 1e-14;  // of sums of shares: less is no spread
+  if (c.standard_error <= kRounding) c.standard_error = 0;
   if (c.standard_error > 0) {
     c.z = difference / c.standard_error;
     c.p = std::erfc(std::abs(c.z) / std::sqrt(2.0));
+  } else if (std::abs(difference) > kRounding) {
+    constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+    c.z = c.p = kNaN;
+    c.auc_difference = {kNaN, kNaN};
+    return;
   }
-  constexpr double kNormal = 1.959963984540054;  // the 97.5 percentile of a standard normal
-  const double half = kNormal * c.standard_error;
+  const double half = kNormalQuantile * c.standard_error;
   c.auc_difference = {difference - half, difference + half};
 }
 
@@ -82,26 +89,27 @@ Differences resample(const std::array<ClassScores, 2>& classes,
                      const std::array<PairedScores, 2>& scores, std::uint64_t seed,
                      Index resamples) {
   Differences all;
-  std::vector<double> prob[2];
+  std::vector<double> rank[2];
   for (Index r = 0; r < resamples; ++r) {
     Random random(seed, RandomStream::Bootstrap, static_cast<std::uint64_t>(r));
     std::vector<int> drawn_label;
-    for (std::vector<double>& p : prob) p.clear();
+    for (std::vector<double>& of : rank) of.clear();
+    Index right[2] = {};
     for (int c = 0; c < 2; ++c) {
       const std::vector<std::size_t>& of = classes[static_cast<std::size_t>(c)].at;
       for (std::size_t i = 0; i < of.size(); ++i) {
         const std::size_t k = of[random.below(static_cast<std::uint32_t>(of.size()))];
-        for (std::size_t d = 0; d < 2; ++d) prob[d].push_back(scores[d].prob[k]);
+        for (std::size_t d = 0; d < 2; ++d) {
+          rank[d].push_back(scores[d].scores.rank[k]);
+          right[d] += (scores[d].scores.prob[k] >= scores[d].threshold) == (c == 1) ? 1 : 0;
+        }
         drawn_label.push_back(c);
       }
     }
     double auc[2], accuracy[2];
     for (std::size_t d = 0; d < 2; ++d) {
-      auc[d] = roc_auc(prob[d], drawn_label);
-      Index right = 0;
-      for (std::size_t i = 0; i < drawn_label.size(); ++i)
-        right += (prob[d][i] >= scores[d].threshold) == (drawn_label[i] == 1) ? 1 : 0;
-      accuracy[d] = static_cast<double>(right) / static_cast<double>(drawn_label.size());
+      auc[d] = roc_auc(rank[d], drawn_label);
+      accuracy[d] = static_cast<double>(right[d]) / static_cast<double>(drawn_label.size());
     }
     all.auc.push_back(auc[1] - auc[0]);
     all.accuracy.push_back(accuracy[1] - accuracy[0]);
@@ -113,25 +121,27 @@ Differences resample(const std::array<ClassScores, 2>& classes,
 
 PairedComparison compare_paired(const PairedScores& first, const PairedScores& second,
                                 std::span<const int> label, std::uint64_t seed, Index resamples) {
-  if (first.prob.size() != label.size() || second.prob.size() != label.size())
-    throw ShapeError("paired comparison: both detectors need a probability for each label");
+  for (const Scores& s : {first.scores, second.scores})
+    if (s.prob.size() != label.size() || s.rank.size() != label.size())
+      throw ShapeError("paired comparison: both detectors need a score for each label");
   if (resamples < 1) throw UsageError("bootstrap: at least 1 resample");
   const std::array<PairedScores, 2> scores = {first, second};
   PairedComparison c;
   c.n = std::ssize(label);
   for (std::size_t d = 0; d < 2; ++d)
-    c.accuracy[d] = compute_metrics(scores[d].prob, label, scores[d].threshold).accuracy;
+    c.accuracy[d] = compute_metrics(scores[d].scores, label, scores[d].threshold).accuracy;
   std::array<ClassScores, 2> classes;
   for (std::size_t i = 0; i < label.size(); ++i) {
     ClassScores& of = classes[label[i] == 1 ? 1 : 0];
     of.at.push_back(i);
-    for (std::size_t d = 0; d < 2; ++d) of.by_detector[d].push_back(scores[d].prob[i]);
+    for (std::size_t d = 0; d < 2; ++d) of.by_detector[d].push_back(scores[d].scores.rank[i]);
   }
   if (classes[0].at.size() < 2 || classes[1].at.size() < 2)
     throw DataError("paired comparison: each class needs two pictures at least");
   compare_by_delong(classes[0], classes[1], c);
   Differences differences = resample(classes, scores, seed, resamples);
   c.auc_resampled = percentile_interval(differences.auc);
+  if (std::isnan(c.p)) c.auc_resampled = c.auc_difference;
   c.accuracy_resampled = percentile_interval(differences.accuracy);
   return c;
 }
@@ -154,12 +164,14 @@ nlohmann::json to_json(const PairedComparison& c) {
 
 std::string to_text(const PairedComparison& c) {
   const auto interval = [](const Interval& i) {
-    return fmt::format("[{:+.4f}, {:+.4f}]", i.low, i.high);
+    return std::isnan(i.low) ? "-" : fmt::format("[{:+.4f}, {:+.4f}]", i.low, i.high);
   };
+  const std::string test =
+      std::isnan(c.p) ? "DeLong: no test, for the AUCs do not vary with the pictures; take more"
+                      : fmt::format("DeLong; z {:.2f}, p {:.2g}", c.z, c.p);
   std::string text = fmt::format("{} pictures\n{:12}  first   second  difference\n", c.n, "");
-  text +=
-      fmt::format("{:12}  {:.4f}  {:.4f}  {:+.4f} {} (DeLong; z {:.2f}, p {:.2g})\n", "ROC-AUC",
-                  c.auc[0], c.auc[1], c.auc[1] - c.auc[0], interval(c.auc_difference), c.z, c.p);
+  text += fmt::format("{:12}  {:.4f}  {:.4f}  {:+.4f} {} ({})\n", "ROC-AUC", c.auc[0], c.auc[1],
+                      c.auc[1] - c.auc[0], interval(c.auc_difference), test);
   text += fmt::format("{:12}  {:14}  {:7} {} (bootstrap)\n", "", "", "", interval(c.auc_resampled));
   return text + fmt::format("{:12}  {:.4f}  {:.4f}  {:+.4f} {} (bootstrap)\n", "accuracy",
                             c.accuracy[0], c.accuracy[1], c.accuracy[1] - c.accuracy[0],

@@ -7,9 +7,9 @@
 
 namespace dfengine {
 
-// What one detector says of the pictures: its probabilities and the threshold it calls fake from.
+// What one detector says of the pictures, and the threshold it calls fake from.
 struct PairedScores {
-  std::span<const double> prob;
+  Scores scores;
   double threshold = 0.5;
 };
 
@@ -18,11 +18,12 @@ struct PairedComparison {
   double auc[2] = {};  // of the first and the second
   double accuracy[2] = {};
   // Of the second AUC minus the first, by DeLong, DeLong and Clarke-Pearson (1988), which knows that
-  // both saw the same pictures. p is two-sided, for equal AUCs.
+  // both saw the same pictures. p is two-sided, for equal AUCs. Where the AUCs differ and the
+  // standard error is 0, the pictures leave nothing to test by: z, p and the interval are NaN.
   double standard_error = 0, z = 0, p = 1;
   Interval auc_difference;  // 95 %, from the standard error
   // The same differences over resamples of the pictures, drawn within each class: 2.5 and 97.5
-  // percentiles.
+  // percentiles. That of the AUCs is NaN where DeLong's is.
   Interval auc_resampled, accuracy_resampled;
 };
 
@@ -32,6 +33,7 @@ PairedComparison compare_paired(const PairedScores& first, const PairedScores& s
                                 std::span<const int> label, std::uint64_t seed,
                                 Index resamples = kBootstrapSamples);
 
+// What is not a number is written as null.
 nlohmann::json to_json(const PairedComparison& comparison);
 // Lines for people.
 std::string to_text(const PairedComparison& comparison);

@@ -88,11 +88,11 @@ std::string confusion_text(const Confusion& c, const std::array<std::string, 2>&
 
 }  // namespace
 
-Summary summarize(std::span<const double> prob, std::span<const int> label, double threshold,
+Summary summarize(const Scores& scores, std::span<const int> label, double threshold,
                   std::uint64_t seed, Index resamples) {
   Summary s;
-  s.metrics = compute_metrics(prob, label, threshold);
-  s.intervals = bootstrap_intervals(prob, label, threshold, seed, resamples);
+  s.metrics = compute_metrics(scores, label, threshold);
+  s.intervals = metric_intervals(scores, label, threshold, seed, resamples);
   s.report = class_report(s.metrics.confusion);
   return s;
 }
@@ -118,13 +118,16 @@ json to_json(const Summary& s, const std::array<std::string, 2>& classes) {
 
 std::string with_interval(double value, const Interval& interval) {
   if (std::isnan(value)) return "-";
+  if (std::isnan(interval.low)) return fmt::format("{:.4f} [no interval]", value);
   return fmt::format("{:.4f} [{:.4f}, {:.4f}]", value, interval.low, interval.high);
 }
 
 std::string to_text(const Summary& at, const Summary& half,
                     const std::array<std::string, 2>& classes) {
   return figures_text(at, half) +
-         "(resampling adds noise to the calibration error: its interval lies high)\n\n" +
+         "(resampling adds noise to the calibration error: its interval lies high; no interval: "
+         "the "
+         "pictures are too few, and every resample of them gives the same)\n\n" +
          classes_text(at.report, classes) + "\n" + confusion_text(at.metrics.confusion, classes);
 }
 

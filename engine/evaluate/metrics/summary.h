@@ -17,8 +17,8 @@ struct Summary {
   ClassReport report;
 };
 
-// prob [n], label [n]. Throws as bootstrap_intervals does.
-Summary summarize(std::span<const double> prob, std::span<const int> label, double threshold,
+// label [n]. Throws as metric_intervals does.
+Summary summarize(const Scores& scores, std::span<const int> label, double threshold,
                   std::uint64_t seed, Index resamples = kBootstrapSamples);
 
 // An object with these keys; what is not a number is written as null:
@@ -26,7 +26,7 @@ Summary summarize(std::span<const double> prob, std::span<const int> label, doub
 //   confusion              {"tn", "fp", "fn", "tp"}
 //   confusion_normalized   the same, divided by the pictures of the true class
 //   the key of each of metric_fields()
-//   intervals              {key: [low, high]}
+//   intervals              {key: [low, high]}, null where there is none
 //   per_class              {"precision", "recall", "f1", "support"} of each class, of "macro" and
 //                          of "weighted"
 // `classes` are the names of labels 0 and 1.
@@ -38,7 +38,7 @@ nlohmann::json to_json(const Summary& summary, const std::array<std::string, 2>&
 std::string to_text(const Summary& at, const Summary& half,
                     const std::array<std::string, 2>& classes);
 
-// Text such as "0.8875 [0.8417, 0.9292]".
+// Text such as "0.8875 [0.8417, 0.9292]", or "1.0000 [no interval]" where that is NaN.
 std::string with_interval(double value, const Interval& interval);
 
 }  // namespace dfengine

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 
 namespace dfengine::serve {
@@ -11,16 +12,18 @@ std::string too_large(const BodyLimits& limits) {
   return fmt::format("a body of more than {} bytes", limits.body);
 }
 
+bool is_word(std::string text, std::string_view word) {
+  std::ranges::transform(text, text.begin(), [](unsigned char c) { return std::tolower(c); });
+  return text == word;
+}
+
 // httplib passes over a body that says itself that it is larger than may be.
 void check_length(const httplib::Request& request, const httplib::ContentReader& reader,
                   const BodyLimits& limits) {
   const std::string length = request.get_header_value("Content-Length");
-  if (length.find_first_not_of("0123456789") != std::string::npos)
-    throw Refusal{400, "Content-Length is no number", true};
-  if (length.size() < 20 && (length.empty() || std::stoull(length) <= limits.body)) return;
-  const bool bounded = length.size() < 20;
-  if (bounded) pass_over(request, reader);
-  throw Refusal{413, too_large(limits), !bounded};
+  if (length.empty() || (length.size() < 20 && std::stoull(length) <= limits.body)) return;
+  pass_over(request, reader);
+  throw Refusal{413, too_large(limits)};
 }
 
 // Keeps what comes in until there is a reason to refuse it; then it only passes by.
@@ -33,17 +36,24 @@ class Receiver {
       refuse(413, fmt::format("more than {} pictures in a request", limits_.pictures));
     if (!refusal_) pictures_.push_back({.name = name});
   }
-  void add(const char* data, std::size_t size) {
-    if (!refusal_ && size > limits_.body - bytes_) refuse(413, too_large(limits_));
+  // False: nobody knows how much more would come.
+  bool add(const char* data, std::size_t size) {
+    if (size > limits_.body - bytes_) {
+      refuse(413, too_large(limits_));
+      return false;
+    }
+    bytes_ += size;
     if (!refusal_ && !share_.take(size))
       refuse(429, "the service is busy: too many bodies are on their way");
-    if (refusal_) return;
-    bytes_ += size;
-    pictures_.back().bytes.append(data, size);
+    if (!refusal_) pictures_.back().bytes.append(data, size);
+    return true;
   }
   std::vector<Picture> result(bool whole) {
+    if (refusal_) {
+      refusal_->close = !whole;
+      throw *refusal_;
+    }
     if (!whole) throw Refusal{400, "the body is cut, or no multipart body as it says", true};
-    if (refusal_) throw *refusal_;
     if (pictures_.empty() || bytes_ == 0)
       throw Refusal{400,
                     "no picture in the body: send one as it is, or several as multipart/form-data"};
@@ -65,6 +75,36 @@ class Receiver {
 
 }  // namespace
 
+void check_head(const httplib::Request& request) {
+  for (const auto& [name, value] : request.headers)
+    if (name.find_first_of(" \t") != std::string::npos)
+      throw Refusal{400, "there is a space in the name of a header", true};
+  const std::string length = request.get_header_value("Content-Length");
+  const std::size_t lengths = request.get_header_value_count("Content-Length");
+  const std::size_t codings = request.get_header_value_count("Transfer-Encoding");
+  if (lengths > 1 || (lengths == 1 && length.empty()) ||
+      length.find_first_not_of("0123456789") != std::string::npos)
+    throw Refusal{400, "Content-Length is no number", true};
+  if (codings > 1 || (codings == 1 && lengths == 1))
+    throw Refusal{400, "Content-Length and Transfer-Encoding contradict each other", true};
+  if (codings == 1 && !is_word(request.get_header_value("Transfer-Encoding"), "chunked"))
+    throw Refusal{501, "of transfer encodings only chunked is known here", true};
+  if (request.has_header("Content-Encoding") &&
+      (request.get_header_value_count("Content-Encoding") > 1 ||
+       !is_word(request.get_header_value("Content-Encoding"), "identity")))
+    throw Refusal{415, "the body is packed: send it without a Content-Encoding", true};
+  // The one other method whose body httplib reads, and keeps.
+  if (request.method == "PRI") throw Refusal{501, "there is no method PRI here", true};
+}
+
+bool is_read_whole(const httplib::Request& request) {
+  if (request.has_header("Transfer-Encoding")) return false;
+  const std::string& method = request.method;
+  if (method == "POST" || method == "PUT" || method == "PATCH" || method == "DELETE") return true;
+  const std::string length = request.get_header_value("Content-Length");
+  return length.find_first_not_of('0') == std::string::npos;
+}
+
 bool pass_over(const httplib::Request& request, const httplib::ContentReader& reader) {
   const auto nowhere = [](const char*, std::size_t) { return true; };
   if (!request.is_multipart_form_data()) return reader(nowhere);
@@ -85,10 +125,7 @@ std::vector<Picture> read_pictures(const httplib::Request& request,
                                    BodyRoom::Share& share) {
   check_length(request, reader, limits);
   Receiver receiver(limits, share);
-  const auto add = [&](const char* data, std::size_t size) {
-    receiver.add(data, size);
-    return true;
-  };
+  const auto add = [&](const char* data, std::size_t size) { return receiver.add(data, size); };
   if (!request.is_multipart_form_data()) {
     receiver.begin("");
     return receiver.result(reader(add));
@@ -107,10 +144,8 @@ std::string read_text(const httplib::Request& request, const httplib::ContentRea
   check_length(request, reader, limits);
   Receiver receiver(limits, share);
   receiver.begin("");
-  const bool whole = reader([&](const char* data, std::size_t size) {
-    receiver.add(data, size);
-    return true;
-  });
+  const bool whole =
+      reader([&](const char* data, std::size_t size) { return receiver.add(data, size); });
   return std::move(receiver.result(whole).front().bytes);
 }
 

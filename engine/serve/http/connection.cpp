@@ -19,6 +19,8 @@ constexpr milliseconds kLastWait{1000};
 // After the answer: what the client still sends is read so long, for closing over unread bytes would
 // throw away what it has not read yet.
 constexpr milliseconds kLinger{500};
+// httplib reads lines byte by byte and keeps all of one; it has 8 KiB for an address and for a header.
+constexpr std::size_t kLongestLine = 16384;
 
 void address_of(const sockaddr_storage& address, socklen_t size, std::string& ip, int& port) {
   char host[NI_MAXHOST] = "", service[NI_MAXSERV] = "";
@@ -59,6 +61,7 @@ bool Connection::ready(short events, milliseconds time) const {
 bool Connection::fill() {
   begin_ = end_ = 0;
   for (;;) {
+    if (left().count() == 0) return false;
     const ssize_t n = ::recv(socket_, buffer_.data(), buffer_.size(), MSG_DONTWAIT);
     if (n > 0) end_ = static_cast<std::size_t>(n);
     if (n >= 0) return n > 0;
@@ -69,7 +72,7 @@ bool Connection::fill() {
 }
 
 bool Connection::wait_for_request(milliseconds patience, const std::atomic<bool>& stop) {
-  until_ = Clock::now();
+  allow(patience);
   milliseconds waited{0}, stopped{0};
   while (begin_ == end_) {
     if (ready(POLLIN, kGlance)) return fill();
@@ -82,10 +85,17 @@ bool Connection::wait_for_request(milliseconds patience, const std::atomic<bool>
 
 ssize_t Connection::read(char* to, std::size_t size) {
   if (size == 0) return 0;
-  if (begin_ == end_ && !fill()) return left().count() > 0 ? 0 : -1;
-  const std::size_t n = std::min(size, end_ - begin_);
+  cut_ = cut_ || most_ == 0 || line_ > kLongestLine;
+  if (!cut_ && begin_ == end_ && !fill()) {
+    if (left().count() > 0) return 0;
+    cut_ = true;
+  }
+  if (cut_) return -1;
+  const std::size_t n = std::min({size, end_ - begin_, most_});
   std::copy_n(buffer_.data() + begin_, n, to);
   begin_ += n;
+  most_ -= n;
+  line_ = size == 1 && *to != '\n' ? line_ + 1 : 0;
   return static_cast<ssize_t>(n);
 }
 

@@ -1,5 +1,6 @@
-// A connection as httplib reads and writes it, with a time by which a whole request must be there: a
-// client that sends a byte now and then holds its thread no longer than that.
+// A connection as httplib reads and writes it, with a time by which a whole request must be there and a
+// most of bytes that it may have: a client that never stops sending holds its thread no longer and costs
+// no more memory than that.
 #pragma once
 
 #include <httplib.h>
@@ -24,6 +25,10 @@ class Connection final : public httplib::Stream {
   bool wait_for_request(std::chrono::milliseconds patience, const std::atomic<bool>& stop);
   // From now on reading ends at this time, and each write gets as long from its beginning.
   void allow(std::chrono::milliseconds time);
+  // From now on reading ends after so many bytes.
+  void allow_bytes(std::size_t bytes) { most_ = bytes; }
+  // Reading ended by what was allowed: where the next request begins is not known.
+  bool cut() const { return cut_; }
   // Lets the client read to the end before the socket goes.
   void finish();
 
@@ -46,6 +51,8 @@ class Connection final : public httplib::Stream {
   Clock::time_point until_;
   std::array<char, 16384> buffer_;
   std::size_t begin_ = 0, end_ = 0;
+  std::size_t most_ = 0, line_ = 0;
+  bool cut_ = false;
 };
 
 }  // namespace dfengine::serve

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <system_error>
 
 #include "kernels/base/error.h"
 
@@ -21,8 +22,11 @@ namespace {
 constexpr int kBacklog = 512;
 // Between two requests of a connection.
 constexpr std::chrono::milliseconds kIdle{30000};
+// Of a request's head. httplib itself takes any number of headers.
+constexpr std::size_t kHeadBytes = 65536;
 
 thread_local bool close_after_answer = true;
+thread_local Connection* current = nullptr;
 
 [[noreturn]] void refuse(const HttpOptions& options, const std::string& cause) {
   throw UsageError(fmt::format("cannot listen on {}:{}: {}; try another --host or --port",
@@ -78,7 +82,8 @@ void HttpServer::drain() {
   [[maybe_unused]] const ssize_t told = ::write(wake_.get(), &one, sizeof one);
 }
 
-void HttpServer::keep_connection() {
+void HttpServer::head_is_read(std::size_t body_bytes) {
+  current->allow_bytes(body_bytes);
   close_after_answer = false;
 }
 
@@ -100,8 +105,23 @@ bool HttpServer::accept_one() {
   ::setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
   const std::lock_guard lock(mutex_);
   accepted_.push_back(socket);
-  if (++busy_ > threads_.size()) threads_.emplace_back([this] { serve_connections(); });
+  if (++busy_ > threads_.size() && !add_thread() && threads_.empty()) {
+    accepted_.pop_back();
+    --busy_;
+    ::close(socket);
+    return true;
+  }
   changed_.notify_one();
+  return true;
+}
+
+// False where the system has none: a connection then waits for one of those that are there.
+bool HttpServer::add_thread() {
+  try {
+    threads_.emplace_back([this] { serve_connections(); });
+  } catch (const std::system_error&) {
+    return false;
+  }
   return true;
 }
 
@@ -144,12 +164,14 @@ void HttpServer::serve_connections() {
 void HttpServer::serve(Connection& connection) {
   while (connection.wait_for_request(kIdle, draining_)) {
     connection.allow(options_.timeout);
+    connection.allow_bytes(kHeadBytes);
+    current = &connection;
     close_after_answer = true;
     // A client that was not told of the end may send one more request.
     const bool last = draining_;
     bool closed = false;
     const bool answered = process_request(connection, last, closed, nullptr);
-    if (!answered || closed || close_after_answer || last) break;
+    if (!answered || closed || close_after_answer || last || connection.cut()) break;
   }
   connection.finish();
 }

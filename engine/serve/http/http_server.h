@@ -35,13 +35,14 @@ class HttpServer : public httplib::Server {
   bool draining() const { return draining_; }
 
   // Of the handler before routing: the request's head was understood, so that the next one can be found
-  // behind it. Where nobody says so the connection ends with the answer.
-  static void keep_connection();
-  // Of a handler: it ends all the same, because the body was not read to its end.
+  // behind its body, of so many bytes at most. Where nobody says so the connection ends with the answer.
+  static void head_is_read(std::size_t body_bytes);
+  // Of a handler: it ends all the same, because the body may not be read to its end.
   static void close_connection(httplib::Response& response);
 
  private:
   bool accept_one();
+  bool add_thread();
   void serve_connections();
   void serve(Connection& connection);
 

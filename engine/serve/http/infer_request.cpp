@@ -5,26 +5,27 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/serve/http/base64.h"
+#include "weights/json_extent.h"
 
 namespace dfengine::serve {
 namespace {
 
 using Json = nlohmann::json;
 
-// Of the protocol's own objects; deeper ones would cost memory without meaning.
-constexpr int kMostDepth = 6;
+// Of the protocol's own objects, and beside the pictures; more would cost memory without meaning.
+constexpr std::size_t kMostDepth = 6, kMostValues = 4096;
 
 [[noreturn]] void refuse(const std::string& message) {
   throw Refusal{400, message};
 }
 
-Json parse(std::string_view text) {
-  const auto shallow = [](int depth, Json::parse_event_t, Json&) {
-    if (depth > kMostDepth) refuse("the JSON is nested deeper than a request is");
-    return true;
-  };
+Json parse(std::string_view text, const BodyLimits& limits) {
+  const weights::JsonExtent extent = weights::json_extent(text);
+  if (extent.depth > kMostDepth) refuse("the JSON is nested deeper than a request is");
+  if (extent.values > kMostValues + limits.pictures)
+    refuse("the JSON has more values than a request has");
   try {
-    return Json::parse(text, shallow);
+    return Json::parse(text);
   } catch (const Json::exception&) {
     refuse("the body is no JSON");
   }
@@ -81,7 +82,7 @@ InferRequest parse_infer_request(std::string_view body, std::optional<std::size_
                                  const BodyLimits& limits) {
   const std::size_t length = json_bytes.value_or(body.size());
   if (length > body.size()) refuse("Inference-Header-Content-Length is longer than the body");
-  const Json json = parse(body.substr(0, length));
+  const Json json = parse(body.substr(0, length), limits);
   const auto text_of = [](const Json& object, const char* key) {
     const auto found = object.find(key);
     return found != object.end() && found->is_string() ? found->get<std::string>() : "";

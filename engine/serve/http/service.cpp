@@ -3,6 +3,8 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "kernels/base/sha256.h"
 
 namespace dfengine::serve {
@@ -22,7 +24,7 @@ const char* reason(int code) {
     case 414:
       return "the address is too long";
     default:
-      return "the request is not as HTTP/1.1 has it";
+      return "the request is not as HTTP/1.1 has it, or its head is longer than 64 KiB";
   }
 }
 
@@ -66,11 +68,18 @@ Service::Service(const ServiceOptions& options, Scorer& scorer, Models& models, 
   });
   server_.set_logger(
       [this](const Request& request, const Response& response) { write_log(request, response); });
-  server_.set_pre_routing_handler([](const Request&, Response&) {
+  server_.set_pre_routing_handler([this](const Request& request, Response& response) {
     record_ = {};
     record_.begin = Clock::now();
-    HttpServer::keep_connection();
-    return httplib::Server::HandlerResponse::Unhandled;
+    bool good = false;
+    guard("none", Access::Open, request, response, [&] {
+      check_head(request);
+      HttpServer::head_is_read(options_.limits.body + kBodySlack);
+      if (!is_read_whole(request)) HttpServer::close_connection(response);
+      good = true;
+    });
+    using Answer = httplib::Server::HandlerResponse;
+    return good ? Answer::Unhandled : Answer::Handled;
   });
   add_routes();
   add_kserve_routes();
@@ -154,21 +163,22 @@ void Service::post(const std::string& pattern, const std::string& route, HandleB
 
 // Nothing of a picture, and of the request's own text only what is known here.
 void Service::write_log(const Request& request, const Response& response) {
+  // What this thread meets next may be no request, and would be taken for this one.
+  const Record record = std::exchange(record_, {});
   const auto now = Clock::now();
-  const double seconds = std::chrono::duration<double>(now - record_.begin.value_or(now)).count();
-  metrics_.request(record_.route, response.status, seconds);
+  const double seconds = std::chrono::duration<double>(now - record.begin.value_or(now)).count();
+  metrics_.request(record.route, response.status, seconds);
   if (!log_) return;
   Json line = {{"time", utc_now()},
                {"client", request.remote_addr},
                {"method", request.method.substr(0, 16)},
-               {"route", record_.route},
+               {"route", record.route},
                {"status", response.status},
                {"seconds", seconds},
                {"answer_bytes", response.body.size()}};
-  if (record_.pictures > 0) line["pictures"] = record_.pictures;
-  if (!record_.model.empty()) line["model"] = record_.model;
+  if (record.pictures > 0) line["pictures"] = record.pictures;
+  if (!record.model.empty()) line["model"] = record.model;
   log_(line.dump(-1, ' ', false, Json::error_handler_t::replace));
-  record_ = {};
 }
 
 std::shared_ptr<ServedModel> Service::model_for(const std::string& name) {

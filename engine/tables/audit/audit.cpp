@@ -216,6 +216,9 @@ Audit audit(const DataOptions& options, int threads) {
   const DataSource source = open_data(options, {});
   if (source.splits.front().tars)
     throw UsageError("audit looks at files: unpack the tars of " + options.data.string());
+  if (source.splits.front().pack)
+    throw UsageError("audit looks at files: name the set that " + options.data.string() +
+                     " was packed of, which has pixels alone");
   Audit audit;
   audit.layout = source.layout;
   if (const std::string others = describe(source.passed_over); !others.empty())

@@ -10,6 +10,7 @@
 #include "kernels/base/atomic_file.h"
 #include "kernels/base/checksum.h"
 #include "kernels/base/error.h"
+#include "weights/json_extent.h"
 #include "weights/read_file.h"
 
 namespace dfengine {
@@ -75,6 +76,9 @@ Cascade cascade_from(const json& j) {
 // Whatever is wrong with a text becomes a ModelFileError that begins with `where`.
 template <class From>
 auto parse(const std::string& text, const std::string& where, From from) {
+  constexpr std::size_t kMaxDepth = 32;  // more than ours have
+  if (weights::json_extent(text).depth > kMaxDepth)
+    throw ModelFileError(where + ": nested deeper than any that dfengine writes");
   try {
     return from(json::parse(text));
   } catch (const json::exception& e) {

@@ -8,9 +8,12 @@
 #include <set>
 
 #include "engine/data/digest.h"
+#include "engine/data/sets/class_names.h"
+#include "engine/data/sets/source.h"
 #include "engine/data/sets/table_columns.h"
-#include "engine/tables/metadata/table_scores.h"
+#include "engine/data/sets/table_paths.h"
 #include "kernels/base/error.h"
+#include "kernels/base/json_bytes.h"
 
 namespace dfengine {
 namespace {
@@ -23,20 +26,24 @@ fs::path resolved(const fs::path& path) {
   return error ? path.lexically_normal() : out;
 }
 
-// One of the first three folders below `root` is "train".
+// The name of one of the first three folders below `root` means "train".
 bool in_training_folder(const fs::path& file, const fs::path& root) {
   constexpr int kDeepest = 3;
+  const ClassNames names;
   int depth = 0;
-  for (const fs::path& part : resolved(file).lexically_relative(root)) {
+  for (const fs::path& part : resolved(file).parent_path().lexically_relative(root)) {
     if (part == ".." || ++depth > kDeepest) return false;
-    if (part == "train") return true;
+    if (names.meaning(part.string()).split == "train") return true;
   }
   return false;
 }
 
 std::string text_at(const nlohmann::json& args, const char* key) {
   const auto found = args.find(key);
-  return found != args.end() && found->is_string() ? found->get<std::string>() : std::string();
+  if (found == args.end()) return "";
+  const bool is_bytes =
+      found->is_object() && found->contains("hex") && found->at("hex").is_string();
+  return found->is_string() || is_bytes ? bytes_from_json(*found) : "";
 }
 
 // A path of the arguments. Of one that was absolute they have the name and a digest: it is looked
@@ -57,18 +64,25 @@ fs::path place_at(const nlohmann::json& args, const char* key,
   return {};
 }
 
-// The pictures of a training table; empty where it is gone.
-std::set<fs::path> table_paths(const fs::path& csv, const ColumnNames& columns,
-                               const fs::path& root) {
-  std::set<fs::path> paths;
+// The pictures of a training table, found as training found them; empty where it is gone.
+std::set<fs::path> table_paths(const fs::path& csv, const nlohmann::json& args,
+                               const fs::path& data) {
+  const bool one_of_several =
+      !text_at(args, "valid_csv").empty() || !text_at(args, "test_csv").empty();
+  std::set<fs::path> pictures;
   try {
-    CsvTable table = read_csv(csv);
-    name_columns(table, columns, csv.string());
-    const Dataset pictures = table_pictures(table, root, csv.string());
-    for (const Sample& s : pictures.samples) paths.insert(resolved(pictures.path(s)));
+    const CsvTable table = read_csv(csv);
+    const std::size_t column =
+        path_column(table, {.path = text_at(args, "path_column")}, csv.string());
+    std::vector<std::string> paths;
+    for (const std::vector<std::string>& row : table.rows)
+      if (const auto path = trimmed_field(row[column]); !path.empty()) paths.emplace_back(path);
+    const TablePaths placed =
+        place_paths(std::move(paths), csv, data, one_of_several ? "train" : "");
+    for (const std::string& path : placed.relative) pictures.insert(resolved(placed.root / path));
   } catch (const DataError&) {
   }
-  return paths;
+  return pictures;
 }
 
 }  // namespace
@@ -79,15 +93,15 @@ void refuse_training_pictures(const Model& model, const std::vector<fs::path>& p
   if (note == model.notes.end()) return;
   const nlohmann::json args = nlohmann::json::parse(note->second, nullptr, false);
   if (!args.is_object()) return;
-  const fs::path data = place_at(args, "data", pictures);
-  const fs::path csv = place_at(args, "csv", pictures);
+  fs::path data = place_at(args, "data", pictures);
+  fs::path csv = place_at(args, "csv", pictures);
+  if (csv.empty() && is_table(data)) csv.swap(data);
   if (data.empty() && csv.empty()) return;
   std::function<bool(const fs::path&)> seen = [root = resolved(data)](const fs::path& p) {
     return in_training_folder(p, root);
   };
   if (!csv.empty())
-    seen = [all = table_paths(csv, {.path = text_at(args, "path_column")},
-                              data.empty() ? csv.parent_path() : data)](const fs::path& p) {
+    seen = [all = table_paths(csv, args, data)](const fs::path& p) {
       return all.contains(resolved(p));
     };
   const auto count = std::ranges::count_if(pictures, seen);

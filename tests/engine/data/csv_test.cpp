@@ -77,6 +77,15 @@ TEST(Csv, AMillionRows) {
   EXPECT_EQ(t.lines.back(), static_cast<Index>(kRows) + 1);
 }
 
+TEST(Csv, MoreFieldsThanMemoryIsForAreRefused) {
+  for (const char end : {'\n', '\r'}) {
+    std::string text(kMaxCsvFields + 2, end);
+    for (std::size_t i = 0; i < text.size(); i += 2) text[i] = ',';
+    EXPECT_NE(thrown_text([&] { parse_csv(text, "t.csv"); }).find("t.csv: 33554434 separators"),
+              std::string::npos);
+  }
+}
+
 TEST(Csv, FieldsComeBack) {
   for (const std::string field : {"", "plain", "a,b", "\"", "line\nbreak", "\r", "caf\xC3\xA9"}) {
     const CsvTable t = parse_csv("x,y\n" + csv_field(field) + ",end\n", "t");

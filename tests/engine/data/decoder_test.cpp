@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
+
+#include <chrono>
 
 #include "engine/data/pictures/exif.h"
 #include "kernels/base/error.h"
@@ -78,6 +81,41 @@ TEST(Exif, DamageMeansNoOrientation) {
     damaged.replace(tiff + 4, 4, far, 4);
     EXPECT_EQ(orientation(damaged), 1);
   }
+}
+
+// A chunk of a PNG without its checksum's value, which nothing here looks at.
+std::string chunk(const std::string& kind, const std::string& body) {
+  std::string text;
+  for (const int shift : {24, 16, 8, 0}) text += static_cast<char>(body.size() >> shift & 255);
+  return text + kind + body + "crc!";
+}
+
+std::string compressed_note(const std::string& content) {
+  std::string packed(compressBound(content.size()), '\0');
+  uLongf size = packed.size();
+  compress(reinterpret_cast<Bytef*>(packed.data()), &size,
+           reinterpret_cast<const Bytef*>(content.data()), content.size());
+  return chunk("zTXt", std::string("Raw profile type exif\0\0", 23) + packed.substr(0, size));
+}
+
+TEST(Exif, OfAnyNumberOfCompressedNotesTheLastIsUnpacked) {
+  const std::string big(std::size_t{1} << 20, 'x'), begin = "\x89PNG\r\n\x1A\n";
+  const std::string turned = compressed_note(
+      "\nexif\n      38\n4d4d002a000000080001011200030000000100060000" + std::string(16, '0'));
+  const std::string note = compressed_note(big);
+  std::string file = begin;
+  for (int i = 0; i < 10000; ++i) file += note;
+  const auto orientation = [](const std::string& bytes) {
+    return exif_orientation(std::as_bytes(std::span(bytes)));
+  };
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(orientation(file + turned), 6);
+  EXPECT_EQ(orientation(file), 1);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(4));
+  EXPECT_EQ(orientation(begin + turned), 6);
+  EXPECT_EQ(orientation(begin + turned + note), 1);
+  EXPECT_EQ(orientation(begin + turned + compressed_note(big + "longer")), 1);
+  EXPECT_EQ(orientation(begin + turned.substr(0, turned.size() - 8)), 1) << "cut short";
 }
 
 }  // namespace

@@ -188,7 +188,7 @@ TEST_F(TableSourceTest, ColumnsAndFilesThatAreMissing) {
   expect_refused<DataError>(table("path\nreal/a.jpg\n"), {"all"}, {"no column 'label'"});
   expect_refused<DataError>(table("path,label\n"), {"all"}, {"no row"});
   expect_refused<DataError>(table("path,label\nno/real/a.jpg,0\nno/fake/b.jpg,1\n"), {"all"},
-                            {"first 2 files", "no/real/a.jpg", "--data"});
+                            {"none of 2 of its files", "no/real/a.jpg", "--data"});
   DataOptions o = table("path,label\nreal/a.jpg,0\nfake/c.jpg,1\n");
   o.group_column = "person";
   expect_refused<DataError>(o, {"all"}, {"no column 'person'"});
@@ -206,6 +206,63 @@ TEST_F(TableSourceTest, ATablePerSplitAndAColumnSplit) {
   EXPECT_EQ(listing(source.splits[0]), (Names{"fake/c.jpg 1", "real/b.jpg 0"}));
   EXPECT_EQ(source.splits[0].root, dir_.path() / "set/inner");
   expect_refused<UsageError>(o, {"test"}, {"no table for split test"});
+}
+
+// Splits whose pictures have the same names, as Kaggle's sets with a table for each split.
+class SplitFolders : public testing::Test {
+ protected:
+  SplitFolders() {
+    for (const auto& [split, pictures] : {std::pair{"train", 8}, {"valid", 4}, {"test", 4}}) {
+      for (int i = 0; i < pictures; ++i) dir_.write(fmt::format("{}/{}.png", split, i), split);
+      table(std::string(split) + ".csv", pictures);
+    }
+  }
+  std::filesystem::path table(const std::string& name, int rows) {
+    std::string text = "filename,label\n";
+    for (int i = 0; i < rows; ++i) text += fmt::format("{}.png,{}\n", i, i % 2 ? "fake" : "real");
+    return dir_.write(name, text);
+  }
+  std::filesystem::path root_of(const std::filesystem::path& csv, const std::string& data = "") {
+    DataOptions o;
+    o.csv = csv;
+    if (!data.empty()) o.data = dir_.path() / data;
+    return open_data(o, {"all"}).splits[0].root.lexically_relative(dir_.path());
+  }
+
+  TempDir dir_;
+};
+
+TEST_F(SplitFolders, ATableTakesTheFolderThatIsCalledLikeIt) {
+  DataOptions o;
+  o.csv = dir_.path() / "train.csv";
+  o.valid_csv = dir_.path() / "valid.csv";
+  o.test_csv = dir_.path() / "test.csv";
+  const DataSource source = open_data(o, {"train", "valid", "test"});
+  for (const Dataset& split : source.splits) EXPECT_EQ(split.root, dir_.path() / split.split);
+  const std::string root = "paths begin at " + (dir_.path() / "test").string();
+  EXPECT_NE(source.layout.find(root), std::string::npos) << source.layout;
+  // A few files that are gone make no other folder the right one.
+  std::filesystem::remove(dir_.path() / "test/2.png");
+  EXPECT_EQ(root_of(dir_.path() / "test.csv"), "test");
+}
+
+TEST_F(SplitFolders, ATablesPartNamesItsFolderWhereItsNameDoesNot) {
+  DataOptions o;
+  o.csv = table("a.csv", 4);
+  o.valid_csv = table("b.csv", 4);
+  const DataSource source = open_data(o, {"train", "valid"});
+  for (const Dataset& split : source.splits) EXPECT_EQ(split.root, dir_.path() / split.split);
+}
+
+TEST_F(SplitFolders, SeveralFoldersThatHoldTheSameNamesAreRefused) {
+  DataOptions o;
+  o.csv = table("list.csv", 4);
+  const std::string test = (dir_.path() / "test").string();
+  expect_refused<DataError>(o, {"all"}, {"list.csv", "0.png", test.c_str(), "--data"});
+  EXPECT_EQ(root_of(o.csv, "valid"), "valid");
+  EXPECT_EQ(root_of(table("long.csv", 8)), "train") << "alone holds all";
+  std::filesystem::create_directory_symlink("train", dir_.path() / "a");
+  EXPECT_EQ(root_of(dir_.path() / "long.csv"), "a") << "another name of the same folder";
 }
 
 TEST(DataOptionsJson, RoundTripOfBytesThatAreNoText) {

@@ -85,6 +85,11 @@ TEST_F(TableColumns, BooleansAreNumbers) {
   }
 }
 
+TEST_F(TableColumns, SpacesAroundAPathAreNoPartOfIt) {
+  EXPECT_EQ(read("path , label\n real/a.jpg , real\nfake/b.jpg\t, fake\n"), expected_);
+  expect_refused("path,label\nreal/a.jpg,real\n  ,fake\n", {"line 3", "no path"});
+}
+
 TEST_F(TableColumns, RefusalsNameRowColumnAndOption) {
   expect_refused("file,target\nreal/a.jpg,0\nfake/b.jpg,maybe\n",
                  {"line 3", "column 'target'", "label 'maybe'", "--classes", "--label-column"});
@@ -130,7 +135,7 @@ TEST_F(TableColumns, PathsOfWindowsAndOfOtherMachines) {
 // Without their folders two paths would be one file.
 TEST_F(TableColumns, PathsAreNotShortenedUntilTheyMeet) {
   dir_.write("set/1.jpg", "x");
-  expect_refused("path,label\nold/real/1.jpg,0\nold/fake/1.jpg,1\n", {"none of its first 2 files"});
+  expect_refused("path,label\nold/real/1.jpg,0\nold/fake/1.jpg,1\n", {"none of 2 of its files"});
 }
 
 TEST_F(TableColumns, OtherSeparators) {
@@ -146,7 +151,7 @@ TEST_F(TableColumns, OtherSeparators) {
 }
 
 TEST(NameColumns, GivesTheUsualNamesAndKeepsOthersApart) {
-  CsvTable table = parse_csv("Image,label,what\na\\b.jpg,7,1\n", "t");
+  CsvTable table = parse_csv("Image,label,what\n a\\b.jpg ,7,1\n", "t");
   name_columns(table, {.label = "what"}, "t");
   EXPECT_EQ(table.columns, (Names{"path", "label (another)", "label"}));
   EXPECT_EQ(table.rows[0][0], "a/b.jpg");

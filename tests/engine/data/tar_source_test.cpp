@@ -108,6 +108,54 @@ TEST_F(TarSource, SaysWhatIsMissing) {
   EXPECT_THROW(open("a.tar", {"all"}), UsageError);
 }
 
+TEST_F(TarSource, NotesThatContradictEachOtherAreRefused) {
+  const auto said = [&](const std::string& cls, const std::string& json) {
+    write("a.tar",
+          {{"1.jpg", "1"}, {"1.cls", cls}, {"1.json", json}, {"2.jpg", "2"}, {"2.cls", "real"}});
+    return thrown_text([&] { open("a.tar", {"all"}); });
+  };
+  EXPECT_EQ(said("fake", R"({"label": "Fake"})"), "(nothing thrown)");
+  EXPECT_EQ(said("fake", R"({"label": "Anna", "class": 7})"), "(nothing thrown)");
+  EXPECT_NE(said("fake", R"({"label": "real"})")
+                .find("1.json: the .cls of this picture says "
+                      "'fake', its .json 'real'"),
+            std::string::npos);
+  EXPECT_NE(said("1", R"({"label": 0})").find("its .json '0'"), std::string::npos);
+  EXPECT_NE(said("1", R"({"label": false})").find("its .json 'false'"), std::string::npos);
+}
+
+TEST_F(TarSource, TheLastNoteOfANameCounts) {
+  write("a.tar", {{"1.jpg", "1"},
+                  {"1.cls", "fake"},
+                  {"2.jpg", "2"},
+                  {"2.cls", "fake"},
+                  {"2.jpg", "3"},
+                  {"2.cls", "real"}});
+  EXPECT_EQ(listing(open("a.tar", {"all"}).splits[0]),
+            (std::vector<std::string>{"a.tar/1.jpg 1", "a.tar/2.jpg 0"}));
+}
+
+TEST_F(TarSource, LeftoversArePassedOverAndCounted) {
+  write("a.tar", {{"1.jpg", "1"},
+                  {"1.cls", "fake"},
+                  {"._1.jpg", "x"},
+                  {"._1.json", "no JSON"},
+                  {"2.jpg", "2"},
+                  {"2.cls", "real"},
+                  {"__MACOSX/3.jpg", "x"}});
+  const DataSource source = open("a.tar", {"all"});
+  EXPECT_EQ(source.splits[0].samples.size(), 2u);
+  EXPECT_EQ(source.passed_over, (PassedOver{{"._*", 2}, {"__MACOSX/", 1}}));
+}
+
+TEST_F(TarSource, NestedNotesAreNoText) {
+  const std::string deep(200000, '[');
+  const std::string json = R"({"x": "y", "label":)" + deep + std::string(deep.size(), ']') + "}";
+  write("a.tar", {{"1.jpg", "1"}, {"1.json", json}});
+  EXPECT_NE(thrown_text([&] { open("a.tar", {"all"}); }).find("1 of 1 pictures have no class"),
+            std::string::npos);
+}
+
 TEST_F(TarSource, CopiesInDifferentTarsShareASplit) {
   for (int t = 0; t < 2; ++t) {
     Files files;

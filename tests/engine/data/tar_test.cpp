@@ -2,6 +2,8 @@
 #include "engine/data/tar.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "engine/data/loader.h"
 #include "engine/data/sets/inputs.h"
@@ -61,6 +63,16 @@ TEST(Tar, SaysWhatIsWrongWithAFile) {
   test::set_tar_size(lies, 0, std::uint64_t{1} << 32);
   EXPECT_NE(said(lies).find("cut short"), std::string::npos);
   EXPECT_THROW(TarFile(dir.path() / "absent.tar"), DataError);
+  // At the end of an entry, in the empty blocks that end a tar, and with a second tar behind them.
+  const std::string one = test::tar_of({{"a.jpg", "content"}}), two = test::tar_of({{"b.jpg", ""}});
+  EXPECT_NE(said(one.substr(0, 1024)).find("cut short: it ends at byte 1024"), std::string::npos);
+  EXPECT_NE(said(one.substr(0, 1100)), "(nothing thrown)");
+  EXPECT_EQ(said(one.substr(0, 1536)), "(nothing thrown)") << "one empty block";
+  EXPECT_EQ(said(one + std::string(100000, '\0')), "(nothing thrown)");
+  EXPECT_NE(said(one + two).find("more data at byte 2048, behind the empty block at byte 1024"),
+            std::string::npos);
+  EXPECT_NE(said(one + std::string(90000, '\0') + "x").find("more data at byte 92048"),
+            std::string::npos);
   // No damage of a byte in the headers does more than an error or other names.
   for (std::size_t at = 0; at < good.size(); at += 7) {
     std::string damaged = good;
@@ -74,6 +86,28 @@ TEST(Tar, SaysWhatIsWrongWithAFile) {
   }
 }
 
+TEST(Tar, AFileOfAnotherKindDoesNotWait) {
+  const TempDir dir;
+  ASSERT_EQ(::mkfifo((dir.path() / "pipe.tar").c_str(), 0600), 0);
+  EXPECT_NE(thrown_text([&] { TarFile(dir.path() / "pipe.tar"); }).find("not a file"),
+            std::string::npos);
+}
+
+// As unpacking does it.
+TEST(Tar, TheLastEntryOfANameCounts) {
+  const TempDir dir;
+  const auto file = dir.write("a.tar", test::tar_of({{"a.jpg", "old"},
+                                                     {"b.jpg", "b"},
+                                                     {"./a.jpg", "new"},
+                                                     {"c.jpg", "c"},
+                                                     {"b.jpg", "newer"}}));
+  const TarFile tar(file);
+  std::string all;
+  for (std::size_t i = 0; i < tar.entries().size(); ++i)
+    all += tar.entries()[i].name + " " + content(tar, i) + "\n";
+  EXPECT_EQ(all, "./a.jpg new\nc.jpg c\nb.jpg newer\n");
+}
+
 TEST(Tar, BracesStandForNames) {
   using Names = std::vector<std::string>;
   EXPECT_EQ(expand_braces("a/{008..011}.tar"),
@@ -83,6 +117,9 @@ TEST(Tar, BracesStandForNames) {
   for (const char* plain : {"a.tar", "{", "}{", "{1..}", "{a..b}", "{2..1}", "..{1}"})
     EXPECT_EQ(expand_braces(plain), (Names{plain}));
   EXPECT_THROW(expand_braces("{0..99999999}"), UsageError);
+  std::string many;
+  for (int i = 0; i < 100000; ++i) many += "{1..1}";
+  EXPECT_EQ(expand_braces(many), (Names{many}));
   EXPECT_THROW(expand_braces("{0..9999}{0..9999}"), UsageError);
 }
 
@@ -150,6 +187,15 @@ TEST(Inputs, AListIsTakenUpAPartAtATime) {
   EXPECT_THROW(InputReader(dir.path() / "absent"), DataError);
 }
 
+TEST(Inputs, AListMayBeginWithAMarkAndNameFilesWithBraces) {
+  const TempDir dir;
+  const std::string braces = dir.write("img{1..3}.png", "x").string();
+  const auto list = dir.write("list", "\xEF\xBB\xBF" + braces + "\r\nx{1..2}.png\n");
+  const std::vector<InputShard> shards = all_of(InputReader(list));
+  ASSERT_EQ(shards.size(), 1u);
+  EXPECT_EQ(shards[0].files, (std::vector<std::filesystem::path>{braces, "x1.png", "x2.png"}));
+}
+
 TEST(Inputs, AFolderIsWalkedInTheOrderOfItsPaths) {
   const TempDir dir;
   std::vector<std::filesystem::path> expected;
@@ -159,16 +205,58 @@ TEST(Inputs, AFolderIsWalkedInTheOrderOfItsPaths) {
     std::ofstream(dir.path() / name) << "x";
   }
   std::filesystem::create_directory_symlink(dir.path(), dir.path() / "d");
+  const TempDir elsewhere;
+  elsewhere.write("deep/l.jpg", "x");
+  std::filesystem::create_directory_symlink(elsewhere.path(), dir.path() / "a");
+  std::filesystem::create_directory_symlink(elsewhere.path() / "deep", dir.path() / "e");
   for (const char* name : {"a.jpg", "b/10.jpg", "b/2.jpg", "b/a/x.png", "b-1.jpg", "b.jpg"})
     expected.push_back(dir.path() / name);
   std::ranges::sort(expected);
+  expected.push_back(dir.path() / "a/deep/l.jpg");  // links come last
   InputReader reader(std::vector<std::filesystem::path>{dir.path(), "absent.jpg"});
   const auto shard = reader.next();
   ASSERT_TRUE(shard);
   expected.push_back("absent.jpg");
   EXPECT_EQ(shard->files, expected);
   EXPECT_FALSE(reader.next());
-  EXPECT_EQ(describe(reader.passed_over()), "passed over: 1 ._*, 1 .txt, 1 hidden/");
+  EXPECT_EQ(describe(reader.passed_over()),
+            "passed over: 1 ._*, 1 .txt, 1 hidden/, 2 links to folders listed already");
+}
+
+TEST(Inputs, AFolderThatCannotBeListedIsOneAnswer) {
+  const TempDir dir;
+  for (const char* name : {"a/1.jpg", "b/2.jpg", "c/3.jpg"}) dir.write(name, "x");
+  std::filesystem::permissions(dir.path(), std::filesystem::perms(0755));
+  std::filesystem::permissions(dir.path() / "b", std::filesystem::perms::none);
+  // Root may list anything.
+  const uid_t user = ::geteuid(), nobody = 65534;
+  if (user == 0) {
+    ASSERT_EQ(::seteuid(nobody), 0);
+  }
+  std::vector<InputShard> shards =
+      all_of(InputReader(std::vector<std::filesystem::path>{dir.path(), dir.path() / "b"}));
+  if (user == 0) {
+    ASSERT_EQ(::seteuid(user), 0);
+  }
+  std::filesystem::permissions(dir.path() / "b", std::filesystem::perms(0700));
+  ASSERT_EQ(shards.size(), 1u);
+  EXPECT_EQ(shards[0].files,
+            (std::vector<std::filesystem::path>{dir.path() / "a/1.jpg", dir.path() / "b",
+                                                dir.path() / "c/3.jpg", dir.path() / "b"}));
+}
+
+TEST(Inputs, LeftoversInATarArePassedOverAndCounted) {
+  const TempDir dir;
+  const auto tar = dir.write("a.tar", test::tar_of({{"./1.png", "x"},
+                                                    {"._1.png", "x"},
+                                                    {"__MACOSX/2.png", "x"},
+                                                    {"../3.png", "x"},
+                                                    {"d/.hidden/4.png", "x"}}));
+  InputReader reader(std::vector<std::filesystem::path>{tar});
+  const Dataset inside = open_shard(*reader.next());
+  ASSERT_EQ(inside.samples.size(), 2u);
+  EXPECT_EQ(inside.samples[1].relative, tar.string() + "/../3.png");
+  EXPECT_EQ(describe(reader.passed_over()), "passed over: 1 ._*, 1 __MACOSX/, 1 hidden/");
 }
 
 }  // namespace

@@ -5,8 +5,10 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/evaluate/metrics/bootstrap.h"
 #include "engine/evaluate/metrics/calibration.h"
+#include "engine/evaluate/metrics/groups.h"
+#include "engine/evaluate/metrics/paired.h"
+#include "engine/evaluate/metrics/summary.h"
 #include "engine/evaluate/metrics/threshold.h"
 #include "kernels/base/error.h"
 #include "kernels/base/random.h"
@@ -37,6 +39,29 @@ TEST(Metrics, EqualErrorRateByHand) {
   EXPECT_EQ(equal_error_rate(rank_scores(Doubles{.9, .1}, Ints{1, 0})), 0);
 }
 
+// Beyond some 37 a sigmoid is exactly 1; logits still tell such pictures apart.
+TEST(Metrics, LogitsRankPicturesWhoseProbabilitiesAreAllOne) {
+  const Doubles logit = {38, 45, 40, 60};
+  const Ints label = {0, 1, 0, 1};
+  Doubles prob;
+  for (const double z : logit) prob.push_back(sigmoid(z));
+  ASSERT_EQ(prob, Doubles(4, 1.0));
+  const Metrics tied = compute_metrics(prob, label, .5);
+  const Metrics ranked = compute_metrics({prob, logit}, label, .5);
+  EXPECT_EQ(tied.roc_auc, .5);
+  EXPECT_EQ(ranked.roc_auc, 1);
+  EXPECT_EQ(ranked.pr_auc, 1);
+  EXPECT_EQ(ranked.eer, 0);
+  EXPECT_EQ(ranked.tpr_at_fpr_01, 1);
+  // What judges the probabilities, or calls pictures fake by them, stays.
+  for (const auto figure : {&Metrics::accuracy, &Metrics::log_loss, &Metrics::brier, &Metrics::ece})
+    EXPECT_EQ(ranked.*figure, tied.*figure);
+  EXPECT_EQ(measure_groups({prob, logit}, label, std::vector<std::string>(4, "all"), .5)[0].roc_auc,
+            1);
+  EXPECT_EQ(compare_paired({prob, .5}, {{prob, logit}, .5}, label, 0, 20).auc[1], 1);
+  EXPECT_THROW(compute_metrics({prob, Doubles{1, 2}}, label, .5), ShapeError);
+}
+
 TEST(Metrics, RefusesBadInput) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const Ints pair = {0, 1};
@@ -51,7 +76,7 @@ TEST(Metrics, RefusesBadInput) {
   EXPECT_THROW(choose_threshold(Doubles{.5, 1.5}, pair, {}), DataError);
   EXPECT_THROW(fit_temperature(Doubles{0, nan}, pair), DataError);
   EXPECT_THROW(fit_temperature(Doubles{0, INFINITY}, pair), DataError);
-  EXPECT_THROW(bootstrap_intervals(Doubles{.1, .9}, pair, .5, 0, 0), UsageError);
+  EXPECT_THROW(metric_intervals(Doubles{.1, .9}, pair, .5, 0, 0), UsageError);
 }
 
 // Scores of both classes that overlap, some tied.
@@ -66,6 +91,56 @@ struct Sample {
   Doubles prob;
   Ints label;
 };
+
+// Those have Wilson's interval.
+bool is_share(const MetricField& field) {
+  return field.value == &Metrics::accuracy || field.value == &Metrics::precision ||
+         field.value == &Metrics::recall || field.value == &Metrics::specificity;
+}
+
+// Newcombe 1998, table I: "score".
+TEST(Wilson, EqualsThePublishedIntervals) {
+  struct Case {
+    double part;
+    Index of;
+    double low, high;
+  };
+  const double tolerance = test::decimal_tolerance(4, 1);
+  for (const Case& c : {Case{81, 263, .2553, .3662},
+                        {15, 148, .0624, .1605},
+                        {0, 20, 0, .1611},
+                        {1, 29, .0061, .1718}}) {
+    const Interval got = wilson_interval(c.part / static_cast<double>(c.of), c.of);
+    EXPECT_NEAR(got.low, c.low, tolerance) << c.part;
+    EXPECT_NEAR(got.high, c.high, tolerance) << c.part;
+  }
+  EXPECT_TRUE(std::isnan(wilson_interval(0, 0).low));
+}
+
+// Every resample of a perfect answer is perfect, which is no sign that more pictures would be.
+TEST(Intervals, HaveAWidthAtTheirEndsOrAreNone) {
+  Doubles prob;
+  Ints label;
+  for (int i = 0; i < 40; ++i) {
+    label.push_back(i % 2);
+    prob.push_back(i % 2 == 1 ? .9 - .001 * i : .1 + .001 * i);
+  }
+  const auto intervals = metric_intervals(prob, label, .5, 0, 50);
+  const Metrics m = compute_metrics(prob, label, .5);
+  for (std::size_t f = 0; f < intervals.size(); ++f) {
+    const MetricField& field = metric_fields()[f];
+    SCOPED_TRACE(field.key);
+    const bool at_end = m.*field.value == 0 || m.*field.value == 1;
+    if (is_share(field)) {
+      const Index n = field.value == &Metrics::accuracy ? 40 : 20;
+      EXPECT_EQ(intervals[f].low, wilson_interval(1, n).low);
+      EXPECT_EQ(intervals[f].high, 1);
+    } else {
+      EXPECT_EQ(std::isnan(intervals[f].low) && std::isnan(intervals[f].high), at_end);
+    }
+  }
+  EXPECT_EQ(with_interval(1, intervals[7]), "1.0000 [no interval]");
+}
 
 TEST(Bootstrap, EqualsPlainResampling) {
   const Sample all(61);
@@ -94,10 +169,11 @@ TEST(Bootstrap, EqualsPlainResampling) {
     for (std::size_t f = 0; f < values.size(); ++f)
       values[f].push_back(m.*metric_fields()[f].value);
   }
-  const auto intervals = bootstrap_intervals(all.prob, all.label, 0.4, seed, kResamples);
+  const auto intervals = metric_intervals(all.prob, all.label, 0.4, seed, kResamples);
   const double tolerance = test::tolerance<double>(61, 1);
   for (std::size_t f = 0; f < values.size(); ++f) {
     SCOPED_TRACE(metric_fields()[f].key);
+    if (is_share(metric_fields()[f])) continue;
     std::ranges::sort(values[f]);
     // numpy.percentile: .025 * 39 = .975, .975 * 39 = 38.025.
     EXPECT_NEAR(intervals[f].low, values[f][0] + .975 * (values[f][1] - values[f][0]), tolerance);
@@ -106,14 +182,14 @@ TEST(Bootstrap, EqualsPlainResampling) {
   }
 }
 
-TEST(Bootstrap, AccuracyIntervalIsTheBinomialOne) {
+TEST(Bootstrap, BalancedAccuracyIntervalIsTheBinomialOne) {
   Doubles prob;
   Ints label;
   for (int i = 0; i < 1000; ++i) {  // .8 of each class are right
     label.push_back(i % 2);
     prob.push_back((i / 2 % 5 == 0) == (i % 2 == 0) ? 1 : 0);
   }
-  const Interval accuracy = bootstrap_intervals(prob, label, .5, 0)[0];
+  const Interval accuracy = metric_intervals(prob, label, .5, 0)[1];
   const double deviation = std::sqrt(.8 * .2 / 1000);
   // A 2.5 % quantile of 1,000 draws: variance q (1 - q) / (n density^2), density .0584 / deviation.
   const double tolerance = deviation / .0584 * test::sampling_tolerance(1000, .025 * .975);
@@ -123,14 +199,15 @@ TEST(Bootstrap, AccuracyIntervalIsTheBinomialOne) {
 
 TEST(Bootstrap, SameSeedSameBitsAndMissingClassIsNaN) {
   const Sample s(40);
-  const auto a = bootstrap_intervals(s.prob, s.label, .5, 1, 20);
-  const auto b = bootstrap_intervals(s.prob, s.label, .5, 1, 20);
-  const auto c = bootstrap_intervals(s.prob, s.label, .5, 2, 20);
-  EXPECT_EQ(a[0].low, b[0].low);
+  const auto a = metric_intervals(s.prob, s.label, .5, 1, 20);
+  const auto b = metric_intervals(s.prob, s.label, .5, 1, 20);
+  const auto c = metric_intervals(s.prob, s.label, .5, 2, 20);
+  EXPECT_EQ(a[7].low, b[7].low);
   EXPECT_EQ(a[7].high, b[7].high);
   EXPECT_NE(a[7].high, c[7].high);
-  const auto one = bootstrap_intervals(Doubles{.2, .3}, Ints{0, 0}, .5, 1, 20);
-  EXPECT_EQ(one[0].low, 1);
+  const auto one = metric_intervals(Doubles{.2, .3}, Ints{0, 0}, .5, 1, 20);
+  EXPECT_EQ(one[0].low, wilson_interval(1, 2).low);
+  EXPECT_TRUE(std::isnan(one[3].low)) << "the recall of no fakes";
   EXPECT_TRUE(std::isnan(one[7].low) && std::isnan(one[7].high));
 }
 

@@ -66,6 +66,26 @@ TEST(Paired, EqualDetectorsDoNotDiffer) {
   EXPECT_EQ(got.accuracy_resampled.high, 0);
 }
 
+// All fakes above all reals, and the other way around: no picture tells of a spread.
+TEST(Paired, WithoutASpreadThereIsNoTestUnlessTheAucsAreEqual) {
+  const std::vector<double> right = {0.1, 0.2, 0.8, 0.9}, wrong = {0.9, 0.8, 0.2, 0.1},
+                            surer = {0.05, 0.1, 0.9, 0.95};
+  const std::vector<int> label = {0, 0, 1, 1};
+  const PairedComparison far = compare_paired({right, 0.5}, {wrong, 0.5}, label, 0, 20);
+  EXPECT_EQ(far.auc[1] - far.auc[0], -1);
+  EXPECT_EQ(far.standard_error, 0);
+  for (const double figure : {far.z, far.p, far.auc_difference.low, far.auc_resampled.high})
+    EXPECT_TRUE(std::isnan(figure));
+  const nlohmann::json written = nlohmann::json::parse(to_json(far).dump());
+  for (const char* key : {"z", "p"}) EXPECT_TRUE(written.at("delong").at(key).is_null()) << key;
+  EXPECT_NE(to_text(far).find("no test"), std::string::npos) << to_text(far);
+  EXPECT_EQ(to_text(far).find("nan"), std::string::npos) << to_text(far);
+  const PairedComparison same = compare_paired({right, 0.5}, {surer, 0.5}, label, 0, 20);
+  EXPECT_EQ(same.p, 1);
+  EXPECT_EQ(same.z, 0);
+  EXPECT_EQ(same.auc_difference.high, 0);
+}
+
 TEST(Paired, RefusesWhatCannotBeCompared) {
   const std::vector<double> four = {0.1, 0.6, 0.3, 0.9}, three = {0.1, 0.2, 0.3};
   const std::vector<int> label = {0, 0, 1, 1}, lone = {0, 0, 0, 1};

@@ -200,5 +200,35 @@ TEST(NormStatistics, AreTheMeanOfTheBatchesOwn) {
   }
 }
 
+// Frozen blocks are alike in all runs; their norms ran on the running statistics, which the mean of
+// the runs must keep.
+TEST(NormStatistics, BlocksThatAreAlikeKeepTheirs) {
+  constexpr int kAlike = 5;
+  std::vector<Model> models = trained_runs({4, 4});
+  EXPECT_EQ(alike_blocks(models), models[0].network.block_count());
+  const Trainable moved = models[0].network.trainable_above(kAlike);
+  for (int i = 0; i < std::ssize(models[1].parameters.specs()); ++i) {
+    std::vector<float> values = models[1].parameters.get(i);
+    if (!moved(models[1].parameters.specs()[at(i)])) continue;
+    for (float& v : values) v *= 1.5f;
+    models[1].parameters.set(i, std::span<const float>(values));
+  }
+  EXPECT_EQ(alike_blocks(models), kAlike);
+  Model mean = trained(4);
+  const Model before = trained(4);
+  ThreadPool pool(2);
+  const CpuBackend backend(pool);
+  constexpr Index kBatch = 4;
+  NormEstimator estimator(mean, backend, kBatch, kAlike);
+  const std::vector<std::uint8_t> all = pictures(kBatch);
+  estimator.add(all.data());
+  estimator.finish();
+  for (int i = 0; i < std::ssize(mean.parameters.specs()); ++i) {
+    const ParamSpec& p = mean.parameters.specs()[at(i)];
+    const bool same = mean.parameters.get(i) == before.parameters.get(i);
+    EXPECT_EQ(same, is_learned(p.role) || !moved(p)) << p.name;
+  }
+}
+
 }  // namespace
 }  // namespace dfengine

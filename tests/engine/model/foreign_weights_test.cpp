@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "engine/model/model.h"
+#include "engine/model/model_fit.h"
 #include "engine/model/stated.h"
 #include "kernels/base/error.h"
 #include "tests/weights/scratch_folder.h"
@@ -175,6 +176,19 @@ weights::TensorFile foreign_detector() {
   weights::TensorFile file = bare(Head::Detector);
   file.metadata[weights::kAssumed] = "label 1 means fake\npixels from -1 to 1 go in\nmore\n";
   return file;
+}
+
+TEST(ForeignWeights, ADetectorWithoutMetadataSaysWhatIsAssumed) {
+  const auto remarks = [](const Stated& stated) {
+    weights::TensorFile file = translate_weights(bare(Head::Detector), "FILE");
+    apply_stated(file, stated);
+    return remarks_of(model_from_tensors(file, "FILE"));
+  };
+  EXPECT_EQ(remarks({}),
+            "assumed: label 1 means fake; pictures have 224 pixels a side; pixels scaled as for "
+            "ImageNet go in; bn_eps is 1e-05; pad_mode is torch; temperature is 1\n");
+  EXPECT_EQ(remarks({.label_one = LabelOne::Fake, .pixels = PixelRange::Raw, .img_size = 224}),
+            "assumed: bn_eps is 1e-05; pad_mode is torch; temperature is 1\n");
 }
 
 TEST(Stated, TakesThePlaceOfWhatWasAssumed) {

@@ -65,6 +65,7 @@ TEST_F(Ablation, RunsTheRungsThatAreNamed) {
   for (const Rung& r : ablation_ladder(options_)) {
     keys.push_back(r.key);
     EXPECT_EQ(r.options.device_config.precision, Precision::Bf16);
+    EXPECT_EQ(r.options.width, test::tiny_config().width);
   }
   EXPECT_EQ(keys, (std::vector<std::string>{"native", "best"}));
   options_.rungs = {"ema"};
@@ -95,6 +96,47 @@ TEST_F(Ablation, GoesOnWhereItStoppedAndMixesNoSettings) {
 
   parts.epochs = 2;
   EXPECT_THROW(ablate(parts, {}, never_), UsageError);
+}
+
+// The weights' width is in the checkpoint; the rung must have it, too.
+TEST_F(Ablation, TheAccuracyLadderKeepsFinishedRuns) {
+  options_.ladder = LadderKind::Accuracy;
+  options_.rungs = {"resized"};
+  ASSERT_EQ(ablate(options_, {}, never_).size(), 1U);
+  AblationObserver observer;
+  observer.begin = [](const Rung&, std::uint64_t, int) { ADD_FAILURE() << "it has ended"; };
+  EXPECT_EQ(ablate(options_, observer, never_).size(), 1U);
+}
+
+// Two seeds of a fold see the same pictures: of folds with the means .6 and .8, and with differences
+// of .1 and .2 from the first rung.
+TEST_F(Ablation, StandardErrorsAreOverFolds) {
+  const std::vector<Rung> ladder = ablation_ladder(options_);
+  std::vector<AblationRun> runs;
+  const auto add = [&](const char* rung, int seed, int fold, double accuracy) {
+    AblationRun run;
+    run.rung = rung;
+    run.seed = static_cast<std::uint64_t>(seed);
+    run.fold = fold;
+    run.test.accuracy = accuracy;
+    run.test.roc_auc = 0.5;
+    runs.push_back(run);
+  };
+  for (const int seed : {0, 1}) {
+    add("seed", seed, 1, seed == 0 ? 0.5 : 0.7);
+    add("seed", seed, 2, 0.8);
+    add("normal", seed, 1, seed == 0 ? 0.625 : 0.775);
+    add("normal", seed, 2, seed == 0 ? 0.95 : 1.05);
+  }
+  const std::string text = ablation_table(ladder, runs);
+  EXPECT_NE(text.find("| seed recipe | 0.5000 +- 0.0000 | - | 0.7000 +- 0.1000 | - |"), text.npos)
+      << text;
+  EXPECT_NE(text.find("| +0.0000 +- 0.0000 | 0.8500 +- 0.1500 | +0.1500 +- 0.0500 |"), text.npos)
+      << text;
+  write_ablation(scratch_.path(), ladder, runs);
+  const CsvTable table = read_csv(scratch_.path() / "ablation.csv");
+  ASSERT_GE(table.find("fold"), 0);
+  EXPECT_EQ(table.rows[1][at(table.find("fold"))], "2");
 }
 
 TEST_F(Ablation, TableHasMeanAndRange) {

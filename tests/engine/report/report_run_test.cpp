@@ -16,7 +16,6 @@
 #include "kernels/base/error.h"
 #include "tests/engine/report/report_support.h"
 #include "tests/engine/train/train_support.h"
-#include "tests/support/tolerance.h"
 #include "tests/weights/scratch_folder.h"
 #include "weights/read_file.h"
 
@@ -54,7 +53,8 @@ TEST(RunHistory, ReadsBackWhatARunWrites) {
   EXPECT_EQ(argument(run, "no such"), "");
   ASSERT_EQ(run.rows.size(), 4U);
   EXPECT_EQ(run.rows[3].epoch, 4);
-  EXPECT_NEAR(run.rows[1].valid_auc, 0.82, test::decimal_tolerance(6, 1));
+  EXPECT_EQ(run.rows[1].valid_auc, rows(4, 0.8)[1].valid_auc);
+  EXPECT_EQ(run.rows[2].valid_loss, rows(4, 0.8)[2].valid_loss);
   EXPECT_EQ(run.rows[2].loss_scale, 8192);
   EXPECT_EQ(run.rows[2].skipped, 3);
   EXPECT_EQ(run.rows[2].seconds, 30);
@@ -190,6 +190,21 @@ TEST(Comparison, TablesHaveTheKeptEpochAndOnlyWhatDiffers) {
         std::filesystem::exists(scratch.path() / "out/charts" / (std::string(file) + ".svg")));
 }
 
+// Six decimals would make the AUCs equal, and the loss would decide for the first.
+TEST(RunHistory, TheBestEpochIsThatOfTheNumbersThatTrainingCompared) {
+  const test::ScratchFolder scratch;
+  const std::filesystem::path folder = make_run(scratch.path() / "run", 1e-3, 2, 0.5);
+  std::vector<EpochRow> close = rows(2, 0.5);
+  close[0].valid_auc = 0.9000001;
+  close[1].valid_auc = 0.9000002;
+  close[0].valid_loss = 0.1;
+  close[1].valid_loss = 0.2;
+  write_results(folder, close);
+  const RunHistory run = read_run(folder);
+  ASSERT_NE(run.best(), nullptr);
+  EXPECT_EQ(run.best()->epoch, 2);
+}
+
 TEST(TrainingCharts, AreSoundAndTheRateIsTheSchedules) {
   RunHistory run;
   for (int epochs : {0, 1, 40}) {
@@ -241,6 +256,8 @@ TEST(EvaluationCharts, TablesHoldEveryMetric) {
   EXPECT_EQ(table.rows[0], (std::vector<std::string>{metric_fields()[0].title, "0.7500",
                                                      "0.250 to n/a", "0.7500"}));
   EXPECT_EQ(metric_table(half, half, intervals).columns.size(), 3U);
+  const std::vector<Interval> none(metric_fields().size(), {kNan, kNan});
+  EXPECT_EQ(metric_table(at, half, none).rows[0][2], "none");
   const Table classes = class_table(at.confusion, {"real", "fake"});
   EXPECT_EQ(classes.rows[1], (std::vector<std::string>{"fake", "0.6667", "1.0000", "0.8000", "2"}));
 }

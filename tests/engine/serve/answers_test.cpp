@@ -240,6 +240,14 @@ TEST_F(Service, RefusesWhatTheProtocolDoesNotHave) {
            tensor(R"("shape":[1],"data":["bm8gcGljdHVyZQ=="])"), std::string(100000, '['),
            std::string(1000, '{')})
     EXPECT_EQ(code(body), 400) << body.substr(0, 80);
+  for (const char* unit : {"{},", "[],", "0,"}) {
+    std::string many = R"({"inputs":[)";
+    for (int i = 0; i < 100000; ++i) many += unit;
+    const auto answer = client.Post("/v2/models/faces/infer", many + "0]}", "application/json");
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->status, 400);
+    EXPECT_NE(answer->body.find("more values"), std::string::npos) << answer->body;
+  }
   EXPECT_EQ(code(tensor(R"("shape":[18446744073709551615],"data":[])")), 413);
   EXPECT_EQ(code("{}", {{"Inference-Header-Content-Length", "9"}}), 400);
   EXPECT_EQ(code("{}", {{"Inference-Header-Content-Length", "x"}}), 400);

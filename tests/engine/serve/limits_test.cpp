@@ -216,6 +216,23 @@ TEST_F(Limits, LogLinesAreJsonWithoutWhatWasSent) {
   }
 }
 
+// The same thread serves one connection after the other.
+TEST_F(Limits, WithoutALogNoRequestIsCountedAsTheOneBefore) {
+  logged_ = false;
+  start();
+  for (const char* bytes :
+       {"POST /classify HTTP/1.1\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx",
+        "NO REQUEST\r\n\r\n"}) {
+    RawClient raw(service_->port());
+    raw.send(bytes);
+    raw.end_sending();
+    EXPECT_NE(raw.receive(), "");
+    std::this_thread::sleep_for(milliseconds(100));
+  }
+  EXPECT_EQ(metric(R"(dfengine_requests_total{route="/classify",code="422"})"), 1);
+  EXPECT_EQ(metric(R"(dfengine_requests_total{route="none",code="400"})"), 1);
+}
+
 TEST_F(Limits, ANewModelFileTakesOverWithoutALostRequest) {
   start();
   Model other = load_model(model_);

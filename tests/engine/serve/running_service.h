@@ -31,10 +31,13 @@ class RunningService : public Interface {
     if (served_.empty()) served_ = {{"faces", model_}};
     scorer_.emplace(scoring_, metrics_);
     models_.emplace(served_, *scorer_);
-    service_.emplace(options_, *scorer_, *models_, metrics_, [this](const std::string& line) {
-      const std::lock_guard lock(mutex_);
-      log_.push_back(line);
-    });
+    std::function<void(const std::string&)> log;
+    if (logged_)
+      log = [this](const std::string& line) {
+        const std::lock_guard lock(mutex_);
+        log_.push_back(line);
+      };
+    service_.emplace(options_, *scorer_, *models_, metrics_, log);
     thread_ = std::thread([this] { service_->run(); });
   }
   void stop() {
@@ -61,6 +64,7 @@ class RunningService : public Interface {
   std::vector<serve::ModelFile> served_;
   serve::ScorerOptions scoring_ = {.threads = 2, .max_batch = 4};
   serve::ServiceOptions options_;
+  bool logged_ = true;
   std::vector<std::string> bytes_;
   std::vector<double> expected_;
   serve::Metrics metrics_;

@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "engine/data/pack.h"
 #include "engine/data/pictures/file_properties.h"
 #include "kernels/base/random.h"
 #include "tests/engine/data/data_support.h"
@@ -150,6 +151,22 @@ TEST(Audit, CountsCopiesAcrossSplitsAndLabels) {
   EXPECT_NO_THROW(to_json(found).dump());
   EXPECT_NE(to_html(found).find("Files with the same bytes"), std::string::npos);
   EXPECT_NE(to_text(found).find("2 of them across splits"), std::string::npos);
+}
+
+TEST(Audit, LooksAtFilesAlone) {
+  const TempDir dir;
+  Dataset split{dir.path(), "train", {}};
+  for (int i = 0; i < 2; ++i) {
+    const std::string name = fmt::format("{}.bmp", i);
+    dir.write_bmp(name, test::pattern(9, 9, i));
+    split.samples.push_back({name, i});
+  }
+  ThreadPool pool(1);
+  DataOptions o;
+  o.data = dir.path() / "set.dfpack";
+  write_pack(o.data, {split}, {.size = 8}, pool, [](Index, Index) { return true; });
+  const std::string text = test::thrown_text([&] { audit(o, 1); });
+  EXPECT_NE(text.find("set.dfpack was packed of"), std::string::npos) << text;
 }
 
 TEST(Audit, TheRealSetsLeaks) {

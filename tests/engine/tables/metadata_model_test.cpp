@@ -133,6 +133,7 @@ TEST(MetadataHybrid, RefusesThePicturesOfTraining) {
                UsageError);
   refuse_training_pictures(model, {"/faces/a/b/c/train/1.jpg", "/other/train/1.jpg"}, "v.csv");
   const TempDir dir;
+  dir.write("x/1.jpg", "x");
   const auto table = dir.write("t.csv", "path,label\nx/1.jpg,1\n");
   model.notes["train_args"] = nlohmann::json{{"data", ""}, {"csv", table.string()}}.dump();
   refuse_training_pictures(model, {dir.path() / "train/2.jpg"}, "v.csv");
@@ -152,6 +153,28 @@ TEST(MetadataHybrid, RefusesThePicturesOfTraining) {
     model.notes["train_args"] = note;
     refuse_training_pictures(model, {"/faces/train/1.jpg"}, "v.csv");
   }
+}
+
+TEST(MetadataHybrid, TrainingPicturesAreFoundAsTrainingFindsThem) {
+  const TempDir dir;
+  for (const char* file : {"set/train/1.jpg", "set/test/1.jpg", "set/Training/2.jpg"})
+    dir.write(file, "x");
+  const auto table = dir.write("set/train.csv", "filename,label\n 1.jpg,1\n");
+  const auto set = dir.path() / "set";
+  Model model = small_model();
+  for (const auto& [data, csv] : {std::pair{std::string(), table.string()},
+                                  {set.string(), table.string()},
+                                  {table.string(), std::string()}}) {
+    model.notes["train_args"] = nlohmann::json{{"data", data}, {"csv", csv}}.dump();
+    refuse_training_pictures(model, {set / "test/1.jpg"}, "v.csv");
+    EXPECT_THROW(refuse_training_pictures(model, {set / "train/1.jpg"}, "v.csv"), UsageError)
+        << data << " " << csv;
+  }
+  model.notes["train_args"] = nlohmann::json{{"data", set.string()}}.dump();
+  refuse_training_pictures(model, {set / "test/train.jpg"}, "v.csv");
+  for (const char* folder : {"Training", "train_real", "faces/TRAIN/real"})
+    EXPECT_THROW(refuse_training_pictures(model, {set / folder / "2.jpg"}, "v.csv"), UsageError)
+        << folder;
 }
 
 // Metadata whose probabilities are right: a row of probability p is fake with chance p.
@@ -287,6 +310,11 @@ TEST(MetadataModel, DamagedFilesAreRefused) {
     EXPECT_THROW(load_metadata_model(dir.write("bad.json", bad)), ModelFileError);
   }
   EXPECT_THROW(load_metadata_model(dir.path() / "absent.json"), ModelFileError);
+  const std::string deep = std::string(200000, '[') + std::string(200000, ']');
+  const auto file = dir.write(
+      "deep.json", R"({"format": "dfengine metadata 1", "digest": "", "metadata": )" + deep + "}");
+  EXPECT_NE(thrown_text([&] { load_metadata_model(file); }).find("nested deeper"),
+            std::string::npos);
 }
 
 TEST(MetadataScores, HalfMeansWhatTheThresholdMeant) {

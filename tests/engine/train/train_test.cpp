@@ -243,6 +243,20 @@ TEST_F(Train, PatienceStopsAfterSoManyEpochsWithoutABetterLoss) {
   EXPECT_EQ(train_to_end(o).end, TrainEnd::Finished);
 }
 
+// With so small a rate no epoch is better than the first.
+TEST_F(Train, PatienceBeginsAfterTheHeadEpochs) {
+  TrainOptions o = options("run");
+  o.epochs = 20;
+  o.head_epochs = 4;
+  o.freeze = kWholeBase;
+  o.patience = 2;
+  o.lr = 1e-30;
+  const TrainResult result = train_to_end(o);
+  ASSERT_EQ(result.end, TrainEnd::EarlyStop);
+  EXPECT_EQ(result.state.best_epoch, 1);
+  EXPECT_EQ(result.state.epoch, o.head_epochs + o.patience);
+}
+
 TEST_F(Train, AFolderThatHoldsARunIsRefusedAndUntouched) {
   const TrainOptions o = options("run");
   train_to_end(o);

@@ -1,0 +1,14 @@
+// A file that is opened for reading in places.
+#pragma once
+
+#include <filesystem>
+
+#include "kernels/base/unique_fd.h"
+
+namespace dfengine {
+
+// Throws DataError where it cannot be opened, and for what is no file, such as a pipe, which would
+// wait for its other end.
+UniqueFd open_file(const std::filesystem::path& file);
+
+}  // namespace dfengine
