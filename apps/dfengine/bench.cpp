@@ -45,7 +45,8 @@ std::vector<Index> batches_for(const Arguments& a, Work work) {
 
 // What is quantized is not trained.
 std::vector<Work> works(const Arguments& a, std::vector<Work> all) {
-  return a.quantized ? std::vector<Work>{Work::Infer} : all;
+  if (a.quantized) return {Work::Infer};
+  return all;
 }
 
 std::string device_name(const BenchTarget& target) {

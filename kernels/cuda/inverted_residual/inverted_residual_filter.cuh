@@ -45,7 +45,7 @@ class FilterPlace {
       : left_(e + (lane % 16 + lane / 16 * Tile::place_of(1)) * Tile::kEPitch),
         right_(e + (Tile::place_of(2) + lane % 16) * Tile::kEPitch + lane / 16 * kRowPitch),
         last_(e + (Tile::place_of(2) + lane % 16) * Tile::kEPitch + lane / 16 * 8 + 2 * kRowPitch),
-        taps_(weights.diagonals() + 8 * lane),
+        taps_(weights.diagonals() + lane / 8 * kTapMatrix + lane % 8 * 8),
         single_(weights.diagonals() + 8 * kTapMatrix + 2 * lane),
         bias_(weights.filter_bias() + lane % 4 * 2) {}
 

@@ -17,9 +17,9 @@ constexpr int kMostWarps = 8;
 constexpr int kRowPad = 8;
 constexpr int kTaps = 9;
 // Channels that are filtered at a time, in halves of eight: a half's taps are diagonal matrices of 8 x 8 values
-// in shared memory. First those of the first two columns of the window, row after row, which are two depths of
-// one product; then those of the third.
-constexpr int kGroup = 16, kTapMatrix = 64;
+// in shared memory, apart so that threads that write diagonals meet different banks. First those of the first
+// two columns of the window, row after row, which are two depths of one product; then those of the third.
+constexpr int kGroup = 16, kTapMatrix = 64 + kRowPad;
 constexpr int tap_matrix(int row, int column) {
   return column < 2 ? 2 * row + column : 6 + row;
 }
