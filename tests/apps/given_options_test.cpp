@@ -21,7 +21,8 @@ using Words = std::vector<std::string>;
 constexpr const char* kOdd = "odd\xff";  // no UTF-8
 
 TEST(GivenOptions, WhatWouldBeIgnoredIsRefused) {
-  const std::string model = model_file(), pictures = picture_set();
+  const std::string& model = model_file();
+  const std::string pictures = picture_set();
   const std::vector<std::pair<Words, const char*>> cases = {
       {{"pack", "--data", pictures, pictures, "x.dfpack"}, "--data"},
       {{"info", model, "--plan", "--freeze", "foo"}, "--freeze"},

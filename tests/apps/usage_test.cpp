@@ -296,7 +296,8 @@ TEST(Usage, AMissingOrDamagedModelEndsWithFourAndNamesTheFile) {
     return (scratch.path() / name).string();
   };
   std::string nan = whole;
-  for (std::size_t i = nan.size() - 4 * 128; i < nan.size(); ++i) nan[i] = '\xff';  // the end: fc2
+  for (std::size_t i = nan.size() - std::size_t{4} * 128; i < nan.size(); ++i)
+    nan[i] = '\xff';  // the end: fc2
   const std::string out = (scratch.path() / "out").string();
   const std::string missing = (scratch.path() / "missing").string();
   const std::string diverged = made("diverged", nan);

@@ -24,7 +24,7 @@ std::string InputShard::describe() const {
   return fmt::format("{} files from {} on", files.size(), files.front().string());
 }
 
-InputReader::InputReader(std::vector<std::filesystem::path> paths) {
+InputReader::InputReader(const std::vector<std::filesystem::path>& paths) {
   for (const std::filesystem::path& path : paths) take(path.string());
   given_ = paths_.size();
 }

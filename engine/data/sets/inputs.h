@@ -34,7 +34,7 @@ struct InputShard {
 // given; of a folder in the order of its paths. It keeps no more than a shard.
 class InputReader {
  public:
-  explicit InputReader(std::vector<std::filesystem::path> paths);
+  explicit InputReader(const std::vector<std::filesystem::path>& paths);
   // A file with a path a line, or "-" for standard input. Throws DataError where there is none.
   explicit InputReader(const std::filesystem::path& list);
 

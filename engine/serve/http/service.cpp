@@ -97,7 +97,7 @@ Service::Service(const ServiceOptions& options, Scorer& scorer, Models& models, 
   server_.Delete(".*", nowhere);
 }
 
-void Service::set_keys(std::vector<std::string> keys) {
+void Service::set_keys(const std::vector<std::string>& keys) {
   const std::lock_guard lock(mutex_);
   keys_.clear();
   for (const std::string& key : keys) keys_.insert(digest_of(key));

@@ -26,7 +26,7 @@ class Service {
   int port() const { return server_.port(); }
   void run() { server_.run(); }
   void drain() { server_.drain(); }
-  void set_keys(std::vector<std::string> keys);
+  void set_keys(const std::vector<std::string>& keys);
 
  private:
   using Request = httplib::Request;

@@ -151,7 +151,7 @@ TEST(Inputs, ATarsPicturesAreThoseOfTheFiles) {
   ASSERT_EQ(from_tar.left_out.size(), 1u);
   EXPECT_EQ(from_tar.left_out[0].index, 2u);
   EXPECT_NE(from_tar.left_out[0].reason.find("0.tar//deep/2.bmp"), std::string::npos);
-  constexpr Index kBytes = 12 * 12 * 3;
+  constexpr Index kBytes = Index{12} * 12 * 3;
   from_files.images.erase(from_files.images.begin() + 2 * kBytes,
                           from_files.images.begin() + 3 * kBytes);
   EXPECT_EQ(from_tar.images, from_files.images);

@@ -35,7 +35,7 @@ weights::TensorFile bare(Head head) {
 }
 
 void add(weights::TensorFile& file, const std::string& name,
-         std::vector<std::int64_t> shape = {2}) {
+         const std::vector<std::int64_t>& shape = {2}) {
   std::int64_t count = 1;
   for (const std::int64_t n : shape) count *= n;
   file.tensors.push_back(

@@ -41,8 +41,9 @@ std::uint32_t random_word(int i) {
 TEST(Separation, NumbersFoldedAndAsCategories) {
   EXPECT_EQ(of([](int i, int label) { return label * 1000.0 + i; }).verdict, Verdict::Leak);
   EXPECT_DOUBLE_EQ(of([](int i, int label) { return -1000.0 * label - i % 7; }).auc, 1);
-  const Separation between =
-      of([](int i, int label) { return label == 1 ? 5.0 : 4.0 + 2 * (i % 4 / 2); });
+  const Separation between = of([](int i, int label) {
+    return label == 1 ? 5.0 : i % 4 < 2 ? 4.0 : 6.0;
+  });
   EXPECT_EQ(between.view, "category") << "fakes in the middle: no threshold tells them apart";
   EXPECT_EQ(between.verdict, Verdict::Leak);
   EXPECT_EQ(between.distinct, 3);

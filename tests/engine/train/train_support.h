@@ -121,7 +121,7 @@ inline void expect_same_run(const std::filesystem::path& a, const std::filesyste
 }
 
 // The folder holds exactly these files: no temporary one is left.
-inline void expect_files(const std::filesystem::path& folder, std::set<std::string> wanted) {
+inline void expect_files(const std::filesystem::path& folder, const std::set<std::string>& wanted) {
   std::set<std::string> found;
   for (const auto& entry : std::filesystem::directory_iterator(folder))
     found.insert(entry.path().filename().string());
