@@ -86,9 +86,8 @@ void add_ablate(CLI::App& program) {
       .add_option(
           "--folds", a.values.folds,
           "Divide all pictures of the set anew, so many times, at least 2: each is tested on "
-          "once. Adds means and paired differences with their standard errors over the folds, each "
-          "the "
-          "mean of its seeds.")
+          "once. Adds means and paired differences with standard errors over the folds, each of "
+          "which is the mean of its seeds.")
       ->default_str("0, the set's own splits");
   add_choice(command, "--ladder", a.values.ladder,
              "transfer is the five recipes above; accuracy starts from the default recipe and adds "

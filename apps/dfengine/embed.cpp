@@ -74,9 +74,8 @@ void add_embed(CLI::App& program) {
       program, "embed", "Write the features of pictures.",
       "OUTPUT is a safetensors file with one tensor [pictures, features], a row for each "
       "picture in the order given. Its metadata holds the pictures' paths as a JSON array, "
-      "the model's name and how the pictures were prepared. A picture that cannot be read ends the "
-      "command, for a "
-      "missing row would shift the others.",
+      "the model's name and how the pictures were prepared. A picture that cannot be read ends "
+      "the command, for a missing row would shift the others.",
       run_embed);
   command.add_option("--model", a.model, "Model or weights file, or imagenet.")->required();
   add_choice(command, "--layer", a.layer, kLayers,

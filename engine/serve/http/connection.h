@@ -1,6 +1,6 @@
 // A connection as httplib reads and writes it, with a time by which a whole request must be there and a
-// most of bytes that it may have: a client that never stops sending holds its thread no longer and costs
-// no more memory than that.
+// number of bytes that it may have: a client that never stops sending holds its thread no longer and
+// costs no more memory than that.
 #pragma once
 
 #include <httplib.h>

@@ -15,7 +15,7 @@ constexpr int kMostWarps = 8;
 // Matrices of shared memory have rows of an odd multiple of 16 bytes, so that the eight rows that
 // ldmatrix reads or fragments write lie in different banks.
 constexpr int kRowPad = 8;
-constexpr int kTaps = 9;
+constexpr int kTaps = static_cast<int>(DepthwiseProblem::kWindow * DepthwiseProblem::kWindow);
 // Channels that are filtered at a time, in halves of eight: a half's taps are diagonal matrices of 8 x 8 values
 // in shared memory, apart so that threads that write diagonals meet different banks. First those of the first
 // two columns of the window, row after row, which are two depths of one product; then those of the third.
