@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From nothing to figures: installs what is missing, builds, trains, evaluates. Without options it
-# draws a synthetic set and trains a small network from scratch: under 10 minutes on 2 cores.
+# draws a synthetic set and trains a small network from scratch: about 15 minutes on 2 cores, most of them for the build.
 set -euo pipefail
 
 usage() {
