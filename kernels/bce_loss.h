@@ -30,6 +30,10 @@ void bce_backward(const Context& ctx, Index n, const T* logits, const T* targets
                   const StepScalars* scalars, T* dlogits, const BceWeights& weights = {},
                   Index whole = 0);
 
+// How many of the answers are right at probability 0.5. logits and targets [N].
+template <class T>
+Index count_right(Index n, const T* logits, const T* targets);
+
 }  // namespace cpu
 
 // On the device everything is in float. Throws ShapeError for an empty batch.

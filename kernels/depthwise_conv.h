@@ -17,7 +17,7 @@
 namespace dfengine {
 
 struct DepthwiseProblem {
-  static constexpr Index kWindow = 3;
+  static constexpr Index kWindow = 3, kTaps = kWindow * kWindow;
   Index n = 0, h = 0, w = 0, c = 0;
   Index stride = 1;
   Padding padding = Padding::Torch;

@@ -19,7 +19,7 @@ namespace dfengine {
 inline constexpr Index kNormChunk = 4096;
 // Doubles of scratch that clipping needs.
 constexpr Index clip_scratch(Index count) {
-  return (count + kNormChunk - 1) / kNormChunk + 1;
+  return divide_up(count, kNormChunk) + 1;
 }
 // PyTorch's, so that a norm of zero divides nothing by zero.
 inline constexpr double kNormEps = 1e-6;

@@ -24,9 +24,11 @@ struct GradientSums {
 };
 
 struct GradientOnLoad {
-  static constexpr Index bytes(Index c) { return 3 * c * kFloatBytes; }
+  static constexpr Index kVectors = 3;
+  static constexpr Index bytes(Index c) { return kVectors * c * kFloatBytes; }
 
-  // [3, C]: scale, slope and offset, aligned to 16 bytes; null where the gradient is loaded as it is.
+  // [kVectors, C]: scale, slope and offset, aligned to 16 bytes; null where the gradient is loaded
+  // as it is.
   const float* factors = nullptr;
   constexpr bool present() const { return factors != nullptr; }
 };

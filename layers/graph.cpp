@@ -54,10 +54,11 @@ ValueId Graph::output(std::string_view name) const {
   throw UsageError("graph has no output '" + std::string(name) + "'");
 }
 
-std::vector<int> Graph::consumer_counts() const {
+std::vector<int> Graph::reader_counts() const {
   std::vector<int> counts(values_.size(), 0);
   for (const Node& node : nodes_)
     for (ValueId v : node.inputs) ++counts[at(v)];
+  for (const Output& o : outputs_) ++counts[at(o.value)];
   return counts;
 }
 
@@ -70,19 +71,22 @@ std::vector<ParamSpec> Graph::params() const {
   return all;
 }
 
-std::vector<Spec> Graph::infer(std::span<const Spec> input_specs) const {
-  if (input_specs.size() != inputs_.size())
+std::vector<Spec> Graph::infer(std::span<const Spec> of_inputs) const {
+  if (of_inputs.size() != inputs_.size())
     throw ShapeError("graph: number of input shapes differs from its inputs");
   std::vector<Spec> specs(values_.size());
   for (std::size_t i = 0; i < inputs_.size(); ++i)
-    specs[static_cast<std::size_t>(inputs_[i])] = input_specs[i];
-  std::vector<Spec> in;
-  for (const Node& node : nodes_) {
-    in.clear();
-    for (ValueId v : node.inputs) in.push_back(specs[at(v)]);
-    specs[static_cast<std::size_t>(node.output)] = dfengine::infer(node.operation, node.name, in);
-  }
+    specs[static_cast<std::size_t>(inputs_[i])] = of_inputs[i];
+  for (const Node& node : nodes_)
+    specs[static_cast<std::size_t>(node.output)] =
+        dfengine::infer(node.operation, node.name, input_specs(node, specs));
   return specs;
+}
+
+std::vector<Spec> input_specs(const Node& node, std::span<const Spec> specs) {
+  std::vector<Spec> in;
+  for (ValueId v : node.inputs) in.push_back(specs[at(v)]);
+  return in;
 }
 
 }  // namespace dfengine

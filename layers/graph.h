@@ -48,12 +48,14 @@ class Graph {
   // The input or output of this name; throws UsageError if there is none.
   ValueId input(std::string_view name) const;
   ValueId output(std::string_view name) const;
-  // How many nodes read each value.
-  std::vector<int> consumer_counts() const;
+  // Where the node that makes a value, which is no graph input, stands among the nodes.
+  std::size_t position(ValueId value) const { return at(values_[at(value)].producer); }
+  // How many nodes and outputs read each value.
+  std::vector<int> reader_counts() const;
   // Every parameter once, in node order.
   std::vector<ParamSpec> params() const;
-  // Specs of all values for these input specs (in the order of inputs()).
-  std::vector<Spec> infer(std::span<const Spec> input_specs) const;
+  // Specs of all values for these of the inputs (in the order of inputs()).
+  std::vector<Spec> infer(std::span<const Spec> of_inputs) const;
 
  private:
   std::vector<Node> nodes_;
@@ -61,5 +63,8 @@ class Graph {
   std::vector<ValueId> inputs_;
   std::vector<Output> outputs_;
 };
+
+// Of what the node reads. specs: of all values.
+std::vector<Spec> input_specs(const Node& node, std::span<const Spec> specs);
 
 }  // namespace dfengine

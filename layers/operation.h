@@ -60,6 +60,8 @@ struct Convolution {
   bool gradient_on_load = false;
 
   bool inference_form() const { return norm || activation != Activation::None || residual; }
+  Index weights_per_output() const { return in / groups * window.size * window.size; }
+  Index weight_count() const { return out * weights_per_output(); }
 };
 
 // A convolution of 8-bit integers (kernels/quantized_conv.h): inputs and the result in uint8, as
@@ -171,7 +173,7 @@ Spec infer(const Operation& operation, const std::string& name, std::span<const 
 // In the order in which backends get them.
 std::vector<ParamSpec> params(const Operation& operation, const std::string& name);
 
-// One word for plan dumps, with what is fused: "pointwise+bn+relu6".
+// For plan dumps, with what is fused and handed on: "pointwise+bn+relu6 pixels-on-load".
 std::string kind(const Operation& operation);
 
 // Whether backward gives a gradient for this input.

@@ -1,6 +1,8 @@
 // What rewrites of graphs are made with (layers/rewrites.h).
 #pragma once
 
+#include <optional>
+
 #include "layers/graph.h"
 
 namespace dfengine {
@@ -9,15 +11,14 @@ namespace dfengine {
 // its work.
 class Rewriter {
  public:
-  explicit Rewriter(const Graph& source) : source_(source), counts_(source.consumer_counts()) {
+  explicit Rewriter(const Graph& source) : source_(source), readers_(source.reader_counts()) {
     map_.assign(source.values().size(), kPending);
-    for (const Graph::Output& o : source.outputs()) ++counts_[at(o.value)];
     for (ValueId v : source.inputs()) map_[at(v)] = result_.add_input(source.values()[at(v)].name);
   }
 
   // The only node that reads this value; null where there are others, or where it is an output.
-  const Node* sole_consumer(ValueId value) const {
-    return counts_[at(value)] == 1 ? source_.reader(value) : nullptr;
+  const Node* sole_reader(ValueId value) const {
+    return readers_[at(value)] == 1 ? source_.reader(value) : nullptr;
   }
 
   // A node whose inputs are numbered as in the source.
@@ -41,15 +42,22 @@ class Rewriter {
  private:
   static constexpr ValueId kPending = -1, kAbsorbed = -2;
   const Graph& source_;
-  std::vector<int> counts_;
+  std::vector<int> readers_;
   std::vector<ValueId> map_;
   Graph result_;
 };
 
-// The graph with other nodes in the places of its own.
-inline Graph rebuilt(const Graph& graph, const std::vector<Node>& nodes) {
+// What stands in the places of a graph's nodes: these, others or nothing.
+using NewNodes = std::vector<std::optional<Node>>;
+
+inline NewNodes new_nodes(const Graph& graph) {
+  return NewNodes(graph.nodes().begin(), graph.nodes().end());
+}
+
+inline Graph rebuilt(const Graph& graph, const NewNodes& nodes) {
   Rewriter rewriter(graph);
-  for (const Node& node : nodes) rewriter.emit(node);
+  for (const std::optional<Node>& node : nodes)
+    if (node) rewriter.emit(*node);
   return rewriter.finish();
 }
 

@@ -11,7 +11,7 @@ namespace {
 // Takes over the only reader of the node's output, where one of the fusions can.
 bool take_over_reader(const Rewriter& rewriter, std::span<const Fusion> fusions,
                       const std::vector<bool>& keep, Node& node) {
-  const Node* next = rewriter.sole_consumer(node.output);
+  const Node* next = rewriter.sole_reader(node.output);
   if (next == nullptr || keep[at(next->output)]) return false;
   for (const Fusion fusion : fusions) {
     std::optional<Operation> fused = fusion(node, *next);
@@ -38,20 +38,12 @@ const Node* sole_producer(const Graph& graph, const std::vector<int>& readers,
   return node != nullptr && readers[at(value)] == 1 && !keep[at(value)] ? node : nullptr;
 }
 
-// The graph with these nodes in the places of its own, where there still are any.
-Graph with_nodes(const Graph& graph, const std::vector<std::optional<Node>>& nodes) {
-  Rewriter rewriter(graph);
-  for (const std::optional<Node>& node : nodes)
-    if (node) rewriter.emit(*node);
-  return rewriter.finish();
-}
-
 const Convolution* folded_convolution(const Node* node) {
   const auto* conv = node == nullptr ? nullptr : std::get_if<Convolution>(&node->operation);
   return conv != nullptr && conv->norm ? conv : nullptr;
 }
 
-// The block that this projection ends. readers: of each value, outputs included.
+// The block that this projection ends. readers: of each value.
 std::optional<Alternative> block_before(const Graph& graph, const std::vector<int>& readers,
                                         const std::vector<bool>& keep, const Node& project) {
   const Convolution* last = folded_convolution(&project);
@@ -165,23 +157,20 @@ Graph fuse(const Graph& graph, std::span<const Fusion> fusions, const std::vecto
 }
 
 Graph fuse_blocks(const Graph& graph, const std::vector<bool>& keep, const Prefer& prefer) {
-  std::vector<int> readers = graph.consumer_counts();
-  for (const Graph::Output& o : graph.outputs()) ++readers[at(o.value)];
-  std::vector<std::optional<Node>> nodes(graph.nodes().begin(), graph.nodes().end());
+  const std::vector<int> readers = graph.reader_counts();
+  NewNodes nodes = new_nodes(graph);
   for (const Node& node : graph.nodes()) {
     const std::optional<Alternative> choice = block_before(graph, readers, keep, node);
     if (!choice || !prefer(*choice)) continue;
-    for (const Node& plain : choice->plain)
-      nodes[at(graph.values()[at(plain.output)].producer)].reset();
-    nodes[at(graph.values()[at(node.output)].producer)] = choice->fused[0];
+    for (const Node& plain : choice->plain) nodes[graph.position(plain.output)].reset();
+    nodes[graph.position(node.output)] = choice->fused[0];
   }
-  return with_nodes(graph, nodes);
+  return rebuilt(graph, nodes);
 }
 
 Graph load_pixels(const Graph& graph, const Prefer& prefer) {
-  std::vector<int> readers = graph.consumer_counts();
-  for (const Graph::Output& o : graph.outputs()) ++readers[at(o.value)];
-  std::vector<std::optional<Node>> nodes(graph.nodes().begin(), graph.nodes().end());
+  const std::vector<int> readers = graph.reader_counts();
+  NewNodes nodes = new_nodes(graph);
   for (const Node& node : graph.nodes()) {
     const auto* normalize = std::get_if<ImageNormalize>(&node.operation);
     const Node* reader = graph.reader(node.output);
@@ -192,10 +181,10 @@ Graph load_pixels(const Graph& graph, const Prefer& prefer) {
     conv->normalize = *normalize;
     fused.inputs = node.inputs;
     if (!prefer({{node, *reader}, {fused}})) continue;
-    nodes[at(graph.values()[at(node.output)].producer)].reset();
-    nodes[at(graph.values()[at(reader->output)].producer)] = std::move(fused);
+    nodes[graph.position(node.output)].reset();
+    nodes[graph.position(reader->output)] = std::move(fused);
   }
-  return with_nodes(graph, nodes);
+  return rebuilt(graph, nodes);
 }
 
 Graph freeze_statistics(const Graph& graph, const Trainable& trainable) {

@@ -49,7 +49,7 @@ std::string to_string(const Shape& shape);
 // Calls body(T{}) with the floating type of parameters, float or double, and returns what it
 // returns. Throws Error for another element.
 template <class Body>
-auto with_element(Element e, Body&& body) {
+auto with_parameter_type(Element e, Body&& body) {
   if (e == Element::F32) return body(float{});
   if (e == Element::F64) return body(double{});
   throw Error("an element type that the CPU does not compute in");
@@ -57,14 +57,14 @@ auto with_element(Element e, Body&& body) {
 
 // The same for activations on the CPU: float, double or BFloat16.
 template <class Body>
-auto with_cpu_element(Element e, Body&& body) {
+auto with_cpu_type(Element e, Body&& body) {
   if (e == Element::BF16) return body(BFloat16{});
-  return with_element(e, body);
+  return with_parameter_type(e, body);
 }
 
 // The same for a device: Half, BFloat16 or float.
 template <class Body>
-auto with_device_element(Element e, Body&& body) {
+auto with_device_type(Element e, Body&& body) {
   if (e == Element::F16) return body(Half{});
   if (e == Element::BF16) return body(BFloat16{});
   if (e == Element::F32) return body(float{});

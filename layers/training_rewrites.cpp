@@ -37,12 +37,12 @@ Alternative norm_on_load(const Node& norm, const std::vector<const Node*>& reade
 }
 
 // Puts fused nodes in the places of those with the same outputs.
-void take(const std::vector<Node>& fused, const Graph& graph, std::vector<Node>& nodes) {
-  for (const Node& node : fused) nodes[at(graph.values()[at(node.output)].producer)] = node;
+void take(const std::vector<Node>& fused, const Graph& graph, NewNodes& nodes) {
+  for (const Node& node : fused) nodes[graph.position(node.output)] = node;
 }
 
 // The wide half of a block whose depthwise convolution this node is, with the batch norm behind it; nothing:
-// there is none, or something else needs its values. readers: of each value, outputs counted as well.
+// there is none, or something else needs its values. readers: of each value.
 std::optional<Alternative> wide_half(const Graph& graph, const std::vector<int>& readers,
                                      const Node& depthwise) {
   const auto producer = [&](ValueId value) {
@@ -75,25 +75,20 @@ std::optional<Alternative> wide_half(const Graph& graph, const std::vector<int>&
 }  // namespace
 
 Graph recompute_expansions(const Graph& graph, const Prefer& prefer) {
-  std::vector<int> readers = graph.consumer_counts();
-  for (const Graph::Output& o : graph.outputs()) ++readers[at(o.value)];
-  std::vector<Node> nodes = graph.nodes();
-  std::vector<bool> inside(nodes.size(), false);
+  const std::vector<int> readers = graph.reader_counts();
+  NewNodes nodes = new_nodes(graph);
   for (const Node& node : graph.nodes()) {
     const std::optional<Alternative> choice = wide_half(graph, readers, node);
     if (!choice || !prefer(*choice)) continue;
     for (const Node& plain : std::span(choice->plain).first(2))
-      inside[at(graph.values()[at(plain.output)].producer)] = true;
+      nodes[graph.position(plain.output)].reset();
     take(choice->fused, graph, nodes);
   }
-  Rewriter rewriter(graph);
-  for (std::size_t i = 0; i < nodes.size(); ++i)
-    if (!inside[i]) rewriter.emit(nodes[i]);
-  return rewriter.finish();
+  return rebuilt(graph, nodes);
 }
 
 Graph load_norms(const Graph& graph, const std::vector<bool>& needs, const Prefer& prefer) {
-  std::vector<Node> nodes = graph.nodes();
+  NewNodes nodes = new_nodes(graph);
   for (const Node& node : graph.nodes()) {
     if (!std::holds_alternative<BatchNorm>(node.operation) || !needs[at(node.output)]) continue;
     const bool is_output = std::ranges::any_of(
@@ -108,14 +103,14 @@ Graph load_norms(const Graph& graph, const std::vector<bool>& needs, const Prefe
 }
 
 Graph hand_on_moments(const Graph& graph, const Prefer& prefer) {
-  std::vector<Node> nodes = graph.nodes();
+  NewNodes nodes = new_nodes(graph);
   for (const Node& node : graph.nodes()) {
     const auto* norm = std::get_if<BatchNorm>(&node.operation);
     if (norm == nullptr || norm->frozen_statistics) continue;
     const Node* maker = graph.producer(node.inputs[0]);
     const auto* conv = maker == nullptr ? nullptr : std::get_if<Convolution>(&maker->operation);
     if (conv == nullptr || conv->inference_form()) continue;
-    const Node& before = nodes[at(graph.values()[at(maker->output)].producer)];
+    const Node& before = *nodes[graph.position(maker->output)];
     // One batch norm takes them, and others that read the same value make their own.
     if (std::get<Convolution>(before.operation).makes_moments) continue;
     Alternative choice{{*maker, node}, {*maker, node}};
@@ -128,8 +123,8 @@ Graph hand_on_moments(const Graph& graph, const Prefer& prefer) {
 }
 
 Graph hand_on_gradient_sums(const Graph& graph, const Prefer& prefer) {
-  const std::vector<int> readers = graph.consumer_counts();
-  std::vector<Node> nodes = graph.nodes();
+  const std::vector<int> readers = graph.reader_counts();
+  NewNodes nodes = new_nodes(graph);
   for (const Node& reader : graph.nodes()) {
     const auto* conv = std::get_if<Convolution>(&reader.operation);
     if (conv == nullptr || !conv->norm_on_load || readers[at(reader.inputs[1])] != 1) continue;
@@ -146,14 +141,14 @@ Graph hand_on_gradient_sums(const Graph& graph, const Prefer& prefer) {
 }
 
 Graph load_gradients(const Graph& graph, const Prefer& prefer) {
-  std::vector<Node> nodes = graph.nodes();
+  NewNodes nodes = new_nodes(graph);
   for (const Node& node : graph.nodes()) {
     const auto* norm = std::get_if<BatchNorm>(&node.operation);
     if (norm == nullptr || !norm->gradient_sums_given) continue;
     const Node* maker = graph.producer(node.inputs[0]);
     const Convolution* conv = maker == nullptr ? nullptr : last_convolution(maker->operation);
     if (conv == nullptr || conv->inference_form()) continue;
-    const Node& before = nodes[at(graph.values()[at(maker->output)].producer)];
+    const Node& before = *nodes[graph.position(maker->output)];
     Alternative choice{{node, before}, {node, before}};
     std::get<BatchNorm>(choice.fused[0].operation).leaves_gradient = true;
     last_convolution(choice.fused[1].operation)->gradient_on_load = true;

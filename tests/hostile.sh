@@ -41,7 +41,7 @@ run embed --model $model --output e.safetensors set
 run explain --model $model --output maps set
 for table in tables/*; do
   run eval --model $model --csv "$table" --label-positive fake --data set --output "eval_$((runs))" --no-progress
-  run metadata train --csv "$table" --test-csv "$table" --label-positive fake --output "metadata_$runs"
+  run metadata train --csv "$table" --test-csv apart.csv --label-positive fake --output "metadata_$runs"
 done
 for file in weights/* set/real/* tables/* run/* / /dev/null .; do
   run info "$file"

@@ -2,7 +2,7 @@
 """Makes the files of tests/hostile.sh. Usage: hostile_files.py GOLDEN FOLDER COPIES
 
 set/       pictures of two classes: sound ones, damaged copies of the golden ones, odd names and kinds
-tables/    CSV files, most of them odd
+tables/    CSV files, most of them odd; apart.csv is a sound one of other pictures
 weights/   damaged copies of the golden weights, and files that are none
 packs/     packed files that are none
 """
@@ -131,6 +131,8 @@ def main():
     odd_names(out / "set/real", images[0].read_bytes())
     for name, data in tables([f"a_{image.name}" for image in images]):
         (out / "tables" / name).write_bytes(data)
+    # A sound one of other pictures, to measure on.
+    (out / "apart.csv").write_bytes(next(tables([f"b_{image.name}" for image in images]))[1])
     for weights in sorted(golden.glob("*.safetensors")) + sorted(golden.glob("weights_*")):
         data = weights.read_bytes()
         (out / "weights" / weights.name).write_bytes(data)

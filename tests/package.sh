@@ -63,6 +63,7 @@ targets() {
 configure OFF OFF
 targets dfengine dfengine_lib embed_example
 cmake --install "$build" --prefix "$prefixes/static" >/dev/null
+"$source/tests/exports.sh" "$(find "$prefixes/static" -name libdfengine.a)"
 consume "$prefixes/static"
 same_answers "$build/embed_example"
 

@@ -32,6 +32,8 @@ mapfile -t pictures < <(find set/test -name '*.jpg' | sort)
 "$program" predict --model run/best.safetensors --format json "${pictures[@]}" >expected.json
 "$work/fresh/bin/python" - <<'PYTHON'
 import json
+import os
+import signal
 import threading
 
 import numpy as np
@@ -51,28 +53,41 @@ for path, row in zip(paths, expected["results"]):
 
 images = [Image.open(p) for p in paths]
 arrays = [np.asarray(i.convert("RGB")) for i in images]
-for pictures in (paths, [open(p, "rb").read() for p in paths], images, arrays,
+for pictures in (paths, [open(p, "rb").read() for p in paths], [bytearray(open(p, "rb").read()) for p in paths],
+                 [np.fromfile(p, np.uint8) for p in paths], images, arrays,
                  [np.ascontiguousarray(a[::-1])[::-1] for a in arrays]):
     assert [a.probability for a in model.classify(pictures)] == probs, type(pictures[0])
 with open("run/best.safetensors", "rb") as stream:
-    assert dfengine.Model(stream.read()).classify(paths[0]).probability == probs[0]
+    file = stream.read()
+for source in (file, memoryview(file)):
+    assert dfengine.Model(source).classify(paths[0]).probability == probs[0]
 
 answer = model.classify(paths[0], features=True, heat_map=True)
 assert np.asarray(answer.heat_map).shape == (3, 3) and np.asarray(answer.features).ndim == 1
 mixed = model.classify([paths[0], b"no picture", "missing.jpg"])
 assert mixed[0].error == "" and mixed[1].error and "missing.jpg" in mixed[2].error
 for wrong in (lambda: model.classify("missing.jpg"), lambda: dfengine.Model("missing.safetensors"),
-              lambda: model.session(threads=-1)):
+              lambda: model.session(threads=-1), lambda: model.session(threads=2**32 + 1),
+              lambda: model.session(batch=2**32 + 3), lambda: model.session(max_pixels=2**64 + 1)):
     try:
         wrong()
         raise AssertionError("no error")
     except dfengine.Error as error:
         assert str(error)
-try:
-    model.classify(np.zeros((4, 4)))
-    raise AssertionError("no error")
-except TypeError:
-    pass
+
+def refused(kind, words, call):
+    try:
+        call()
+    except kind as error:
+        assert words in str(error), error
+    else:
+        raise AssertionError("no error")
+refused(TypeError, "bytes of a file", lambda: model.classify(np.zeros((4, 4))))
+refused(TypeError, "bytes of a file", lambda: model.classify(np.zeros(4)))
+refused(ValueError, "cpu, cuda, auto", lambda: model.session(device="gpu"))
+refused(ValueError, "fp16, bf16, fp32", lambda: model.session(precision="float"))
+refused(ValueError, "null byte", lambda: model.classify(paths[0] + "\0.png"))
+refused(ValueError, "null byte", lambda: dfengine.Model("run/best.safetensors\0.x"))
 
 found = []
 def work():
@@ -85,6 +100,19 @@ for t in threads:
     t.join()
 assert found == [probs] * 4
 model.session().selftest()
+
+# A child of fork() answers, and ends; one that waits for its parent's threads gets the alarm.
+held, shared = model.session(threads=3), dfengine.Model("run/best.safetensors")
+shared.classify(paths[0])
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    ways = [held, shared, shared.session(threads=3)]
+    right = all([a.probability for a in way.classify(paths)] == probs for way in ways)
+    del held, shared, ways
+    os._exit(0 if right else 1)
+assert os.waitpid(child, 0)[1] == 0, "fork"
+assert [a.probability for a in held.classify(paths)] == probs
 PYTHON
 test "$("$program" --version)" = "$("$work/fresh/bin/python" -c 'import dfengine; print(dfengine.version())')"
 echo "wheel: $(basename "$work"/dfengine-*.whl), $(stat -c %s "$work"/dfengine-*.whl) bytes, answers as dfengine predict does"

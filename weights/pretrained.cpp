@@ -78,15 +78,46 @@ Source source() {
   return s;
 }
 
+// Makes the folder; a download that brings nothing leaves none of those that were not there before.
+class DownloadFolder {
+ public:
+  explicit DownloadFolder(const fs::path& folder) {
+    for (fs::path absent = folder; !fs::exists(absent); absent = absent.parent_path())
+      made_.push_back(absent);
+    fs::create_directories(folder);
+  }
+  DownloadFolder(const DownloadFolder&) = delete;
+  DownloadFolder& operator=(const DownloadFolder&) = delete;
+  // The deepest first; one that holds something stays.
+  ~DownloadFolder() {
+    std::error_code stays;
+    for (const fs::path& folder : made_) fs::remove(folder, stays);
+  }
+
+ private:
+  std::vector<fs::path> made_;
+};
+
+// As download(), of which an empty beginning is none.
+void download_part(const std::string& url, const fs::path& part) {
+  try {
+    download(url, part, kMaxSize);
+  } catch (...) {
+    std::error_code unreadable;
+    if (fs::file_size(part, unreadable) == 0) fs::remove(part, unreadable);
+    throw;
+  }
+}
+
 void fetch(const Source& s, const fs::path& target) {
-  fs::create_directories(target.parent_path());
+  const DownloadFolder made(target.parent_path());
   // Another process that downloads to the same place is waited for.
   const UniqueFd folder(open(target.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder || flock(folder.get(), LOCK_EX) != 0)
     throw Error(fmt::format("{}: {}", target.parent_path().string(), std::strerror(errno)));
   if (fs::exists(target)) return;
   const fs::path part = target.string() + ".part";
-  download(s.url, part, kMaxSize);
+  download_part(s.url, part);
   const std::vector<std::byte> content = read_file(part);
   const std::string found = sha256_hex(content);
   const bool right = found.starts_with(s.prefix);

@@ -116,6 +116,10 @@ std::vector<std::byte> read_file(const std::filesystem::path& path) {
   return bytes;
 }
 
+std::string read_text(const std::filesystem::path& path) {
+  return std::string(text_of(read_file(path)));
+}
+
 // Of safetensors.h, whose own file knows bytes alone.
 TensorFile read_safetensors(const std::filesystem::path& path) {
   return parse_safetensors(read_file(path), path.string());

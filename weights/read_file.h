@@ -13,6 +13,8 @@ namespace dfengine::weights {
 
 // The bytes of a regular file of at most 4 GiB. Throws ModelFileError with the path and the cause.
 std::vector<std::byte> read_file(const std::filesystem::path& path);
+// The same as text.
+std::string read_text(const std::filesystem::path& path);
 
 enum class FileFormat { Unknown, Safetensors, TorchPickle, Zip, Hdf5, Onnx };
 

@@ -336,8 +336,8 @@ TensorFile parse_safetensors(std::span<const std::byte> file, const std::string&
   return out;
 }
 
-static std::vector<std::byte> serialize(const TensorFile& file,
-                                        std::map<std::string, std::string> metadata) {
+std::vector<std::byte> serialize_safetensors(const TensorFile& file,
+                                             std::map<std::string, std::string> metadata) {
   Header header;
   header.metadata = std::move(metadata);
   std::uint64_t data_size = 0;
@@ -363,14 +363,10 @@ static std::vector<std::byte> serialize(const TensorFile& file,
   return out;
 }
 
-std::vector<std::byte> serialize_safetensors(const TensorFile& file) {
-  return serialize(file, file.metadata);
-}
-
 void write_safetensors(const std::filesystem::path& path, const TensorFile& file) {
   std::map<std::string, std::string> metadata = file.metadata;
   metadata[kDigestEntry] = content_digest(file);
-  write_file_atomic(path, serialize(file, std::move(metadata)));
+  write_file_atomic(path, serialize_safetensors(file, std::move(metadata)));
 }
 
 }  // namespace dfengine::weights

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,14 +24,15 @@ TensorFile read_safetensors(const std::filesystem::path& path);
 // The same of a file in memory. name_for_errors stands where the path would.
 TensorFile parse_safetensors(std::span<const std::byte> file, const std::string& name_for_errors);
 
-// The file's bytes. Metadata come first and tensors in the given order; the header is padded to a
-// multiple of 8 bytes.
+// The bytes of a file with these metadata, which come first, and the tensors of `file` in the given
+// order; the header is padded to a multiple of 8 bytes.
 // Throws ModelFileError naming the tensor if the format cannot hold it: bytes that do not fit shape
 // and type, doubled name, the name "__metadata__", text that is not UTF-8.
-std::vector<std::byte> serialize_safetensors(const TensorFile& file);
+std::vector<std::byte> serialize_safetensors(const TensorFile& file,
+                                             std::map<std::string, std::string> metadata);
 
-// As serialize_safetensors and write_file_atomic, and throws what they throw. The file also gets a
-// digest of its content.
+// As serialize_safetensors with the metadata of `file` and a digest of its content, and
+// write_file_atomic; throws what they throw.
 void write_safetensors(const std::filesystem::path& path, const TensorFile& file);
 
 }  // namespace dfengine::weights

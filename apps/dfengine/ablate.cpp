@@ -18,10 +18,15 @@ struct Arguments {
   DeviceOptions device;
 };
 
+std::string run_name(const Rung& rung, std::uint64_t seed, int fold) {
+  return fmt::format("{}, seed {}{}", rung.title, seed,
+                     fold > 0 ? fmt::format(", fold {}", fold) : "");
+}
+
 AblationObserver make_observer() {
   AblationObserver o;
   o.begin = [](const Rung& rung, std::uint64_t seed, int fold) {
-    fmt::print("{}, seed {}{}\n", rung.title, seed, fold > 0 ? fmt::format(", fold {}", fold) : "");
+    fmt::print("{}\n", run_name(rung, seed, fold));
     std::fflush(stdout);
   };
   o.train.epoch = [](const EpochRow& r, bool best) {
@@ -31,7 +36,7 @@ AblationObserver make_observer() {
     std::fflush(stdout);
   };
   o.end = [](const Rung& rung, const AblationRun& run) {
-    fmt::print("{}, seed {}: test accuracy {:.4f} ROC-AUC {:.4f}\n", rung.title, run.seed,
+    fmt::print("{}: test accuracy {:.4f} ROC-AUC {:.4f}\n", run_name(rung, run.seed, run.fold),
                run.test.accuracy, run.test.roc_auc);
     std::fflush(stdout);
   };
@@ -70,7 +75,10 @@ void add_ablate(CLI::App& program) {
       "threshold is chosen on the validation pictures. The test pictures are computed in float "
       "on the CPU. After Ctrl-C the same command goes on.",
       run_ablate);
-  command.add_option("--data", a.values.data, "Folder with train/, valid/ (or val/) and test/.")
+  command
+      .add_option(
+          "--data", a.values.data,
+          "Folder with train/, valid/ (or val/) and test/; with --folds it needs no splits.")
       ->required();
   command
       .add_option("--weights", a.values.weights,

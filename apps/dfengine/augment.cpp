@@ -3,7 +3,9 @@
 
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/arguments/outputs.h"
 #include "apps/dfengine/arguments/pictures.h"
+#include "apps/dfengine/arguments/settings.h"
 #include "apps/dfengine/arguments/within.h"
 #include "apps/dfengine/commands.h"
 #include "engine/data/pictures/contact_sheet.h"
@@ -19,20 +21,21 @@ struct Arguments {
   std::vector<std::filesystem::path> paths;
   LoaderOptions how;
   Index rows = 8, variants = 7;
+  const CLI::App* command = nullptr;
 };
 
 void run_augment(const Arguments& a) {
   a.how.augment.validate();
-  std::vector<std::filesystem::path> files = list_pictures(a.paths);
-  // Spread over all that were named.
-  const std::size_t rows = std::min(files.size(), static_cast<std::size_t>(a.rows));
+  require_partners(*a.command, augment_options(), a.how.augment);
+  const std::vector<std::filesystem::path> pictures = list_pictures(a.paths);
+  check_output(a.preview, pictures, ".png");
   Dataset dataset;
-  for (std::size_t i = 0; i < rows; ++i)
-    dataset.samples.push_back({files[i * files.size() / rows].string()});
+  for (const auto& file : evenly_spaced(pictures, at(a.rows)))
+    dataset.samples.push_back({file.string()});
   const Image sheet = contact_sheet(dataset, a.how, a.variants);
   write_file_atomic(a.preview, encode_png(sheet));
   fmt::print("{}: {} pictures, each as it is and {} times augmented ({})\n", a.preview.string(),
-             rows, a.variants, describe(a.how.augment));
+             dataset.samples.size(), a.variants, describe(a.how.augment));
 }
 
 }  // namespace
@@ -43,6 +46,7 @@ void add_augment(CLI::App& program) {
       "Each row shows a picture as it is prepared and then its augmented versions, as train "
       "with the same options would see them. Everything acts on the prepared square picture.",
       run_augment);
+  a.command = &command;
   command.add_option("--preview", a.preview, "PNG file to write.")->required();
   command.add_option("--data", a.paths, "Pictures, or folders of them.")->required();
   command.add_option("--rows", a.rows, "Pictures shown, from 1 to 1000, spread over --data.")

@@ -3,6 +3,7 @@
 
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/arguments/outputs.h"
 #include "apps/dfengine/commands.h"
 #include "engine/data/sets/groups.h"
 #include "engine/evaluate/evaluate.h"
@@ -53,11 +54,12 @@ std::string name_of_folder(const std::filesystem::path& run) {
 }
 
 void run_average(const Arguments& a) {
+  check_model_output(a.output, a.runs);
   std::vector<Model> models;
   for (const std::filesystem::path& run : a.runs) models.push_back(load_detector(run / kBestModel));
   Model model = a.ensemble ? ensemble_of(models) : average_models(models);
   TrainOptions options = read_args(a.runs.front());
-  if (!a.data.empty()) options.data = a.data;
+  options.move_to(a.data);
   const DataSource source = hold_out(open_data(options, {"train", "valid"}), options.hold_out);
   ThreadPool pool(ThreadPool::count_for(a.threads));
   const CpuBackend backend(pool);
@@ -93,7 +95,8 @@ void add_average(CLI::App& program) {
       "one size and prepare pictures alike.",
       run_average);
   command.add_option("RUN", a.runs, "Run folders, as train writes them, two at least.")->required();
-  command.add_option("--output", a.output, "The model file to write.")->required();
+  command.add_option("--output", a.output, "The model file to write, named .safetensors.")
+      ->required();
   command.add_flag("--ensemble", a.ensemble, "Keep all models and take the mean of their logits.");
   command.add_option("--data", a.data, "Where the pictures are, if they were moved.")
       ->default_str("where the first run found them");

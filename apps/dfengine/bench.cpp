@@ -3,11 +3,14 @@
 
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/data.h"
 #include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/arguments/outputs.h"
 #include "apps/dfengine/arguments/pictures.h"
+#include "apps/dfengine/arguments/settings.h"
 #include "apps/dfengine/arguments/within.h"
 #include "apps/dfengine/bench_report.h"
 #include "apps/dfengine/commands.h"
@@ -16,6 +19,7 @@
 #include "kernels/base/atomic_file.h"
 #include "kernels/base/error.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/cuda/context.h"
 
 namespace dfengine {
 namespace {
@@ -33,6 +37,7 @@ struct Arguments {
   bool quantized = false;
   bool grad_checkpoint = false;
   std::filesystem::path json;
+  const CLI::App* command = nullptr;
 };
 
 // Two cores take a minute for what a GPU does in a second.
@@ -50,16 +55,7 @@ std::vector<Work> works(const Arguments& a, std::vector<Work> all) {
 }
 
 std::string device_name(const BenchTarget& target) {
-  const std::string wanted = target.on_device() ? "GPU" : "processor";
-  for (const auto& [name, value] : report::environment(target.pool.size()))
-    if (name == wanted) return value;
-  return "unknown";
-}
-
-double measure_copy(const BenchTarget& target) {
-  // Beyond the caches that one stream of copies can use.
-  constexpr Index kHostBytes = Index{64} << 20, kDeviceBytes = Index{256} << 20;
-  return copy_rate(target.backend, target.on_device() ? kDeviceBytes : kHostBytes, target.rounds);
+  return target.on_device() ? cuda::device_summary() : report::processor();
 }
 
 // Each line as soon as it is known.
@@ -90,25 +86,34 @@ nlohmann::json bench_layers(const Arguments& a, const BenchTarget& target, doubl
   return tables;
 }
 
-void bench_data(Arguments& a, const BenchTarget& target, nlohmann::json& report) {
+void bench_data(Arguments& a, const Dataset& dataset, const BenchTarget& target,
+                nlohmann::json& report) {
   constexpr double kSecondsPerRound = 2;
-  a.how.augment.validate();
   a.how.on_bad = a.data.on_bad;
   a.how.threads = target.pool.size();
   a.how.batch = batches_for(a, Work::Train).back();
-  const DataSource source = open_data(a.data, {a.split});
-  const FeedRates rates = measure_feed(source.splits.front(), a.how, a.count, a.rounds);
+  const FeedRates rates = measure_feed(dataset, a.how, a.count, a.rounds);
   say("\n" + feed_text(rates, a.how));
   report["feed"] = rates;
   const FilesTiming files =
-      measure_files_training(target, source.splits.front(), a.how, kSecondsPerRound * a.rounds);
+      measure_files_training(target, dataset, a.how, kSecondsPerRound * a.rounds);
   say(files_text(files));
   report["files"] = files;
 }
 
-void run_bench(Arguments& a) {
+// What would end the measuring at its end is looked at before it. Without data there is none.
+std::optional<DataSource> check(const Arguments& a) {
   if (a.quantized && a.data.has_source())
     throw UsageError("--quantized measures inference alone: leave --data out");
+  a.how.augment.validate();
+  require_partners(*a.command, augment_options(), a.how.augment);
+  if (!a.json.empty()) check_output(a.json, {a.data.csv, a.data.valid_csv, a.data.test_csv});
+  if (!a.data.has_source()) return std::nullopt;
+  return open_data(a.data, {a.split});
+}
+
+void run_bench(Arguments& a) {
+  const std::optional<DataSource> source = check(a);
   a.device.resolve(a.quantized);
   NetworkConfig config;
   config.width = a.width;
@@ -119,7 +124,7 @@ void run_bench(Arguments& a) {
   if (a.quantized) config = quantized_config(config, pool);
   BenchTarget target(config, pool, *backend, a.rounds);
   target.grad_checkpoint = a.grad_checkpoint;
-  const double copy = measure_copy(target);
+  const double copy = copy_rate(*backend, bytes_beyond_caches(*backend), a.rounds);
   const char* precision = a.quantized ? "int8" : name_of(a.device.resolved_precision());
   nlohmann::json report = {{"engine_version", DFENGINE_VERSION},
                            {"isa", cpu::isa_name(cpu::current_isa())},
@@ -139,7 +144,7 @@ void run_bench(Arguments& a) {
                   pool.size(), cpu::isa_name(cpu::current_isa()), copy));
   report["network"] = bench_network(a, target, copy);
   if (a.layers) report["layers"] = bench_layers(a, target, copy);
-  if (a.data.has_source()) bench_data(a, target, report);
+  if (source) bench_data(a, source->splits.front(), target, report);
   report["peak_resident_bytes"] = peak_resident_bytes();
   say(fmt::format("peak memory of the program {} MiB\n", peak_resident_bytes() >> 20));
   if (!a.json.empty()) write_text(a.json, report.dump(2) + "\n");
@@ -160,6 +165,7 @@ void add_bench(CLI::App& program) {
           "run. In the sources, bench/compare.sh runs it beside ONNX Runtime and PyTorch.\n") +
           kDataNotes,
       run_bench);
+  a.command = &command;
   add_data(command, a.data);
   command.add_option("--split", a.split, "The part of --data that is measured.")
       ->capture_default_str();
@@ -188,14 +194,15 @@ void add_bench(CLI::App& program) {
   add_resize(command, a.how.resize, a.how.crop);
   add_max_pixels(command, a.how.max_pixels);
   add_augment(command, a.how.augment);
-  command.add_option("--count", a.count, "Pictures in each round of the feed, at least 1.")
-      ->check(CLI::PositiveNumber)
+  command.add_option("--count", a.count, "Pictures in each round of the feed, from 1 to 1000000.")
+      ->check(within(Index{1}, Index{1000000}))
       ->capture_default_str();
   command
-      .add_option("--rounds", a.rounds,
-                  "Rounds of each measurement, at least 1. The median counts, of the feed the "
-                  "fastest.")
-      ->check(CLI::PositiveNumber)
+      .add_option(
+          "--rounds", a.rounds,
+          "Rounds of each measurement, from 1 to 1000000. The median counts, of the feed the "
+          "fastest.")
+      ->check(within(1, 1000000))
       ->capture_default_str();
   command.add_option("--json", a.json, "File for the figures as JSON.")
       ->default_str("none, the figures are only printed");

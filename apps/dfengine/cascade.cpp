@@ -5,6 +5,7 @@
 
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/arguments/model.h"
+#include "apps/dfengine/arguments/outputs.h"
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/tables.h"
 #include "engine/data/digest.h"
@@ -53,7 +54,8 @@ void print_report(const CascadeReport& r) {
       100 * (1 - r.seconds() / r.image_seconds));
 }
 
-void test_cascade(const Arguments& a, Model& model, const Cascade& cascade) {
+void test_cascade(const Arguments& a, Model& model, const Cascade& cascade,
+                  const LabelledTable& valid) {
   ThreadPool pool(ThreadPool::count_for(a.tables.threads));
   const Stopwatch reading;
   TableModels detectors = read_table_models(model.notes, a.model.string());
@@ -61,6 +63,10 @@ void test_cascade(const Arguments& a, Model& model, const Cascade& cascade) {
   const LabelledTable test = a.tables.read(a.test_csv, detectors.file_properties());
   const auto prob = to_probabilities(cascade.metadata.logits(test.table, test.name));
   const double metadata_seconds = reading.seconds();
+  std::vector<Encoder> encoders = {cascade.metadata.encoder};
+  if (detectors.hybrid) encoders.push_back(detectors.hybrid->metadata.encoder);
+  print_unfit_fields(test.table, test.name, encoders);
+  a.tables.require_tables_apart({&valid, &test});
   const std::filesystem::path root = a.tables.root(a.test_csv);
   refuse_training_pictures(model, picture_paths(test, root), test.name);
   const PictureDetector detector(model, detectors.hybrid);
@@ -79,6 +85,7 @@ void test_cascade(const Arguments& a, Model& model, const Cascade& cascade) {
 }
 
 void run_cascade(const Arguments& a) {
+  check_model_output(a.output, {a.model, a.metadata, a.csv, a.test_csv});
   Model model = open_detector(a.model);
   const MetadataModel metadata = load_metadata_model(a.metadata);
   const LabelledTable valid = a.tables.read(a.csv, metadata.file_properties);
@@ -86,11 +93,12 @@ void run_cascade(const Arguments& a) {
     throw UsageError(valid.name +
                      ": the metadata model was fitted on this very table, where its "
                      "errors are fewer than on new rows. Use validation data");
+  print_unfit_fields(valid.table, valid.name, {metadata.encoder});
   const auto prob = to_probabilities(metadata.logits(valid.table, valid.name));
   Cascade cascade = choose_cascade(prob, valid.label, a.max_error);
   cascade.metadata = metadata;
   print_thresholds(cascade);
-  if (!a.test_csv.empty()) test_cascade(a, model, cascade);
+  if (!a.test_csv.empty()) test_cascade(a, model, cascade, valid);
   model.notes[kCascadeEntry] = to_note(cascade);
   save_model(a.output, model);
 }
@@ -109,14 +117,18 @@ void add_cascade(CLI::App& program) {
       run_cascade);
   command.add_option("--model", a.model, "Image model as train writes it, or a hybrid.")
       ->required();
-  command.add_option("--metadata", a.metadata, "metadata.json, as metadata train writes it.")
+  command
+      .add_option("--metadata", a.metadata,
+                  "metadata.json, as metadata train writes it, or the folder with it.")
       ->required();
   command
       .add_option("--csv", a.csv,
                   "Table of validation pictures on which the thresholds are chosen. It must not "
                   "be the one that the metadata model was fitted on.")
       ->required();
-  command.add_option("--test-csv", a.test_csv, "Table to report share, figures and cost on.")
+  command
+      .add_option("--test-csv", a.test_csv,
+                  "Table to report share, figures and cost on, of other pictures.")
       ->default_str("none, nothing is reported");
   command
       .add_option(
@@ -124,7 +136,7 @@ void add_cascade(CLI::App& program) {
           "The greatest share of wrong answers on each side, held with 95 % confidence: above 0 "
           "and below 0.5.")
       ->capture_default_str();
-  command.add_option("--output", a.output, "Model file to write.")->required();
+  command.add_option("--output", a.output, "Model file to write, named .safetensors.")->required();
   a.tables.add_reading_to(command);
   add_threads(command, a.tables.threads);
 }

@@ -10,6 +10,7 @@
 #include "apps/dfengine/arguments/data.h"
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/arguments/model.h"
+#include "apps/dfengine/arguments/outputs.h"
 #include "apps/dfengine/commands.h"
 #include "engine/evaluate/evaluate.h"
 #include "engine/evaluate/metrics/paired.h"
@@ -51,6 +52,8 @@ Paired in_common(const Predictions& first, const Predictions& second) {
 void compare_two(Arguments& a) {
   if (a.runs.size() != 2) throw Exit{ExitCode::Usage, "--paired compares two models: name two"};
   const Model first = open_detector(a.runs[0]), second = open_detector(a.runs[1]);
+  print_unread_columns(a.runs[0], first);
+  print_unread_columns(a.runs[1], second);
   const DataSource source =
       a.split.empty() ? open_to_measure(a.data) : open_data(a.data, {a.split});
   const Dataset& dataset = source.splits.front();
@@ -82,6 +85,7 @@ void run_compare(Arguments& a) {
   if (a.paired) return compare_two(a);
   if (a.data.has_source())
     throw Exit{ExitCode::Usage, "pictures are for --paired, which compares two models on them"};
+  if (!a.output.empty()) refuse_run_folder(a.output);
   const std::vector<report::RunHistory> runs = report::read_runs(a.runs);
   fmt::print("{}", report::plain_text(report::comparison_table(runs)));
   const report::Table settings = report::settings_table(runs);
@@ -111,7 +115,9 @@ void add_compare(CLI::App& program) {
       .add_option("RUN", a.runs,
                   "Run folders, as train writes them; with --paired two of them, or model files.")
       ->required();
-  command.add_option("--output", a.output, "Folder for compare.html or paired.json.")
+  command
+      .add_option("--output", a.output,
+                  "Folder for compare.html, other than a training run's, or for paired.json.")
       ->default_str("none, the figures are only printed");
   CLI::Option* paired =
       command.add_flag("--paired", a.paired, "Compare two models on the pictures of --data.");

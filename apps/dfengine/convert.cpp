@@ -5,6 +5,7 @@
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/arguments/model.h"
+#include "apps/dfengine/arguments/outputs.h"
 #include "apps/dfengine/arguments/pictures.h"
 #include "apps/dfengine/commands.h"
 #include "engine/model/model.h"
@@ -57,14 +58,13 @@ void unfold(Model& model, const Arguments& a) {
 }
 
 void run_convert(const Arguments& a) {
-  const std::string extension = a.out.extension().string();
-  const bool onnx = extension == ".onnx";
-  if (!onnx && extension != ".safetensors")
-    throw UsageError(a.out.string() + ": the name must end in .safetensors or .onnx");
+  require_ending(a.out, {".safetensors", ".onnx"});
+  const bool onnx = a.out.extension() == ".onnx";
   if (!onnx && a.normalize->count() > 0) throw UsageError("--normalize is for .onnx");
   if (onnx && a.unfold_bn)
     throw UsageError("--unfold-bn is for .safetensors: an .onnx has its batch norms folded");
   const std::filesystem::path file = weights::find_weights(a.in);
+  check_output(a.out, {file});
   weights::TensorFile tensors = read_weights(file);
   apply_stated(tensors, a.stated);
   Model model = model_from_tensors(tensors, file.string());
@@ -76,13 +76,17 @@ void run_convert(const Arguments& a) {
   }
   if (a.unfold_bn) unfold(model, a);
   if (onnx) {
+    print_unread_columns(a.in, model);
     save_onnx(a.out, model, a.pixels);
   } else {
     save_model(a.out, model);
   }
-  fmt::print("{}: width {}, input {}, from {} ({})\n", a.out.string(), model.config.width,
-             model.config.input_size, a.in.string(),
-             weights::printable(model.notes["source_family"]));
+  // Of a model that came of no other weights nothing is known.
+  const auto family = model.notes.find("source_family");
+  fmt::print(
+      "{}: width {}, input {}, from {}{}\n", a.out.string(), model.config.width,
+      model.config.input_size, a.in.string(),
+      family == model.notes.end() ? "" : fmt::format(" ({})", weights::printable(family->second)));
 }
 
 }  // namespace

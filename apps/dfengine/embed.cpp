@@ -8,6 +8,7 @@
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/arguments/model.h"
+#include "apps/dfengine/arguments/outputs.h"
 #include "apps/dfengine/arguments/pictures.h"
 #include "apps/dfengine/commands.h"
 #include "engine/model/predictor.h"
@@ -35,6 +36,9 @@ void run_embed(Arguments& a) {
   const Model model = open_model(a.model);
   a.device.resolve(!model.config.quantization.empty());
   const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
+  std::vector<std::filesystem::path> inputs = paths;
+  inputs.push_back(a.model);
+  check_output(a.output, inputs);
   ThreadPool pool(a.device.thread_count());
   const std::unique_ptr<Backend> backend = a.device.open(pool);
   Predictor predictor(model, *backend, a.layer);

@@ -9,6 +9,7 @@
 #include "apps/dfengine/arguments/data.h"
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/arguments/model.h"
+#include "apps/dfengine/arguments/outputs.h"
 #include "apps/dfengine/arguments/pictures.h"
 #include "apps/dfengine/arguments/within.h"
 #include "apps/dfengine/commands.h"
@@ -126,20 +127,107 @@ std::filesystem::path file_for_band(const Arguments& a, const Model& model) {
   return file;
 }
 
-// The figures stand; the exit code says that pictures are missing from them.
-void report_bad_files(const Arguments& a, const BadFiles& bad_files, std::size_t total) {
-  const std::filesystem::path file = a.output / kBadFiles;
+Predictions predict_with_line(Predictor& predictor, const Dataset& dataset,
+                              const LoaderOptions& options, ProgressLine& line) {
+  Loader loader(dataset, options);
+  const auto total = static_cast<Index>(dataset.samples.size());
+  Predictions p = predict_split(predictor, dataset, loader, [&](Index done) {
+    line.show("", done, total);
+    return true;
+  });
+  line.clear();
+  return p;
+}
+
+BadFiles bad_files_of(const Dataset& dataset, const Predictions& p) {
+  BadFiles bad_files;
+  bad_files.add_unlisted(dataset);
+  for (const LeftOut& bad : p.left_out) bad_files.add(dataset, bad.index, bad.reason);
+  return bad_files;
+}
+
+void warn_of_turned_labels(const Arguments& a, const Model& model, const Result& result) {
+  if (model.remarks.empty() || !(result.at.metrics.roc_auc < 0.5)) return;
+  fmt::print(stderr,
+             "dfengine: an AUC below 0.5: does label 1 of {} mean real? Then say so once: dfengine "
+             "convert {} OUT.safetensors --label-positive real\n",
+             a.model.string(), a.model.string());
+}
+
+// What metrics.json says, and the tables that the report has beside its own.
+struct Figures {
+  nlohmann::json metrics;
+  std::vector<report::Table> tables = {};
+
+  void add(const char* name, nlohmann::json figures, report::Table table) {
+    metrics[name] = std::move(figures);
+    tables.push_back(std::move(table));
+  }
+};
+
+// Returns why there is no band to keep, "" where it was kept.
+std::string keep_band(const Arguments& a, const Predictions& p, Model& model,
+                      const std::filesystem::path& file) {
+  const std::optional<UnsureBand> band = choose_unsure_band(p, model, *a.unsure_errors);
+  if (!band)
+    return fmt::format(
+        "--unsure-errors {:g}: so few errors are nowhere among the {} pictures, and {} stays as it "
+        "was; accept more",
+        *a.unsure_errors, p.logit.size(), file.string());
+  model.unsure = band;
+  save_model(file, model);
+  return "";
+}
+
+void add_unsure(const Predictions& p, const Model& model, const std::filesystem::path& kept_in,
+                Figures& figures) {
+  const UnsureCount count = count_unsure(p, *model.unsure, model.threshold);
+  fmt::print("\n{}{}", to_text(count),
+             kept_in.empty() ? "" : fmt::format("kept in {}\n", kept_in.string()));
+  figures.add("unsure", to_json(count), to_table(count));
+}
+
+void add_groups(const Arguments& a, const Dataset& dataset, const Predictions& p, double threshold,
+                Figures& figures) {
+  const std::vector<GroupRow> rows = measure_by_group(a, dataset, p, threshold);
+  fmt::print("\nBy {}, at threshold {:.4f}\n{}", a.by, threshold, to_text(rows));
+  figures.add("by", to_json(rows), to_table(rows, a.by));
+  figures.metrics["by"]["column"] = a.by;
+}
+
+void add_robustness(Predictor& predictor, const Dataset& dataset, const LoaderOptions& options,
+                    double threshold, ProgressLine& line, Figures& figures) {
+  const auto total = static_cast<Index>(dataset.samples.size());
+  const std::vector<RobustnessRow> rows =
+      measure_robustness(predictor, dataset, options, threshold, kSeed, [&](Index row, Index done) {
+        line.show(fmt::format("change {}/{} ", row, perturbations().size()), done, total);
+      });
+  line.clear();
+  fmt::print("\nAt threshold {:.4f}\n{}", threshold, to_text(rows));
+  figures.add("robustness", to_json(rows), to_table(rows));
+}
+
+void write_bad_files(const std::filesystem::path& file, const BadFiles& bad_files) {
+  if (bad_files.list().empty())
+    std::filesystem::remove(file);  // an earlier run's
+  else
+    write_text(file, bad_files.csv());
+}
+
+// The figures stand; the exit code says that pictures are missing from them, or else what failed.
+void end(const BadFiles& bad_files, std::size_t total, const std::string& failure) {
   if (bad_files.list().empty()) {
-    if (!a.output.empty()) std::filesystem::remove(file);  // an earlier run's
+    if (!failure.empty()) throw Exit{ExitCode::Failed, failure};
     return;
   }
-  if (!a.output.empty()) write_text(file, bad_files.csv());
+  if (!failure.empty()) fmt::print(stderr, "dfengine: {}\n", failure);
   std::vector<std::string> errors;
   for (const BadFile& bad : bad_files.list()) errors.push_back(bad.relative + ": " + bad.reason);
   end_if_unreadable(errors, total);
 }
 
 void run_eval(Arguments& a) {
+  if (!a.output.empty()) refuse_run_folder(a.output);
   name_group_column(a);
   Model model = open_detector(a.model);
   print_unread_columns(a.model, model);
@@ -155,63 +243,26 @@ void run_eval(Arguments& a) {
   Predictor predictor(model, *backend, Predictor::Output::Logits);
   LoaderOptions options = one_pass(model.preparation(a.max_pixels), pool.size(), a.data.on_bad);
   options.views = a.views;
-  Loader loader(dataset, options);
   ProgressLine line(!a.no_progress);
-  const auto total = static_cast<Index>(dataset.samples.size());
-  const Predictions p = predict_split(predictor, dataset, loader, [&](Index done) {
-    line.show("", done, total);
-    return true;
-  });
-  line.clear();
-  BadFiles bad_files;
-  bad_files.add_unlisted(dataset);
-  for (const LeftOut& bad : p.left_out) bad_files.add(dataset, bad.index, bad.reason);
+  const Predictions p = predict_with_line(predictor, dataset, options, line);
   for (double prob : p.prob) require_number(a.model, prob);
   fmt::print("{}\n", source.describe());
   const Result result = summarize_all(p, model);
   print(result, model);
-  if (a.unsure_errors) {
-    model.unsure = choose_unsure_band(p, model, *a.unsure_errors);
-    save_model(band_file, model);
-  }
-  if (!model.remarks.empty() && result.at.metrics.roc_auc < 0.5)
-    fmt::print(
-        stderr,
-        "dfengine: an AUC below 0.5: does label 1 of {} mean real? Then say so once: dfengine "
-        "convert {} OUT.safetensors --label-positive real\n",
-        a.model.string(), a.model.string());
-  nlohmann::json metrics = to_json(result, model, dataset.split, a);
-  std::vector<report::Table> tables;
-  if (model.unsure) {
-    const UnsureCount count = count_unsure(p, *model.unsure, model.threshold);
-    fmt::print("\n{}{}", to_text(count),
-               a.unsure_errors ? fmt::format("kept in {}\n", band_file.string()) : "");
-    metrics["unsure"] = to_json(count);
-    tables.push_back(to_table(count));
-  }
-  if (!a.by.empty()) {
-    const std::vector<GroupRow> rows = measure_by_group(a, dataset, p, model.threshold);
-    fmt::print("\nBy {}, at threshold {:.4f}\n{}", a.by, model.threshold, to_text(rows));
-    metrics["by"] = to_json(rows);
-    metrics["by"]["column"] = a.by;
-    tables.push_back(to_table(rows, a.by));
-  }
-  if (a.perturb) {
-    const std::vector<RobustnessRow> rows = measure_robustness(
-        predictor, dataset, options, model.threshold, kSeed, [&](Index row, Index done) {
-          line.show(fmt::format("change {}/{} ", row, perturbations().size()), done, total);
-        });
-    line.clear();
-    fmt::print("\nAt threshold {:.4f}\n{}", model.threshold, to_text(rows));
-    metrics["robustness"] = to_json(rows);
-    tables.push_back(to_table(rows));
-  }
+  const std::string no_band = a.unsure_errors ? keep_band(a, p, model, band_file) : "";
+  warn_of_turned_labels(a, model, result);
+  Figures figures{to_json(result, model, dataset.split, a)};
+  if (model.unsure) add_unsure(p, model, no_band.empty() ? band_file : "", figures);
+  if (!a.by.empty()) add_groups(a, dataset, p, model.threshold, figures);
+  if (a.perturb) add_robustness(predictor, dataset, options, model.threshold, line, figures);
+  const BadFiles bad_files = bad_files_of(dataset, p);
   if (!a.output.empty()) {
-    write_files(a, metrics, dataset, p, model);
+    write_files(a, figures.metrics, dataset, p, model);
+    write_bad_files(a.output / kBadFiles, bad_files);
     report::write_evaluation_report(a.output, {model, pool, dataset, p, result.at.intervals,
-                                               a.model.string(), command_line(), tables});
+                                               a.model.string(), command_line(), figures.tables});
   }
-  report_bad_files(a, bad_files, dataset.samples.size());
+  end(bad_files, dataset.samples.size(), no_band);
 }
 
 }  // namespace
@@ -258,18 +309,22 @@ void add_eval(CLI::App& program) {
                    "of several strengths each: 17 more passes over the pictures.");
   CLI::Option* threshold = add_threshold(command, a.threshold);
   command
-      .add_option("--unsure-errors", a.unsure_errors,
-                  "The share of errors that you accept, such as .01: finds how far from the "
-                  "threshold a probability must lie for no more of these pictures to be wrong, and "
-                  "keeps that in the model file. predict, serve and the C interface then call "
-                  "unsure what lies nearer. Choose it on validation pictures, with --split valid, "
-                  "and measure it on others.")
-      ->check(within(0.0, 1.0))
+      .add_option(
+          "--unsure-errors", a.unsure_errors,
+          "The share of errors that you accept, such as .01: finds how far from the "
+          "threshold a probability must lie for no more of these pictures to be wrong, and "
+          "keeps that in the model file. predict, serve and the C interface then call "
+          "unsure what lies nearer. Choose it on validation pictures, with --split valid, "
+          "and measure it on others. At least 0 and below 1. Where so few are nowhere among "
+          "them the model file stays as it is, and the exit code is 1.")
+      ->check(within_below(0.0, 1.0))
       ->default_str("none, the model file stays as it is")
       ->needs("--split")
       ->excludes(threshold)
       ->excludes(tta);
-  command.add_option("--output", a.output, "Folder for the report and the predictions.")
+  command
+      .add_option("--output", a.output,
+                  "Folder for the report and the predictions, other than a training run's.")
       ->default_str("none, the figures are only printed");
   add_max_pixels(command, a.max_pixels);
   add_no_progress(command, a.no_progress);

@@ -34,6 +34,7 @@ struct Arguments {
 
 void run_explain(const Arguments& a) {
   const Model model = open_detector(a.model);
+  print_unread_columns(a.model, model);
   const std::vector<std::filesystem::path> paths = list_pictures(a.paths);
   const std::vector<std::filesystem::path> files = overlay_files(a.output, paths);
   make_folder(a.output);

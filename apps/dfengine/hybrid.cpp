@@ -1,8 +1,11 @@
 // dfengine hybrid: the image model's score and a table's columns in one detector.
 #include <fmt/format.h>
 
+#include <optional>
+
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/arguments/model.h"
+#include "apps/dfengine/arguments/outputs.h"
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/tables.h"
 #include "engine/tables/metadata/comparison.h"
@@ -18,11 +21,9 @@ struct Arguments {
   TableArguments tables;
 };
 
-void print_comparison(const Arguments& a, Model& model, ThreadPool& pool,
-                      const HybridModel& hybrid) {
-  const LabelledTable test = a.tables.read(a.test_csv, a.tables.file_properties);
+void print_comparison(const Arguments& a, Model& model, ThreadPool& pool, const HybridModel& hybrid,
+                      const LabelledTable& test) {
   const std::filesystem::path root = a.tables.root(a.test_csv);
-  refuse_training_pictures(model, picture_paths(test, root), test.name);
   const std::vector<double> image = table_image_logits(model, pool, test, root);
   const std::vector<double> both = hybrid.logits(image, test.table, test.name);
   fmt::print(
@@ -33,21 +34,30 @@ void print_comparison(const Arguments& a, Model& model, ThreadPool& pool,
 }
 
 void run_train(const Arguments& a) {
+  check_model_output(a.output, {a.model, a.csv, a.test_csv});
   Model model = open_detector(a.model);
   ThreadPool pool(ThreadPool::count_for(a.tables.threads));
   const LabelledTable valid = a.tables.read(a.csv, a.tables.file_properties);
   const std::filesystem::path root = a.tables.root(a.csv);
   refuse_training_pictures(model, picture_paths(valid, root), valid.name);
+  std::optional<LabelledTable> test;
+  if (!a.test_csv.empty()) {
+    test = a.tables.read(a.test_csv, a.tables.file_properties);
+    refuse_training_pictures(model, picture_paths(*test, a.tables.root(a.test_csv)), test->name);
+    a.tables.require_tables_apart({&valid, &*test});
+  }
   std::vector<ColumnVerdict> verdicts = judge_columns(valid);
   const auto columns = choose_columns(verdicts, a.tables.exclude, false);
   print_columns(verdicts);
+  if (test)
+    print_unfit_fields(test->table, test->name, {fit_encoder(valid.table, columns, valid.name)});
   const std::vector<double> image = table_image_logits(model, pool, valid, root);
   HybridFit fit = fit_hybrid(valid.table, valid.label, image, columns, valid.name);
   const bool stacked = fit.model.uses_metadata();
   fit.model.metadata.file_properties = stacked && a.tables.file_properties;
   fmt::print("log loss of rows left out: image {:.4f}, with metadata {:.4f}; {}\n", fit.image_loss,
              fit.hybrid_loss, stacked ? "metadata is used" : "no clear gain: metadata is not used");
-  if (!a.test_csv.empty()) print_comparison(a, model, pool, fit.model);
+  if (test) print_comparison(a, model, pool, fit.model, *test);
   model.notes[kHybridEntry] = to_note(fit.model);
   save_model(a.output, model);
 }
@@ -67,9 +77,11 @@ void add_hybrid(CLI::App& program) {
       run_train);
   command.add_option("--model", a.model, "Image model, as train writes it.")->required();
   command.add_option("--csv", a.csv, "Table of validation pictures.")->required();
-  command.add_option("--test-csv", a.test_csv, "Table to compare the image alone and both on.")
+  command
+      .add_option("--test-csv", a.test_csv,
+                  "Table to compare the image alone and both on, of other pictures.")
       ->default_str("none, nothing is compared");
-  command.add_option("--output", a.output, "Model file to write.")->required();
+  command.add_option("--output", a.output, "Model file to write, named .safetensors.")->required();
   a.tables.add_columns_to(command);
   a.tables.add_reading_to(command);
   add_threads(command, a.tables.threads);

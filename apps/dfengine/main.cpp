@@ -8,6 +8,7 @@
 #include <new>
 #include <sstream>
 
+#include "apps/dfengine/arguments/every_option.h"
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/clean_output.h"
 #include "apps/dfengine/commands.h"
@@ -43,6 +44,7 @@ int run(int argc, char** argv) {
 #if DFENGINE_SERVE
   add_serve(program);
 #endif
+  check_every_option(program);
   if (argc == 1) {
     std::fputs(program.help().c_str(), stderr);
     return static_cast<int>(ExitCode::Usage);
@@ -86,8 +88,8 @@ int main(int argc, char** argv) {
     return report(ExitCode::NoDevice, e.what());
   } catch (const std::bad_alloc&) {
     const std::string held = fmt::format(
-        "out of memory: this process held {} MiB, and the system has {} MiB left; try a smaller "
-        "--batch-size or fewer --threads",
+        "out of memory: this process held {} MiB, and the system has {} MiB left; try fewer "
+        "--threads, or a smaller --batch-size where the command has one",
         dfengine::peak_resident_bytes() >> 20, dfengine::available_bytes() >> 20);
     return report(ExitCode::Failed, held.c_str());
   } catch (const std::exception& e) {

@@ -70,14 +70,22 @@ Tables read_tables(const TrainArguments& a) {
            a.tables.read(a.test_csv, a.tables.file_properties),
            {},
            {}};
-  if (a.image_model.empty()) return t;
-  t.valid = a.tables.read(a.valid_csv, a.tables.file_properties);
-  t.image = score_images(a, *t.valid, t.test);
+  std::vector<const LabelledTable*> all = {&t.train, &t.test};
+  if (!a.image_model.empty())
+    all.push_back(&t.valid.emplace(a.tables.read(a.valid_csv, a.tables.file_properties)));
+  a.tables.require_tables_apart(all);
   return t;
 }
 
+// Before the image model looks at any picture.
+void check_fields(const Tables& t, const std::vector<std::string>& columns) {
+  std::vector<Encoder> encoders = {fit_encoder(t.train.table, columns, t.train.name)};
+  if (t.valid) encoders.push_back(fit_encoder(t.valid->table, columns, t.valid->name));
+  print_unfit_fields(t.test.table, t.test.name, encoders);
+}
+
 void run_train(const TrainArguments& a) {
-  const Tables t = read_tables(a);
+  Tables t = read_tables(a);
   std::vector<ColumnVerdict> verdicts = judge_columns(t.train);
   const auto columns = choose_columns(verdicts, a.tables.exclude, false);
   print_columns(verdicts);
@@ -86,6 +94,8 @@ void run_train(const TrainArguments& a) {
   };
   MetadataModel model = fit(columns);
   model.file_properties = a.tables.file_properties;
+  check_fields(t, choose_columns(verdicts, a.tables.exclude, a.keep_leaks));
+  if (t.valid) t.image = score_images(a, *t.valid, t.test);
   std::vector<ComparisonRow> rows;
   add_rows(t, model, columns, "", rows);
   if (a.keep_leaks) {
@@ -95,7 +105,7 @@ void run_train(const TrainArguments& a) {
   fmt::print("{} rows to fit, {} to test; positive class: fake\n{}", t.train.label.size(),
              t.test.label.size(), comparison_text(rows));
   make_folder(a.output);
-  save_metadata_model(a.output / "metadata.json", model);
+  save_metadata_model(a.output / kMetadataFile, model);
   write_text(a.output / "comparison.csv", comparison_csv(rows));
 }
 
@@ -107,6 +117,7 @@ struct EvalArguments {
 void run_eval(const EvalArguments& a) {
   const MetadataModel model = load_metadata_model(a.model);
   const LabelledTable test = a.tables.read(a.csv, model.file_properties);
+  print_unfit_fields(test.table, test.name, {model.encoder});
   const auto prob = to_probabilities(model.logits(test.table, test.name));
   fmt::print("{} rows; positive class: fake\n{}", test.label.size(),
              comparison_text({compare("metadata", prob, test.label, kThreshold)}));
@@ -127,7 +138,7 @@ void add_metadata_train(CLI::App& metadata) {
           .add_option("--valid-csv", a.valid_csv,
                       "Table on which the combination of image and metadata is fitted.")
           ->default_str("none");
-  command.add_option("--test-csv", a.test_csv, "Table to compare on.")->required();
+  command.add_option("--test-csv", a.test_csv, "Table to compare on, of other rows.")->required();
   command
       .add_option("--image-model", a.image_model,
                   "Compare with this model, and with both together.")
@@ -144,8 +155,15 @@ void add_metadata_train(CLI::App& metadata) {
 
 void add_metadata_eval(CLI::App& metadata) {
   const auto [command, a] = add_command<EvalArguments>(
-      metadata, "eval", "Measure a metadata model on a labelled table.", "", run_eval);
-  command.add_option("--model", a.model, "metadata.json, as metadata train writes it.")->required();
+      metadata, "eval", "Measure a metadata model on a labelled table.",
+      "Where a column held numbers alone in training, fields that are none count as missing and "
+      "are named on standard error; where they are more than half of a column, the table is "
+      "refused. Dates and times are held to the same, and so are all tables that a detector reads.",
+      run_eval);
+  command
+      .add_option("--model", a.model,
+                  "metadata.json, as metadata train writes it, or the folder with it.")
+      ->required();
   command.add_option("--csv", a.csv, "Table with labels.")->required();
   a.tables.add_reading_to(command);
 }

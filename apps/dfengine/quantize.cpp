@@ -4,6 +4,7 @@
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/help.h"
 #include "apps/dfengine/arguments/model.h"
+#include "apps/dfengine/arguments/outputs.h"
 #include "apps/dfengine/commands.h"
 #include "engine/data/sets/groups.h"
 #include "engine/evaluate/evaluate.h"
@@ -69,6 +70,7 @@ void print(const QuantizedModel& made, const Model& of) {
 }
 
 void run_quantize(const Arguments& a) {
+  check_model_output(a.output, {a.model});
   const Model model = open_model(a.model);
   const bool is_run = std::filesystem::exists(a.model / kArguments);
   if (a.calibrate.empty() && !is_run && a.data.empty())
@@ -80,7 +82,7 @@ void run_quantize(const Arguments& a) {
   std::vector<Dataset> splits;
   TrainOptions options;
   if (is_run) options = read_args(a.model);
-  if (!a.data.empty()) options.data = a.data;
+  options.move_to(a.data);
   if (!a.data.empty() || a.calibrate.empty())
     splits = open_data(options, {"train", "valid"}).splits;
   // What training was kept away from stays unseen. Another set need not have these groups.
@@ -118,7 +120,8 @@ void add_quantize(CLI::App& program) {
       "looked at, and what eval --unsure-errors kept in the model goes: choose it anew.",
       run_quantize);
   command.add_option("--model", a.model, "Run folder or model file.")->required();
-  command.add_option("--output", a.output, "The model file to write.")->required();
+  command.add_option("--output", a.output, "The model file to write, named .safetensors.")
+      ->required();
   command
       .add_option(
           "--calibrate", a.calibrate,

@@ -8,6 +8,7 @@
 #include "apps/dfengine/arguments/choice.h"
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/arguments/outputs.h"
 #include "apps/dfengine/commands.h"
 #include "engine/selftest/verdict.h"
 #include "kernels/base/atomic_file.h"
@@ -58,6 +59,7 @@ nlohmann::json to_json(const SelftestReport& report) {
 }
 
 void run_selftest_command(const Arguments& a) {
+  if (!a.json.empty()) check_output(a.json, {});
   ThreadPool pool(ThreadPool::count_for(a.threads));
   const bool on_device =
       a.device == DeviceChoice::Cuda || (a.device == DeviceChoice::Auto && cuda::available());

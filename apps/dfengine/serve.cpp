@@ -2,9 +2,12 @@
 #include <fmt/format.h>
 #include <malloc.h>
 
+#include <algorithm>
 #include <csignal>
 #include <fstream>
+#include <string_view>
 #include <thread>
+#include <utility>
 
 #include "apps/dfengine/arguments/choice.h"
 #include "apps/dfengine/arguments/common.h"
@@ -30,22 +33,32 @@ struct Arguments {
   DeviceOptions device;
 };
 
-// NAME=FILE, or FILE, whose name is then the file's without its ending.
+// NAME=FILE, or FILE, whose name is then the file's without its ending. A folder may end in a
+// slash.
 serve::ModelFile model_file(const std::string& text) {
   const std::size_t equals = text.find('=');
   if (equals != std::string::npos && text.find('/') > equals)
     return {text.substr(0, equals), text.substr(equals + 1)};
-  return {std::filesystem::path(text).stem().string(), text};
+  const std::filesystem::path file = text;
+  return {(file.has_filename() ? file : file.parent_path()).stem().string(), file};
 }
 
-// A key a line; empty lines and those that begin with # are none.
+// A key a line, without the blanks around it, which no header keeps; empty lines and those that
+// begin with # are none.
 std::vector<std::string> read_keys(const std::filesystem::path& file) {
   if (file.empty()) return {};
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF", kBlanks = " \t\r";
   std::ifstream stream(file);
   std::vector<std::string> keys;
+  bool at_begin = true;
   for (std::string line; std::getline(stream, line);) {
-    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
-    if (!line.empty() && line.front() != '#') keys.push_back(line);
+    std::string_view key = line;
+    if (std::exchange(at_begin, false) && key.starts_with(kByteOrderMark))
+      key.remove_prefix(kByteOrderMark.size());
+    key.remove_prefix(std::min(key.find_first_not_of(kBlanks), key.size()));
+    key = key.substr(0, key.find_last_not_of(kBlanks) + 1);
+    if (key.empty() || key.front() == '#') continue;
+    keys.emplace_back(key);
   }
   if (!stream.eof()) throw DataError(file.string() + ": the key file cannot be read");
   if (keys.empty()) throw DataError(file.string() + ": no key in it: it has one a line");
@@ -169,10 +182,10 @@ void add_serve(CLI::App& program) {
   add_limit(command, "--port", a.service.http.port,
             "Port to listen on, up to 65535. 0 is one that is free, which is printed.", 0, 65535);
   command
-      .add_option(
-          "--api-key-file", a.key_file,
-          "File with a key a line. A request then needs one of them, as Authorization: Bearer "
-          "KEY or X-API-Key: KEY; the page and /v2/health do not.")
+      .add_option("--api-key-file", a.key_file,
+                  "File with a key a line; lines that begin with # are none. A request then needs "
+                  "one of them, as Authorization: Bearer KEY or X-API-Key: KEY; the page and "
+                  "/v2/health do not.")
       ->default_str("none: everyone who can reach the port may ask");
   add_limit(command, "--max-batch", a.max_batch, "Pictures that go through the network together.");
   command

@@ -3,8 +3,14 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <map>
+#include <set>
 
+#include "engine/data/digest.h"
+#include "engine/data/sets/csv_source.h"
+#include "engine/data/sets/split.h"
 #include "engine/tables/metadata/property_columns.h"
+#include "kernels/base/error.h"
 
 namespace dfengine {
 
@@ -34,8 +40,24 @@ LabelledTable TableArguments::read(const std::filesystem::path& csv, bool proper
   return table;
 }
 
+void TableArguments::require_tables_apart(const std::vector<const LabelledTable*>& tables) const {
+  std::map<std::string, std::string> names;  // by what the table holds, which need not be paths
+  std::vector<ApartPictures> parts;
+  for (const LabelledTable* t : tables) {
+    const auto [same, is_new] = names.try_emplace(digest(t->table), t->name);
+    if (!is_new)
+      throw UsageError(fmt::format(
+          "{} and {} are the same table: figures on rows that were used to fit are better than on "
+          "new ones. Name another table",
+          same->second, t->name));
+    if (t->table.find("path") >= 0) parts.push_back({t->name, picture_paths(*t, root(t->name))});
+  }
+  require_apart(parts);
+}
+
 std::vector<double> table_image_logits(Model& model, ThreadPool& pool, const LabelledTable& table,
                                        const std::filesystem::path& root) {
+  require_one_label(table.table, table.name, path_column(table.table, {}, table.name), table.label);
   ProgressLine line(true);
   return image_logits(model, pool, table_pictures(table.table, root, table.name), [&](Index done) {
     line.show(table.name + " ", done, std::ssize(table.label));
@@ -48,6 +70,13 @@ std::vector<std::filesystem::path> picture_paths(const LabelledTable& table,
   const Dataset pictures = table_pictures(table.table, root, table.name);
   for (const Sample& s : pictures.samples) paths.push_back(pictures.path(s));
   return paths;
+}
+
+void print_unfit_fields(const CsvTable& table, const std::string& name,
+                        const std::vector<Encoder>& encoders) {
+  std::set<std::string> lines;
+  for (const Encoder& encoder : encoders) lines.merge(encoder.unfit_fields(table, name));
+  for (const std::string& line : lines) fmt::print(stderr, "dfengine: {}\n", line);
 }
 
 void print_columns(const std::vector<ColumnVerdict>& verdicts) {

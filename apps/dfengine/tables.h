@@ -28,15 +28,23 @@ struct TableArguments {
   std::filesystem::path root(const std::filesystem::path& csv) const;
   // Reads a table, and where `properties` is true adds the columns of append_file_properties.
   LabelledTable read(const std::filesystem::path& csv, bool properties) const;
+  // Throws UsageError where two of these tables are the same, or have pictures in common.
+  void require_tables_apart(const std::vector<const LabelledTable*>& tables) const;
 };
 
-// Runs image_logits on a table's pictures, with a progress line.
+// Runs image_logits on a table's pictures, with a progress line. Throws DataError where a picture has
+// both labels.
 std::vector<double> table_image_logits(Model& model, ThreadPool& pool, const LabelledTable& table,
                                        const std::filesystem::path& root);
 
 // The full paths of a table's pictures.
 std::vector<std::filesystem::path> picture_paths(const LabelledTable& table,
                                                  const std::filesystem::path& root);
+
+// Says on standard error, once for each column, which of a table's fields these encoders count as
+// missing. Throws as Encoder::unfit_fields.
+void print_unfit_fields(const CsvTable& table, const std::string& name,
+                        const std::vector<Encoder>& encoders);
 
 // Prints a line for each column, which says whether it is used, or why not.
 void print_columns(const std::vector<ColumnVerdict>& verdicts);

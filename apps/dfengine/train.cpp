@@ -112,6 +112,15 @@ void warn_of_folded_base(const std::string& weights) {
              weights.empty() ? "IN" : weights);
 }
 
+void warn_of_random_base(const TrainOptions& o) {
+  if (!o.weights.empty() || o.freeze == 0) return;
+  fmt::print(
+      stderr,
+      "dfengine: warning: --freeze {} without --weights keeps random values as they are: name "
+      "--weights, or --freeze none\n",
+      freeze_words(o.freeze));
+}
+
 // " loss scale 65536 (2 steps left out)" where gradients are scaled.
 std::string scale_text(const EpochRow& r) {
   if (r.loss_scale == 1 && r.skipped == 0) return "";
@@ -213,6 +222,10 @@ void run_train(Arguments& a) {
     a.device.resolve();
   }
   const TrainOptions options = merge(a);
+  if (!a.resume) {
+    require_partners(*a.command, train_options(), options);
+    require_partners(*a.command, augment_options(), options.augment);
+  }
   std::optional<int> epochs;
   if (a.command->count("--epochs") > 0) epochs = options.epochs;
   const std::atomic<bool>& interrupted = catch_interrupt();
@@ -220,6 +233,7 @@ void run_train(Arguments& a) {
   const bool speaks = ranks->rank() == 0;
   ProgressLine line(speaks && !a.no_progress);
   TrainObserver observer;
+  if (speaks && !a.resume) warn_of_random_base(options);
   if (speaks) observer = make_observer(line, !a.no_progress, options.weights.string());
   if (speaks && a.tensorboard) write_events(observer, options.output);
   const TrainResult result = train(options, a.resume, observer, interrupted, epochs, ranks.get());

@@ -14,7 +14,7 @@ constexpr double kFedMs = 300;
 // A call of many pictures runs a plan of fewer, several times.
 StepCost cost_of_call(const Workload& load, Index batch, Index planned) {
   StepCost one = total_cost(load.plan(planned));
-  const Index times = (batch + planned - 1) / planned;
+  const Index times = divide_up(batch, planned);
   return {one.bytes * times, one.flops * times};
 }
 

@@ -130,7 +130,7 @@ class Costs {
   }
 
   static Index product_flops(const Convolution& op, const Shape& y) {
-    return 2 * y.count() * (op.in / op.groups) * op.window.size * op.window.size;
+    return 2 * y.count() * op.weights_per_output();
   }
 
   // Without what is computed twice at the rims of tiles.

@@ -56,13 +56,18 @@ Timing time_on(const Backend& backend, const TimingOptions& options, const Repea
                  [&](Index repeats) { return backend.milliseconds([&] { work(repeats); }); });
 }
 
+Index bytes_beyond_caches(const Backend& backend) {
+  constexpr Index kHost = Index{64} << 20, kDevice = Index{256} << 20;
+  return backend.kind() == DeviceKind::Cuda ? kDevice : kHost;
+}
+
 double copy_rate(const Backend& backend, Index bytes, int rounds) {
   const OwnedMemory from = backend.allocate(bytes), to = backend.allocate(bytes);
   ThreadPool* pool = backend.queue().pool;
   // Fresh pages that were never written share one page of zeros.
   if (pool != nullptr) std::memset(from.get(), 1, at(bytes));
   const Index parts = pool != nullptr ? pool->size() : 1;
-  const Index part = (bytes + parts - 1) / parts;
+  const Index part = divide_up(bytes, parts);
   const auto copy = [&](Index i) {
     const Index first = i * part, count = std::min(part, bytes - first);
     backend.copy(to.get() + first, from.get() + first, std::max(count, Index{0}));

@@ -34,8 +34,11 @@ Timing time_on_host(const TimingOptions& options, const RepeatedWork& work);
 // By the backend's own clock (Backend::milliseconds): work only queues.
 Timing time_on(const Backend& backend, const TimingOptions& options, const RepeatedWork& work);
 
-// GB/s (1e9 bytes) that a plain copy moves, reads and writes counted: what all that is bound by
-// memory is held against. bytes: of the array, larger than the caches.
+// The size of an array beyond the caches that one stream of copies can use there.
+Index bytes_beyond_caches(const Backend& backend);
+
+// GB/s (1e9 bytes) that a plain copy of an array moves, reads and writes counted: what all that is
+// bound by memory is held against where the array is beyond the caches.
 // On the CPU all threads of the pool copy.
 double copy_rate(const Backend& backend, Index bytes, int rounds);
 

@@ -44,7 +44,7 @@ Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
       options_(checked(options)),
       sample_bytes_((options.stability ? kStabilityForms : 1) * view_count(options.views) *
                     options.size * options.size * 3),
-      batches_((std::ssize(dataset.samples) + options.batch - 1) / options.batch),
+      batches_(divide_up(std::ssize(dataset.samples), options.batch)),
       most_(slice_begin(options.batch, options.slices, options.first_slice + options.slice_count) -
             slice_begin(options.batch, options.slices, options.first_slice)),
       slots_(kAhead) {
@@ -62,6 +62,9 @@ Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
     stop_workers();
     throw UsageError(fmt::format("loader: cannot start {} threads ({}); ask for fewer",
                                  options_.threads, e.what()));
+  } catch (...) {
+    stop_workers();
+    throw;
   }
 }
 
@@ -102,17 +105,18 @@ void Loader::start(std::uint64_t epoch, Index first_batch) {
   }
   std::vector<std::uint32_t> order = epoch_order(dataset_, options_.seed, epoch, options_.shuffle);
   std::unique_lock lock(mutex_);
+  started_ = false;
   end_ = 0;  // nothing more to claim, so the workers come to rest
   batch_ready_.wait(lock, [this] { return busy_ == 0; });
   order_ = std::move(order);
   epoch_ = epoch;
   taken_ = first_batch;
-  started_ = true;
-  // All but an epoch's last batch are whole.
   claimed_ = first_batch * most_;
+  for (Index b = taken_; b < std::min(taken_ + kAhead, batches_); ++b) prepare_slot(b);
+  started_ = true;
+  // All but an epoch's last batch are whole. Set last: there is a slot for what may be claimed.
   end_ = batches_ == 0 ? 0
                        : (batches_ - 1) * most_ + part_end(batches_ - 1) - part_begin(batches_ - 1);
-  for (Index b = taken_; b < std::min(taken_ + kAhead, batches_); ++b) prepare_slot(b);
   work_ready_.notify_all();
 }
 
@@ -172,7 +176,7 @@ void Loader::leave_out_unreadable(Slot& s) const {
   auto bad = s.unreadable.begin();
   Index kept = 0;
   const Index first = b.slices[0].first;
-  for (BatchSlice& slice : b.slices)
+  for (Slice& slice : b.slices)
     slice.n -= std::ranges::count_if(s.unreadable, [&](const auto& picture) {
       const Index place = first + picture.first;
       return place >= slice.first && place < slice.first + slice.n;

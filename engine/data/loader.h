@@ -51,15 +51,11 @@ struct LeftOut {
   std::string reason;
 };
 
-// A slice of a batch: its pictures follow those of the slice before it.
-struct BatchSlice {
-  Index first = 0;  // place in the whole batch, with the pictures that were left out
-  Index n = 0;
-};
-
 struct Batch {
   Index n = 0;
-  std::vector<BatchSlice> slices;
+  // One behind the other. They begin where they do in the whole batch with the pictures that were
+  // left out, and n counts what is left.
+  std::vector<Slice> slices;
   std::vector<std::uint8_t> images;    // [n, views, size, size, 3], or [n, forms, views, ...]
   std::vector<float> targets;          // [n] 1 for fake
   std::vector<std::uint32_t> indices;  // [n] positions in the data set

@@ -28,6 +28,9 @@ struct OptionRow {
   const char* usual = "";  // what the default means, where its value does not say it
   // JSON of older versions lacks it; it stands there where it is not the default.
   bool added_later = false;
+  // Another option without which this one does nothing, and whether that is on.
+  const char* partner = "";
+  bool (*has_partner)(const Options&) = nullptr;
 
   // As errors call it.
   std::string name() const {

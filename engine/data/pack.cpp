@@ -117,6 +117,15 @@ void prepare_sample(const Dataset& dataset, const Sample& sample, Preparer& prep
   }
 }
 
+// By path, as a folder's are.
+static Dataset joined(const std::vector<Dataset>& splits) {
+  Dataset all{splits.front().root, "all", {}};
+  for (const Dataset& split : splits)
+    all.samples.insert(all.samples.end(), split.samples.begin(), split.samples.end());
+  std::ranges::stable_sort(all.samples, {}, &Sample::relative);
+  return all;
+}
+
 std::vector<Dataset> open_pack(const std::filesystem::path& file,
                                const std::vector<std::string>& wanted) {
   const auto pack = std::make_shared<const Pack>(file);
@@ -135,6 +144,10 @@ std::vector<Dataset> open_pack(const std::filesystem::path& file,
     const auto& splits = pack->index().splits;
     auto at = std::ranges::find(splits, name, &Dataset::split);
     if (at == splits.end()) at = std::ranges::find(splits, other, &Dataset::split);
+    if (at == splits.end() && name == "all" && !splits.empty()) {
+      found.push_back(packed(joined(splits)));
+      continue;
+    }
     if (at == splits.end()) {
       throw DataError(fmt::format("{} has no split '{}'; it has:{}", file.string(), name, names));
     }

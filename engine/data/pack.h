@@ -53,8 +53,9 @@ class Pack {
 bool can_be_completed(const Pack& pack, const std::vector<Dataset>& splits);
 
 // The splits of a packed file, in the order asked for, or all of them where none is asked for.
-// "valid" also finds "val" and the other way round. Pictures that could not be read when the file
-// was packed are still bad files. Throws DataError for a split that is not there.
+// "valid" also finds "val" and the other way round, and "all" is all of them as one, by path.
+// Pictures that could not be read when the file was packed are still bad files. Throws DataError for
+// a split that is not there.
 std::vector<Dataset> open_pack(const std::filesystem::path& file,
                                const std::vector<std::string>& wanted);
 

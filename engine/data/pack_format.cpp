@@ -2,13 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
 #include <nlohmann/json.hpp>
-#include <system_error>
 
 #include "kernels/base/checksum.h"
 #include "kernels/base/error.h"
 #include "kernels/base/json_integer.h"
+#include "kernels/base/numbers.h"
 
 namespace dfengine {
 namespace {
@@ -23,15 +22,11 @@ std::string_view take(std::string_view& rest, const std::string& file) {
 }
 
 Index take_number(std::string_view& rest, const std::string& file) {
-  const std::string_view text = take(rest, file);
-  Index value = -1;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const auto value = number_of<Index>(take(rest, file));
   // Each record takes two bytes of the index at least: no claim can be larger than that.
-  if (error != std::errc() || end != text.data() + text.size() || value < 0 ||
-      static_cast<std::size_t>(value) > rest.size() / 2) {
+  if (!value || *value < 0 || static_cast<std::size_t>(*value) > rest.size() / 2)
     throw DataError(file + ": its index counts wrongly");
-  }
-  return value;
+  return *value;
 }
 
 }  // namespace

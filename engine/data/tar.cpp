@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <iterator>
 #include <system_error>
 #include <unordered_map>
 #include <unordered_set>
@@ -169,6 +170,57 @@ std::vector<TarEntry> list_entries(const std::filesystem::path& file, int) {
 
 #endif
 
+void require_few(std::uint64_t choices, std::uint64_t rest, const std::string& pattern) {
+  constexpr std::uint64_t kMost = 1000000;
+  if (choices > kMost / rest)
+    throw UsageError(fmt::format("{}: stands for more than {} names", pattern, kMost));
+}
+
+std::size_t closing_brace(const std::string& pattern, std::size_t open) {
+  int depth = 0;
+  for (std::size_t i = open; i < pattern.size(); ++i) {
+    depth += pattern[i] == '{' ? 1 : pattern[i] == '}' ? -1 : 0;
+    if (depth == 0) return i;
+  }
+  return pattern.npos;
+}
+
+// "000..063"; nothing where it is something else.
+std::vector<std::string> numbers_in(std::string_view inside, const std::string& pattern) {
+  const std::size_t dots = inside.find("..");
+  if (dots == inside.npos) return {};
+  const std::string_view from = inside.substr(0, dots);
+  const auto first = number_of<std::uint64_t>(from);
+  const auto last = number_of<std::uint64_t>(inside.substr(dots + 2));
+  if (!first || !last || *first > *last) return {};
+  require_few(*last - *first, 1, pattern);
+  std::vector<std::string> numbers;
+  for (std::uint64_t i = *first; i <= *last; ++i)
+    numbers.push_back(fmt::format("{:0{}}", i, from.size()));
+  return numbers;
+}
+
+// What stands between braces: numbers, or names with commas between them, which may have braces of
+// their own. Nothing for other text.
+std::vector<std::string> choices_in(const std::string& inside, const std::string& pattern) {
+  std::vector<std::string> choices;
+  std::size_t begin = 0;
+  const auto add = [&](std::size_t end) {
+    std::vector<std::string> some = expand_braces(inside.substr(begin, end - begin));
+    require_few(choices.size() + some.size(), 1, pattern);
+    std::ranges::move(some, std::back_inserter(choices));
+    begin = end + 1;
+  };
+  int depth = 0;
+  for (std::size_t i = 0; i < inside.size(); ++i) {
+    depth += inside[i] == '{' ? 1 : inside[i] == '}' ? -1 : 0;
+    if (inside[i] == ',' && depth == 0) add(i);
+  }
+  if (begin == 0) return numbers_in(inside, pattern);
+  add(inside.size());
+  return choices;
+}
+
 }  // namespace
 
 bool is_tar(const std::filesystem::path& file) {
@@ -199,23 +251,20 @@ void TarFile::read(std::size_t entry, std::vector<std::byte>& out) const {
 }
 
 std::vector<std::string> expand_braces(const std::string& pattern) {
-  constexpr std::uint64_t kMost = 1000000;
   if (pattern.size() > PATH_MAX) return {pattern};  // no file can be called so
   for (std::size_t open = pattern.find('{'); open != pattern.npos;
        open = pattern.find('{', open + 1)) {
-    const std::size_t close = pattern.find('}', open), dots = pattern.find("..", open);
-    if (close == pattern.npos || dots == pattern.npos || dots > close) continue;
-    const std::string_view from(pattern.data() + open + 1, dots - open - 1);
-    const std::string_view to(pattern.data() + dots + 2, close - dots - 2);
-    const auto first = number_of<std::uint64_t>(from), last = number_of<std::uint64_t>(to);
-    if (!first || !last || *first > *last) continue;
+    const std::size_t close = closing_brace(pattern, open);
+    if (close == pattern.npos) continue;
+    const std::vector<std::string> choices =
+        choices_in(pattern.substr(open + 1, close - open - 1), pattern);
+    if (choices.empty()) continue;
     const std::vector<std::string> rest = expand_braces(pattern.substr(close + 1));
-    if ((*last - *first) >= kMost / rest.size())
-      throw UsageError(fmt::format("{}: stands for more than {} names", pattern, kMost));
+    require_few(choices.size(), rest.size(), pattern);
     std::vector<std::string> names;
-    for (std::uint64_t i = *first; i <= *last; ++i)
+    for (const std::string& choice : choices)
       for (const std::string& end : rest)
-        names.push_back(fmt::format("{}{:0{}}{}", pattern.substr(0, open), i, from.size(), end));
+        names.push_back(fmt::format("{}{}{}", pattern.substr(0, open), choice, end));
     return names;
   }
   return {pattern};

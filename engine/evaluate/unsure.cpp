@@ -37,14 +37,12 @@ double unsure_margin(std::span<const double> logit, std::span<const int> label, 
   return std::numeric_limits<double>::infinity();
 }
 
-UnsureBand choose_unsure_band(const Predictions& p, const Model& model, double errors) {
+std::optional<UnsureBand> choose_unsure_band(const Predictions& p, const Model& model,
+                                             double errors) {
   const double threshold = logit_of(model.threshold, model);
   const double margin = unsure_margin(p.logit, p.label, threshold, errors);
-  if (std::isinf(margin))
-    throw UsageError(fmt::format(
-        "--unsure-errors {:g}: so few errors are nowhere among the {} pictures; accept more",
-        errors, p.logit.size()));
-  if (margin == 0) return {model.threshold, model.threshold};
+  if (std::isinf(margin)) return std::nullopt;
+  if (margin == 0) return UnsureBand{model.threshold, model.threshold};
   UnsureBand band{model.probability(threshold - margin), model.probability(threshold + margin)};
   // The picture at just this distance is sure, however its probability was rounded.
   for (std::size_t i = 0; i < p.logit.size(); ++i) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 
 #include "engine/evaluate/evaluate.h"
 
@@ -14,9 +15,9 @@ namespace dfengine {
 double unsure_margin(std::span<const double> logit, std::span<const int> label, double threshold,
                      double errors);
 
-// The same as the probabilities around the model's threshold. Throws UsageError where no distance is
-// enough.
-UnsureBand choose_unsure_band(const Predictions& predictions, const Model& model, double errors);
+// The same as the probabilities around the model's threshold; nothing where no distance is enough.
+std::optional<UnsureBand> choose_unsure_band(const Predictions& predictions, const Model& model,
+                                             double errors);
 
 // How a band divides answers.
 struct UnsureCount {

@@ -62,16 +62,22 @@ class Classification {
  private:
   std::size_t square_bytes() const { return at(size_ * size_ * 3); }
 
+  // Why a picture has no answer.
+  struct Refusal {
+    df_status status = DF_OK;
+    std::string message;
+  };
+
   void run_batch(std::size_t first, std::size_t count) {
-    std::vector<Failure> failures(count);
-    parallel_for(s_.pool, std::ssize(failures), [&](std::int64_t i, int worker) {
-      prepare(first + at(i), worker, pixels_.data() + at(i) * square_bytes(), failures[at(i)]);
+    std::vector<Refusal> refusals(count);
+    parallel_for(s_.pool, std::ssize(refusals), [&](std::int64_t i, int worker) {
+      prepare(first + at(i), worker, pixels_.data() + at(i) * square_bytes(), refusals[at(i)]);
     });
     // Those that could be read move up.
     std::vector<std::size_t> which;
     for (std::size_t i = 0; i < count; ++i) {
-      if (failures[i].status != DF_OK) {
-        refuse(first + i, failures[i]);
+      if (refusals[i].status != DF_OK) {
+        refuse(first + i, refusals[i]);
         continue;
       }
       if (which.size() < i)
@@ -82,8 +88,8 @@ class Classification {
     if (!which.empty()) compute(which);
   }
 
-  // Tasks of a pool must not throw.
-  void prepare(std::size_t i, int worker, std::uint8_t* out, Failure& failure) noexcept {
+  // A picture that cannot be read keeps no other from its answer.
+  void prepare(std::size_t i, int worker, std::uint8_t* out, Refusal& refusal) noexcept {
     try {
       Preparer& preparer = s_.preparers[at(worker)];
       const df_picture& picture = pictures_[i];
@@ -97,10 +103,12 @@ class Classification {
                         Views::One, out);
       }
     } catch (...) {
+      const Failure failure = current_failure();
+      refusal.status = failure.status;
       try {
-        failure = current_failure();
+        refusal.message = failure.message;
       } catch (...) {
-        failure.status = DF_NO_MEMORY;
+        refusal.status = DF_NO_MEMORY;
       }
     }
   }
@@ -125,10 +133,12 @@ class Classification {
     return copy;
   }
 
-  void refuse(std::size_t i, Failure& failure) {
+  void refuse(std::size_t i, Refusal& refusal) {
     df_result& result = blank(i);
-    result.status = failure.status;
-    result.error = out_->errors.emplace_back(std::move(failure.message)).c_str();
+    result.status = refusal.status;
+    result.error = refusal.message.empty()  // there was no memory for it
+                       ? kNoMemory
+                       : out_->errors.emplace_back(std::move(refusal.message)).c_str();
     result.probability = result.logit = std::numeric_limits<double>::quiet_NaN();
     result.fake = -1;
   }

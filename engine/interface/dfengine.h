@@ -6,7 +6,13 @@
 
    Threads: a df_model never changes, and any number of threads may use it at once. A df_session is used
    by one thread at a time, whichever it is; a second one gets DF_BUSY. df_results never change. Errors
-   are kept for each thread. */
+   are kept for each thread.
+
+   fork(): a child may use and close what its parent opened. A session of its parent has no threads there
+   but the one that calls, and gives the same answers more slowly; a session that the child opens has all
+   of its own. One that another thread was in at the fork stays DF_BUSY in the child, and closing it gives
+   its memory back only when the process ends. GPUs are not for children: CUDA works in none whose parent
+   has used it. */
 #ifndef DFENGINE_H
 #define DFENGINE_H
 
@@ -47,7 +53,8 @@ DF_API const char* df_version(void);
 DF_API int32_t df_abi_version(void);
 
 /* What went wrong in this thread's last call that did not give DF_OK: what failed, where, and what to
-   try; "" before the first. It stays until this thread's next call that fails. Any thread. */
+   try; "" before the first, and at most 2047 bytes. It stays until this thread's next call that fails. Any
+   thread. */
 DF_API const char* df_last_error(void);
 /* The name of a status, such as "DF_BAD_DATA". Any thread. */
 DF_API const char* df_status_name(int32_t status);

@@ -72,6 +72,9 @@ inline df_picture pixels(const std::uint8_t* rgb, std::int64_t height, std::int6
 class Model {
  public:
   explicit Model(const std::string& path) {
+    // A C string ends there, and would name another file.
+    if (path.find('\0') != std::string::npos)
+      throw Error(DF_USAGE, "the path of a model holds a character of 0");
     df_model* opened = nullptr;
     check(df_model_open(path.c_str(), &opened));
     handle_.reset(opened);

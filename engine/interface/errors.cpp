@@ -1,5 +1,6 @@
 #include "engine/interface/errors.h"
 
+#include <cstring>
 #include <new>
 #include <stdexcept>
 
@@ -9,22 +10,26 @@
 namespace dfengine::interface {
 namespace {
 
-constexpr const char* kNoMemory = "out of memory";
+// Of a size that a thread with the least stack can spare. It needs no memory, neither for the text nor
+// for a destructor: where that cannot be registered with the thread, glibc ends the process.
+thread_local char last_error[2048] = "";
 
-// shown is text, or a literal where there was no memory for a text.
-struct LastError {
-  std::string text;
-  const char* shown = "";
-};
-
-LastError& last_error() {
-  static thread_local LastError last;
-  return last;
+// A longer text ends in dots, behind its last whole character of UTF-8.
+void keep(const char* text) {
+  constexpr char kMore[] = "...";
+  std::size_t n = std::strlen(text);
+  const bool fits = n < sizeof last_error;
+  if (!fits) {
+    n = sizeof last_error - sizeof kMore;
+    while (n > 0 && (static_cast<unsigned char>(text[n]) & 0xC0) == 0x80) --n;
+  }
+  std::memcpy(last_error, text, n);
+  std::strcpy(last_error + n, fits ? "" : kMore);
 }
 
 }  // namespace
 
-Failure current_failure() {
+Failure current_failure() noexcept {
   try {
     throw;
   } catch (const Busy& e) {
@@ -51,22 +56,15 @@ Failure current_failure() {
 }
 
 df_status keep_failure() noexcept {
-  LastError& last = last_error();
-  try {
-    Failure failure = current_failure();
-    last.text = std::move(failure.message);
-    last.shown = last.text.c_str();
-    return failure.status;
-  } catch (...) {
-    last.shown = kNoMemory;
-    return DF_NO_MEMORY;
-  }
+  const Failure failure = current_failure();
+  keep(failure.message);
+  return failure.status;
 }
 
 }  // namespace dfengine::interface
 
 const char* df_last_error(void) {
-  return dfengine::interface::last_error().shown;
+  return dfengine::interface::last_error;
 }
 
 const char* df_status_name(int32_t status) {

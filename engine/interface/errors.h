@@ -1,20 +1,20 @@
 // From the engine's exceptions to the statuses and messages of the C interface.
 #pragma once
 
-#include <string>
-
 #include "engine/interface/dfengine.h"
 
 namespace dfengine::interface {
 
-// An exception as an embedder sees it.
+inline constexpr const char* kNoMemory = "out of memory";
+
+// An exception as an embedder sees it. The message is the exception's own, and goes with it.
 struct Failure {
-  df_status status = DF_OK;
-  std::string message;
+  df_status status;
+  const char* message;
 };
 
-// Of the exception that is being handled. Throws nothing but std::bad_alloc.
-Failure current_failure();
+// Of the exception that is being handled.
+Failure current_failure() noexcept;
 
 // Makes the exception that is being handled this thread's last error, and gives its status.
 df_status keep_failure() noexcept;

@@ -159,6 +159,12 @@ Model parse_detector(std::span<const std::byte> file, const std::string& name) {
   return model;
 }
 
+void require_number(const std::string& name, double prob) {
+  if (std::isnan(prob))
+    throw ModelFileError(name +
+                         ": its output is not a number: the weights are damaged or diverged");
+}
+
 weights::TensorFile model_to_tensors(const Model& model) {
   weights::TensorFile file;
   file.metadata = write_metadata(model);

@@ -56,6 +56,9 @@ Model model_from_tensors(const weights::TensorFile& file, const std::string& nam
 Model fill_model(const ModelFit& fit, const weights::TensorFile& file,
                  const std::string& name_for_errors);
 
+// Throws ModelFileError with the model's name unless the probability is a number.
+void require_number(const std::string& name, double prob);
+
 weights::TensorFile model_to_tensors(const Model& model);
 // Writes atomically: the old file stays until the new one is complete.
 void save_model(const std::filesystem::path& path, const Model& model);

@@ -32,6 +32,9 @@ struct ModelMetadata {
   std::optional<UnsureBand> unsure = {};
   // Anything else that travels with the file: source_file, source_sha256, train_args, ...
   std::map<std::string, std::string> notes = {};
+
+  // The class that this probability of being fake means; of a model with two classes.
+  const std::string& verdict(double prob) const { return classes[prob >= threshold ? 1 : 0]; }
 };
 
 // The note of a model whose batch norms were folded ("yes"); weights/onnx/source_onnx.cpp writes it.

@@ -58,7 +58,7 @@ class Exporter {
   void add(const Node& node) {
     const std::string& x = names_[at(node.inputs[0])];
     names_[at(node.output)] = std::visit(
-        Overload{[&](const ImageNormalize& op) { return normalize(op, x); },
+        Overload{[&](const ImageNormalize& op) { return normalize(op, node.name, x); },
                  [&](const Convolution& op) { return convolution(op, node, x); },
                  [&](const QuantizedConvolution& op) { return quantized(op, node, x); },
                  [&](const InvertedResidual&) -> std::string {
@@ -97,17 +97,17 @@ class Exporter {
   }
 
   // (x - 255 mean) * 1 / (255 std). Not folded into the stem: its zero padding stands behind it.
-  std::string normalize(const ImageNormalize& op, const std::string& x) {
+  std::string normalize(const ImageNormalize& op, const std::string& name, const std::string& x) {
     if (pixels_ == OnnxPixels::Normalized) return x;
     std::vector<float> shift, scale;
     for (std::size_t c = 0; c < 3; ++c) {
       shift.push_back(static_cast<float>(255 * op.mean[c]));
       scale.push_back(static_cast<float>(1 / (255 * op.std_dev[c])));
     }
-    writer_.constant("normalize.mean", {1, 3, 1, 1}, shift);
-    writer_.constant("normalize.scale", {1, 3, 1, 1}, scale);
-    const std::string centred = put("Sub", "normalize.centred", {x, "normalize.mean"});
-    return put("Mul", "normalize", {centred, "normalize.scale"});
+    writer_.constant(name + ".mean", {1, 3, 1, 1}, shift);
+    writer_.constant(name + ".scale", {1, 3, 1, 1}, scale);
+    const std::string centred = put("Sub", name + ".centred", {x, name + ".mean"});
+    return put("Mul", name, {centred, name + ".scale"});
   }
 
   std::vector<float> values(const ParamSpec& p) const {

@@ -17,9 +17,9 @@ const char* name_of(Predictor::Output output) {
 Graph graph_for(const Model& model, const Backend& backend, Predictor::Output output) {
   if (!model.config.quantization.empty() && backend.element() != Element::F32)
     throw UsageError(
-        "a quantized model computes in 8-bit integers, on the CPU alone: leave --precision out, "
-        "and "
-        "ask for --device cpu");
+        "a quantized model computes in 8-bit integers, on the CPU alone: take device cpu, and "
+        "leave "
+        "precision out");
   if (output == Predictor::Output::Logits && model.config.head == Head::None)
     throw UsageError("this model has no head, so no logits: only pooled features");
   return up_to(model.network.graph, name_of(output));

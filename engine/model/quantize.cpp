@@ -19,18 +19,10 @@ struct Represented {
   std::vector<double> input_mean;     // by input channel
 };
 
-// Which weight of memory belongs to which channels.
-struct WeightChannels {
-  const Convolution& op;
-  std::size_t out(std::size_t i) const {
-    return op.window.size == 1 ? i / at(op.in) : i % at(op.out);
-  }
-  // Depthwise: the channel itself.
-  std::size_t in(std::size_t i) const {
-    if (op.groups > 1) return out(i);
-    return op.window.size == 1 ? i % at(op.in) : i / at(op.out) % at(op.in);
-  }
-};
+// The input channel of the weight in place i of memory; depthwise, it is the output's.
+std::size_t input_channel_of(const Convolution& op, std::size_t i) {
+  return op.groups > 1 ? channel_of(op, i) : i / at(weight_layout(op).step) % at(op.in);
+}
 
 // One rule's model.
 class Quantizer {
@@ -91,24 +83,23 @@ class Quantizer {
   }
 
   // The stem takes pixels: (x / 255 - mean) / std_dev is in its weights.
-  void take_pixels(const WeightChannels& channels, Represented& r) const {
+  void take_pixels(const Convolution& op, Represented& r) const {
     r.input_mean.assign(3, 0.0);
     for (std::size_t c = 0; c < 3; ++c) r.input_mean[c] = 255 * model_.config.mean[c];
     for (std::size_t i = 0; i < r.weights.size(); ++i) {
-      const std::size_t c = channels.in(i);
+      const std::size_t c = input_channel_of(op, i);
       r.weights[i] /= 255 * model_.config.std_dev[c];
-      r.bias[channels.out(i)] -= r.weights[i] * 255 * model_.config.mean[c];
+      r.bias[channel_of(op, i)] -= r.weights[i] * 255 * model_.config.mean[c];
     }
   }
 
   // x = factor * represented + shift.
-  void take_represented(const WeightChannels& channels, const ResultStatistics& x,
-                        Represented& r) const {
+  void take_represented(const Convolution& op, const ResultStatistics& x, Represented& r) const {
     for (std::size_t c = 0; c < x.mean.size(); ++c)
       r.input_mean.push_back((x.mean[c] - x.shift[c]) / x.factor[c]);
     for (std::size_t i = 0; i < r.weights.size(); ++i) {
-      const std::size_t c = channels.in(i);
-      r.bias[channels.out(i)] += r.weights[i] * x.shift[c];
+      const std::size_t c = input_channel_of(op, i);
+      r.bias[channel_of(op, i)] += r.weights[i] * x.shift[c];
       r.weights[i] *= x.factor[c];
     }
   }
@@ -116,38 +107,37 @@ class Quantizer {
   Represented represented(std::size_t which) const {
     const Node& node = *convolutions_[which];
     const auto& op = std::get<Convolution>(node.operation);
-    const WeightChannels channels{op};
     const FoldedWeights<float> of_node = folded(node);
     Represented r{{of_node.weights.begin(), of_node.weights.end()},
                   {of_node.bias.begin(), of_node.bias.end()},
                   {}};
     if (const ResultStatistics* x = statistics_of(node.inputs[0]))
-      take_represented(channels, *x, r);
+      take_represented(op, *x, r);
     else
-      take_pixels(channels, r);
+      take_pixels(op, r);
     const ResultStatistics& y = results_[which];
     const ResultStatistics* skip = op.residual ? statistics_of(node.inputs[1]) : nullptr;
     for (std::size_t k = 0; k < r.bias.size(); ++k)
       r.bias[k] = (r.bias[k] + (skip ? skip->shift[k] : 0) - y.shift[k]) / y.factor[k];
-    for (std::size_t i = 0; i < r.weights.size(); ++i) r.weights[i] /= y.factor[channels.out(i)];
+    for (std::size_t i = 0; i < r.weights.size(); ++i) r.weights[i] /= y.factor[channel_of(op, i)];
     return r;
   }
 
   // What rounding the weights adds to the result on average leaves the bias again (bias correction).
   void write(std::size_t which, ParameterStore& store) const {
     const Node& node = *convolutions_[which];
-    const WeightChannels channels{std::get<Convolution>(node.operation)};
+    const auto& op = std::get<Convolution>(node.operation);
     Represented r = represented(which);
     std::vector<double> scale(r.bias.size(), 0.0);
     for (std::size_t i = 0; i < r.weights.size(); ++i)
-      scale[channels.out(i)] = std::max(scale[channels.out(i)], std::abs(r.weights[i]) / 127);
+      scale[channel_of(op, i)] = std::max(scale[channel_of(op, i)], std::abs(r.weights[i]) / 127);
     for (double& s : scale) s = s > 0 ? static_cast<float>(s) : 1;
     std::vector<float> integers(r.weights.size());
     for (std::size_t i = 0; i < r.weights.size(); ++i) {
-      const std::size_t k = channels.out(i);
+      const std::size_t k = channel_of(op, i);
       const double integer = std::clamp(std::nearbyint(r.weights[i] / scale[k]), -127.0, 127.0);
       integers[i] = static_cast<float>(integer);
-      r.bias[k] -= (integer * scale[k] - r.weights[i]) * r.input_mean[channels.in(i)];
+      r.bias[k] -= (integer * scale[k] - r.weights[i]) * r.input_mean[input_channel_of(op, i)];
     }
     const auto index = [&](const char* name) { return store.find(node.name + name); };
     const int weight = index(".weight");

@@ -62,10 +62,11 @@ void apply_stated(weights::TensorFile& file, const Stated& stated) {
     forget_assumption(file, weights::kAssumedSize);
   }
   ModelMetadata how;
-  if (stated.resize) how.resize = *stated.resize;
-  if (stated.crop) how.crop = *stated.crop;
+  how.resize = stated.resize.value_or(how.resize);
+  how.crop = stated.crop.value_or(how.crop);
   const auto entries = write_metadata(how);
-  for (const char* key : {"resize", "crop"}) file.metadata[key] = entries.at(key);
+  if (stated.resize) file.metadata["resize"] = entries.at("resize");
+  if (stated.crop) file.metadata["crop"] = entries.at("crop");
 }
 
 }  // namespace dfengine

@@ -80,13 +80,8 @@ struct Queue {
   cpu::Context cpu() const { return {*pool}; }
 };
 
-// Neighbouring pictures of a batch, where a batch is cut into slices (ranks/slices.h).
-struct Slice {
-  Index first = 0;  // place of its first picture in the batch
-  Index n = 0;
-};
-
-// What of such a batch a step computes: some slices, one after the other.
+// What a step computes of a batch that is cut into slices (ranks/slices.h): some of them, one after
+// the other.
 struct BatchPart {
   std::span<const Slice> slices;
   Index n = 0, whole = 0;  // pictures in them, and in the batch

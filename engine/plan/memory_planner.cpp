@@ -7,10 +7,6 @@
 namespace dfengine {
 namespace {
 
-Index aligned(Index bytes) {
-  return (bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment;
-}
-
 struct Placed {
   Index begin, end;
   int first, last;
@@ -48,7 +44,7 @@ Placement plan_memory(std::span<const Lifetime> lifetimes) {
   for (std::size_t i : order) {
     const Lifetime& life = lifetimes[i];
     if (life.bytes == 0) continue;
-    const Index bytes = aligned(life.bytes);
+    const Index bytes = round_up(life.bytes, kArenaAlignment);
     const Index begin = best_gap(placed, life, bytes);
     const Placed block{begin, begin + bytes, life.first, life.last};
     const auto at =

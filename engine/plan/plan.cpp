@@ -65,7 +65,7 @@ class PlanBuilder {
 
   void make_kernel(std::size_t i) {
     const Node& n = plan_.graph_.nodes()[i];
-    const std::vector<Spec> in = plan_.input_specs(n);
+    const std::vector<Spec> in = input_specs(n, plan_.specs());
     const KernelQuery query{.phase = plan_.phase_,
                             .backward = plan_.backward_[i],
                             .in = in,
@@ -313,16 +313,10 @@ class PlanBuilder {
   std::vector<int> moments_, gradient_sums_, gradient_factors_;  // per value
 };
 
-std::vector<Spec> Plan::input_specs(const Node& node) const {
-  std::vector<Spec> in;
-  for (ValueId v : node.inputs) in.push_back(spec(v));
-  return in;
-}
-
 Spec Plan::gradient_spec(ValueId value) const {
   const Node* maker = graph_.producer(value);
   if (maker == nullptr) return spec(value);
-  return dfengine::gradient_spec(maker->operation, input_specs(*maker), spec(value));
+  return dfengine::gradient_spec(maker->operation, input_specs(*maker, specs_), spec(value));
 }
 
 Index Plan::moments_given(const Node& node) const {

@@ -61,8 +61,6 @@ class Plan {
   const std::vector<Step>& steps() const { return steps_; }
   const std::vector<Buffer>& buffers() const { return buffers_; }
   const Node& node(int i) const { return graph_.nodes()[static_cast<std::size_t>(i)]; }
-  // Of what a node reads.
-  std::vector<Spec> input_specs(const Node& node) const;
   // Of a value's gradient (layers/operation.h, gradient_spec).
   Spec gradient_spec(ValueId value) const;
   // The buffer of a graph input or marked output, and of its gradient.

@@ -108,7 +108,7 @@ class Preference {
     std::vector<Spec> specs = specs_;
     double sum = 0;
     for (const Node& node : nodes) {
-      const std::vector<Spec> in = inputs_of(node, specs);
+      const std::vector<Spec> in = input_specs(node, specs);
       KernelQuery query{.phase = phase_,
                         .backward = needs_[at(node.output)],
                         .in = in,
@@ -134,19 +134,13 @@ class Preference {
                  const std::vector<Spec>& specs) const {
     const auto same = std::ranges::find(nodes, in_graph.output, &Node::output);
     const Node& node = same == nodes.end() ? in_graph : *same;
-    const std::vector<Spec> in = inputs_of(node, specs);
+    const std::vector<Spec> in = input_specs(node, specs);
     return maker_
         .make(node, {.phase = phase_,
                      .backward = needs_[at(node.output)],
                      .in = in,
                      .out = infer(node.operation, node.name, in)})
         .needs;
-  }
-
-  static std::vector<Spec> inputs_of(const Node& node, const std::vector<Spec>& specs) {
-    std::vector<Spec> in;
-    for (ValueId v : node.inputs) in.push_back(specs[at(v)]);
-    return in;
   }
 
   const Graph& graph_;

@@ -7,7 +7,6 @@
 #include "kernels/cuda/context.h"
 
 namespace dfengine::report {
-namespace {
 
 std::string processor() {
   constexpr std::string_view kKey = "model name";
@@ -18,8 +17,6 @@ std::string processor() {
   }
   return "unknown";
 }
-
-}  // namespace
 
 Facts environment(int threads) {
   Facts facts = {{"dfengine", DFENGINE_VERSION},

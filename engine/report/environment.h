@@ -9,6 +9,9 @@ namespace dfengine::report {
 
 using Facts = std::vector<std::pair<std::string, std::string>>;
 
+// The processor's name, or "unknown".
+std::string processor();
+
 // The version of dfengine, the processor, the instruction set in use, the threads, and the GPU
 // where this build can use one.
 Facts environment(int threads);

@@ -13,9 +13,7 @@ namespace dfengine::report {
 namespace {
 
 std::vector<std::pair<std::string, std::string>> read_arguments(const std::filesystem::path& file) {
-  const std::vector<std::byte> bytes = weights::read_file(file);
-  const auto* text = reinterpret_cast<const char*>(bytes.data());
-  const auto json = nlohmann::json::parse(text, text + bytes.size(), nullptr, false);
+  const auto json = nlohmann::json::parse(weights::read_text(file), nullptr, false);
   if (!json.is_object()) throw DataError(file.string() + ": not the arguments of a run");
   std::vector<std::pair<std::string, std::string>> arguments;
   for (const auto& [name, value] : json.items())

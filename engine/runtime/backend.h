@@ -57,8 +57,6 @@ struct Update {
 class Backend : public KernelMaker {
  public:
   virtual DeviceKind kind() const = 0;
-  // Which device of its kind.
-  virtual int ordinal() const { return 0; }
   // Of activations; of the weights that convolutions read in training; and of parameters.
   virtual Element element() const = 0;
   virtual Element working_element() const { return element(); }
@@ -106,7 +104,7 @@ class Backend : public KernelMaker {
   virtual void check_finite(ConstPlace values, Index count, StepScalars* scalars) const = 0;
   // What queues the update, made once.
   virtual std::function<void()> make_update(const Update& update) const = 0;
-  // kernels/gradients.h, of gradients in parameter_element(). scratch: clip_scratch doubles.
+  // kernels/gradients.h, of gradients in float. scratch: clip_scratch doubles.
   virtual void add_gradients(Index count, ConstPlace gradients, Place sum) const = 0;
   virtual void take_gradients(Index count, const StepInput* input, Place sum,
                               Place gradients) const = 0;

@@ -24,6 +24,13 @@ void run(const BoundStep& step, const StepContext& ctx) try {
   throw DeviceError(place_of(step) + ": " + e.what());
 }
 
+void run_all(std::span<const BoundStep> steps, const StepContext& ctx, const StepWatch& watch) {
+  for (const BoundStep& step : steps) {
+    run(step, ctx);
+    if (watch) watch(step);
+  }
+}
+
 }  // namespace
 
 Binding::Binding(const Plan& plan, const ParameterBlock& parameters, std::byte* arena,
@@ -63,7 +70,7 @@ void Binding::bind_steps(std::byte* prepared) {
     bound.node = &node;
     bound.kernel = &plan_.kernel(step.node);
     bound.kind = step.kind;
-    bound.in = plan_.input_specs(node);
+    bound.in = input_specs(node, plan_.specs());
     bound.out = plan_.spec(node.output);
     bound.out_gradient = plan_.gradient_spec(node.output);
     for (ValueId v : node.inputs) bound.gradients.push_back(plan_.gradient_spec(v));
@@ -101,17 +108,11 @@ void Binding::bind_steps(std::byte* prepared) {
 }
 
 void Binding::forward(const StepContext& ctx, const StepWatch& watch) const {
-  for (const BoundStep& step : std::span(steps_).first(at(plan_.forward_steps()))) {
-    run(step, ctx);
-    if (watch) watch(step);
-  }
+  run_all(std::span(steps_).first(at(plan_.forward_steps())), ctx, watch);
 }
 
 void Binding::backward(const StepContext& ctx, const StepWatch& watch) const {
-  for (const BoundStep& step : std::span(steps_).subspan(at(plan_.forward_steps()))) {
-    run(step, ctx);
-    if (watch) watch(step);
-  }
+  run_all(std::span(steps_).subspan(at(plan_.forward_steps())), ctx, watch);
 }
 
 void Binding::step(const StepContext& ctx, int i) const {

@@ -6,10 +6,8 @@
 #include "kernels/cuda/pointwise/pointwise_on_load.h"
 #include "kernels/cuda/stem/stem_choice.h"
 #include "kernels/cuda/stem/stem_moments.h"
-#include "kernels/depthwise_conv.h"
 #include "kernels/image_normalize.h"
 #include "kernels/pointwise_conv.h"
-#include "kernels/stem_conv.h"
 
 namespace dfengine {
 namespace {
@@ -210,19 +208,6 @@ Kernel stem(const ConvolutionQuery& q) {
   k.needs.backward_needs_output = q.op.gradient_on_load;
   book_stem_backward<Target>(q.op, p, q.node.name, k);
   return k;
-}
-
-bool is_pointwise(const Convolution& op) {
-  return op.groups == 1 && op.window.size == 1 && op.window.stride == 1;
-}
-
-bool is_depthwise(const Convolution& op) {
-  return op.groups == op.in && op.in == op.out && op.window.size == DepthwiseProblem::kWindow;
-}
-
-bool is_stem(const Convolution& op) {
-  return op.groups == 1 && op.in == StemProblem::kChannels &&
-         op.window.size == StemProblem::kWindow && op.window.stride <= 2;
 }
 
 bool widens(const Convolution& op) {

@@ -8,13 +8,29 @@
 #include "engine/runtime/folding.h"
 #include "engine/runtime/kernels.h"
 #include "kernels/base/error.h"
+#include "kernels/base/stored.h"
 #include "kernels/cuda/tuning/choice.h"
+#include "kernels/depthwise_conv.h"
 #include "kernels/epilogue.h"
 #include "kernels/norm_gradient.h"
 #include "kernels/norm_on_load.h"
 #include "kernels/pixel_input.h"
+#include "kernels/stem_conv.h"
 
 namespace dfengine {
+
+// ---- The kinds that there are kernels for ----
+
+inline bool is_pointwise(const Convolution& op) {
+  return op.groups == 1 && op.window.size == 1 && op.window.stride == 1;
+}
+inline bool is_depthwise(const Convolution& op) {
+  return op.groups == op.in && op.in == op.out && op.window.size == DepthwiseProblem::kWindow;
+}
+inline bool is_stem(const Convolution& op) {
+  return op.groups == 1 && op.in == StemProblem::kChannels &&
+         op.window.size == StemProblem::kWindow && op.window.stride <= 2;
+}
 
 struct ConvolutionQuery {
   const Convolution& op;
@@ -38,23 +54,17 @@ using WeightOf =
 template <class T>
 Index bias_offset(const Convolution& op) {
   constexpr Index kVectorBytes = 16;  // of what kernels load in vectors
-  const Index count = op.out * (op.in / op.groups) * op.window.size * op.window.size;
-  return round_up(count * Index{sizeof(T)}, kVectorBytes);
+  return round_up(op.weight_count() * Index{sizeof(T)}, kVectorBytes);
 }
 
+// The weight as T stores it. Throws ModelFileError where it is too large for halves.
 template <class T, class Sum>
-T stored(Sum value, const std::string& layer) {
-  if constexpr (std::is_same_v<T, Half>) {
-    const Half half{float_to_f16(value)};
-    if (!std::isfinite(f16_to_float(half.bits)))
-      throw ModelFileError("layer " + layer + ": the folded weight " + std::to_string(value) +
-                           " does not fit fp16; use --precision bf16 or fp32");
-    return half;
-  } else if constexpr (std::is_same_v<T, BFloat16>) {
-    return {float_to_bf16(value)};
-  } else {
-    return value;
-  }
+T fitting(Sum value, const std::string& layer) {
+  const T result = stored<T>(value);
+  if (std::is_same_v<T, Half> && !std::isfinite(value_of(result)))
+    throw ModelFileError("layer " + layer + ": the folded weight " + std::to_string(value) +
+                         " does not fit fp16; use precision bf16 or fp32");
+  return result;
 }
 
 template <class Target>
@@ -65,7 +75,7 @@ void book_prepared(const ConvolutionQuery& q, Kernel& k) {
   k.prepare = [op = q.op, name = q.node.name](std::span<const ConstPlace> params, Place prepared) {
     const FoldedWeights<Sum> folded = fold<Sum>(op, params);
     T* w = prepared.as<T>();
-    for (Sum value : folded.weights) *w++ = stored<T>(value, name);
+    for (Sum value : folded.weights) *w++ = fitting<T>(value, name);
     // Empty where nothing is folded.
     const Place bias{prepared.as<std::byte>() + bias_offset<T>(op)};
     std::ranges::copy(folded.bias, bias.as<Sum>());

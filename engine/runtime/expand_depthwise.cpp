@@ -12,6 +12,8 @@ namespace {
 
 // Where the three layers' parameters begin.
 constexpr std::size_t kExpand = 0, kNorm = 1, kTaps = kNorm + kNormVariance + 1;
+// Taps of a channel.
+constexpr Index kTapCount = DepthwiseProblem::kTaps;
 
 ExpandDepthwiseProblem problem(const ExpandDepthwise& op, const Spec& in) {
   const Convolution& expand = op.expand.conv;
@@ -60,7 +62,7 @@ struct BackwardScratch {
   Index sums = 0, parts = 0, rest = 0, unasked = 0, projected = 0, bytes = 0;
 
   explicit BackwardScratch(const ExpandDepthwiseProblem& p) {
-    constexpr Index kAlignment = 16, kNormGradients = 2, kTapCount = 9, kNarrow = 2;
+    constexpr Index kAlignment = 16, kNormGradients = 2, kNarrow = 2;
     const auto take = [this](Index size) {
       const Index begin = bytes;
       bytes += round_up(size, kAlignment);
@@ -92,7 +94,7 @@ void backward(const ExpandDepthwise& op, const ExpandDepthwiseProblem& p, const 
   float* const dw = gradient(kExpand, p.wide() * p.in);
   float* const dgamma = gradient(kNorm + kNormScale, p.wide());
   float* const dbeta = gradient(kNorm + kNormShift, p.wide());
-  float* const dtaps = gradient(kTaps, 9 * p.wide());
+  float* const dtaps = gradient(kTaps, kTapCount * p.wide());
   T* const projected = io.dx[0] ? behind(io.scratch, at.projected).as<T>() : nullptr;
   float* const sums = behind(io.scratch, at.sums).as<float>();
   const void* const x = io.x[0].address;

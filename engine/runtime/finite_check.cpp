@@ -4,29 +4,20 @@
 #include <cstring>
 
 #include "kernels/base/error.h"
+#include "kernels/base/stored.h"
 
 namespace dfengine {
 namespace {
-
-template <class T>
-float value_at(const std::byte* bytes, Index i) {
-  T value;
-  std::memcpy(&value, bytes + i * Index{sizeof(T)}, sizeof(T));
-  if constexpr (std::is_same_v<T, Half>) {
-    return f16_to_float(value.bits);
-  } else if constexpr (std::is_same_v<T, BFloat16>) {
-    return bf16_to_float(value.bits);
-  } else {
-    return static_cast<float>(value);
-  }
-}
 
 // Position of the first value that is not finite, -1: there is none.
 template <class T>
 Index first_bad(std::span<const std::byte> bytes) {
   const Index count = std::ssize(bytes) / Index{sizeof(T)};
-  for (Index i = 0; i < count; ++i)
-    if (!std::isfinite(value_at<T>(bytes.data(), i))) return i;
+  for (Index i = 0; i < count; ++i) {
+    T value;
+    std::memcpy(&value, bytes.data() + i * Index{sizeof(T)}, sizeof(T));
+    if (!std::isfinite(value_of(value))) return i;
+  }
   return -1;
 }
 

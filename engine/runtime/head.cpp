@@ -111,8 +111,7 @@ void loss_sums(cpu::Context queue, Index n, const T* logits, const T* targets, d
   T loss = 0;
   cpu::bce_forward(queue, n, logits, targets, &loss, weights);
   sums[0] = double{loss} * static_cast<double>(n);
-  sums[1] = 0;
-  for (Index i = 0; i < n; ++i) sums[1] += (logits[i] >= 0) == (targets[i] > T{0.5}) ? 1 : 0;
+  sums[1] = static_cast<double>(cpu::count_right(n, logits, targets));
 }
 void loss_sums(cuda::Stream queue, Index n, const float* logits, const float* targets, double* sums,
                const BceWeights& weights) {

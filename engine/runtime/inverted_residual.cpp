@@ -36,7 +36,7 @@ FoldedPart<T> fold_part(const InvertedResidual::Part& part, std::span<const Cons
   if (part.conv.window.size > 1 && part.conv.groups == 1)
     folded.weights = by_depth(folded.weights, part.conv.out);
   std::vector<T> weights;
-  for (float value : folded.weights) weights.push_back(stored<T>(value, part.name));
+  for (float value : folded.weights) weights.push_back(fitting<T>(value, part.name));
   return {std::move(weights), std::move(folded.bias)};
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/base/random.h"
+#include "kernels/norm_gradient.h"
 
 namespace dfengine {
 namespace {
@@ -26,8 +27,8 @@ class NodeMemory {
     // What is given to be merged is zeros here, which take as long as any.
     forward_.moments = {block(std::max(kernel_.needs.moments, query.moments))};
     backward_.gradient_sums = {block(std::max(kernel_.needs.gradient_sums, query.gradient_sums))};
-    constexpr Index kFactors = 3;
-    backward_.gradient_factors = {random(kFactors * query.out.shape.c, Element::F32)};
+    backward_.gradient_factors = {
+        random(GradientOnLoad::kVectors * query.out.shape.c, Element::F32)};
     forward_.prepared = {block(kernel_.needs.prepared)};
     forward_.params = params_;
     forward_.working = working_;

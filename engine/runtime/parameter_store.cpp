@@ -38,7 +38,7 @@ ParameterStore::ParameterStore(std::vector<ParamSpec> specs, Element element, st
   }
   memory_ = Memory(total_count_ * element_size(element_));
   for (std::size_t i = 0; i < specs_.size(); ++i)
-    with_element(element_, [&](auto t) {
+    with_parameter_type(element_, [&](auto t) {
       initialise(specs_[i], seed, position[specs_[i].name],
                  static_cast<decltype(t)*>(value(static_cast<int>(i))));
     });
@@ -62,13 +62,13 @@ void scatter(const ParamSpec& spec, std::span<const From> from, To* to) {
 }  // namespace
 
 void ParameterStore::set(int i, std::span<const float> file_order) {
-  with_element(element_, [&](auto t) {
+  with_parameter_type(element_, [&](auto t) {
     scatter(specs_[static_cast<std::size_t>(i)], file_order, static_cast<decltype(t)*>(value(i)));
   });
 }
 
 void ParameterStore::set(int i, std::span<const double> file_order) {
-  with_element(element_, [&](auto t) {
+  with_parameter_type(element_, [&](auto t) {
     scatter(specs_[static_cast<std::size_t>(i)], file_order, static_cast<decltype(t)*>(value(i)));
   });
 }
@@ -76,7 +76,7 @@ void ParameterStore::set(int i, std::span<const double> file_order) {
 std::vector<float> ParameterStore::get(int i) const {
   const ParamSpec& spec = specs_[static_cast<std::size_t>(i)];
   std::vector<float> out(static_cast<std::size_t>(spec.count()));
-  with_element(element_, [&](auto t) {
+  with_parameter_type(element_, [&](auto t) {
     const auto* from = static_cast<const decltype(t)*>(value(i));
     for (std::size_t k = 0; k < out.size(); ++k)
       out[k] = static_cast<float>(from[spec.memory_position(static_cast<Index>(k))]);

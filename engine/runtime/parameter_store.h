@@ -30,6 +30,10 @@ class ParameterStore {
   Index total_count() const { return total_count_; }
   Index bytes() const { return memory_.bytes(); }
 
+  // All values of a store of floats.
+  std::span<float> floats() {
+    return {reinterpret_cast<float*>(memory_.data()), static_cast<std::size_t>(total_count_)};
+  }
   std::byte* data() { return memory_.data(); }
   const std::byte* data() const { return memory_.data(); }
   void* value(int i) { return memory_.data() + offset(i) * element_size(element_); }

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <vector>
 
-#include "engine/runtime/kernels.h"
+#include "engine/runtime/convolution.h"
 #include "kernels/quantized_conv.h"
 
 namespace dfengine {
@@ -17,16 +17,6 @@ struct Integers {
   QuantizedWeights view() const { return {weights.data(), bias.data(), scale.data()}; }
 };
 
-// Of channel k: where its first weight lies, how many it has, and how far they are apart.
-struct ChannelWeights {
-  Index count, step, next;
-};
-ChannelWeights channel_weights(const Convolution& op) {
-  const Index count = op.window.size * op.window.size * op.in / op.groups;
-  if (op.window.size == 1) return {count, 1, count};
-  return {count, op.out, 1};
-}
-
 // sum' = sum of (x - zero) * w + bias / (x.scale * weight scale), with the zero point's share in the
 // bias: all integers but for the rounding of the bias.
 template <class Sum>
@@ -34,21 +24,22 @@ Integers integers(const std::string& layer, const QuantizedConvolution& op, cons
                   std::span<const ConstPlace> params) {
   const auto *w = params[0].as<Sum>(), *weight_scale = params[1].as<Sum>(),
              *bias = params[2].as<Sum>();
-  const ChannelWeights channel = channel_weights(op.conv);
+  const WeightLayout layout = weight_layout(op.conv);
+  const Index per_channel = op.conv.weights_per_output();
   Integers result;
-  for (Index i = 0; i < channel.count * op.conv.out; ++i)
+  for (Index i = 0; i < op.conv.weight_count(); ++i)
     result.weights.push_back(static_cast<std::int8_t>(std::lrint(w[i])));
   // Beyond it a sum does not fit its integer, or is not rounded to one.
   constexpr double kMost = 1 << 30;
   for (Index k = 0; k < op.conv.out; ++k) {
-    const std::int8_t* first = result.weights.data() + k * channel.next;
+    const std::int8_t* first = result.weights.data() + k * layout.next;
     double offset = bias[k] / (static_cast<double>(x.scale) * weight_scale[k]);
-    for (Index i = 0; i < channel.count; ++i)
-      offset -= static_cast<double>(x.zero) * first[i * channel.step];
+    for (Index i = 0; i < per_channel; ++i)
+      offset -= static_cast<double>(x.zero) * first[i * layout.step];
     const double scale = static_cast<double>(x.scale) * weight_scale[k] / op.output.scale;
     const auto rounded = static_cast<std::int32_t>(std::lrint(std::clamp(offset, -kMost, kMost)));
     const auto largest =
-        static_cast<double>(cpu::largest_sum(first, channel.count, channel.step, rounded));
+        static_cast<double>(cpu::largest_sum(first, per_channel, layout.step, rounded));
     if (!(std::abs(offset) < kMost) || !(largest < kMost) || !(largest * scale < kMost))
       throw UsageError("layer " + layer + ": channel " + std::to_string(k) +
                        " has weights, a scale or a bias beyond what 32-bit sums hold");
@@ -91,14 +82,14 @@ Kernel kernel(const Node& node, const QuantizedConvolution& op, const KernelQuer
 template <class Target>
 Kernel Kernels<Target>::operator()(const QuantizedConvolution& op) const {
   if constexpr (Target::kOnDevice) {
-    throw UsageError("layer " + node.name + ": a quantized model runs on the CPU: --device cpu");
+    throw UsageError("layer " + node.name + ": a quantized model runs on the CPU: take device cpu");
   } else {
     if (query.backward)
       throw UsageError("layer " + node.name + " (" + kind(op) + "): has no gradient");
     const Convolution& conv = op.conv;
     const Shape& x = query.in[0].shape;
     const Window& window = conv.window;
-    if (conv.groups == 1 && window.size == 1 && window.stride == 1) {
+    if (is_pointwise(conv)) {
       const auto p = PointwiseProblem::make(query.out.shape.rows(), conv.in, conv.out);
       return kernel<Sum>(
           node, op, query, cpu::quantized_pointwise_bytes(p),
@@ -110,7 +101,7 @@ Kernel Kernels<Target>::operator()(const QuantizedConvolution& op) const {
                                      io.y.as<std::uint8_t>());
           });
     }
-    if (conv.groups == conv.in && conv.in == conv.out && window.size == 3 && !conv.residual) {
+    if (is_depthwise(conv) && !conv.residual) {
       const auto p = DepthwiseProblem::make(x, window.stride, window.padding);
       return kernel<Sum>(
           node, op, query, cpu::quantized_depthwise_bytes(p),
@@ -122,8 +113,7 @@ Kernel Kernels<Target>::operator()(const QuantizedConvolution& op) const {
                                      io.y.as<std::uint8_t>());
           });
     }
-    if (conv.groups != 1 || conv.in != StemProblem::kChannels ||
-        window.size != StemProblem::kWindow || window.stride > 2 || conv.residual)
+    if (!is_stem(conv) || conv.residual)
       throw UsageError("layer " + node.name + " (" + kind(op) + "): no kernel for a window of " +
                        std::to_string(window.size) + " in " + std::to_string(conv.groups) +
                        " groups");

@@ -12,10 +12,10 @@ namespace {
 
 constexpr Index kRecordBytes = kStepRecords * sizeof(StepRecord);
 
-std::vector<Spec> samples_of(const Graph& graph, Spec sample, Element targets) {
+std::vector<Spec> samples_of(const Graph& graph, Spec sample) {
   std::vector<Spec> samples(graph.inputs().size(), sample);
   for (std::size_t i = 0; i < samples.size(); ++i)
-    if (graph.inputs()[i] == graph.input("targets")) samples[i] = {{1, 1, 1, 1}, targets};
+    if (graph.inputs()[i] == graph.input("targets")) samples[i] = {{1, 1, 1, 1}, Element::F32};
   return samples;
 }
 
@@ -39,15 +39,13 @@ Training::Training(const Graph& graph, Spec sample, ParameterStore& store, const
       options_(options),
       input_(graph.values()[at(graph.inputs()[0])].name),
       sample_(sample),
-      target_bytes_(element_size(backend.parameter_element())),
       store_(store),
       parameters_(graph, store, backend, options.trainable),
-      session_(graph, samples_of(graph, sample, backend.parameter_element()), plan_options(options),
-               parameters_),
+      session_(graph, samples_of(graph, sample), plan_options(options), parameters_),
       step_input_(backend.allocate(sizeof(StepInput))),
       scalars_(backend.allocate(sizeof(StepScalars))),
       records_(backend.allocate(kRecordBytes)),
-      feed_(backend.make_feed(options.batch * (sample.bytes() + target_bytes_) +
+      feed_(backend.make_feed(options.batch * (sample.bytes() + kFloatBytes) +
                               Index{sizeof(StepInput)})) {
   // Targets and moments are floats.
   if (backend.parameter_element() != Element::F32) throw UsageError("training computes in float");
@@ -60,8 +58,7 @@ Training::Training(const Graph& graph, Spec sample, ParameterStore& store, const
   update.scalars = scalars_place();
   update_ = backend.make_update(update);
   if (options.gathers) {
-    gradient_sum_ =
-        backend.allocate(parameters_.gradient_count() * element_size(backend.parameter_element()));
+    gradient_sum_ = backend.allocate(parameters_.gradient_count() * kFloatBytes);
     std::erase_if(update.ranges, [](const UpdateRange& range) { return !range.commit; });
     commit_ = backend.make_update(update);
   }
@@ -70,9 +67,8 @@ Training::Training(const Graph& graph, Spec sample, ParameterStore& store, const
         backend.allocate(clip_scratch(parameters_.gradient_count()) * Index{sizeof(double)});
   pending_.reserve(kStepRecords);
   if (!options.cut.whole())
-    slices_ =
-        std::make_unique<Slices>(graph, samples_of(graph, sample, backend.parameter_element()),
-                                 plan_options(options), parameters_, options.cut);
+    slices_ = std::make_unique<Slices>(graph, samples_of(graph, sample), plan_options(options),
+                                       parameters_, options.cut);
   const auto reserve = [&](Index n) { slices_ ? slices_->reserve(n) : session_.reserve(n); };
   reserve(options.batch);
   if (options.rest > 0) reserve(options.rest);
@@ -156,7 +152,7 @@ void Training::step(const void* samples, const float* targets, Index n, const St
   const StepInput now = scaled(input, end);
   Session::Bound& bound = session_.bound(n);
   const Feed::Part parts[] = {{samples, bound.binding->input(input_).address, n * sample_.bytes()},
-                              {targets, bound.binding->input("targets").address, n * target_bytes_},
+                              {targets, bound.binding->input("targets").address, n * kFloatBytes},
                               {&now, step_input_.get(), sizeof now}};
   feed_->put(parts);
   launch(bound, n, end);
@@ -168,7 +164,7 @@ void Training::step(const void* samples, const float* targets, std::span<const S
   const Slices::Inputs to = slices_->prepare(slices, whole);
   const Feed::Part parts[] = {{&now, step_input_.get(), sizeof now},
                               {samples, to.samples.address, to.n * sample_.bytes()},
-                              {targets, to.targets.address, to.n * target_bytes_}};
+                              {targets, to.targets.address, to.n * kFloatBytes}};
   feed_->put(std::span(parts).first(to.n > 0 ? 3 : 1));
   count(whole);
   const auto body = [this, whole, end] {
@@ -191,7 +187,7 @@ StepInput Training::scaled(const StepInput& input, StepEnd end) {
 
 void Training::forget_waiting() {
   if (waiting_ == 0) return;
-  const Index bytes = parameters_.gradient_count() * element_size(backend_.parameter_element());
+  const Index bytes = parameters_.gradient_count() * kFloatBytes;
   const std::vector<std::byte> zeros(at(bytes));
   backend_.upload(gradient_sum_.get(), zeros.data(), bytes);
   backend_.synchronize();
@@ -201,7 +197,7 @@ void Training::forget_waiting() {
 void Training::step_resident(ConstPlace samples, ConstPlace targets, Index n) {
   Session::Bound& bound = session_.bound(n);
   backend_.copy(bound.binding->input(input_).address, samples.address, n * sample_.bytes());
-  backend_.copy(bound.binding->input("targets").address, targets.address, n * target_bytes_);
+  backend_.copy(bound.binding->input("targets").address, targets.address, n * kFloatBytes);
   launch(bound, n, StepEnd::Update);
 }
 
@@ -258,8 +254,7 @@ void Training::upload(const Moments& moments, const ScalerState& scaler) {
 }
 
 Index Training::bytes() const {
-  const Index sum =
-      gradient_sum_ ? parameters_.gradient_count() * element_size(backend_.parameter_element()) : 0;
+  const Index sum = gradient_sum_ ? parameters_.gradient_count() * kFloatBytes : 0;
   return parameters_.bytes() + session_.bytes() + (slices_ ? slices_->bytes() : 0) +
          feed_->bytes() + sum;
 }

@@ -107,7 +107,6 @@ class Training {
   TrainingOptions options_;
   std::string input_;
   Spec sample_;
-  Index target_bytes_;
   ParameterStore& store_;
   ParameterBlock parameters_;
   Session session_;  // of whole batches

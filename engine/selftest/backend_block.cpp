@@ -29,7 +29,7 @@ Bytes bytes_of(const S& s) {
 }  // namespace
 
 Bytes stored_bytes(Element e, const Doubles& values) {
-  return with_any_element(e, [&](auto t) {
+  return with_any_type(e, [&](auto t) {
     Bytes bytes(values.size() * sizeof t);
     for (std::size_t i = 0; i < values.size(); ++i) {
       t = stored<decltype(t)>(values[i]);
@@ -40,7 +40,7 @@ Bytes stored_bytes(Element e, const Doubles& values) {
 }
 
 Doubles stored_values(Element e, const Bytes& bytes) {
-  return with_any_element(e, [&](auto t) {
+  return with_any_type(e, [&](auto t) {
     Doubles values(bytes.size() / sizeof t);
     for (std::size_t i = 0; i < values.size(); ++i) {
       std::memcpy(&t, bytes.data() + i * sizeof t, sizeof t);

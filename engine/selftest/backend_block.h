@@ -15,10 +15,10 @@ using Bytes = std::vector<std::byte>;
 
 // Calls body with an element's type, whoever computes in it.
 template <class Body>
-auto with_any_element(Element e, Body&& body) {
+auto with_any_type(Element e, Body&& body) {
   if (e == Element::U8) return body(std::uint8_t{});
   if (e == Element::F64) return body(double{});
-  return with_device_element(e, body);
+  return with_device_type(e, body);
 }
 
 Bytes stored_bytes(Element e, const Doubles& values);

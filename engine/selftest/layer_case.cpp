@@ -8,6 +8,7 @@
 
 #include "kernels/activation_function.h"
 #include "kernels/base/tolerance.h"
+#include "kernels/norm_gradient.h"
 
 namespace dfengine {
 namespace {
@@ -59,7 +60,7 @@ LayerCase case_of(const Plan& plan, int i) {
   LayerCase c{.text = {},
               .layer = node.name,
               .operation = node.operation,
-              .in = plan.input_specs(node),
+              .in = input_specs(node, plan.specs()),
               .phase = plan.phase(),
               .backward = plan.runs_backward(i),
               .call = {}};
@@ -157,7 +158,7 @@ double longest_sum(const LayerCase& layer, const Spec& out) {
   const Index terms = std::visit(
       Overload{[&](const Convolution& op) {
                  const Index window = op.window.size * op.window.size;
-                 return with_backward(window * op.in / op.groups, window * op.out / op.groups);
+                 return with_backward(op.weights_per_output(), window * op.out / op.groups);
                },
                [](const QuantizedConvolution&) { return Index{1}; },  // exact
                [](const InvertedResidual& op) { return op.project.conv.in; },
@@ -250,7 +251,7 @@ void LayerCheck::choose_numbers(const Backend& doubles) {
 Doubles LayerCheck::behind_norm(const Doubles& y, const Shake& shake) const {
   const Element element = run_.dy_spec().element;
   const Doubles factors = held(Element::F32, run_.factors);
-  const std::size_t c = factors.size() / 3;
+  const std::size_t c = factors.size() / at(GradientOnLoad::kVectors);
   Doubles result = held(element, y), dy = held(element, run_.dy);
   shake(result);
   shake(dy);

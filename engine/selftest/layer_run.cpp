@@ -5,6 +5,7 @@
 
 #include "kernels/base/random.h"
 #include "kernels/base/tolerance.h"
+#include "kernels/norm_gradient.h"
 
 namespace dfengine {
 namespace {
@@ -183,9 +184,8 @@ LayerRun::LayerRun(const Backend& backend, const Operation& operation, std::vect
     params.push_back(initial(p, uniform_numbers(p.count(), ++seed)));
   dy = uniform_numbers(dy_spec().shape.count(), ++seed);
   const auto* conv = std::get_if<Convolution>(&operation);
-  constexpr Index kFactors = 3;
   if (conv != nullptr && conv->gradient_on_load)
-    factors = uniform_numbers(kFactors * conv->out, ++seed);
+    factors = uniform_numbers(GradientOnLoad::kVectors * conv->out, ++seed);
 }
 
 const Spec& LayerRun::dx_spec(std::size_t k) const {
@@ -275,11 +275,11 @@ std::vector<double> float_condition(const LayerRun& exact, const Results& want,
 }
 
 double unit_roundoff_of(Element e) {
-  return with_any_element(e, [](auto t) { return unit_roundoff<decltype(t)>(); });
+  return with_any_type(e, [](auto t) { return unit_roundoff<decltype(t)>(); });
 }
 
 double rounding(Element e, double terms, double magnitude) {
-  return with_any_element(e, [&](auto t) {
+  return with_any_type(e, [&](auto t) {
     using Sum = std::conditional_t<std::is_same_v<decltype(t), double>, double, float>;
     return tolerance<decltype(t), Sum>(terms, magnitude);
   });

@@ -25,16 +25,12 @@ std::vector<std::uint8_t> pictures(const Model& model) {
   return all;
 }
 
-std::span<float> values(ParameterStore& store) {
-  return {static_cast<float*>(store.value(0)), at(store.total_count())};
-}
-
 // A copy whose parameters are multiplied by 1 + noise, noise uniform in twice the unit roundoff.
 Model with_noise(const Model& model, double unit, std::uint64_t seed) {
   Model noisy = make_model(model.config, 1);
   std::memcpy(noisy.parameters.data(), model.parameters.data(), at(model.parameters.bytes()));
   const Doubles noise = uniform_numbers(noisy.parameters.total_count(), seed);
-  for (std::size_t i = 0; float& v : values(noisy.parameters))
+  for (std::size_t i = 0; float& v : noisy.parameters.floats())
     v = static_cast<float>(static_cast<double>(v) * (1 + 2 * unit * noise[i++]));
   return noisy;
 }
@@ -64,7 +60,7 @@ Trained train(Model& model, const Backend& backend, int steps, double rate) {
   // Each step that overflows halves the scale of gradients and does nothing else.
   constexpr int kMostTries = 32;
   const std::span<float> weights =
-      values(model.parameters).first(at(model.parameters.learned_count()));
+      model.parameters.floats().first(at(model.parameters.learned_count()));
   const Doubles begin(weights.begin(), weights.end());
   TrainingOptions options;
   options.batch = kPictures;

@@ -21,12 +21,10 @@ namespace {
 constexpr Index kPictures = 2;
 constexpr int kTrainingSteps = 3;
 
-std::string name_of_device(const Backend& backend, const ThreadPool& pool) {
+std::string name_of_device(const Backend& backend) {
   if (backend.kind() == DeviceKind::Cuda)
     return cuda::is_emulated() ? "the stand-in for a GPU" : cuda::device_identity();
-  for (const auto& [name, value] : report::environment(pool.size()))
-    if (name == "processor") return value;
-  return "unknown processor";
+  return report::processor();
 }
 
 // The clock of the fastest core.
@@ -51,7 +49,7 @@ class Selftest {
         denied_(on_device() && cuda::available() ? denied_kernels() : cuda::DenyList()) {}
 
   SelftestReport run() {
-    report_.device = name_of_device(backend_, pool_);
+    report_.device = name_of_device(backend_);
     check_layers();
     if (!lost_) check_network();
     if (!lost_ && options_.thorough) measure();
@@ -110,11 +108,13 @@ class Selftest {
     return outcome;
   }
 
-  // What body throws is a failure.
+  // What body throws is a failure, but for what says nothing about the device.
   void attempt(SelftestCheck& check, const std::string& kernels,
                const std::function<void()>& body) {
     try {
       body();
+    } catch (const OutOfMemory&) {
+      throw;
     } catch (const Error& e) {
       check.failures.push_back(kernels + ": " + e.what());
       lost_ = !answers();
@@ -145,10 +145,8 @@ class Selftest {
   }
 
   void measure() {
-    // Beyond the caches that one stream of copies can use.
-    constexpr Index kHostBytes = Index{64} << 20, kDeviceBytes = Index{256} << 20;
     constexpr int kRounds = 3;
-    const Index bytes = on_device() ? kDeviceBytes : kHostBytes;
+    const Index bytes = bytes_beyond_caches(backend_);
     timed(fmt::format("copying {} MiB", bytes >> 20), [&](SelftestCheck& check) {
       attempt(check, "copies", [&] {
         report_.copy_gigabytes_per_second = copy_rate(backend_, bytes, kRounds);

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <future>
 #include <system_error>
 
@@ -40,6 +39,9 @@ Scorer::Scorer(const ScorerOptions& options, Metrics& metrics)
         fmt::format("cannot start {} threads that decode, and one that computes: {}; try "
                     "fewer --threads",
                     options.threads, e.what()));
+  } catch (...) {
+    stop();
+    throw;
   }
 }
 
@@ -258,11 +260,9 @@ void Scorer::explain(const Item& item) {
 void Scorer::answer(const Item& item, double logit) {
   const Model& model = item.ticket->model->model;
   const double prob = model.probability(logit);
-  if (std::isnan(prob))
-    throw ModelFileError(item.ticket->model->name +
-                         ": its output is not a number: the weights are damaged or diverged");
+  require_number(item.ticket->model->name, prob);
   item.picture().prob = prob;
-  metrics_.verdict(item.ticket->model->name, model.classes[prob >= model.threshold ? 1 : 0]);
+  metrics_.verdict(item.ticket->model->name, model.verdict(prob));
 }
 
 // A ticket's holder may read it as soon as its last picture is finished.

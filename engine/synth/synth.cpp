@@ -3,11 +3,17 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <stb_image_write.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <span>
+
+// Of this file alone: a program that links the library may have one of its own.
+#define STB_IMAGE_WRITE_STATIC
+#define STB_IMAGE_WRITE_IMPLEMENTATION
+#define STBI_WRITE_NO_STDIO
+#include <stb_image_write.h>
 
 #include "engine/synth/canvas.h"
 #include "engine/synth/portrait.h"
@@ -124,12 +130,36 @@ void make_folders(const std::filesystem::path& output) {
   }
 }
 
+// Whole or not at all, but not synced: what a power cut takes is drawn anew, and a sync for each
+// takes twice as long as drawing it.
 void write_file(const std::filesystem::path& path, const std::vector<std::uint8_t>& bytes) {
   const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
-  if (!file || !write_all(file.get(), std::as_bytes(std::span(bytes)))) {
-    const char* reason = std::strerror(errno);
-    throw Error(
-        fmt::format("synth: cannot write {} ({} bytes): {}", path.string(), bytes.size(), reason));
+  if (file && write_all(file.get(), std::as_bytes(std::span(bytes)))) return;
+  const std::string reason = std::strerror(errno);
+  if (file) ::unlink(path.c_str());
+  throw Error(
+      fmt::format("synth: cannot write {} ({} bytes): {}", path.string(), bytes.size(), reason));
+}
+
+bool is_fake(Index number) {
+  return number % 2 != 0;
+}
+
+std::filesystem::path file_of(const SynthOptions& options, Index number) {
+  return options.output / split_of(number / 2) / (is_fake(number) ? "fake" : "real") /
+         fmt::format("{:05}.jpg", number);
+}
+
+// Of a set that an error cut short nothing stays but what others put there: it would be taken for a
+// whole one, and would be in the way of the next try.
+void remove_begun(const SynthOptions& options, Index written) {
+  std::error_code stays;
+  for (Index number = 0; number < written; ++number)
+    std::filesystem::remove(file_of(options, number), stays);
+  for (const char* split : kSplits) {
+    for (const char* label : {"real", "fake"})
+      std::filesystem::remove(options.output / split / label, stays);
+    std::filesystem::remove(options.output / split, stays);
   }
 }
 
@@ -150,14 +180,20 @@ std::vector<std::uint8_t> draw_synth_jpeg(std::uint64_t seed, std::uint64_t numb
 
 void write_synth_set(const SynthOptions& options, const SynthProgress& progress) {
   check_options(options);
-  make_folders(options.output);
-  for (Index number = 0; number < options.count; ++number) {
-    const bool fake = number % 2 != 0;
-    const std::filesystem::path path = options.output / split_of(number / 2) /
-                                       (fake ? "fake" : "real") / fmt::format("{:05}.jpg", number);
-    write_file(path, draw_synth_jpeg(options.seed, static_cast<std::uint64_t>(number), options.size,
-                                     fake ? SynthClass::Fake : SynthClass::Real));
-    if (progress) progress(number + 1, options.count);
+  Index number = 0;
+  try {
+    make_folders(options.output);
+    while (number < options.count) {
+      const auto jpeg =
+          draw_synth_jpeg(options.seed, static_cast<std::uint64_t>(number), options.size,
+                          is_fake(number) ? SynthClass::Fake : SynthClass::Real);
+      write_file(file_of(options, number), jpeg);
+      ++number;
+      if (progress) progress(number, options.count);
+    }
+  } catch (...) {
+    remove_begun(options, number);
+    throw;
   }
 }
 

@@ -46,7 +46,7 @@ using SynthProgress = std::function<void(Index done, Index count)>;
 // Writes output/{train,valid,test}/{real,fake}/NNNNN.jpg. Picture NNNNN is real when even, fake
 // when odd; of every ten pairs eight go to train, one to valid and one to test. Throws UsageError
 // for options out of range or when output already holds train, valid or test, Error naming the
-// path when something cannot be written.
+// path when something cannot be written: what was written before is then removed.
 void write_synth_set(const SynthOptions& options, const SynthProgress& progress = {});
 
 }  // namespace dfengine

@@ -26,14 +26,15 @@ nlohmann::json identity(TrainOptions options) {
   return j;
 }
 
-// Whether the folder holds a run with these settings.
-bool has_run(const TrainOptions& options) {
+// How far the run with these settings in the folder has come; nothing where it has not begun.
+std::optional<TrainState> state_of_run(const TrainOptions& options) {
   std::error_code error;
-  if (!std::filesystem::exists(options.output / kCheckpoint, error)) return false;
-  if (identity(load_checkpoint(options.output / kCheckpoint).options) != identity(options))
+  if (!std::filesystem::exists(options.output / kCheckpoint, error)) return std::nullopt;
+  Checkpoint checkpoint = load_checkpoint(options.output / kCheckpoint);
+  if (identity(checkpoint.options) != identity(options))
     throw UsageError(options.output.string() +
                      " holds a run with other settings: name another --output");
-  return true;
+  return std::move(checkpoint.state);
 }
 
 AblationRun measure(const Rung& rung, const TrainOptions& options, const TrainState& state,
@@ -114,6 +115,17 @@ std::vector<Rung> transfer_ladder(const AblationOptions& o) {
   return ladder;
 }
 
+// Better missed now than after the first run.
+void require_splits(const DataOptions& data) {
+  const DataSource source = open_data(data, {});
+  for (const char* split : {"train", "valid", "test"})
+    if (std::ranges::find(source.splits, split, &Dataset::split) == source.splits.end())
+      throw UsageError(
+          fmt::format("{}: there is no split {}, and the ladder is trained, chosen and measured on "
+                      "train, valid and test: --folds N divides all pictures of a set into these",
+                      source.layout, split));
+}
+
 void keep_named(std::vector<Rung>& ladder, const std::vector<std::string>& keys) {
   std::vector<std::string> known;
   for (const Rung& r : ladder) known.push_back(r.key);
@@ -153,9 +165,9 @@ std::vector<AblationRun> ablate(const AblationOptions& options, const AblationOb
   options.validate();
   DataOptions data;
   data.data = options.data;
-  open_data(data, {"test"});  // better missed now than after the first run
+  if (options.folds == 0) require_splits(data);
   const std::vector<Rung> ladder = ablation_ladder(options);
-  ThreadPool pool(options.threads > 0 ? options.threads : ThreadPool::available());
+  ThreadPool pool(ThreadPool::count_for(options.threads));
   std::vector<std::filesystem::path> tables;
   if (options.folds > 0)
     tables = write_folds(data, options.folds, options.output / "folds", pool.size());
@@ -165,16 +177,14 @@ std::vector<AblationRun> ablate(const AblationOptions& options, const AblationOb
     const int seed = round / rounds, fold = tables.empty() ? 0 : round % rounds + 1;
     for (const Rung& rung : ladder) {
       const TrainOptions run = options_of_run(rung, options.output, seed, fold, tables);
-      const bool begun = has_run(run);
-      TrainState state;
-      if (begun) state = load_checkpoint(run.output / kCheckpoint).state;
-      if (!state.finished) {
+      std::optional<TrainState> state = state_of_run(run);
+      if (!state || !state->finished) {
         if (observer.begin) observer.begin(rung, run.seed, fold);
-        const TrainResult result = train(run, begun, observer.train, interrupt);
+        const TrainResult result = train(run, state.has_value(), observer.train, interrupt);
         if (result.end == TrainEnd::Interrupted) return runs;
         state = result.state;
       }
-      runs.push_back(measure(rung, run, state, fold, pool));
+      runs.push_back(measure(rung, run, *state, fold, pool));
       write_ablation(options.output, ladder, runs);
       if (observer.end) observer.end(rung, runs.back());
     }

@@ -1,6 +1,6 @@
-// Is it better to train from scratch or from ImageNet's weights? A ladder of recipes leads from the
-// seed notebook to training everything; each is run with several seeds and measured on the test
-// pictures.
+// Ladders of recipes, which change one thing after the other: whether training from scratch or from
+// ImageNet's weights is better, and what makes the default recipe better. Each recipe is run with
+// several seeds and measured on the test pictures.
 #pragma once
 
 #include "engine/evaluate/metrics/classification.h"
@@ -17,7 +17,7 @@ inline constexpr auto enum_names<LadderKind> = names_for<LadderKind>(
 
 struct AblationOptions {
   std::filesystem::path data;     // with train, valid and test
-  std::filesystem::path weights;  // what all rungs but the last start from
+  std::filesystem::path weights;  // what all rungs but scratch start from
   std::filesystem::path output;
   LadderKind ladder = LadderKind::Transfer;
   std::vector<std::string> rungs;  // their keys; none: all of the ladder
@@ -40,7 +40,7 @@ struct Rung {
   TrainOptions options;
 };
 
-// The rungs begin at the notebook's recipe and change one thing after the other:
+// The rungs of LadderKind::Transfer, which begins at the notebook's recipe:
 //   seed      frozen base, pixels in [0, 1], Adam at 1e-3, 10 epochs
 //   normal    the same with the weights' own normalisation
 //   last      the last 5 of 19 blocks and the head, by the default recipe (Adam at 1e-4, cosine,

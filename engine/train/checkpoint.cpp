@@ -214,10 +214,9 @@ TrainOptions resumed_options(const TrainOptions& given, std::optional<int> epoch
        {&DataOptions::data, &DataOptions::csv, &DataOptions::valid_csv, &DataOptions::test_csv})
     if (!(given.*place).empty()) o.*place = given.*place;
   if (!epochs || *epochs == o.epochs) return o;
-  if (*epochs <= checkpoint.state.epoch)
+  if (*epochs < o.epochs)
     throw UsageError("--epochs " + std::to_string(*epochs) + ": " + given.output.string() +
-                     " has " + std::to_string(checkpoint.state.epoch) +
-                     " already; name more, or leave it out");
+                     " was begun for " + std::to_string(o.epochs) + "; name more, or leave it out");
   o.epochs = *epochs;
   checkpoint.state.finished = false;
   return o;

@@ -82,7 +82,7 @@ Checkpoint checkpoint_from_tensors(weights::TensorFile file, const std::string& 
 Checkpoint load_checkpoint(const std::filesystem::path& path);
 
 // The options with which a run goes on; more epochs than it had let a finished one go on, too.
-// `given` are those of the command. Throws UsageError for epochs that the run has already.
+// `given` are those of the command. Throws UsageError for fewer epochs than the run was begun for.
 TrainOptions resumed_options(const TrainOptions& given, std::optional<int> epochs,
                              Checkpoint& checkpoint);
 

@@ -11,11 +11,6 @@
 namespace dfengine {
 namespace {
 
-std::string text_of(const std::filesystem::path& file) {
-  const std::vector<std::byte> bytes = weights::read_file(file);
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 // parts: half folds, two for each.
 const char* split_of(int part, int fold, int folds) {
   if (part / 2 == fold) return "test";
@@ -53,7 +48,7 @@ std::vector<std::filesystem::path> write_folds(const DataOptions& data, int fold
     const std::filesystem::path file = folder / fmt::format("{}.csv", fold + 1);
     std::error_code error;
     if (std::filesystem::exists(file, error)) {
-      if (text_of(file) != text)
+      if (weights::read_text(file) != text)
         throw UsageError(file.string() +
                          " divides other pictures, or in another way: name another --output");
     } else {

@@ -72,8 +72,7 @@ class ImageSteps final : public TrainingSteps {
     if (train_options_.slices == 1)
       training_.step(batch_.images.data(), batch_.targets.data(), batch_.n, input, end);
     else
-      training_.step(batch_.images.data(), batch_.targets.data(), slices_of(batch_), whole, input,
-                     end);
+      training_.step(batch_.images.data(), batch_.targets.data(), batch_.slices, whole, input, end);
     return true;
   }
 
@@ -122,12 +121,6 @@ class ImageSteps final : public TrainingSteps {
     return loader;
   }
 
-  std::span<const Slice> slices_of(const Batch& batch) {
-    slices_.clear();
-    for (const BatchSlice& slice : batch.slices) slices_.push_back({slice.first, slice.n});
-    return slices_;
-  }
-
   // What all ranks found, in the order of the split.
   void gather(Predictions& p) {
     const std::size_t n = valid_.samples.size();
@@ -164,7 +157,6 @@ class ImageSteps final : public TrainingSteps {
   Training training_;
   Predictor predictor_;
   Batch batch_;
-  std::vector<Slice> slices_;
   int epoch_ = 0;
   Index step_ = 0;
   double waited_ = 0;
@@ -247,7 +239,8 @@ LoaderOptions loader_options(const TrainOptions& options, const Model& model, in
   loader.on_bad = options.on_bad;
   // One decoder keeps about eight training threads busy (bench/NOTES.md, "decoding"). A device
   // leaves them all to decoding, and wants more pictures than they give.
-  loader.threads = options.device == DeviceKind::Cpu ? (pool_size + 7) / 8 : pool_size;
+  loader.threads =
+      options.device == DeviceKind::Cpu ? static_cast<int>(divide_up(pool_size, 8)) : pool_size;
   return loader;
 }
 

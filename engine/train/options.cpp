@@ -2,9 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
-
 #include "engine/data/option_json.h"
+#include "kernels/base/numbers.h"
 
 namespace dfengine {
 namespace {
@@ -35,11 +34,10 @@ void from_json(const nlohmann::json& json, ClassWeights& weights) {
 int parse_freeze(const std::string& text) {
   if (text == "all") return kWholeBase;
   if (text == "none") return 0;
-  int blocks = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), blocks);
-  if (error != std::errc() || end != text.data() + text.size() || blocks < 0)
+  const auto blocks = number_of<int>(text);
+  if (!blocks || *blocks < 0)
     throw UsageError(fmt::format("--freeze '{}': all, none or a number of blocks", text));
-  return blocks;
+  return *blocks;
 }
 
 std::string freeze_words(int freeze) {

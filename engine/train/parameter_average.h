@@ -2,10 +2,9 @@
 #pragma once
 
 #include <algorithm>
-#include <span>
 #include <vector>
 
-#include "engine/runtime/training.h"
+#include "engine/runtime/parameter_store.h"
 
 namespace dfengine {
 
@@ -14,16 +13,6 @@ namespace dfengine {
 inline double average_decay(double most, Index t) {
   const auto updates = static_cast<double>(t);
   return std::min(most, (1 + updates) / (10 + updates));
-}
-
-// All values of a store of floats.
-inline std::span<float> values_of(ParameterStore& store) {
-  return {reinterpret_cast<float*>(store.data()), static_cast<std::size_t>(store.total_count())};
-}
-
-inline std::vector<float> copy_of(ParameterStore& store) {
-  const std::span<const float> values = values_of(store);
-  return {values.begin(), values.end()};
 }
 
 // As long as it lives the store holds the average; afterwards its own values again.
@@ -39,7 +28,7 @@ class AverageInPlace {
   AverageInPlace& operator=(const AverageInPlace&) = delete;
 
  private:
-  void swap() { std::swap_ranges(average_.begin(), average_.end(), values_of(store_).begin()); }
+  void swap() { std::swap_ranges(average_.begin(), average_.end(), store_.floats().begin()); }
   ParameterStore& store_;
   std::vector<float>& average_;
 };

@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/runtime/program_id.h"
-#include "engine/train/parameter_average.h"
 #include "kernels/base/checksum.h"
 #include "kernels/base/error.h"
 #include "kernels/base/json_bytes.h"
@@ -27,7 +26,7 @@ void require_same(Communicator& ranks, const std::string& what, const std::strin
 }
 
 std::string digest_of(ParameterStore& parameters) {
-  return std::to_string(checksum(std::as_bytes(values_of(parameters))));
+  return std::to_string(checksum(std::as_bytes(parameters.floats())));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "kernels/base/atomic_file.h"
@@ -10,21 +11,52 @@
 #include "weights/safetensors.h"
 
 namespace dfengine {
+namespace {
+
+constexpr const char* kFiles[] = {kBestModel, kCheckpoint, kResults,
+                                  kArguments, kBadFiles,   kValidPredictions};
+
+bool has(const std::filesystem::path& folder, const char* name) {
+  std::error_code error;
+  return std::filesystem::exists(folder / name, error);
+}
+
+// The first checkpoint follows upon the first epoch's figures: a kill between them leaves these, and
+// a run of several epochs begins anew.
+bool has_kept_epochs(const std::filesystem::path& folder) {
+  if (!has(folder, kBestModel) && !has(folder, kResults)) return false;
+  if (!has(folder, kArguments)) return true;
+  if (!has(folder, kResults)) return false;
+  const std::string results = weights::read_text(folder / kResults);
+  return std::ranges::count(results, '\n') > std::min(2, read_args(folder).epochs);
+}
+
+}  // namespace
+
+bool is_run_folder(const std::filesystem::path& folder) {
+  return has(folder, kCheckpoint) || has(folder, kArguments);
+}
+
+bool is_file_of_run(const std::filesystem::path& file) {
+  const auto is_name = [&](const char* name) { return file.filename() == name; };
+  return std::ranges::any_of(kFiles, is_name) && is_run_folder(file.parent_path());
+}
 
 UniqueFd create_run_folder(const std::filesystem::path& folder) {
   make_folder(folder);
   UniqueFd lock = lock_folder(folder);
-  std::error_code error;
-  if (std::filesystem::exists(folder / kCheckpoint, error))
+  if (has(folder, kCheckpoint))
     throw UsageError(folder.string() +
                      " already holds a run: go on with --resume, or name another --output");
+  if (has_kept_epochs(folder))
+    throw UsageError(fmt::format(
+        "{} already holds what a run kept, but no {} to go on from: name another --output",
+        folder.string(), kCheckpoint));
   return lock;
 }
 
 void remove_leftovers(const std::filesystem::path& folder) {
-  for (const char* name :
-       {kBestModel, kCheckpoint, kResults, kArguments, kBadFiles, kValidPredictions})
-    remove_temporaries(folder / name);
+  for (const char* name : kFiles) remove_temporaries(folder / name);
 }
 
 void write_args(const TrainOptions& options) {
@@ -35,10 +67,9 @@ void write_args(const TrainOptions& options) {
 
 TrainOptions read_args(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / kArguments;
-  const std::vector<std::byte> bytes = weights::read_file(path);
-  const char* text = reinterpret_cast<const char*>(bytes.data());
+  const std::string text = weights::read_text(path);
   try {
-    return train_options_from_json(nlohmann::json::parse(text, text + bytes.size()));
+    return train_options_from_json(nlohmann::json::parse(text));
   } catch (const nlohmann::json::exception& e) {
     throw ModelFileError(path.string() + ": " + e.what());
   } catch (const ModelFileError& e) {

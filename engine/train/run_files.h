@@ -16,8 +16,15 @@ inline constexpr const char* kBadFiles = "bad_files.csv";
 inline constexpr const char* kHeldOut = "held_out.json";
 inline constexpr const char* kValidPredictions = "predictions_valid.safetensors";
 
-// Makes the folder and holds it (file_lock.h). Throws UsageError where it already holds a
-// checkpoint, which is another run's, and Error where another process holds it.
+// Whether training wrote into this folder.
+bool is_run_folder(const std::filesystem::path& folder);
+
+// Whether training keeps a file of this name where it would lie: in a run's folder.
+bool is_file_of_run(const std::filesystem::path& file);
+
+// Makes the folder and holds it (file_lock.h). Throws UsageError where it already holds another run,
+// with a checkpoint or without, and Error where another process holds it. What a kill before the first
+// checkpoint left is no such run.
 UniqueFd create_run_folder(const std::filesystem::path& folder);
 
 // Removes what a killed process of this run left half written.

@@ -7,11 +7,11 @@
 namespace dfengine {
 
 TrainPhase phase_of(const TrainOptions& o, int epoch) {
-  if (epoch < o.head_epochs) return {0, kWholeBase, true};
+  if (epoch < o.head_epochs) return {0, kWholeBase};
   const bool unfreezes = o.freeze > 0 && o.unfreeze_at_epoch > 0;
   const int unfreeze = unfreezes ? o.unfreeze_at_epoch - 1 : o.epochs;
-  if (epoch >= unfreeze) return {std::max(unfreeze, o.head_epochs), 0, false};
-  return {o.head_epochs, o.freeze, false};
+  if (epoch >= unfreeze) return {std::max(unfreeze, o.head_epochs), 0};
+  return {o.head_epochs, o.freeze};
 }
 
 double learning_rate(const TrainOptions& o, Index steps_per_epoch, int epoch, Index step) {
@@ -28,7 +28,7 @@ double learning_rate(const TrainOptions& o, Index steps_per_epoch, int epoch, In
 }
 
 Index updates_per_epoch(const TrainOptions& o, Index batches_per_epoch) {
-  return (batches_per_epoch + o.grad_accum_steps - 1) / o.grad_accum_steps;
+  return divide_up(batches_per_epoch, o.grad_accum_steps);
 }
 
 bool ends_group(const TrainOptions& o, Index batches_per_epoch, Index batch) {

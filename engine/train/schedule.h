@@ -8,8 +8,7 @@ namespace dfengine {
 // Epochs with the same frozen blocks. Epochs count from 0 here.
 struct TrainPhase {
   int first_epoch = 0;
-  int frozen_blocks = 0;   // kWholeBase: the head alone
-  bool head_only = false;  // one of the --head-epochs
+  int frozen_blocks = 0;  // kWholeBase: the head alone
   bool operator==(const TrainPhase&) const = default;
 };
 

@@ -26,7 +26,7 @@ double seconds_since(Clock::time_point start) {
 }
 
 bool all_finite(ParameterStore& parameters) {
-  return std::ranges::all_of(values_of(parameters), [](float v) { return std::isfinite(v); });
+  return std::ranges::all_of(parameters.floats(), [](float v) { return std::isfinite(v); });
 }
 
 class Run {
@@ -38,7 +38,7 @@ class Run {
         interrupt_(interrupt),
         ranks_(ranks),
         cut_(cut_of(options_, ranks)),
-        pool_(options_.threads > 0 ? options_.threads : ThreadPool::available()),
+        pool_(ThreadPool::count_for(options_.threads)),
         backend_(
             open_backend(options_.device, options_.device_config, pool_, number_on_machine(ranks))),
         source_(open_source(options_, checkpoint.has_value())),
@@ -47,8 +47,7 @@ class Run {
         native_(!checkpoint_ && asks_for_native_side(options_) ? native_side(train_)
                                                                : std::nullopt),
         model_(checkpoint_ ? std::move(checkpoint_->model) : initial_model(options_, native_)) {
-    steps_per_epoch_ =
-        (static_cast<Index>(train_.samples.size()) + options_.batch_size - 1) / options_.batch_size;
+    steps_per_epoch_ = divide_up(std::ssize(train_.samples), options_.batch_size);
     if (options_.eval_size == 0) options_.img_size = model_.config.input_size;
     if (native_ != options_.img_size) native_.reset();  // the weights had a size of their own
     if (options_.stem_stride != 0 || model_.config.stem_stride == 1)
@@ -62,7 +61,10 @@ class Run {
       model_.notes["train_args"] = arguments_note(options_);
     make_absolute(options_);
     if (options_.cache == CacheMode::Disk) check_disk_cache(options_, model_);
-    if (options_.model_ema) average_ = copy_of(model_.parameters);
+    if (options_.model_ema) {
+      const std::span<const float> values = model_.parameters.floats();
+      average_.assign(values.begin(), values.end());
+    }
     if (checkpoint_) state_ = checkpoint_->state;
     require_same_run(ranks, options_, digest_, state_, model_.parameters);
     if (!checkpoint_) return;
@@ -371,27 +373,27 @@ class Run {
 
 TrainResult train(const TrainOptions& options, bool resume, const TrainObserver& observer,
                   const std::atomic<bool>& interrupt, std::optional<int> epochs,
-                  Communicator* together) {
+                  Communicator* ranks) {
   Communicator alone;
-  Communicator& ranks = together != nullptr ? *together : alone;
+  if (ranks == nullptr) ranks = &alone;
   if (!resume) {
     TrainOptions own = options;
-    if (own.slices == 0 && !own.fast_reduce && ranks.size() > 1) own.slices = kUsualSlices;
+    if (own.slices == 0 && !own.fast_reduce && ranks->size() > 1) own.slices = kUsualSlices;
     own.validate();
-    Run run(own, observer, interrupt, ranks, std::nullopt);
+    Run run(own, observer, interrupt, *ranks, std::nullopt);
     // Not earlier: now options and data are known to be good.
-    const UniqueFd lock = ranks.rank() == 0 ? create_run_folder(options.output) : UniqueFd(-1);
+    const UniqueFd lock = ranks->rank() == 0 ? create_run_folder(options.output) : UniqueFd(-1);
     return run.run();
   }
   std::error_code error;
   // Where there is no folder, reading the checkpoint says so.
-  const UniqueFd lock(ranks.rank() == 0 && std::filesystem::is_directory(options.output, error)
+  const UniqueFd lock(ranks->rank() == 0 && std::filesystem::is_directory(options.output, error)
                           ? lock_folder(options.output)
                           : UniqueFd(-1));
   Checkpoint checkpoint = load_checkpoint(options.output / kCheckpoint);
   TrainOptions stored = resumed_options(options, epochs, checkpoint);
   stored.validate();
-  return Run(std::move(stored), observer, interrupt, ranks, std::move(checkpoint)).run();
+  return Run(std::move(stored), observer, interrupt, *ranks, std::move(checkpoint)).run();
 }
 
 }  // namespace dfengine

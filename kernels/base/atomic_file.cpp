@@ -8,7 +8,6 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <string>
 #include <vector>
 
@@ -17,16 +16,6 @@
 
 namespace dfengine {
 namespace {
-
-// Throws with the reason in errno, which must still be that of the failed call.
-[[noreturn]] void fail(const std::filesystem::path& path, const char* step) {
-  const char* reason = std::strerror(errno);
-  throw Error(fmt::format("{}: cannot {}: {}", path.string(), step, reason));
-}
-
-bool same_file(const struct stat& a, const struct stat& b) {
-  return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-}
 
 // Removes the file if nobody holds it: then a killed process left it. A link is no such file.
 bool remove_if_left(int folder, const std::string& name) {
@@ -52,19 +41,20 @@ class TemporaryFile {
   }
 
   void write(std::span<const std::byte> bytes) {
-    if (!write_all(fd_.get(), bytes)) fail(target_, "write its temporary file");
-    if (fsync(fd_.get()) != 0) fail(target_, "sync its temporary file");
+    if (!write_all(fd_.get(), bytes)) fail_with_errno(target_, "write its temporary file");
+    if (fsync(fd_.get()) != 0) fail_with_errno(target_, "sync its temporary file");
   }
 
   // As the file had it that this one replaces; its owner stays where the system allows that.
   void take_mode_of(const struct stat& old) {
     if (fchown(fd_.get(), old.st_uid, old.st_gid) != 0) errno = 0;
-    if (fchmod(fd_.get(), old.st_mode & 0777) != 0) fail(target_, "keep the mode of the old file");
+    if (fchmod(fd_.get(), old.st_mode & 0777) != 0)
+      fail_with_errno(target_, "keep the mode of the old file");
   }
 
   void rename_to_target() {
     if (renameat(folder_, name_.c_str(), folder_, target_.filename().c_str()) != 0) {
-      fail(target_, "rename its temporary file over it");
+      fail_with_errno(target_, "rename its temporary file over it");
     }
     renamed_ = true;
   }
@@ -76,7 +66,7 @@ class TemporaryFile {
       name_ = fmt::format("{}.tmp-{}", target_.filename().string(), n);
       UniqueFd fd(openat(folder_, name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
       if (!fd && errno == EINTR) continue;
-      if (!fd && errno != EEXIST) fail(target_, "create a temporary file beside it");
+      if (!fd && errno != EEXIST) fail_with_errno(target_, "create a temporary file beside it");
       struct stat made = {};
       // Who looks for what is left may have come before the lock.
       if (fd && try_lock(fd.get()) != Lock::HeldByAnother && fstat(fd.get(), &made) == 0 &&
@@ -116,15 +106,15 @@ void write_through(const std::filesystem::path& path, const struct stat& target,
                    std::span<const std::byte> bytes) {
   if (S_ISDIR(target.st_mode) || S_ISBLK(target.st_mode)) {
     errno = S_ISDIR(target.st_mode) ? EISDIR : ENOTSUP;
-    fail(path, "write");
+    fail_with_errno(path, "write");
   }
   int fd = printed_into(target);
   // What was printed before comes first.
   if (fd >= 0) std::fflush(nullptr);
   const UniqueFd opened(fd >= 0 ? -1 : open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY));
   if (fd < 0) fd = opened.get();
-  if (fd < 0) fail(path, "open");
-  if (!write_all(fd, bytes)) fail(path, "write");
+  if (fd < 0) fail_with_errno(path, "open");
+  if (!write_all(fd, bytes)) fail_with_errno(path, "write");
 }
 
 }  // namespace
@@ -132,19 +122,19 @@ void write_through(const std::filesystem::path& path, const struct stat& target,
 void write_file_atomic(const std::filesystem::path& path, std::span<const std::byte> bytes) {
   struct stat old = {};
   const bool exists = stat(path.c_str(), &old) == 0;
-  if (!exists && errno != ENOENT) fail(path, "look at");
+  if (!exists && errno != ENOENT) fail_with_errno(path, "look at");
   if (exists && (!S_ISREG(old.st_mode) || printed_into(old) >= 0))
     return write_through(path, old, bytes);
   const std::filesystem::path target = behind_links(path);
   const std::filesystem::path parent = target.has_parent_path() ? target.parent_path() : ".";
   const UniqueFd folder(open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!folder) fail(path, "open its folder");
+  if (!folder) fail_with_errno(path, "open its folder");
   TemporaryFile temporary(folder.get(), target);
   temporary.write(bytes);
   if (exists) temporary.take_mode_of(old);
   temporary.rename_to_target();
   // EINVAL: the file system does not sync folders.
-  if (fsync(folder.get()) != 0 && errno != EINVAL) fail(path, "sync its folder");
+  if (fsync(folder.get()) != 0 && errno != EINVAL) fail_with_errno(path, "sync its folder");
 }
 
 void write_text(const std::filesystem::path& path, const std::string& text) {

@@ -16,11 +16,6 @@
 namespace dfengine {
 namespace {
 
-[[noreturn]] void fail(const std::filesystem::path& path, const char* step) {
-  const char* reason = std::strerror(errno);
-  throw Error(fmt::format("{}: cannot {}: {}", path.string(), step, reason));
-}
-
 // Keeps the signals of a refused write() from this thread, which sees errno instead.
 class WithoutWriteSignals {
  public:
@@ -45,11 +40,16 @@ class WithoutWriteSignals {
   sigset_t signals_, before_;
 };
 
+}  // namespace
+
 bool same_file(const struct stat& a, const struct stat& b) {
   return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-}  // namespace
+void fail_with_errno(const std::filesystem::path& path, const char* step) {
+  const char* reason = std::strerror(errno);
+  throw Error(fmt::format("{}: cannot {}: {}", path.string(), step, reason));
+}
 
 Lock try_lock(int fd) {
   if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return Lock::Taken;
@@ -59,7 +59,7 @@ Lock try_lock(int fd) {
 UniqueFd lock_folder(const std::filesystem::path& folder) {
   const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   UniqueFd open(fd);
-  if (!open) fail(folder, "open the folder");
+  if (!open) fail_with_errno(folder, "open the folder");
   if (try_lock(fd) == Lock::HeldByAnother)
     throw Error(folder.string() +
                 ": another process writes a run into this folder: wait for it, or name another "
@@ -72,9 +72,9 @@ UniqueFd open_part(const std::filesystem::path& path) {
     UniqueFd file(
         ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666));
     if (!file && errno == EINTR) continue;
-    if (!file) fail(path, errno == ELOOP ? "write to a link" : "create");
+    if (!file) fail_with_errno(path, errno == ELOOP ? "write to a link" : "create");
     struct stat opened = {}, named = {};
-    if (::fstat(file.get(), &opened) != 0) fail(path, "look at");
+    if (::fstat(file.get(), &opened) != 0) fail_with_errno(path, "look at");
     if (!S_ISREG(opened.st_mode) || opened.st_nlink > 1)
       throw Error(
           path.string() +

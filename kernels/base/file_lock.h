@@ -2,6 +2,8 @@
 // ends, however it ends.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstddef>
 #include <filesystem>
 #include <span>
@@ -24,6 +26,13 @@ UniqueFd lock_folder(const std::filesystem::path& folder);
 // it until it is closed or renamed. Throws Error when one has, and when `path` is a link or no
 // file: what somebody else left there is not written to.
 UniqueFd open_part(const std::filesystem::path& path);
+
+// Whether both tell of one file, by whatever names.
+bool same_file(const struct stat& a, const struct stat& b);
+
+// Throws Error with the path, the step that failed and the system's reason, which must still be in
+// errno.
+[[noreturn]] void fail_with_errno(const std::filesystem::path& path, const char* step);
 
 // Writes all bytes where the file stands. False with errno when the system refuses: a closed pipe
 // and a limit on the size of files too are errors, and raise no signal.

@@ -30,6 +30,13 @@ constexpr Index slice_begin(Index n, Index slices, Index i) {
   return i * (n / slices) + (i < n % slices ? i : n % slices);
 }
 
+// Neighbours among many things: a slice of them, or what is left of it.
+struct Slice {
+  Index first = 0;  // its place among all
+  Index n = 0;
+  constexpr bool operator==(const Slice&) const = default;
+};
+
 inline constexpr Index kFloatBytes = sizeof(float);
 
 }  // namespace dfengine

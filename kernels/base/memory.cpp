@@ -18,8 +18,9 @@ Memory::Memory(Index bytes) : bytes_(bytes) {
   void* p = mmap(nullptr, static_cast<std::size_t>(bytes), PROT_READ | PROT_WRITE,
                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED)
-    throw Error("cannot get " + std::to_string(divide_up(bytes, Index{1} << 20)) +
-                " MiB of memory: " + std::strerror(errno) + "; try a smaller --batch-size");
+    throw OutOfMemory("cannot get " + std::to_string(divide_up(bytes, Index{1} << 20)) +
+                      " MiB of memory: " + std::strerror(errno) +
+                      "; try smaller batches or fewer threads");
   data_ = std::unique_ptr<std::byte, Unmap>(static_cast<std::byte*>(p), Unmap{bytes});
   // Large pages spare most of the page faults and address look-ups; a refusal costs only speed.
   madvise(p, static_cast<std::size_t>(bytes), MADV_HUGEPAGE);

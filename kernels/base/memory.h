@@ -17,7 +17,7 @@ struct Unmap {
 class Memory {
  public:
   Memory() = default;
-  // Throws Error naming the size when the system does not have that much.
+  // Throws OutOfMemory naming the size when the system does not have that much.
   explicit Memory(Index bytes);
   std::byte* data() const { return data_.get(); }
   Index bytes() const { return bytes_; }

@@ -50,7 +50,7 @@ constexpr WindowAxis window_axis(Index in, const Window& window) {
     const Index before = (window.size - 1) / 2;
     return {(in + 2 * before - window.size) / window.stride + 1, before};
   }
-  const Index out = (in + window.stride - 1) / window.stride;
+  const Index out = divide_up(in, window.stride);
   const Index total = (out - 1) * window.stride + window.size - in;
   return {out, total > 0 ? total / 2 : 0};
 }

@@ -1,10 +1,13 @@
 #include "kernels/base/thread_pool.h"
 
+#include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
+#include <new>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "kernels/base/cpu_quota.h"
 #include "kernels/base/error.h"
@@ -45,42 +48,72 @@ void keep_to(std::thread& thread, int cpu) {
   pthread_setaffinity_np(thread.native_handle(), sizeof(set), &set);
 }
 
+std::atomic<unsigned> forks{0};
+
+// How many forks lie between the first process and this one. Counted in each child, which costs run()
+// nothing; asking the system for the process' id costs as much as a small task.
+unsigned forks_so_far() {
+  [[maybe_unused]] static const bool counts = [] {
+    if (pthread_atfork(nullptr, nullptr, [] { ++forks; }) != 0) throw std::bad_alloc();
+    return true;
+  }();
+  return forks;
+}
+
 }  // namespace
 
 ThreadPool::ThreadPool(int threads)
     : shares_(threads < 1 ? throw UsageError("thread count must be at least 1")
-                          : static_cast<std::size_t>(threads)) {
-  workers_.reserve(static_cast<std::size_t>(threads - 1));
+                          : static_cast<std::size_t>(threads)),
+      crew_(threads == 1 ? nullptr : std::make_unique<Crew>()),
+      forks_(forks_so_far()) {
+  if (!crew_) return;
+  std::vector<int> cpus = allowed_cpus();
+  if (std::ssize(cpus) == threads) cpus_ = std::move(cpus);
+  crew_->threads.reserve(static_cast<std::size_t>(threads - 1));
+  start();
+}
+
+// No exception may leave workers behind that run in half a pool.
+void ThreadPool::start() {
   try {
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+    for (int i = 1; i < size(); ++i) crew_->threads.emplace_back([this, i] { work(i); });
   } catch (const std::system_error& e) {
     stop();
-    throw Error("cannot start " + std::to_string(threads) + " threads: " + e.what());
+    throw Error("cannot start " + std::to_string(size()) + " threads: " + e.what());
+  } catch (...) {
+    stop();
+    throw;
   }
-  std::vector<int> cpus = allowed_cpus();
-  if (threads == 1 || std::ssize(cpus) != threads) return;
-  cpus_ = std::move(cpus);
-  for (std::size_t i = 0; i < workers_.size(); ++i) keep_to(workers_[i], cpus_[i + 1]);
+  for (std::size_t i = 1; i < cpus_.size(); ++i) keep_to(crew_->threads[i - 1], cpus_[i]);
+}
+
+bool ThreadPool::has_workers() const {
+  return crew_ != nullptr && forks_ == forks;
 }
 
 void ThreadPool::make_way() {
   const auto own = std::ranges::find(cpus_, sched_getcpu());
   if (own == cpus_.begin() || own == cpus_.end()) return;
   std::iter_swap(cpus_.begin(), own);
-  keep_to(workers_[static_cast<std::size_t>(own - cpus_.begin()) - 1], *own);
+  keep_to(crew_->threads[static_cast<std::size_t>(own - cpus_.begin()) - 1], *own);
 }
 
 ThreadPool::~ThreadPool() {
-  stop();
+  if (has_workers()) {
+    stop();
+  } else {
+    static_cast<void>(crew_.release());  // a child of fork() leaves its parent's workers alone
+  }
 }
 
 void ThreadPool::stop() {
   {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(crew_->mutex);
     stop_ = true;
   }
-  wake_.notify_all();
-  for (std::thread& t : workers_) t.join();
+  crew_->wake.notify_all();
+  for (std::thread& t : crew_->threads) t.join();
 }
 
 int ThreadPool::available() {
@@ -91,7 +124,7 @@ int ThreadPool::available() {
 
 void ThreadPool::run(std::int64_t count, Task task, void* context) {
   if (count <= 0) return;
-  if (workers_.empty() || count == 1) {
+  if (count == 1 || !has_workers()) {
     for (std::int64_t i = 0; i < count; ++i) task(context, i, 0);
     return;
   }
@@ -106,10 +139,10 @@ void ThreadPool::run(std::int64_t count, Task task, void* context) {
     share.untaken.store(share.end - begin, std::memory_order_release);
   }
   {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(crew_->mutex);
     runs_.fetch_add(1, std::memory_order_release);
   }
-  wake_.notify_all();
+  crew_->wake.notify_all();
   drain(0);
   // A worker that took nothing is not waited for: the system may have given its core to others.
   for (int spins = 0; unfinished_.load(std::memory_order_acquire) != 0; ++spins) {
@@ -119,6 +152,7 @@ void ThreadPool::run(std::int64_t count, Task task, void* context) {
       std::this_thread::yield();
     }
   }
+  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
 void ThreadPool::drain(int worker) {
@@ -133,10 +167,23 @@ void ThreadPool::take_from(Share& share, int worker) {
                                              std::memory_order_acquire))
       continue;
     // Only who has taken an index may read these: then run() waits, and does not change them.
-    task_(context_, share.end - untaken, worker);
+    const std::int64_t index = share.end - untaken;
+    try {
+      task_(context_, index, worker);
+    } catch (...) {
+      keep_error(index);
+    }
     unfinished_.fetch_sub(1, std::memory_order_release);
     untaken = share.untaken.load(std::memory_order_acquire);
   }
+}
+
+// Of the lowest index, so that who throws first does not decide what is said.
+void ThreadPool::keep_error(std::int64_t index) {
+  const std::lock_guard lock(crew_->mutex);
+  if (error_ && error_at_ < index) return;
+  error_ = std::current_exception();
+  error_at_ = index;
 }
 
 void ThreadPool::work(int worker) {
@@ -148,8 +195,8 @@ void ThreadPool::work(int worker) {
         pause_cpu();
         continue;
       }
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, called);
+      std::unique_lock lock(crew_->mutex);
+      crew_->wake.wait(lock, called);
     }
     if (stop_) return;
     seen = runs_.load(std::memory_order_acquire);

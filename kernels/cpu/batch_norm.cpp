@@ -52,6 +52,23 @@ void channel_sums(const BatchNormProblem& p, const Channel<T>& channel, Index c,
   dbeta[c] = sum;
 }
 
+// Statistics of a batch: running ones, their next values, and what forward leaves to backward.
+template <class T>
+struct Statistics {
+  const T *running_mean, *running_var;
+  T *next_mean, *next_var, *saved_mean, *saved_rstd;
+};
+
+// From a channel's mean and m2, the sum of the squares around it, over so many rows.
+template <class T>
+void keep_moments(const BatchNormProblem& p, Index c, T mean, T m2, T rows,
+                  const Statistics<T>& s) {
+  s.next_mean[c] = s.running_mean[c] + p.momentum * (mean - s.running_mean[c]);
+  s.next_var[c] = s.running_var[c] + p.momentum * (m2 / (rows - 1) - s.running_var[c]);
+  s.saved_mean[c] = mean;
+  s.saved_rstd[c] = 1 / std::sqrt(m2 / rows + p.eps);
+}
+
 // `follow` is by how much each row moves the statistics: 1 / M, or 0 where they are frozen.
 template <class T>
 void channel_data_gradient(const BatchNormProblem& p, const Channel<T>& channel, T follow, T sum,
@@ -87,14 +104,13 @@ void batch_norm_forward(const Context& ctx, const BatchNormProblem& p, const T* 
                                           next_mean, next_var, scratch, saved_mean, saved_rstd, y);
   } else {
     const T rows = static_cast<T>(p.m);
+    const Statistics<T> statistics{running_mean, running_var, next_mean,
+                                   next_var,     saved_mean,  saved_rstd};
     for (Index c = 0; c < p.c; ++c) {
       T mean = 0, m2 = 0;
       for (Index i = c; i < p.m * p.c; i += p.c) mean += x[i] / rows;
       for (Index i = c; i < p.m * p.c; i += p.c) m2 += (x[i] - mean) * (x[i] - mean);
-      next_mean[c] = running_mean[c] + p.momentum * (mean - running_mean[c]);
-      next_var[c] = running_var[c] + p.momentum * (m2 / (rows - 1) - running_var[c]);
-      saved_mean[c] = mean;
-      saved_rstd[c] = 1 / std::sqrt(m2 / rows + p.eps);
+      keep_moments(p, c, mean, m2, rows, statistics);
       normalize_channel(p, Channel<T>{mean, saved_rstd[c], gamma[c], beta[c]}, c, x, y);
     }
   }
@@ -155,12 +171,11 @@ void batch_norm_forward_rest(const Context& ctx, const BatchNormProblem& p, Inde
                                                saved_mean, saved_rstd, y);
   } else {
     const T m = static_cast<T>(rows);
+    const Statistics<T> statistics{running_mean, running_var, next_mean,
+                                   next_var,     saved_mean,  saved_rstd};
     for (Index c = 0; c < p.c; ++c) {
       const T mean = sums[c] / m, m2 = std::max(sums[p.c + c] - sums[c] * mean, 0.0);
-      next_mean[c] = running_mean[c] + p.momentum * (mean - running_mean[c]);
-      next_var[c] = running_var[c] + p.momentum * (m2 / (m - 1) - running_var[c]);
-      saved_mean[c] = mean;
-      saved_rstd[c] = 1 / std::sqrt(m2 / m + p.eps);
+      keep_moments(p, c, mean, m2, m, statistics);
       normalize_channel(p, Channel<T>{mean, saved_rstd[c], gamma[c], beta[c]}, c, x, y);
     }
   }

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "kernels/base/error.h"
+#include "kernels/base/sigmoid.h"
 
 namespace dfengine::cpu {
 
@@ -30,15 +31,20 @@ void bce_backward(const Context&, Index n, const T* logits, const T* targets,
   const double scale = scalars->loss_scale, all = static_cast<double>(whole > 0 ? whole : n);
   for (Index i = 0; i < n; ++i) {
     const double z = logits[i], t = targets[i];
-    // exp of a non-positive number: cannot overflow.
-    const double e = std::exp(-std::abs(z));
-    const double sigmoid = (z >= 0 ? 1.0 : e) / (1.0 + e);
     const double both = weights.real * (1 - t) + weights.fake * t;
-    dlogits[i] = static_cast<T>(scale * (both * sigmoid - weights.fake * t) / all);
+    dlogits[i] = static_cast<T>(scale * (both * sigmoid(z) - weights.fake * t) / all);
   }
+}
+
+template <class T>
+Index count_right(Index n, const T* logits, const T* targets) {
+  Index right = 0;
+  for (Index i = 0; i < n; ++i) right += (logits[i] >= 0) == (targets[i] > T{0.5});
+  return right;
 }
 
 DF_FLOAT_AND_DOUBLE(bce_forward);
 DF_FLOAT_AND_DOUBLE(bce_backward);
+DF_FLOAT_AND_DOUBLE(count_right);
 
 }  // namespace dfengine::cpu

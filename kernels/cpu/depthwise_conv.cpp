@@ -12,7 +12,7 @@
 namespace dfengine::cpu {
 namespace {
 
-constexpr Index kTaps = 9;
+constexpr Index kTaps = DepthwiseProblem::kTaps;
 
 // Calls body(x offset, y offset, w offset) for every product of output rows [begin, end), counted
 // over the batch. Offsets are those of channel 0.

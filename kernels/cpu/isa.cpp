@@ -62,7 +62,7 @@ bool bf16_supported() {
 
 void require_bf16() {
   if (!bf16_supported())
-    throw UsageError("this CPU does not compute in bf16 (AVX512-BF16); use --precision fp32");
+    throw UsageError("this CPU does not compute in bf16 (AVX512-BF16); use precision fp32");
 }
 
 Isa current_isa() {

@@ -11,7 +11,7 @@ void move_average(const Context& ctx, Index count, const StepInput* input,
   if (scalars->overflow != 0) return;
   constexpr Index kChunk = 4096;
   const T rate = static_cast<T>(1 - input->average_decay);
-  parallel_for(ctx.pool, (count + kChunk - 1) / kChunk, [&](Index chunk, int) {
+  parallel_for(ctx.pool, divide_up(count, kChunk), [&](Index chunk, int) {
     const Index end = std::min(count, (chunk + 1) * kChunk);
     for (Index i = chunk * kChunk; i < end; ++i) average[i] += rate * (values[i] - average[i]);
   });

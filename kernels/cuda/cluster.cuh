@@ -21,6 +21,19 @@ __device__ __forceinline__ void cluster_barrier() {
 #endif
 }
 
+// Before a block ends whose shared memory others read: waits until they have what they asked for. It
+// orders nothing in memory, so stores under way are not waited for.
+__device__ __forceinline__ void await_readers() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile(
+      "barrier.cluster.arrive.relaxed.aligned;\n\t"
+      "barrier.cluster.wait.acquire.aligned;" ::
+          : "memory");
+#elif !defined(__CUDACC__)
+  emulated::sync_cluster();
+#endif
+}
+
 // Reads what the cluster's block `rank` has where this one has `mine`, in shared memory.
 __device__ __forceinline__ float4 load_from_block(const float* mine, int rank) {
   float4 v = {};

@@ -167,7 +167,7 @@ __device__ __forceinline__ void clamp_packed(Activation activation, Packed<T, N>
     float values[N];
     unpack(v, values);
 #pragma unroll
-    for (float& x : values) x = clamp(activation, x);
+    for (int i = 0; i < N; ++i) values[i] = clamp(activation, values[i]);
     v = pack<T>(values);
   } else {
     const PairBounds bounds = pair_bounds<T>(activation);
@@ -176,7 +176,7 @@ __device__ __forceinline__ void clamp_packed(Activation activation, Packed<T, N>
       std::uint32_t pairs[N / 2];
     } u = {v};
 #pragma unroll
-    for (std::uint32_t& pair : u.pairs) pair = clamp_pair<T>(bounds, pair);
+    for (int i = 0; i < N / 2; ++i) u.pairs[i] = clamp_pair<T>(bounds, u.pairs[i]);
     v = u.packed;
   }
 }

@@ -18,10 +18,11 @@ __device__ __forceinline__ constexpr int place_in_swizzled(int row, int column) 
   return row * kSwizzledDepth + (column / kVector ^ row % 8) * kVector;
 }
 
-// The first address that a factor may have.
+// The first address that a factor may have. It is told as a distance from `shared`, without a branch: of
+// two pointers the compiler would no longer know that they lead to shared memory.
 __device__ __forceinline__ std::byte* align_for_swizzle(std::byte* shared) {
-  const std::size_t beyond = reinterpret_cast<std::uintptr_t>(shared) % kSwizzleAlignment;
-  return beyond == 0 ? shared : shared + (kSwizzleAlignment - beyond);
+  return shared + (0U - static_cast<unsigned>(reinterpret_cast<std::uintptr_t>(shared))) %
+                      static_cast<unsigned>(kSwizzleAlignment);
 }
 
 #if defined(__CUDACC__)

@@ -60,10 +60,9 @@ Index multiply_adds(const Graph& graph, const Spec& image) {
   for (const Node& node : graph.nodes()) {
     const Index outputs = specs[at(node.output)].shape.count();
     if (const auto* conv = std::get_if<Convolution>(&node.operation))
-      sum += outputs * (conv->in / conv->groups) * conv->window.size * conv->window.size;
+      sum += outputs * conv->weights_per_output();
     if (const auto* quantized = std::get_if<QuantizedConvolution>(&node.operation))
-      sum += outputs * (quantized->conv.in / quantized->conv.groups) * quantized->conv.window.size *
-             quantized->conv.window.size;
+      sum += outputs * quantized->conv.weights_per_output();
     if (const auto* dense = std::get_if<Dense>(&node.operation)) sum += outputs * dense->in;
   }
   return sum;

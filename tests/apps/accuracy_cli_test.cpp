@@ -225,6 +225,31 @@ TEST(AccuracyCli, TheBandThatEvalChoosesIsWhatPredictAndReportSay) {
     EXPECT_NE(r.at("verdict"), "unsure");
 }
 
+// The surest answer is wrong, whatever the model: both classes hold the same pictures.
+TEST(AccuracyCli, WithoutABandTheFiguresAreStillWritten) {
+  const ScratchFolder scratch;
+  fs::create_directories(scratch.path() / "set/valid");
+  for (const char* name : {"real", "fake"})
+    fs::copy(picture_set() + "/test/real", scratch.path() / "set/valid" / name);
+  const fs::path model = scratch.path() / "model.safetensors", out = scratch.path() / "out";
+  fs::copy(model_file(), model);
+  const std::string before = slurp(model);
+  const auto eval = [&](const char* errors) {
+    return run_program({"eval", "--model", model.string(), "--data", scratch.path() / "set",
+                        "--split", "valid", "--unsure-errors", errors, "--output", out.string()});
+  };
+  const Outcome wrong = eval("1");
+  EXPECT_EQ(wrong.code, 2) << wrong.err;
+  EXPECT_EQ(wrong.out, "");
+  EXPECT_FALSE(fs::exists(out));
+  const Outcome none = eval("0.1");
+  EXPECT_EQ(none.code, 1) << none.err;
+  EXPECT_TRUE(contains(none.err, "--unsure-errors 0.1: so few errors are nowhere")) << none.err;
+  for (const char* file : {"metrics.json", "predictions.csv", "report.html"})
+    EXPECT_TRUE(fs::exists(out / file)) << file;
+  EXPECT_EQ(slurp(model), before);
+}
+
 TEST(AccuracyCli, RunsBecomeOneModel) {
   const ScratchFolder scratch;
   std::vector<std::string> runs;
@@ -258,9 +283,40 @@ TEST(AccuracyCli, RunsBecomeOneModel) {
     EXPECT_EQ(mean.parameters.get(i), run.parameters.get(i))
         << run.parameters.specs()[static_cast<std::size_t>(i)].name;
   const Outcome other = run_program(
-      {"average", runs[0], trained_run().string(), "--output", (scratch.path() / "no").string()});
+      {"average", runs[0], trained_run().string(), "--output", scratch.path() / "no.safetensors"});
   EXPECT_EQ(other.code, 2) << other.err;
   EXPECT_TRUE(contains(other.err, "--ensemble")) << other.err;
+}
+
+TEST(AccuracyCli, AblateNamesARunAlikeBeforeAndAfterIt) {
+  const ScratchFolder scratch;
+  const Outcome o = run_program({"ablate", "--data", picture_set(), "--weights", model_file(),
+                                 "--output", scratch.path().string(), "--rungs", "seed", "--folds",
+                                 "2", "--seeds", "1", "--epochs", "1", "--threads", "1"});
+  ASSERT_EQ(o.code, 0) << o.err;
+  for (const char* name : {"seed recipe, seed 0, fold 1", "seed recipe, seed 0, fold 2"}) {
+    EXPECT_TRUE(contains(o.out, std::string(name) + "\n")) << o.out;
+    EXPECT_TRUE(contains(o.out, std::string(name) + ": test accuracy")) << o.out;
+  }
+}
+
+TEST(AccuracyCli, AblateOfASetWithoutSplitsNamesFolds) {
+  const ScratchFolder scratch;
+  const std::string flat = picture_set() + "/train";
+  const auto ablate = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> words = {
+        "ablate",    "--data", flat, "--weights", model_file(), "--output", scratch.path() / "o",
+        "--threads", "1"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run_program(words);
+  };
+  const Outcome o = ablate({});
+  EXPECT_EQ(o.code, 2) << o.err;
+  EXPECT_TRUE(contains(o.err, "--folds N")) << o.err;
+  EXPECT_FALSE(contains(o.err, "--split") || contains(o.err, "--fractions")) << o.err;
+  const Outcome folds =
+      ablate({"--folds", "2", "--seeds", "1", "--epochs", "1", "--rungs", "seed"});
+  EXPECT_EQ(folds.code, 0) << folds.err;
 }
 
 TEST(AccuracyCli, AStudentLearnsFromTeachers) {

@@ -69,6 +69,14 @@ TEST(ConvertCli, NoWarningWhereTheBaseStaysFrozen) {
   EXPECT_FALSE(contains(o.err, "warning")) << o.err;
 }
 
+TEST(ConvertCli, AModelWithoutAnOriginNamesNone) {
+  const ScratchFolder folder;
+  const Outcome o =
+      run_program({"convert", model_file(), (folder.path() / "m.safetensors").string()});
+  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_TRUE(o.out.ends_with("from " + model_file() + "\n")) << o.out;
+}
+
 TEST(ConvertCli, UnfoldRefusals) {
   const ScratchFolder folder;
   const fs::path out = folder.path() / "x.safetensors";

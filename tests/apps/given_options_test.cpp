@@ -41,6 +41,96 @@ TEST(GivenOptions, WhatWouldBeIgnoredIsRefused) {
   }
 }
 
+TEST(GivenOptions, AnEmptyTextIsNoValue) {
+  const std::string& model = model_file();
+  const std::string data = picture_set();
+  const ScratchFolder scratch;
+  const test::Inside there(scratch.path());
+  for (const auto& [words, option] : std::vector<std::pair<Words, const char*>>{
+           {{"train", "--data", data, "--output", "x", "--weights", ""}, "--weights: "},
+           {{"train", "--data", data, "--output", "x", "--teacher", ""}, "--teacher: "},
+           {{"train", "--data", data, "--output", "x", "--epochs", ""}, "--epochs: "},
+           {{"synth", "--output", ""}, "--output: "},
+           {{"ablate", "--data", data, "--weights", model, "--output", ""}, "--output: "},
+           {{"eval", "--model", model, "--data", data, "--output", ""}, "--output: "},
+           {{"compare", "x", "y", "--output", ""}, "--output: "},
+           {{"audit", "--data", data, "--output", ""}, "--output: "},
+           {{"predict", "--model", model, data, "--output", ""}, "--output: "},
+           {{"quantize", "--model", model, "--output", ""}, "--output: "},
+           {{"metadata", "train", "--csv", "", "--test-csv", "x", "--output", "x"}, "--csv: "},
+           {{"embed", "--model", model, "--output", "x", ""}, "PATH: "}}) {
+    const Outcome o = run_program(words);
+    EXPECT_EQ(o.code, 2) << words[0] << o.err;
+    EXPECT_TRUE(contains(o.err, std::string(option) + "an empty text is no value")) << o.err;
+    EXPECT_EQ(o.out, "") << words[0];
+  }
+  EXPECT_FALSE(fs::exists("x"));
+}
+
+TEST(GivenOptions, ARangeIsSaidInFewWords) {
+  const ScratchFolder scratch;
+  const test::Inside there(scratch.path());
+  for (const auto& [words, text] : std::vector<std::pair<Words, const char*>>{
+           {{"bench", "--rounds", "0"}, "--rounds: Value 0 not in range 1 to 1000000\n"},
+           {{"bench", "--count", "0"}, "--count: Value 0 not in range 1 to 1000000\n"},
+           {{"bench", "--threads", "-1"}, "--threads: Value -1 not in range 0 to 4096\n"},
+           {{"predict", "--model", "m", "p", "--threads", "2000000000"},
+            "--threads: Value 2000000000 not in range 0 to 4096\n"},
+           {{"synth", "--output", "x", "--seed", "-1"}, "--seed: Value -1 is negative\n"},
+           {{"train", "--data", "d", "--output", "x", "--seed", "-1"},
+            "--seed: Value -1 is negative\n"}}) {
+    const Outcome o = run_program(words);
+    EXPECT_EQ(o.code, 2) << words[0];
+    EXPECT_TRUE(contains(o.err, text)) << o.err;
+  }
+  EXPECT_FALSE(fs::exists("x"));
+}
+
+TEST(GivenOptions, AnOptionWithoutTheOneItBelongsToIsRefused) {
+  const ScratchFolder scratch;
+  const test::Inside there(scratch.path());
+  const Words train = {"train", "--data", "nowhere", "--output", "x"};
+  const auto run = [](Words words, const Words& more) {
+    words.insert(words.end(), more.begin(), more.end());
+    return run_program(words);
+  };
+  for (const auto& [more, partner] :
+       std::vector<std::pair<Words, const char*>>{{{"--webp-qual", "10,20"}, "--webp-prob"},
+                                                  {{"--jpg-qual", "10,20"}, "--jpg-prob"},
+                                                  {{"--blur-sig", "1,2"}, "--blur-prob"},
+                                                  {{"--downscale", ".5,1"}, "--downscale-prob"},
+                                                  {{"--ratio", "1,1"}, "--scale"},
+                                                  {{"--model-ema-decay", ".9"}, "--model-ema"},
+                                                  {{"--teacher-temperature", "2"}, "--teacher"},
+                                                  {{"--unfreeze-at-epoch", "2"}, "--freeze"}}) {
+    const Outcome o = run(train, more);
+    EXPECT_EQ(o.code, 2) << more[0];
+    EXPECT_TRUE(contains(o.err, more[0] + " does nothing without " + partner + ":")) << o.err;
+  }
+  EXPECT_EQ(run({"augment", "--data", picture_set(), "--preview", "x"}, {"--jpg-qual", "9,9"}).code,
+            2);
+  EXPECT_EQ(run({"bench"}, {"--jpg-qual", "9,9"}).code, 2);
+  // With the other one, or with a recipe that has it, the data is looked for.
+  for (const Words& more : {Words{"--jpg-qual", "9,9", "--jpg-prob", "0"},
+                            Words{"--jpg-qual", "9,9", "--recipe", "robust"},
+                            Words{"--model-ema-decay", ".9", "--recipe", "best"},
+                            Words{"--unfreeze-at-epoch", "2", "--recipe", "seed"}})
+    EXPECT_EQ(run(train, more).code, 3) << more[0];
+  EXPECT_FALSE(fs::exists("x"));
+}
+
+TEST(GivenOptions, AFrozenBaseOfRandomValuesIsSaid) {
+  const auto warning = [](const Words& more) {
+    Words words = {"train", "--data", "nowhere", "--output", "x"};
+    words.insert(words.end(), more.begin(), more.end());
+    return contains(run_program(words).err, "without --weights keeps random values");
+  };
+  EXPECT_TRUE(warning({"--freeze", "3"}));
+  EXPECT_TRUE(warning({"--recipe", "seed"}));
+  EXPECT_FALSE(warning({"--freeze", "3", "--weights", model_file()}));
+  EXPECT_FALSE(warning({}));
+}
+
 TEST(GivenOptions, ArgumentsInAModelFileNameNoFolderOfThisMachine) {
   TrainOptions options;
   options.data = fs::path("/secret") / kOdd;

@@ -18,6 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 using test::contains;
+using test::Inside;
 using test::model_file;
 using test::Outcome;
 using test::picture_set;
@@ -152,7 +153,8 @@ TEST(TrainCommand, AFinishedRunGoesOnToMoreEpochs) {
   EXPECT_EQ(test::parse_csv(slurp(run / kResults)).size(), 3U);
   const Outcome fewer = with_epochs("1");
   EXPECT_EQ(fewer.code, 2);
-  EXPECT_TRUE(contains(fewer.err, "--epochs 1")) << fewer.err;
+  EXPECT_TRUE(contains(fewer.err, "--epochs 1") && contains(fewer.err, "was begun for 2"))
+      << fewer.err;
   const Outcome more = with_epochs("3");
   EXPECT_EQ(more.code, 0) << more.err;
   EXPECT_TRUE(contains(more.out, "goes on at epoch 3")) << more.out;
@@ -163,19 +165,20 @@ TEST(TrainCommand, AFinishedRunGoesOnToMoreEpochs) {
   EXPECT_EQ(load_checkpoint(run / kCheckpoint).options.epochs, 3);
 }
 
-// Restores the working folder.
-class Inside {
- public:
-  explicit Inside(const fs::path& folder) : before_(fs::current_path()) {
-    fs::current_path(folder);
-  }
-  ~Inside() { fs::current_path(before_); }
-  Inside(const Inside&) = delete;
-  Inside& operator=(const Inside&) = delete;
-
- private:
-  fs::path before_;
-};
+// "For more of them": in the first epoch of many a few are no less fewer.
+TEST(TrainCommand, ARunIsNotCutShortByResuming) {
+  const ScratchFolder scratch;
+  const fs::path run = scratch.path() / "run";
+  fs::copy(trained_run(), run, fs::copy_options::recursive);
+  Checkpoint checkpoint = load_checkpoint(run / kCheckpoint);
+  checkpoint.options.epochs = 40;
+  checkpoint.state.finished = false;
+  TrainOptions given;
+  given.output = run;
+  EXPECT_THROW(resumed_options(given, 39, checkpoint), UsageError);
+  EXPECT_EQ(resumed_options(given, 40, checkpoint).epochs, 40);
+  EXPECT_EQ(resumed_options(given, 41, checkpoint).epochs, 41);
+}
 
 TEST(TrainCommand, ARunGoesOnFromAnotherFolderAndAfterItsPicturesMoved) {
   const ScratchFolder scratch;

@@ -72,6 +72,36 @@ TEST(KeptFiles, EvalLeavesNoListOfAnEarlierRun) {
   EXPECT_FALSE(fs::exists(out / kBadFiles));
 }
 
+// As somebody leaves it to save space, and as a kill before the first checkpoint does.
+TEST(KeptFiles, ARunWithoutItsCheckpointIsNotTrainedOver) {
+  const ScratchFolder scratch;
+  const fs::path run = scratch.path() / "run";
+  fs::copy(test::trained_run(), run, fs::copy_options::recursive);
+  fs::remove(run / kCheckpoint);
+  const std::string kept = slurp(run / kBestModel);
+  const auto refused = [&](const char* why) {
+    const Outcome o = run_program(test::train_arguments(run, {"--smoothing", ".1"}));
+    EXPECT_EQ(o.code, 2) << why << o.err;
+    EXPECT_TRUE(contains(o.err, run.string()) && contains(o.err, kCheckpoint)) << o.err;
+    if (fs::exists(run / kBestModel)) {
+      EXPECT_EQ(slurp(run / kBestModel), kept) << why;
+    }
+  };
+  refused("finished");
+  fs::rename(run / kBestModel, scratch.path() / "moved");
+  refused("figures alone");
+  fs::rename(scratch.path() / "moved", run / kBestModel);
+  const std::string results = slurp(run / kResults);
+  const std::size_t first_row = results.find('\n', results.find('\n') + 1) + 1;
+  spill(run / kResults, results.substr(0, first_row));
+  fs::rename(run / kArguments, scratch.path() / "args");
+  refused("somebody else's");
+  fs::rename(scratch.path() / "args", run / kArguments);
+  const Outcome again = run_program(test::train_arguments(run));
+  EXPECT_EQ(again.code, 0) << again.err;
+  EXPECT_EQ(slurp(run / kBestModel), kept);
+}
+
 TEST(KeptFiles, EvalMakesItsFolderBeforeItMeasures) {
   const ScratchFolder scratch;
   spill(scratch.path() / "file", "");

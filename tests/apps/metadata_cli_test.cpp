@@ -33,17 +33,20 @@ class MetadataCli : public testing::Test {
     write("test.csv", 2);
   }
 
-  // Every picture several times: rows are what counts here.
+  // Every picture several times: rows are what counts here. Each table has links of its own to them.
   void write(const std::string& name, std::uint64_t seed) {
     Random random(seed, RandomStream::Synth, 0);
     std::string text = ",id,size,noise,code,label,path\n";
+    const std::filesystem::path links = folder_.path() / name.substr(0, name.find('.'));
+    std::filesystem::create_directories(links);
+    for (const auto& picture : pictures_)
+      std::filesystem::create_symlink(picture, links / picture.filename());
     for (int i = 0; i < 160; ++i) {
       const auto& picture = pictures_[random.below(static_cast<std::uint32_t>(pictures_.size()))];
       const bool fake = picture.parent_path().filename() == "fake";
       text += fmt::format("{},row{},{},{},{},{},{}\n", i, random.bits(),
                           (fake ? 50 : 0) + random.below(100), random.below(1000), fake ? "x" : "y",
-                          fake ? "fake" : "real",
-                          picture.lexically_relative(test::picture_set()).generic_string());
+                          fake ? "fake" : "real", (links / picture.filename()).string());
     }
     spill(folder_.path() / name, text);
   }
@@ -129,6 +132,15 @@ TEST_F(MetadataCli, HybridAndCascadeShareOneFileThatPredictReads) {
   const json all = json::parse(j.out);
   ASSERT_EQ(all["results"].size(), 160u);
   EXPECT_EQ(all["results"][0]["decided_by"], "hybrid");
+  EXPECT_EQ(all.at("threshold"), 0.5);
+  for (const json& row : all["results"])
+    EXPECT_EQ(row.at("verdict") == "fake", row.at("prob_fake") >= all.at("threshold"));
+  const Outcome plain = run(
+      {"predict", "--model", test::model_file(), "--csv", file("test.csv"), "--format", "json"});
+  EXPECT_EQ(json::parse(plain.out).at("threshold"), 0.4375) << plain.err;
+  const Outcome shown =
+      run({"predict", "--model", file("h.safetensors"), "--csv", file("test.csv")});
+  EXPECT_TRUE(contains(shown.out, "decided by  path (threshold 0.5)")) << shown.out;
   // A picture that is not there: its row says so, the others are answered.
   std::string table = slurp(file("test.csv"));
   table.replace(table.find(rows[1][0]), rows[1][0].size(), "none.jpg");
@@ -150,6 +162,16 @@ TEST_F(MetadataCli, HybridAndCascadeShareOneFileThatPredictReads) {
   EXPECT_EQ(measured.code, 0) << measured.err;
   EXPECT_TRUE(contains(measured.err, "the image alone answers")) << measured.err;
   EXPECT_FALSE(contains(p.err, "the image alone answers")) << p.err;
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+           {"convert", file("h.safetensors"), file("h.onnx")},
+           {"explain", "--model", file("h.safetensors"), "--output", file("maps"),
+            pictures_[0].string()},
+           {"compare", "--paired", test::model_file(), file("h.safetensors"), "--data",
+            test::picture_set()}}) {
+    const Outcome o = run_program(words);
+    EXPECT_EQ(o.code, 0) << o.err;
+    EXPECT_TRUE(contains(o.err, "h.safetensors: this model also reads columns")) << o.err;
+  }
 }
 
 TEST_F(MetadataCli, RefusesWhatWouldFlatter) {
@@ -165,6 +187,89 @@ TEST_F(MetadataCli, RefusesWhatWouldFlatter) {
            "--csv", file("train.csv"), "--output", file("c.safetensors")});
   EXPECT_EQ(c.code, 2);
   EXPECT_TRUE(contains(c.err, "was fitted on this very table")) << c.err;
+}
+
+TEST_F(MetadataCli, NothingIsComparedOnWhatItWasFittedOn) {
+  // One row is another: the tables are not the same, but their pictures are.
+  std::string text = slurp(file("valid.csv"));
+  spill(file("like_valid.csv"), text.substr(0, text.rfind('\n', text.size() - 2) + 1));
+  ASSERT_EQ(train().code, 0);
+  const std::string model = test::model_file(), out = file("o.safetensors");
+  for (const char* other : {"valid.csv", "like_valid.csv"}) {
+    const std::vector<std::vector<std::string>> commands = {
+        {"hybrid", "train", "--model", model},
+        {"cascade", "--model", model, "--metadata", file("run/metadata.json")},
+        {"metadata", "train"}};
+    for (std::vector<std::string> words : commands) {
+      words.insert(words.end(),
+                   {"--csv", file("valid.csv"), "--test-csv", file(other), "--output", out});
+      const Outcome o = run(words);
+      EXPECT_EQ(o.code, 2) << words[0] << o.out;
+      EXPECT_TRUE(contains(o.err, "valid.csv and ") && contains(o.err, other)) << o.err;
+      EXPECT_TRUE(contains(o.err, "are better than on")) << o.err;
+      EXPECT_FALSE(std::filesystem::exists(out)) << words[0];
+    }
+  }
+}
+
+TEST_F(MetadataCli, APictureWithBothLabelsIsRefused) {
+  std::string text = slurp(file("valid.csv"));
+  const std::string row =
+      text.substr(text.find('\n') + 1, text.find('\n', text.find('\n') + 1) - text.find('\n') - 1);
+  const bool fake = contains(row, ",fake,");
+  std::string turned = row;
+  turned.replace(turned.find(fake ? ",fake," : ",real,"), 6, fake ? ",real," : ",fake,");
+  spill(file("valid.csv"), text + turned + "\n");
+  const Outcome o = run({"hybrid", "train", "--model", test::model_file(), "--csv",
+                         file("valid.csv"), "--output", file("h.safetensors")});
+  EXPECT_EQ(o.code, 3);
+  EXPECT_TRUE(contains(o.err, "another label to a picture")) << o.err;
+}
+
+// Fields of garbage are counted and named wherever a detector reads a table, and more than half of
+// a column of them is an error.
+TEST_F(MetadataCli, FieldsThatAreNoNumbersAreNamed) {
+  ASSERT_EQ(train().code, 0);
+  ASSERT_EQ(run({"hybrid", "train", "--model", test::model_file(), "--csv", file("valid.csv"),
+                 "--output", file("h.safetensors")})
+                .code,
+            0);
+  const auto spoil = [&](const std::string& name, int every) {
+    auto rows = parse_csv(slurp(file("test.csv")));
+    std::string text;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      if (i > 0 && static_cast<int>(i) % every == 0) rows[i][2] = "abc";
+      for (std::size_t c = 0; c < rows[i].size(); ++c) text += (c > 0 ? "," : "") + rows[i][c];
+      text += "\n";
+    }
+    spill(folder_.path() / name, text);
+  };
+  spoil("some.csv", 10);
+  spoil("all.csv", 1);
+  const std::vector<std::string> eval = {"metadata", "eval", "--model", file("run"), "--csv"},
+                                 predict = {"predict", "--model", file("h.safetensors"), "--csv"};
+  for (std::vector<std::string> words : {eval, predict}) {
+    words.push_back(file("some.csv"));
+    const Outcome some = run(words);
+    EXPECT_EQ(some.code, 0) << some.err;
+    EXPECT_TRUE(contains(some.err,
+                         "16 of 160 fields of column 'size' are no numbers, first 'abc' in "
+                         "line 11"))
+        << some.err;
+    words.back() = file("all.csv");
+    const Outcome all = run(words);
+    EXPECT_EQ(all.code, 3) << all.out;
+    EXPECT_TRUE(contains(all.err, "160 of 160 fields of column 'size'")) << all.err;
+    EXPECT_EQ(all.out, "");
+  }
+}
+
+TEST_F(MetadataCli, NothingIsTrainedWithoutAColumn) {
+  const Outcome o = train({"--exclude", "size,noise"});
+  EXPECT_EQ(o.code, 3) << o.out;
+  EXPECT_TRUE(contains(o.err, "no column is left to fit on")) << o.err;
+  EXPECT_TRUE(contains(o.out, "column 'code': categorical")) << o.out;
+  EXPECT_FALSE(std::filesystem::exists(file("run")));
 }
 
 TEST_F(MetadataCli, UsageAndBadData) {

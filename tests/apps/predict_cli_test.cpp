@@ -172,6 +172,16 @@ TEST_F(Pictures, FilesThatAreNotThereAreReportedAndCounted) {
   for (const std::string& path : {good_[0], good_[1]}) EXPECT_TRUE(contains(o.out, path));
 }
 
+TEST_F(Pictures, AddressesAndStandardInputAreNoFiles) {
+  const Outcome address = run_program(
+      {"predict", "--model", test::model_file(), "--threads", "1", "https://example.org/a.jpg"});
+  EXPECT_EQ(address.code, 3);
+  EXPECT_TRUE(contains(address.err, "is not fetched, download it first")) << address.err;
+  const Outcome input = run_program({"predict", "--model", test::model_file(), "-"});
+  EXPECT_EQ(input.code, 2);
+  EXPECT_TRUE(contains(input.err, "--input -")) << input.err;
+}
+
 TEST_F(Pictures, PredictTakesNamesThatAreNotUtf8) {
   const std::string odd = (folder_ / "\xff\xfe.jpg").string();
   std::filesystem::copy(good_[0], odd);

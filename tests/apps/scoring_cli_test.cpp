@@ -158,6 +158,65 @@ TEST_F(ScoringCli, WhatIsMissingIsDoneAndNothingElse) {
   EXPECT_TRUE(contains(changed.err, "other pictures")) << changed.err;
 }
 
+TEST_F(ScoringCli, WhatChangedSinceIsDoneAnew) {
+  std::string list;
+  for (const char* name : {"a.jpg", "b.jpg", "late.jpg"}) list += at(name) + "\n";
+  test::spill(at("list.txt"), list);
+  fs::copy(files_[0], at("a.jpg"));
+  fs::copy(files_[1], at("b.jpg"));
+  const auto run = [&] {
+    return predict({"--input", at("list.txt"), "--output", at("out"), "--incremental"});
+  };
+  const auto merge = [&] { return run_program({"predict", "--merge", at("out")}); };
+  const auto direct = [&] { return predict({"--format", "csv", "--input", at("list.txt")}).out; };
+  EXPECT_EQ(run().code, 3) << "one is not there";
+  const Outcome unread = merge();
+  EXPECT_EQ(unread.code, 3) << unread.err;
+  EXPECT_TRUE(contains(unread.err, "1 of 3 pictures could not be read")) << unread.err;
+  EXPECT_EQ(slurp(at("out/predictions.csv")), direct());
+  fs::copy(files_[2], at("late.jpg"));
+  fs::copy(files_.back(), at("a.jpg"), fs::copy_options::overwrite_existing);
+  const Outcome changed = run();
+  EXPECT_EQ(changed.code, 0) << changed.err;
+  EXPECT_TRUE(contains(changed.err, "shard-000000.json: made anew, for its files changed"));
+  EXPECT_TRUE(contains(changed.out, "3 pictures, 0 of them by an earlier run")) << changed.out;
+  EXPECT_EQ(merge().code, 0);
+  EXPECT_EQ(slurp(at("out/predictions.csv")), direct());
+  const Outcome same = run();
+  EXPECT_TRUE(contains(same.out, "3 of them by an earlier run")) << same.out;
+  // Answers that stand are not given up for pictures that are away.
+  fs::rename(at("b.jpg"), at("away.jpg"));
+  const Outcome away = run();
+  EXPECT_EQ(away.code, 2) << away.err;
+  EXPECT_TRUE(contains(away.err, "gone")) << away.err;
+  EXPECT_EQ(merge().code, 0);
+}
+
+TEST_F(ScoringCli, AnswersThatAreNotWhatWasWrittenAreNotMerged) {
+  const Words in = {files_[0], files_[1], "--output", at("out"), "--incremental"};
+  ASSERT_EQ(predict(in).code, 0);
+  const std::string answers = slurp(at("out/shard-000000.csv"));
+  test::spill(at("out/shard-000000.csv"), answers.substr(0, answers.size() / 2));
+  const Outcome cut = run_program({"predict", "--merge", at("out")});
+  EXPECT_EQ(cut.code, 2) << cut.err;
+  EXPECT_TRUE(contains(cut.err, "shard-000000.csv: not what was written")) << cut.err;
+  EXPECT_FALSE(fs::exists(at("out/predictions.csv")));
+  const Outcome again = predict(in);
+  EXPECT_EQ(again.code, 0) << again.err;
+  EXPECT_EQ(slurp(at("out/shard-000000.csv")), answers);
+  EXPECT_EQ(run_program({"predict", "--merge", at("out")}).code, 0);
+}
+
+TEST_F(ScoringCli, ATarThatCouldNotBeOpenedIsTriedAgain) {
+  fs::rename(at("000.tar"), at("late"));
+  const Words in = {tars(), "--output", at("out"), "--incremental"};
+  EXPECT_EQ(predict(in).code, 3);
+  fs::rename(at("late"), at("000.tar"));
+  const Outcome o = predict(in);
+  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_TRUE(contains(o.out, "32 pictures, 21 of them by an earlier run")) << o.out;
+}
+
 TEST_F(ScoringCli, WrongUseIsSaid) {
   const std::string picture = files_[0];
   for (const Words& words : std::vector<Words>{{"--part", "0/2", picture},

@@ -63,6 +63,37 @@ TEST_F(ServeCli, NumbersOutOfRangeAreRefused) {
   }
 }
 
+TEST_F(ServeCli, KeysStandOneALineWithBlanksAround) {
+  const test::ScratchFolder folder;
+  const std::string keys = (folder.path() / "keys").string();
+  test::spill(keys, "\xEF\xBB\xBF# ours\n first \r\n\tsecond\n\n  # third\n");
+  const Outcome o = serve({"--api-key-file", keys}, [](int port) {
+    for (const auto& [key, status] : {std::pair("first", "200"), std::pair("second", "200"),
+                                      std::pair("# third", "401"), std::pair("", "401")}) {
+      const RawClient client(port);
+      client.send("GET /v2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-API-Key: " +
+                  std::string(key) + "\r\n\r\n");
+      EXPECT_TRUE(client.receive().starts_with("HTTP/1.1 " + std::string(status))) << key;
+    }
+  });
+  EXPECT_EQ(o.code, 0) << o.err;
+}
+
+// A variable that is not set must not open the service.
+TEST_F(ServeCli, AKeyFileWithoutANameIsRefused) {
+  const Outcome o = serve({"--api-key-file", ""});
+  EXPECT_EQ(o.code, 2) << o.out;
+  EXPECT_TRUE(contains(o.err, "--api-key-file")) << o.err;
+}
+
+TEST_F(ServeCli, AFolderMayEndInASlash) {
+  const test::ScratchFolder run;
+  std::filesystem::copy_file(test::model_file(), run.path() / "best.safetensors");
+  const Outcome o =
+      run_program({"serve", "--model", run.path().string() + "/", "--max-queue", "1"});
+  EXPECT_TRUE(contains(o.err, "--max-pictures is more than --max-queue")) << o.err;
+}
+
 TEST_F(ServeCli, TooFewThreadsToBeginAreSaid) {
   if (kMapsTheAddressSpace) GTEST_SKIP() << "the sanitizer takes the address space";
   const ResourceLimit stack(RLIMIT_STACK, kStack), all(RLIMIT_AS, kStack + kProgram);

@@ -34,7 +34,7 @@ void check(std::span<const std::byte> bytes) {
     return;
   }
   // Outside the try: an Error here is a fault of ours.
-  const auto written = dfengine::weights::serialize_safetensors(file);
+  const auto written = dfengine::weights::serialize_safetensors(file, file.metadata);
   if (!same(file, dfengine::weights::parse_safetensors(written, "again"))) std::abort();
 }
 

@@ -109,11 +109,11 @@ const Case kCases[] = {
     {.x = {1, 1, 1, 8}, .wide = 48, .out = 8},
     {.x = {2, 3, 2, 16}, .wide = 96, .out = 24, .stride = 2},
     {.x = {1, 17, 35, 24}, .wide = 144, .out = 24, .residual = true},
-    {.x = {2, 18, 17, 24}, .wide = 56, .out = 32, .stride = 2, .expanded = Activation::Relu},
-    {.x = {1, 5, 33, 16}, .wide = 96, .out = 16, .filtered = Activation::Relu, .residual = true},
+    {.x = {2, 18, 17, 24}, .wide = 56, .out = 32, .stride = 2},
+    {.x = {1, 5, 33, 16}, .wide = 96, .out = 16, .residual = true},
     {.x = {3, 9, 7, 32}, .wide = 8, .out = 64, .stride = 2},
     {.x = {1, 10, 14, 64}, .wide = 104, .out = 64, .residual = true},
-    {.x = {1, 9, 19, 40}, .wide = 48, .out = 56, .expanded = Activation::Relu},
+    {.x = {1, 9, 19, 40}, .wide = 48, .out = 56},
     {.x = {1, 9, 17, 96}, .wide = 56, .out = 96, .residual = true},
     {.x = {2, 11, 6, 72}, .wide = 48, .out = 88, .stride = 2},
     {.x = {1, 7, 7, 160}, .wide = 48, .out = 160, .residual = true},
@@ -266,8 +266,10 @@ TEST(InvertedResidualConfigs, NoneWhereThereIsNoKernel) {
   EXPECT_EQ(count({.x = {1, 9, 9, 64}, .wide = 384, .out = 328}), 0U);
   EXPECT_EQ(count({.x = {1, 9, 9, 96}, .wide = 384, .out = 168, .stride = 2}), 0U);
   EXPECT_EQ(count({.x = {1, 9, 9, 12}, .wide = 48, .out = 16}), 0U);
-  EXPECT_EQ(count({.x = {1, 9, 9, 16}, .wide = 48, .out = 16, .expanded = Activation::None}), 0U);
-  EXPECT_EQ(count({.x = {1, 9, 9, 16}, .wide = 48, .out = 16, .filtered = Activation::None}), 0U);
+  for (const Activation other : {Activation::None, Activation::Relu}) {
+    EXPECT_EQ(count({.x = {1, 9, 9, 16}, .wide = 48, .out = 16, .expanded = other}), 0U);
+    EXPECT_EQ(count({.x = {1, 9, 9, 16}, .wide = 48, .out = 16, .filtered = other}), 0U);
+  }
   EXPECT_EQ(count({.x = {1, 9, 9, 8}, .wide = 48, .out = 16, .residual = true}), 0U);
 }
 

@@ -54,7 +54,7 @@ TEST(Graph, InfersTheShapesOfASmallNetwork) {
   EXPECT_EQ(specs[at(x)], spec(2, 3, 2, 5));
   EXPECT_EQ(specs[at(graph.output("features"))], spec(2, 1, 1, 5));
   EXPECT_EQ(graph.input("images"), images);
-  EXPECT_EQ(graph.consumer_counts(), (std::vector<int>{1, 1, 1, 1, 1, 0}));
+  EXPECT_EQ(graph.reader_counts(), (std::vector<int>{1, 1, 1, 1, 1, 1}));
   EXPECT_EQ(graph.producer(images), nullptr);
   EXPECT_EQ(graph.producer(narrow)->name, "dw");
 }
@@ -208,7 +208,7 @@ TEST(LayerShapes, Uint8IsForPixelsAndQuantizedNumbersAlone) {
       expect_refused(operation, {spec(2, 1, 1, 3, Element::U8)}, {"uint8"});
   expect_refused(QuantizedConvolution{.conv = {.in = 3, .out = 8}}, {spec(2, 1, 1, 3)},
                  {"quantized"});
-  EXPECT_THROW(with_element(Element::U8, [](auto) {}), Error);
+  EXPECT_THROW(with_parameter_type(Element::U8, [](auto) {}), Error);
 }
 
 TEST(LayerConstruction, RefusesNonsense) {

@@ -218,7 +218,7 @@ void BlockRun::set_specials(Warp& warp) {
 void BlockRun::reset() {
   std::memset(block_.shared, 0xFF, block_.shared_bytes);
   block_.traces.assign((block_.shared_bytes + 1) / 2, Trace());
-  block_.interval = block_.since_cluster_barrier = 1;
+  block_.interval = block_.since_cluster_barrier = block_.since_cluster_release = 1;
   block_.has_ended = false;
   block_.fences.assign(warps_.size(), 0);
   for (Warp& warp : warps_) {
@@ -266,12 +266,15 @@ const Warp* BlockRun::waiting_warp() {
 }
 
 void BlockRun::pass_cluster_barrier() {
+  bool released = true;
   for (Warp& warp : warps_) {
-    if (warp.alive != 0 && !warp.arrived)
-      report(warp, "barrier.cluster.wait without having arrived");
+    if (warp.alive == 0) continue;
+    if (!warp.arrived) report(warp, "barrier.cluster.wait without having arrived");
+    if (!warp.released) released = false;
     warp.arrived = false;
   }
   block_.since_cluster_barrier = ++block_.interval;
+  if (released) block_.since_cluster_release = block_.interval;
 }
 
 // The kernel behind this one waits for this one alone.

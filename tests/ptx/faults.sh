@@ -120,6 +120,9 @@ clusters='InvertedResidualDevice/0.AddsInAClusterInTheOrderOfTheSecondKernel'
 plant "blocks of a cluster do not wait for each other's sums" inverted_residual \
   '$_ = join ".entry", map { s/barrier\.cluster\.arrive[^;]*;\s*barrier\.cluster\.wait[^;]*;//r } split /\.entry/' \
   "$clusters" 'FAULT: race: read of what another block wrote'
+plant "a cluster's barrier orders no memory" inverted_residual \
+  's/barrier\.cluster\.arrive\.release/barrier.cluster.arrive.relaxed/g' \
+  "$clusters" 'FAULT: race: read of what another block wrote'
 plant "blocks of a cluster end while others read" inverted_residual \
   '$_ = join ".entry", map { s/(barrier\.cluster\.wait[^;]*;.*?)barrier\.cluster\.arrive[^;]*;\s*barrier\.cluster\.wait[^;]*;/$1/sr } split /\.entry/' \
   "$clusters" 'FAULT: read of the shared memory of a block that has ended'

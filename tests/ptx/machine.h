@@ -27,9 +27,10 @@ struct Block {
   const Kernel* kernel = nullptr;
   const Code* code = nullptr;
   Extent grid, size, index;
-  std::uint32_t interval = 1;               // counts barriers
-  std::vector<Block*> cluster;              // of which this is one
-  std::uint32_t since_cluster_barrier = 1;  // the interval that began with it
+  std::uint32_t interval = 1;   // counts barriers
+  std::vector<Block*> cluster;  // of which this is one
+  // The interval that began with it, and the one that began with the last that orders memory.
+  std::uint32_t since_cluster_barrier = 1, since_cluster_release = 1;
   bool has_ended = false;
   std::byte* shared = nullptr;
   std::uint64_t shared_bytes = 0;
@@ -61,6 +62,7 @@ struct Warp {
   std::array<int, kLanes> at{};  // each lane's next instruction
   int barrier = 0;               // the instruction at which it waits
   bool arrived = false;          // at the cluster's barrier, for which it has yet to wait
+  bool released = false;         // with it, what it has written
   bool follows = false;          // has waited for the kernels before its own
   std::vector<Copy> open;        // not yet committed
   std::deque<std::vector<Copy>> groups;

@@ -3,8 +3,8 @@
 
 Usage: tests/run.sh registers [--renew] [PRESET]
   Compares with registers.txt beside this file. Fails where they differ, where a kernel spills more than the
-  table has, and where less blocks fit a multiprocessor of GRID_FOR than its launch bounds promise, for which
-  grids are made. --renew writes the table.
+  table has or keeps an array in local memory, and where less blocks fit a multiprocessor of GRID_FOR than its
+  launch bounds promise, for which grids are made. --renew writes the table.
   PRESET (default cpu): the build in which `tests/run.sh ptx` noted the shared memory of each launch. A kernel
   that was not launched there has what the table says.
 As releases are built, PTX of sm_80 becomes code of sm_80, 86 and 89, and PTX of sm_90 that of 90 and 120:
@@ -64,7 +64,10 @@ def compile_one(nvcc, folder, source, virtual):
     ptx = os.path.join(folder, f'{source.replace("/", "_")}.{virtual}.ptx')
     run([nvcc, '-std=c++20', '-O3', '-DNDEBUG', '--expt-relaxed-constexpr', '-I.', '-ptx', f'-arch=compute_{virtual}',
          source, '-o', ptx])
-    bounds = bounds_of(open(ptx).read())
+    text = open(ptx).read()
+    if '.local' in text:
+        sys.exit(f'registers: a kernel of {source} has an array in local memory: index it by constants in unrolled loops')
+    bounds = bounds_of(text)
     uses = {}
     for real in PTX_FOR[virtual] if bounds else ():
         target = virtual if virtual == '90a' else real

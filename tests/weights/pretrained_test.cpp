@@ -131,6 +131,17 @@ TEST_F(Imagenet, MissingFileAndMissingServerSayWhatToFetchAndWhereToPutIt) {
       << message;
 }
 
+TEST_F(Imagenet, ADownloadThatBringsNothingLeavesNothing) {
+  const Variable cache("XDG_CACHE_HOME", (folder_.path() / "made/for/it").string());
+  server_.behave({content(), true, 404});
+  EXPECT_NE(message_of_find().find("404"), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(folder_.path() / "made"));
+  // What was there before stays.
+  std::filesystem::create_directories(folder_.path() / "made");
+  EXPECT_NE(message_of_find().find("404"), std::string::npos);
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path() / "made"));
+}
+
 TEST_F(Imagenet, AddressWithoutADigestIsRefused) {
   for (const char* file : {"net.pth", "net-xyz.pth", "net-0123456.pth", "a b-01234567.pth", ""}) {
     const Variable url("DFENGINE_WEIGHTS_URL", server_.url(file));

@@ -126,7 +126,7 @@ TEST_F(RealFiles, TorchvisionSafetensors) {
   ASSERT_NE(stem, nullptr);
   EXPECT_EQ(stem->shape, (std::vector<std::int64_t>{32, 3, 3, 3}));
   // What we write from it reads back the same.
-  const TensorFile again = parse_safetensors(serialize_safetensors(file), "again");
+  const TensorFile again = parse_safetensors(serialize_safetensors(file, file.metadata), "again");
   ASSERT_EQ(again.tensors.size(), file.tensors.size());
   for (std::size_t i = 0; i < file.tensors.size(); ++i) {
     EXPECT_EQ(again.tensors[i].name, file.tensors[i].name);

@@ -65,4 +65,19 @@ DenseHead::Result take_onnx_head(OnnxCursor& cursor, std::string x, std::size_t 
   return head.finish(output);
 }
 
+DenseHead::Result take_member_head(OnnxCursor& cursor, std::string& x, std::size_t features,
+                                   int first) {
+  DenseHead head(features);
+  x = cursor.expect("Relu " + take_dense(cursor, x, first, head));
+  head.relu();
+  x = take_dense(cursor, x, first + 1, head);
+  return head.finish(HeadOutput::Sigmoid);
+}
+
+void take_probability(OnnxCursor& cursor, std::string logit, const double* temperature) {
+  if (cursor.next_is("Mul")) logit = take_temperature(cursor, logit, temperature);
+  cursor.expect("Sigmoid " + logit);
+  if (!cursor.at_end()) cursor.mismatch("nothing more");
+}
+
 }  // namespace dfengine::weights

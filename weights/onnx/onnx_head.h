@@ -15,4 +15,11 @@ namespace dfengine::weights {
 DenseHead::Result take_onnx_head(OnnxCursor& cursor, std::string x, std::size_t features,
                                  const double* temperature);
 
+// The same in an ensemble of ours. Of a member the two dense layers, behind `first` others, from
+// its pooled features x, which becomes its logit.
+DenseHead::Result take_member_head(OnnxCursor& cursor, std::string& x, std::size_t features,
+                                   int first);
+// What stands behind the sum of the logits, with which the graph ends.
+void take_probability(OnnxCursor& cursor, std::string logit, const double* temperature);
+
 }  // namespace dfengine::weights

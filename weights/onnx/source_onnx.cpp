@@ -14,39 +14,10 @@
 #include "weights/onnx/onnx_cursor.h"
 #include "weights/onnx/onnx_file.h"
 #include "weights/onnx/onnx_head.h"
+#include "weights/onnx/onnx_places.h"
 
 namespace dfengine::weights {
 namespace {
-
-// A convolution of the network and what its node in the graph must be.
-struct Place {
-  std::string conv, norm;  // torchvision's names
-  int kernel, stride;
-  bool depthwise, relu6;
-  int skip_from;  // the block's first convolution if it has stride 1 and ends here, else -1
-};
-
-std::vector<Place> graph_places(std::span<const Stage> stages) {
-  std::vector<Place> places;
-  int first = 0;  // convolution of the block
-  for (const ConvPlace& at : conv_places(stages)) {
-    const ConvNames names = torchvision_names(at);
-    const bool stem = at.role == ConvRole::Stem, depthwise = at.role == ConvRole::Depthwise;
-    const bool ends_block = at.role == ConvRole::Project;
-    if (at.role == (at.expanded ? ConvRole::Expand : ConvRole::Depthwise))
-      first = static_cast<int>(places.size());
-    places.push_back({.conv = names.conv,
-                      .norm = names.norm,
-                      .kernel = stem || depthwise ? 3 : 1,
-                      .stride = stem        ? 2
-                                : depthwise ? at.stride
-                                            : 1,
-                      .depthwise = depthwise,
-                      .relu6 = !ends_block,
-                      .skip_from = ends_block && at.stride == 1 ? first : -1});
-  }
-  return places;
-}
 
 // "kernel 3,3 strides 2,2" of a Conv line.
 std::string_view window_of(std::string_view line) {
@@ -54,7 +25,7 @@ std::string_view window_of(std::string_view line) {
   return line.substr(begin, line.find(" dilations") - begin);
 }
 
-std::string window_of(const Place& p) {
+std::string window_of(const OnnxPlace& p) {
   return fmt::format("kernel {0},{0} strides {1},{1}", p.kernel, p.stride);
 }
 
@@ -73,14 +44,18 @@ std::string_view kernel_of(std::string_view window) {
 class Translation {
  public:
   Translation(TensorFile file, std::span<const Stage> stages, const std::string& name)
-      : file_(std::move(file)), name_(name), places_(graph_places(stages)), cursor_(file_, name_) {}
+      : file_(std::move(file)), name_(name), places_(onnx_places(stages)), cursor_(file_, name_) {}
 
   TensorFile run() {
     take_stem_stride();
     refuse_other_strides();
-    std::string x = normalization();
-    for (int i = 0; i < static_cast<int>(places_.size()); ++i) x = convolution(i, x);
-    head(x);
+    take_normalization();
+    const auto entry = file_.metadata.find("members");
+    if (is_ours() && entry != file_.metadata.end()) {
+      ensemble(number_of<int>(entry->second).value_or(0));
+    } else {
+      head(base());
+    }
     conventions();
     return std::move(out_);
   }
@@ -113,7 +88,7 @@ class Translation {
     file_.metadata.erase("stem_stride");
     for (const std::string_view line : cursor_.lines()) {
       if (first_word(line) != "Conv") continue;
-      Place one = places_.front();
+      OnnxPlace one = places_.front();
       one.stride = 1;
       if (window_of(line) != window_of(one)) return;
       places_.front() = one;
@@ -124,15 +99,41 @@ class Translation {
 
   bool is_ours() const { return file_.metadata.contains("arch"); }
 
+  // From the pixels to the result of the last convolution.
+  std::string base() {
+    inputs_.clear();
+    std::string x = inside_ ? normalization() : is_ours() ? "input" : scaling();
+    for (int i = 0; i < static_cast<int>(places_.size()); ++i) x = convolution(i, x);
+    return x;
+  }
+
+  // Detectors of ours that read the same pixels one after the other, and the sum of their logits.
+  void ensemble(int members) {
+    std::string sum;
+    for (; member_ < members; ++member_) {
+      const std::size_t first = out_.tensors.size();
+      std::string x = base();
+      x = cursor_.expect("GlobalAveragePool " + x);
+      std::ranges::move(take_member_head(cursor_, x, features(), 2 * member_).tensors,
+                        std::back_inserter(out_.tensors));
+      for (Tensor& tensor : std::span(out_.tensors).subspan(first))
+        tensor.name = fmt::format("{}.{}", member_, tensor.name);
+      sum = member_ == 0 ? x : cursor_.expect(fmt::format("Add {} {}", sum, x));
+    }
+    const std::vector<double> temperature = numbers("temperature");
+    take_probability(cursor_, sum, temperature.size() == 1 ? temperature.data() : nullptr);
+  }
+
   // Our own models may scale the pixels themselves: (x - 255 mean) * 1 / (255 std).
-  std::string normalization() {
-    const auto entry = file_.metadata.find("normalization");
-    const bool inside = entry != file_.metadata.end() && entry->second == "inside";
-    if (entry != file_.metadata.end()) file_.metadata.erase(entry);
-    if (!inside) return is_ours() ? "input" : scaling();
+  void take_normalization() {
+    const auto entry = file_.metadata.extract("normalization");
+    inside_ = !entry.empty() && entry.mapped() == "inside";
     for (const char* key : {"mean", "std"})
-      if (!file_.metadata.contains(key))
+      if (inside_ && !file_.metadata.contains(key))
         fail(fmt::format("scales pixels itself, but its metadata has no \"{}\"", key));
+  }
+
+  std::string normalization() {
     check_constants();
     return cursor_.expect("Mul " + cursor_.expect("Sub input"));
   }
@@ -141,8 +142,8 @@ class Translation {
   // constants from them.
   void check_constants() const {
     const std::vector<double> mean = numbers("mean"), std_dev = numbers("std");
-    const std::vector<float> shift = to_float(cursor_.tensor("sub0.value"));
-    const std::vector<float> scale = to_float(cursor_.tensor("mul0.value"));
+    const std::vector<float> shift = to_float(cursor_.tensor(fmt::format("sub{}.value", member_)));
+    const std::vector<float> scale = to_float(cursor_.tensor(fmt::format("mul{}.value", member_)));
     bool same = mean.size() == 3 && std_dev.size() == 3 && shift.size() == 3 && scale.size() == 3;
     for (std::size_t i = 0; same && i < 3; ++i)
       same = shift[i] == static_cast<float>(255 * mean[i]) &&
@@ -176,9 +177,9 @@ class Translation {
   }
 
   std::string convolution(int i, const std::string& x) {
-    const Place& p = places_[static_cast<std::size_t>(i)];
+    const OnnxPlace& p = places_[static_cast<std::size_t>(i)];
     inputs_.push_back(x);
-    const Tensor& weight = cursor_.tensor(fmt::format("conv{}.weight", i));
+    const Tensor& weight = cursor_.tensor(node(i) + ".weight");
     if (weight.shape.size() != 4) fail(p.conv + ": weight has not 4 dimensions");
     const std::int64_t group = p.depthwise ? weight.shape[0] : 1;
     std::string y = cursor_.expect(
@@ -190,16 +191,26 @@ class Translation {
         fmt::format("Add {} {}", inputs_[static_cast<std::size_t>(p.skip_from)], y));
   }
 
-  bool is_residual(const Place& p, const Tensor& projection) const {
+  // What the reader calls a convolution of the member at hand.
+  std::string node(int i) const {
+    return fmt::format("conv{}", member_ * static_cast<int>(places_.size()) + i);
+  }
+
+  std::size_t features() const {
+    return static_cast<std::size_t>(
+        cursor_.tensor(node(static_cast<int>(places_.size()) - 1) + ".weight").shape[0]);
+  }
+
+  bool is_residual(const OnnxPlace& p, const Tensor& projection) const {
     if (p.skip_from < 0) return false;
-    const Tensor& first = cursor_.tensor(fmt::format("conv{}.weight", p.skip_from));
+    const Tensor& first = cursor_.tensor(node(p.skip_from) + ".weight");
     // A block without expansion begins with its depthwise convolution: [C, 1, 3, 3].
     const bool depthwise = places_[static_cast<std::size_t>(p.skip_from)].depthwise;
     return first.shape[depthwise ? 0 : 1] == projection.shape[0];
   }
 
   // The pads this convolution may have. Stride 2 decides which rule the network follows.
-  std::string pads(const Place& p) {
+  std::string pads(const OnnxPlace& p) {
     const std::string_view found = cursor_.line();
     const bool automatic = found.ends_with(" pads SAME_UPPER");
     if (p.stride == 2) {
@@ -230,12 +241,11 @@ class Translation {
   }
 
   // Moves the convolution's weight to its name. Returns its bias; exporters drop one of zeros.
-  std::vector<double> take_convolution(const Place& p, int i) {
-    const std::string node = fmt::format("conv{}", i);
-    Tensor weight = cursor_.tensor(node + ".weight");
-    if (weight.bytes.empty()) fail(node + ": its weight is empty");
+  std::vector<double> take_convolution(const OnnxPlace& p, int i) {
+    Tensor weight = cursor_.tensor(node(i) + ".weight");
+    if (weight.bytes.empty()) fail(node(i) + ": its weight is empty");
     const std::vector<std::int64_t> channels = {weight.shape[0]};
-    const Tensor* bias = file_.find(node + ".bias");
+    const Tensor* bias = file_.find(node(i) + ".bias");
     weight.name = p.conv + ".weight";
     if (bias != nullptr && bias->shape != channels)
       fail(fmt::format("{}: bias [{}] does not fit weight [{}]", weight.name,
@@ -246,7 +256,7 @@ class Translation {
   }
 
   // The batch norm behind convolution i, whose result is y, or what folding left of it.
-  std::string norm(const Place& p, int i, const std::string& y) {
+  std::string norm(const OnnxPlace& p, int i, const std::string& y) {
     std::vector<double> bias = take_convolution(p, i);
     if (cursor_.next_is("BatchNormalization")) return batch_norm(p, y, bias);
     folded_ = true;
@@ -262,7 +272,8 @@ class Translation {
   }
 
   // A bias of the convolution before it is a shift of the mean.
-  std::string batch_norm(const Place& p, const std::string& y, const std::vector<double>& bias) {
+  std::string batch_norm(const OnnxPlace& p, const std::string& y,
+                         const std::vector<double>& bias) {
     const std::string line = fmt::format("BatchNormalization {} eps ", y);
     const std::string found(cursor_.line());
     const auto eps = number_of<double>(std::string_view(found).substr(found.rfind(' ') + 1));
@@ -302,13 +313,11 @@ class Translation {
   // with its weights under the reader's names.
   void head(const std::string& x) {
     if (cursor_.at_end()) return;
-    const auto features = static_cast<std::size_t>(
-        cursor_.tensor(fmt::format("conv{}.weight", places_.size() - 1)).shape[0]);
     const std::vector<double> temperature =
         is_ours() ? numbers("temperature") : std::vector<double>();
     try {
       DenseHead::Result made =
-          take_onnx_head(cursor_, cursor_.expect("GlobalAveragePool " + x), features,
+          take_onnx_head(cursor_, cursor_.expect("GlobalAveragePool " + x), features(),
                          temperature.size() == 1 ? temperature.data() : nullptr);
       if (!is_ours() && made.is_detector()) file_.metadata[kAssumed] = assumptions(made);
       std::ranges::move(made.tensors, std::back_inserter(out_.tensors));
@@ -352,9 +361,11 @@ class Translation {
 
   TensorFile file_, out_;
   const std::string& name_;
-  std::vector<Place> places_;
+  std::vector<OnnxPlace> places_;
   OnnxCursor cursor_;
-  std::vector<std::string> inputs_;  // of each convolution so far
+  bool inside_ = false;              // the graph scales the pixels, and as the metadata say
+  int member_ = 0;                   // of an ensemble, the one at hand
+  std::vector<std::string> inputs_;  // of each of its convolutions so far
   std::string pad_mode_;
   std::optional<double> norm_eps_;  // of the batch norms in the graph
   bool folded_ = false;

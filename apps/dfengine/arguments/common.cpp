@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <fstream>
@@ -22,12 +21,15 @@
 
 namespace dfengine {
 
+// No machine has so many processors, and the memory that threads take is no batch's.
+constexpr int kMostThreads = 4096;
+
 CLI::Option* add_threads(CLI::App& command, int& threads) {
   return command
       .add_option("--threads", threads,
-                  "CPU threads, at least 0. 0 means all that this process may use. The result is "
-                  "the same for any number.")
-      ->check(CLI::NonNegativeNumber)
+                  "CPU threads, from 0 to 4096. 0 means all that this process may use. The result "
+                  "is the same for any number.")
+      ->check(within(0, kMostThreads))
       ->capture_default_str();
 }
 
@@ -238,12 +240,6 @@ std::string clock_text(double seconds) {
   const auto s = static_cast<long>(seconds + 0.5);
   if (s >= 3600) return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
   return fmt::format("{}:{:02}", s / 60, s % 60);
-}
-
-void require_number(const std::filesystem::path& model, double prob) {
-  if (std::isnan(prob))
-    throw ModelFileError(model.string() +
-                         ": its output is not a number: the weights are damaged or diverged");
 }
 
 std::string command_line() {

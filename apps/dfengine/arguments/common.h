@@ -122,9 +122,6 @@ std::string bar(double share);
 // Text such as "1:23:45" or "2:05".
 std::string clock_text(double seconds);
 
-// Throws ModelFileError naming the model's file unless the probability is a number.
-void require_number(const std::filesystem::path& model, double prob);
-
 // The command line of this process as a shell would take it again, or "" where the system does not
 // say.
 std::string command_line();

@@ -2,25 +2,16 @@
 
 #include <fmt/ranges.h>
 
-#include <charconv>
+#include "kernels/base/numbers.h"
 
 namespace dfengine {
 namespace {
 
 // "0.5,1" as numbers.
 std::vector<double> numbers(const std::string& option, const std::string& text) {
-  std::vector<double> all;
-  const char* at = text.data();
-  const char* end = at + text.size();
-  while (true) {
-    double value = 0;
-    const auto [next, error] = std::from_chars(at, end, value);
-    if (error != std::errc() || (next != end && *next != ','))
-      throw UsageError(fmt::format("{} '{}': numbers separated by commas", option, text));
-    all.push_back(value);
-    if (next == end) return all;
-    at = next + 1;
-  }
+  const auto all = numbers_of(text);
+  if (!all) throw UsageError(fmt::format("{} '{}': numbers separated by commas", option, text));
+  return *all;
 }
 
 }  // namespace

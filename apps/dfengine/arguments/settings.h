@@ -99,6 +99,18 @@ std::vector<CLI::Option*> add_rows(CLI::App& command, std::span<const Row> rows,
   return all;
 }
 
+// Throws UsageError for an option that was given where the one that it belongs to is neither on in
+// `options` nor given.
+template <class Row>
+void require_partners(const CLI::App& command, std::span<const Row> rows,
+                      const typename Row::Options& options) {
+  for (const Row& row : rows)
+    if (*row.partner != 0 && command.count(row.name()) > 0 && command.count(row.partner) == 0 &&
+        !row.has_partner(options))
+      throw UsageError(fmt::format("{} does nothing without {}: name both, or leave it out",
+                                   row.name(), row.partner));
+}
+
 // Another recipe's defaults: what makes them hold, for people, and the values.
 template <class Options>
 struct OtherDefaults {

@@ -19,20 +19,16 @@ std::string dump(const nlohmann::json& json) {
 std::string AnswerText::begin() const {
   switch (format_) {
     case AnswerFormat::Table:
-      if (kind_ == AnswerKind::OfTable) return "prob_fake  verdict  decided by  path\n";
-      return fmt::format("prob_fake  verdict  {}path (threshold {:g})\n",
-                         kind_ == AnswerKind::Stability ? "   from      to  " : "",
-                         model_.threshold);
+      return fmt::format("prob_fake  verdict  {}{}path (threshold {:g})\n",
+                         kind_ == AnswerKind::OfTable ? "decided by  " : "",
+                         kind_ == AnswerKind::Stability ? "   from      to  " : "", threshold_);
     case AnswerFormat::Csv:
       return fmt::format("path,prob_fake,verdict,{}{}error\n",
                          kind_ == AnswerKind::OfTable ? "decided_by," : "",
                          kind_ == AnswerKind::Stability ? "prob_low,prob_high," : "");
     case AnswerFormat::Json:
-      return fmt::format("{{\n  \"positive_class\": {},\n{}  \"results\": [",
-                         dump(model_.positive_class),
-                         kind_ == AnswerKind::OfTable
-                             ? ""
-                             : fmt::format("  \"threshold\": {},\n", dump(model_.threshold)));
+      return fmt::format("{{\n  \"positive_class\": {},\n  \"threshold\": {},\n  \"results\": [",
+                         dump(model_.positive_class), dump(threshold_));
     case AnswerFormat::Jsonl:
       break;
   }

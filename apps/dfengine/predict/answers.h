@@ -34,12 +34,13 @@ inline constexpr const char* kUnsure = "unsure";
 // What all answers of a run have beside the path, the probability, the verdict and the error.
 enum class AnswerKind { Plain, Stability, OfTable };
 
-// Makes text of answers, one after the other: begin(), line() for each, end(). The rows of a table
-// have no threshold in common.
+// Makes text of answers, one after the other: begin(), line() for each, end().
 class AnswerText {
  public:
-  AnswerText(AnswerFormat format, AnswerKind kind, const Model& model)
-      : format_(format), kind_(kind), model_(model) {}
+  // threshold: from which probability on a picture is called fake. Where metadata decides a table's
+  // row, it has bounds of its own.
+  AnswerText(AnswerFormat format, AnswerKind kind, const Model& model, double threshold)
+      : format_(format), kind_(kind), model_(model), threshold_(threshold) {}
 
   std::string begin() const;
   std::string line(const Answer& answer);
@@ -53,6 +54,7 @@ class AnswerText {
   AnswerFormat format_;
   AnswerKind kind_;
   const Model& model_;
+  const double threshold_;
   bool first_ = true;
 };
 

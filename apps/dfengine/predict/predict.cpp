@@ -1,6 +1,7 @@
 // dfengine predict: the chance of being fake for pictures without labels.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "apps/dfengine/arguments/choice.h"
@@ -11,6 +12,7 @@
 #include "apps/dfengine/arguments/settings.h"
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/predict/shards.h"
+#include "apps/dfengine/tables.h"
 #include "engine/data/sets/source.h"
 #include "engine/data/sets/table_columns.h"
 #include "engine/tables/metadata/property_columns.h"
@@ -68,7 +70,7 @@ bool score(const InputShard& shard, const Opened& opened, Scoring& scoring,
 ScoringCounts print_all(const Arguments& a, InputReader& input, Scoring& scoring,
                         const Model& model) {
   AnswerText text(a.format.value_or(AnswerFormat::Table),
-                  a.stability ? AnswerKind::Stability : AnswerKind::Plain, model);
+                  a.stability ? AnswerKind::Stability : AnswerKind::Plain, model, model.threshold);
   const auto print = [&](const Answer& answer) {
     fmt::print("{}", text.line(answer));
     std::fflush(stdout);
@@ -116,16 +118,18 @@ ScoringCounts write_all(const Arguments& a, InputReader& input, Scoring& scoring
     if (!folder.is_mine(*shard)) continue;
     const ScoringCounts before = scoring.counts();
     const double begin = scoring.seconds();
-    AnswerText text(format, a.stability ? AnswerKind::Stability : AnswerKind::Plain, model);
+    AnswerText text(format, a.stability ? AnswerKind::Stability : AnswerKind::Plain, model,
+                    model.threshold);
     std::string answers = text.begin();
     const Opened opened = open(*shard);
-    if (folder.has(*shard, opened.pictures)) continue;
+    const ShardDigests digests = digests_of(*shard, opened.pictures, opened.error.empty());
+    if (folder.has(*shard, digests)) continue;
     const auto keep = [&](const Answer& answer) { answers += text.line(answer); };
     if (!score(*shard, opened, scoring, keep))
       throw Exit{ExitCode::Interrupted,
                  fmt::format("interrupted in shard {}; go on with --incremental", shard->number)};
     const ScoringCounts& now = scoring.counts();
-    folder.write(*shard, opened.pictures, answers,
+    folder.write(*shard, digests, answers,
                  {now.pictures - before.pictures, now.unreadable - before.unreadable,
                   now.fake - before.fake, now.unsure - before.unsure},
                  scoring.seconds() - begin);
@@ -146,9 +150,7 @@ void run_on_pictures(const Arguments& a, const Model& model) {
       a.output.empty() ? print_all(a, input, scoring, model) : write_all(a, input, scoring, model);
   const std::string others = describe(input.passed_over());
   if (!others.empty()) fmt::print(stderr, "dfengine: {}\n", others);
-  if (c.unreadable > 0)
-    throw Exit{ExitCode::BadData,
-               fmt::format("{} of {} pictures could not be read", c.unreadable, c.pictures)};
+  end_if_unreadable(c);
 }
 
 // Pictures with the columns of a table beside them: a hybrid or cascade may decide by those.
@@ -159,12 +161,17 @@ void predict_table(const Arguments& a, Model& model) {
   CsvTable table = read_csv(a.csv);
   name_columns(table, {.path = a.table.path_column}, a.csv.string());
   if (detectors.file_properties()) append_file_properties(table, root, a.csv.string());
+  std::vector<Encoder> encoders;
+  if (detectors.cascade) encoders.push_back(detectors.cascade->metadata.encoder);
+  if (detectors.hybrid) encoders.push_back(detectors.hybrid->metadata.encoder);
+  print_unfit_fields(table, a.csv.string(), encoders);
   ThreadPool pool(a.device.thread_count());
   const std::atomic<bool>& interrupted = catch_interrupt();
   const auto scores = score_table(model, detectors, pool, table, root, a.csv.string(),
                                   [&](Index) { return !interrupted; });
   const auto paths = column_values(table, table.find("path"));
-  AnswerText text(a.format.value_or(AnswerFormat::Table), AnswerKind::OfTable, model);
+  AnswerText text(a.format.value_or(AnswerFormat::Table), AnswerKind::OfTable, model,
+                  PictureDetector(model, detectors.hybrid).threshold());
   std::size_t answered = 0;
   std::vector<std::string> errors;
   fmt::print("{}", text.begin());
@@ -198,6 +205,10 @@ void run_predict(Arguments& a) {
         ExitCode::Usage,
         "name pictures, folders, tars or packed files, a list of them with --input, or a table "
         "with --csv"};
+  if (std::error_code none;
+      std::ranges::find(a.paths, "-") != a.paths.end() && !std::filesystem::exists("-", none))
+    throw Exit{ExitCode::Usage,
+               "- is no picture: to read a list of paths from standard input, say --input -"};
   if (!a.output.empty() && (a.format == AnswerFormat::Table || a.format == AnswerFormat::Json))
     throw Exit{ExitCode::Usage, "--output wants --format csv or jsonl"};
   Model model = open_detector(a.model);
@@ -206,6 +217,63 @@ void run_predict(Arguments& a) {
   print_unread_columns(a.model, model);
   a.device.resolve(!model.config.quantization.empty());
   run_on_pictures(a, model);
+}
+
+// Pictures, a list of them, or a table.
+void add_inputs(CLI::App& command, Arguments& a) {
+  CLI::Option* paths =
+      command
+          .add_option(
+              "PATH", a.paths,
+              "Pictures, folders of them, tars, packed files; 'shards/{000..063}.tar' is 64 "
+              "of them, '{a,b}.tar' two.")
+          ->default_str("none");
+  CLI::Option* list =
+      command
+          .add_option("--input", a.list,
+                      "A list of such paths, one a line or, as find -print0 writes them, with a "
+                      "NUL byte behind each; - is standard input.")
+          ->default_str("none")
+          ->excludes(paths);
+  CLI::Option* csv =
+      command
+          .add_option("--csv", a.csv,
+                      "Table with a column path and the columns that a hybrid or cascade needs.")
+          ->default_str("none")
+          ->excludes(paths)
+          ->excludes(list);
+  command.add_option("--data", a.table.data, "Folder that the table's paths begin at.")
+      ->needs(csv)
+      ->default_str("the table's own");
+  add_row(command, row_of(data_options(), "--path-column"), a.table)->needs(csv);
+}
+
+// Where answers go that are not printed, and how processes share the work.
+void add_shards(CLI::App& command, Arguments& a) {
+  CLI::Option* output =
+      command.add_option("--output", a.output, "Folder for the answers, a file for each shard.")
+          ->default_str("none, the answers are printed");
+  command
+      .add_option(
+          "--part", a.part,
+          "i/N: only the shards whose number leaves i when divided by N, with i from 0 to N - "
+          "1.")
+      ->needs(output)
+      ->default_str("what an array job of Slurm or MPI says, else all");
+  command
+      .add_flag("--incremental", a.incremental,
+                "Go on in an --output: shards that are whole there, of files that did not change "
+                "since, are passed by.")
+      ->needs(output);
+  CLI::Option* merge =
+      command
+          .add_option(
+              "--merge", a.merge,
+              "Only join the shards of this --output, once all are there: predictions.csv or "
+              ".jsonl, and summary.json.")
+          ->default_str("none");
+  for (const char* name : {"PATH", "--input", "--csv", "--output"})
+    merge->excludes(command.get_option(name));
 }
 
 }  // namespace
@@ -220,7 +288,8 @@ void add_predict(CLI::App& program) {
       "--unsure-errors gave the model; error, why a picture could not be read (prob_fake and "
       "verdict are then empty, and the exit code is 3). json also has the threshold and the "
       "positive class; jsonl is an object a line. With --csv also decided_by: metadata, image or "
-      "hybrid.\n"
+      "hybrid; the threshold is that of image and hybrid, for metadata decides by bounds of its "
+      "own.\n"
       "Answers are printed as they come, in the order of the pictures, and memory does not grow "
       "with "
       "their number. Ctrl-C ends it with exit code 130.\n"
@@ -228,7 +297,8 @@ void add_predict(CLI::App& program) {
       "Every shard has a file of answers and a .json that says what it is of, both written aside "
       "and "
       "renamed. Any number of processes may share the shards (--part), and what a kill left undone "
-      "is done by --incremental; --merge joins them.",
+      "is done by --incremental, as is a shard whose files or answers changed since; --merge joins "
+      "them.",
       run_predict);
   command
       .add_option("--model", a.model,
@@ -238,51 +308,8 @@ void add_predict(CLI::App& program) {
   add_choice(command, "--format", a.format,
              "How the answers are written; --output takes csv and jsonl.")
       ->default_str("table; with --output csv");
-  CLI::Option* paths =
-      command
-          .add_option(
-              "PATH", a.paths,
-              "Pictures, folders of them, tars, packed files; 'shards/{000..063}.tar' is 64 "
-              "of them.")
-          ->default_str("none");
-  CLI::Option* list =
-      command
-          .add_option("--input", a.list, "A list of such paths, one a line; - is standard input.")
-          ->default_str("none")
-          ->excludes(paths);
-  CLI::Option* csv =
-      command
-          .add_option("--csv", a.csv,
-                      "Table with a column path and the columns that a hybrid or cascade needs.")
-          ->default_str("none")
-          ->excludes(paths)
-          ->excludes(list);
-  command.add_option("--data", a.table.data, "Folder that the table's paths begin at.")
-      ->needs(csv)
-      ->default_str("the table's own");
-  add_row(command, row_of(data_options(), "--path-column"), a.table)->needs(csv);
-  CLI::Option* output =
-      command.add_option("--output", a.output, "Folder for the answers, a file for each shard.")
-          ->default_str("none, the answers are printed");
-  command
-      .add_option(
-          "--part", a.part,
-          "i/N: only the shards whose number leaves i when divided by N, with i from 0 to N - "
-          "1.")
-      ->needs(output)
-      ->default_str("what an array job of Slurm or MPI says, else all");
-  command
-      .add_flag("--incremental", a.incremental,
-                "Go on in an --output: shards that are whole there are passed by.")
-      ->needs(output);
-  CLI::Option* merge =
-      command
-          .add_option(
-              "--merge", a.merge,
-              "Only join the shards of this --output, once all are there: predictions.csv or "
-              ".jsonl, and summary.json.")
-          ->default_str("none");
-  for (CLI::Option* other : {paths, list, csv, output}) merge->excludes(other);
+  add_inputs(command, a);
+  add_shards(command, a);
   add_tta(command, a.views);
   add_threshold(command, a.threshold);
   add_max_pixels(command, a.max_pixels);
@@ -292,7 +319,7 @@ void add_predict(CLI::App& program) {
                    "is unsure. prob_low and prob_high are the ends of the answers. Four times the "
                    "work.");
   for (const char* name : {"--tta", "--threshold", "--max-pixels", "--stability", "--output"})
-    csv->excludes(command.get_option(name));
+    command.get_option("--csv")->excludes(command.get_option(name));
   add_no_progress(command, a.no_progress);
   a.device.add_to(command);
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "apps/dfengine/commands.h"
 #include "engine/data/loader.h"
 #include "engine/evaluate/evaluate.h"
 #include "engine/evaluate/stability.h"
@@ -21,6 +22,12 @@ double seconds_since(Clock::time_point begin) {
 constexpr Index kBatch = 32;
 
 }  // namespace
+
+void end_if_unreadable(const ScoringCounts& c) {
+  if (c.unreadable > 0)
+    throw Exit{ExitCode::BadData,
+               fmt::format("{} of {} pictures could not be read", c.unreadable, c.pictures)};
+}
 
 Scoring::Scoring(const Model& model, const ScoringOptions& options, const DeviceOptions& device,
                  const std::atomic<bool>& interrupted)
@@ -43,7 +50,7 @@ void Scoring::judge(Answer& answer, std::span<const float> logits) const {
   for (const float logit : logits) require_number(options_.model, model_.probability(logit));
   const Stability stability = stability_of(logits, model_);
   const bool unsure = stability.flips || (model_.unsure && model_.unsure->holds(*answer.prob));
-  answer.verdict = unsure ? kUnsure : model_.classes[*answer.prob >= model_.threshold ? 1 : 0];
+  answer.verdict = unsure ? kUnsure : model_.verdict(*answer.prob);
   if (!options_.stability) return;
   answer.low = stability.low;
   answer.high = stability.high;

@@ -23,6 +23,8 @@ struct ScoringOptions {
 struct ScoringCounts {
   Index pictures = 0, unreadable = 0, fake = 0, unsure = 0;
 };
+// The exit code for bad data, with a message, where pictures could not be read.
+void end_if_unreadable(const ScoringCounts& counts);
 
 class Scoring {
  public:

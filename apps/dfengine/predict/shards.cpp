@@ -1,8 +1,10 @@
 #include "apps/dfengine/predict/shards.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -15,6 +17,7 @@
 #include "kernels/base/json_bytes.h"
 #include "kernels/base/numbers.h"
 #include "kernels/base/sha256.h"
+#include "weights/read_file.h"
 
 namespace dfengine {
 namespace {
@@ -57,7 +60,10 @@ void write_json(const std::filesystem::path& file, const json& summary) {
   write_text(file, summary.dump(2) + "\n");
 }
 
-// Tells whether a shard has the same pictures, by their names and, in a tar, their sizes.
+std::string text_digest(const std::string& text) {
+  return sha256_hex(std::as_bytes(std::span(text)));
+}
+
 std::string names_digest(const Dataset& pictures) {
   std::string names;
   for (const Sample& sample : pictures.samples) {
@@ -65,7 +71,12 @@ std::string names_digest(const Dataset& pictures) {
     if (pictures.tars) names += fmt::format("\n{}", pictures.tars->entry(sample.record).bytes);
     names += '\0';
   }
-  return sha256_hex(std::as_bytes(std::span(names)));
+  return text_digest(names);
+}
+
+// Whether a shard's answers are those that its summary was written for.
+bool fits(const json& summary, const std::string& answers) {
+  return summary.value("answers_sha256", "") == text_digest(answers);
 }
 
 std::optional<Index> variable(const char* name) {
@@ -117,6 +128,26 @@ std::optional<std::pair<Part, std::string>> part_of_environment() {
   return std::nullopt;
 }
 
+ShardDigests digests_of(const InputShard& shard, const Dataset& pictures, bool opened) {
+  ShardDigests digests;
+  if (opened) digests.names = names_digest(pictures);
+  std::string files;
+  const auto add = [&](const std::filesystem::path& file) {
+    struct stat status = {};
+    const bool there = ::access(file.c_str(), R_OK) == 0 && ::stat(file.c_str(), &status) == 0;
+    digests.gone += there ? 0 : 1;
+    files += there ? fmt::format("{} {}.{}\n", status.st_size, status.st_mtim.tv_sec,
+                                 status.st_mtim.tv_nsec)
+                   : "gone\n";
+  };
+  if (shard.container.empty())
+    std::ranges::for_each(shard.files, add);
+  else
+    add(shard.container);
+  digests.files = text_digest(files);
+  return digests;
+}
+
 ShardFolder::ShardFolder(std::filesystem::path folder, AnswerFormat format, Part part,
                          bool incremental, json settings)
     : folder_(std::move(folder)),
@@ -131,7 +162,18 @@ std::filesystem::path ShardFolder::answers_file(Index shard) const {
   return folder_ / fmt::format("{}.{}", shard_name(shard), name_of(format_));
 }
 
-bool ShardFolder::has(const InputShard& shard, const Dataset& pictures) {
+std::string ShardFolder::reason_to_redo(const json& summary, const ShardDigests& digests,
+                                        const std::filesystem::path& answers) const {
+  if (summary.value("files_sha256", "") != digests.files) return "its files changed";
+  if (summary.value("names_sha256", "").empty() && !digests.names.empty())
+    return "it could not be opened";
+  std::error_code none;
+  if (!std::filesystem::exists(answers, none) || !fits(summary, weights::read_text(answers)))
+    return fmt::format("{} is not what was written", answers.filename().string());
+  return "";
+}
+
+bool ShardFolder::has(const InputShard& shard, const ShardDigests& digests) {
   const std::filesystem::path file = folder_ / (shard_name(shard.number) + ".json");
   std::error_code none;
   if (!std::filesystem::exists(file, none)) return false;
@@ -143,22 +185,35 @@ bool ShardFolder::has(const InputShard& shard, const Dataset& pictures) {
     throw UsageError(fmt::format("{} is of other {}: name another --output", file.string(), what));
   };
   if (summary.value("settings", json()) != settings_) differs("settings, or of another model");
-  if (summary.value("names_sha256", "") != names_digest(pictures)) differs("pictures");
-  if (!std::filesystem::exists(answers_file(shard.number), none)) return false;
+  if (digests.gone > summary.value("gone", digests.gone))
+    throw UsageError(
+        fmt::format("{} is of files that are gone now, or closed to this process ({}): bring them "
+                    "back, or name another --output",
+                    file.string(), digests.gone));
+  const std::string names = summary.value("names_sha256", "");
+  if (!names.empty() && !digests.names.empty() && names != digests.names) differs("pictures");
+  if (const std::string why = reason_to_redo(summary, digests, answers_file(shard.number));
+      !why.empty()) {
+    fmt::print(stderr, "dfengine: {}: made anew, for {}\n", file.string(), why);
+    return false;
+  }
   const ScoringCounts counts = counts_of(summary);
   add(counts_, counts);
   passed_by_ += counts.pictures;
   return true;
 }
 
-void ShardFolder::write(const InputShard& shard, const Dataset& pictures,
+void ShardFolder::write(const InputShard& shard, const ShardDigests& digests,
                         const std::string& answers, const ScoringCounts& counts, double seconds) {
   write_text(answers_file(shard.number), answers);
   json summary = counts_json(counts);
   summary["shard"] = shard.number;
   summary["source"] = readable(shard.describe());
   summary["seconds"] = seconds;
-  summary["names_sha256"] = names_digest(pictures);
+  summary["names_sha256"] = digests.names;
+  summary["files_sha256"] = digests.files;
+  summary["gone"] = digests.gone;
+  summary["answers_sha256"] = text_digest(answers);
   summary["settings"] = settings_;
   write_json(folder_ / (shard_name(shard.number) + ".json"), summary);
   add(counts_, counts);
@@ -200,23 +255,23 @@ Whole read_parts(const std::filesystem::path& folder) {
   return *whole;
 }
 
-// Copies a file without its first line, which must be `header` unless that is empty.
-void append(std::FILE* out, const std::filesystem::path& file, std::string& header,
-            bool has_header) {
-  std::ifstream stream(file, std::ios::binary);
-  std::string first;
+// Copies a shard's answers without their first line, which must be `header` unless that is empty.
+void append(std::FILE* out, const std::filesystem::path& file, const json& summary,
+            std::string& header, bool has_header) {
+  const std::string answers = weights::read_text(file);
+  if (!fits(summary, answers))
+    throw UsageError(file.string() +
+                     ": not what was written there: run its part again with --incremental");
+  std::string_view rest = answers;
   if (has_header) {
-    if (!std::getline(stream, first) || (!header.empty() && first != header))
+    const std::string first = answers.substr(0, answers.find('\n') + 1);
+    if (first.empty() || (!header.empty() && first != header))
       throw DataError(file.string() + ": its first line is not that of the other shards");
-    if (header.empty()) fmt::print(out, "{}\n", first);
+    if (!header.empty()) rest.remove_prefix(first.size());
     header = first;
   }
-  std::vector<char> block(1 << 16);
-  while (stream.read(block.data(), std::ssize(block)) || stream.gcount() > 0)
-    if (const auto size = static_cast<std::size_t>(stream.gcount());
-        std::fwrite(block.data(), 1, size, out) != size)
-      throw Error("cannot write the merged answers: is the disk full?");
-  if (stream.bad()) throw DataError(file.string() + ": cannot be read");
+  if (std::fwrite(rest.data(), 1, rest.size(), out) != rest.size())
+    throw Error("cannot write the merged answers: is the disk full?");
 }
 
 // Grows beside the target as write_file_atomic's do, for it may be larger than memory, and is gone again
@@ -287,7 +342,7 @@ void merge_shards(const std::filesystem::path& folder) try {
     if (summary.at("settings") != settings)
       throw UsageError(fmt::format("{}/{}: made with other settings, or by another model, than {}",
                                    folder.string(), shard_name(i), shard_name(0)));
-    append(merged.file(), folder / (shard_name(i) + "." + whole.format), header,
+    append(merged.file(), folder / (shard_name(i) + "." + whole.format), summary, header,
            whole.format == "csv");
     add(sum, counts_of(summary));
   }
@@ -298,6 +353,8 @@ void merge_shards(const std::filesystem::path& folder) try {
   write_json(folder / "summary.json", summary);
   fmt::print("{} pictures of {} shards, {} unreadable, {} fake, {} unsure: {}\n", sum.pictures,
              whole.shards, sum.unreadable, sum.fake, sum.unsure, target.string());
+  std::fflush(stdout);
+  end_if_unreadable(sum);
 } catch (const json::exception& e) {
   throw DataError(fmt::format("{}: a summary in it is damaged ({})", folder.string(), e.what()));
 }

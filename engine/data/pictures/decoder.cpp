@@ -9,6 +9,7 @@
 #include <new>
 #include <system_error>
 
+#include "engine/data/open_file.h"
 #include "engine/data/pictures/decode_checks.h"
 #include "engine/data/pictures/exif.h"
 #include "engine/data/pictures/formats/bmp_decode.h"
@@ -37,7 +38,7 @@ void read_picture_file(const std::string& name, std::vector<std::byte>& bytes) {
   if (!file && errno == EACCES) {
     fail_reading(name, "the file cannot be opened; check its permissions");
   }
-  if (!file && errno == ENOENT) fail_reading(name, "no such file");
+  if (!file && errno == ENOENT) fail_reading(name, absence_of(name));
   struct stat status = {};
   if (!file || ::fstat(file.get(), &status) != 0) {
     fail_reading(name, std::generic_category().message(errno));
@@ -62,7 +63,7 @@ void read_picture_file(const std::string& name, std::vector<std::byte>& bytes) {
 ImageDecoder::ImageDecoder(Index max_pixels) : max_pixels_(max_pixels) {
   constexpr Index kMost = Index{1} << 30;
   if (max_pixels < 1 || max_pixels > kMost) {
-    throw UsageError(fmt::format("--max-pixels {}: from 1 to {}", max_pixels, kMost));
+    throw UsageError(fmt::format("max-pixels {}: from 1 to {}", max_pixels, kMost));
   }
 }
 

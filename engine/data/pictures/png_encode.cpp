@@ -1,5 +1,9 @@
 #include "engine/data/pictures/png_encode.h"
 
+// Of this file alone, as that of synth: a program that links the library may have one of its own.
+#define STB_IMAGE_WRITE_STATIC
+#define STB_IMAGE_WRITE_IMPLEMENTATION
+#define STBI_WRITE_NO_STDIO
 #include <stb_image_write.h>
 
 #include "kernels/base/error.h"

@@ -32,10 +32,13 @@ std::int32_t fixed_point(double share) {
 
 void Resizer::Axis::prepare(ResizeRule rule, Index in_size, Index out_size, Index first_output,
                             Index outputs) {
-  if (in == in_size && out == out_size && first == first_output && count == outputs) return;
+  if (made && in == in_size && out == out_size && first == first_output && count == outputs) return;
+  // Tables that lack of memory leaves half-made must not pass for those of this size.
+  made = false;
   in = in_size, out = out_size, first = first_output, count = outputs;
   start.resize(static_cast<std::size_t>(count));
   rule == ResizeRule::Nearest ? pick() : weigh(rule);
+  made = true;
 }
 
 void Resizer::Axis::weigh(ResizeRule rule) {

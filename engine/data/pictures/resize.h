@@ -46,6 +46,7 @@ class Resizer {
  private:
   // How the outputs first .. first+count-1 of one axis follow from its inputs.
   struct Axis {
+    bool made = false;  // the tables of these sizes
     Index in = 0, out = 0, first = 0, count = 0;
     Index taps = 0;                     // of every output; shorter spans have weights of 0
     std::vector<std::int32_t> start;    // [count]

@@ -4,12 +4,35 @@
 
 #include <algorithm>
 #include <fstream>
+#include <utility>
 
 #include "engine/data/sets/class_names.h"
 #include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {
+
+// What a file is that begins so, where it is no text of a table.
+std::string_view other_format(std::string_view text) {
+  using namespace std::string_view_literals;
+  constexpr std::pair<std::string_view, std::string_view> kSignatures[] = {
+      {"PAR1"sv, "Parquet"},
+      {"PK\3\4"sv, "a workbook of Excel or another zip archive"},
+      {"\xD0\xCF\x11\xE0"sv, "a workbook of Excel"},
+      {"ARROW1"sv, "Arrow"},
+      {"SQLite format 3"sv, "a database of SQLite"},
+      {"\x1F\x8B"sv, "a gzip archive"}};
+  for (const auto& [begin, format] : kSignatures)
+    if (text.starts_with(begin)) return format;
+  const auto next = [&](std::size_t from) {
+    return std::min(text.find_first_not_of(" \t\r\n", from), text.size());
+  };
+  const std::string_view open = text.substr(next(0), 1);
+  const std::string_view inside = text.substr(next(next(0) + open.size()), 1);
+  const bool object = open == "{" && (inside == "\"" || inside == "}");
+  const bool array = open == "[" && (inside == "{" || inside == "[" || inside == "\"");
+  return object || array ? "JSON" : "";
+}
 
 class Parser {
  public:
@@ -20,6 +43,8 @@ class Parser {
 
   CsvTable table() {
     CsvTable table;
+    if (const std::string_view other = other_format(text_); !other.empty())
+      throw DataError(fmt::format("{}: {}, no text of a table; export it as CSV", name_, other));
     check_no_nul();
     find_separator();
     check_fields();

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
+#include <unordered_map>
 #include <utility>
 
 #include "engine/data/sets/table_paths.h"
@@ -127,6 +129,32 @@ void check_agreement(const CsvTable& table, const std::string& name,
       name, wrong, hints.size(), first));
 }
 
+// Of the rows of one picture all must say the same of it.
+void check_repeats(const CsvTable& table, const std::string& name, std::size_t path,
+                   const char* what, const std::function<std::string_view(std::size_t row)>& said) {
+  constexpr Index kShown = 5;
+  Index wrong = 0;
+  std::string first;
+  std::unordered_map<std::string, std::size_t> seen;
+  for (std::size_t i = 0; i < table.rows.size(); ++i) {
+    const std::string_view field = trimmed_field(table.rows[i][path]);
+    const bool in_order = !field.starts_with("./") && field.find("/.") == field.npos;
+    const std::size_t before =
+        seen.try_emplace(
+                in_order ? std::string(field) : fs::path(field).lexically_normal().string(), i)
+            .first->second;
+    if (said(before) == said(i)) continue;
+    if (++wrong <= kShown)
+      first += fmt::format("\n  line {}: {}, line {}: {}, {}", table.lines[before], said(before),
+                           table.lines[i], said(i), field);
+  }
+  if (wrong == 0) return;
+  throw DataError(fmt::format(
+      "{}: {} of {} rows give another {} to a picture that stands in the table already; the "
+      "first:{}\nCorrect these rows or leave them out",
+      name, wrong, table.rows.size(), what, first));
+}
+
 // Puts groups and splits into the order of the samples sorted by path.
 void sort_by_path(TableSource& source) {
   std::vector<std::size_t> order(source.dataset.samples.size());
@@ -184,6 +212,12 @@ std::vector<int> table_labels(const CsvTable& table, const std::string& name,
   return labels;
 }
 
+void require_one_label(const CsvTable& table, const std::string& name, std::size_t path,
+                       const std::vector<int>& labels) {
+  check_repeats(table, name, path, "label",
+                [&](std::size_t row) { return kLabelNames[labels[row]]; });
+}
+
 TableSource read_table_source(const fs::path& file, const TableOptions& options) {
   const std::string name = file.string();
   const CsvTable table = read_csv(file);
@@ -192,6 +226,7 @@ TableSource read_table_source(const fs::path& file, const TableOptions& options)
   TableSource source;
   const std::vector<int> labels = table_labels(table, name, options.names, options.label_positive,
                                                options.columns, source.label_rule);
+  require_one_label(table, name, path, labels);
   const Index split = split_column(table, name);
   if (split >= 0) source.split_column = table.columns[at(split)];
   const bool grouped = !options.group_column.empty();
@@ -218,6 +253,9 @@ TableSource read_table_source(const fs::path& file, const TableOptions& options)
                            "means something else",
                            text));
   }
+  if (split >= 0)
+    check_repeats(table, name, path, "split",
+                  [&](std::size_t row) -> std::string_view { return source.splits[row]; });
   TablePaths placed = place_paths(std::move(paths), file, options.root, options.split);
   for (std::size_t i = 0; i < placed.relative.size(); ++i)
     source.dataset.samples[i].relative = std::move(placed.relative[i]);

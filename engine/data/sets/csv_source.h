@@ -38,13 +38,18 @@ struct TableSource {
 // Paths begin where place_paths finds the files (table_paths.h). A label 1 means what label_positive
 // says, or the column's name (is_fake); else what label_str says or, failing that, the folder in the
 // path. In the result fake is 1 whatever the table says. Throws DataError, with counts and the first
-// rows, where label, label_str and folder disagree, for rows without path or label, and as
-// place_paths. Throws UsageError where nothing tells what label 1 means.
+// rows, where label, label_str and folder disagree, where a picture has two labels or splits, for
+// rows without path or label, and as place_paths. Throws UsageError where nothing tells what label 1
+// means.
 TableSource read_table_source(const std::filesystem::path& file, const TableOptions& options);
 
 // The label of each row of a table, by this same rule, whose words go to `rule`.
 std::vector<int> table_labels(const CsvTable& table, const std::string& name,
                               const ClassNames& names, const std::string& label_positive,
                               const ColumnNames& columns, std::string& rule);
+
+// Throws DataError, with counts and the first rows, where rows of one path have different labels.
+void require_one_label(const CsvTable& table, const std::string& name, std::size_t path,
+                       const std::vector<int>& labels);
 
 }  // namespace dfengine

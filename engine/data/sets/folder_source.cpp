@@ -375,11 +375,4 @@ Dataset FolderSet::all() const {
   return all;
 }
 
-Dataset scan_split(const fs::path& dir, const std::string& split, const ClassNames& names) {
-  const std::optional<FolderSet> set = FolderSet::find(dir, names, split);
-  if (!set)
-    throw DataError(fmt::format("{} has no folder {}/; {}", dir.string(), split, contents(dir)));
-  return set->split(split);
-}
-
 }  // namespace dfengine

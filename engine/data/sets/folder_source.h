@@ -65,8 +65,4 @@ class FolderSet {
   PassedOver passed_over_;
 };
 
-// The split of the set in dir. Throws as FolderSet, and where there is no set.
-Dataset scan_split(const std::filesystem::path& dir, const std::string& split,
-                   const ClassNames& names = {});
-
 }  // namespace dfengine

@@ -1,12 +1,18 @@
 #include "engine/data/sets/inputs.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
-#include <iostream>
+#include <algorithm>
+#include <cerrno>
+#include <span>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "engine/data/pack.h"
+#include "engine/data/pictures/formats/picture_format.h"
 #include "engine/data/tar.h"
 #include "kernels/base/error.h"
 
@@ -17,7 +23,74 @@ bool is_container(const std::filesystem::path& path) {
   return is_tar(path) || is_pack(path);
 }
 
+UniqueFd open_list(const std::filesystem::path& list) {
+  if (list == "-") return UniqueFd(::dup(STDIN_FILENO));
+  return UniqueFd(::open(list.c_str(), O_RDONLY | O_CLOEXEC));
+}
+
+constexpr const char* kNotAList = ": name it without --input, which takes a list of paths";
+
 }  // namespace
+
+NameList::NameList(const std::filesystem::path& list)
+    : name_(list == "-" ? "standard input" : list.string()), fd_(open_list(list)) {
+  std::error_code none;
+  const bool named = list != "-";
+  if (!fd_ || (named && std::filesystem::is_directory(list, none)))
+    throw DataError(name_ + ": the list cannot be opened; it has a path a line");
+  if (is_container(list)) throw DataError(name_ + " holds pictures" + kNotAList);
+  if (named && std::filesystem::is_regular_file(list, none))
+    bytes_ = static_cast<double>(std::filesystem::file_size(list, none));
+}
+
+bool NameList::fill() {
+  constexpr std::size_t kMost = 65536;
+  const bool first = read_ == 0;
+  buffer_.resize(kMost);
+  ssize_t n = 0;
+  do n = ::read(fd_.get(), buffer_.data(), kMost);
+  while (n < 0 && errno == EINTR);
+  if (n < 0)
+    throw DataError(name_ + ": the list cannot be read: " + std::generic_category().message(errno));
+  buffer_.resize(static_cast<std::size_t>(n));
+  at_ = 0;
+  read_ += static_cast<double>(n);
+  if (first) look_at_first_bytes();
+  return n > 0;
+}
+
+void NameList::look_at_first_bytes() {
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  if (file_format(std::as_bytes(std::span(buffer_))).kind != FileFormat::Kind::Other)
+    throw DataError(name_ + " is a picture" + kNotAList);
+  if (buffer_.starts_with(kByteOrderMark)) at_ = kByteOrderMark.size();
+  if (buffer_.find('\0') != buffer_.npos) end_ = '\0';
+}
+
+std::optional<std::string> NameList::next() {
+  for (;;) {
+    std::string name;
+    bool ended = false;
+    while (!ended && (at_ < buffer_.size() || fill())) {
+      const std::size_t end = buffer_.find(end_, at_);
+      ended = end != buffer_.npos;
+      name.append(buffer_, at_, ended ? end - at_ : end);
+      at_ = ended ? end + 1 : buffer_.size();
+    }
+    if (end_ == '\n' && name.ends_with('\r')) name.pop_back();
+    if (name.find('\0') != name.npos)
+      throw DataError(name_ +
+                      ": a NUL byte in a line: the list has a path a line, or from the first "
+                      "path on a NUL byte behind each");
+    if (!name.empty()) return name;
+    if (!ended) return std::nullopt;
+  }
+}
+
+double NameList::share() const {
+  if (bytes_ <= 0) return 0;
+  return (read_ - static_cast<double>(buffer_.size() - at_)) / bytes_;
+}
 
 std::string InputShard::describe() const {
   if (!container.empty()) return container.string();
@@ -39,30 +112,15 @@ void InputReader::take(const std::string& path) {
   }
 }
 
-InputReader::InputReader(const std::filesystem::path& list) : list_(list.string()) {
-  if (list == "-") {
-    stream_ = &std::cin;
-    list_ = "standard input";
-    return;
-  }
-  std::error_code none;
-  file_.open(list, std::ios::binary);
-  if (!file_ || std::filesystem::is_directory(list, none))
-    throw DataError(list_ + ": the list cannot be opened; it has a path a line");
-  list_bytes_ = static_cast<double>(std::filesystem::file_size(list, none));
-  stream_ = &file_;
-}
+InputReader::InputReader(const std::filesystem::path& list) : list_(list) {}
 
 // The next path as it was given.
 std::optional<std::filesystem::path> InputReader::next_name() {
-  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-  for (std::string line; paths_.empty() && stream_ != nullptr && std::getline(*stream_, line);) {
-    if (std::exchange(at_begin_, false) && line.starts_with(kByteOrderMark))
-      line.erase(0, kByteOrderMark.size());
-    if (line.ends_with('\r')) line.pop_back();
-    if (!line.empty()) take(line);
+  while (paths_.empty() && list_) {
+    const std::optional<std::string> name = list_->next();
+    if (!name) break;
+    take(*name);
   }
-  if (stream_ != nullptr && stream_->bad()) throw DataError(list_ + ": the list cannot be read");
   if (paths_.empty()) return std::nullopt;
   std::filesystem::path path = std::move(paths_.front());
   paths_.pop_front();
@@ -85,13 +143,9 @@ std::optional<std::filesystem::path> InputReader::next_path() {
 }
 
 double InputReader::share() {
-  if (stream_ == nullptr) {
-    const auto rest = static_cast<double>(paths_.size()) + (walk_ ? 1 - walk_->share() : 0);
-    return 1 - rest / static_cast<double>(std::max(given_, std::size_t{1}));
-  }
-  if (list_bytes_ <= 0) return 0;
-  const auto at = static_cast<double>(file_.tellg());
-  return at < 0 ? 1 : at / list_bytes_;
+  if (list_) return list_->share();
+  const auto rest = static_cast<double>(paths_.size()) + (walk_ ? 1 - walk_->share() : 0);
+  return 1 - rest / static_cast<double>(std::max(given_, std::size_t{1}));
 }
 
 InputShard InputReader::numbered(InputShard shard) {

@@ -3,8 +3,6 @@
 
 #include <deque>
 #include <filesystem>
-#include <fstream>
-#include <istream>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,6 +10,7 @@
 
 #include "engine/data/sets/dataset.h"
 #include "engine/data/sets/listing.h"
+#include "kernels/base/unique_fd.h"
 
 namespace dfengine {
 
@@ -30,12 +29,38 @@ struct InputShard {
   std::string describe() const;
 };
 
+// The names in a list, taken up as they come: one a line or, where the first 64 KiB hold a NUL byte,
+// with one behind each, as find -print0 writes them.
+class NameList {
+ public:
+  // A file, or "-" for standard input. Throws DataError where there is none, and for a folder, tar or
+  // packed file.
+  explicit NameList(const std::filesystem::path& list);
+  // Nothing after the last name. Throws DataError where the list cannot be read, is a picture or
+  // holds a NUL byte in a line.
+  std::optional<std::string> next();
+  // How much of it was given, from 0 to 1; 0 where nobody can say.
+  double share() const;
+
+ private:
+  // Reads on; says whether there was more.
+  bool fill();
+  void look_at_first_bytes();
+
+  std::string name_;  // for messages
+  UniqueFd fd_;
+  double bytes_ = 0, read_ = 0;  // of the whole, where it is known
+  std::string buffer_;
+  std::size_t at_ = 0;
+  char end_ = '\n';  // of a name
+};
+
 // Goes through pictures, folders of them, tars (also as {000..063}) and packed files, in the order
 // given; of a folder in the order of its paths. It keeps no more than a shard.
 class InputReader {
  public:
   explicit InputReader(const std::vector<std::filesystem::path>& paths);
-  // A file with a path a line, or "-" for standard input. Throws DataError where there is none.
+  // The paths of a list. Throws as NameList does.
   explicit InputReader(const std::filesystem::path& list);
 
   // Nothing after the last shard. Throws DataError where the list cannot be read.
@@ -52,11 +77,7 @@ class InputReader {
 
   std::deque<std::filesystem::path> paths_;
   std::size_t given_ = 0;  // paths in all
-  std::string list_;       // its name, for messages
-  std::ifstream file_;
-  std::istream* stream_ = nullptr;
-  bool at_begin_ = true;  // of the stream
-  double list_bytes_ = 0;
+  std::optional<NameList> list_;
   std::optional<FolderWalk> walk_;
   std::filesystem::path container_;  // the next shard
   Index number_ = 0;

@@ -4,9 +4,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <utility>
 
 #include "engine/data/pack.h"
@@ -183,24 +185,66 @@ DataSource assemble(const Found& found, const DataOptions& o, std::vector<std::s
   return source;
 }
 
-// One table per split.
+// The rows of one split.
+Part rows_of(const TableSource& table, const std::string& name, const std::string& split) {
+  Part part{select(table.dataset, table.splits, name, split)};
+  for (std::size_t i = 0; i < table.groups.size(); ++i)
+    if (table.splits[i] == name) part.groups.push_back(table.groups[i]);
+  return part;
+}
+
+// A table that is named for one split, of which a column may say that rows are of others.
+Part open_table_of(const fs::path& file, const DataOptions& o, const std::string& split) {
+  TableSource table = open_table(file, o, split);
+  const std::string note = fmt::format("{}: {}", file.string(), table.label_rule);
+  if (table.splits.empty()) return {std::move(table.dataset), std::move(table.groups), note};
+  Part part = rows_of(table, split, split);
+  const std::size_t rows = part.dataset.samples.size();
+  if (rows == 0)
+    throw DataError(
+        fmt::format("{} is named for split {}, but its column {} says {} in every row that it has; "
+                    "name another table, or rename the column where it means something else",
+                    file.string(), split, table.split_column,
+                    fmt::join(std::set(table.splits.begin(), table.splits.end()), " or ")));
+  part.note = fmt::format("{}, {} of {} rows by its column {}", note, rows,
+                          table.dataset.samples.size(), table.split_column);
+  return part;
+}
+
+// What became of a table for one split.
+struct OpenedTable {
+  Part part;
+  std::exception_ptr fault;  // of one that cannot be opened, for whoever asks for it
+};
+
+// One table per split. All are opened, because those that nobody asks for may hold the same pictures.
 Found find_tables(const DataOptions& o) {
   Found found{"tables", {}, "", {}};
-  std::map<std::string, fs::path> files;
+  auto tables = std::make_shared<std::map<std::string, OpenedTable>>();
+  std::vector<ApartPictures> apart;
   const fs::path* given[] = {&o.csv, &o.valid_csv, &o.test_csv};
   for (std::size_t i = 0; i < 3; ++i) {
     if (given[i]->empty()) continue;
     found.splits.push_back(kSplits[i]);
-    files[kSplits[i]] = *given[i];
+    OpenedTable& table = (*tables)[kSplits[i]];
+    try {
+      table.part = open_table_of(*given[i], o, kSplits[i]);
+    } catch (const Error&) {
+      table.fault = std::current_exception();
+      continue;
+    }
+    apart.push_back({fmt::format("{} ({})", given[i]->string(), kSplits[i]), {}});
+    for (const Sample& sample : table.part.dataset.samples)
+      apart.back().paths.push_back(table.part.dataset.path(sample));
   }
-  found.open = [o, files, there = found.splits](const std::string& split) {
-    const auto file = files.find(canonical_split(split));
-    if (file == files.end())
+  require_apart(apart);
+  found.open = [tables, there = found.splits](const std::string& split) {
+    const auto table = tables->find(canonical_split(split));
+    if (table == tables->end())
       throw UsageError(
           fmt::format("no table for split {}; given: {}", split, fmt::join(there, ", ")));
-    TableSource table = open_table(file->second, o, file->first);
-    return Part{std::move(table.dataset), std::move(table.groups),
-                fmt::format("{}: {}", file->second.string(), table.label_rule)};
+    if (table->second.fault) std::rethrow_exception(table->second.fault);
+    return table->second.part;
   };
   return found;
 }
@@ -224,10 +268,7 @@ Found find_in(TableSource rows, const fs::path& file, const char* what) {
       throw DataError(
           fmt::format("{} has no row of split {}; it has {}", layout, split,
                       there.empty() ? "none" : fmt::format("{}", fmt::join(there, ", "))));
-    Part part{select(table->dataset, table->splits, name, split)};
-    for (std::size_t i = 0; i < table->groups.size(); ++i)
-      if (table->splits[i] == name) part.groups.push_back(table->groups[i]);
-    return part;
+    return rows_of(*table, name, split);
   };
   return found;
 }
@@ -237,19 +278,18 @@ Found find_one_table(const fs::path& file, const DataOptions& o) {
 }
 
 Found find_tars(const DataOptions& o) {
-  if (!o.group_column.empty())
-    throw UsageError("--group-column names a column of a table; " + o.data.string() + " is a tar");
+  o.refuse({"--path-column", "--label-column", "--group-column"},
+           o.data.string() + " names tars, where no table is read");
   return find_in(
       read_tar_source(o.data, {.names = ClassNames(o.classes), .label_positive = o.label_positive}),
       o.data, "tars");
 }
 
 Found find_folders(const DataOptions& o, const std::string& wanted) {
-  if (!o.group_column.empty())
-    throw UsageError("--group-column names a column of a table; " + o.data.string() +
-                     " is a folder");
   const ClassNames names(o.classes);
   if (auto tree = FolderSet::find(o.data, names, wanted)) {
+    o.refuse({"--label-positive", "--path-column", "--label-column", "--group-column"},
+             o.data.string() + " is a folder of pictures, where no table is read");
     const auto set = std::make_shared<const FolderSet>(std::move(*tree));
     return {set->layout(), set->splits(), set->own_name(),
             [set](const std::string& split) {
@@ -258,13 +298,17 @@ Found find_folders(const DataOptions& o, const std::string& wanted) {
             set->passed_over()};
   }
   if (const auto tables = with_tables_inside(o)) return find_tables(*tables);
+  if (holds_tars(o.data)) return find_tars(o);
   throw DataError(fmt::format(
       "{} holds neither train/, valid/ and test/ nor {}/ and {}/ (nor the folders up to two levels "
-      "down), nor train.csv; other names of classes: --classes REAL,FAKE",
+      "down), nor train.csv, nor tars alone; other names of classes: --classes REAL,FAKE",
       o.data.string(), names.example(0), names.example(1)));
 }
 
 Found find_set(const DataOptions& o, const std::string& wanted) {
+  if (is_table(o.data))
+    o.refuse({"--csv", "--valid-csv", "--test-csv"},
+             o.data.string() + " is a table, which --csv names where there are others");
   if (!o.valid_csv.empty() || !o.test_csv.empty()) return find_tables(o);
   if (!o.csv.empty()) return find_one_table(o.csv, o);
   if (is_table(o.data)) return find_one_table(o.data, o);
@@ -273,9 +317,9 @@ Found find_set(const DataOptions& o, const std::string& wanted) {
 }
 
 DataSource open_packed(const DataOptions& o, const std::vector<std::string>& wanted) {
-  if (!o.fractions.empty() || !o.csv.empty()) {
-    throw UsageError(o.data.string() + " has its own splits and labels: no table, no fractions");
-  }
+  o.refuse({"--csv", "--valid-csv", "--test-csv", "--classes", "--label-positive", "--fractions",
+            "--path-column", "--label-column", "--group-column"},
+           o.data.string() + " is a packed file with splits and labels of its own");
   DataSource source{"packed file " + o.data.string(), open_pack(o.data, wanted), {}};
   for (Dataset& split : source.splits) split = checked(std::move(split), source.layout);
   return source;

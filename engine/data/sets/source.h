@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <initializer_list>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/data/option_row.h"
@@ -28,9 +30,14 @@ struct DataOptions {
   std::uint64_t seed = 0;         // of the division by fractions
   OnBad on_bad = OnBad::Skip;
 
+  // Names where the set lies now; nothing where that is empty. A packed file has its own classes and
+  // splits: what was said of those is dropped.
+  void move_to(const std::filesystem::path& place);
   bool has_source() const { return !data.empty() || !csv.empty() || !test_csv.empty(); }
   // Throws UsageError naming the option.
   void validate() const;
+  // Throws UsageError with those of these options that were given, which a set of this kind ignores.
+  void refuse(std::initializer_list<std::string_view> flags, const std::string& set) const;
 };
 
 // Every field of DataOptions.
@@ -51,14 +58,16 @@ struct DataSource {
 // These layouts are recognised:
 //   DIR/SPLIT/CLASS and others, in DIR itself or up to two levels down (FolderSet)
 //   DIR with train.csv, valid.csv and test.csv
-//   tables, one for each split, or one with a column "split"
+//   tables, one for each split, or one with a column "split"; of a table for one split that has this
+//   column the rows of that split are taken
 //   a packed file (pack.h)
-//   tars, with the class of each picture beside it (tar_source.h)
+//   tars, with the class of each picture beside it (tar_source.h), or a folder of tars
 // A set without splits is divided by `fractions`, such that copies of one file and rows of one
 // group share a split; without fractions it is the split "all". In a set with splits the fractions
 // divide train, to make those that are missing. `wanted` names the splits to open, "all" for
 // everything; where it is empty, all splits are opened. Throws DataError or UsageError that says
-// what was found and what to try.
+// what was found and what to try, also where two splits name the same pictures, and for options that
+// such a set ignores.
 DataSource open_data(const DataOptions& options, const std::vector<std::string>& wanted);
 
 // Opens what a model is measured on when nobody names a split: test, or all of a set without splits.

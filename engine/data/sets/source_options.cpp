@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "engine/data/option_json.h"
+#include "engine/data/pack.h"
 #include "engine/data/sets/class_names.h"
 #include "engine/data/sets/source.h"
 
@@ -28,17 +29,17 @@ constexpr DataOption kRows[] = {
      .key = "csv",
      .place = &Options::csv,
      .help = "Table of pictures (see below). With --valid-csv and --test-csv: that of the "
-             "training pictures.",
+             "training pictures, or where it has a column split its rows of train.",
      .usual = "none"},
     {.flag = "--valid-csv",
      .key = "valid_csv",
      .place = &Options::valid_csv,
-     .help = "Table of the validation pictures.",
+     .help = "Table of the validation pictures, or where it has a column split its rows of valid.",
      .usual = "none"},
     {.flag = "--test-csv",
      .key = "test_csv",
      .place = &Options::test_csv,
-     .help = "Table of the test pictures.",
+     .help = "Table of the test pictures, or where it has a column split its rows of test.",
      .usual = "none"},
     {.flag = "--classes",
      .key = "classes",
@@ -101,10 +102,37 @@ std::span<const DataOption> data_options() {
   return kRows;
 }
 
+void DataOptions::move_to(const std::filesystem::path& place) {
+  if (place.empty()) return;
+  if (is_pack(place)) {
+    DataOptions kept;
+    kept.seed = seed;
+    kept.on_bad = on_bad;
+    *this = kept;
+  }
+  data = place;
+}
+
 void DataOptions::validate() const {
   if (!has_source()) throw UsageError("no data is named: --data DIR or --csv FILE");
   check_options(kRows, *this);
   (void)ClassNames(classes);
+}
+
+void DataOptions::refuse(std::initializer_list<std::string_view> flags,
+                         const std::string& set) const {
+  const Options usual;
+  std::string given;
+  for (const DataOption& row : kRows) {
+    if (std::ranges::find(flags, row.name()) == flags.end()) continue;
+    const bool is_usual =
+        std::visit([&](auto place) { return this->*place == usual.*place; }, row.place);
+    if (is_usual) continue;
+    given += (given.empty() ? "" : ", ") + row.name();
+    if (row.name() == "--fractions") given += " (train --split)";
+    if (row.name() == "--group-column") given += " (eval --by)";
+  }
+  if (!given.empty()) throw UsageError(set + ": leave out " + given);
 }
 
 void make_absolute(DataOptions& o) {

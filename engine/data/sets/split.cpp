@@ -1,10 +1,14 @@
 #include "engine/data/sets/split.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <numeric>
+#include <set>
 #include <unordered_map>
 
 #include "engine/data/pictures/image.h"
@@ -179,6 +183,43 @@ std::vector<std::uint8_t> split_samples(std::span<const Sample> samples,
     for (std::uint32_t i : c.members) part[i] = static_cast<std::uint8_t>(best);
   }
   return part;
+}
+
+namespace {
+
+// The whole path, written in one way.
+std::string whole(const fs::path& path) {
+  std::string text = fs::absolute(path).string();
+  // Most paths are in order, and taking one to pieces is slow.
+  const bool in_order = text.find("/.") == text.npos && text.find("//") == text.npos;
+  return in_order ? text : fs::path(text).lexically_normal().string();
+}
+
+bool is_there(const std::string& path) {
+  std::error_code error;
+  return fs::exists(path, error);
+}
+
+}  // namespace
+
+void require_apart(std::span<const ApartPictures> parts) {
+  std::unordered_map<std::string, std::size_t> holder;
+  for (std::size_t p = 0; p < parts.size(); ++p) {
+    std::map<std::size_t, std::set<std::string>> shared;  // by the part that holds them, too
+    for (const fs::path& path : parts[p].paths) {
+      std::string picture = whole(path);
+      const std::size_t first = holder.try_emplace(picture, p).first->second;
+      if (first != p && is_there(picture)) shared[first].insert(std::move(picture));
+    }
+    if (shared.empty()) continue;
+    const auto& [other, pictures] = *shared.begin();
+    const std::size_t more = pictures.size() - 1;
+    throw UsageError(fmt::format(
+        "{} and {} both name {}{}: figures on pictures that training saw, or that chose a "
+        "threshold, are better than on new ones. Leave them out of one of the two",
+        parts[other].name, parts[p].name, *pictures.begin(),
+        more > 0 ? fmt::format(" and {} more", more) : ""));
+  }
 }
 
 }  // namespace dfengine

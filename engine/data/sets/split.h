@@ -1,7 +1,8 @@
-// Divides one set of labelled pictures into train, valid and test.
+// Divides one set of labelled pictures into train, valid and test, and keeps those apart.
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <span>
 #include <string>
@@ -28,5 +29,16 @@ std::vector<std::uint8_t> split_samples(std::span<const Sample> samples,
                                         std::span<const std::string> groups,
                                         std::span<const std::uint32_t> copies,
                                         std::span<const double> fractions, std::uint64_t seed);
+
+// Pictures that are kept apart from others.
+struct ApartPictures {
+  std::string name;  // for messages
+  std::vector<std::filesystem::path> paths;
+};
+
+// Throws UsageError, with the number and the first of them, where two parts name the same pictures:
+// figures on pictures that training saw, or that chose a threshold, are better than on others. A
+// path that leads to no file is nobody's picture.
+void require_apart(std::span<const ApartPictures> parts);
 
 }  // namespace dfengine

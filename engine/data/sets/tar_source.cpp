@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
+#include <utility>
 
 #include "engine/data/sets/listing.h"
 #include "engine/data/tar.h"
@@ -96,14 +98,40 @@ std::unordered_map<std::string, Notes> notes_in(const TarFile& tar, const ClassN
   return all;
 }
 
-std::vector<TarFile> open_tars(const fs::path& pattern) {
-  std::vector<TarFile> files;
-  std::error_code none;
-  if (fs::exists(pattern, none))
-    files.emplace_back(pattern);
-  else
-    for (const std::string& name : expand_braces(pattern.string())) files.emplace_back(name);
+// In the folder itself, by name.
+std::vector<fs::path> files_in(const fs::path& folder, bool (*wanted)(const fs::path&)) {
+  std::vector<fs::path> files;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    std::error_code ignored;
+    const fs::path& file = it->path();
+    if (wanted(file) && leftover_kind(file.filename().string()).empty() &&
+        !it->is_directory(ignored))
+      files.push_back(file);
+  }
+  std::ranges::sort(files);
   return files;
+}
+
+struct Shards {
+  fs::path root;  // where paths begin: above what varies, so that they stay where the tars move
+  std::vector<TarFile> files = {};
+};
+
+Shards open_tars(const fs::path& data) {
+  std::error_code none;
+  const std::string text = data.string();
+  if (fs::is_directory(data, none)) {
+    Shards shards{data};
+    for (fs::path& file : files_in(data, is_tar)) shards.files.emplace_back(std::move(file));
+    return shards;
+  }
+  Shards shards{fs::path(text.substr(0, text.find('{')) + "x").parent_path()};
+  if (fs::exists(data, none))
+    shards.files.emplace_back(data);
+  else
+    for (const std::string& name : expand_braces(text)) shards.files.emplace_back(name);
+  return shards;
 }
 
 // The pictures of all tars as a table, whose rows answer to the samples.
@@ -142,14 +170,17 @@ struct Rows {
 }  // namespace
 
 bool names_tars(const fs::path& data) {
-  return is_tar(data);
+  std::error_code none;
+  return !fs::is_directory(data, none) && std::ranges::all_of(expand_braces(data.string()), is_tar);
 }
 
-TableSource read_tar_source(const fs::path& pattern, const TableOptions& options) {
-  // Paths begin at the folder above what varies, so that they stay as they are where the tars move.
-  const std::string text = pattern.string();
-  const fs::path root = fs::path(text.substr(0, text.find('{')) + "x").parent_path();
-  std::vector<TarFile> files = open_tars(pattern);
+bool holds_tars(const fs::path& folder) {
+  return files_in(folder, has_picture_ending).empty() && !files_in(folder, is_tar).empty();
+}
+
+TableSource read_tar_source(const fs::path& data, const TableOptions& options) {
+  const std::string text = data.string();
+  auto [root, files] = open_tars(data);
   TableSource source;
   Rows rows;
   for (std::size_t f = 0; f < files.size(); ++f)

@@ -9,13 +9,15 @@
 
 namespace dfengine {
 
-// Whether this names tars: FILE.tar, or a pattern such as shards/{000..063}.tar.
+// Whether this names tars: FILE.tar, or a pattern such as shards/{train,valid}-{000..063}.tar.
 bool names_tars(const std::filesystem::path& data);
+// Whether the folder itself holds tars, and no pictures beside them.
+bool holds_tars(const std::filesystem::path& folder);
 
-// The pictures of all the tars, in their order. A sample's class is what its .cls file says, or the
+// The pictures of all the tars, or of those in a folder by their names, in their order. A sample's class is what its .cls file says, or the
 // key label, class or cls of its .json: a name, 0 or 1 (read as table_labels does). Its split is the
 // key split, else what the tar's name says (train-000.tar). Throws DataError for a tar that cannot be
 // read, for samples without a class, and where some have a split and others none.
-TableSource read_tar_source(const std::filesystem::path& pattern, const TableOptions& options);
+TableSource read_tar_source(const std::filesystem::path& data, const TableOptions& options);
 
 }  // namespace dfengine

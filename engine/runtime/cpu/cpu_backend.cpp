@@ -1,14 +1,14 @@
 #include "engine/runtime/cpu/cpu_backend.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstring>
-#include <exception>
-#include <mutex>
 
 #include "engine/runtime/kernels.h"
 #include "kernels/base/error.h"
 #include "kernels/base/memory.h"
+#include "kernels/bce_loss.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/gradients.h"
 #include "kernels/moving_average.h"
@@ -24,20 +24,6 @@ class CpuFeed final : public Feed {
   }
   Index bytes() const override { return 0; }
 };
-
-template <class T>
-void record_as(Index n, ConstPlace logits, ConstPlace targets, ConstPlace loss, StepRecord& to) {
-  Index right = 0;
-  for (Index i = 0; i < n; ++i) right += (logits.as<T>()[i] >= 0) == (targets.as<T>()[i] > T(0.5));
-  to = {static_cast<float>(*loss.as<T>()), static_cast<float>(right)};
-}
-
-template <class T>
-bool all_finite(const T* values, Index count) {
-  for (Index i = 0; i < count; ++i)
-    if (!std::isfinite(values[i])) return false;
-  return true;
-}
 
 template <class T>
 void run(const cpu::Context& ctx, const Update& u) {
@@ -63,22 +49,15 @@ void run(const cpu::Context& ctx, const Update& u) {
 
 CpuBackend::CpuBackend(ThreadPool& pool, Element element) : pool_(pool), element_(element) {
   if (element == Element::F16)
-    throw UsageError("the CPU does not compute in fp16: use --precision fp32 or bf16");
+    throw UsageError("the CPU does not compute in fp16: use precision fp32 or bf16");
   if (element == Element::BF16) cpu::require_bf16();
   for (int i = 0; i < pool.size(); ++i) alone_.push_back(std::make_unique<ThreadPool>(1));
 }
 
 void CpuBackend::side_by_side(Index n, const LaneBody& body) const {
-  std::exception_ptr error;
-  std::once_flag first;
   parallel_for(pool_, n, [&](std::int64_t i, int worker) {
-    try {
-      body(i, worker, {.pool = alone_[at(worker)].get()});
-    } catch (...) {
-      std::call_once(first, [&] { error = std::current_exception(); });
-    }
+    body(i, worker, {.pool = alone_[at(worker)].get()});
   });
-  if (error) std::rethrow_exception(error);
 }
 
 Kernel CpuBackend::make(const Node& node, const KernelQuery& query) const {
@@ -86,7 +65,7 @@ Kernel CpuBackend::make(const Node& node, const KernelQuery& query) const {
   if (element == Element::U8) element = query.out.element;
   if (element == Element::U8)
     element = parameter_element();  // quantized: parameters become integers
-  return with_cpu_element(element, [&](auto t) {
+  return with_cpu_type(element, [&](auto t) {
     return std::visit(Kernels<OnCpu<decltype(t)>>{node, query}, node.operation);
   });
 }
@@ -113,9 +92,8 @@ double CpuBackend::milliseconds(const std::function<void()>& body) const {
 
 void CpuBackend::record(Index n, ConstPlace logits, ConstPlace targets, ConstPlace loss,
                         const StepScalars* scalars, StepRecord* records) const {
-  with_element(parameter_element(), [&](auto t) {
-    record_as<decltype(t)>(n, logits, targets, loss, records[scalars->position % kStepRecords]);
-  });
+  const Index right = cpu::count_right(n, logits.as<float>(), targets.as<float>());
+  records[scalars->position % kStepRecords] = {*loss.as<float>(), static_cast<float>(right)};
 }
 
 void CpuBackend::record_sums(const double* sums, Index whole, const StepScalars* scalars,
@@ -125,47 +103,34 @@ void CpuBackend::record_sums(const double* sums, Index whole, const StepScalars*
 }
 
 void CpuBackend::check_finite(ConstPlace values, Index count, StepScalars* scalars) const {
-  const bool finite = with_element(
-      parameter_element(), [&](auto t) { return all_finite(values.as<decltype(t)>(), count); });
-  if (!finite) scalars->overflow = 1;
+  const std::span all(values.as<float>(), at(count));
+  if (!std::ranges::all_of(all, [](float v) { return std::isfinite(v); })) scalars->overflow = 1;
 }
 
 std::function<void()> CpuBackend::make_update(const Update& update) const {
   return [ctx = queue().cpu(), update, element = parameter_element()] {
-    with_element(element, [&](auto t) { run<decltype(t)>(ctx, update); });
+    with_parameter_type(element, [&](auto t) { run<decltype(t)>(ctx, update); });
   };
 }
 
 void CpuBackend::add_gradients(Index count, ConstPlace gradients, Place sum) const {
-  with_element(parameter_element(), [&](auto t) {
-    using T = decltype(t);
-    cpu::add_gradients<T>(queue().cpu(), count, gradients.as<T>(), sum.as<T>());
-  });
+  cpu::add_gradients(queue().cpu(), count, gradients.as<float>(), sum.as<float>());
 }
 
 void CpuBackend::take_gradients(Index count, const StepInput* input, Place sum,
                                 Place gradients) const {
-  with_element(parameter_element(), [&](auto t) {
-    using T = decltype(t);
-    cpu::take_gradients<T>(queue().cpu(), count, input, sum.as<T>(), gradients.as<T>());
-  });
+  cpu::take_gradients(queue().cpu(), count, input, sum.as<float>(), gradients.as<float>());
 }
 
 void CpuBackend::clip_gradients(Index count, double most, const StepScalars* scalars, Place scratch,
                                 Place gradients) const {
-  with_element(parameter_element(), [&](auto t) {
-    using T = decltype(t);
-    cpu::clip_gradients<T>(queue().cpu(), count, most, scalars, scratch.as<double>(),
-                           gradients.as<T>());
-  });
+  cpu::clip_gradients(queue().cpu(), count, most, scalars, scratch.as<double>(),
+                      gradients.as<float>());
 }
 
 void CpuBackend::move_average(Index count, const StepInput* input, const StepScalars* scalars,
                               ConstPlace values, Place average) const {
-  with_element(parameter_element(), [&](auto t) {
-    using T = decltype(t);
-    cpu::move_average<T>(queue().cpu(), count, input, scalars, values.as<T>(), average.as<T>());
-  });
+  cpu::move_average(queue().cpu(), count, input, scalars, values.as<float>(), average.as<float>());
 }
 
 }  // namespace dfengine

@@ -7,8 +7,8 @@ namespace dfengine {
 
 class CpuBackend final : public Backend {
  public:
-  // pool must outlive the backend. F64 is the oracle of the tests. BF16
-  // and F16 throw UsageError on a CPU without it.
+  // pool must outlive the backend. F64 is the oracle of the tests. BF16 throws UsageError on a CPU
+  // without it, and F16 on every CPU.
   explicit CpuBackend(ThreadPool& pool, Element element = Element::F32);
 
   Kernel make(const Node& node, const KernelQuery& query) const override;

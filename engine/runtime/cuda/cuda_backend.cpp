@@ -1,6 +1,8 @@
 #include "engine/runtime/cuda/cuda_backend.h"
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 
 #include "engine/runtime/cuda/input_slots.h"
@@ -21,7 +23,7 @@ Kernel kernel_of(const Node& node, const KernelQuery& query, cuda::Tuner* tuner)
   if (element == Element::U8) element = query.out.element;
   if (element == Element::U8)
     element = Element::F32;  // quantized: its kernel says that there is none
-  return with_device_element(element, [&](auto t) {
+  return with_device_type(element, [&](auto t) {
     return std::visit(Kernels<OnCuda<decltype(t)>>{node, query, tuner}, node.operation);
   });
 }
@@ -86,6 +88,7 @@ std::optional<double> CudaBackend::microseconds(const Node& node, const KernelQu
   for (const Spec& in : query.in) key += " " + to_string(in.shape);
   key += " to " + to_string(query.out.shape);
   if (query.moments > 0) key += " given " + std::to_string(query.moments);
+  if (query.gradient_sums > 0) key += " gradient given " + std::to_string(query.gradient_sums);
   for (const ParamSpec& p : params(node.operation, node.name))
     key += " " + std::to_string(p.count());
   const auto known = node_times_.find(key);
@@ -95,9 +98,7 @@ std::optional<double> CudaBackend::microseconds(const Node& node, const KernelQu
 
 Index CudaBackend::inference_batch(Index n) const {
   constexpr Index kLargest = 256;
-  Index batch = 1;
-  while (batch < n && batch < kLargest) batch *= 2;
-  return batch;
+  return static_cast<Index>(std::bit_ceil(static_cast<std::uint64_t>(std::min(n, kLargest))));
 }
 
 OwnedMemory CudaBackend::allocate(Index bytes) const {
@@ -163,7 +164,7 @@ std::function<void()> CudaBackend::make_update(const Update& update) const {
   upload(bound.chunks.get(), chunks.data(), bytes);
   synchronize();
   return [bound, stream = compute_.get(), element = element()] {
-    with_device_element(element, [&](auto t) {
+    with_device_type(element, [&](auto t) {
       const Update& u = bound.update;
       cuda::adam_update(stream, u.adam, u.scalars, u.input,
                         ConstPlace{bound.chunks.get()}.as<cuda::AdamChunk>(), bound.chunk_count,
@@ -204,7 +205,7 @@ void CudaBackend::wait(StepScalars* scalars) const {
 }
 
 void CudaBackend::cast(Index count, ConstPlace values, Place working) const {
-  with_device_element(element(), [&](auto t) {
+  with_device_type(element(), [&](auto t) {
     cuda::cast(compute_.get(), count, values.as<float>(), working.as<decltype(t)>());
   });
 }

@@ -8,10 +8,6 @@
 namespace dfengine {
 namespace {
 
-bool same(const Slice& a, const Slice& b) {
-  return a.first == b.first && a.n == b.n;
-}
-
 PlanOptions sliced(PlanOptions options) {
   options.sliced = true;
   return options;
@@ -28,8 +24,7 @@ std::vector<Kernel> kernels_of(const Plan& plan, Index n, const Backend& backend
   std::vector<Kernel> kernels;
   for (int i = 0; i < plan.forward_steps(); ++i) {
     const Node& node = plan.node(i);
-    std::vector<Spec> in;
-    for (const ValueId v : node.inputs) in.push_back(specs[at(v)]);
+    const std::vector<Spec> in = input_specs(node, specs);
     kernels.push_back(backend.make(node, {.phase = plan.phase(),
                                           .backward = plan.runs_backward(i),
                                           .in = in,
@@ -76,7 +71,7 @@ void Slices::reserve(Index n) {
 Slices::Known& Slices::known_for(const Session::Bound& bound, Index n) {
   const auto found = known_.find(n);
   if (found != known_.end()) return found->second;
-  Known& known = known_[n];
+  Known known;  // kept when all of it is there
   const Plan& plan = bound.plan;
   for (const Step& step : plan.steps()) {
     Trained& trained = known.trained.emplace_back();
@@ -89,25 +84,25 @@ Slices::Known& Slices::known_for(const Session::Bound& bound, Index n) {
       trained.all += round_up(trained.counts.back(), backend_.alignment());
     }
   }
-  return known;
+  return known_.emplace(n, std::move(known)).first->second;
 }
 
 // Slices of other sizes than most come where pictures cannot be read.
 const Slices::Kernels& Slices::kernels_for(const Session::Bound& bound, Known& known, Index slice) {
   const auto found = known.of_slices.find(slice);
   if (found != known.of_slices.end()) return found->second;
-  const Kernels& kernels =
-      known.of_slices.emplace(slice, kernels_of(bound.plan, slice, backend_)).first->second;
+  Kernels kernels = kernels_of(bound.plan, slice, backend_);
   Index most = 0;
   for (const Kernel& k : kernels)
     most = std::max({most, k.needs.forward_scratch, k.needs.backward_scratch});
   if (most > scratch_bytes_) {
     backend_.synchronize();  // what is queued still uses the old one
     session_.forget_captured();
-    scratch_bytes_ = round_up(most, kArenaAlignment);
-    scratch_ = backend_.allocate(backend_.lanes() * scratch_bytes_);
+    const Index bytes = round_up(most, kArenaAlignment);
+    scratch_ = backend_.allocate(backend_.lanes() * bytes);
+    scratch_bytes_ = bytes;
   }
-  return kernels;
+  return known.of_slices.emplace(slice, std::move(kernels)).first->second;
 }
 
 // Of all layers the most: the same for a plan of any number of pictures.
@@ -148,7 +143,7 @@ Slices::Inputs Slices::prepare(std::span<const Slice> slices, Index whole) {
 
 void Slices::launch(const std::function<void()>& body, std::size_t kind) {
   for (std::size_t i = 0; i < usual_.size(); ++i)
-    if (usual_[i].whole == part_.whole && std::ranges::equal(usual_[i].slices, slices_, same))
+    if (usual_[i].whole == part_.whole && usual_[i].slices == slices_)
       return session_.launch(*bound_, body, 2 * i + kind);
   body();
 }

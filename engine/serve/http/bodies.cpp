@@ -17,6 +17,11 @@ bool is_word(std::string text, std::string_view word) {
   return text == word;
 }
 
+// httplib waits for the connection's end where neither is told.
+bool has_body(const httplib::Request& request) {
+  return request.has_header("Content-Length") || request.has_header("Transfer-Encoding");
+}
+
 // httplib passes over a body that says itself that it is larger than may be.
 void check_length(const httplib::Request& request, const httplib::ContentReader& reader,
                   const BodyLimits& limits) {
@@ -43,8 +48,7 @@ class Receiver {
       return false;
     }
     bytes_ += size;
-    if (!refusal_ && !share_.take(size))
-      refuse(429, "the service is busy: too many bodies are on their way");
+    if (!refusal_ && !share_.take(size)) refuse(too_busy().code, too_busy().message);
     if (!refusal_) pictures_.back().bytes.append(data, size);
     return true;
   }
@@ -54,9 +58,6 @@ class Receiver {
       throw *refusal_;
     }
     if (!whole) throw Refusal{400, "the body is cut, or no multipart body as it says", true};
-    if (pictures_.empty() || bytes_ == 0)
-      throw Refusal{400,
-                    "no picture in the body: send one as it is, or several as multipart/form-data"};
     return std::move(pictures_);
   }
 
@@ -72,6 +73,23 @@ class Receiver {
   std::vector<Picture> pictures_;
   std::size_t bytes_ = 0;
 };
+
+std::vector<Picture> receive_pictures(const httplib::Request& request,
+                                      const httplib::ContentReader& reader, Receiver& receiver) {
+  const auto add = [&](const char* data, std::size_t size) { return receiver.add(data, size); };
+  if (!has_body(request)) return {};
+  if (!request.is_multipart_form_data()) {
+    receiver.begin("");
+    return receiver.result(reader(add));
+  }
+  const bool whole = reader(
+      [&](const httplib::MultipartFormData& part) {
+        receiver.begin(part.filename.empty() ? part.name : part.filename);
+        return true;
+      },
+      add);
+  return receiver.result(whole);
+}
 
 }  // namespace
 
@@ -100,15 +118,21 @@ void check_head(const httplib::Request& request) {
 bool is_read_whole(const httplib::Request& request) {
   if (request.has_header("Transfer-Encoding")) return false;
   const std::string& method = request.method;
-  if (method == "POST" || method == "PUT" || method == "PATCH" || method == "DELETE") return true;
+  if (method == "POST" || method == "PUT" || method == "PATCH" || method == "DELETE")
+    return request.has_header("Content-Length");
   const std::string length = request.get_header_value("Content-Length");
   return length.find_first_not_of('0') == std::string::npos;
 }
 
 bool pass_over(const httplib::Request& request, const httplib::ContentReader& reader) {
   const auto nowhere = [](const char*, std::size_t) { return true; };
+  if (!has_body(request)) return true;
   if (!request.is_multipart_form_data()) return reader(nowhere);
   return reader([](const httplib::MultipartFormData&) { return true; }, nowhere);
+}
+
+Refusal too_busy() {
+  return {429, "the service is busy: too many bodies are on their way"};
 }
 
 bool BodyRoom::Share::take(std::size_t bytes) {
@@ -125,23 +149,18 @@ std::vector<Picture> read_pictures(const httplib::Request& request,
                                    BodyRoom::Share& share) {
   check_length(request, reader, limits);
   Receiver receiver(limits, share);
-  const auto add = [&](const char* data, std::size_t size) { return receiver.add(data, size); };
-  if (!request.is_multipart_form_data()) {
-    receiver.begin("");
-    return receiver.result(reader(add));
-  }
-  const bool whole = reader(
-      [&](const httplib::MultipartFormData& part) {
-        receiver.begin(part.filename.empty() ? part.name : part.filename);
-        return true;
-      },
-      add);
-  return receiver.result(whole);
+  std::vector<Picture> pictures = receive_pictures(request, reader, receiver);
+  const auto is_empty = [](const Picture& picture) { return picture.bytes.empty(); };
+  if (std::ranges::all_of(pictures, is_empty))
+    throw Refusal{400,
+                  "no picture in the body: send one as it is, or several as multipart/form-data"};
+  return pictures;
 }
 
 std::string read_text(const httplib::Request& request, const httplib::ContentReader& reader,
                       const BodyLimits& limits, BodyRoom::Share& share) {
   check_length(request, reader, limits);
+  if (!has_body(request)) return "";
   Receiver receiver(limits, share);
   receiver.begin("");
   const bool whole =

@@ -20,17 +20,21 @@ struct Refusal {
   bool close = false;  // the rest of the body cannot be found: the connection ends with the answer
 };
 
+// Where a share of the memory for bodies cannot be had.
+Refusal too_busy();
+
 // That a body's chunks and parts may take beside what they hold.
 inline constexpr std::size_t kBodySlack = std::size_t{1} << 20;
 
 // Refuses what would leave in doubt where the body ends, and bodies that are packed: a few bytes would
 // become any number of them. Throws Refusal.
 void check_head(const httplib::Request& request);
-// Whether the next request surely begins behind what httplib reads of this one: of some methods it reads
-// no body, and what follows a chunk that is longer than it says it takes for the body's end.
+// Whether the next request surely begins behind what is read of this one: of some methods httplib
+// reads no body, what follows a chunk that is longer than it says it takes for the body's end, and
+// a body whose length was not told is none (RFC 9112, 6.3), though a client may send one.
 bool is_read_whole(const httplib::Request& request);
 
-// Reads a body and keeps nothing of it.
+// Reads a body, where one was announced, and keeps nothing of it.
 bool pass_over(const httplib::Request& request, const httplib::ContentReader& reader);
 
 // Memory for bodies, which all connections share.

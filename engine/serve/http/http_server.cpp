@@ -14,6 +14,7 @@
 #include <memory>
 #include <system_error>
 
+#include "engine/serve/http/head.h"
 #include "kernels/base/error.h"
 
 namespace dfengine::serve {
@@ -104,7 +105,12 @@ bool HttpServer::accept_one() {
   const int yes = 1;
   ::setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
   const std::lock_guard lock(mutex_);
-  accepted_.push_back(socket);
+  try {
+    accepted_.push_back(socket);
+  } catch (const std::bad_alloc&) {
+    ::close(socket);
+    return true;
+  }
   if (++busy_ > threads_.size() && !add_thread() && threads_.empty()) {
     accepted_.pop_back();
     --busy_;
@@ -115,11 +121,11 @@ bool HttpServer::accept_one() {
   return true;
 }
 
-// False where the system has none: a connection then waits for one of those that are there.
+// False where the system has none, or no memory: a connection then waits for one of those that are there.
 bool HttpServer::add_thread() {
   try {
     threads_.emplace_back([this] { serve_connections(); });
-  } catch (const std::system_error&) {
+  } catch (const std::exception&) {
     return false;
   }
   return true;
@@ -170,7 +176,7 @@ void HttpServer::serve(Connection& connection) {
     // A client that was not told of the end may send one more request.
     const bool last = draining_;
     bool closed = false;
-    const bool answered = process_request(connection, last, closed, nullptr);
+    const bool answered = process_request(connection, last, closed, simplify_head);
     if (!answered || closed || close_after_answer || last || connection.cut()) break;
   }
   connection.finish();

@@ -48,16 +48,40 @@ std::vector<Picture> split_binary(std::string_view bytes, std::size_t count) {
   return pictures;
 }
 
-std::vector<Picture> split_json(const Json& data, std::size_t count) {
-  if (!data.is_array() || data.size() != count)
+// Takes each text out of `input` once it is decoded.
+std::vector<Picture> split_json(Json& input, std::size_t count) {
+  const auto data = input.find("data");
+  if (data == input.end() || !data->is_array() || data->size() != count)
     refuse(fmt::format("data: an array of {} strings, as the shape says", count));
   std::vector<Picture> pictures;
-  for (const Json& one : data) {
+  for (Json& row : *data) {
+    const Json& one = row.is_array() && row.size() == 1 ? row.front() : row;
     auto bytes = one.is_string() ? from_base64(one.get_ref<const std::string&>()) : std::nullopt;
     if (!bytes) refuse("data: each element is a picture's bytes as base64");
     pictures.push_back({.bytes = std::move(*bytes)});
+    row = nullptr;
   }
   return pictures;
+}
+
+std::string text_of(const Json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+// Those that are asked for, or all.
+std::vector<std::string> outputs_of(const Json& request) {
+  const Json asked = request.value("outputs", Json::array());
+  if (!asked.is_array()) refuse("outputs: a list of objects, each with a name");
+  if (asked.empty()) return {kProbFake, kVerdict};
+  std::vector<std::string> outputs;
+  for (const Json& one : asked) {
+    outputs.push_back(one.is_object() ? text_of(one, "name") : "");
+    if (outputs.back() != kProbFake && outputs.back() != kVerdict)
+      refuse(fmt::format("outputs: there is no '{}', but {} and {}", outputs.back(), kProbFake,
+                         kVerdict));
+  }
+  return outputs;
 }
 
 // [n] or [n, 1].
@@ -78,26 +102,23 @@ std::size_t count_of(const Json& shape, const BodyLimits& limits) {
 
 }  // namespace
 
-InferRequest parse_infer_request(std::string_view body, std::optional<std::size_t> json_bytes,
+InferRequest parse_infer_request(std::string body, std::optional<std::size_t> json_bytes,
                                  const BodyLimits& limits) {
   const std::size_t length = json_bytes.value_or(body.size());
   if (length > body.size()) refuse("Inference-Header-Content-Length is longer than the body");
-  const Json json = parse(body.substr(0, length), limits);
-  const auto text_of = [](const Json& object, const char* key) {
-    const auto found = object.find(key);
-    return found != object.end() && found->is_string() ? found->get<std::string>() : "";
-  };
+  Json json = parse(std::string_view(body).substr(0, length), limits);
+  if (!json_bytes) body = std::string();
   const auto inputs = json.is_object() ? json.find("inputs") : json.end();
   if (inputs == json.end() || !inputs->is_array() || inputs->size() != 1 ||
       !inputs->front().is_object())
     refuse("inputs: one tensor of pictures");
-  const Json& input = inputs->front();
+  Json& input = inputs->front();
   if (text_of(input, "datatype") != "BYTES")
     refuse("datatype: BYTES, each element a picture's file");
   const std::size_t count = count_of(input.value("shape", Json()), limits);
-  InferRequest request{.id = text_of(json, "id"), .pictures = {}};
-  request.pictures = json_bytes ? split_binary(body.substr(length), count)
-                                : split_json(input.value("data", Json()), count);
+  InferRequest request{.id = text_of(json, "id"), .outputs = outputs_of(json), .pictures = {}};
+  request.pictures = json_bytes ? split_binary(std::string_view(body).substr(length), count)
+                                : split_json(input, count);
   return request;
 }
 

@@ -6,13 +6,17 @@
 
 namespace dfengine::serve {
 
+// The tensors that are answered.
+inline constexpr const char *kProbFake = "prob_fake", *kVerdict = "verdict";
+
 struct InferRequest {
-  std::string id;  // that the client gave it, or ""
+  std::string id;                    // that the client gave it, or ""
+  std::vector<std::string> outputs;  // that the client asks for: kProbFake or kVerdict
   std::vector<Picture> pictures;
 };
 
 // json_bytes: how much of the body is JSON, where there is a binary part behind it. Throws Refusal.
-InferRequest parse_infer_request(std::string_view body, std::optional<std::size_t> json_bytes,
+InferRequest parse_infer_request(std::string body, std::optional<std::size_t> json_bytes,
                                  const BodyLimits& limits);
 
 }  // namespace dfengine::serve

@@ -1,8 +1,7 @@
 // The Open Inference Protocol, version 2, which KServe, Triton and their clients speak.
-#include <charconv>
-
 #include "engine/serve/http/infer_request.h"
 #include "engine/serve/http/service.h"
+#include "kernels/base/numbers.h"
 
 namespace dfengine::serve {
 namespace {
@@ -18,10 +17,8 @@ nlohmann::json tensor(const char* name, const char* datatype) {
 std::optional<std::size_t> json_bytes(const httplib::Request& request) {
   const std::string text = request.get_header_value("Inference-Header-Content-Length");
   if (text.empty()) return std::nullopt;
-  std::size_t bytes = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bytes);
-  if (error != std::errc() || end != text.data() + text.size())
-    throw Refusal{400, "Inference-Header-Content-Length is no number"};
+  const auto bytes = number_of<std::size_t>(text);
+  if (!bytes) throw Refusal{400, "Inference-Header-Content-Length is no number"};
   return bytes;
 }
 
@@ -49,7 +46,7 @@ void Service::add_kserve_routes() {
                             {"versions", {kVersion}},
                             {"platform", "dfengine_" + model.config.architecture},
                             {"inputs", {tensor("image", "BYTES")}},
-                            {"outputs", {tensor("prob_fake", "FP64"), tensor("verdict", "BYTES")}},
+                            {"outputs", {tensor(kProbFake, "FP64"), tensor(kVerdict, "BYTES")}},
                             {"parameters",
                              {{"threshold", model.threshold},
                               {"positive_class", model.positive_class},
@@ -61,7 +58,7 @@ void Service::add_kserve_routes() {
         set_json(response, {{"name", name}, {"ready", !server_.draining()}},
                  server_.draining() ? 503 : 200);
       });
-  post(std::string(kModel) + "/infer", "/v2/models/NAME/infer",
+  post(std::string(kModel) + "/infer", "/v2/models/NAME/infer", {},
        [this](auto& request, auto& response, auto& reader) {
          infer(request.matches[1], request, response, reader);
        });
@@ -70,9 +67,12 @@ void Service::add_kserve_routes() {
 void Service::infer(const std::string& name, const Request& request, Response& response,
                     const Reader& reader) {
   BodyRoom::Share share(room_);
-  const std::string body = read_text(request, reader, options_.limits, share);
+  std::string body = read_text(request, reader, options_.limits, share);
   auto served = model_for(name);
-  InferRequest inference = parse_infer_request(body, json_bytes(request), options_.limits);
+  // It is there twice at most while it is taken apart.
+  if (!share.take(body.size())) throw too_busy();
+  InferRequest inference =
+      parse_infer_request(std::move(body), json_bytes(request), options_.limits);
   const auto ticket = answer(std::move(served), Work::Classify, std::move(inference.pictures));
   const Model& model = ticket->model->model;
   Json probs = Json::array(), verdicts = Json::array();
@@ -81,19 +81,19 @@ void Service::infer(const std::string& name, const Request& request, Response& r
     // The protocol has no error of one element.
     if (!picture.prob) throw Refusal{400, "picture " + std::to_string(i) + ": " + picture.error};
     probs.push_back(*picture.prob);
-    verdicts.push_back(model.classes[*picture.prob >= model.threshold ? 1 : 0]);
+    verdicts.push_back(model.verdict(*picture.prob));
   }
-  const auto output = [&](const char* tensor_name, const char* datatype, Json data) -> Json {
-    return {{"name", tensor_name},
-            {"datatype", datatype},
-            {"shape", {ticket->pictures.size()}},
-            {"data", std::move(data)}};
-  };
+  Json outputs = Json::array();
+  for (const std::string& name_of_output : inference.outputs) {
+    const bool is_prob = name_of_output == kProbFake;
+    outputs.push_back({{"name", name_of_output},
+                       {"datatype", is_prob ? "FP64" : "BYTES"},
+                       {"shape", {ticket->pictures.size()}},
+                       {"data", is_prob ? probs : verdicts}});
+  }
   Json answer = {{"model_name", ticket->model->name},
                  {"model_version", kVersion},
-                 {"outputs",
-                  {output("prob_fake", "FP64", std::move(probs)),
-                   output("verdict", "BYTES", std::move(verdicts))}}};
+                 {"outputs", std::move(outputs)}};
   if (!inference.id.empty()) answer["id"] = inference.id;
   set_json(response, answer);
 }

@@ -16,7 +16,7 @@ nlohmann::json json_of(const Picture& picture, const Model& model) {
     return one;
   }
   one["prob_fake"] = *picture.prob;
-  one["verdict"] = model.classes[*picture.prob >= model.threshold ? 1 : 0];
+  one["verdict"] = model.verdict(*picture.prob);
   const std::optional<Stability>& stability = picture.stability;
   one["unsure"] =
       (model.unsure && model.unsure->holds(*picture.prob)) || (stability && stability->flips);
@@ -38,10 +38,10 @@ Work work_of(const httplib::Request& request) {
 }  // namespace
 
 void Service::add_routes() {
-  post("/classify", "/classify", [this](auto& request, auto& response, auto& reader) {
-    classify(request, response, reader);
-  });
-  post("/explain", "/explain",
+  post(
+      "/classify", "/classify", {"model", "stability"},
+      [this](auto& request, auto& response, auto& reader) { classify(request, response, reader); });
+  post("/explain", "/explain", {"model"},
        [this](auto& request, auto& response, auto& reader) { explain(request, response, reader); });
   get("/metrics", "/metrics", Access::Locked, [this](const Request&, Response& response) {
     response.set_content(metrics_.text(scorer_.waiting()), "text/plain; version=0.0.4");
@@ -88,7 +88,7 @@ void Service::explain(const Request& request, Response& response, const Reader& 
   const Index size = model.config.input_size;
   const auto png = encode_png(overlay(ImageView(picture.square.data(), size, size), picture.map));
   response.set_header("X-Prob-Fake", fmt::format("{}", *picture.prob));
-  response.set_header("X-Verdict", *picture.prob >= model.threshold ? "fake" : "real");
+  response.set_header("X-Verdict", model.verdict(*picture.prob));
   response.set_content(reinterpret_cast<const char*>(png.data()), png.size(), "image/png");
 }
 

@@ -3,6 +3,8 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
 #include <utility>
 
 #include "kernels/base/sha256.h"
@@ -26,6 +28,30 @@ const char* reason(int code) {
     default:
       return "the request is not as HTTP/1.1 has it, or its head is longer than 64 KiB";
   }
+}
+
+// What is not read would be taken for said. parameters: those that the route knows.
+void check_parameters(const httplib::Request& request, const std::vector<std::string>& parameters) {
+  std::string known;
+  for (const std::string& one : parameters) known += (known.empty() ? ": " : ", ") + one;
+  for (const auto& [name, value] : request.params) {
+    if (std::ranges::find(parameters, name) == parameters.end())
+      throw Refusal{400, fmt::format("there is no parameter '{}' here; those there are{}", name,
+                                     known.empty() ? ": none" : known)};
+    if (request.get_param_value_count(name) > 1)
+      throw Refusal{400, fmt::format("the parameter '{}' stands there twice", name)};
+  }
+}
+
+// The key of "Authorization: Bearer KEY", whose first word may have any case (RFC 9110, 11.1); ""
+// of others.
+std::string bearer_key(std::string_view authorization) {
+  constexpr std::string_view kBearer = "bearer ";
+  const auto same = [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == b; };
+  const std::string_view scheme = authorization.substr(0, kBearer.size());
+  if (!std::ranges::equal(scheme, kBearer, same)) return "";
+  const std::size_t begin = authorization.find_first_not_of(' ', kBearer.size());
+  return std::string(authorization.substr(std::min(begin, authorization.size())));
 }
 
 std::string utc_now() {
@@ -108,9 +134,7 @@ void Service::check_key(const Request& request) const {
   const std::lock_guard lock(mutex_);
   if (keys_.empty()) return;
   std::string key = request.get_header_value("X-API-Key");
-  constexpr std::string_view kBearer = "Bearer ";
-  const std::string authorization = request.get_header_value("Authorization");
-  if (key.empty() && authorization.starts_with(kBearer)) key = authorization.substr(kBearer.size());
+  if (key.empty()) key = bearer_key(request.get_header_value("Authorization"));
   if (!keys_.contains(digest_of(key)))
     throw Refusal{401, "a key is needed: Authorization: Bearer KEY, or X-API-Key: KEY"};
 }
@@ -146,12 +170,14 @@ void Service::get(const std::string& pattern, const std::string& route, Access a
   });
 }
 
-void Service::post(const std::string& pattern, const std::string& route, HandleBody handle) {
-  server_.Post(pattern, [this, route, handle = std::move(handle)](
+void Service::post(const std::string& pattern, const std::string& route,
+                   const std::vector<std::string>& parameters, HandleBody handle) {
+  server_.Post(pattern, [this, route, parameters, handle = std::move(handle)](
                             const Request& request, Response& response, const Reader& reader) {
     guard(route, Access::Open, request, response, [&] {
       try {
         check_key(request);
+        check_parameters(request, parameters);
       } catch (Refusal& refusal) {
         refusal.close = !pass_over(request, reader);
         throw;

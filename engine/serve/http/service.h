@@ -49,7 +49,9 @@ class Service {
   using Handle = std::function<void(const Request&, Response&)>;
   using HandleBody = std::function<void(const Request&, Response&, const Reader&)>;
   void get(const std::string& pattern, const std::string& route, Access access, Handle handle);
-  void post(const std::string& pattern, const std::string& route, HandleBody handle);
+  // parameters: those that the route knows; others are refused.
+  void post(const std::string& pattern, const std::string& route,
+            const std::vector<std::string>& parameters, HandleBody handle);
   void guard(const std::string& route, Access access, const Request& request, Response& response,
              const std::function<void()>& body);
   void check_key(const Request& request) const;

@@ -59,12 +59,12 @@ function stabilityNote(result) {
     : make('p', { class: 'note unsure' }, `Not stable: the verdict turns when the picture is saved again, made smaller or cropped ${range}. Do not rely on it.`);
 }
 
-async function showHeatMap(file, pictures, button) {
+async function showHeatMap(file, verdict, pictures, button) {
   button.disabled = true;
   try {
     const response = await send('/explain', file);
     if (!response.ok) throw new Error((await response.json()).error);
-    const image = make('img', { alt: `Where the evidence for ${response.headers.get('X-Verdict')} lies, in red`, class: 'heat' });
+    const image = make('img', { alt: `Where the evidence for ${verdict} lies, in red`, class: 'heat' });
     image.src = URL.createObjectURL(await response.blob());
     pictures.append(image);
     button.remove();
@@ -87,7 +87,7 @@ function show(file, result, answer) {
     const prob = result.prob_fake;
     const side = prob >= answer.threshold ? 'fake' : 'real';
     const button = make('button', { type: 'button' }, 'Heat map');
-    button.addEventListener('click', () => showHeatMap(file, pictures, button));
+    button.addEventListener('click', () => showHeatMap(file, result.verdict, pictures, button));
     const bar = scale(prob, answer.threshold);
     bar.classList.add(side);
     text.append(

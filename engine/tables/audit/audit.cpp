@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <utility>
 
 #include "engine/data/pictures/file_properties.h"
 #include "engine/data/sets/csv_source.h"
@@ -53,6 +54,11 @@ std::vector<Copies> find_copies(const Pictures& pictures, int threads) {
     }
     found.push_back(std::move(c));
   }
+  // What must be mended comes first.
+  std::ranges::stable_sort(found, [](const Copies& a, const Copies& b) {
+    return std::pair(a.across_labels, a.across_splits) >
+           std::pair(b.across_labels, b.across_splits);
+  });
   return found;
 }
 

@@ -39,8 +39,8 @@ struct Share {
 struct Audit {
   std::string layout;
   std::vector<SplitCount> splits;
-  std::vector<Share> shares;  // the commonest formats, dimensions, quantisation tables and so on
-  std::vector<Copies> copies;
+  std::vector<Share> shares;   // the commonest formats, dimensions, quantisation tables and so on
+  std::vector<Copies> copies;  // first those with different labels, then those across splits
   std::vector<Property> properties;  // the one that separates best comes first
   std::vector<BadFile> bad_files;    // bad by header or listing, since nothing was decoded
 

@@ -1,5 +1,6 @@
 // An audit as JSON, as text and as a page.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -23,6 +24,21 @@ Index count_copies(const Audit& audit, bool across_splits) {
 
 Index count_contradictions(const Audit& audit) {
   return std::ranges::count_if(audit.copies, [](const Copies& c) { return c.across_labels; });
+}
+
+// The first files with both labels or in several splits, a group a line.
+std::string first_faults(const Audit& audit) {
+  constexpr std::size_t kGroups = 5, kFiles = 4;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(audit.copies.size(), kGroups); ++i) {
+    const Copies& c = audit.copies[i];
+    if (!c.across_labels && !c.across_splits) break;
+    const std::size_t shown = std::min(c.files.size(), kFiles);
+    text += fmt::format("  {}: {}{}\n", c.across_labels ? "both labels" : "several splits",
+                        fmt::join(c.files.begin(), c.files.begin() + std::ptrdiff_t(shown), ", "),
+                        shown < c.files.size() ? ", ..." : "");
+  }
+  return text;
 }
 
 std::string kind(const Property& p) {
@@ -100,13 +116,19 @@ std::string to_text(const Audit& audit) {
   text += fmt::format(
       "same bytes: {} groups of files, {} of them across splits, {} with contradicting labels\n",
       count_copies(audit, false), count_copies(audit, true), count_contradictions(audit));
+  text += first_faults(audit);
   text += fmt::format("cannot be used, by listing and header alone: {} files\n",
                       audit.bad_files.size());
   text += "\nverdict  AUC     of      property (what of it separates)\n";
   for (const Property& p : audit.properties)
     text += fmt::format("{:7}  {:.4f}  {:6}  {} ({})\n", name_of(p.separation.verdict),
                         p.separation.auc, kind(p), p.name, p.separation.view);
-  const Index leaks = audit.leaks();
+  const Index leaks = audit.leaks(), contradictions = count_contradictions(audit);
+  if (contradictions > 0)
+    text += fmt::format(
+        "\n{} {} of equal files {} both labels: correct them before anything is trained.\n",
+        contradictions, contradictions == 1 ? "group" : "groups",
+        contradictions == 1 ? "has" : "have");
   text += leaks == 0 ? "\nNo property tells the classes apart by itself.\n"
                      : fmt::format(
                            "\n{} {} the label away without the picture: keep {} out of "

@@ -11,6 +11,8 @@
 
 #include "engine/tables/metadata/values.h"
 #include "kernels/base/error.h"
+#include "kernels/base/json_integer.h"
+#include "weights/tensor_file.h"
 
 namespace dfengine {
 namespace {
@@ -170,6 +172,12 @@ Index find_column(const CsvTable& table, const std::string& column, const std::s
   return found;
 }
 
+// Whether a field stands for nothing, though it says something.
+bool is_unfit(ColumnType type, std::string_view raw) {
+  const std::string_view value = trimmed(raw);
+  return part_count(type) > 0 && !is_missing(value) && parts_of(type, value).empty();
+}
+
 // Of a column that was read from a file.
 void check(const ColumnEncoding& c) {
   const auto finite = [](double v) { return std::isfinite(v); };
@@ -223,6 +231,25 @@ Matrix Encoder::encode(const CsvTable& table, const std::string& name) const {
   return x;
 }
 
+std::set<std::string> Encoder::unfit_fields(const CsvTable& table, const std::string& name) const {
+  std::set<std::string> lines;
+  for (const ColumnEncoding& c : columns) {
+    const auto from = static_cast<std::size_t>(find_column(table, c.name, name));
+    const auto is_here = [&](const auto& row) { return is_unfit(c.type, row[from]); };
+    const auto count = std::ranges::count_if(table.rows, is_here);
+    if (count == 0) continue;
+    const auto first = std::ranges::find_if(table.rows, is_here);
+    const std::string line = fmt::format(
+        "{}: {} of {} fields of column '{}' are no {}, first '{}' in line {}", name, count,
+        table.rows.size(), c.name, c.type == ColumnType::Numeric ? "numbers" : "dates or times",
+        weights::printable((*first)[from]), table.lines[at(first - table.rows.begin())]);
+    if (2 * count > std::ssize(table.rows))
+      throw DataError(line + ": correct them, or leave empty what is not known");
+    lines.insert(line + ": they count as missing");
+  }
+  return lines;
+}
+
 Encoder fit_encoder(const CsvTable& table, const std::vector<std::string>& columns,
                     const std::string& name) {
   Encoder e;
@@ -262,7 +289,7 @@ Encoder encoder_from_json(const nlohmann::json& json) {
     }
     return encoder;
   } catch (const nlohmann::json::exception& e) {
-    throw ModelFileError(std::string("metadata: ") + e.what());
+    throw ModelFileError("metadata: a column is not as dfengine writes it: " + json_fault(e));
   }
 }
 

@@ -19,6 +19,7 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -65,8 +66,13 @@ struct Encoder {
   std::vector<ColumnEncoding> columns;
 
   Index features() const;
-  // Gives [table's rows, features()]. Throws DataError naming `name` and the column that is absent.
+  // Gives [table's rows, features()]; fields that are not of their column's type count as missing.
+  // Throws DataError naming `name` and the column that is absent.
   Matrix encode(const CsvTable& table, const std::string& name) const;
+  // For people: a line for each column with fields that are neither missing nor, as in all of
+  // training, numbers or times. Throws DataError as encode(), and where these are more than half of
+  // a column's: the detector would answer as if the column said nothing.
+  std::set<std::string> unfit_fields(const CsvTable& table, const std::string& name) const;
 };
 
 // Encodes these columns of the training table. Throws DataError naming `name` for an absent column.

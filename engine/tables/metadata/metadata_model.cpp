@@ -10,6 +10,7 @@
 #include "kernels/base/atomic_file.h"
 #include "kernels/base/checksum.h"
 #include "kernels/base/error.h"
+#include "kernels/base/json_integer.h"
 #include "weights/json_extent.h"
 #include "weights/read_file.h"
 
@@ -77,12 +78,13 @@ Cascade cascade_from(const json& j) {
 template <class From>
 auto parse(const std::string& text, const std::string& where, From from) {
   constexpr std::size_t kMaxDepth = 32;  // more than ours have
+  if (!json::accept(text)) throw ModelFileError(where + ": is no JSON");
   if (weights::json_extent(text).depth > kMaxDepth)
     throw ModelFileError(where + ": nested deeper than any that dfengine writes");
   try {
     return from(json::parse(text));
   } catch (const json::exception& e) {
-    throw ModelFileError(where + ": " + e.what());
+    throw ModelFileError(where + ": is not as dfengine writes it: " + json_fault(e));
   } catch (const ModelFileError& e) {
     throw ModelFileError(where + ": " + e.what());
   }
@@ -96,6 +98,10 @@ std::vector<double> MetadataModel::logits(const CsvTable& table, const std::stri
 
 MetadataModel fit_metadata(const CsvTable& table, const std::vector<int>& label,
                            const std::vector<std::string>& columns, const std::string& name) {
+  if (columns.empty())
+    throw DataError(name +
+                    ": no column is left to fit on: each has one value only, gives the label away "
+                    "or is excluded");
   MetadataModel m;
   m.encoder = fit_encoder(table, columns, name);
   m.regression = fit_logistic(m.encoder.encode(table, name), label);
@@ -154,12 +160,14 @@ void save_metadata_model(const std::filesystem::path& file, const MetadataModel&
           "\n");
 }
 
-MetadataModel load_metadata_model(const std::filesystem::path& file) {
-  const std::vector<std::byte> bytes = weights::read_file(file);
-  const std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  return parse(text, file.string(), [](const json& j) {
-    if (j.at("format") != kFormat)
-      throw ModelFileError(std::string("its format is not '") + kFormat + "'");
+MetadataModel load_metadata_model(const std::filesystem::path& given) {
+  std::error_code unreadable;
+  const bool is_folder = std::filesystem::is_directory(given, unreadable);
+  const std::filesystem::path file = is_folder ? given / kMetadataFile : given;
+  return parse(weights::read_text(file), file.string(), [](const json& j) {
+    if (!j.is_object() || j.value("format", json()) != kFormat)
+      throw ModelFileError(fmt::format("is no {} of metadata train: its format is not '{}'",
+                                       kMetadataFile, kFormat));
     // Older versions wrote none.
     if (const auto digest = j.find("digest");
         digest != j.end() && *digest != digest_of(j.at("metadata")))

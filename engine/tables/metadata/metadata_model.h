@@ -23,6 +23,7 @@ struct MetadataModel {
   std::vector<double> logits(const CsvTable& table, const std::string& name) const;
 };
 
+// Throws DataError without columns, else as fit_encoder and fit_logistic.
 MetadataModel fit_metadata(const CsvTable& table, const std::vector<int>& label,
                            const std::vector<std::string>& columns, const std::string& name);
 
@@ -70,9 +71,12 @@ TableModels read_table_models(const std::map<std::string, std::string>& notes,
 std::string to_note(const HybridModel& hybrid);
 std::string to_note(const Cascade& cascade);
 
-// A JSON file that holds a metadata model alone. It is written atomically; reading throws
-// ModelFileError.
+// The file of a metadata model in the folder of metadata train.
+inline constexpr const char* kMetadataFile = "metadata.json";
+
+// A JSON file that holds a metadata model alone. It is written atomically; of a folder
+// kMetadataFile is read. Reading throws ModelFileError.
 void save_metadata_model(const std::filesystem::path& file, const MetadataModel& model);
-MetadataModel load_metadata_model(const std::filesystem::path& file);
+MetadataModel load_metadata_model(const std::filesystem::path& given);
 
 }  // namespace dfengine

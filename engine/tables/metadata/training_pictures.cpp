@@ -74,9 +74,13 @@ std::set<fs::path> table_paths(const fs::path& csv, const nlohmann::json& args,
     const CsvTable table = read_csv(csv);
     const std::size_t column =
         path_column(table, {.path = text_at(args, "path_column")}, csv.string());
+    const Index split = split_column(table, csv.string());
     std::vector<std::string> paths;
-    for (const std::vector<std::string>& row : table.rows)
+    for (const std::vector<std::string>& row : table.rows) {
+      if (split >= 0 && canonical_split(trimmed_field(row[at(split)])) != "train") continue;
       if (const auto path = trimmed_field(row[column]); !path.empty()) paths.emplace_back(path);
+    }
+    if (paths.empty()) return pictures;  // of a table that was made anew
     const TablePaths placed =
         place_paths(std::move(paths), csv, data, one_of_several ? "train" : "");
     for (const std::string& path : placed.relative) pictures.insert(resolved(placed.root / path));

@@ -39,7 +39,7 @@ void mix_batch(Batch& batch, double share) {
   const std::vector<std::uint8_t> images = batch.images;
   const std::vector<float> targets = batch.targets;
   std::size_t begin = 0;
-  for (const BatchSlice& slice : batch.slices) {
+  for (const Slice& slice : batch.slices) {
     const std::size_t end = begin + at(slice.n);
     for (std::size_t i = begin; i < end; ++i) {
       const std::size_t j = begin + (end - 1 - i);

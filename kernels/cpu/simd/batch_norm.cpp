@@ -40,20 +40,34 @@ void apply(const Context& ctx, const BatchNormProblem& p, const Scratch& s, cons
   });
 }
 
+// Statistics of a batch: running ones, their next values, and what forward leaves to backward.
+struct Statistics {
+  const float *running_mean, *running_var;
+  float *next_mean, *next_var, *saved_mean, *saved_rstd;
+};
+
+// From a channel's mean and m2, the sum of the squares around it, over m rows.
+DF_INLINE void keep_moments(const BatchNormProblem& p, Index c, double mean, double m2, double m,
+                            const Statistics& s) {
+  const double keep = 1.0 - p.momentum;
+  s.next_mean[c] = static_cast<float>(keep * s.running_mean[c] + p.momentum * mean);
+  s.next_var[c] = static_cast<float>(keep * s.running_var[c] + p.momentum * m2 / (m - 1.0));
+  s.saved_mean[c] = static_cast<float>(mean);
+  s.saved_rstd[c] = static_cast<float>(1.0 / __builtin_sqrt(m2 / m + p.eps));
+}
+
 void forward(const Context& ctx, const BatchNormProblem& p, const Stored* x, const float* gamma,
              const float* beta, const float* running_mean, const float* running_var,
              float* next_mean, float* next_var, float* scratch, float* saved_mean,
              float* saved_rstd, Stored* y) {
   const Scratch s(p, scratch);
   const double m = static_cast<double>(p.m);
+  const Statistics statistics{running_mean, running_var, next_mean,
+                              next_var,     saved_mean,  saved_rstd};
   for_moments(ctx, p, s, x, [&](Index begin, Index width, const double* mean, const double* m2) {
     for (Index i = 0; i < width; ++i) {
       const Index c = begin + i;
-      const double keep = 1.0 - p.momentum;
-      next_mean[c] = static_cast<float>(keep * running_mean[c] + p.momentum * mean[i]);
-      next_var[c] = static_cast<float>(keep * running_var[c] + p.momentum * m2[i] / (m - 1.0));
-      saved_mean[c] = static_cast<float>(mean[i]);
-      saved_rstd[c] = static_cast<float>(1.0 / __builtin_sqrt(m2[i] / m + p.eps));
+      keep_moments(p, c, mean[i], m2[i], m, statistics);
       scale_shift(gamma[c], beta[c], saved_mean[c], saved_rstd[c], s.scale + c, s.shift + c);
     }
   });
@@ -87,14 +101,11 @@ void forward_rest(const Context& ctx, const BatchNormProblem& p, Index rows, con
                   float* saved_mean, float* saved_rstd, Stored* y) {
   const Scratch s(p, scratch);
   const double m = static_cast<double>(rows);
+  const Statistics statistics{running_mean, running_var, next_mean,
+                              next_var,     saved_mean,  saved_rstd};
   for (Index c = 0; c < p.c; ++c) {
     const double mean = sums[c] / m, around = sums[p.c + c] - sums[c] * mean;
-    const double m2 = around > 0 ? around : 0;
-    next_mean[c] = static_cast<float>((1.0 - p.momentum) * running_mean[c] + p.momentum * mean);
-    next_var[c] =
-        static_cast<float>((1.0 - p.momentum) * running_var[c] + p.momentum * m2 / (m - 1.0));
-    saved_mean[c] = static_cast<float>(mean);
-    saved_rstd[c] = static_cast<float>(1.0 / __builtin_sqrt(m2 / m + p.eps));
+    keep_moments(p, c, mean, around > 0 ? around : 0, m, statistics);
     scale_shift(gamma[c], beta[c], saved_mean[c], saved_rstd[c], s.scale + c, s.shift + c);
   }
   apply(ctx, p, s, x, y);

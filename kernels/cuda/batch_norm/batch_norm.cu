@@ -33,12 +33,6 @@ __global__ void __launch_bounds__(kBatchNormThreads, kBatchNormForwardBlocks)
       });
 }
 
-// One row's input and the gradient of its output.
-template <class T>
-struct GradientRow {
-  Packed<T> x, dy;
-};
-
 // partial [chunks, 2, C] = the sums of g and of g * (x - mean), where g is the gradient behind the
 // activation.
 template <class T, Second second>
@@ -61,7 +55,7 @@ __global__ void __launch_bounds__(kBatchNormThreads, kBatchNormBackwardBlocks)
         [&](Index, const GradientRow<T>& packed) {
           float v[kVector], g[kVector];
           unpack(packed.x, v);
-          unpack(packed.dy, g);
+          unpack(packed.g, g);
 #pragma unroll
           for (int i = 0; i < kVector; ++i) {
             if (!passes_gradient(act, channels.value(i, v[i]))) continue;
@@ -73,8 +67,7 @@ __global__ void __launch_bounds__(kBatchNormThreads, kBatchNormBackwardBlocks)
   write_block_sums(tile, sums, c, partial + Index{blockIdx.x} * 2 * c);
 }
 
-// dbeta = the sum of g and dgamma = the sum of g * xhat, with xhat = (x - mean) * rstd. One warp per
-// channel adds its lanes in a tree. Where the rows are a slice of a batch, of_slice [2, C] are the sums
+// dbeta = the sum of g and dgamma = the sum of g * xhat, with xhat = (x - mean) * rstd. Where the rows are a slice of a batch, of_slice [2, C] are the sums
 // of g and of g * (x - mean).
 template <Second second>
 __global__ void __launch_bounds__(kBatchNormThreads)
@@ -82,32 +75,14 @@ __global__ void __launch_bounds__(kBatchNormThreads)
                             const float* __restrict__ partial, float* __restrict__ dgamma,
                             float* __restrict__ dbeta, double* __restrict__ of_slice) {
   await_previous_kernels();
-  const int lane = static_cast<int>(threadIdx.x) % kBatchNormMergeLanes;
-  const Index channel = Index{blockIdx.x} * kBatchNormMergeChannels +
-                        static_cast<int>(threadIdx.x) / kBatchNormMergeLanes;
-  const Index at = channel < c ? channel : c - 1;
-  float g = 0.0f, g_deviation = 0.0f;
-  struct Pair {
-    float g, g_deviation;
-  };
-  for_each_chunk(
-      chunks, lane,
-      [&](Index chunk) -> Pair {
-        const float* const of_chunk = partial + chunk * 2 * c + at;
-        return {of_chunk[0], of_chunk[c]};
-      },
-      [&](Index, const Pair& sums) {
-        g += sums.g;
-        g_deviation += sums.g_deviation;
-      });
-  g = warp_sum(g);
-  g_deviation = warp_sum(g_deviation);
-  if (lane != 0 || channel >= c) return;
-  dgamma[channel] = g_deviation * rstd_of<second>(spreads[channel], eps);
-  dbeta[channel] = g;
+  const WarpChannel at(c);
+  const PairOfSums all = add_chunks(partial, chunks, c, at);
+  if (!at.writes(c)) return;
+  dgamma[at.channel] = all.g_deviation * rstd_of<second>(spreads[at.channel], eps);
+  dbeta[at.channel] = all.g;
   if (of_slice == nullptr) return;
-  of_slice[channel] = double{g};
-  of_slice[c + channel] = double{g_deviation};
+  of_slice[at.channel] = double{all.g};
+  of_slice[c + at.channel] = double{all.g_deviation};
 }
 
 // dgamma and dbeta of a whole batch, from the sums of its slices.
@@ -153,7 +128,7 @@ __global__ void __launch_bounds__(kBatchNormThreads, kBatchNormBackwardBlocks)
       [&](Index row, const GradientRow<T>& packed) {
         float v[kVector], g[kVector];
         unpack(packed.x, v);
-        unpack(packed.dy, g);
+        unpack(packed.g, g);
 #pragma unroll
         for (int i = 0; i < kVector; ++i) {
           const float passed = passes_gradient(act, channels.value(i, v[i])) ? g[i] : 0.0f;

@@ -134,6 +134,45 @@ __device__ __forceinline__ void for_each_chunk(Index chunks, int lane, Load&& lo
   }
 }
 
+// The channel of a warp of a merging block. Where there is none its lanes still take part, with `safe`.
+struct WarpChannel {
+  int lane;
+  Index channel, safe;
+  __device__ explicit WarpChannel(Index c)
+      : lane(static_cast<int>(threadIdx.x) % kBatchNormMergeLanes),
+        channel(Index{blockIdx.x} * kBatchNormMergeChannels +
+                static_cast<int>(threadIdx.x) / kBatchNormMergeLanes),
+        safe(channel < c ? channel : c - 1) {}
+  __device__ bool writes(Index c) const { return lane == 0 && channel < c; }
+};
+
+// The sums of g and of g * (x - mean) of a channel over chunks, [chunks, 2, C]: each lane adds its own,
+// then the lanes add theirs in a tree.
+struct PairOfSums {
+  float g, g_deviation;
+};
+__device__ __forceinline__ PairOfSums add_chunks(const float* sums, Index chunks, Index c,
+                                                 const WarpChannel& at) {
+  PairOfSums all = {0.0f, 0.0f};
+  for_each_chunk(
+      chunks, at.lane,
+      [&](Index chunk) -> PairOfSums {
+        const float* const of_chunk = sums + chunk * 2 * c + at.safe;
+        return {of_chunk[0], of_chunk[c]};
+      },
+      [&](Index, const PairOfSums& pair) {
+        all.g += pair.g;
+        all.g_deviation += pair.g_deviation;
+      });
+  return {warp_sum(all.g), warp_sum(all.g_deviation)};
+}
+
+// A row of x and its gradient.
+template <class T>
+struct GradientRow {
+  Packed<T> x, g;
+};
+
 // What stands beside the mean: the rstd that was saved, or the running variance.
 enum class Second { Rstd, Variance };
 

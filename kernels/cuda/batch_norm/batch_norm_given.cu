@@ -15,31 +15,14 @@ struct GradientVectors {
   float *scale, *slope, *offset;
 };
 
-// One warp per channel adds its lanes in a tree. share: 1 in the rows of the batch.
+// share: 1 in the rows of the batch.
 __global__ void __launch_bounds__(kBatchNormThreads)
     finish_kernel(GradientSums sums, Index c, float share, GradientVectors v) {
   await_previous_kernels();
-  const int lane = static_cast<int>(threadIdx.x) % kBatchNormMergeLanes;
-  const Index channel = Index{blockIdx.x} * kBatchNormMergeChannels +
-                        static_cast<int>(threadIdx.x) / kBatchNormMergeLanes;
-  const Index at = channel < c ? channel : c - 1;
-  struct Pair {
-    float g, g_deviation;
-  };
-  Pair all = {0.0f, 0.0f};
-  for_each_chunk(
-      sums.parts, lane,
-      [&](Index part) -> Pair {
-        const float* const of_part = sums.values + part * 2 * c + at;
-        return {of_part[0], of_part[c]};
-      },
-      [&](Index, const Pair& pair) {
-        all.g += pair.g;
-        all.g_deviation += pair.g_deviation;
-      });
-  all.g = warp_sum(all.g);
-  all.g_deviation = warp_sum(all.g_deviation);
-  if (lane != 0 || channel >= c) return;
+  const WarpChannel at(c);
+  const Index channel = at.channel;
+  const PairOfSums all = add_chunks(sums.values, sums.parts, c, at);
+  if (!at.writes(c)) return;
   const float rstd = v.rstd[channel], scale = v.gamma[channel] * rstd;
   const float dgamma = all.g_deviation * rstd;
   const float slope = -share * scale * rstd * dgamma;
@@ -62,15 +45,12 @@ __global__ void __launch_bounds__(kBatchNormThreads, kBatchNormBackwardBlocks)
   load8(factors + at.channel, scale);
   load8(factors + c + at.channel, slope);
   load8(factors + 2 * c + at.channel, offset);
-  struct Row {
-    Packed<T> x, g;
-  };
   for_each_row<T>(
       at,
-      [&](Index row) -> Row {
+      [&](Index row) -> GradientRow<T> {
         return {load_packed(x + row * c + at.channel), load_packed(g + row * c + at.channel)};
       },
-      [&](Index row, const Row& packed) {
+      [&](Index row, const GradientRow<T>& packed) {
         float v[kVector], d[kVector];
         unpack(packed.x, v);
         unpack(packed.g, d);

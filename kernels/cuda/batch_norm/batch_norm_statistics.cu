@@ -123,18 +123,6 @@ __device__ __forceinline__ void write_statistics(const ChannelVectors& v, Index 
   v.on_load[2 * c + channel] = all.mean;
 }
 
-// The channel of a warp, and whether it is one of the tensor's.
-struct WarpChannel {
-  int lane;
-  Index channel, safe;  // every lane takes part in the shuffles: safe is always inside
-  __device__ explicit WarpChannel(Index c)
-      : lane(static_cast<int>(threadIdx.x) % kBatchNormMergeLanes),
-        channel(Index{blockIdx.x} * kBatchNormMergeChannels +
-                static_cast<int>(threadIdx.x) / kBatchNormMergeLanes),
-        safe(channel < c ? channel : c - 1) {}
-  __device__ bool writes(Index c) const { return lane == 0 && channel < c; }
-};
-
 // One warp per channel.
 template <class Source>
 __global__ void __launch_bounds__(kBatchNormThreads)

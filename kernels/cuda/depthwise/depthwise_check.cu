@@ -11,7 +11,7 @@ namespace {
 
 using namespace check;
 
-constexpr Index kTaps = DepthwiseProblem::kWindow * DepthwiseProblem::kWindow;
+constexpr Index kTaps = DepthwiseProblem::kTaps;
 
 // No sum is above 256, up to which a bfloat16 has all whole numbers, or above 2^24.
 template <class T>

@@ -11,7 +11,7 @@
 namespace dfengine::cuda {
 namespace {
 
-constexpr Index kTaps = 9;
+constexpr Index kTaps = DepthwiseProblem::kTaps;
 // What the last step of a batch norm's gradient makes at most of numbers in [-1, 1], as what is timed has them.
 constexpr double kLargestGradient = 3;
 

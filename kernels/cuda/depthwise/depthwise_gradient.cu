@@ -17,7 +17,7 @@ using namespace depthwise;
 constexpr int kChannels = 2;
 constexpr int kBlocksPerSm = 2;
 // Of each channel: the nine taps' gradients, and the sums of dx and of dx * (x - mean).
-constexpr int kTaps = 9, kTotals = kTaps + 2;
+constexpr int kTaps = static_cast<int>(DepthwiseProblem::kTaps), kTotals = kTaps + 2;
 // From one sum to the next in shared memory: other banks.
 constexpr int kPitch = kStripThreads + 8;
 

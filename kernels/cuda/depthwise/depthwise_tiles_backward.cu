@@ -109,9 +109,9 @@ __device__ __forceinline__ void write_sums(const Sizes& s, const Own& own, const
   }
 }
 
-template <int Stride, class T>
+template <int Stride, class T, class Of>
 __global__ void __launch_bounds__(kThreads, 2)
-    depthwise_tiles_backward_kernel(TileWork work, const T* __restrict__ x, OutputGradient<T> of,
+    depthwise_tiles_backward_kernel(TileWork work, const T* __restrict__ x, Of of,
                                     const T* __restrict__ taps, NormOnLoad norm,
                                     float* __restrict__ partials, float* __restrict__ sums,
                                     T* __restrict__ dx) {
@@ -196,14 +196,17 @@ void depthwise_tiles_backward(Stream stream, const DepthwiseProblem& p, const T*
   require_vectors(name, p.c,
                   {x, y, dy, w, norm.scale, norm.shift, norm.mean, gradient.factors, dx});
   const TileWork work = divide(p, norm.activation);
-  const auto start = [&](auto kernel, std::size_t shared) {
-    launch(stream, name, kernel, blocks(sums.parts * work.groups), kThreads, shared, work, x,
-           OutputGradient<T>{y, dy, gradient.factors}, w, norm, scratch, sums.values, dx);
-  };
-  if (p.stride == 1)
-    start(depthwise_tiles_backward_kernel<1, T>, shared_bytes<1, T>(work));
-  else
-    start(depthwise_tiles_backward_kernel<2, T>, shared_bytes<2, T>(work));
+  with_gradient(y, dy, gradient, [&](auto of) {
+    using Of = decltype(of);
+    const auto start = [&](auto kernel, std::size_t shared) {
+      launch(stream, name, kernel, blocks(sums.parts * work.groups), kThreads, shared, work, x, of,
+             w, norm, scratch, sums.values, dx);
+    };
+    if (p.stride == 1)
+      start(depthwise_tiles_backward_kernel<1, T, Of>, shared_bytes<1, T>(work));
+    else
+      start(depthwise_tiles_backward_kernel<2, T, Of>, shared_bytes<2, T>(work));
+  });
   if (dw != nullptr) ordered_sum(stream, sums.parts, kTaps * p.c, sums.parts, scratch, dw);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/cuda/depthwise/tile_taps.cuh"
+#include "kernels/norm_gradient.h"
 
 namespace dfengine::cuda::depthwise_tiles {
 
@@ -24,26 +25,37 @@ __device__ __forceinline__ int first_of(int place, int before) {
   return Stride == 1 ? place + before - 2 : place / 2 + before - 1;
 }
 
-template <class T>
+// y's gradient: dy, or what its last step makes of dy and y as they are loaded.
+template <class T, bool kOnLoad_>
 struct OutputGradient {
+  static constexpr bool kOnLoad = kOnLoad_;
   const T *y, *dy;
-  const float* factors;  // GradientOnLoad; null: dy is the gradient
+  const float* factors;  // GradientOnLoad
 };
 
-// y's gradient under a tile of v: [kHalo^2, kPitch], zeros outside of y and behind the channels.
-template <int Stride, class T>
-__device__ void load_gradient(const Sizes& s, const Place& place, int first,
-                              const OutputGradient<T>& of, T* to) {
+// Calls body(OutputGradient).
+template <class T, class Body>
+void with_gradient(const T* y, const T* dy, const GradientOnLoad& gradient, Body&& body) {
+  if (gradient.present())
+    body(OutputGradient<T, true>{y, dy, gradient.factors});
+  else
+    body(OutputGradient<T, false>{y, dy, nullptr});
+}
+
+// The gradient under a tile of v: [kHalo^2, kPitch], zeros outside of y and behind the channels.
+template <int Stride, class Of, class T>
+__device__ void load_gradient(const Sizes& s, const Place& place, int first, const Of& of, T* to) {
   constexpr int kWide = kHalo<Stride>;
   const int vector = static_cast<int>(threadIdx.x) % kVectors, channel = first + vector * kVector;
   const int p0 = first_of<Stride>(place.row, s.before_h);
   const int q0 = first_of<Stride>(place.column, s.before_w);
   const Index image = Index{place.image} * s.p * s.q * s.wide;
   const T *const dy = of.dy + image, *const y_of = of.y + image;
-  float factors[3][kVector] = {};
-  if (of.factors != nullptr && channel < s.wide) {
+  float factors[GradientOnLoad::kVectors][kVector] = {};
+  if (Of::kOnLoad && channel < s.wide) {
 #pragma unroll
-    for (int k = 0; k < 3; ++k) load8(of.factors + k * s.wide + channel, factors[k]);
+    for (int k = 0; k < GradientOnLoad::kVectors; ++k)
+      load8(of.factors + k * s.wide + channel, factors[k]);
   }
   // Of so many pixels the loads are on their way together.
   constexpr int kTogether = 2;
@@ -58,27 +70,28 @@ __device__ void load_gradient(const Sizes& s, const Place& place, int first,
                  static_cast<unsigned>(q) < static_cast<unsigned>(s.q) && pixel < kWide * kWide;
       const int from = (p * s.q + q) * s.wide + channel;
       T* const here = to + pixel * kPitch + vector * kVector;
-      if (of.factors == nullptr) {
-        if (pixel < kWide * kWide) copy_async16(here, valid[i] ? dy + from : dy, valid[i]);
-      } else {
+      if constexpr (Of::kOnLoad) {
         g[i] = load_packed(valid[i] ? dy + from : dy);
         y[i] = load_packed(valid[i] ? y_of + from : y_of);
+      } else if (pixel < kWide * kWide) {
+        copy_async16(here, valid[i] ? dy + from : dy, valid[i]);
       }
     }
-    if (of.factors == nullptr) continue;
+    if constexpr (Of::kOnLoad) {
 #pragma unroll
-    for (int i = 0; i < kTogether; ++i) {
-      const int pixel = begin + i * kApart;
-      if (pixel >= kWide * kWide) continue;
-      float of_g[kVector], of_y[kVector];
-      unpack(g[i], of_g);
-      unpack(y[i], of_y);
+      for (int i = 0; i < kTogether; ++i) {
+        const int pixel = begin + i * kApart;
+        if (pixel >= kWide * kWide) continue;
+        float of_g[kVector], of_y[kVector];
+        unpack(g[i], of_g);
+        unpack(y[i], of_y);
 #pragma unroll
-      for (int k = 0; k < kVector; ++k)
-        of_g[k] = valid[i]
-                      ? fmaf(factors[0][k], of_g[k], fmaf(factors[1][k], of_y[k], factors[2][k]))
-                      : 0.0f;
-      store8(to + pixel * kPitch + vector * kVector, of_g);
+        for (int k = 0; k < kVector; ++k)
+          of_g[k] = valid[i]
+                        ? fmaf(factors[0][k], of_g[k], fmaf(factors[1][k], of_y[k], factors[2][k]))
+                        : 0.0f;
+        store8(to + pixel * kPitch + vector * kVector, of_g);
+      }
     }
   }
 }

@@ -7,7 +7,7 @@
 
 namespace dfengine::cuda::depthwise_tiles {
 
-constexpr int kTaps = 9, kMiddle = 4;
+constexpr int kTaps = static_cast<int>(DepthwiseProblem::kTaps), kMiddle = kTaps / 2;
 // Of a chunk's channels a warp takes this many at a time, of four parts of a tile one.
 constexpr int kGroup = 16, kStrips = kWarps / (kChunk / kGroup);
 

@@ -110,12 +110,12 @@ __device__ void scale_weights(const ChunkNorm& norm, const T* w, T* scaled) {
 }
 
 // parts [blocks, wide, in] and behind each the sums of g; tap_parts [blocks, 9, wide].
-template <class Input, int Stride, class T>
+template <class Input, int Stride, class T, class Of>
 __global__ void __launch_bounds__(kThreads, 2)
-    expand_depthwise_backward_kernel(ExpandSizes s, Input of_x, OutputGradient<T> of,
-                                     const T* __restrict__ w, const T* __restrict__ taps,
-                                     Saved saved, float* __restrict__ parts,
-                                     float* __restrict__ tap_parts, T* __restrict__ projected) {
+    expand_depthwise_backward_kernel(ExpandSizes s, Input of_x, Of of, const T* __restrict__ w,
+                                     const T* __restrict__ taps, Saved saved,
+                                     float* __restrict__ parts, float* __restrict__ tap_parts,
+                                     T* __restrict__ projected) {
   await_previous_kernels();
   DF_DYNAMIC_SHARED(bytes);
   constexpr int kDepth = Input::kDepth, kXPitch = Input::kPitch;
@@ -218,10 +218,13 @@ void expand_depthwise_backward(Stream stream, const ExpandDepthwiseProblem& p, c
   with_input<T>(p, x, [&](auto input) {
     using Input = decltype(input);
     with_stride<Input>(p, [&](auto stride) {
-      launch(stream, name, expand_depthwise_backward_kernel<Input, stride, T>, blocks(parts),
-             kThreads, static_cast<std::size_t>(backward_bytes<Input, stride>(p.in, p.wide())),
-             wide_sizes(p), input, OutputGradient<T>{y, dy, gradient.factors}, w, taps,
-             Saved::in(saved, p), scratch, tap_parts, projected);
+      with_gradient(y, dy, gradient, [&](auto of) {
+        launch(stream, name, expand_depthwise_backward_kernel<Input, stride, T, decltype(of)>,
+               blocks(parts), kThreads,
+               static_cast<std::size_t>(backward_bytes<Input, stride>(p.in, p.wide())),
+               wide_sizes(p), input, of, w, taps, Saved::in(saved, p), scratch, tap_parts,
+               projected);
+      });
     });
   });
   ordered_sum(stream, parts, count, parts, scratch, sums);

@@ -65,7 +65,7 @@ __device__ void expand(const Work& work, const T* x, const ChunkWeights<Tile, T>
     bias[j] =
         reinterpret_cast<const std::uint32_t*>(weights.expand_bias() + 8 * j * kBiasDepths)[lane];
   const std::uint32_t ones = pack_pair<T>(1.0f, 1.0f);
-  const std::uint32_t high = pair_bounds<T>(work.expanded).high;
+  const std::uint32_t high = pair_bounds<T>(kActivation).high;
   const int fragments = Tile::fragments(work.rows);
   for (int f = static_cast<int>(threadIdx.x) / kWarpSize; f < fragments; f += warps, inside >>= 2) {
     float sums[2 * kPairs][4];
@@ -103,15 +103,15 @@ __device__ void expand(const Work& work, const T* x, const ChunkWeights<Tile, T>
 }
 
 // Adds what a chunk of e contributes.
-template <class Tile, class Work, class T>
-__device__ void filter_and_project(const Work& work, const T* e,
-                                   const ChunkWeights<Tile, T>& weights, BlockSums<Tile>& sums) {
+template <class Tile, class T>
+__device__ void filter_and_project(const T* e, const ChunkWeights<Tile, T>& weights,
+                                   BlockSums<Tile>& sums) {
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
   FilterPlace<Tile, T> place(e + warp * Tile::kRows * Tile::kStride * Tile::kHalo * Tile::kEPitch,
                              weights, lane);
   const T* project = weights.project();
-  const std::uint32_t high = pair_bounds<T>(work.filtered).high;
+  const std::uint32_t high = pair_bounds<T>(kActivation).high;
 #pragma unroll 1
   for (int channel = 0; channel < Tile::kChunk; channel += kGroup, project += kGroup) {
     FilteredRows<Tile> d;
@@ -194,7 +194,7 @@ __global__ void __launch_bounds__(kMostWarps* kWarpSize, Tile::kBlocks)
     if (chunk + 1 < end)
       copy_weights<Tile::kExpandWeights>(from + Tile::kWeights, weights.expand());
     copy_async_commit();
-    filter_and_project<Tile>(work, e, weights, sums);
+    filter_and_project<Tile>(e, weights, sums);
   }
   if constexpr (kSplit) {
     if (work.parts != nullptr) return store_part<Tile>(work, place, split, sums);
@@ -237,8 +237,6 @@ void launch_work(Stream stream, const char* name, const InvertedResidualConfig& 
                                  .rows = rows,
                                  .row_tiles = static_cast<int>(row_tiles),
                                  .column_tiles = static_cast<int>(column_tiles),
-                                 .expanded = p.expanded,
-                                 .filtered = p.filtered,
                                  .residual = p.residual};
   const auto start = [&](auto kernel) {
     launch_clusters(stream, name, config.cluster ? static_cast<unsigned>(config.splits) : 1, kernel,

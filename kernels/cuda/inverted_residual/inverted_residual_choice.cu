@@ -30,16 +30,14 @@ TunerProblem problem(const InvertedResidualProblem& p) {
   const Index x =
       p.pixels ? divide_up(p.pixels->stem.n * p.pixels->stem.h * p.pixels->stem.w * 3, Index{2})
                : p.input().count();
-  return {
-      .key = key<T>(p),
-      .operands = {{kType, x},
-                   {kType, p.output().count()},
-                   {kType, inverted_residual_weight_bytes(p) / bytes_of(kType)}},
-      // What is filtered is at most 6 or, without a bound, what nine sums over the input come to.
-      .output = 1,
-      .terms = static_cast<double>(p.depthwise.c),
-      .magnitude = static_cast<double>(p.depthwise.c) *
-                   (p.filtered == Activation::Relu6 ? 6.0 : 9.0 * static_cast<double>(p.in))};
+  return {.key = key<T>(p),
+          .operands = {{kType, x},
+                       {kType, p.output().count()},
+                       {kType, inverted_residual_weight_bytes(p) / bytes_of(kType)}},
+          // What is filtered is at most 6.
+          .output = 1,
+          .terms = static_cast<double>(p.depthwise.c),
+          .magnitude = static_cast<double>(p.depthwise.c) * 6.0};
 }
 
 }  // namespace

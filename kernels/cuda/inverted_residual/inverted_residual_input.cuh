@@ -21,7 +21,6 @@ struct BlockWork {
   float* parts = nullptr;
   int rows = 0;  // of a tile
   int row_tiles = 0, column_tiles = 0;
-  Activation expanded, filtered;
   bool residual;
 };
 

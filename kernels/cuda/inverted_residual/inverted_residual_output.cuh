@@ -128,7 +128,7 @@ __device__ void store_sums_of_cluster(const Work& work, const TilePlace& place, 
     }
     store8(work.y + at, sum);
   }
-  cluster_barrier();  // none ends while others still read what it has
+  await_readers();
 }
 
 constexpr int kSumThreads = 64;

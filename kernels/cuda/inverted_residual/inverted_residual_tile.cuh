@@ -15,7 +15,7 @@ constexpr int kMostWarps = 8;
 // Matrices of shared memory have rows of an odd multiple of 16 bytes, so that the eight rows that
 // ldmatrix reads or fragments write lie in different banks.
 constexpr int kRowPad = 8;
-constexpr int kTaps = static_cast<int>(DepthwiseProblem::kWindow * DepthwiseProblem::kWindow);
+constexpr int kTaps = static_cast<int>(DepthwiseProblem::kTaps);
 // Channels that are filtered at a time, in halves of eight: a half's taps are diagonal matrices of 8 x 8 values
 // in shared memory, apart so that threads that write diagonals meet different banks. First those of the first
 // two columns of the window, row after row, which are two depths of one product; then those of the third.
@@ -26,6 +26,10 @@ constexpr int tap_matrix(int row, int column) {
 // An expansion's bias is a product as well: of ones and the parts that it is the sum of, so that their rounding
 // is that of a float.
 constexpr int kBiasDepths = 8, kBiasParts = 3;
+
+// Of what is stored on the way. Zero as its lower bound is what a conversion takes; without an upper one
+// the filter's zeros would make NaN of an infinity.
+constexpr Activation kActivation = Activation::Relu6;
 
 // A kernel for at most In and Out channels. A warp makes Rows rows of y: more of them load taps, and the
 // rows of e between them, less often, and need more registers for sums. Chunk expanded channels are under
@@ -134,8 +138,7 @@ bool with_tile(const InvertedResidualProblem& p, Body&& body) {
   const Index values = p.pixels ? p.pixels->stem.h * p.pixels->stem.w * StemProblem::kChannels
                                 : p.depthwise.h * p.depthwise.w * p.in;
   if (std::max(values, p.depthwise.p * p.depthwise.q * p.out) > kMostValues) return false;
-  // Zero is the lower bound of what is stored on the way.
-  if (p.expanded == Activation::None || p.filtered == Activation::None) return false;
+  if (p.expanded != kActivation || p.filtered != kActivation) return false;
   if (p.pixels) {
     constexpr int kDepth = PixelInput::kDepth;
     if (!one || p.out > 32 || p.pixels->stem.stride != 2) return false;

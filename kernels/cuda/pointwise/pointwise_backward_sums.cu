@@ -89,9 +89,9 @@ __device__ __forceinline__ Packed<T, 4> take_quad(const NormVectors& norm, Activ
   for (int i = 0; i < 4; ++i) {
     z[i] = normalised(raw[i], z[i], of[i]);
     if (!passes_gradient(activation, z[i])) v[i] = 0.0f;
-    z[i] = clamp(activation, z[i]);
   }
   x = pack<T>(z);
+  clamp_packed(activation, x);
   const Packed<T, 4> stored = pack<T>(v);
   unpack(stored, v);
   unpack(load_packed<4>(norm.mean + column), of);
@@ -224,17 +224,8 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
                           p.dw + Index{blockIdx.y} * p.k * p.c);
 }
 
-struct Parts {
-  Index count, rows;
-};
-
-// Two blocks on each multiprocessor of an H100, and no part so short that its dw is most of its bytes.
-Parts parts_of(const PointwiseProblem& p) {
-  constexpr Index kBlocks = 264, kShortest = 4 * kDepth;
-  const Index most = std::max<Index>(kBlocks / divide_up(p.c, Index{kColumns}), 1);
-  const Index wanted = std::clamp<Index>(p.m / kShortest, 1, most);
-  const Index rows = round_up(divide_up(p.m, wanted), Index{kDepth});
-  return {divide_up(p.m, rows), rows};
+RowParts parts_of(const PointwiseProblem& p) {
+  return RowParts::of(p.m, kDepth, divide_up(p.c, Index{kColumns}));
 }
 
 }  // namespace
@@ -256,7 +247,7 @@ void pointwise_backward_sums(Stream stream, const PointwiseProblem& p, const T* 
                              const T* w, const NormOnLoad& norm, float* scratch, float* dw, T* dx,
                              const GradientSums& sums) {
   require_tensor_cores(p, {x, dy, w, norm.scale, norm.shift, norm.mean, dx, sums.values});
-  const Parts parts = parts_of(p);
+  const RowParts parts = parts_of(p);
   require_parts(sums.parts, parts.count);
   if (!has_pointwise_backward_sums(p))
     throw Error("pointwise convolution on the device: " + std::to_string(p.k) +

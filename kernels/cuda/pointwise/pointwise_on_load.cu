@@ -16,6 +16,11 @@ namespace {
 using Narrow = Tile<96, 16, 64, 2, 1, 4, 2, 2>;
 using Wide = Tile<192, 32, 32, 2, 2, 2, 2, 2>;
 
+// So many threads copy dy and y and take the last step: each keeps to one column, and its factors.
+constexpr int kColumnThreads = 192;
+constexpr int kWarps = Wide::kThreads / kWarpSize;
+static_assert(Narrow::kThreads == Wide::kThreads);
+
 // Calls body(Tile).
 template <class Body>
 auto with_tile_of(const PointwiseProblem& p, Body&& body) {
@@ -42,8 +47,7 @@ struct BothShared {
   static constexpr int kStage = kY + Weight::kDy;
   static constexpr int kW = Tile::kRows * Weight::kXPitch;
   static constexpr std::size_t kRing = 2 * (Tile::kStages * kStage + kW);
-  static constexpr std::size_t kBytes =
-      kRing + sizeof(float) * (Tile::kThreads / kWarpSize) * kSquare;
+  static constexpr std::size_t kBytes = kRing + sizeof(float) * kWarps * kSquare;
   static_assert(2 * Tile::kStages * kStage >= 4 * Tile::kRows * Tile::kColumns);
 };
 
@@ -53,32 +57,37 @@ template <class Tile, class T>
 __device__ __forceinline__ void take_last_step(const BothGradients<T>& p, int row, int last,
                                                T* stage) {
   using Shared = BothShared<Tile>;
-  for_each_own_vector<Tile::kDepth, Tile::kRows, Tile::kThreads>([&](int r, int k) {
-    if (row + r >= last || k >= p.k) return;
+  using Own = OwnVectors<Tile::kDepth, Tile::kRows, kColumnThreads>;
+  static_assert(Own::kOneColumn);
+  const int thread = static_cast<int>(threadIdx.x), k = thread % Own::kPerRow * kVector;
+  if (thread >= kColumnThreads || k >= p.k) return;
+  float factor[kVector], slope[kVector], offset[kVector];
+  load8(p.gradient.factors + k, factor);
+  load8(p.gradient.factors + p.k + k, slope);
+  load8(p.gradient.factors + 2 * p.k + k, offset);
+  for_each_own_vector<Tile::kDepth, Tile::kRows, kColumnThreads>([&](int r, int) {
+    if (row + r >= last) return;
     T* const at = stage + r * Shared::Weight::kDyPitch + k;
-    float dy[kVector], y[kVector], factor[kVector];
+    float dy[kVector], y[kVector];
     load8(at, dy);
     load8(at + Shared::kY, y);
-    load8(p.gradient.factors + 2 * p.k + k, factor);
-    float slope[kVector];
-    load8(p.gradient.factors + p.k + k, slope);
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) y[i] = fmaf(slope[i], y[i], factor[i]);
-    load8(p.gradient.factors + k, factor);
-#pragma unroll
-    for (int i = 0; i < kVector; ++i) dy[i] = fmaf(factor[i], dy[i], y[i]);
+    for (int i = 0; i < kVector; ++i)
+      dy[i] = fmaf(factor[i], dy[i], fmaf(slope[i], y[i], offset[i]));
     store8(at, dy);
   });
 }
 
-// dx of the stage's rows: a warp takes 16 of them and 16 columns at a time.
+// dx of the stage's rows: a warp takes 16 of them and 16 columns at a time. Those that took no last step
+// come first.
 template <class Tile, class T>
 __device__ __forceinline__ void store_data_gradient(const BothGradients<T>& p, const T* stage,
                                                     const T* w, int row, int last, int warp,
                                                     int lane, float* out) {
   using Weight = typename BothShared<Tile>::Weight;
-  constexpr int kWarps = Tile::kThreads / kWarpSize, kPairs = Tile::kColumns / 16;
-  for (int task = warp; task < Tile::kDepth / 16 * kPairs; task += kWarps) {
+  constexpr int kPairs = Tile::kColumns / 16;
+  for (int task = (warp + kWarps - kColumnThreads / kWarpSize) % kWarps;
+       task < Tile::kDepth / 16 * kPairs; task += kWarps) {
     const int first = task / kPairs * 16, column = task % kPairs * 16;
     if (row + first >= last || column >= p.c) continue;
     multiply_square<Weight::kDyPitch, Weight::kXPitch>(stage + first * Weight::kDyPitch, w + column,
@@ -125,11 +134,13 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     T* const stage = ring + step % Tile::kStages * Shared::kStage;
     const int row = first + step * Tile::kDepth;
     if (step < steps) {
-      copy_tile<Tile::kDepth, Tile::kRows, Tile::kThreads>(p.dy, row, last, 0, p.k, stage);
+      if (threadIdx.x < kColumnThreads) {
+        copy_tile<Tile::kDepth, Tile::kRows, kColumnThreads>(p.dy, row, last, 0, p.k, stage);
+        copy_tile<Tile::kDepth, Tile::kRows, kColumnThreads>(p.y, row, last, 0, p.k,
+                                                             stage + Shared::kY);
+      }
       copy_tile<Tile::kDepth, Tile::kColumns, Tile::kThreads>(p.x, row, last, 0, p.c,
                                                               stage + Weight::kDy);
-      copy_tile<Tile::kDepth, Tile::kRows, Tile::kThreads>(p.y, row, last, 0, p.k,
-                                                           stage + Shared::kY);
     }
     copy_async_commit();
   };
@@ -157,19 +168,8 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
                           p.dw + Index{blockIdx.x} * p.k * p.c);
 }
 
-struct Parts {
-  Index count, rows;
-};
-
-// Two blocks on each multiprocessor of an H100, and no part so short that its dw is most of its bytes.
-Parts parts_of(const PointwiseProblem& p) {
-  constexpr Index kBlocks = 264;
-  return with_tile_of(p, [&](auto tile) -> Parts {
-    const Index shortest = 4 * tile.kDepth;
-    const Index wanted = std::clamp<Index>(p.m / shortest, 1, kBlocks);
-    const Index rows = round_up(divide_up(p.m, wanted), Index{tile.kDepth});
-    return {divide_up(p.m, rows), rows};
-  });
+RowParts parts_of(const PointwiseProblem& p) {
+  return with_tile_of(p, [&](auto tile) { return RowParts::of(p.m, tile.kDepth, 1); });
 }
 
 }  // namespace
@@ -191,7 +191,7 @@ void pointwise_backward_on_load(Stream stream, const PointwiseProblem& p, const 
   if (!has_pointwise_backward_on_load(p))
     throw Error("pointwise convolution on the device: " + std::to_string(p.c) + " to " +
                 std::to_string(p.k) + " channels have no backward in one kernel");
-  const Parts parts = parts_of(p);
+  const RowParts parts = parts_of(p);
   with_tile_of(p, [&](auto tile) {
     using Tile = decltype(tile);
     const BothGradients<T> both{.x = x,

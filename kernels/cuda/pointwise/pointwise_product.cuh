@@ -53,16 +53,21 @@ __device__ __forceinline__ void for_each_vector(const Product<T>& p, int row, in
   }
 }
 
+// at: two values of the residual, if there is one.
 template <class T>
 __device__ __forceinline__ void finish_pair(const Epilogue<T, float>& epilogue, float left,
                                             float right, T* at) {
-  left = clamp(epilogue.activation, left);
-  right = clamp(epilogue.activation, right);
+  std::uint32_t& pair = *reinterpret_cast<std::uint32_t*>(at);
   if (epilogue.residual != nullptr) {
-    left += to_float(at[0]);
-    right += to_float(at[1]);
+    pair = pack_pair<T>(clamp(epilogue.activation, left) + to_float(at[0]),
+                        clamp(epilogue.activation, right) + to_float(at[1]));
+  } else {
+    // A bound is a value of T, so it may come after the rounding, and to both at once.
+    std::uint32_t rounded = pack_pair<T>(left, right);
+    if (epilogue.activation != Activation::None)
+      rounded = clamp_pair<T>(pair_bounds<T>(epilogue.activation), rounded);
+    pair = rounded;
   }
-  *reinterpret_cast<std::uint32_t*>(at) = pack_pair<T>(left, right);
 }
 
 // Stores through shared memory, so that a lane writes 16 bytes to global memory and the lanes whole
@@ -108,8 +113,10 @@ __device__ __forceinline__ void multiply_tiles(const Product<T>& p, std::byte* s
   T* const out = ring + Tile::kStages * Ring::kStage + warp * ProductShared<Ring>::kOut;
   const int part_row = warp / Tile::kWarpColumns * Tile::kPartRows;
   const int part_column = warp % Tile::kWarpColumns * Tile::kPartColumns;
-  // Where the ring holds whole tiles of one column tile, b stays in it from the first round on.
-  const bool b_stays = p.column_tiles == 1 && Tile::kStages % p.steps == 0;
+  // Where all tiles of the block have the same columns and the ring holds whole tiles, b stays in it
+  // from the first round on.
+  const bool b_stays =
+      static_cast<int>(gridDim.x) % p.column_tiles == 0 && Tile::kStages % p.steps == 0;
 
   Place next{static_cast<int>(blockIdx.x), 0}, now = next;
   int fill = 0, copied = 0;  // the stage to fill, the stages filled in the first round
@@ -180,7 +187,7 @@ Index count_tiles(Product<T>& p) {
   return tiles;
 }
 
-// Starts at most so many blocks.
+// Starts at most so many blocks, a multiple of the column tiles where that can be.
 template <class Ring, class T>
 void multiply(Stream stream, const char* name, Index most_blocks, Product<T> p) {
   using Tile = typename Ring::Tile;
@@ -188,6 +195,7 @@ void multiply(Stream stream, const char* name, Index most_blocks, Product<T> p) 
   auto kernel = product_kernel<T, Ring, false>;
   if constexpr (Ring::kNormalises)
     if (p.norm.present()) kernel = product_kernel<T, Ring, true>;
+  if (most_blocks > p.column_tiles) most_blocks -= most_blocks % p.column_tiles;
   launch(stream, name, kernel, blocks(std::min(tiles, most_blocks)), Tile::kThreads,
          ProductShared<Ring>::kBytes, p);
 }

@@ -7,6 +7,21 @@
 
 namespace dfengine::cuda {
 
+// The rows of a product of both gradients, cut into parts that each make a dw.
+struct RowParts {
+  Index count, rows;
+
+  // So many columns of blocks, at most two blocks on each multiprocessor of an H100, and no part so short
+  // that its dw is most of its bytes. A part is a multiple of depth rows.
+  static RowParts of(Index m, Index depth, Index column_blocks) {
+    constexpr Index kBlocks = 264, kShortest = 4;
+    const Index most = std::max<Index>(kBlocks / column_blocks, 1);
+    const Index wanted = std::clamp<Index>(m / (kShortest * depth), 1, most);
+    const Index rows = round_up(divide_up(m, wanted), depth);
+    return {divide_up(m, rows), rows};
+  }
+};
+
 template <class T>
 struct WeightProduct {
   const T* x;   // [m, c]

@@ -24,6 +24,19 @@ constexpr StorageType storage_type() {
     return StorageType::F32;
   }
 }
+// Calls body with a value of the type.
+template <class Body>
+auto with_type(StorageType type, Body&& body) {
+  switch (type) {
+    case StorageType::F16:
+      return body(Half{});
+    case StorageType::BF16:
+      return body(BFloat16{});
+    case StorageType::F32:
+      break;
+  }
+  return body(0.0f);
+}
 const char* name_of(StorageType type);
 constexpr Index bytes_of(StorageType type) {
   return type == StorageType::F32 ? 4 : 2;

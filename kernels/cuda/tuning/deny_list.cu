@@ -34,25 +34,25 @@ class Mark {
     // It gets its name when it is locked, for without a lock it stands for a process that ended.
     const fs::path temporary =
         file.string() + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(count++);
-    fd_ = ::open(temporary.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
-    if (fd_ < 0) return;
-    stands_ = ::flock(fd_, LOCK_EX | LOCK_NB) == 0 &&
-              ::write(fd_, text.data(), text.size()) == std::ssize(text) &&
+    fd_.emplace(::open(temporary.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644));
+    if (!*fd_) return;
+    stands_ = ::flock(fd_->get(), LOCK_EX | LOCK_NB) == 0 &&
+              ::write(fd_->get(), text.data(), text.size()) == std::ssize(text) &&
               ::rename(temporary.c_str(), file.c_str()) == 0;
     if (!stands_) ::unlink(temporary.c_str());
   }
   Mark(const Mark&) = delete;
   Mark& operator=(const Mark&) = delete;
+  // The name goes before the lock does.
   ~Mark() {
     if (stands_ && !keep_) ::unlink(file_.c_str());
-    if (fd_ >= 0) ::close(fd_);
   }
   bool stands() const { return stands_; }
   void keep() { keep_ = true; }
 
  private:
   fs::path file_;
-  int fd_ = -1;
+  std::optional<UniqueFd> fd_;
   bool stands_ = false, keep_ = false;
 };
 

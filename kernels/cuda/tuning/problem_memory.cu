@@ -57,14 +57,7 @@ void ProblemMemory::fill(std::size_t operand) {
   const auto& [type, count] = problem_.operands[operand];
   const Index from = static_cast<Index>(operand) * kApart;
   void* const to = set(0) + offsets_[operand];
-  switch (type) {
-    case StorageType::F16:
-      return fill_as<Half>(stream_, random_, from, count, to);
-    case StorageType::BF16:
-      return fill_as<BFloat16>(stream_, random_, from, count, to);
-    case StorageType::F32:
-      return fill_as<float>(stream_, random_, from, count, to);
-  }
+  with_type(type, [&]<class T>(T) { fill_as<T>(stream_, random_, from, count, to); });
 }
 
 std::vector<ProblemMemory::Strip> ProblemMemory::strips(Index scratch) const {

@@ -38,9 +38,9 @@ std::vector<Output> outputs_of(const TunerProblem& problem) {
 
 // Each launch finds its own operands, and finds them in memory rather than in the cache, as in a step
 // of a large batch.
-class Session {
+class TimedProblem {
  public:
-  Session(Stream stream, const TunerProblem& problem, Index far_apart)
+  TimedProblem(Stream stream, const TunerProblem& problem, Index far_apart)
       : stream_(stream),
         memory_(stream, problem, far_apart, kLaunches),
         outputs_(outputs_of(problem)),
@@ -128,8 +128,8 @@ class Session {
 
 StartMeasuring device_timing(Stream stream, Index far_apart) {
   return [=](const TunerProblem& problem) -> Measure {
-    const auto session = std::make_shared<Session>(stream, problem, far_apart);
-    return [session](const Candidate& candidate) { return session->measure(candidate); };
+    const auto timed = std::make_shared<TimedProblem>(stream, problem, far_apart);
+    return [timed](const Candidate& candidate) { return timed->measure(candidate); };
   };
 }
 

@@ -8,9 +8,9 @@
 #include "engine/bench/layer_bench.h"
 #include "engine/bench/network_bench.h"
 #include "engine/bench/timing.h"
-#include "engine/data/sets/folder_source.h"
 #include "engine/model/predictor.h"
 #include "engine/runtime/open_backend.h"
+#include "tests/engine/data/data_support.h"
 #include "tests/engine/train/train_support.h"
 #include "tests/support/device.h"
 
@@ -194,7 +194,7 @@ TEST(FilesBench, TrainsOnPicturesAndLeavesBadOnesOut) {
   ThreadPool pool(2);
   const CpuBackend backend(pool);
   const BenchTarget target(test::tiny_config(), pool, backend);
-  Dataset dataset = scan_split(folder.path(), "train");
+  Dataset dataset = test::split_of(folder.path(), "train");
   dataset.samples.resize(7);
   LoaderOptions how;
   how.batch = 4;

@@ -56,6 +56,21 @@ TEST(Csv, ErrorsNameFileAndLine) {
   expect(std::string(kMaxCsvColumns, ','), {"line 1", "more than 4096"});
 }
 
+TEST(Csv, OtherFormatsAreNamed) {
+  const std::pair<std::string, const char*> cases[] = {
+      {"PAR1\x15\x04", "t: Parquet"},
+      {std::string("PK\3\4\x14\0\6\0", 8), "t: a workbook of Excel or another zip"},
+      {"\xD0\xCF\x11\xE0\xA1", "t: a workbook of Excel"},
+      {"{\"path\": \"a.jpg\", \"label\": 1}\n", "t: JSON"},
+      {"\xEF\xBB\xBF [\n  {\"path\": \"a.jpg\"}]", "t: JSON"},
+      {"[[\"path\"], 1]", "t: JSON"}};
+  for (const auto& [text, part] : cases) {
+    const std::string what = thrown_text([&] { parse_csv(text, "t"); });
+    EXPECT_TRUE(what.starts_with(part) && what.ends_with("export it as CSV")) << what;
+  }
+  EXPECT_EQ(parse_csv("[id],{n}\n1,2\n", "t").columns, (Row{"[id]", "{n}"}));
+}
+
 TEST(Csv, FilesThatCannotBeTables) {
   const TempDir dir;
   EXPECT_THROW(read_csv(dir.path() / "absent.csv"), DataError);

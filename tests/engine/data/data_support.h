@@ -11,9 +11,11 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/data/pictures/image.h"
+#include "engine/data/sets/source.h"
 #include "tests/support/places.h"
 
 namespace dfengine::test {
@@ -59,6 +61,13 @@ inline std::string thrown_text(const auto& call) {
     return e.what();
   }
   return "(nothing thrown)";
+}
+
+// One split of the set in a folder.
+inline Dataset split_of(const std::filesystem::path& folder, const std::string& split) {
+  DataOptions options;
+  options.data = folder;
+  return std::move(open_data(options, {split}).splits.front());
 }
 
 // A folder that lives as long as the test.

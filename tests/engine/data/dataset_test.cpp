@@ -7,7 +7,6 @@
 #include <map>
 #include <numeric>
 
-#include "engine/data/sets/folder_source.h"
 #include "kernels/base/error.h"
 #include "tests/engine/data/data_support.h"
 #include "tests/support/tolerance.h"
@@ -15,17 +14,18 @@
 namespace dfengine {
 namespace {
 
+using test::split_of;
 using test::TempDir;
 using test::thrown_text;
 
-TEST(ScanSplit, FindsAndSortsPictures) {
+TEST(FolderSplit, FindsAndSortsPictures) {
   const TempDir dir;
   for (const char* file :
        {"train/real/b.JPG", "train/real/a.png", "train/real/deep/er/c.jpeg", "train/fake/z.Bmp",
         "train/fake/a.PNG", "train/fake/notes.txt", "train/other/x.png", "test/real/t.png"}) {
     dir.write(file, "x");
   }
-  const Dataset data = scan_split(dir.path(), "train");
+  const Dataset data = split_of(dir.path(), "train");
   std::vector<std::string> names;
   for (const Sample& s : data.samples) {
     names.push_back(s.relative);
@@ -40,30 +40,30 @@ TEST(ScanSplit, FindsAndSortsPictures) {
   EXPECT_EQ(data.count(0), 3);
   EXPECT_EQ(data.count(1), 2);
   // A trailing slash changes nothing.
-  EXPECT_EQ(scan_split(dir.path() / "", "train").samples[0].relative, "train/fake/a.PNG");
+  EXPECT_EQ(split_of(dir.path() / "", "train").samples[0].relative, "train/fake/a.PNG");
 }
 
-TEST(ScanSplit, ValidAndValAreOne) {
+TEST(FolderSplit, ValidAndValAreOne) {
   const TempDir val, valid;
   for (const char* name : {"real/a.png", "fake/a.png"}) {
     val.write(std::string("val/") + name, "x");
     valid.write(std::string("valid/") + name, "x");
   }
   for (const char* split : {"val", "valid"}) {
-    EXPECT_EQ(scan_split(val.path(), split).samples.size(), 2u);
-    EXPECT_EQ(scan_split(valid.path(), split).samples.size(), 2u);
+    EXPECT_EQ(split_of(val.path(), split).samples.size(), 2u);
+    EXPECT_EQ(split_of(valid.path(), split).samples.size(), 2u);
   }
 }
 
-TEST(ScanSplit, NamesWhatIsMissingAndWhatIsThere) {
+TEST(FolderSplit, NamesWhatIsMissingAndWhatIsThere) {
   const TempDir dir;
   dir.write("train/real/a.png", "x");
   dir.write("train/fake/readme.txt", "x");
   dir.write("test/people/a.png", "x");
   const auto expect = [&](const std::filesystem::path& root, const char* split,
                           std::initializer_list<const char*> parts) {
-    EXPECT_THROW(scan_split(root, split), DataError);
-    const std::string text = thrown_text([&] { scan_split(root, split); });
+    EXPECT_THROW(split_of(root, split), DataError);
+    const std::string text = thrown_text([&] { split_of(root, split); });
     for (const char* part : parts) EXPECT_NE(text.find(part), std::string::npos) << text;
   };
   expect(dir.path() / "absent", "train", {"absent", "does not exist"});
@@ -117,10 +117,10 @@ TEST(FlipSample, IsAFairCoinPerSampleAndEpoch) {
   }
 }
 
-TEST(ScanSplit, RealFaces) {
+TEST(FolderSplit, RealFaces) {
   const auto faces = test::data_folder() / "faces140k";
   if (!std::filesystem::is_directory(faces)) GTEST_SKIP() << "no faces140k in DFENGINE_DATA";
-  const Dataset data = scan_split(faces, "test");
+  const Dataset data = split_of(faces, "test");
   EXPECT_GT(data.count(0), 0);
   EXPECT_EQ(data.count(0), data.count(1));
   const Image face = decode_image(data.path(data.samples.front()));

@@ -8,7 +8,6 @@
 #include "engine/data/loader.h"
 #include "engine/data/sets/bad_files.h"
 #include "engine/data/sets/csv.h"
-#include "engine/data/sets/folder_source.h"
 #include "tests/engine/data/data_support.h"
 #include "tests/weights/scratch_folder.h"
 
@@ -90,7 +89,7 @@ TEST_F(HostileFolder, EachIsReportedOnceWithItsReason) {
     bad("locked.jpg", golden("420.jpg"));
     fs::permissions(dir_.path() / "train/fake/locked.jpg", fs::perms::none);
   }
-  const Dataset data = scan_split(dir_.path(), "train");
+  const Dataset data = test::split_of(dir_.path(), "train");
   ASSERT_EQ(data.unlisted.size(), 1u);
   EXPECT_EQ(data.unlisted[0].relative, "train/fake/loop");
   LoaderOptions options;

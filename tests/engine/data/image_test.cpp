@@ -113,6 +113,8 @@ TEST(Image, NamesFileAndCause) {
   };
   EXPECT_THROW(decode_image(dir.path() / "absent.png"), DataError);
   EXPECT_NE(text_of(dir.path() / "absent.png").find("absent.png: no such file"), std::string::npos);
+  EXPECT_NE(text_of("https://example.org/a.jpg").find("is not fetched, download it first"),
+            std::string::npos);
   EXPECT_NE(text_of(dir.write("empty.jpg", "")).find("empty.jpg: the file is empty"),
             std::string::npos);
   EXPECT_NE(text_of(dir.write("note.jpg", "a few words, no picture"))
@@ -305,7 +307,7 @@ TEST(Image, TheMemoryOfADecodeIsBoundedBeforeItBegins) {
   const auto bomb = gray_jpeg(9000, 11000, 5);  // of several scans: 9 bytes a pixel
   const std::string text = thrown_text([&] { decoder.decode(bomb, "bomb.jpg"); });
   for (const char* part : {"JPEG of several scans of 11000 x 9000 pixels", "849 MiB", "572 MiB",
-                           "--max-pixels 100000000"})
+                           "that max-pixels 100000000"})
     EXPECT_NE(text.find(part), std::string::npos) << text;
   // Lossless WebP: a header of 14-bit sides.
   const std::string vp8l = std::string("RIFF\x14\0\0\0WEBPVP8L\x08\0\0\0\x2F", 21) +

@@ -273,6 +273,52 @@ TEST_F(PackTest, NumbersOfTheIndexAreIntegers) {
   }
 }
 
+TEST_F(PackTest, AllIsEverySplitByPath) {
+  write();
+  const Dataset all = open_pack(file_, {"all"}).at(0);
+  EXPECT_EQ(all.split, "all");
+  ASSERT_EQ(all.samples.size(), 18u);
+  EXPECT_TRUE(std::ranges::is_sorted(all.samples, {}, &Sample::relative));
+  const Dataset valid = open_pack(file_, {"valid"}).at(0);
+  EXPECT_EQ(all.samples.back().relative, valid.samples.back().relative);
+  EXPECT_EQ(all.samples.back().record, valid.samples.back().record);
+  splits_ = {all};
+  splits_[0].pack = nullptr;
+  splits_[0].root = dir_.path();
+  std::filesystem::remove(file_);
+  write();  // of a set without splits, which then has this very split
+  EXPECT_EQ(open_pack(file_, {"all"}).at(0).samples.size(), 18u);
+}
+
+TEST_F(PackTest, OptionsThatSayWhatThePackSaysAreRefused) {
+  write();
+  DataOptions pack;
+  pack.data = file_;
+  pack.seed = 3;
+  EXPECT_EQ(open_data(pack, {"all"}).splits.size(), 1u);
+  const auto refused = [&](const char* flag, auto place, auto value) {
+    DataOptions o = pack;
+    o.*place = value;
+    const std::string what = thrown_text([&] { open_data(o, {"train"}); });
+    EXPECT_NE(what.find(std::string("leave out ") + flag), std::string::npos) << what;
+  };
+  refused("--csv", &DataOptions::csv, "t.csv");
+  refused("--valid-csv", &DataOptions::valid_csv, "t.csv");
+  refused("--test-csv", &DataOptions::test_csv, "t.csv");
+  refused("--classes", &DataOptions::classes, "a,b");
+  refused("--label-positive", &DataOptions::label_positive, "real");
+  refused("--fractions", &DataOptions::fractions, std::vector<double>{.9, .1});
+  refused("--path-column", &DataOptions::path_column, "p");
+  refused("--label-column", &DataOptions::label_column, "l");
+  refused("--group-column (eval --by)", &DataOptions::group_column, "nope");
+  // A run that was trained from a table goes on with the pack.
+  DataOptions moved;
+  moved.classes = "a,b";
+  moved.csv = "t.csv";
+  moved.move_to(file_);
+  EXPECT_EQ(open_data(moved, {"all"}).splits.size(), 1u);
+}
+
 TEST_F(PackTest, Refusals) {
   write();
   EXPECT_NE(thrown_text([&] { open_pack(file_, {"test"}); }).find("train valid"),

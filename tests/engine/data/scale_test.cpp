@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 #include <malloc.h>
 
-#include "engine/data/sets/folder_source.h"
 #include "tests/engine/data/data_support.h"
 
 namespace dfengine {
@@ -21,7 +20,7 @@ TEST(Scale, ASampleOfAListingIsSmall) {
     dir.write((i % 2 == 0 ? "train/real/" : "train/fake/") + std::to_string(100000 + i) + ".jpg",
               "");
   const std::size_t before = heap_in_use();
-  const Dataset data = scan_split(dir.path(), "train");
+  const Dataset data = test::split_of(dir.path(), "train");
   const std::size_t after = heap_in_use();
   ASSERT_EQ(data.samples.size(), kFiles);
   if (after <= before) GTEST_SKIP() << "this allocator does not tell its use";

@@ -200,12 +200,74 @@ TEST_F(TableSourceTest, ATablePerSplitAndAColumnSplit) {
   EXPECT_EQ(open_data(one, {"train"}).splits[0].samples.size(), 2u);
   expect_refused<DataError>(one, {"valid"}, {"split valid", "no fake"});
   DataOptions o = table("path,label\nreal/a.jpg,0\nfake/c.jpg,1\n");
-  o.valid_csv = dir_.write("v.csv", "path,label\nreal/b.jpg,0\nfake/c.jpg,1\n");
+  dir_.write("set/inner/fake/e.jpg", "x");
+  o.valid_csv = dir_.write("v.csv", "path,label\nreal/b.jpg,0\nfake/e.jpg,1\n");
   const DataSource source = open_data(o, {"valid", "train"});
   EXPECT_EQ(source.splits[0].split, "valid");
-  EXPECT_EQ(listing(source.splits[0]), (Names{"fake/c.jpg 1", "real/b.jpg 0"}));
+  EXPECT_EQ(listing(source.splits[0]), (Names{"fake/e.jpg 1", "real/b.jpg 0"}));
   EXPECT_EQ(source.splits[0].root, dir_.path() / "set/inner");
   expect_refused<UsageError>(o, {"test"}, {"no table for split test"});
+}
+
+// Of one table for several splits each takes its own rows.
+TEST_F(TableSourceTest, ATableForOneSplitGivesTheRowsOfThatSplit) {
+  dir_.write("set/inner/fake/e.jpg", "x");
+  DataOptions o = table(
+      "path,label,split,maker\nreal/a.jpg,0,train,m\nfake/c.jpg,1,train,n\nreal/b.jpg,0,val,o\n"
+      "fake/e.jpg,1,val,p\n");
+  o.valid_csv = o.csv;
+  o.group_column = "maker";
+  const DataSource source = open_data(o, {"train", "valid"});
+  EXPECT_EQ(listing(source.splits[0]), (Names{"fake/c.jpg 1", "real/a.jpg 0"}));
+  EXPECT_EQ(listing(source.splits[1]), (Names{"fake/e.jpg 1", "real/b.jpg 0"}));
+  EXPECT_EQ(source.splits[1].samples[0].group, "p");
+  EXPECT_NE(source.layout.find("2 of 4 rows by its column split"), std::string::npos)
+      << source.layout;
+  std::swap(o.csv, o.test_csv);
+  expect_refused<DataError>(o, {"test"}, {"list.csv is named for split test", "train or valid"});
+  EXPECT_EQ(open_data(o, {"valid"}).splits[0].samples.size(), 2u) << "which asks for no test";
+}
+
+TEST_F(TableSourceTest, TablesOfSeveralSplitsShareNoPicture) {
+  DataOptions o = table("path,label\nreal/a.jpg,0\nfake/c.jpg,1\n");
+  o.test_csv = o.csv;
+  expect_refused<UsageError>(o, {"train"}, {"list.csv (train)", "list.csv (test)", "and 1 more"});
+  o.test_csv = dir_.write(
+      "t.csv", "path,label\nset/inner/./real/../real/a.jpg,0\nset/inner/fake/absent.jpg,1\n");
+  expect_refused<UsageError>(o, {"test"}, {"inner/real/a.jpg: figures"});
+  o.test_csv =
+      dir_.write("t.csv", "path,label\nset/inner/real/b.jpg,real\nset/inner/x/d.jpg,fake\n");
+  EXPECT_EQ(open_data(o, {}).splits.size(), 2u);
+  // A table without labels, as competitions have it for test, is refused where it is asked for.
+  o.test_csv = dir_.write("t.csv", "path\nset/inner/real/b.jpg\n");
+  EXPECT_EQ(open_data(o, {"train"}).splits.size(), 1u);
+  expect_refused<DataError>(o, {"test"}, {"t.csv has no column 'label'"});
+}
+
+TEST_F(TableSourceTest, APictureHasOneLabelAndOneSplit) {
+  expect_refused<DataError>(table("path,label\nreal/a.jpg,real\n./real/a.jpg,fake\n"), {"all"},
+                            {"1 of 2 rows", "line 2: real, line 3: fake, ./real/a.jpg"});
+  expect_refused<DataError>(table("path,label,split\nreal/a.jpg,real,train\n"
+                                  "fake/c.jpg,fake,train\nreal/a.jpg,real,test\n"),
+                            {"train"}, {"another split", "line 2: train, line 4: test"});
+  // The same said twice weighs a picture.
+  EXPECT_EQ(read(table("path,label\nreal/a.jpg,real\nreal/a.jpg,real\nfake/c.jpg,fake\n")).size(),
+            3u);
+}
+
+TEST_F(TableSourceTest, OptionsOfATableAreRefusedWhereNoneIsRead) {
+  DataOptions folder = in(dir_.path() / "set");
+  for (std::string DataOptions::*option :
+       {&DataOptions::path_column, &DataOptions::label_column, &DataOptions::group_column}) {
+    DataOptions o = folder;
+    o.*option = "nope";
+    expect_refused<UsageError>(o, {"all"}, {"no table is read: leave out --", "-column"});
+  }
+  folder.label_positive = "real";
+  expect_refused<UsageError>(folder, {"all"}, {"leave out --label-positive"});
+  DataOptions two = table("path,label\nreal/a.jpg,0\nfake/c.jpg,1\n");
+  two.data = two.csv;
+  expect_refused<UsageError>(two, {"all"}, {"is a table", "leave out --csv"});
 }
 
 // Splits whose pictures have the same names, as Kaggle's sets with a table for each split.

@@ -94,6 +94,31 @@ TEST_F(TarSource, SplitsComeFromNotesOrNames) {
   EXPECT_THROW(open("x1.tar"), DataError);
 }
 
+TEST_F(TarSource, TarsOfSeveralSplitsAreNamedTogether) {
+  const Files pair = {{"1.jpg", "1"}, {"1.cls", "fake"}, {"2.jpg", "2"}, {"2.cls", "real"}};
+  for (const char* name : {"x/train-000.tar", "x/train-001.tar", "x/valid-000.tar"})
+    write(name, pair);
+  const auto counts = [](const DataSource& source) {
+    std::vector<std::string> all;
+    for (const Dataset& d : source.splits)
+      all.push_back(d.split + " " + std::to_string(d.samples.size()));
+    return all;
+  };
+  const std::vector<std::string> both = {"train 2", "valid 2"};
+  EXPECT_EQ(counts(open("x/{train,valid}-000.tar")), both);
+  EXPECT_EQ(counts(open("x/{train-000.tar,valid-000.tar}")), both);
+  write("x/._train-000.tar", {});
+  dir_.write("x/notes.txt", "x");
+  const DataSource folder = open("x");
+  EXPECT_EQ(counts(folder), (std::vector<std::string>{"train 4", "valid 2"}));
+  EXPECT_EQ(folder.splits[0].root, dir_.path() / "x");
+  EXPECT_EQ(folder.splits[1].samples[0].relative, "valid-000.tar/1.jpg");
+  options_.path_column = "p";
+  EXPECT_NE(thrown_text([&] { open("x"); }).find("leave out --path-column"), std::string::npos);
+  dir_.write("x/loose.jpg", "x");
+  EXPECT_NE(thrown_text([&] { open("x"); }).find("nor tars alone"), std::string::npos);
+}
+
 TEST_F(TarSource, SaysWhatIsMissing) {
   write("a.tar", {{"1.jpg", "1"}, {"1.cls", "fake"}, {"2.jpg", "2"}});
   EXPECT_NE(thrown_text([&] { open("a.tar", {"all"}); }).find("1 of 2 pictures have no class"),

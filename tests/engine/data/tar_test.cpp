@@ -114,6 +114,10 @@ TEST(Tar, BracesStandForNames) {
             (Names{"a/008.tar", "a/009.tar", "a/010.tar", "a/011.tar"}));
   EXPECT_EQ(expand_braces("{0..1}-{5..6}"), (Names{"0-5", "0-6", "1-5", "1-6"}));
   EXPECT_EQ(expand_braces("{x}{2..2}"), (Names{"{x}2"}));
+  EXPECT_EQ(expand_braces("x/{train,valid}-{08..09}.tar"),
+            (Names{"x/train-08.tar", "x/train-09.tar", "x/valid-08.tar", "x/valid-09.tar"}));
+  EXPECT_EQ(expand_braces("{a,b{1..2},}.tar"), (Names{"a.tar", "b1.tar", "b2.tar", ".tar"}));
+  EXPECT_EQ(expand_braces("{x{a,b}}"), (Names{"{xa}", "{xb}"}));
   for (const char* plain : {"a.tar", "{", "}{", "{1..}", "{a..b}", "{2..1}", "..{1}"})
     EXPECT_EQ(expand_braces(plain), (Names{plain}));
   EXPECT_THROW(expand_braces("{0..99999999}"), UsageError);
@@ -121,6 +125,7 @@ TEST(Tar, BracesStandForNames) {
   for (int i = 0; i < 100000; ++i) many += "{1..1}";
   EXPECT_EQ(expand_braces(many), (Names{many}));
   EXPECT_THROW(expand_braces("{0..9999}{0..9999}"), UsageError);
+  EXPECT_THROW(expand_braces("{{0..999999},{0..999999}}"), UsageError);
 }
 
 TEST(Inputs, ATarsPicturesAreThoseOfTheFiles) {
@@ -194,6 +199,35 @@ TEST(Inputs, AListMayBeginWithAMarkAndNameFilesWithBraces) {
   const std::vector<InputShard> shards = all_of(InputReader(list));
   ASSERT_EQ(shards.size(), 1u);
   EXPECT_EQ(shards[0].files, (std::vector<std::filesystem::path>{braces, "x1.png", "x2.png"}));
+}
+
+TEST(Inputs, NamesMayEndInNulBytes) {
+  using Paths = std::vector<std::filesystem::path>;
+  const TempDir dir;
+  const auto files = [&](const std::string& text) {
+    return all_of(InputReader(dir.write("list", text))).at(0).files;
+  };
+  EXPECT_EQ(files(std::string("a.jpg\0b\n.jpg\0", 13)), (Paths{"a.jpg", "b\n.jpg"}));
+  EXPECT_EQ(files(std::string("a\n.jpg\0\0b.jpg\r", 14)), (Paths{"a\n.jpg", "b.jpg\r"}));
+  // Longer than what is read at once.
+  std::string text, expected;
+  for (int i = 0; i < 9000; ++i) text += fmt::format("folder/{}.jpg", i) + '\0';
+  for (const std::filesystem::path& path : files(text)) expected += path.string() + '\0';
+  EXPECT_EQ(text, expected);
+  std::ranges::replace(text, '\0', '\n');
+  const auto late = thrown_text([&] { files(text + std::string("b.jpg\0", 6)); });
+  EXPECT_NE(late.find("a NUL byte in a line"), std::string::npos) << late;
+}
+
+TEST(Inputs, APictureIsNoList) {
+  const TempDir dir;
+  const auto refusal = [&](const std::string& name, const std::string& bytes) {
+    return thrown_text([&] { InputReader(dir.write(name, bytes)).next(); });
+  };
+  EXPECT_NE(refusal("x.jpg", "\xFF\xD8\xFF\xE0 rest").find("x.jpg is a picture: name it without"),
+            std::string::npos);
+  EXPECT_NE(refusal("x.tar", "a.jpg").find("x.tar holds pictures"), std::string::npos);
+  EXPECT_EQ(refusal("BM.txt", "BMW/front of the car.jpg\n"), "(nothing thrown)");
 }
 
 TEST(Inputs, AFolderIsWalkedInTheOrderOfItsPaths) {

@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/data/sets/folder_source.h"
 #include "engine/evaluate/robustness.h"
 #include "engine/report/evaluation_tables.h"
 #include "engine/runtime/cpu/cpu_backend.h"
@@ -121,7 +120,7 @@ class SplitFigures : public testing::Test {
   ThreadPool pool_{1};
   CpuBackend backend_{pool_};
   Predictor predictor_{model_, backend_, Predictor::Output::Logits};
-  Dataset dataset_ = scan_split(test::synth_set(), "test");
+  Dataset dataset_ = test::split_of(test::synth_set(), "test");
 };
 
 TEST_F(SplitFigures, ViewsGiveTheMeanLogit) {

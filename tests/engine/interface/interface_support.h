@@ -2,6 +2,8 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <random>
 
@@ -84,6 +86,20 @@ class Interface : public testing::Test {
   std::string model_;
   std::vector<std::string> files_;
 };
+
+// Runs body in a child, which an alarm ends where it waits for ever: 0 when body gives true, else what
+// waitpid says.
+template <class Body>
+int in_child(const Body& body) {
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(60);
+    _exit(body() ? 0 : 1);
+  }
+  int status = -1;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  return status;
+}
 
 inline df_session_options options_with(int threads, int batch) {
   auto options = df::sized<df_session_options>();

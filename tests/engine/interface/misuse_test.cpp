@@ -181,7 +181,10 @@ TEST_F(Misuse, PixelsAreMeasuredBeforeTheyAreRead) {
   for (std::size_t i = 0; i < results.size(); ++i) {
     EXPECT_NE(results[i].status, DF_OK) << i;
     EXPECT_STRNE(results[i].error, "") << i;
+    // No option of the program: who calls the library has none.
+    EXPECT_EQ(std::string(results[i].error).find("--"), std::string::npos) << results[i].error;
   }
+  EXPECT_NE(std::string(results[0].error).find("1 x 0 pixels are no picture"), std::string::npos);
   const df::Results sound = session_->classify({df::pixels(one, 1, 1)});
   EXPECT_EQ(sound[0].status, DF_OK) << sound[0].error;
 }
@@ -193,6 +196,11 @@ TEST_F(Misuse, ASecondThreadIsToldThatTheSessionIsBusy) {
   expect(df_selftest(session_->handle()), DF_BUSY, "a session of its own");
   session_->handle()->taken = false;
   EXPECT_EQ(classify(&picture, 1), DF_OK);
+}
+
+// The C++ header takes strings, which may hold what ends a path.
+TEST_F(Misuse, APathEndsWhereItsStringDoes) {
+  EXPECT_THROW(df::Model(model_ + std::string("\0.txt", 5)), df::Error);
 }
 
 TEST_F(Misuse, ErrorsAreOfTheirThread) {

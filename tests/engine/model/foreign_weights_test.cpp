@@ -218,6 +218,19 @@ TEST(Stated, TakesThePlaceOfWhatWasAssumed) {
     return model_from_tensors(of, "FILE");
   }();
   EXPECT_EQ(raw.config.std_dev[0], 1 / 255.0);
+  // What the file says itself stays where nothing is stated of it.
+  const auto own = [](const Stated& stated) {
+    weights::TensorFile of = foreign_detector();
+    of.metadata["resize"] = "nearest";
+    of.metadata["crop"] = "center";
+    apply_stated(of, stated);
+    return model_from_tensors(of, "FILE");
+  };
+  const Model label = own({.label_one = LabelOne::Fake}), crop = own({.crop = Crop::None});
+  EXPECT_EQ(label.resize, ResizeRule::Nearest);
+  EXPECT_EQ(label.crop, Crop::Center);
+  EXPECT_EQ(crop.resize, ResizeRule::Nearest);
+  EXPECT_EQ(crop.crop, Crop::None);
 }
 
 TEST(Stated, IsForOthersDetectors) {

@@ -96,6 +96,32 @@ TEST_F(OnnxExport, RoundTripKeepsEveryBit) {
   }
 }
 
+// Each member scales the pixels, by nodes and constants of its own.
+TEST_F(OnnxExport, EnsemblesComeBackWithEveryBit) {
+  for (const OnnxPixels pixels : {OnnxPixels::Raw, OnnxPixels::Normalized}) {
+    NetworkConfig config = small_config();
+    config.members = 3;
+    Model model = random_model(config);
+    model.temperature = 1.7;
+    Model again = read_back(model_to_onnx(model, pixels));
+    EXPECT_EQ(again.config.members, 3);
+    const std::vector<float> expected = output_of(model);
+    EXPECT_NE(expected.front(), 0.0f);
+    EXPECT_EQ(output_of(again), expected);
+  }
+}
+
+TEST_F(OnnxExport, AnEnsembleOfOtherMembersThanItsGraphHasIsRefused) {
+  NetworkConfig config = small_config();
+  config.members = 2;
+  const std::vector<std::byte> bytes = model_to_onnx(random_model(config), OnnxPixels::Raw);
+  for (const char* members : {"0", "1", "3", "x"}) {
+    weights::TensorFile file = weights::parse_onnx(bytes, "onnx", weights::nothing_beside);
+    file.metadata["members"] = members;
+    EXPECT_THROW(translate_weights(file, "onnx"), ModelFileError) << members;
+  }
+}
+
 TEST_F(OnnxExport, MetadataTravels) {
   Model model = random_model(small_config());
   model.classes = {"genuine", "made"};

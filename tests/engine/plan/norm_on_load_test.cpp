@@ -32,7 +32,7 @@ int loaded_count(const Plan& plan) {
 // The same network, each trained batch norm's result (behind its activation) an output of the
 // graph: such a result must be stored. Below the cut an output would keep layers from being folded.
 Graph with_stored_norms(Graph graph, const Trainable& trainable) {
-  const std::vector<int> readers = graph.consumer_counts();
+  const std::vector<int> readers = graph.reader_counts();
   const std::vector<bool> needs = needs_gradient(graph, trainable);
   const std::vector<Node> nodes = graph.nodes();
   for (const Node& bn : nodes) {

@@ -168,7 +168,7 @@ TEST(PlanFusion, AsksForTheNodesAsTheyWouldRun) {
     const Plan& plan = question.fused ? fused : plain;
     const auto node = std::ranges::find(plan.graph().nodes(), name, &Node::name);
     ASSERT_NE(node, plan.graph().nodes().end()) << name;
-    EXPECT_EQ(question.in, plan.input_specs(*node)) << name;
+    EXPECT_EQ(question.in, input_specs(*node, plan.specs())) << name;
     EXPECT_EQ(question.out, plan.spec(node->output)) << name;
   }
   // Each batch norm and its one reader, in both forms.

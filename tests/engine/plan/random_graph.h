@@ -42,7 +42,7 @@ inline Graph random_graph(std::uint64_t seed, Index channels) {
     }
     values.push_back(v);
   }
-  const std::vector<int> readers = g.consumer_counts();
+  const std::vector<int> readers = g.reader_counts();
   ValueId sum = values.back();
   for (ValueId v : values)
     if (readers[at(v)] == 0 && v != values.back())

@@ -183,8 +183,8 @@ TEST(Comparison, TablesHaveTheKeptEpochAndOnlyWhatDiffers) {
   EXPECT_NE(text.find("run (2)   0.7200"), text.npos) << text;
 
   write_comparison(scratch.path() / "out", runs);
-  const auto html = weights::read_file(scratch.path() / "out/compare.html");
-  EXPECT_EQ(MarkupCheck({reinterpret_cast<const char*>(html.data()), html.size()}).run(), "");
+  const std::string html = weights::read_text(scratch.path() / "out/compare.html");
+  EXPECT_EQ(MarkupCheck(html).run(), "");
   for (const char* file : {"loss", "accuracy", "auc"})
     EXPECT_TRUE(
         std::filesystem::exists(scratch.path() / "out/charts" / (std::string(file) + ".svg")));

@@ -36,7 +36,6 @@ class ForwardingBackend : public Backend {
   }
 
   DeviceKind kind() const override { return to_.kind(); }
-  int ordinal() const override { return to_.ordinal(); }
   Element element() const override { return to_.element(); }
   Element working_element() const override { return to_.working_element(); }
   Element parameter_element() const override { return to_.parameter_element(); }

@@ -19,8 +19,8 @@ std::unique_ptr<SmallRun> run_with(DeviceKind kind,
 
 std::vector<float> values_of(SmallRun& run) {
   run.state();
-  const auto* first = reinterpret_cast<const float*>(run.store().data());
-  return {first, first + run.store().total_count()};
+  const std::span<const float> values = run.store().floats();
+  return {values.begin(), values.end()};
 }
 
 // Two halves that are the same have the mean that each of them is.

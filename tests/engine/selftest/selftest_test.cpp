@@ -154,6 +154,15 @@ TEST(Selftest, AKernelThatFailsIsNamedAndTheOthersRun) {
             true);
 }
 
+// Such as that of a host which other programs fill: the device is as sound as before.
+TEST(Selftest, LackOfMemoryIsNoVerdict) {
+  const Changed backend([](const Node& node, Kernel& kernel) {
+    if (is(node, "global_average_pool"))
+      kernel.forward = [](const StepContext&, const ForwardIo&) { throw OutOfMemory("no room"); };
+  });
+  EXPECT_THROW(run_selftest(backend, pool(), small(false)), OutOfMemory);
+}
+
 // A device that answers no more: nothing is run after that.
 class Lost final : public ForwardingBackend {
  public:

@@ -149,6 +149,24 @@ TEST_F(Service, ExplainsAPicture) {
   EXPECT_EQ(answer->get_header_value("X-Verdict"), fake ? "fake" : "real");
 }
 
+TEST_F(Service, CallsAPictureTheSameEverywhere) {
+  Model model = load_model(model_);
+  model.classes = {"photo", "painted"};
+  model.positive_class = "painted";
+  save_model(model_, model);
+  start();
+  auto client = this->client();
+  for (const std::string& picture : bytes_) {
+    const auto classified = client.Post("/classify", picture, "image/jpeg");
+    const auto explained = client.Post("/explain", picture, "image/jpeg");
+    ASSERT_TRUE(classified && explained);
+    ASSERT_EQ(explained->status, 200) << explained->body;
+    const std::string verdict = Json::parse(classified->body).at("results")[0].at("verdict");
+    EXPECT_TRUE(verdict == "photo" || verdict == "painted") << verdict;
+    EXPECT_EQ(explained->get_header_value("X-Verdict"), verdict);
+  }
+}
+
 TEST_F(Service, ManyClientsGetTheirOwnAnswers) {
   scoring_.max_delay = std::chrono::milliseconds(20);
   start();
@@ -202,6 +220,18 @@ TEST_F(Service, SpeaksTheOpenInferenceProtocol) {
   in_json["data"] = {to_base64(bytes_[0]), to_base64(bytes_[1])};
   check(client.Post("/v2/models/faces/infer", Json({{"id", "a1"}, {"inputs", {in_json}}}).dump(),
                     "application/json"));
+  // Of a shape [n, 1] a row is an array of one.
+  Json rows = tensor;
+  rows["shape"] = {2, 1};
+  rows["data"] =
+      Json::array({Json::array({to_base64(bytes_[0])}), Json::array({to_base64(bytes_[1])})});
+  check(client.Post("/v2/models/faces/infer", Json({{"id", "a1"}, {"inputs", {rows}}}).dump(),
+                    "application/json"));
+  const Json asked = {{"inputs", {in_json}}, {"outputs", {{{"name", "verdict"}}}}};
+  const Json outputs = Json::parse(
+      client.Post("/v2/models/faces/infer", asked.dump(), "application/json")->body)["outputs"];
+  ASSERT_EQ(outputs.size(), 1u) << outputs;
+  EXPECT_EQ(outputs[0].at("name"), "verdict");
 
   std::string binary;
   for (int i = 0; i < 2; ++i) {
@@ -249,6 +279,13 @@ TEST_F(Service, RefusesWhatTheProtocolDoesNotHave) {
     EXPECT_NE(answer->body.find("more values"), std::string::npos) << answer->body;
   }
   EXPECT_EQ(code(tensor(R"("shape":[18446744073709551615],"data":[])")), 413);
+  for (const char* outputs : {R"({})", R"([1])", R"([{"name":"logits"}])"}) {
+    std::string body = tensor(R"("shape":[1],"data":["aaaa"])");
+    body.insert(1, R"("outputs":)" + std::string(outputs) + ",");
+    const auto answer = client.Post("/v2/models/faces/infer", body, "application/json");
+    EXPECT_EQ(answer->status, 400);
+    EXPECT_NE(answer->body.find("outputs"), std::string::npos) << answer->body;
+  }
   EXPECT_EQ(code("{}", {{"Inference-Header-Content-Length", "9"}}), 400);
   EXPECT_EQ(code("{}", {{"Inference-Header-Content-Length", "x"}}), 400);
   const std::string one = tensor(R"("shape":[1])");

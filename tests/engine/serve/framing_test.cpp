@@ -109,6 +109,71 @@ TEST_F(Framing, NoBodyIsAnsweredAsARequest) {
   }
 }
 
+// Nobody waits for a body that was not announced, and what comes all the same is no request.
+TEST_F(Framing, ABodyWithoutALengthIsNone) {
+  options_.keys = {"key"};
+  start();
+  const std::string key = "X-API-Key: key\r\n", json = "Content-Type: application/json\r\n",
+                    form = "Content-Type: multipart/form-data; boundary=x\r\n";
+  for (const auto& [request, status] : std::vector<std::pair<std::string, std::string>>{
+           {"POST /classify" + (kHost + key), "400"},
+           {"POST /explain" + (kHost + key + form), "400"},
+           {"POST /v2/models/faces/infer" + (kHost + key + json), "400"},
+           {"POST /classify" + std::string(kHost), "401"},
+           {"POST /nowhere" + std::string(kHost), "404"},
+           {"DELETE /classify" + std::string(kHost), "404"}}) {
+    const auto begin = std::chrono::steady_clock::now();
+    const std::string answer = answer_to(request + "\r\n");
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, milliseconds(3000)) << request;
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 " + status)) << request << answer;
+    const std::string inner = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n";
+    EXPECT_EQ(answers_in(answer_to(request + "\r\n" + inner)), 1u) << request;
+  }
+}
+
+// Answers are whole: what is cut from one, or repeated, would pass every limit.
+TEST_F(Framing, RangesAreIgnored) {
+  start();
+  const std::string request = std::string("GET /openapi.json") + kHost + "Connection: close\r\n";
+  const std::string whole = answer_to(request + "\r\n");
+  ASSERT_TRUE(whole.starts_with("HTTP/1.1 200 "));
+  std::string many = "0-";
+  for (int i = 0; i < 100; ++i) many += ",0-";
+  for (const std::string& ranges : {std::string("0-3"), std::string("1000000-"), many}) {
+    const std::string answer = answer_to(request + "Range: bytes=" + ranges + "\r\n\r\n");
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 200 ")) << answer.substr(0, 200);
+    EXPECT_EQ(answer.size(), whole.size()) << ranges;
+  }
+}
+
+TEST_F(Framing, FormsMayBeWrittenInAnyWay) {
+  start();
+  const std::string body =
+      "--b;b\r\nContent-Disposition: form-data; name=\"one\"\r\n\r\nno picture\r\n--b;b--\r\n";
+  const auto answer = [&](const std::string& type) {
+    return answer_to(std::string("POST /classify") + kHost +
+                     "Connection: close\r\nContent-Type: " + type +
+                     "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+  };
+  for (const char* type :
+       {"multipart/form-data; boundary=\"b;b\"", "Multipart/Form-Data; BOUNDARY=\"b;b\"",
+        "multipart/form-data;charset=UTF-8;boundary=\"b;b\"; charset=UTF-8"}) {
+    const std::string got = answer(type);
+    EXPECT_NE(got.find("\"one\""), std::string::npos) << type << ": " << got;
+  }
+  EXPECT_TRUE(answer("multipart/form-data").starts_with("HTTP/1.1 400 "));
+}
+
+TEST_F(Framing, ATargetMayNameTheServer) {
+  start();
+  const auto status = [&](const std::string& target) {
+    return answer_to("GET " + target + kHost + "Connection: close\r\n\r\n").substr(9, 3);
+  };
+  EXPECT_EQ(status("http://x/v2"), "200");
+  EXPECT_EQ(status("HTTP://x:80/v2/health/live"), "200");
+  EXPECT_EQ(status("http://x/nothing"), "404");
+}
+
 TEST_F(Framing, RequestsWithoutBodiesKeepTheConnection) {
   start();
   const std::string first = std::string("GET /v2/health/live") + kHost;

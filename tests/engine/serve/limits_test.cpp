@@ -94,6 +94,10 @@ TEST_F(Limits, KeysOpenIt) {
   EXPECT_EQ(code({{"Authorization", "Bearer "}}), 401);
   EXPECT_EQ(code({{"X-API-Key", "second"}}), 200);
   EXPECT_EQ(code({{"Authorization", "Bearer first key"}}), 200);
+  EXPECT_EQ(code({{"Authorization", "bearer second"}}), 200);
+  EXPECT_EQ(code({{"Authorization", "BEARER  second"}}), 200);
+  EXPECT_EQ(code({{"Authorization", "Bearersecond"}}), 401);
+  EXPECT_EQ(code({{"Authorization", "Basic second"}}), 401);
   for (const char* path : {"/metrics", "/v2", "/v2/models/faces"})
     EXPECT_EQ(client.Get(path)->status, 401) << path;
   for (const char* path : {"/", "/v2/health/live", "/v2/health/ready", "/openapi.json"})
@@ -112,6 +116,25 @@ TEST_F(Limits, FormsThatNobodyReadsAreRefusedInTheSameWords) {
   EXPECT_EQ(client.Post("/classify", form)->status, 401);
   EXPECT_EQ(client.Post("/nowhere", form)->status, 404);
   EXPECT_EQ(client.Post("/classify", {{"X-API-Key", "key"}}, form)->status, 200);
+}
+
+// One that is not read would be taken for said.
+TEST_F(Limits, NamesTheParameterThatARouteDoesNotKnow) {
+  start();
+  auto client = this->client();
+  for (const auto& [address, name] :
+       std::map<std::string, std::string>{{"/classify?modle=q", "modle"},
+                                          {"/classify?model=faces&threshold=.9", "threshold"},
+                                          {"/classify?model=faces&model=q", "model"},
+                                          {"/explain?stability=1", "stability"},
+                                          {"/v2/models/faces/infer?threshold=.9", "threshold"}}) {
+    const auto answer = client.Post(address, bytes_[0], "image/jpeg");
+    ASSERT_TRUE(answer) << address;
+    EXPECT_EQ(answer->status, 400) << address;
+    EXPECT_NE(answer->body.find("'" + name + "'"), std::string::npos) << answer->body;
+  }
+  const auto known = client.Post("/classify?stability=1&model=faces", bytes_[0], "image/jpeg");
+  EXPECT_EQ(known->status, 200) << known->body;
 }
 
 TEST_F(Limits, SlowClientsHoldNobodyUp) {
@@ -197,11 +220,12 @@ TEST_F(Limits, HostilePicturesAreRefusedAndTheServiceGoesOn) {
 TEST_F(Limits, LogLinesAreJsonWithoutWhatWasSent) {
   start();
   auto client = this->client();
-  client.Post("/classify?model=faces&secret=abc", bytes_[0], "image/jpeg");
+  client.Post("/classify?model=faces", {{"X-Mine", "secret"}}, bytes_[0], "image/jpeg");
   client.Get("/secret-place\"\n");
+  client.Post("/classify?secret=abc", bytes_[0], "image/jpeg");
   stop();
   const auto lines = log();
-  ASSERT_EQ(lines.size(), 2u);
+  ASSERT_EQ(lines.size(), 3u);
   const Json first = Json::parse(lines[0]), second = Json::parse(lines[1]);
   EXPECT_EQ(first.at("route"), "/classify");
   EXPECT_EQ(first.at("status"), 200);

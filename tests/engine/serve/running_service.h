@@ -9,18 +9,13 @@
 
 namespace dfengine::test {
 
-inline std::string bytes_of(const std::string& file) {
-  const auto bytes = weights::read_file(file);
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 class RunningService : public Interface {
  protected:
   using Json = nlohmann::json;
 
   void SetUp() override {
     Interface::SetUp();
-    for (const std::string& file : files_) bytes_.push_back(bytes_of(file));
+    for (const std::string& file : files_) bytes_.push_back(weights::read_text(file));
     expected_ = expected_probabilities();
     options_.http.port = 0;
   }

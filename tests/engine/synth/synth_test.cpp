@@ -145,6 +145,29 @@ TEST(Synth, RefusesWhatItCannotDo) {
   }
 }
 
+// What an error cut short is gone again, so that the same call can be made anew; what others put
+// there stays.
+TEST(Synth, ASetThatFailsLeavesNothing) {
+  const Scratch scratch;
+  const SynthOptions options = {
+      .output = scratch.path() / "set", .count = 20, .seed = 0, .size = 32};
+  const fs::path other = options.output / "test/fake/other.jpg";
+  const auto fail_at = [&](Index number) {
+    write_synth_set(options, [&](Index done, Index) {
+      if (done != number) return;
+      std::ofstream(other) << "of another program";
+      throw Error("the disk is full");
+    });
+  };
+  EXPECT_THROW(fail_at(7), Error);
+  EXPECT_EQ(files_under(options.output).size(), 1u);
+  EXPECT_TRUE(fs::exists(other));
+  fs::remove_all(options.output / "test");
+  EXPECT_TRUE(fs::is_empty(options.output));
+  write_synth_set(options);
+  EXPECT_EQ(files_under(options.output).size(), 20u);
+}
+
 TEST(Synth, DecoderKeepsMeanAndVariance) {
   constexpr Index kSize = 16;
   Random random(5, RandomStream::Synth, 0);

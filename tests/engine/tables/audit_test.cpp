@@ -151,7 +151,16 @@ TEST(Audit, CountsCopiesAcrossSplitsAndLabels) {
   EXPECT_EQ(found.bad_files[0].relative, "train/fake/broken.jpg");
   EXPECT_NO_THROW(to_json(found).dump());
   EXPECT_NE(to_html(found).find("Files with the same bytes"), std::string::npos);
-  EXPECT_NE(to_text(found).find("2 of them across splits"), std::string::npos);
+  EXPECT_TRUE(found.copies[0].across_labels) << "what must be mended comes first";
+  const std::string text = to_text(found);
+  EXPECT_NE(text.find("2 of them across splits"), std::string::npos);
+  EXPECT_NE(text.find("\n  both labels: train: train/fake/odd.bmp, train: train/real/1.bmp\n"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("\n  several splits: train: train/fake/0.bmp, test: test/fake/0.bmp\n"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("1 group of equal files has both labels: correct"), std::string::npos);
 }
 
 TEST(Audit, LooksAtFilesAlone) {

@@ -165,6 +165,31 @@ TEST(MetadataEncoder, OneValueGivesNoFeature) {
   EXPECT_EQ(fit({"", "5"}).features(), 2);
 }
 
+// The fields of a column and what is said of them, "" for nothing.
+std::string said_of(const Encoder& encoder, const Names& values) {
+  const auto lines = encoder.unfit_fields(one_column(values), "t.csv");
+  return lines.empty() ? "" : *lines.begin();
+}
+
+TEST(MetadataEncoder, FieldsThatDoNotFitAreCountedAndNamed) {
+  const Encoder numbers = fit({"1", "", "3", "4"});
+  EXPECT_EQ(said_of(numbers, {"7", " 8", "NA", "", "null"}), "");
+  EXPECT_EQ(
+      said_of(numbers, {"7", "1,5", "NA", "abc"}),
+      "t.csv: 2 of 4 fields of column 'c' are no numbers, first '1,5' in line 3: they count as "
+      "missing");
+  const std::string refusal = thrown_text([&] { said_of(numbers, {"x", "y", "8"}); });
+  EXPECT_EQ(refusal.find("t.csv: 2 of 3 fields of column 'c' are no numbers, first 'x' in line 2"),
+            0u)
+      << refusal;
+  EXPECT_EQ(said_of(numbers, {}), "");
+  const Encoder times = fit({"2020-01-06", "2022-07-07", "2022-07-08"});
+  EXPECT_NE(said_of(times, {"2020-01-06", "6.1.2020"}).find("no dates or times"),
+            std::string::npos);
+  EXPECT_EQ(said_of(fit({"a", "b", "a", "b"}), {"z", "7"}), "") << "levels may be new";
+  EXPECT_THROW(numbers.unfit_fields({{"d"}, {}, {}}, "t"), DataError);
+}
+
 TEST(MetadataEncoder, AbsentColumnIsNamed) {
   const Encoder e = fit({"1", "2"});
   EXPECT_EQ(thrown_text([&] { e.encode(parse_csv("d\n1\n", "u"), "u.csv"); }),

@@ -170,6 +170,11 @@ TEST(MetadataHybrid, TrainingPicturesAreFoundAsTrainingFindsThem) {
     EXPECT_THROW(refuse_training_pictures(model, {set / "train/1.jpg"}, "v.csv"), UsageError)
         << data << " " << csv;
   }
+  const auto splits =
+      dir.write("set/all.csv", "path,label,split\ntrain/1.jpg,1,train\ntest/1.jpg,1,test\n");
+  model.notes["train_args"] = nlohmann::json{{"data", ""}, {"csv", splits.string()}}.dump();
+  refuse_training_pictures(model, {set / "test/1.jpg"}, "v.csv");
+  EXPECT_THROW(refuse_training_pictures(model, {set / "train/1.jpg"}, "v.csv"), UsageError);
   model.notes["train_args"] = nlohmann::json{{"data", set.string()}}.dump();
   refuse_training_pictures(model, {set / "test/train.jpg"}, "v.csv");
   for (const char* folder : {"Training", "train_real", "faces/TRAIN/real"})

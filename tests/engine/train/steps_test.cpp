@@ -6,15 +6,15 @@
 #include <cmath>
 #include <optional>
 
-#include "engine/data/sets/folder_source.h"
 #include "engine/runtime/cpu/cpu_backend.h"
+#include "tests/engine/data/data_support.h"
 #include "tests/engine/train/train_support.h"
 #include "tests/support/tolerance.h"
 
 namespace dfengine {
 namespace {
 
-constexpr TrainPhase kHeadAlone{0, kWholeBase, true};
+constexpr TrainPhase kHeadAlone{0, kWholeBase};
 
 // One way of steps with everything it needs, the base frozen.
 struct Way {
@@ -45,8 +45,8 @@ struct Way {
 
   TrainOptions options;
   Model model;
-  Dataset train = scan_split(test::synth_set(), "train");
-  Dataset valid = scan_split(test::synth_set(), "valid");
+  Dataset train = test::split_of(test::synth_set(), "train");
+  Dataset valid = test::split_of(test::synth_set(), "valid");
   ThreadPool pool{2};
   CpuBackend backend{pool};
   std::atomic<bool> never{false};
@@ -160,7 +160,7 @@ TEST(Steps, ResultsAreSumsOverTheBatch) {
 
 TEST(Steps, FrozenRunningStatisticsRest) {
   TrainOptions o = test::tiny_options("");
-  const TrainPhase phase{0, 3, false};
+  const TrainPhase phase{0, 3};
   Way way(o, phase, make_image_steps);
   const Model before = make_model(Way::tiny(o), o.seed);
   way.steps->start(0, 0);

@@ -4,7 +4,6 @@
 
 #include <cmath>
 
-#include "engine/data/sets/folder_source.h"
 #include "engine/evaluate/metrics/calibration.h"
 #include "engine/model/predictor.h"
 #include "engine/runtime/cpu/cpu_backend.h"
@@ -117,7 +116,7 @@ TEST_F(Train, TheModelKeptIsThatOfTheEpochWithTheBestValidationAuc) {
   ThreadPool pool(1);
   const CpuBackend backend(pool);
   Predictor predictor(model, backend, Predictor::Output::Logits);
-  const Dataset valid = scan_split(o.data, "valid");
+  const Dataset valid = test::split_of(o.data, "valid");
   Loader loader(valid, loader_options(o, model, 1));
   const Predictions p = predict_split(predictor, valid, loader);
   const Metrics m = compute_metrics(p.prob, p.label, 0.5);

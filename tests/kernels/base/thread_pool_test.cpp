@@ -2,8 +2,12 @@
 #include "kernels/base/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <memory>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -65,6 +69,51 @@ TEST(ThreadPool, EachThreadBeginsWithItsShare) {
     });
     for (int t = 0; t < kThreads; ++t) EXPECT_EQ(first[static_cast<std::size_t>(t)], t * kShare);
   }
+}
+
+// All that began have ended by then: what they write to is still there.
+TEST(ThreadPool, WhatTasksThrowComesOut) {
+  for (int threads : {1, 4}) {
+    ThreadPool pool(threads);
+    for (int run = 0; run < 20; ++run) {
+      std::atomic<int> ended{0};
+      try {
+        parallel_for(pool, 40, [&](std::int64_t i, int) {
+          if (i % 10 == 7) throw Error("task " + std::to_string(i));
+          ++ended;
+        });
+        ADD_FAILURE() << "nothing was thrown";
+      } catch (const Error& e) {
+        EXPECT_STREQ(e.what(), "task 7");
+      }
+      EXPECT_EQ(ended, threads == 1 ? 7 : 36);
+      parallel_for(pool, 40, [&](std::int64_t, int) { ++ended; });
+      EXPECT_EQ(ended, threads == 1 ? 47 : 76);
+    }
+  }
+}
+
+// A pool of the parent has no threads in the child, and ending it waits for none.
+TEST(ThreadPool, AChildOfForkRunsAlone) {
+  auto pool = std::make_unique<ThreadPool>(3);
+  const auto sum_of = [&] {
+    std::atomic<std::int64_t> sum{0};
+    parallel_for(*pool, 100, [&](std::int64_t i, int) { sum += i; });
+    return sum.load();
+  };
+  EXPECT_EQ(sum_of(), 4950);
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    alarm(20);
+    const bool right = sum_of() == 4950 && pool->size() == 3;
+    pool.reset();
+    _exit(right ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0) << (WIFSIGNALED(status) ? "it waited for ever" : "other sums");
+  EXPECT_EQ(sum_of(), 4950);
 }
 
 TEST(ThreadPool, RefusesNoThreads) {

@@ -90,7 +90,7 @@ std::byte* resolve_in_cluster(Warp& warp, std::uint64_t address, int bytes, bool
   if (offset % length != 0) report(warp, "misaligned in shared memory", range(offset, bytes));
   for (std::uint64_t at = offset; at < offset + length; at += 2) {
     Trace& trace = block.traces[at / 2];
-    if (trace.written >= block.since_cluster_barrier)
+    if (trace.written >= block.since_cluster_release)
       report(warp, "race: read of what another block wrote since the cluster's barrier",
              range(at, 2));
     trace.read_by_other = block.interval;

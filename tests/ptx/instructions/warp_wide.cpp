@@ -67,10 +67,11 @@ void synchronise_warp(Warp& warp, const Instruction&, Lanes mask) {
   if (mask != warp.alive) report(warp, "bar.warp.sync by part of a warp");
 }
 
-void arrive_at_cluster_barrier(Warp& warp, const Instruction&, Lanes mask) {
+void arrive_at_cluster_barrier(Warp& warp, const Instruction& i, Lanes mask) {
   if (mask != warp.alive) report(warp, "barrier.cluster.arrive by part of a warp");
   if (warp.arrived) report(warp, "barrier.cluster.arrive twice");
   warp.arrived = true;
+  warp.released = i.mode != kRelaxed;
 }
 
 void launch_next(Warp&, const Instruction&, Lanes) {}

@@ -282,6 +282,9 @@ Instruction decode(std::string_view text, Names& names, const Labels& labels) {
     i.action = synchronise_warp;
   } else if (s.name == "barrier.cluster.arrive.release.aligned") {
     i.action = arrive_at_cluster_barrier;
+  } else if (s.name == "barrier.cluster.arrive.relaxed.aligned") {
+    i.action = arrive_at_cluster_barrier;
+    i.mode = kRelaxed;
   } else if (s.name == "griddepcontrol.launch_dependents") {
     i.action = launch_next;
   } else if (first == "wgmma") {

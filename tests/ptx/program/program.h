@@ -35,6 +35,7 @@ struct Register {
 
 enum class Flow : std::uint8_t { Next, Branch, Exit, Barrier };
 constexpr int kOfCluster = 1;  // a barrier's mode; that of a block has 0
+constexpr int kRelaxed = 1;    // the mode of an arrival that orders no memory; others have 0
 // Local memory is reached by generic addresses.
 enum class Space : std::uint8_t { Generic, Shared, Cluster, Parameter };
 

@@ -4,14 +4,18 @@
     model = dfengine.Model("best.safetensors")
     print(model.classify("face.jpg").probability)
 
-Pictures are paths, the bytes of a file, Pillow images, or arrays [height, width, 3] of uint8, rows from the top (NumPy's,
-or whatever else has Python's buffer protocol).
+Pictures are paths, the bytes of a file (bytes, or whatever else is a row of bytes), Pillow images, or arrays
+[height, width, 3] of uint8, rows from the top (NumPy's, or whatever else has Python's buffer protocol).
+
+After os.fork() a child may go on with its parent's models: Model.classify opens a session of the child's own. A Session
+of the parent computes on the calling thread alone there.
 """
 import ctypes
 import dataclasses
+import operator
 import os
 import threading
-from typing import Any, List, Optional, Sequence, Union
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 from dfengine import _interface as _c
 from dfengine._interface import Error
@@ -41,33 +45,48 @@ class Answer:
     heat_map: Optional[memoryview] = None  # float, [rows, columns]: where the evidence for the verdict lies
 
 
+class _Own:
+    """A model's own session, opened for its first picture, and the process that it is of."""
+
+    def __init__(self):
+        self.process = os.getpid()
+        self.lock = threading.Lock()
+        self.session: Optional[Session] = None
+
+
 class Model:
     """A detector, from a file or its bytes. It never changes; any number of threads may use it."""
 
-    def __init__(self, source: Union[str, os.PathLike, bytes]):
+    def __init__(self, source: Union[str, os.PathLike, bytes, bytearray, memoryview]):
         handle = ctypes.c_void_p()
-        if isinstance(source, bytes):
-            _c.check(_c.library().df_model_open_bytes(source, len(source), ctypes.byref(handle)))
+        if isinstance(source, (str, os.PathLike)):
+            _c.check(_c.library().df_model_open(_path(source), ctypes.byref(handle)))
         else:
-            _c.check(_c.library().df_model_open(os.fsencode(source), ctypes.byref(handle)))
+            file = _file(source)
+            if file is None:
+                raise TypeError("a model is a path or the bytes of a file, this is an array")
+            _c.check(_c.library().df_model_open_bytes(file, len(file), ctypes.byref(handle)))
         self._handle = handle
         info = _c.ModelInfo(struct_size=ctypes.sizeof(_c.ModelInfo))
         _c.check(_c.library().df_model_get_info(handle, ctypes.byref(info)))
         self.classes = [name.decode() for name in info.classes]
         self.threshold = info.threshold
         self.input_size = info.input_size
-        self._own: Optional[Session] = None
-        self._lock = threading.Lock()
+        self._own = _Own()
 
     def session(self, **options) -> "Session":
         return Session(self, **options)
 
     def classify(self, pictures, **extras):
         """As Session.classify, with a session of the model's own, which one thread at a time uses."""
-        with self._lock:
-            if self._own is None:
-                self._own = Session(self)
-            return self._own.classify(pictures, **extras)
+        own = self._own
+        # A child of os.fork() has none of the session's threads, and perhaps a lock that one of them holds.
+        if own.process != os.getpid():
+            own = self._own = _Own()
+        with own.lock:
+            if own.session is None:
+                own.session = Session(self)
+            return own.session.classify(pictures, **extras)
 
     def __del__(self):
         if getattr(self, "_handle", None):
@@ -83,9 +102,10 @@ class Session:
 
     def __init__(self, model: Model, threads: int = 0, device: str = "cpu", precision: str = "fp16", batch: int = 0,
                  max_pixels: int = 0, threshold: float = 0.0):
-        options = _c.SessionOptions(struct_size=ctypes.sizeof(_c.SessionOptions), threads=threads,
-                                    device=_DEVICES[device], precision=_PRECISIONS[precision], batch=batch,
-                                    max_pixels=max_pixels, threshold=threshold)
+        options = _c.SessionOptions(
+            struct_size=ctypes.sizeof(_c.SessionOptions), threads=_number("threads", threads, 32),
+            device=_choice("device", device, _DEVICES), precision=_choice("precision", precision, _PRECISIONS),
+            batch=_number("batch", batch, 32), max_pixels=_number("max_pixels", max_pixels, 64), threshold=threshold)
         self._handle = ctypes.c_void_p()
         _c.check(_c.library().df_session_open(model._handle, ctypes.byref(options), ctypes.byref(self._handle)))
 
@@ -117,28 +137,63 @@ class Session:
             _c.library().df_session_close(ctypes.byref(self._handle))
 
 
+def _path(path) -> bytes:
+    encoded = os.fsencode(path)
+    # C would take what stands before it for the path. open() says the same.
+    if b"\0" in encoded:
+        raise ValueError("embedded null byte")
+    return encoded
+
+
+def _file(source) -> Optional[bytes]:
+    """What has the buffer protocol as a file's bytes; None where it is no row of bytes."""
+    if isinstance(source, bytes):
+        return source
+    view = memoryview(source)
+    return view.tobytes() if view.ndim == 1 and view.itemsize == 1 else None
+
+
+def _choice(name: str, value: str, values: Dict[str, int]) -> int:
+    if value not in values:
+        raise ValueError(f"{name} is {value!r}: one of {', '.join(values)}")
+    return values[value]
+
+
+def _number(name: str, value: int, bits: int) -> int:
+    """Refuses what C would cut to another number; how large it may be the library says."""
+    value = operator.index(value)
+    if not -(1 << bits - 1) <= value < 1 << bits - 1:
+        raise Error(f"{name} is {value}, which does not fit {bits} bits")
+    return value
+
+
 def _picture(picture, kept) -> "_c.Picture":
     struct = _c.Picture(struct_size=ctypes.sizeof(_c.Picture))
     if isinstance(picture, (str, os.PathLike)):
-        struct.path = os.fsencode(picture)
-    elif isinstance(picture, bytes):
-        kept.append(picture)
-        struct.bytes = ctypes.cast(ctypes.c_char_p(picture), ctypes.c_void_p)
-        struct.size = len(picture)
+        struct.path = _path(picture)
     elif hasattr(picture, "tobytes") and hasattr(picture, "convert") and hasattr(picture, "size"):
         width, height = picture.size
         _set_pixels(struct, picture.convert("RGB").tobytes(), height, width, kept)
     else:
+        file = _file(picture)
+        if file is not None:
+            struct.bytes, struct.size = _pointer(file, kept), len(file)
+            return struct
         view = memoryview(picture)
         if view.ndim != 3 or view.shape[2] != 3 or view.format != "B":
-            raise TypeError(f"a picture is [height, width, 3] of uint8, this is {list(view.shape)} of '{view.format}'")
+            raise TypeError("a picture is a path, the bytes of a file, or [height, width, 3] of uint8, "
+                            f"this is {list(view.shape)} of '{view.format}'")
         _set_pixels(struct, view.tobytes(), view.shape[0], view.shape[1], kept)
     return struct
 
 
+def _pointer(data: bytes, kept) -> ctypes.c_void_p:
+    kept.append(data)
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p)
+
+
 def _set_pixels(struct, rgb: bytes, height: int, width: int, kept) -> None:
-    kept.append(rgb)
-    struct.rgb = ctypes.cast(ctypes.c_char_p(rgb), ctypes.c_void_p)
+    struct.rgb = _pointer(rgb, kept)
     struct.height, struct.width = height, width
 
 

@@ -1,12 +1,26 @@
 #include "engine/data/pictures/formats/bmp_decode.h"
 
 #include <fmt/format.h>
-#include <stb_image.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <string_view>
+
+// Of this file alone: a program that links the library may have an stb_image of its own, whose settings
+// and code must not meet ours.
+#define STB_IMAGE_STATIC
+#define STB_IMAGE_IMPLEMENTATION
+#define STBI_ONLY_BMP
+#define STBI_NO_STDIO
+// Zeroed: pixels that a damaged file never sets are then the same on every run.
+#define STBI_MALLOC(bytes) std::calloc(1, bytes)
+#define STBI_REALLOC(old, bytes) std::realloc(old, bytes)
+#define STBI_FREE(p) std::free(p)
+// A damaged file must not end the program, in no kind of build.
+#define STBI_ASSERT(condition) static_cast<void>(0)
+#include <stb_image.h>
 
 #include "engine/data/pictures/decode_checks.h"
 
