@@ -1,5 +1,5 @@
-// One step of MobileNetV2 in FP16, by rule, for the interpreter of its kernels to count (tests/ptx/README.md).
-// Usage: ptx_step infer|train PICTURES
+// One step of MobileNetV2 in FP16, by rule, for the interpreter of its kernels to count
+// (tests/ptx/README.md). Usage: ptx_step infer|train PICTURES
 #include <cstdlib>
 #include <exception>
 #include <iostream>

@@ -109,8 +109,8 @@ namespace cuda {
 Index batch_norm_scratch(const BatchNormProblem& p);
 
 // Forward with batch statistics: saves mean and rstd for backward. The moved running statistics go
-// to next_mean and next_var, for the optimiser to commit when the step is applied. With moments, which
-// are those of x, x is not read for its statistics; scratch may then be null.
+// to next_mean and next_var, for the optimiser to commit when the step is applied. With moments,
+// which are those of x, x is not read for its statistics; scratch may then be null.
 template <class T>
 void batch_norm_forward(Stream stream, const BatchNormProblem& p, const T* x, const float* gamma,
                         const float* beta, const float* running_mean, const float* running_var,
@@ -123,8 +123,8 @@ void batch_norm_again(Stream stream, const BatchNormProblem& p, const T* x, cons
                       const float* beta, const float* saved_mean, const float* saved_rstd, T* y);
 
 // Forward without y. Its readers compute y = act(x * scale + shift) as they load x
-// (kernels/norm_on_load.h). on_load [3, C] is for them: scale, shift and mean. It may be null where nobody
-// needs it.
+// (kernels/norm_on_load.h). on_load [3, C] is for them: scale, shift and mean. It may be null where
+// nobody needs it.
 template <class T>
 void batch_norm_statistics(Stream stream, const BatchNormProblem& p, const T* x, const float* gamma,
                            const float* beta, const float* running_mean, const float* running_var,
@@ -165,9 +165,9 @@ void batch_norm_backward(Stream stream, const BatchNormProblem& p, const T* x, c
                          const float* saved_rstd, float* scratch, float* dgamma, float* dbeta,
                          T* dx);
 
-// The gradients where a convolution has made g and its sums (kernels/norm_gradient.h). factors [3, C] are
-// written: scale, slope and offset. dx may be g; it is null where the convolution that made x computes it
-// on load.
+// The gradients where a convolution has made g and its sums (kernels/norm_gradient.h). factors [3,
+// C] are written: scale, slope and offset. dx may be g; it is null where the convolution that made
+// x computes it on load.
 template <class T>
 void batch_norm_backward_given(Stream stream, const BatchNormProblem& p, const GradientSums& sums,
                                const T* x, const T* g, const float* gamma, const float* saved_mean,

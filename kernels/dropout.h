@@ -25,8 +25,8 @@ void dropout_backward(const Context& ctx, Index count, double rate, const StepIn
 }  // namespace cpu
 
 // On the device, in float: dropout stands in the head. Elements are drawn as on the CPU. The
-// seed and the step are read from device memory, so that a captured step draws new numbers each time
-// it runs. Throws UsageError for a bad rate.
+// seed and the step are read from device memory, so that a captured step draws new numbers each
+// time it runs. Throws UsageError for a bad rate.
 namespace cuda {
 
 void dropout_forward(Stream stream, Index count, double rate, const StepInput* input,

@@ -29,8 +29,8 @@ struct PointwiseProblem {
 namespace cpu {
 
 // Weights are packed into the kernel's own order before use: once after loading for inference, once
-// a step in training. Both orders take this many elements. In bf16 they throw ShapeError unless C and K
-// are multiples of 8.
+// a step in training. Both orders take this many elements. In bf16 they throw ShapeError unless C
+// and K are multiples of 8.
 Index pointwise_packed_count(const PointwiseProblem& p);
 // What pointwise_forward takes.
 template <class T>

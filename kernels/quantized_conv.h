@@ -1,5 +1,5 @@
-// Convolutions of 8-bit integers. Activations are uint8, weights int8, and their products are summed
-// exactly in int32, so the bits are the same on every machine and for any number of threads:
+// Convolutions of 8-bit integers. Activations are uint8, weights int8, and their products are
+// summed exactly in int32, so the bits are the same on every machine and for any number of threads:
 //   y = clamp(round(scale[k] * (sum + bias[k])) + zero, 0, 255)
 // and where a residual is added, what is rounded is
 //   scale[k] * (sum + bias[k]) + residual_scale * (residual - residual_zero),

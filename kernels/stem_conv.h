@@ -53,8 +53,8 @@ void stem_backward_weight(const Context& ctx, const StemProblem& p, const T* x, 
 // type.
 namespace cuda {
 
-// What a stem reads: x, or in 16 bits the pixels that x is made of, which are normalised as they are
-// loaded, to the bits that x would have (kernels/image_normalize.h).
+// What a stem reads: x, or in 16 bits the pixels that x is made of, which are normalised as they
+// are loaded, to the bits that x would have (kernels/image_normalize.h).
 template <class T>
 struct StemInput {
   const T* x = nullptr;

@@ -1,5 +1,5 @@
-// Sums of rows in one binary tree: neighbours first, then neighbouring pairs. Parts of the rows that
-// are subtrees may be added elsewhere, by slices and by processes, and the bits stay the same.
+// Sums of rows in one binary tree: neighbours first, then neighbouring pairs. Parts of the rows
+// that are subtrees may be added elsewhere, by slices and by processes, and the bits stay the same.
 //
 // Shapes       values [rows, pitch], of which the first `count` columns are added; to [count]. rows is a
 //              power of two.

@@ -207,8 +207,8 @@ std::vector<ParamSpec> params(const Operation& operation, const std::string& nam
   using List = std::vector<ParamSpec>;
   return std::visit(
       Overload{[&](const Convolution& op) {
-                 // He's fan is the number of outputs of a weight, as in torchvision's mobilenetv2.py
-                 // (mode="fan_out").
+                 // He's fan is the number of outputs of a weight, as in torchvision's
+                 // mobilenetv2.py (mode="fan_out").
                  const Index places = op.window.size * op.window.size;
                  List all = {{name + ".weight",
                               {op.out, op.in / op.groups, op.window.size, op.window.size},

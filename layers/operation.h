@@ -49,14 +49,15 @@ struct Convolution {
   // (kernels/norm_on_load.h), with this activation. The second input is the batch norm's
   // NormOutput::OnLoad.
   std::optional<Activation> norm_on_load = {};
-  // Training form: beside the result the kernel makes its channels' moments, for the batch norm that
-  // reads it (kernels/channel_moments.h). They are no value of the graph; a plan hands them on.
+  // Training form: beside the result the kernel makes its channels' moments, for the batch norm
+  // that reads it (kernels/channel_moments.h). They are no value of the graph; a plan hands them
+  // on.
   bool makes_moments = false;
-  // Training form, beside norm_on_load: the gradient that it gives is that behind the activation, and
-  // the kernel makes the sums that the batch norm needs of it (kernels/norm_gradient.h).
+  // Training form, beside norm_on_load: the gradient that it gives is that behind the activation,
+  // and the kernel makes the sums that the batch norm needs of it (kernels/norm_gradient.h).
   bool makes_gradient_sums = false;
-  // Training form: the gradient that it is given has still to take the last step of the gradient of the
-  // batch norm that reads the result.
+  // Training form: the gradient that it is given has still to take the last step of the gradient of
+  // the batch norm that reads the result.
   bool gradient_on_load = false;
 
   bool inference_form() const { return norm || activation != Activation::None || residual; }
@@ -104,10 +105,10 @@ struct BatchNorm {
   bool leaves_gradient = false;      // its last step, to the convolution that makes its input
 };
 
-// The wide half of an inverted residual block in training, as one operation: expand (pointwise, or a stem
-// of pixels), its batch norm with the batch's statistics, depthwise. Their wide values are not stored but made again in backward
-// (kernels/expand_depthwise.h). It makes the moments of its result. Parameters: those of the three, one
-// after the other.
+// The wide half of an inverted residual block in training, as one operation: expand (pointwise, or
+// a stem of pixels), its batch norm with the batch's statistics, depthwise. Their wide values are
+// not stored but made again in backward (kernels/expand_depthwise.h). It makes the moments of its
+// result. Parameters: those of the three, one after the other.
 struct ExpandDepthwise {
   InvertedResidual::Part expand;
   std::string norm_name;

@@ -19,8 +19,8 @@ std::vector<bool> needs_gradient(const Graph& graph, const Trainable& trainable,
 
 // ---- Fusions ------------------------------------------------------------------------------------
 
-// How two nodes, the second the only reader of the first, become one operation. Inputs that the second
-// has beside the first's output follow the first's inputs. Nothing: they do not.
+// How two nodes, the second the only reader of the first, become one operation. Inputs that the
+// second has beside the first's output follow the first's inputs. Nothing: they do not.
 using Fusion = std::optional<Operation> (*)(const Node& first, const Node& second);
 
 // A batch norm into the weights of the convolution before it.
@@ -46,9 +46,9 @@ struct Alternative {
 };
 using Prefer = std::function<bool(const Alternative&)>;
 
-// Expansions that are not stored: the wide half of an inverted residual that a gradient passes through
-// becomes one operation, which makes its wide values again in backward, where `prefer` says so. It hands the
-// moments of its result on.
+// Expansions that are not stored: the wide half of an inverted residual that a gradient passes
+// through becomes one operation, which makes its wide values again in backward, where `prefer` says
+// so. It hands the moments of its result on.
 Graph recompute_expansions(const Graph& graph, const Prefer& prefer);
 
 // Norm on load: batch norms that a gradient passes through leave their result to the convolutions
@@ -56,16 +56,16 @@ Graph recompute_expansions(const Graph& graph, const Prefer& prefer);
 // needs_gradient tells.
 Graph load_norms(const Graph& graph, const std::vector<bool>& needs, const Prefer& prefer);
 
-// Moments in epilogues: convolutions make the moments of their results for the batch norms with batch
-// statistics that read them, where `prefer` says so.
+// Moments in epilogues: convolutions make the moments of their results for the batch norms with
+// batch statistics that read them, where `prefer` says so.
 Graph hand_on_moments(const Graph& graph, const Prefer& prefer);
 
-// Gradients' sums in epilogues: a convolution that alone takes a batch norm with batch statistics as it
-// loads makes the sums of its gradient too, where `prefer` says so.
+// Gradients' sums in epilogues: a convolution that alone takes a batch norm with batch statistics
+// as it loads makes the sums of its gradient too, where `prefer` says so.
 Graph hand_on_gradient_sums(const Graph& graph, const Prefer& prefer);
 
-// Gradients on load: such a batch norm leaves the last step of its gradient to the convolution that makes
-// its input, where `prefer` says so.
+// Gradients on load: such a batch norm leaves the last step of its gradient to the convolution that
+// makes its input, where `prefer` says so.
 Graph load_gradients(const Graph& graph, const Prefer& prefer);
 
 // Pixels on load: stems that alone read normalised pixels normalise them, where `prefer` says so.

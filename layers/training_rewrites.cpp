@@ -41,8 +41,8 @@ void take(const std::vector<Node>& fused, const Graph& graph, NewNodes& nodes) {
   for (const Node& node : fused) nodes[graph.position(node.output)] = node;
 }
 
-// The wide half of a block whose depthwise convolution this node is, with the batch norm behind it; nothing:
-// there is none, or something else needs its values. readers: of each value.
+// The wide half of a block whose depthwise convolution this node is, with the batch norm behind it;
+// nothing: there is none, or something else needs its values. readers: of each value.
 std::optional<Alternative> wide_half(const Graph& graph, const std::vector<int>& readers,
                                      const Node& depthwise) {
   const auto producer = [&](ValueId value) {

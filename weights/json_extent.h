@@ -6,8 +6,8 @@
 
 namespace dfengine::weights {
 
-// Of a text that anybody may have written: the library takes as deep and as many values as come, copies and
-// destroys deep ones by recursion, and is quadratic where a callback looks at each.
+// Of a text that anybody may have written: the library takes as deep and as many values as come,
+// copies and destroys deep ones by recursion, and is quadratic where a callback looks at each.
 struct JsonExtent {
   std::size_t depth = 0;   // of arrays and objects inside each other
   std::size_t values = 0;  // at most

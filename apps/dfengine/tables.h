@@ -32,8 +32,8 @@ struct TableArguments {
   void require_tables_apart(const std::vector<const LabelledTable*>& tables) const;
 };
 
-// Runs image_logits on a table's pictures, with a progress line. Throws DataError where a picture has
-// both labels.
+// Runs image_logits on a table's pictures, with a progress line. Throws DataError where a picture
+// has both labels.
 std::vector<double> table_image_logits(Model& model, ThreadPool& pool, const LabelledTable& table,
                                        const std::filesystem::path& root);
 

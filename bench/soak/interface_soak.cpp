@@ -1,5 +1,6 @@
-// Many pictures through the C interface: threads with sessions of their own over one model. Every answer
-// must be the first one's, bit for bit, and resident memory must stay where it was after the warm-up.
+// Many pictures through the C interface: threads with sessions of their own over one model. Every
+// answer must be the first one's, bit for bit, and resident memory must stay where it was after the
+// warm-up.
 // Usage: interface_soak MODEL PICTURES THREADS FILE...    exit code 1 where an answer or memory is wrong
 #include <algorithm>
 #include <atomic>
@@ -54,7 +55,8 @@ void classify_all(const df::Model& model, Work& work) {
   }
 }
 
-// Resident memory while the same sessions work: when a tenth is done, and the most that it is later.
+// Resident memory while the same sessions work: when a tenth is done, and the most that it is
+// later.
 struct Memory {
   long warm = 0, most = 0;
 };

@@ -1,8 +1,8 @@
 // Clients that ask a running service without a pause and check each answer.
 // Usage: service_load PORT CLIENTS SECONDS EXPECTED.json FILE...
 //   EXPECTED.json  what `dfengine predict --format json` says of the files; -: answers are not compared
-// Prints one line of JSON: answers, wrong ones, 429s, connections that ended without an answer after a
-// request was sent, answers a second, milliseconds at the median and the 99th percentile.
+// Prints one line of JSON: answers, wrong ones, 429s, connections that ended without an answer
+// after a request was sent, answers a second, milliseconds at the median and the 99th percentile.
 // DFENGINE_LOAD_KEEP=0: a connection for each request.
 #include <httplib.h>
 

@@ -72,8 +72,8 @@ class Costs {
     return std::holds_alternative<ExpandDepthwise>(node.operation);
   }
 
-  // Both weights' gradients, the expansion once more, and what the data gradient needs beside one pass:
-  // its first part is written and read, and the input read again.
+  // Both weights' gradients, the expansion once more, and what the data gradient needs beside one
+  // pass: its first part is written and read, and the input read again.
   void add_recomputation(const Step& step, const Node& node, StepCost& cost) const {
     const auto& op = std::get<ExpandDepthwise>(node.operation);
     cost.flops += product_flops(node) + product_flops(op.expand.conv, wide_shape(op, node));

@@ -8,9 +8,9 @@
 namespace dfengine {
 
 struct StepCost {
-  // Each input that the step reads, each output, what it saves, and its parameters: once. A batch norm that
-  // makes the statistics or sums of a batch by itself passes twice over what it reads. What kernels read
-  // again beside that, and scratch, is not in it.
+  // Each input that the step reads, each output, what it saves, and its parameters: once. A batch
+  // norm that makes the statistics or sums of a batch by itself passes twice over what it reads.
+  // What kernels read again beside that, and scratch, is not in it.
   Index bytes = 0;
   // Of convolutions and dense layers, two per multiply-add; other layers count none.
   Index flops = 0;

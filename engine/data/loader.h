@@ -33,7 +33,8 @@ struct LoaderOptions : Preparation {
   bool new_windows = false;
   bool shuffle = false;
   std::uint64_t seed = 0;
-  // Each batch is cut into so many slices (slice_begin), and this loader makes those of one process.
+  // Each batch is cut into so many slices (slice_begin), and this loader makes those of one
+  // process.
   Index slices = 1, first_slice = 0, slice_count = 1;
   int threads = 1;
   OnBad on_bad = OnBad::Fail;

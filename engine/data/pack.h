@@ -54,13 +54,13 @@ bool can_be_completed(const Pack& pack, const std::vector<Dataset>& splits);
 
 // The splits of a packed file, in the order asked for, or all of them where none is asked for.
 // "valid" also finds "val" and the other way round, and "all" is all of them as one, by path.
-// Pictures that could not be read when the file was packed are still bad files. Throws DataError for
-// a split that is not there.
+// Pictures that could not be read when the file was packed are still bad files. Throws DataError
+// for a split that is not there.
 std::vector<Dataset> open_pack(const std::filesystem::path& file,
                                const std::vector<std::string>& wanted);
 
-// The picture of a sample that is not packed: from its own file, or out of a tar. Throws DataError as
-// Preparer::decode does.
+// The picture of a sample that is not packed: from its own file, or out of a tar. Throws DataError
+// as Preparer::decode does.
 Image& decode_sample(const Dataset& dataset, const Sample& sample, Preparer& preparer);
 
 // Writes a sample's square picture, out [size, size, 3], from the packed file where its set has

@@ -106,8 +106,8 @@ class Listing {
     entries_.push_back({name, entries_[found->second].at, entries_[found->second].bytes});
   }
 
-  // The library takes any end for the end. A tar ends with empty blocks, and what stands behind them
-  // nobody would read.
+  // The library takes any end for the end. A tar ends with empty blocks, and what stands behind
+  // them nobody would read.
   void check_end(std::uint64_t behind) const {
     constexpr std::uint64_t kBlock = 512;
     if (end_ < behind + kBlock)

@@ -1,4 +1,5 @@
-// Pictures and their notes inside of tar files, read through libarchive (CMake option DFENGINE_TAR).
+// Pictures and their notes inside of tar files, read through libarchive (CMake option
+// DFENGINE_TAR).
 #pragma once
 
 #include <cstddef>
@@ -67,9 +68,10 @@ class TarShards {
   std::vector<TarFile> files_;
 };
 
-// The names that a pattern such as "{train,valid}-{000..063}.tar" stands for, in order and with as many
-// digits as it has, as a shell would write them; the name itself where there are no such braces, or
-// where it is longer than any path. Throws UsageError where they are more than a million.
+// The names that a pattern such as "{train,valid}-{000..063}.tar" stands for, in order and with as
+// many digits as it has, as a shell would write them; the name itself where there are no such
+// braces, or where it is longer than any path. Throws UsageError where they are more than a
+// million.
 std::vector<std::string> expand_braces(const std::string& pattern);
 
 }  // namespace dfengine

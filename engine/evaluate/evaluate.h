@@ -37,7 +37,8 @@ Predictions predict_split(const Model& model, const Dataset& dataset, Index max_
                           OnBad on_bad, ThreadPool& pool);
 
 // Gives the model the temperature that fits these predictions of it best, and the threshold that
-// the rule then chooses (engine/evaluate/metrics); a band of another threshold goes. Throws as fit_temperature does.
+// the rule then chooses (engine/evaluate/metrics); a band of another threshold goes. Throws as
+// fit_temperature does.
 void calibrate(Model& model, const Predictions& predictions, const ThresholdRule& rule);
 
 }  // namespace dfengine

@@ -35,8 +35,8 @@ struct GradCamRun {
 
 class GradCam {
  public:
-  // model (a detector) and backend must outlive it; parameters must not change. Throws UsageError for
-  // another model and for a backend that computes neither in float nor in bf16.
+  // model (a detector) and backend must outlive it; parameters must not change. Throws UsageError
+  // for another model and for a backend that computes neither in float nor in bf16.
   GradCam(const Model& model, const Backend& backend);
 
   // image [size, size, 3], uint8 RGB, prepared as for a prediction.

@@ -10,8 +10,8 @@ namespace dfengine {
 
 // The least distance from the threshold, in logits, from which on at most `errors` of the pictures
 // are wrong: what lies nearer is unsure. logit and label [n]; threshold as a logit. 0 where all
-// answers together are good enough; infinity where no distance is. Throws ShapeError where the sizes
-// differ or n is 0, UsageError unless errors is in [0, 1).
+// answers together are good enough; infinity where no distance is. Throws ShapeError where the
+// sizes differ or n is 0, UsageError unless errors is in [0, 1).
 double unsure_margin(std::span<const double> logit, std::span<const int> label, double threshold,
                      double errors);
 

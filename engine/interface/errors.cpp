@@ -10,8 +10,8 @@
 namespace dfengine::interface {
 namespace {
 
-// Of a size that a thread with the least stack can spare. It needs no memory, neither for the text nor
-// for a destructor: where that cannot be registered with the thread, glibc ends the process.
+// Of a size that a thread with the least stack can spare. It needs no memory, neither for the text
+// nor for a destructor: where that cannot be registered with the thread, glibc ends the process.
 thread_local char last_error[2048] = "";
 
 // A longer text ends in dots, behind its last whole character of UTF-8.

@@ -72,7 +72,8 @@ df_status df_session_open(const df_model* model, const df_session_options* optio
 
 void df_session_close(df_session** session) {
   if (session == nullptr || *session == nullptr) return;
-  // In a session that a fork() copied while another thread was in it, everything may be half-changed.
+  // In a session that a fork() copied while another thread was in it, everything may be
+  // half-changed.
   if (!(*session)->taken) delete *session;
   *session = nullptr;
 }

@@ -1,4 +1,5 @@
-// Structs that begin with their size, as callers compiled against an older or newer header have them.
+// Structs that begin with their size, as callers compiled against an older or newer header have
+// them.
 #pragma once
 
 #include <fmt/format.h>
@@ -22,8 +23,8 @@ T* required(T* pointer, const char* what) {
   return pointer;
 }
 
-// first: the size of the struct in the first header that had it. Throws UsageError for a size that no
-// header had.
+// first: the size of the struct in the first header that had it. Throws UsageError for a size that
+// no header had.
 template <class T>
 std::size_t checked_size(const T* given, std::size_t first, const char* what) {
   const std::size_t size = required(given, what)->struct_size;

@@ -30,8 +30,8 @@ inline double logit_of(double prob, const ModelMetadata& model) {
   return model.temperature * std::log(prob / (1 - prob));
 }
 
-// Throws UsageError for a quantized model: what is done ("is trained") is done to the one that it was
-// made from.
+// Throws UsageError for a quantized model: what is done ("is trained") is done to the one that it
+// was made from.
 void require_float(const Model& model, const std::string& what);
 
 // A model with He-initialised weights.

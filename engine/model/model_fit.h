@@ -33,9 +33,10 @@ struct ModelFit {
   std::string faults() const;
 };
 
-// Where the metadata do not say them, the head and the width follow from the tensors. Of a file that
-// is not dfengine's the base is enough: a head that fits no network of ours, and tensors outside of
-// the base's blocks, become remarks. Throws ModelFileError for metadata that make no sense.
+// Where the metadata do not say them, the head and the width follow from the tensors. Of a file
+// that is not dfengine's the base is enough: a head that fits no network of ours, and tensors
+// outside of the base's blocks, become remarks. Throws ModelFileError for metadata that make no
+// sense.
 ModelFit fit_model(const weights::TensorFile& file, const std::string& name_for_errors,
                    std::span<const Architecture> table = architectures());
 

@@ -37,7 +37,8 @@ struct ModelMetadata {
   const std::string& verdict(double prob) const { return classes[prob >= threshold ? 1 : 0]; }
 };
 
-// The note of a model whose batch norms were folded ("yes"); weights/onnx/source_onnx.cpp writes it.
+// The note of a model whose batch norms were folded ("yes"); weights/onnx/source_onnx.cpp writes
+// it.
 inline constexpr const char* kBnFolded = "bn_folded";
 // The entry that only a checkpoint has (engine/train/checkpoint.cpp).
 inline constexpr const char* kTrainState = "train_state";

@@ -6,9 +6,9 @@
 
 namespace dfengine {
 
-// The number of first blocks whose parameters, running statistics included, are the same bits in all
-// models, which must be of one network: what no run trained, or none another way. Their statistics
-// are those of the mean, too. At least one model.
+// The number of first blocks whose parameters, running statistics included, are the same bits in
+// all models, which must be of one network: what no run trained, or none another way. Their
+// statistics are those of the mean, too. At least one model.
 int alike_blocks(std::span<const Model> models);
 
 // Runs batches through the network as training does, each normalised by its own statistics, and

@@ -156,9 +156,9 @@ class Exporter {
     return put("Conv", name, inputs, window(op, specs_[at(node.inputs[0])].shape.h));
   }
 
-  // x is floats that stand for integers, as the result is: QuantizeLinear and DequantizeLinear around
-  // a convolution, of which a runtime makes one of integers. What is added is not rounded before, as
-  // in the kernel; the activation is where the integers end.
+  // x is floats that stand for integers, as the result is: QuantizeLinear and DequantizeLinear
+  // around a convolution, of which a runtime makes one of integers. What is added is not rounded
+  // before, as in the kernel; the activation is where the integers end.
   std::string quantized(const QuantizedConvolution& op, const Node& node, const std::string& x) {
     const std::string& name = node.name;
     const bool stem = op.conv.groups == 1 && op.conv.window.size > 1;

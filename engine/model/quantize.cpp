@@ -55,7 +55,8 @@ class Quantizer {
   }
 
  private:
-  // What is not quantized. The head's matrices, a quarter of the file in float, are rounded to halves.
+  // What is not quantized. The head's matrices, a quarter of the file in float, are rounded to
+  // halves.
   static std::vector<float> kept(const ParamSpec& p, std::vector<float> values) {
     if (p.role != Role::Weight) return values;
     for (float& v : values) {
@@ -123,7 +124,8 @@ class Quantizer {
     return r;
   }
 
-  // What rounding the weights adds to the result on average leaves the bias again (bias correction).
+  // What rounding the weights adds to the result on average leaves the bias again (bias
+  // correction).
   void write(std::size_t which, ParameterStore& store) const {
     const Node& node = *convolutions_[which];
     const auto& op = std::get<Convolution>(node.operation);

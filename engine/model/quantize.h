@@ -26,9 +26,10 @@ inline constexpr Index kLeastQuantizePictures = 16;
 
 // images [n, size, size, 3] uint8 RGB like those that the model will see. Every fourth is held back
 // and decides which rule is taken. Weights are symmetric by output channel, results of convolutions
-// by tensor, the head's matrices rounded to half precision. Threshold and temperature stay the float
-// model's. Throws UsageError for a model that is quantized already or an ensemble, DataError for fewer
-// than kLeastQuantizePictures pictures, ModelFileError for a value that is no number or too large.
+// by tensor, the head's matrices rounded to half precision. Threshold and temperature stay the
+// float model's. Throws UsageError for a model that is quantized already or an ensemble, DataError
+// for fewer than kLeastQuantizePictures pictures, ModelFileError for a value that is no number or
+// too large.
 QuantizedModel quantize(const Model& model, const std::uint8_t* images, Index n,
                         const Backend& backend);
 

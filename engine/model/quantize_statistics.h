@@ -1,5 +1,5 @@
-// What quantization knows of a convolution's result: each channel's range and mean, how channels are
-// brought to one scale, and how often which values occur then.
+// What quantization knows of a convolution's result: each channel's range and mean, how channels
+// are brought to one scale, and how often which values occur then.
 #pragma once
 
 #include <vector>
@@ -10,8 +10,8 @@
 namespace dfengine {
 
 // From where to where a convolution's result is represented; what lies beyond is cut.
-// MinMax: all that was seen. Percentile: all but a ten-thousandth at either end. Mse: where the mean
-// squared error is least.
+// MinMax: all that was seen. Percentile: all but a ten-thousandth at either end. Mse: where the
+// mean squared error is least.
 enum class RangeRule { MinMax, Percentile, Mse };
 template <>
 inline constexpr auto enum_names<RangeRule> =
@@ -27,10 +27,11 @@ struct ResultStatistics {
   double bottom = 0, top = 0;           // of what is represented; 0 lies between them
 };
 
-// Of every convolution, in the order of Calibration::convolutions(). Factors: of what only depthwise
-// convolutions read, the channel's largest value, as they have a scale by channel anyway; of results
-// without an activation that only pointwise convolutions read, the channel's range, which results
-// that are added to each other share, and their shift is its middle. Else there is neither.
+// Of every convolution, in the order of Calibration::convolutions(). Factors: of what only
+// depthwise convolutions read, the channel's largest value, as they have a scale by channel anyway;
+// of results without an activation that only pointwise convolutions read, the channel's range,
+// which results that are added to each other share, and their shift is its middle. Else there is
+// neither.
 std::vector<ResultStatistics> statistics(Calibration& calibration, const std::uint8_t* images,
                                          Index n);
 

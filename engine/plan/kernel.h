@@ -38,8 +38,8 @@ struct Needs {
   Index forward_scratch = 0;  // dies with the step
   Index backward_scratch = 0;
   Index moments = 0;  // made in forward, lives until the batch norm that is given them has run
-  // Made in backward, until the batch norm that is given the sums, or the convolution that is given the
-  // factors, has run (kernels/norm_gradient.h).
+  // Made in backward, until the batch norm that is given the sums, or the convolution that is given
+  // the factors, has run (kernels/norm_gradient.h).
   Index gradient_sums = 0, gradient_factors = 0;
   bool backward_needs_input = false;
   bool backward_needs_output = false;
@@ -139,7 +139,8 @@ struct Kernel {
   // oracle): outside of steps, whenever they changed. Empty where nothing is prepared.
   std::function<void(std::span<const ConstPlace> params, Place prepared)> prepare;
   std::function<void(const StepContext&, const ForwardIo&)> forward;
-  // y once more, to the same bits, from what forward saved. Empty where forward itself can run again.
+  // y once more, to the same bits, from what forward saved. Empty where forward itself can run
+  // again.
   std::function<void(const StepContext&, const ForwardIo&)> again;
   // Empty for what has no gradient.
   std::function<void(const StepContext&, const BackwardIo&)> backward;
@@ -148,7 +149,8 @@ struct Kernel {
   bool by_slice = false;
   // Training in slices, of an operation that mixes the pictures of a batch: what one slice adds to
   // so many sums over the batch and, in backward, to the gradients of parameters. forward and
-  // backward then do the rest for several slices at once, with the sums of all in StepContext::part.
+  // backward then do the rest for several slices at once, with the sums of all in
+  // StepContext::part.
   Index sums = 0;
   std::function<void(const StepContext&, const ForwardIo&, double* sums)> forward_sums;
   std::function<void(const StepContext&, const BackwardIo&, double* sums)> backward_sums;
@@ -165,11 +167,13 @@ class KernelMaker {
   virtual bool loads_pixels(const Convolution&) const { return false; }
   // Whether the convolution has a kernel that makes the moments of its result.
   virtual bool makes_moments(const Convolution&, const Spec& /*in*/) const { return false; }
-  // Whether the convolution, which takes a norm on load, has a kernel that makes its gradient's sums, and
-  // whether a convolution has one that takes the last step of the gradient of the batch norm behind it.
+  // Whether the convolution, which takes a norm on load, has a kernel that makes its gradient's
+  // sums, and whether a convolution has one that takes the last step of the gradient of the batch
+  // norm behind it.
   virtual bool makes_gradient_sums(const Convolution&, const Spec& /*in*/) const { return false; }
   virtual bool loads_gradient(const Convolution&, const Spec& /*in*/) const { return false; }
-  // Whether there is a kernel that makes the wide half of a block with this input without storing it.
+  // Whether there is a kernel that makes the wide half of a block with this input without storing
+  // it.
   virtual bool recomputes_expansion(const ExpandDepthwise&, const Spec& /*in*/) const {
     return false;
   }

@@ -246,8 +246,8 @@ class PlanBuilder {
     plan_.steps_.push_back(step);
   }
 
-  // What a convolution and the batch norm before or behind it give each other. The sums belong to the value
-  // that the batch norm writes, the factors to the one that it reads.
+  // What a convolution and the batch norm before or behind it give each other. The sums belong to
+  // the value that the batch norm writes, the factors to the one that it reads.
   void hand_on_gradient(Step& step, const Node& n, const Needs& needs, int now) {
     if (needs.gradient_sums > 0)
       step.gradient_sums = gradient_sums_[at(n.inputs[1])] =

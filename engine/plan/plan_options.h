@@ -19,8 +19,8 @@ struct PlanOptions {
   std::vector<std::string> gradients_of = {};
   std::string seed = {};
   // Train: values behind activations and what these are made of, which are wide beside what a block
-  // hands on, are not kept but made again when backward comes to their block (Chen et al. 2016). The
-  // gradients have the same bits.
+  // hands on, are not kept but made again when backward comes to their block (Chen et al. 2016).
+  // The gradients have the same bits.
   bool grad_checkpoint = false;
   // Train: the plan is that of a slice, and sums over the batch come from all of them.
   bool sliced = false;

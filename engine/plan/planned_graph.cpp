@@ -66,8 +66,8 @@ class Preference {
     return has_kernel && fused(choice);
   }
 
-  // Only by the clock: the wide half of a block takes fewer bytes and more instructions if it is made twice.
-  // left_out gets both times where it is slower.
+  // Only by the clock: the wide half of a block takes fewer bytes and more instructions if it is
+  // made twice. left_out gets both times where it is slower.
   bool recomputes(const Alternative& choice, std::vector<std::string>& left_out) const {
     const Node& node = choice.fused[0];
     if (!maker_.recomputes_expansion(std::get<ExpandDepthwise>(node.operation),
@@ -83,8 +83,8 @@ class Preference {
   }
 
  private:
-  // A convolution, its batch norm, a depthwise convolution and its batch norm in the forms that they would
-  // take, as far as there are kernels.
+  // A convolution, its batch norm, a depthwise convolution and its batch norm in the forms that
+  // they would take, as far as there are kernels.
   std::vector<Node> handing_on(std::vector<Node> nodes) const {
     auto &expand = std::get<Convolution>(nodes[0].operation),
          &filter = std::get<Convolution>(nodes[2].operation);

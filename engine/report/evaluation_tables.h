@@ -1,4 +1,5 @@
-// Figures under changes and of each group, as tables of the report page and as text for the terminal.
+// Figures under changes and of each group, as tables of the report page and as text for the
+// terminal.
 #pragma once
 
 #include <string>

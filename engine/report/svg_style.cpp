@@ -10,8 +10,8 @@ struct Colour {
   std::string_view name, light, dark;
 };
 
-// By Ink. Each at least 3:1 against the background of its theme, and the classes apart for colour-blind
-// readers too (blue against orange).
+// By Ink. Each at least 3:1 against the background of its theme, and the classes apart for
+// colour-blind readers too (blue against orange).
 constexpr Colour kInks[] = {
     {"real", "#0b6fa4", "#5ab4e5"}, {"fake", "#c4501b", "#f2935c"}, {"mute", "#8a939c", "#77818b"},
     {"ia", "#4557c4", "#8f9df2"},   {"ib", "#2b8254", "#62c192"},   {"ic", "#9a3a9f", "#d88adb"},

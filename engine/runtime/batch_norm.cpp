@@ -98,8 +98,8 @@ void backward(const BatchNormProblem& p, bool of_batch, Index sums, const StepCo
   }
 }
 
-// Backward from sums that the reader of the result has made (kernels/norm_gradient.h). dx stays absent
-// where the convolution that made x takes the last step.
+// Backward from sums that the reader of the result has made (kernels/norm_gradient.h). dx stays
+// absent where the convolution that made x takes the last step.
 template <class T>
 void backward_given(const BatchNormProblem& p, const GradientSums& sums, bool leaves,
                     cuda::Stream stream, const BackwardIo& io) {

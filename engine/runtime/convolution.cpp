@@ -225,8 +225,8 @@ bool has_pixels_kernel(const Convolution& op, Element element) {
   return is_stem(op) && element_size(element) == 2;
 }
 
-// A convolution that widens its input gains more by the last step of the gradient behind it than by the
-// sums of the one before, and has a kernel for one of both.
+// A convolution that widens its input gains more by the last step of the gradient behind it than by
+// the sums of the one before, and has a kernel for one of both.
 bool has_gradient_sums_kernel(const Convolution& op, const Spec& in) {
   const bool has_kernel = (is_depthwise(op) && cuda::has_depthwise_backward_sums(in.shape)) ||
                           (is_pointwise(op) && !widens(op));

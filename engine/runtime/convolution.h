@@ -43,8 +43,8 @@ Kernel cpu_pointwise(const ConvolutionQuery& q);
 template <class T>
 Kernel cuda_pointwise(const ConvolutionQuery& q);
 
-// ---- Weights that lie as the parameter does: all but those of the CPU's pointwise kernels. Prepared,
-// in inference form: weights in their element, then the bias in that of sums ----
+// ---- Weights that lie as the parameter does: all but those of the CPU's pointwise kernels.
+// Prepared, in inference form: weights in their element, then the bias in that of sums ----
 
 // On the CPU weights are in float where activations are in bf16.
 template <class Target>

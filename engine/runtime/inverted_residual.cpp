@@ -1,5 +1,5 @@
-// The kernel of a whole inverted residual block: one on devices, which have it in 16 bits, and on the
-// CPU, where no plan asks for it but oracles do, those of its parts.
+// The kernel of a whole inverted residual block: one on devices, which have it in 16 bits, and on
+// the CPU, where no plan asks for it but oracles do, those of its parts.
 #include "kernels/inverted_residual.h"
 
 #include <memory>

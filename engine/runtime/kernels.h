@@ -1,5 +1,6 @@
 // The kernel of every operation, on the CPU and on CUDA devices. What only the two files
-// of the pointwise convolution (cpu/, cuda/) treat differently aside, a kernel is the same call on another queue.
+// of the pointwise convolution (cpu/, cuda/) treat differently aside, a kernel is the same call on
+// another queue.
 #pragma once
 
 #include <type_traits>
@@ -61,15 +62,15 @@ struct Kernels {
 // Whether devices have a kernel for the block with this input; by rule only where it pays.
 bool has_block_kernel(const InvertedResidual& op, const Spec& in, bool by_rule);
 
-// Whether devices have a kernel for the wide half of a block with this input. With a tuner it has been
-// compared on the device with the kernels of the three layers.
+// Whether devices have a kernel for the wide half of a block with this input. With a tuner it has
+// been compared on the device with the kernels of the three layers.
 bool has_expand_depthwise_kernel(const ExpandDepthwise& op, const Spec& in, cuda::Tuner* tuner);
 
 // Whether devices have a kernel for the convolution that takes pixels and computes in the element.
 bool has_pixels_kernel(const Convolution& op, Element element);
 
-// Whether devices have a kernel for the convolution that makes the moments of its result, one that makes
-// its gradient's sums, and one that takes the last step of the gradient behind it.
+// Whether devices have a kernel for the convolution that makes the moments of its result, one that
+// makes its gradient's sums, and one that takes the last step of the gradient behind it.
 bool has_moments_kernel(const Convolution& op, const Spec& in);
 bool has_gradient_sums_kernel(const Convolution& op, const Spec& in);
 bool has_gradient_on_load_kernel(const Convolution& op, const Spec& in);

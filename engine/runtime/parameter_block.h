@@ -51,7 +51,8 @@ class ParameterBlock {
   Place next(int i) const;
 
   // The update of what is trained and of the running statistics that move; decay is for weights
-  // alone, rate tells each parameter's part of the learning rate, where it is given. store is the block's own, named again because steps may write its values.
+  // alone, rate tells each parameter's part of the learning rate, where it is given. store is the
+  // block's own, named again because steps may write its values.
   Update update(ParameterStore& store, const AdamProblem& adam, double weight_decay,
                 const std::function<double(const ParamSpec&)>& rate = {}) const;
   // All gradients and all next running statistics, as blocks.

@@ -1,4 +1,5 @@
-// Convolutions of 8-bit integers, which the CPU alone has. Prepared: packed weights, bias and scale.
+// Convolutions of 8-bit integers, which the CPU alone has. Prepared: packed weights, bias and
+// scale.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -17,8 +18,8 @@ struct Integers {
   QuantizedWeights view() const { return {weights.data(), bias.data(), scale.data()}; }
 };
 
-// sum' = sum of (x - zero) * w + bias / (x.scale * weight scale), with the zero point's share in the
-// bias: all integers but for the rounding of the bias.
+// sum' = sum of (x - zero) * w + bias / (x.scale * weight scale), with the zero point's share in
+// the bias: all integers but for the rounding of the bias.
 template <class Sum>
 Integers integers(const std::string& layer, const QuantizedConvolution& op, const Quantization& x,
                   std::span<const ConstPlace> params) {

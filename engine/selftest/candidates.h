@@ -21,8 +21,8 @@ class Candidates {
   std::vector<std::shared_ptr<Forced>> makers_;
 };
 
-// The kernels of the launches that a layer has: forward, data gradient, weight gradient. They are named
-// without what they took, and so different for different candidates.
+// The kernels of the launches that a layer has: forward, data gradient, weight gradient. They are
+// named without what they took, and so different for different candidates.
 using LaunchNames = std::array<std::string, 3>;
 LaunchNames launch_names(const KernelNames& names);
 

@@ -197,7 +197,8 @@ LayerCheck::LayerCheck(const LayerCase& layer, const Backend& backend, const Bac
   const auto results = [this](const LayerRun& run) { return exact_results(run); };
   want_ = results(exact);
   allowed_ = float_condition(exact, want_, results, times);
-  // A sum rounds not only its terms but as many partial sums, which grow with the root of their number.
+  // A sum rounds not only its terms but as many partial sums, which grow with the root of their
+  // number.
   const double partial_sums = std::sqrt(longest_sum(case_, run_.out()));
   for (double& allowed : allowed_) allowed *= partial_sums;
   // A gradient on load is rounded when it is loaded, and y before.

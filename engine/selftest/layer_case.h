@@ -21,8 +21,8 @@ struct LayerCase {
   BackwardCall call;  // which gradients the plan asks for
 };
 
-// Of inference and of training all of a network on so many pictures, in the backend's element. Equal
-// layers stand for one another. rule: makes the backend's kernels without timing them.
+// Of inference and of training all of a network on so many pictures, in the backend's element.
+// Equal layers stand for one another. rule: makes the backend's kernels without timing them.
 std::vector<LayerCase> layer_cases(const Network& network, Index pictures, const Backend& backend,
                                    const KernelMaker& rule);
 
@@ -51,7 +51,8 @@ class LayerCheck {
   // The operation in double on what the layer holds of its first input.
   LayerRun with_first_input(const Operation& operation, const Backend& doubles) const;
   void choose_numbers(const Backend& doubles);
-  // The gradient of y, behind the last step of a norm's gradient on load. The step's y and dy are shaken.
+  // The gradient of y, behind the last step of a norm's gradient on load. The step's y and dy are
+  // shaken.
   Doubles behind_norm(const Doubles& y, const Shake& shake) const;
   Element element_of_result(std::size_t k) const;
   std::string name_of_result(std::size_t k) const;

@@ -57,8 +57,8 @@ class LayerRun {
   // The parameters as an optimiser step leaves them: running statistics have moved.
   std::vector<Doubles> moved() const;
   LayerGradients backward(const BackwardCall& call = {}) const;
-  // Of one forward and one backward: y, then dx of every input, then dparams, then the parameters that
-  // forward moved. Empty where the call skipped one.
+  // Of one forward and one backward: y, then dx of every input, then dparams, then the parameters
+  // that forward moved. Empty where the call skipped one.
   Results everything(const BackwardCall& call) const;
 
   // The same in double on the CPU, `doubles`, with the numbers that this one holds.

@@ -14,9 +14,9 @@ struct NetworkOutcome {
   std::string failure = {};
 };
 
-// A network with random weights, running statistics of a batch, and most values between the kinks of
-// ReLU6: with those of a new model a rounding is a hundred times as large in the end, so that nearly
-// any result would do.
+// A network with random weights, running statistics of a batch, and most values between the kinks
+// of ReLU6: with those of a new model a rounding is a hundred times as large in the end, so that
+// nearly any result would do.
 Model model_for_checks(NetworkConfig config, const Backend& cpu);
 
 // What is allowed is the network's own condition: how far rounding every weight once more to the

@@ -1,5 +1,5 @@
-// Whether a backend computes what it should: every layer of MobileNetV2 with every kernel that it can
-// be run by, and the whole network, against the CPU.
+// Whether a backend computes what it should: every layer of MobileNetV2 with every kernel that it
+// can be run by, and the whole network, against the CPU.
 #pragma once
 
 #include <functional>
@@ -19,8 +19,8 @@ struct SelftestOptions {
     small.input_size = 96;
     return small;
   }();
-  // Every kernel of each choice, copies and the clock: ten seconds. Else the kernels of the rule, in
-  // a second or two.
+  // Every kernel of each choice, copies and the clock: ten seconds. Else the kernels of the rule,
+  // in a second or two.
   bool thorough = true;
 };
 
@@ -45,9 +45,9 @@ struct SelftestReport {
 };
 
 // Runs all checks, those after a failure too, as long as the device answers. Layers are run by the
-// kernels that options names, the whole network by those that the backend chooses. each: told of every
-// check when it is done. pool: for the CPU's part. What the backend cannot do is a failed check and no
-// exception.
+// kernels that options names, the whole network by those that the backend chooses. each: told of
+// every check when it is done. pool: for the CPU's part. What the backend cannot do is a failed
+// check and no exception.
 SelftestReport run_selftest(const Backend& backend, ThreadPool& pool,
                             const SelftestOptions& options,
                             const std::function<void(const SelftestCheck&)>& each = {});

@@ -1,5 +1,5 @@
-// Decodes pictures on threads of its own and runs them through their models in batches that form while
-// requests come in.
+// Decodes pictures on threads of its own and runs them through their models in batches that form
+// while requests come in.
 #pragma once
 
 #include <exception>
@@ -26,8 +26,8 @@ struct ScorerOptions {
 // One thread computes, for all models; any thread may call what is public.
 class Scorer {
  public:
-  // metrics must outlive it. Throws DeviceError where there is no such device, Error where the system has
-  // too few threads.
+  // metrics must outlive it. Throws DeviceError where there is no such device, Error where the
+  // system has too few threads.
   Scorer(const ScorerOptions& options, Metrics& metrics);
   // Answers what was admitted first.
   ~Scorer();
@@ -41,8 +41,8 @@ class Scorer {
   std::size_t waiting() const;
   // Pictures a second, by the last batches; 0 before the first.
   double rate() const;
-  // A model made ready between two batches; a quantized one for the CPU in place of a GPU. What making it
-  // throws comes out here.
+  // A model made ready between two batches; a quantized one for the CPU in place of a GPU. What
+  // making it throws comes out here.
   std::shared_ptr<ServedModel> make_ready(std::string name, Model model);
 
  private:

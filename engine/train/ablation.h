@@ -74,11 +74,11 @@ struct AblationObserver {
   std::function<void(const Rung&, const AblationRun&)> end;
 };
 
-// Runs every rung with seed 0, then every rung with seed 1, and so on, each in OUTPUT/KEY-SEED; with
-// folds on each of them before the next seed, in OUTPUT/KEY-SEED-FOLD.
-// Finished runs there are kept, and unfinished ones go on. Throws UsageError for a folder with
-// other settings. After each run OUTPUT gets ablation.md, .csv, .json and .svg anew. Returns the
-// finished runs, which are fewer than asked for once `interrupt` is set.
+// Runs every rung with seed 0, then every rung with seed 1, and so on, each in OUTPUT/KEY-SEED;
+// with folds on each of them before the next seed, in OUTPUT/KEY-SEED-FOLD. Finished runs there are
+// kept, and unfinished ones go on. Throws UsageError for a folder with other settings. After each
+// run OUTPUT gets ablation.md, .csv, .json and .svg anew. Returns the finished runs, which are
+// fewer than asked for once `interrupt` is set.
 std::vector<AblationRun> ablate(const AblationOptions& options, const AblationObserver& observer,
                                 const std::atomic<bool>& interrupt);
 

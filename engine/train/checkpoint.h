@@ -53,8 +53,9 @@ struct TrainState {
   void begin_next_epoch(bool stop, int epochs);
 };
 
-// What a checkpoint's file holds. `data_digest` names the pictures, because a resumed run must see the same.
-// average: the moving average of all values of the model's store, empty without --model-ema.
+// What a checkpoint's file holds. `data_digest` names the pictures, because a resumed run must see
+// the same. average: the moving average of all values of the model's store, empty without
+// --model-ema.
 weights::TensorFile checkpoint_to_tensors(const Model& model, const Moments& moments,
                                           std::span<const float> average, const TrainState& state,
                                           const TrainOptions& options,

@@ -12,8 +12,8 @@ DataSource open_source(const TrainOptions& options, bool resumed);
 
 // The network of options.weights where there are some, else one drawn from the seed, with a
 // detector's head. Throws what load_model and the download throw, and UsageError for sizes out of
-// range. native: the pictures' own side, which the network takes where the weights are no detector's
-// and options name no size.
+// range. native: the pictures' own side, which the network takes where the weights are no
+// detector's and options name no size.
 Model initial_model(const TrainOptions& options, std::optional<Index> native = std::nullopt);
 
 // JSON of the arguments a model file carries: those that decide what the model is.

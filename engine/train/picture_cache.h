@@ -18,8 +18,8 @@ std::uint64_t memory_cache_bytes(CacheMode mode);
 std::string describe_cache(const TrainOptions& options, const std::vector<Dataset>& splits,
                            const Preparation& how);
 
-// Throws UsageError for a run whose pictures are not the same squares in every epoch, or not the same
-// in training and validation.
+// Throws UsageError for a run whose pictures are not the same squares in every epoch, or not the
+// same in training and validation.
 void check_disk_cache(const TrainOptions& options, const Model& model);
 
 // FOLDER/cache.dfpack with the pictures of these splits, which then read from it. A file of an

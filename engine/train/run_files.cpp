@@ -21,8 +21,8 @@ bool has(const std::filesystem::path& folder, const char* name) {
   return std::filesystem::exists(folder / name, error);
 }
 
-// The first checkpoint follows upon the first epoch's figures: a kill between them leaves these, and
-// a run of several epochs begins anew.
+// The first checkpoint follows upon the first epoch's figures: a kill between them leaves these,
+// and a run of several epochs begins anew.
 bool has_kept_epochs(const std::filesystem::path& folder) {
   if (!has(folder, kBestModel) && !has(folder, kResults)) return false;
   if (!has(folder, kArguments)) return true;

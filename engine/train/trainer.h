@@ -52,15 +52,15 @@ struct TrainResult {
 // returns. options.output gets args.json, results.csv, best.safetensors,
 // predictions_valid.safetensors, last.ckpt and, where pictures were left out, bad_files.csv; every
 // file is written atomically. With resume, options come from last.ckpt, except output, threads,
-// check_finite and the places of data that are not empty. `epochs`, where it is there, takes the place
-// of a resumed run's own: a run that has ended goes on to that many, by the schedule of a run that
-// long. Throws UsageError for no more than it has. The same options, data and instruction set give
-// the same bits, with any number of threads, resumed or not; on a device only with
+// check_finite and the places of data that are not empty. `epochs`, where it is there, takes the
+// place of a resumed run's own: a run that has ended goes on to that many, by the schedule of a run
+// that long. Throws UsageError for no more than it has. The same options, data and instruction set
+// give the same bits, with any number of threads, resumed or not; on a device only with
 // device_config.deterministic. ranks: the processes that call this together with the same
-// arguments, each with its own threads; the first one writes the files. With so many
-// options.slices the bits are the same for any number of them, with options.fast_reduce they are
-// not. Throws UsageError where there are several and a resumed run has neither, and Error where
-// their programs, options or data differ.
+// arguments, each with its own threads; the first one writes the files. With so many options.slices
+// the bits are the same for any number of them, with options.fast_reduce they are not. Throws
+// UsageError where there are several and a resumed run has neither, and Error where their programs,
+// options or data differ.
 TrainResult train(const TrainOptions& options, bool resume, const TrainObserver& observer,
                   const std::atomic<bool>& interrupt, std::optional<int> epochs = std::nullopt,
                   Communicator* ranks = nullptr);

@@ -42,7 +42,8 @@ std::optional<Mount> find_mount(const fs::path& root, bool version_2) {
   return std::nullopt;
 }
 
-// The group's folder below the mount: a container may see groups above its mount's top in the names.
+// The group's folder below the mount: a container may see groups above its mount's top in the
+// names.
 fs::path below_top(const std::string& group, const std::string& top) {
   const fs::path relative = fs::path(group).lexically_relative(top);
   return relative.empty() || *relative.begin() == ".." ? fs::path(".") : relative;

@@ -26,8 +26,8 @@ inline void pause_cpu() {
 #endif
 }
 
-// Those that this process may run on, that of the calling thread first; empty where the system does not
-// say.
+// Those that this process may run on, that of the calling thread first; empty where the system does
+// not say.
 std::vector<int> allowed_cpus() {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -50,8 +50,8 @@ void keep_to(std::thread& thread, int cpu) {
 
 std::atomic<unsigned> forks{0};
 
-// How many forks lie between the first process and this one. Counted in each child, which costs run()
-// nothing; asking the system for the process' id costs as much as a small task.
+// How many forks lie between the first process and this one. Counted in each child, which costs
+// run() nothing; asking the system for the process' id costs as much as a small task.
 unsigned forks_so_far() {
   [[maybe_unused]] static const bool counts = [] {
     if (pthread_atfork(nullptr, nullptr, [] { ++forks; }) != 0) throw std::bad_alloc();

@@ -1,5 +1,5 @@
-// How far rounding moves a result. What compares two computations of the same takes its bound from here:
-// the tuner, the self-test and the tests.
+// How far rounding moves a result. What compares two computations of the same takes its bound from
+// here: the tuner, the self-test and the tests.
 //
 // A result of n additions of terms whose absolute values sum to `magnitude`, accumulated with unit
 // roundoff u, is off by at most about n*u*magnitude; for rounding errors of random sign the

@@ -11,8 +11,8 @@ namespace dfengine::cpu {
 
 // Bytes of A and Y that stay in the second-level cache while the strips of B pass over them.
 inline constexpr Index kCacheBytes = 256 * 1024;
-// Less work than this is not worth handing to another thread: arithmetic, or where there are few rows the
-// reading of B.
+// Less work than this is not worth handing to another thread: arithmetic, or where there are few
+// rows the reading of B.
 inline constexpr Index kTaskFlops = 1 << 20;
 inline constexpr Index kTaskBytes = 128 * 1024;
 

@@ -2,8 +2,8 @@
 //
 // Every file in kernels/cpu/simd/ is compiled once per instruction set with DF_ISA naming it. Each
 // defines one table of function pointers in namespace dfengine::cpu::DF_ISA; DF_ISA_TABLE declares
-// the tables and a function that returns the one in use. What AVX512-BF16 computes, with activations
-// stored in bf16, is one set more: avx512bf16.
+// the tables and a function that returns the one in use. What AVX512-BF16 computes, with
+// activations stored in bf16, is one set more: avx512bf16.
 #pragma once
 
 #include <type_traits>

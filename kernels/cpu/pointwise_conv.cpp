@@ -1,5 +1,5 @@
-// Pointwise convolution on the CPU: float and bf16 by the register-tile product of simd/pointwise_conv.h,
-// cut into blocks that fit the caches; double by Eigen, the oracle.
+// Pointwise convolution on the CPU: float and bf16 by the register-tile product of
+// simd/pointwise_conv.h, cut into blocks that fit the caches; double by Eigen, the oracle.
 #include "kernels/pointwise_conv.h"
 
 #include <Eigen/Core>

@@ -1,5 +1,5 @@
-// Blocks of a cluster run together and read each other's shared memory: "Thread Block Clusters" in the
-// CUDA Programming Guide. Kernels call these only where cuda::has_clusters().
+// Blocks of a cluster run together and read each other's shared memory: "Thread Block Clusters" in
+// the CUDA Programming Guide. Kernels call these only where cuda::has_clusters().
 #pragma once
 
 #include "kernels/cuda/mma.cuh"
@@ -9,7 +9,8 @@ namespace dfengine::cuda {
 // The most blocks of a cluster on every device that has clusters.
 constexpr int kMostBlocksOfCluster = 8;
 
-// Waits for all threads of the cluster's blocks: what they have written to shared memory can be read.
+// Waits for all threads of the cluster's blocks: what they have written to shared memory can be
+// read.
 __device__ __forceinline__ void cluster_barrier() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile(
@@ -21,8 +22,8 @@ __device__ __forceinline__ void cluster_barrier() {
 #endif
 }
 
-// Before a block ends whose shared memory others read: waits until they have what they asked for. It
-// orders nothing in memory, so stores under way are not waited for.
+// Before a block ends whose shared memory others read: waits until they have what they asked for.
+// It orders nothing in memory, so stores under way are not waited for.
 __device__ __forceinline__ void await_readers() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile(

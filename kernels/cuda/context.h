@@ -38,16 +38,17 @@ struct DeviceClock {
 DeviceClock device_clock();
 
 // Bytes of shared memory that a block of the current device may have: of an A100 163 KiB, of an RTX
-// 3090 or 4090 99 KiB. Where no device answers it is an H100's, for which plans to look at are made.
+// 3090 or 4090 99 KiB. Where no device answers it is an H100's, for which plans to look at are
+// made.
 constexpr std::size_t kSharedMemoryOfH100 = 227 << 10;
 std::size_t shared_memory_limit();
 
-// Whether four warps of the current device can multiply together from shared memory (wgmma.cuh): compute
-// capability 9.0 alone. False where no device answers; true in the stand-in.
+// Whether four warps of the current device can multiply together from shared memory (wgmma.cuh):
+// compute capability 9.0 alone. False where no device answers; true in the stand-in.
 bool has_warpgroups();
-// Whether blocks of the current device can run in clusters, and kernels come before others have ended:
-// from compute capability 9.0 on, where the program has code for it. False where no device answers; true in
-// the stand-in.
+// Whether blocks of the current device can run in clusters, and kernels come before others have
+// ended: from compute capability 9.0 on, where the program has code for it. False where no device
+// answers; true in the stand-in.
 bool has_clusters();
 
 }  // namespace dfengine::cuda

@@ -1,5 +1,5 @@
-// Processes of one run with a device each, which exchange in the order of a stream: by NCCL, which is
-// opened when several first meet. In the stand-in (emulated/) they are threads of one process.
+// Processes of one run with a device each, which exchange in the order of a stream: by NCCL, which
+// is opened when several first meet. In the stand-in (emulated/) they are threads of one process.
 #pragma once
 
 #include <memory>

@@ -23,9 +23,10 @@ inline dim3 blocks(Index count) {
 }
 
 // Queues kernel(args...) on the stream, checks the launch under `name` and does not wait. shared is
-// the bytes of dynamic shared memory. A kernel may have more than the 48 KiB that are granted to all.
-// Where the device gains by it, a kernel begins while those before it end (await_previous_kernels).
-// Each `cluster` blocks that follow each other along x, which divide the grid, are a cluster.
+// the bytes of dynamic shared memory. A kernel may have more than the 48 KiB that are granted to
+// all. Where the device gains by it, a kernel begins while those before it end
+// (await_previous_kernels). Each `cluster` blocks that follow each other along x, which divide the
+// grid, are a cluster.
 template <class... P, class... A>
 void launch_clusters(Stream stream, const char* name, unsigned cluster, void (*kernel)(P...),
                      dim3 grid, unsigned threads, std::size_t shared, A&&... args) {

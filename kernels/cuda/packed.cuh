@@ -118,8 +118,8 @@ __device__ __forceinline__ std::uint32_t clamp_pair(const PairBounds& bounds, st
 #endif
 }
 
-// clamp() of a pair with an activation that has a lower bound, which the conversion takes. high: its upper
-// bound in both halves. NaN stays.
+// clamp() of a pair with an activation that has a lower bound, which the conversion takes. high:
+// its upper bound in both halves. NaN stays.
 template <class T>
 __device__ __forceinline__ std::uint32_t pack_positive(float left, float right,
                                                        std::uint32_t high) {

@@ -6,7 +6,8 @@
 
 namespace dfengine::cuda {
 
-// Of a channel that is not known when the kernel is compiled: as an index it would put the array into memory.
+// Of a channel that is not known when the kernel is compiled: as an index it would put the array
+// into memory.
 __device__ __forceinline__ float of_channel(const float (&values)[3], int channel) {
   return channel == 0 ? values[0] : channel == 1 ? values[1] : values[2];
 }
@@ -16,8 +17,8 @@ __device__ __forceinline__ float normalized(const PixelAffine& affine, int chann
               of_channel(affine.shift, channel));
 }
 
-// The bytes of one of several images, four at a time from any of them on. They are read as whole words, which
-// costs less than to read four of them.
+// The bytes of one of several images, four at a time from any of them on. They are read as whole
+// words, which costs less than to read four of them.
 class ImageBytes {
  public:
   // count: bytes of all images, which are aligned to a word; first: the image's first.

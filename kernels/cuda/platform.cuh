@@ -25,9 +25,10 @@ __device__ __forceinline__ void admit_next_kernel() {
 #endif
 }
 
-// What every kernel does before it touches device memory, but for reading what no kernel writes. One that
-// was launched while those before it still run waits here until they have ended and what they
-// wrote can be read. A kernel that did not wait would let the one behind it read what is not written yet.
+// What every kernel does before it touches device memory, but for reading what no kernel writes.
+// One that was launched while those before it still run waits here until they have ended and what
+// they wrote can be read. A kernel that did not wait would let the one behind it read what is not
+// written yet.
 __device__ __forceinline__ void await_previous_kernels() {
   admit_next_kernel();
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
@@ -126,7 +127,8 @@ __device__ __forceinline__ void store8(T* p, const float (&v)[kVector]) {
 
 // ---- Small things every kernel needs ------------------------------------------------------------
 
-// activate() by two bounds that a loop keeps in registers, so that it costs two instructions a value.
+// activate() by two bounds that a loop keeps in registers, so that it costs two instructions a
+// value.
 __device__ __forceinline__ float clamp(Activation activation, float x) {
 #if defined(__CUDA_ARCH__)
   const float low = activation == Activation::None ? -INFINITY : 0.0f;
@@ -156,8 +158,8 @@ __device__ __forceinline__ float warp_sum(float x) {
   return x;
 }
 
-// The sum over a block of `Threads` threads in a fixed order, in thread 0. Between two calls a kernel has
-// a barrier.
+// The sum over a block of `Threads` threads in a fixed order, in thread 0. Between two calls a
+// kernel has a barrier.
 template <int Threads>
 __device__ float block_sum(float x) {
   __shared__ float warps[Threads / kWarpSize];

@@ -1,6 +1,7 @@
-// The moments of the channels that a block stores (kernels/channel_moments.h), where each thread stores
-// a few channels of one pixel after the other. They lie in shared memory, because what such threads
-// have under way takes all registers; at the end the block merges them to those of one part.
+// The moments of the channels that a block stores (kernels/channel_moments.h), where each thread
+// stores a few channels of one pixel after the other. They lie in shared memory, because what such
+// threads have under way takes all registers; at the end the block merges them to those of one
+// part.
 #pragma once
 
 #include "kernels/channel_moments.h"
@@ -9,9 +10,10 @@
 
 namespace dfengine::cuda {
 
-// In shared memory. A thread settles one run of pixels after the other. Squares are taken around the mean
-// of the runs before, in the first run around the first value: with s and q the sums of d = v - mean and
-// of d^2 over a run, and N values with it, the mean moves by s / N and the squares around it by q - s^2 / N.
+// In shared memory. A thread settles one run of pixels after the other. Squares are taken around
+// the mean of the runs before, in the first run around the first value: with s and q the sums of d
+// = v - mean and of d^2 over a run, and N values with it, the mean moves by s / N and the squares
+// around it by q - s^2 / N.
 template <int Threads, int Channels>
 struct SettledMoments {
   static constexpr int kQuads = Channels / 4;
@@ -45,8 +47,8 @@ struct SettledMoments {
                         m2.z + fmaf(-s.z, moved.z, q.z), m2.w + fmaf(-s.w, moved.w, q.w)};
   }
 
-  // Writes the block's part, whose first channel is `channel` of c. Threads t, t + width, ... have the
-  // same channels; `lists` of them are merged in their order.
+  // Writes the block's part, whose first channel is `channel` of c. Threads t, t + width, ... have
+  // the same channels; `lists` of them are merged in their order.
   __device__ __forceinline__ void write_part(int width, int lists, int channel, int c,
                                              float* part) const {
     __syncthreads();

@@ -1,9 +1,9 @@
-// Tensor cores of compute capability 9.0 that four warps drive together and that take both factors from
-// shared memory ("wgmma" in the PTX ISA). Code that uses this is compiled for sm_90a alone.
+// Tensor cores of compute capability 9.0 that four warps drive together and that take both factors
+// from shared memory ("wgmma" in the PTX ISA). Code that uses this is compiled for sm_90a alone.
 //
-// A factor lies in rows of 64 16-bit values, 128 bytes, behind each other from a multiple of 1,024 bytes
-// on; a row is one row of a, or one column of b. Its eight vectors of 16 bytes are exchanged such that
-// eight rows have the same vector in different banks: place_in_swizzled().
+// A factor lies in rows of 64 16-bit values, 128 bytes, behind each other from a multiple of 1,024
+// bytes on; a row is one row of a, or one column of b. Its eight vectors of 16 bytes are exchanged
+// such that eight rows have the same vector in different banks: place_in_swizzled().
 #pragma once
 
 #include "kernels/cuda/mma.cuh"
@@ -18,8 +18,8 @@ __device__ __forceinline__ constexpr int place_in_swizzled(int row, int column) 
   return row * kSwizzledDepth + (column / kVector ^ row % 8) * kVector;
 }
 
-// The first address that a factor may have. It is told as a distance from `shared`, without a branch: of
-// two pointers the compiler would no longer know that they lead to shared memory.
+// The first address that a factor may have. It is told as a distance from `shared`, without a
+// branch: of two pointers the compiler would no longer know that they lead to shared memory.
 __device__ __forceinline__ std::byte* align_for_swizzle(std::byte* shared) {
   return shared + (0U - static_cast<unsigned>(reinterpret_cast<std::uintptr_t>(shared))) %
                       static_cast<unsigned>(kSwizzleAlignment);
@@ -27,7 +27,8 @@ __device__ __forceinline__ std::byte* align_for_swizzle(std::byte* shared) {
 
 #if defined(__CUDACC__)
 
-// What this thread wrote to shared memory or copied there is seen by products behind the next barrier.
+// What this thread wrote to shared memory or copied there is seen by products behind the next
+// barrier.
 __device__ __forceinline__ void publish_to_products() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
@@ -56,8 +57,8 @@ __device__ __forceinline__ void wait_for_products(float (&sums)[kFragments][4]) 
   hold(sums);
 }
 
-// "Matrix Descriptor Format": rows of 128 bytes, swizzled, eight of them 1,024 bytes apart; a depth of 16
-// begins 32 bytes behind the one before.
+// "Matrix Descriptor Format": rows of 128 bytes, swizzled, eight of them 1,024 bytes apart; a depth
+// of 16 begins 32 bytes behind the one before.
 __device__ __forceinline__ std::uint64_t factor_at(const void* factor, int depth) {
   constexpr std::uint64_t kSwizzle128 = std::uint64_t{1} << 62,
                           kEightRows = std::uint64_t{kSwizzleAlignment / 16} << 32,
@@ -83,9 +84,9 @@ __device__ __forceinline__ std::uint64_t factor_at(const void* factor, int depth
                : __VA_ARGS__                                                                  \
                : "l"(factor_at(a_rows, depth)), "l"(factor_at(b_columns, depth)))
 
-// d += a b over 16 depths from `depth` on, of 64 rows of a and all columns of d; it is complete once it
-// has been waited for. Warp w of the four has rows 16 w to 16 w + 15, and d[j] is its fragment C of columns
-// 8 j to 8 j + 7 (mma.cuh).
+// d += a b over 16 depths from `depth` on, of 64 rows of a and all columns of d; it is complete
+// once it has been waited for. Warp w of the four has rows 16 w to 16 w + 15, and d[j] is its
+// fragment C of columns 8 j to 8 j + 7 (mma.cuh).
 template <class T, int kFragments>
 __device__ __forceinline__ void start_product(float (&d)[kFragments][4], const T* a_rows,
                                               const T* b_columns, int depth) {

@@ -35,8 +35,8 @@ struct NetworkConfig {
   Index hidden = 128;    // detector: width of the first dense layer
   Index classes = 1000;  // classifier: number of classes
   double dropout = 0.2;
-  // How many such networks look at the same image; more than one are an ensemble, whose logit is the
-  // sum of theirs. Their tensors' names begin with "0.", "1." and so on.
+  // How many such networks look at the same image; more than one are an ensemble, whose logit is
+  // the sum of theirs. Their tensors' names begin with "0.", "1." and so on.
   Index members = 1;
   // Not empty: convolutions compute in 8-bit integers, and this is what the result of each, by its
   // name, is quantized as.
@@ -64,8 +64,8 @@ struct Network {
   std::function<double(const ParamSpec&)> rates(double decay) const;
 };
 
-// Of a forward pass of one image through the convolutions and dense layers of a graph whose input it
-// is.
+// Of a forward pass of one image through the convolutions and dense layers of a graph whose input
+// it is.
 Index multiply_adds(const Graph& graph, const Spec& image);
 
 // A stage of blocks that share their channels; the stride is that of its first block.

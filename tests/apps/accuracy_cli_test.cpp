@@ -1,5 +1,5 @@
-// The program's commands about how good a model is: groups, paired comparison, unsure answers, means of
-// runs, folds, distillation.
+// The program's commands about how good a model is: groups, paired comparison, unsure answers,
+// means of runs, folds, distillation.
 #include <fmt/format.h>
 
 #include "engine/train/run_files.h"

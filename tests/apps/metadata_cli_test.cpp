@@ -33,7 +33,8 @@ class MetadataCli : public testing::Test {
     write("test.csv", 2);
   }
 
-  // Every picture several times: rows are what counts here. Each table has links of its own to them.
+  // Every picture several times: rows are what counts here. Each table has links of its own to
+  // them.
   void write(const std::string& name, std::uint64_t seed) {
     Random random(seed, RandomStream::Synth, 0);
     std::string text = ",id,size,noise,code,label,path\n";

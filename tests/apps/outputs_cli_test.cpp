@@ -1,4 +1,5 @@
-// What an option names for writing is looked at before the work: nothing that a person has is replaced.
+// What an option names for writing is looked at before the work: nothing that a person has is
+// replaced.
 #include "engine/train/run_files.h"
 #include "tests/apps/cli_support.h"
 

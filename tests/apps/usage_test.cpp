@@ -99,8 +99,8 @@ TEST(Usage, HelpNamesTheDefaultOfEveryOptionThatTakesAValue) {
   }
 }
 
-// A set in which a folder cannot be listed twice: with --on-bad fail a run ends when its settings are
-// written down, and before it has computed anything.
+// A set in which a folder cannot be listed twice: with --on-bad fail a run ends when its settings
+// are written down, and before it has computed anything.
 std::string unusable_set(const std::filesystem::path& folder) {
   for (const char* classes : {"train/real", "train/fake", "valid/real", "valid/fake"}) {
     std::filesystem::create_directories(folder / classes);

@@ -1,4 +1,5 @@
-// libFuzzer target for metadata.json and the tables that it reads; tests/fuzz.sh builds and runs it.
+// libFuzzer target for metadata.json and the tables that it reads; tests/fuzz.sh builds and runs
+// it.
 #include <cstdlib>
 
 #include "engine/tables/metadata/metadata_model.h"

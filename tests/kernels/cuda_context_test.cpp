@@ -38,8 +38,8 @@ TEST(CudaContext, BuildWithoutCudaSaysHowToGetIt) {
 }
 #endif
 
-// Launches before the kernels in front have ended (native/early_launches.cuh): in the summary are their
-// times where a captured row of them came out right.
+// Launches before the kernels in front have ended (native/early_launches.cuh): in the summary are
+// their times where a captured row of them came out right.
 TEST(EarlyLaunchesDevice, ARowOfThemComesOutRight) {
   DF_NEEDS_DEVICE();
   if (cuda::is_emulated()) GTEST_SKIP() << "the stand-in runs one kernel after the other";

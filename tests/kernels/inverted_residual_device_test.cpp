@@ -136,8 +136,8 @@ TYPED_TEST(InvertedResidualDevice, GivesTheBitsOfThreeConvolutions) {
     }
 }
 
-// Sums of whole numbers are exact in any order: blocks that share a tile give the same bits. Chunks that
-// do not divide evenly, as many as there are, and tiles of one warp.
+// Sums of whole numbers are exact in any order: blocks that share a tile give the same bits. Chunks
+// that do not divide evenly, as many as there are, and tiles of one warp.
 TYPED_TEST(InvertedResidualDevice, GivesThemWhereBlocksShareATile) {
   DF_NEEDS_DEVICE();
   for (const Case& c : {Case{.x = {2, 9, 19, 24}, .wide = 144, .out = 32, .stride = 2},
@@ -175,8 +175,8 @@ TYPED_TEST(InvertedResidualDevice, AddsInAClusterInTheOrderOfTheSecondKernel) {
   EXPECT_THROW(block.fused({2, 9, true}), Error);
 }
 
-// Biases that 16 bits do not have, which the products nearly cancel: their rounding would be seen. And such as no
-// sum of such numbers reaches.
+// Biases that 16 bits do not have, which the products nearly cancel: their rounding would be seen.
+// And such as no sum of such numbers reaches.
 TYPED_TEST(InvertedResidualDevice, HasBiasesAsFloats) {
   DF_NEEDS_DEVICE();
   Block<TypeParam> block(problem({.x = {1, 5, 9, 16}, .wide = 48, .out = 16}, Padding::Torch));

@@ -1,5 +1,5 @@
-// Libraries that are opened when the program asks for them: where they are found, what is said where
-// they are not, and that no program needs one to start.
+// Libraries that are opened when the program asks for them: where they are found, what is said
+// where they are not, and that no program needs one to start.
 #include "kernels/cuda/tuning/shared_library.h"
 
 #include <dlfcn.h>
@@ -66,7 +66,8 @@ TEST(SharedLibrary, VersionsAreRead) {
   EXPECT_EQ(cuda::library_version(91902), "9.19.2");
 }
 
-// Of what the linker noted, libraries of NVIDIA's would keep the program from starting without them.
+// Of what the linker noted, libraries of NVIDIA's would keep the program from starting without
+// them.
 TEST(SharedLibrary, NoProgramNeedsOneToStart) {
   const std::string command = "readelf -d /proc/" + std::to_string(getpid()) + "/exe 2>&1";
   std::FILE* pipe = popen(command.c_str(), "r");

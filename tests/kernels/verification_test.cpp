@@ -118,8 +118,8 @@ TYPED_TEST(Verification, OneNumberThatDiffersIsFound) {
     this->expect_change_left_out(writes<T>(1, 700, {value}), "differs from rule: y[700] is ");
 }
 
-// Sums of many terms of both signs are far below their magnitude: each number may then be off by more
-// than a part that a kernel leaves out.
+// Sums of many terms of both signs are far below their magnitude: each number may then be off by
+// more than a part that a kernel leaves out.
 TYPED_TEST(Verification, APartThatAllNumbersLackIsFound) {
   using T = TypeParam;
   constexpr double kMagnitude = 4e7;
@@ -151,7 +151,8 @@ TYPED_TEST(Verification, WritesBesideTheOutputAreFound) {
   this->expect_change_left_out(writes<T>(0, -1, {1}), "writes before its operands");
 }
 
-// Scratch has room for the candidate that wants most; another one that uses it has booked too little.
+// Scratch has room for the candidate that wants most; another one that uses it has booked too
+// little.
 TYPED_TEST(Verification, WritesBehindItsOwnScratchAreFound) {
   using T = TypeParam;
   cuda::Kernel<Launch> most = counts<T>("most");

@@ -52,8 +52,8 @@ Lanes lanes_that_act(Warp& warp, const Instruction& i, Lanes lanes) {
 // What a run of some lanes of a warp ended with.
 enum class Pause { Parted, Barrier, Budget };
 
-// Runs lanes that stand at one place until they part, may meet others, end, reach a barrier, or have
-// jumped `jumps` times.
+// Runs lanes that stand at one place until they part, may meet others, end, reach a barrier, or
+// have jumped `jumps` times.
 Pause run_lanes(Warp& warp, int at, Lanes lanes, int& jumps, long long& count) {
   const Instruction* const code = warp.block->code->instructions.data();
   const bool is_all = lanes == warp.alive;

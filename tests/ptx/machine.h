@@ -1,4 +1,5 @@
-// What runs a kernel: clusters of blocks, a block with its shared memory, warps with their registers.
+// What runs a kernel: clusters of blocks, a block with its shared memory, warps with their
+// registers.
 #pragma once
 
 #include <bit>

@@ -17,7 +17,8 @@ struct Settings {
   bool late_streams;
   // PTX_SUMS=truncated: as tensor cores add; rounded: each sum in float.
   bool truncating;
-  // PTX_DEVICE=stand-in: tests are shorter and plans are made by the rule; gpu: all cases, timed plans.
+  // PTX_DEVICE=stand-in: tests are shorter and plans are made by the rule; gpu: all cases, timed
+  // plans.
   bool is_stand_in;
   // PTX_SHARED_LIMIT=BYTES: what a block may have.
   std::size_t shared_limit;
@@ -29,7 +30,8 @@ struct Settings {
   std::string replacements;
   // PTX_LAUNCHES=FILE: appends a line for each kernel.
   std::string launches;
-  // PTX_TRAFFIC=FILE: counts what kernels ask of memory, and writes a line for each that was launched.
+  // PTX_TRAFFIC=FILE: counts what kernels ask of memory, and writes a line for each that was
+  // launched.
   std::string traffic;
   // PTX_LINES=FILE: writes how many warp instructions each line of the sources came to, by kernel.
   std::string lines;

@@ -1,5 +1,5 @@
-// The one place where tests take tolerances from: those of one rounded sum (kernels/base/tolerance.h)
-// and those below. A literal tolerance in a test is a review fault.
+// The one place where tests take tolerances from: those of one rounded sum
+// (kernels/base/tolerance.h) and those below. A literal tolerance in a test is a review fault.
 #pragma once
 
 #include "kernels/base/tolerance.h"

@@ -1,5 +1,6 @@
-// Whole Keras models: what stands around the base, by Keras' own configurations (keras_configs.json),
-// and the head that its dense layers become, against the layers computed one by one.
+// Whole Keras models: what stands around the base, by Keras' own configurations
+// (keras_configs.json), and the head that its dense layers become, against the layers computed one
+// by one.
 #include <gtest/gtest.h>
 
 #include <chrono>

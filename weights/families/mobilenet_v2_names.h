@@ -1,5 +1,5 @@
-// Places of MobileNetV2's convolutions, from the network's structure, so that a family of files says
-// only how it names a convolution and its batch norm.
+// Places of MobileNetV2's convolutions, from the network's structure, so that a family of files
+// says only how it names a convolution and its batch norm.
 #pragma once
 
 #include <span>

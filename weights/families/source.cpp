@@ -6,8 +6,8 @@
 namespace dfengine::weights {
 namespace {
 
-// In the order in which they are tried. The last takes files of unknown names too, so that the model
-// loader lists what does not fit.
+// In the order in which they are tried. The last takes files of unknown names too, so that the
+// model loader lists what does not fit.
 #if DFENGINE_MINIMAL
 constexpr const Source* kSources[] = {&kNames};
 #else

@@ -41,8 +41,9 @@ struct KerasArray {
 bool is_keras_path(std::string_view path);
 
 // The arrays of a raw Keras file in the order of the model's layers, without those of the
-// optimizer and of metrics. First come those that the entries layer_names and weight_names list, in their order.
-// The others (all, in Keras 3's files) follow in the order of the numbers in their names.
+// optimizer and of metrics. First come those that the entries layer_names and weight_names list, in
+// their order. The others (all, in Keras 3's files) follow in the order of the numbers in their
+// names.
 std::vector<KerasArray> keras_arrays(const TensorFile& file);
 
 }  // namespace dfengine::weights

@@ -94,7 +94,8 @@ class Walk {
     fail(called(layer) + " does not take the layer before it alone");
   }
 
-  // Pixels ------------------------------------------------------------------------------------------
+  // Pixels
+  // ------------------------------------------------------------------------------------------
   void multiply(const std::vector<double>& by) {
     for (std::size_t c = 0; c < 3; ++c) {
       const double value = by.size() == 3 ? by[c] : by[0];
@@ -171,7 +172,8 @@ class Walk {
     }
   }
 
-  // Head --------------------------------------------------------------------------------------------
+  // Head
+  // --------------------------------------------------------------------------------------------
   void head(const KerasConfigLayer& layer) {
     if (!layer.follows) return branches(layer);
     if (finished_) return fail(called(layer) + " follows the output");

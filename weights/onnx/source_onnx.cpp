@@ -33,14 +33,14 @@ std::string_view kernel_of(std::string_view window) {
   return window.substr(0, window.find(" strides"));
 }
 
-// Convolutions stay as they are, and batch norms that stand behind them. One that was folded becomes
-// the identity that adds the folded bias: gamma 1, mean 0, variance 1 - eps, so that folding it
-// again gives the same bits. The metadata then say "bn_folded" = "yes", because the statistics are
-// lost and the base is good for inference or for training with the base frozen. Where neither file
-// nor graph says it, ImageNet normalisation (with TensorFlow's padding: -1 to 1), eps 1e-5 and the
-// padding of the graph are assumed. A head that the engine has not is left out. Throws
-// ModelFileError for other strides (the model zoo's mobilenetv2-7), for operators that a base has
-// not, and for another order or wiring.
+// Convolutions stay as they are, and batch norms that stand behind them. One that was folded
+// becomes the identity that adds the folded bias: gamma 1, mean 0, variance 1 - eps, so that
+// folding it again gives the same bits. The metadata then say "bn_folded" = "yes", because the
+// statistics are lost and the base is good for inference or for training with the base frozen.
+// Where neither file nor graph says it, ImageNet normalisation (with TensorFlow's padding: -1 to
+// 1), eps 1e-5 and the padding of the graph are assumed. A head that the engine has not is left
+// out. Throws ModelFileError for other strides (the model zoo's mobilenetv2-7), for operators that
+// a base has not, and for another order or wiring.
 class Translation {
  public:
   Translation(TensorFile file, std::span<const Stage> stages, const std::string& name)

@@ -34,8 +34,8 @@ using StorageLookup = std::function<std::span<const std::byte>(const TorchStorag
 
 // Every tensor that is found from the root by names: in dicts, in lists, in the attributes of
 // objects, which are never made. Its name is the path, joined by dots: "state_dict.features.0.0
-// .weight"; a module's own bookkeeping (_modules, _parameters, _buffers) is no part of it, so that a
-// pickled module has the names of its state dict. A dict that is met again is skipped, as are
+// .weight"; a module's own bookkeeping (_modules, _parameters, _buffers) is no part of it, so that
+// a pickled module has the names of its state dict. A dict that is met again is skipped, as are
 // entries under numbers (the state of optimisers) and tensors of kinds that weights never have.
 // Tensors are made dense whatever their strides were. Throws ModelFileError with file, tensor and
 // cause.

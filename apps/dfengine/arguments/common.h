@@ -31,8 +31,8 @@ struct DeviceOptions {
 
   // Returns the options on which the result depends, which are all but --threads.
   std::vector<CLI::Option*> add_to(CLI::App& command);
-  // Makes cpu or cuda of auto, and says so where a GPU is not used; for a quantized model, which only
-  // the CPU computes, it is cpu. Throws DeviceError where `device` cannot be had.
+  // Makes cpu or cuda of auto, and says so where a GPU is not used; for a quantized model, which
+  // only the CPU computes, it is cpu. Throws DeviceError where `device` cannot be had.
   void resolve(bool quantized = false);
   // For commands that know no other: throws DeviceError for a device other than the CPU.
   void require_cpu() const;

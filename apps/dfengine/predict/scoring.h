@@ -32,9 +32,9 @@ class Scoring {
   Scoring(const Model& model, const ScoringOptions& options, const DeviceOptions& device,
           const std::atomic<bool>& interrupted);
 
-  // Hands the answer to every picture of the shard to `use`, in their order; decoding goes on beside the
-  // network. An error is printed, too. False where it was interrupted. A shard that cannot be read is
-  // one unreadable picture.
+  // Hands the answer to every picture of the shard to `use`, in their order; decoding goes on
+  // beside the network. An error is printed, too. False where it was interrupted. A shard that
+  // cannot be read is one unreadable picture.
   bool run(const InputShard& shard, const Dataset& pictures,
            const std::function<void(const Answer&)>& use);
   bool refuse(const InputShard& shard, const std::string& error,

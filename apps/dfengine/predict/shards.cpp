@@ -274,8 +274,8 @@ void append(std::FILE* out, const std::filesystem::path& file, const json& summa
     throw Error("cannot write the merged answers: is the disk full?");
 }
 
-// Grows beside the target as write_file_atomic's do, for it may be larger than memory, and is gone again
-// unless it took the target's place.
+// Grows beside the target as write_file_atomic's do, for it may be larger than memory, and is gone
+// again unless it took the target's place.
 class MergedFile {
  public:
   explicit MergedFile(const std::filesystem::path& target) : target_(target) {

@@ -14,8 +14,8 @@ struct Part {
 };
 // Text such as "3/16", counted from 0. Throws UsageError.
 Part parse_part(const std::string& text);
-// What a job array of Slurm, an indexed job of Kubernetes or MPI says, with the variable's name. Throws
-// UsageError where the number of parts is not there.
+// What a job array of Slurm, an indexed job of Kubernetes or MPI says, with the variable's name.
+// Throws UsageError where the number of parts is not there.
 std::optional<std::pair<Part, std::string>> part_of_environment();
 
 // By what a shard is known again.
@@ -33,11 +33,12 @@ class ShardFolder {
               nlohmann::json settings);
 
   bool is_mine(const InputShard& shard) const { return shard.number % part_.of == part_.number; }
-  // Whether an earlier run made it, of the same pictures with the same settings, and neither they nor
-  // its answers changed since; that they did is said on standard error. Throws UsageError where it made
-  // another, where pictures are gone, or there is one and this run is not incremental.
+  // Whether an earlier run made it, of the same pictures with the same settings, and neither they
+  // nor its answers changed since; that they did is said on standard error. Throws UsageError where
+  // it made another, where pictures are gone, or there is one and this run is not incremental.
   bool has(const InputShard& shard, const ShardDigests& digests);
-  // Writes the answers, then what says that they are whole. digests: from before they were computed.
+  // Writes the answers, then what says that they are whole. digests: from before they were
+  // computed.
   void write(const InputShard& shard, const ShardDigests& digests, const std::string& answers,
              const ScoringCounts& counts, double seconds);
   // All shards of this part are there; `shards` is how many the whole input has.
@@ -61,9 +62,9 @@ class ShardFolder {
   Index passed_by_ = 0;  // pictures
 };
 
-// Joins the shards of a folder as FOLDER/predictions.csv or .jsonl, in the order of the input, beside
-// summary.json. Throws UsageError naming the shards that are not there, or not as they were written, and
-// then Exit where pictures could not be read, as predict ends.
+// Joins the shards of a folder as FOLDER/predictions.csv or .jsonl, in the order of the input,
+// beside summary.json. Throws UsageError naming the shards that are not there, or not as they were
+// written, and then Exit where pictures could not be read, as predict ends.
 void merge_shards(const std::filesystem::path& folder);
 
 }  // namespace dfengine

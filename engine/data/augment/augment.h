@@ -83,14 +83,14 @@ inline constexpr Index kMaskPatch = 16;
 inline constexpr double kMostMasked = 0.75;
 
 // The crop and the erased part are drawn as torchvision's RandomResizedCrop and RandomErasing draw
-// them, the colours as by its ColorJitter, blur and JPEG as by CNNDetection, the masked squares as by
-// SAFE's RandomMask (Li et al. 2024). Each kind has its own
-// random numbers: switching one on does not change what another draws.
+// them, the colours as by its ColorJitter, blur and JPEG as by CNNDetection, the masked squares as
+// by SAFE's RandomMask (Li et al. 2024). Each kind has its own random numbers: switching one on
+// does not change what another draws.
 Augmentation draw_augmentation(const AugmentOptions& options, Index size, std::uint64_t seed,
                                std::uint64_t epoch, std::uint32_t index);
 
-// Where Crop::Random cuts size x size from a picture of h x w in training: any place inside of it; a
-// side that is smaller lies anywhere inside the window.
+// Where Crop::Random cuts size x size from a picture of h x w in training: any place inside of it;
+// a side that is smaller lies anywhere inside the window.
 CropWindow draw_window(Index h, Index w, Index size, std::uint64_t seed, std::uint64_t epoch,
                        std::uint32_t index);
 

@@ -26,11 +26,11 @@ namespace dfengine {
                   name, divide_up(bytes, Index{1} << 20)));
 }
 
-// The messages are for those who call the program and for those who call the library: the limit is an
-// option of both, with dashes in the one and without in the other.
+// The messages are for those who call the program and for those who call the library: the limit is
+// an option of both, with dashes in the one and without in the other.
 
-// Throws DataError when a picture is said to have no pixels, or more than max_pixels or image.h allow.
-// Call it before anything of that size is allocated.
+// Throws DataError when a picture is said to have no pixels, or more than max_pixels or image.h
+// allow. Call it before anything of that size is allocated.
 inline void check_image_size(Index h, Index w, Index max_pixels, const std::string& name) {
   if (h < 1 || w < 1) fail_decoding(name, fmt::format("{} x {} pixels are no picture", w, h));
   if (h > kMaxImageSide || w > kMaxImageSide || h * w > max_pixels) {

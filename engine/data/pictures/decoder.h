@@ -11,8 +11,8 @@
 
 namespace dfengine {
 
-// Keeps the buffers of file and pixels from picture to picture, unless they are very large, while the format libraries' own
-// workspace comes and goes. Every thread needs a decoder of its own.
+// Keeps the buffers of file and pixels from picture to picture, unless they are very large, while
+// the format libraries' own workspace comes and goes. Every thread needs a decoder of its own.
 class ImageDecoder {
  public:
   // Pictures of more pixels are refused before any memory is taken. Throws UsageError for a limit

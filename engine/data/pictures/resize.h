@@ -74,8 +74,8 @@ class Resizer {
 // Writes out [size, size, 3]. Throws ShapeError for an empty image or size < 1.
 void prepare_image(ImageView image, Crop crop, Index size, Resizer& resizer, std::uint8_t* out);
 
-// Writes out [window.h, window.w, 3], a part of the picture as it is. Where the window reaches over a
-// border, the picture goes on mirrored, its border pixels once (numpy's pad with mode reflect).
+// Writes out [window.h, window.w, 3], a part of the picture as it is. Where the window reaches over
+// a border, the picture goes on mirrored, its border pixels once (numpy's pad with mode reflect).
 // Throws ShapeError for an empty image or window.
 void cut_window(ImageView image, const CropWindow& window, std::uint8_t* out);
 // The window of size x size in the middle; it begins before the picture where that is smaller.

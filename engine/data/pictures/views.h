@@ -9,8 +9,8 @@ namespace dfengine {
 // One:   the picture as prepare_image makes it.
 // Flip:  this and its mirror image.
 // Crops: resized to 256 / 224 of the input size (rounded; Crop::None: both sides, Crop::Center: the
-//        short one, Crop::Random: neither), then size x size cut from the four corners and the middle, and the five mirror
-//        images: torchvision's TenCrop.
+//        short one, Crop::Random: neither), then size x size cut from the four corners and the
+//        middle, and the five mirror images: torchvision's TenCrop.
 enum class Views { One, Flip, Crops };
 template <>
 inline constexpr auto enum_names<Views> =

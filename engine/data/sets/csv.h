@@ -26,10 +26,11 @@ struct CsvTable {
 
 // The first line names the columns, and tells what separates fields: the comma, semicolon, tab or
 // bar that it holds most of, or what a line "sep=;" before it says. Fields in quotes may hold
-// separators, line breaks and doubled quotes; lines end in LF, CRLF or CR; empty lines and a UTF-8 byte order mark are passed over.
-// Bytes need not be UTF-8. Throws DataError with file and line for a row of another width, a quote
-// that does not end or is followed by text, a NUL byte, and tables past the limits above; and with
-// the format's name for a file that is Parquet, Excel, JSON or another that is no CSV.
+// separators, line breaks and doubled quotes; lines end in LF, CRLF or CR; empty lines and a UTF-8
+// byte order mark are passed over. Bytes need not be UTF-8. Throws DataError with file and line for
+// a row of another width, a quote that does not end or is followed by text, a NUL byte, and tables
+// past the limits above; and with the format's name for a file that is Parquet, Excel, JSON or
+// another that is no CSV.
 CsvTable read_csv(const std::filesystem::path& file);
 // Reads text in memory; `name` stands in the errors.
 CsvTable parse_csv(std::string_view text, const std::string& name);

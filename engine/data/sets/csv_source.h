@@ -35,12 +35,12 @@ struct TableSource {
 
 // The columns of paths and labels (0, 1, true, false or a class name) must be there
 // (table_columns.h). Those of label_str, split and groups may be there, and others are passed over.
-// Paths begin where place_paths finds the files (table_paths.h). A label 1 means what label_positive
-// says, or the column's name (is_fake); else what label_str says or, failing that, the folder in the
-// path. In the result fake is 1 whatever the table says. Throws DataError, with counts and the first
-// rows, where label, label_str and folder disagree, where a picture has two labels or splits, for
-// rows without path or label, and as place_paths. Throws UsageError where nothing tells what label 1
-// means.
+// Paths begin where place_paths finds the files (table_paths.h). A label 1 means what
+// label_positive says, or the column's name (is_fake); else what label_str says or, failing that,
+// the folder in the path. In the result fake is 1 whatever the table says. Throws DataError, with
+// counts and the first rows, where label, label_str and folder disagree, where a picture has two
+// labels or splits, for rows without path or label, and as place_paths. Throws UsageError where
+// nothing tells what label 1 means.
 TableSource read_table_source(const std::filesystem::path& file, const TableOptions& options);
 
 // The label of each row of a table, by this same rule, whose words go to `rule`.

@@ -54,9 +54,9 @@ struct Dataset {
 std::vector<std::uint32_t> epoch_order(Index n, std::uint64_t seed, std::uint64_t epoch,
                                        bool shuffle);
 
-// The order of a set: epoch_order, but of pictures in tars, which are read nearly in order. There the
-// tars are shuffled, and then the pictures among the next kShuffleBuffer; both depend on seed and epoch
-// alone.
+// The order of a set: epoch_order, but of pictures in tars, which are read nearly in order. There
+// the tars are shuffled, and then the pictures among the next kShuffleBuffer; both depend on seed
+// and epoch alone.
 inline constexpr std::size_t kShuffleBuffer = 4096;
 std::vector<std::uint32_t> epoch_order(const Dataset& dataset, std::uint64_t seed,
                                        std::uint64_t epoch, bool shuffle);

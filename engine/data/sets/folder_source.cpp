@@ -200,8 +200,8 @@ class FolderSurvey {
     return (step.label < 0 && m.label >= 0) || (step.split.empty() && !m.split.empty());
   }
 
-  // Those of a folder's folders, sorted, that belong to the set: beside splits and classes others do
-  // not, and categories of categories come to an end.
+  // Those of a folder's folders, sorted, that belong to the set: beside splits and classes others
+  // do not, and categories of categories come to an end.
   std::vector<fs::directory_entry> to_follow(const Step& step,
                                              std::vector<fs::directory_entry>& folders) {
     constexpr int kMostCategories = 4;

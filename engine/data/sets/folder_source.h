@@ -22,8 +22,8 @@ class FolderSet {
  public:
   // Looks at dir itself or, as in Kaggle's archives, at the one folder at most two levels down that
   // holds splits or both classes. Several folders with classes and no splits are the categories of
-  // one set. A folder with the very name `split` is a split, too. Gives nothing where there is none.
-  // Throws DataError where several folders of one level hold splits, or dir is no folder.
+  // one set. A folder with the very name `split` is a split, too. Gives nothing where there is
+  // none. Throws DataError where several folders of one level hold splits, or dir is no folder.
   static std::optional<FolderSet> find(const std::filesystem::path& dir, const ClassNames& names,
                                        const std::string& split = "");
 

@@ -29,12 +29,12 @@ struct InputShard {
   std::string describe() const;
 };
 
-// The names in a list, taken up as they come: one a line or, where the first 64 KiB hold a NUL byte,
-// with one behind each, as find -print0 writes them.
+// The names in a list, taken up as they come: one a line or, where the first 64 KiB hold a NUL
+// byte, with one behind each, as find -print0 writes them.
 class NameList {
  public:
-  // A file, or "-" for standard input. Throws DataError where there is none, and for a folder, tar or
-  // packed file.
+  // A file, or "-" for standard input. Throws DataError where there is none, and for a folder, tar
+  // or packed file.
   explicit NameList(const std::filesystem::path& list);
   // Nothing after the last name. Throws DataError where the list cannot be read, is a picture or
   // holds a NUL byte in a line.
@@ -84,8 +84,8 @@ class InputReader {
   std::shared_ptr<PassedOver> passed_over_ = std::make_shared<PassedOver>();
 };
 
-// Its pictures, whose labels mean nothing. Those of a tar or packed file are called FILE/NAME. Throws
-// DataError where the tar or packed file cannot be read.
+// Its pictures, whose labels mean nothing. Those of a tar or packed file are called FILE/NAME.
+// Throws DataError where the tar or packed file cannot be read.
 Dataset open_shard(const InputShard& shard);
 
 }  // namespace dfengine

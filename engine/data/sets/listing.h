@@ -20,7 +20,8 @@ namespace dfengine {
 using PassedOver = std::map<std::string, Index>;
 
 // The kind of a file or folder that systems and editors leave behind, and that is passed over
-// whatever it holds: hidden ones, Thumbs.db, __MACOSX, backups, unfinished downloads. "" for every other name.
+// whatever it holds: hidden ones, Thumbs.db, __MACOSX, backups, unfinished downloads. "" for every
+// other name.
 std::string leftover_kind(std::string_view name);
 
 // The same of a path inside of a tar, by the first of its parts that has a kind. That of a folder
@@ -38,15 +39,15 @@ bool has_picture_ending(const std::filesystem::path& name);
 bool is_picture(const std::filesystem::path& file);
 
 // The pictures below a folder one after the other, sorted by path, and then those below links to
-// folders that it has not been in yet. It holds the names in the folders on the way, and which these
-// were. A folder that cannot be listed is given like a picture: reading it says why.
+// folders that it has not been in yet. It holds the names in the folders on the way, and which
+// these were. A folder that cannot be listed is given like a picture: reading it says why.
 class FolderWalk {
  public:
   explicit FolderWalk(std::filesystem::path folder) : start_(std::move(folder)) {}
   // Counts what is no picture in passed_over. Nothing after the last one.
   std::optional<std::filesystem::path> next(PassedOver& passed_over);
-  // About how much of the walk is done, from 0 to 1; links, of which nobody knows where they lead, do
-  // not count.
+  // About how much of the walk is done, from 0 to 1; links, of which nobody knows where they lead,
+  // do not count.
   double share() const;
 
  private:

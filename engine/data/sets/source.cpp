@@ -217,7 +217,8 @@ struct OpenedTable {
   std::exception_ptr fault;  // of one that cannot be opened, for whoever asks for it
 };
 
-// One table per split. All are opened, because those that nobody asks for may hold the same pictures.
+// One table per split. All are opened, because those that nobody asks for may hold the same
+// pictures.
 Found find_tables(const DataOptions& o) {
   Found found{"tables", {}, "", {}};
   auto tables = std::make_shared<std::map<std::string, OpenedTable>>();

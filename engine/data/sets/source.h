@@ -18,7 +18,8 @@
 namespace dfengine {
 
 struct DataOptions {
-  // A folder of pictures, a table (.csv), or tars (tar_source.h). With the tables below it is where their paths begin.
+  // A folder of pictures, a table (.csv), or tars (tar_source.h). With the tables below it is where
+  // their paths begin.
   std::filesystem::path data;
   std::filesystem::path csv, valid_csv, test_csv;
   std::string classes;            // names of the two classes, REAL,FAKE; "" for the usual ones
@@ -30,13 +31,14 @@ struct DataOptions {
   std::uint64_t seed = 0;         // of the division by fractions
   OnBad on_bad = OnBad::Skip;
 
-  // Names where the set lies now; nothing where that is empty. A packed file has its own classes and
-  // splits: what was said of those is dropped.
+  // Names where the set lies now; nothing where that is empty. A packed file has its own classes
+  // and splits: what was said of those is dropped.
   void move_to(const std::filesystem::path& place);
   bool has_source() const { return !data.empty() || !csv.empty() || !test_csv.empty(); }
   // Throws UsageError naming the option.
   void validate() const;
-  // Throws UsageError with those of these options that were given, which a set of this kind ignores.
+  // Throws UsageError with those of these options that were given, which a set of this kind
+  // ignores.
   void refuse(std::initializer_list<std::string_view> flags, const std::string& set) const;
 };
 
@@ -58,19 +60,19 @@ struct DataSource {
 // These layouts are recognised:
 //   DIR/SPLIT/CLASS and others, in DIR itself or up to two levels down (FolderSet)
 //   DIR with train.csv, valid.csv and test.csv
-//   tables, one for each split, or one with a column "split"; of a table for one split that has this
-//   column the rows of that split are taken
-//   a packed file (pack.h)
-//   tars, with the class of each picture beside it (tar_source.h), or a folder of tars
+//   tables, one for each split, or one with a column "split"; of a table for one split that has
+//   this column the rows of that split are taken a packed file (pack.h) tars, with the class of
+//   each picture beside it (tar_source.h), or a folder of tars
 // A set without splits is divided by `fractions`, such that copies of one file and rows of one
 // group share a split; without fractions it is the split "all". In a set with splits the fractions
 // divide train, to make those that are missing. `wanted` names the splits to open, "all" for
 // everything; where it is empty, all splits are opened. Throws DataError or UsageError that says
-// what was found and what to try, also where two splits name the same pictures, and for options that
-// such a set ignores.
+// what was found and what to try, also where two splits name the same pictures, and for options
+// that such a set ignores.
 DataSource open_data(const DataOptions& options, const std::vector<std::string>& wanted);
 
-// Opens what a model is measured on when nobody names a split: test, or all of a set without splits.
+// Opens what a model is measured on when nobody names a split: test, or all of a set without
+// splits.
 DataSource open_to_measure(const DataOptions& options);
 
 // Whether a file is a table by its ending, csv or tsv.

@@ -16,9 +16,9 @@ struct ColumnNames {
 };
 
 // The usual names, in any case and with spaces or hyphens for underscores. "path" and "label" go
-// before the others. Each gives the column's place; the last two give -1 where there is none. Throws
-// DataError, with `name` and the table's columns, where a column is absent, where several could be
-// meant, and for two columns of that name that differ in a row.
+// before the others. Each gives the column's place; the last two give -1 where there is none.
+// Throws DataError, with `name` and the table's columns, where a column is absent, where several
+// could be meant, and for two columns of that name that differ in a row.
 std::size_t path_column(const CsvTable& table, const ColumnNames& columns, const std::string& name);
 std::size_t label_column(const CsvTable& table, const ColumnNames& columns,
                          const std::string& name);

@@ -45,8 +45,8 @@ std::string text_of(const TarFile& tar, std::size_t entry) {
   return text;
 }
 
-// Text or a number; "" where there is neither. A nested value may be so deep that the library, which
-// writes it by recursion, does not come back.
+// Text or a number; "" where there is neither. A nested value may be so deep that the library,
+// which writes it by recursion, does not come back.
 std::string field_of(const nlohmann::json& json, const char* key) {
   const auto found = json.find(key);
   if (found == json.end() || found->is_null() || found->is_structured()) return "";

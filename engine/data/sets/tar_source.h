@@ -1,5 +1,5 @@
-// Labelled pictures in tars, named as WebDataset does: the files of a sample share a key, which is all of
-// their path up to the first dot of the name.
+// Labelled pictures in tars, named as WebDataset does: the files of a sample share a key, which is
+// all of their path up to the first dot of the name.
 #pragma once
 
 #include <string>
@@ -14,10 +14,11 @@ bool names_tars(const std::filesystem::path& data);
 // Whether the folder itself holds tars, and no pictures beside them.
 bool holds_tars(const std::filesystem::path& folder);
 
-// The pictures of all the tars, or of those in a folder by their names, in their order. A sample's class is what its .cls file says, or the
-// key label, class or cls of its .json: a name, 0 or 1 (read as table_labels does). Its split is the
-// key split, else what the tar's name says (train-000.tar). Throws DataError for a tar that cannot be
-// read, for samples without a class, and where some have a split and others none.
+// The pictures of all the tars, or of those in a folder by their names, in their order. A sample's
+// class is what its .cls file says, or the key label, class or cls of its .json: a name, 0 or 1
+// (read as table_labels does). Its split is the key split, else what the tar's name says
+// (train-000.tar). Throws DataError for a tar that cannot be read, for samples without a class, and
+// where some have a split and others none.
 TableSource read_tar_source(const std::filesystem::path& data, const TableOptions& options);
 
 }  // namespace dfengine

@@ -16,7 +16,8 @@ struct Interval {
 inline constexpr Index kBootstrapSamples = 1000;
 inline constexpr double kNormalQuantile = 1.959963984540054;  // 97.5 % of a standard normal
 
-// The 2.5 and 97.5 percentiles, linear between neighbours; NaN where one of the values is. Sorts them.
+// The 2.5 and 97.5 percentiles, linear between neighbours; NaN where one of the values is. Sorts
+// them.
 Interval percentile_interval(std::vector<double>& values);
 
 // The 95 % interval of a share of n independent pictures (Wilson 1927), which Brown, Cai and

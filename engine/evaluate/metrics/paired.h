@@ -17,8 +17,8 @@ struct PairedComparison {
   Index n = 0;
   double auc[2] = {};  // of the first and the second
   double accuracy[2] = {};
-  // Of the second AUC minus the first, by DeLong, DeLong and Clarke-Pearson (1988), which knows that
-  // both saw the same pictures. p is two-sided, for equal AUCs. Where the AUCs differ and the
+  // Of the second AUC minus the first, by DeLong, DeLong and Clarke-Pearson (1988), which knows
+  // that both saw the same pictures. p is two-sided, for equal AUCs. Where the AUCs differ and the
   // standard error is 0, the pictures leave nothing to test by: z, p and the interval are NaN.
   double standard_error = 0, z = 0, p = 1;
   Interval auc_difference;  // 95 %, from the standard error

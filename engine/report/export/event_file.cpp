@@ -1,5 +1,6 @@
-// A TFRecord file of the protobuf messages Event and Summary of TensorFlow, which are written field by
-// field. Each record: its length in 8 bytes, the masked checksum of those, the message, its checksum.
+// A TFRecord file of the protobuf messages Event and Summary of TensorFlow, which are written field
+// by field. Each record: its length in 8 bytes, the masked checksum of those, the message, its
+// checksum.
 #include "engine/report/export/event_file.h"
 
 #include <fmt/format.h>

@@ -15,9 +15,9 @@ struct Scalar {
   double value = 0;
 };
 
-// A new file in the folder, beside those of earlier starts, which TensorBoard reads as one run. Each
-// step is on its way to the disk when add() returns; a process that is killed leaves a whole file, but
-// for its last record.
+// A new file in the folder, beside those of earlier starts, which TensorBoard reads as one run.
+// Each step is on its way to the disk when add() returns; a process that is killed leaves a whole
+// file, but for its last record.
 class EventFile {
  public:
   // Throws Error where the file cannot be made.

@@ -11,8 +11,8 @@ inline constexpr const char* kModelCard = "README.md";
 
 // The card of a run that came to its end, and of the model that it kept.
 std::string model_card(const TrainResult& result, const Model& kept);
-// Writes it into the run's folder, atomically. One in which a person has named the licence stays, and so
-// does a file of that name that is no card.
+// Writes it into the run's folder, atomically. One in which a person has named the licence stays,
+// and so does a file of that name that is no card.
 void write_model_card(const TrainResult& result, const Model& kept);
 
 }  // namespace dfengine::report

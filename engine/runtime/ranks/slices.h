@@ -1,8 +1,8 @@
 // A training step whose batch is cut into slices, so that one, two or more processes compute the
-// same bits. What a layer or the step sums over pictures is summed over each slice and then over all
-// slices in one binary tree; everything else of a picture does not depend on its neighbours, and a
-// rank computes it for all of its slices at once. Ranks hold neighbouring slices, as many each, so
-// that a rank's are a subtree.
+// same bits. What a layer or the step sums over pictures is summed over each slice and then over
+// all slices in one binary tree; everything else of a picture does not depend on its neighbours,
+// and a rank computes it for all of its slices at once. Ranks hold neighbouring slices, as many
+// each, so that a rank's are a subtree.
 #pragma once
 
 #include <map>

@@ -26,8 +26,8 @@ Refusal too_busy();
 // That a body's chunks and parts may take beside what they hold.
 inline constexpr std::size_t kBodySlack = std::size_t{1} << 20;
 
-// Refuses what would leave in doubt where the body ends, and bodies that are packed: a few bytes would
-// become any number of them. Throws Refusal.
+// Refuses what would leave in doubt where the body ends, and bodies that are packed: a few bytes
+// would become any number of them. Throws Refusal.
 void check_head(const httplib::Request& request);
 // Whether the next request surely begins behind what is read of this one: of some methods httplib
 // reads no body, what follows a chunk that is longer than it says it takes for the body's end, and
@@ -60,8 +60,9 @@ class BodyRoom {
   std::atomic<std::size_t> used_{0};
 };
 
-// The pictures of a body: the parts of a multipart one, else the body itself. Nothing is kept of one that
-// passes a limit; it is read, so that the connection can go on, unless it has no end. Throws Refusal.
+// The pictures of a body: the parts of a multipart one, else the body itself. Nothing is kept of
+// one that passes a limit; it is read, so that the connection can go on, unless it has no end.
+// Throws Refusal.
 std::vector<Picture> read_pictures(const httplib::Request& request,
                                    const httplib::ContentReader& reader, const BodyLimits& limits,
                                    BodyRoom::Share& share);

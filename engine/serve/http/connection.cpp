@@ -16,10 +16,11 @@ using std::chrono::milliseconds;
 constexpr milliseconds kGlance{50};
 // So long it waits for a further request of a client that has not been told.
 constexpr milliseconds kLastWait{1000};
-// After the answer: what the client still sends is read so long, for closing over unread bytes would
-// throw away what it has not read yet.
+// After the answer: what the client still sends is read so long, for closing over unread bytes
+// would throw away what it has not read yet.
 constexpr milliseconds kLinger{500};
-// httplib reads lines byte by byte and keeps all of one; it has 8 KiB for an address and for a header.
+// httplib reads lines byte by byte and keeps all of one; it has 8 KiB for an address and for a
+// header.
 constexpr std::size_t kLongestLine = 16384;
 
 void address_of(const sockaddr_storage& address, socklen_t size, std::string& ip, int& port) {

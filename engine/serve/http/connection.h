@@ -1,6 +1,6 @@
-// A connection as httplib reads and writes it, with a time by which a whole request must be there and a
-// number of bytes that it may have: a client that never stops sending holds its thread no longer and
-// costs no more memory than that.
+// A connection as httplib reads and writes it, with a time by which a whole request must be there
+// and a number of bytes that it may have: a client that never stops sending holds its thread no
+// longer and costs no more memory than that.
 #pragma once
 
 #include <httplib.h>
@@ -20,8 +20,8 @@ class Connection final : public httplib::Stream {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // Waits for the first byte of a request. False where the client closed, or sent nothing for so long;
-  // after *stop became true it waits a second more, for what is on its way.
+  // Waits for the first byte of a request. False where the client closed, or sent nothing for so
+  // long; after *stop became true it waits a second more, for what is on its way.
   bool wait_for_request(std::chrono::milliseconds patience, const std::atomic<bool>& stop);
   // From now on reading ends at this time, and each write gets as long from its beginning.
   void allow(std::chrono::milliseconds time);

@@ -121,7 +121,8 @@ bool HttpServer::accept_one() {
   return true;
 }
 
-// False where the system has none, or no memory: a connection then waits for one of those that are there.
+// False where the system has none, or no memory: a connection then waits for one of those that are
+// there.
 bool HttpServer::add_thread() {
   try {
     threads_.emplace_back([this] { serve_connections(); });

@@ -1,5 +1,5 @@
-// Listens, and gives each connection a thread; httplib reads requests, finds their handlers and writes
-// the answers.
+// Listens, and gives each connection a thread; httplib reads requests, finds their handlers and
+// writes the answers.
 #pragma once
 
 #include <condition_variable>
@@ -34,8 +34,9 @@ class HttpServer : public httplib::Server {
   void drain();
   bool draining() const { return draining_; }
 
-  // Of the handler before routing: the request's head was understood, so that the next one can be found
-  // behind its body, of so many bytes at most. Where nobody says so the connection ends with the answer.
+  // Of the handler before routing: the request's head was understood, so that the next one can be
+  // found behind its body, of so many bytes at most. Where nobody says so the connection ends with
+  // the answer.
   static void head_is_read(std::size_t body_bytes);
   // Of a handler: it ends all the same, because the body may not be read to its end.
   static void close_connection(httplib::Response& response);

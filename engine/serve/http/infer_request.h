@@ -1,5 +1,5 @@
-// A request for inference as the Open Inference Protocol (KServe v2) has it: a BYTES tensor of pictures,
-// in JSON as base64, or behind the JSON as Triton's binary extension has it.
+// A request for inference as the Open Inference Protocol (KServe v2) has it: a BYTES tensor of
+// pictures, in JSON as base64, or behind the JSON as Triton's binary extension has it.
 #pragma once
 
 #include "engine/serve/http/bodies.h"

@@ -18,8 +18,8 @@ struct ServiceOptions {
 
 class Service {
  public:
-  // Binds and answers nothing before run(). log: gets a JSON line for each request, from any thread.
-  // All references must outlive it. Throws UsageError where it cannot listen.
+  // Binds and answers nothing before run(). log: gets a JSON line for each request, from any
+  // thread. All references must outlive it. Throws UsageError where it cannot listen.
   Service(const ServiceOptions& options, Scorer& scorer, Models& models, Metrics& metrics,
           std::function<void(const std::string&)> log);
 

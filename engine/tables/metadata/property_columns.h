@@ -14,9 +14,9 @@ namespace dfengine {
 //   file:quantisation         sum of the luma quantisation table: the coarser, the greater
 //   file:subsampling          of chroma, across and down, such as 2x2
 //   file:exif                 1 where there is an EXIF block, else 0
-// Width and height are empty where the file is no JPEG, PNG, WebP or BMP, the last three where it is no
-// JPEG. Throws DataError naming a file that cannot be read or holds nothing, and DataError naming
-// `name` where column "path" is absent or one of these is there already.
+// Width and height are empty where the file is no JPEG, PNG, WebP or BMP, the last three where it
+// is no JPEG. Throws DataError naming a file that cannot be read or holds nothing, and DataError
+// naming `name` where column "path" is absent or one of these is there already.
 void append_file_properties(CsvTable& table, const std::filesystem::path& root,
                             const std::string& name);
 

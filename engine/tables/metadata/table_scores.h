@@ -69,9 +69,9 @@ inline constexpr auto enum_names<TableScore::Source> =
                                              {"hybrid", TableScore::Source::Hybrid}});
 
 // Scores each row of a table by the detectors of a model file: by the cascade's metadata where it
-// decides, else by the PictureDetector, which looks at these rows' pictures alone. go_on(pictures so
-// far) is called after each batch and may end it by false; it may be empty. Throws what these throw,
-// but not for pictures that cannot be read.
+// decides, else by the PictureDetector, which looks at these rows' pictures alone. go_on(pictures
+// so far) is called after each batch and may end it by false; it may be empty. Throws what these
+// throw, but not for pictures that cannot be read.
 std::vector<TableScore> score_table(const Model& model, const TableModels& detectors,
                                     ThreadPool& pool, const CsvTable& table,
                                     const std::filesystem::path& root, const std::string& name,

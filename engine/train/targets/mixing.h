@@ -5,8 +5,8 @@
 
 namespace dfengine {
 
-// The share of mixup (Zhang et al. 2018) for one batch, from Beta(alpha, alpha): it depends on seed,
-// epoch and step alone. alpha > 0.
+// The share of mixup (Zhang et al. 2018) for one batch, from Beta(alpha, alpha): it depends on
+// seed, epoch and step alone. alpha > 0.
 double draw_share(double alpha, std::uint64_t seed, std::uint64_t epoch, Index step);
 
 // Each picture i of a slice of n and its target becomes share * i + (1 - share) * (n - 1 - i),

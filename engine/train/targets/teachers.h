@@ -17,8 +17,8 @@ class Teachers {
   Teachers(const TrainOptions& options, Model& student, const Backend& backend);
 
   bool any() const { return !teachers_.empty(); }
-  // targets [n] = the mean over the teachers of sigmoid(logit / temperature). images [n, size, size,
-  // 3].
+  // targets [n] = the mean over the teachers of sigmoid(logit / temperature). images [n, size,
+  // size, 3].
   void answer(const std::uint8_t* images, std::vector<float>& targets);
   Index bytes() const;
 

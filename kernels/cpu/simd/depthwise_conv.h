@@ -7,7 +7,8 @@
 
 namespace dfengine::cpu {
 
-// T: what activations are stored in. Rows are counted over the batch: row n * P + p of y, n * H + i of x.
+// T: what activations are stored in. Rows are counted over the batch: row n * P + p of y, n * H + i
+// of x.
 template <class T>
 struct DepthwiseTable {
   // Rows [begin, end) of y.

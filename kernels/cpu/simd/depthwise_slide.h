@@ -1,4 +1,5 @@
-// A 3x3 window that slides over images: the depthwise forward pass, and its data gradient at stride 1.
+// A 3x3 window that slides over images: the depthwise forward pass, and its data gradient at stride
+// 1.
 //
 // A tile is several neighbouring output pixels of one channel vector. Its sums stay in registers
 // while the window rows pass by, and every x vector is loaded once per window row and tile.
@@ -111,8 +112,9 @@ DF_INLINE void activate_tile(Sums<N, Rows>& sums) {
 }
 
 // Memory, where x is streamed, keeps up only if it is asked in its own order some rows ahead, since
-// tiles take one line here and one there. Each tile asks for its share of the next Rows output rows and
-// of the image rows which they add, the first of them `row`. place: elements of one output row asked for so far.
+// tiles take one line here and one there. Each tile asks for its share of the next Rows output rows
+// and of the image rows which they add, the first of them `row`. place: elements of one output row
+// asked for so far.
 template <int N, int Stride, int Rows>
 DF_INLINE void prefetch_next(const Slide& slide, Index row, Index place, const Stored* y) {
   constexpr int kShare = Rows * kTile * N;

@@ -48,8 +48,9 @@ struct MatrixBlock {
   float high = __builtin_inff();
 };
 
-// Every element of Y is one chain of fused multiply-adds (without FMA: multiply, add) from its bias in
-// the order of depth, so results do not depend on how a product is cut into blocks of rows and columns.
+// Every element of Y is one chain of fused multiply-adds (without FMA: multiply, add) from its bias
+// in the order of depth, so results do not depend on how a product is cut into blocks of rows and
+// columns.
 template <class T>
 struct MatrixTable {
   // A [rows, depth], a_stride between rows.

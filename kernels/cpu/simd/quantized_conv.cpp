@@ -1,5 +1,5 @@
-// Matrix products by register tiles, as in pointwise_conv.cpp, and depthwise windows by columns: the
-// three rows of a column are interleaved once, and serve the windows that share the column.
+// Matrix products by register tiles, as in pointwise_conv.cpp, and depthwise windows by columns:
+// the three rows of a column are interleaved once, and serve the windows that share the column.
 #include "kernels/cpu/simd/quantized_conv.h"
 
 #include "kernels/cpu/simd/pointwise_conv.h"

@@ -7,8 +7,8 @@
 
 namespace dfengine::cpu {
 
-// Columns of a packed matrix lie in panels as those of simd/pointwise_conv.h, here [depth][width][4]:
-// the unit of depth is four neighbours, which one instruction takes.
+// Columns of a packed matrix lie in panels as those of simd/pointwise_conv.h, here
+// [depth][width][4]: the unit of depth is four neighbours, which one instruction takes.
 inline constexpr Index kQuad = 4;
 
 // Y [rows, columns] = epilogue(A * B). A [rows, depth quads], in bytes a_stride between rows.

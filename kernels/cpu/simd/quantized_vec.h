@@ -10,8 +10,8 @@
 
 namespace dfengine::cpu::DF_ISA {
 
-// N sums, or 4 N bytes. The element type is that of sums, since with the intrinsics' own gcc 12 copies
-// every sum of a tile in every step.
+// N sums, or 4 N bytes. The element type is that of sums, since with the intrinsics' own gcc 12
+// copies every sum of a tile in every step.
 template <int N>
 struct SumsOf {
   typedef std::int32_t type __attribute__((vector_size(4 * N)));
@@ -34,9 +34,9 @@ DF_INLINE Sums<N> broadcast_bytes(const std::uint8_t* p) {
   return bits - Sums<N>{};
 }
 
-// For each width: add_products adds to each sum the products of its four bytes, the left unsigned, the
-// right signed; round is to the nearest, ties to even; the others interleave and narrow within every
-// 128 bits, saturated.
+// For each width: add_products adds to each sum the products of its four bytes, the left unsigned,
+// the right signed; round is to the nearest, ties to even; the others interleave and narrow within
+// every 128 bits, saturated.
 #if DF_ISA_avx512vnni
 #define DF_ADD_PRODUCTS(mm, Raw) sums = (V)mm##_dpbusd_epi32((Raw)sums, (Raw)left, (Raw)right)
 #else

@@ -14,7 +14,8 @@ namespace {
 
 // Inputs of one pixel in one window row: 3 columns of 3 channels, contiguous in x.
 constexpr int kRowTaps = 9;
-// What one step of the forward sums takes of them: an input, or a pair of which the last one is half.
+// What one step of the forward sums takes of them: an input, or a pair of which the last one is
+// half.
 using Unit = MatrixUnit<Stored>;
 constexpr int kInUnit = sizeof(Unit) / sizeof(Stored);
 constexpr int kRowSteps = (kRowTaps + kInUnit - 1) / kInUnit;
@@ -119,8 +120,8 @@ DF_INLINE void activate_tile(Vec<N> (*sums)[V]) {
   }
 }
 
-// Makes `count` output pixels of V * N channels of k. The pointers of the epilogue and y point at the
-// first channel of the tile, y also at its first pixel.
+// Makes `count` output pixels of V * N channels of k. The pointers of the epilogue and y point at
+// the first channel of the tile, y also at its first pixel.
 template <int Stride, int N, int V>
 DF_INLINE void forward_tile(const Patch& x, const Taps& taps, Index k, Index count,
                             const Epilogue<Stored>& epilogue, Stored* y) {

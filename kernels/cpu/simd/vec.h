@@ -117,7 +117,8 @@ DF_INLINE auto load_units(const BFloat16Pair* p) {
   __builtin_memcpy(&v, p, sizeof(v));
   return v;
 }
-// Each sum gets the product of the second halves, then that of the first, rounded to float each time.
+// Each sum gets the product of the second halves, then that of the first, rounded to float each
+// time.
 template <int N, class Right>
 DF_INLINE void add_product(BFloat16Pair left, Right right, Vec<N>& sums) {
   if constexpr (N == 16) {

@@ -1,4 +1,5 @@
-// What builds without CUDA have none of, in the stand-in either: a device that answers, and libraries.
+// What builds without CUDA have none of, in the stand-in either: a device that answers, and
+// libraries.
 #include "kernels/cuda/absent/no_device.h"
 
 #include "kernels/base/error.h"

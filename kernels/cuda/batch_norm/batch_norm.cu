@@ -67,8 +67,8 @@ __global__ void __launch_bounds__(kBatchNormThreads, kBatchNormBackwardBlocks)
   write_block_sums(tile, sums, c, partial + Index{blockIdx.x} * 2 * c);
 }
 
-// dbeta = the sum of g and dgamma = the sum of g * xhat, with xhat = (x - mean) * rstd. Where the rows are a slice of a batch, of_slice [2, C] are the sums
-// of g and of g * (x - mean).
+// dbeta = the sum of g and dgamma = the sum of g * xhat, with xhat = (x - mean) * rstd. Where the
+// rows are a slice of a batch, of_slice [2, C] are the sums of g and of g * (x - mean).
 template <Second second>
 __global__ void __launch_bounds__(kBatchNormThreads)
     finish_gradients_kernel(Index chunks, Index c, float eps, const float* __restrict__ spreads,
@@ -96,9 +96,9 @@ __global__ void __launch_bounds__(kBatchNormThreads)
   dbeta[channel] = static_cast<float>(sums[channel]);
 }
 
-// dx = scale * (g - share * dbeta - share * xhat * dgamma) with batch statistics, where share is 1 in
-// the rows of the batch, which is scale * g + (offset + slope * x), and dx = scale * g with frozen
-// ones. dx may be dy.
+// dx = scale * (g - share * dbeta - share * xhat * dgamma) with batch statistics, where share is 1
+// in the rows of the batch, which is scale * g + (offset + slope * x), and dx = scale * g with
+// frozen ones. dx may be dy.
 template <class T, Second second>
 __global__ void __launch_bounds__(kBatchNormThreads, kBatchNormBackwardBlocks)
     gradient_apply_kernel(BatchNormTile tile, Index m, Index c, float eps, Activation act,

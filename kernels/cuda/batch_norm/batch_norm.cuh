@@ -114,8 +114,8 @@ __device__ __forceinline__ void for_each_row(const BatchNormPlace& at, Load&& lo
   for (; row < at.end; row += at.step) use(row, load(row));
 }
 
-// Calls use(chunk, load(chunk)) for each of this lane's chunks, in order. So few threads would wait for
-// every load by itself; several are under way together.
+// Calls use(chunk, load(chunk)) for each of this lane's chunks, in order. So few threads would wait
+// for every load by itself; several are under way together.
 template <class Load, class Use>
 __device__ __forceinline__ void for_each_chunk(Index chunks, int lane, Load&& load, Use&& use) {
   constexpr int kAhead = 8;
@@ -134,7 +134,8 @@ __device__ __forceinline__ void for_each_chunk(Index chunks, int lane, Load&& lo
   }
 }
 
-// The channel of a warp of a merging block. Where there is none its lanes still take part, with `safe`.
+// The channel of a warp of a merging block. Where there is none its lanes still take part, with
+// `safe`.
 struct WarpChannel {
   int lane;
   Index channel, safe;
@@ -146,8 +147,8 @@ struct WarpChannel {
   __device__ bool writes(Index c) const { return lane == 0 && channel < c; }
 };
 
-// The sums of g and of g * (x - mean) of a channel over chunks, [chunks, 2, C]: each lane adds its own,
-// then the lanes add theirs in a tree.
+// The sums of g and of g * (x - mean) of a channel over chunks, [chunks, 2, C]: each lane adds its
+// own, then the lanes add theirs in a tree.
 struct PairOfSums {
   float g, g_deviation;
 };

@@ -1,5 +1,5 @@
-// Batch norm's gradient from the sums that a convolution has made (kernels/norm_gradient.h): x is read once,
-// or by the convolution that made it.
+// Batch norm's gradient from the sums that a convolution has made (kernels/norm_gradient.h): x is
+// read once, or by the convolution that made it.
 #include "kernels/batch_norm.h"
 #include "kernels/cuda/batch_norm/batch_norm.cuh"
 #include "kernels/cuda/launch.cuh"

@@ -38,8 +38,8 @@ __global__ void __launch_bounds__(kBatchNormThreads, kBatchNormForwardBlocks)
   write_block_sums(tile, sums, c, partial + Index{blockIdx.x} * 2 * c);
 }
 
-// The moments of a channel of x in chunks of rows, as statistics_kernel summed them. They are those of
-// x - x[0].
+// The moments of a channel of x in chunks of rows, as statistics_kernel summed them. They are those
+// of x - x[0].
 template <class T>
 struct SummedMoments {
   struct Loaded {

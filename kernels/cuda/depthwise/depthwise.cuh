@@ -55,8 +55,8 @@ class RowReader {
 
  private:
   const T* x_;
-  // In 32 bits, in which an image is counted: an address is then one instruction. What lies above or left
-  // of the image is very large.
+  // In 32 bits, in which an image is counted: an address is then one instruction. What lies above
+  // or left of the image is very large.
   unsigned pitch_, offset_, h_, c_, row_;
   bool inside_[Columns];
 };
@@ -71,8 +71,8 @@ __device__ __forceinline__ Number forget(Number number) {
   return number;
 }
 
-// The channels, in groups that one thread handles, divided into tiles of about one warp so that lanes lie side by
-// side in memory and a block holds neighbouring columns, whose loads overlap.
+// The channels, in groups that one thread handles, divided into tiles of about one warp so that
+// lanes lie side by side in memory and a block holds neighbouring columns, whose loads overlap.
 struct ChannelTiles {
   int groups, tiles, width;  // width: groups of a tile; the last tile may have fewer
   static ChannelTiles of(Index c, int per_thread, int widest) {

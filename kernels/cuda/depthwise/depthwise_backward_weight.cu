@@ -87,7 +87,8 @@ class Strips {
   static constexpr unsigned kOfX = (1u << R::kInputs) - 1;
 
  public:
-  // Of the items from `first` to `end` every so many lanes' one, for the channels from `channel` on.
+  // Of the items from `first` to `end` every so many lanes' one, for the channels from `channel`
+  // on.
   __device__ __forceinline__ Strips(const WeightGradientWork& work, const T* x, const T* dy,
                                     unsigned first, unsigned end, int channel)
       : work_(work), x_(x), dy_(dy), item_(first), channel_(channel) {

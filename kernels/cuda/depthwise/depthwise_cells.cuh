@@ -1,5 +1,5 @@
-// Cells of the depthwise convolution's input (depthwise_gradient.cu) and the rows of dy that they meet, as a
-// thread loads them while it rolls down a strip.
+// Cells of the depthwise convolution's input (depthwise_gradient.cu) and the rows of dy that they
+// meet, as a thread loads them while it rolls down a strip.
 #pragma once
 
 #include "kernels/cuda/depthwise/depthwise_strips.cuh"
@@ -26,8 +26,8 @@ struct Tensors {
   T* dx;
 };
 
-// What one step loads: a row of dy, and the rows of a cell. inside: a bit for each pixel that its image
-// has, those of dy before those of x.
+// What one step loads: a row of dy, and the rows of a cell. inside: a bit for each pixel that its
+// image has, those of dy before those of x.
 template <int Stride>
 struct Step {
   static constexpr int kWindow = Cells<Stride>::kWindow;
@@ -35,7 +35,8 @@ struct Step {
   unsigned inside;
 };
 
-// One strip: its rows of cells from the top, after as many steps as the first cell needs rows of dy above.
+// One strip: its rows of cells from the top, after as many steps as the first cell needs rows of dy
+// above.
 template <class T, int Stride, bool kGradient>
 class Strip {
   using C = Cells<Stride>;
@@ -121,8 +122,8 @@ class Strip {
 
   const GradientWork& work_;
   const Tensors<T>& at_;
-  // Of this step's first pixel, in 32 bits, in which a tensor is counted here: an address is then one
-  // instruction. What lies in front of a tensor is very large.
+  // Of this step's first pixel, in 32 bits, in which a tensor is counted here: an address is then
+  // one instruction. What lies in front of a tensor is very large.
   unsigned dy_, x_;
   int row_, left_;
   unsigned columns_;

@@ -5,9 +5,10 @@
 
 namespace dfengine::cuda {
 
-// Throws DeviceError unless they compute, for a small problem with these channels, stride and padding, bit for bit
-// what the kernels by strips do: of whole numbers, all of whose sums are exact. The numbers that a tuner times could
-// not tell, for sums over a batch may differ by more than a small one's whole gradient is.
+// Throws DeviceError unless they compute, for a small problem with these channels, stride and
+// padding, bit for bit what the kernels by strips do: of whole numbers, all of whose sums are
+// exact. The numbers that a tuner times could not tell, for sums over a batch may differ by more
+// than a small one's whole gradient is.
 template <class T>
 void check_depthwise_tiles(const DepthwiseProblem& p);
 

@@ -12,7 +12,8 @@ namespace dfengine::cuda {
 namespace {
 
 constexpr Index kTaps = DepthwiseProblem::kTaps;
-// What the last step of a batch norm's gradient makes at most of numbers in [-1, 1], as what is timed has them.
+// What the last step of a batch norm's gradient makes at most of numbers in [-1, 1], as what is
+// timed has them.
 constexpr double kLargestGradient = 3;
 
 template <class T>
@@ -22,7 +23,8 @@ std::string key(const char* what, const DepthwiseProblem& p) {
          std::to_string(p.stride) + (p.padding == Padding::Torch ? " torch" : " tf_same");
 }
 
-// ---- Forward with moments -------------------------------------------------------------------------
+// ---- Forward with moments
+// -------------------------------------------------------------------------
 
 template <class T>
 using Moments = Kernel<DepthwiseMomentsLaunch<T>>;
@@ -41,7 +43,8 @@ Moments<T> moments_kernel(const std::string& name, const DepthwiseProblem& p, In
           }};
 }
 
-// x, w, y, the vectors of x's norm; what batch norm's statistics read and save, and what they make of the moments.
+// x, w, y, the vectors of x's norm; what batch norm's statistics read and save, and what they make
+// of the moments.
 template <class T>
 TunerProblem moments_problem(const DepthwiseProblem& p) {
   constexpr StorageType kType = storage_type<T>();
@@ -63,7 +66,8 @@ TunerProblem moments_problem(const DepthwiseProblem& p) {
                                     .magnitude = kLargestNormalised * kLargestNormalised * kTaps}};
 }
 
-// ---- Both gradients -------------------------------------------------------------------------------
+// ---- Both gradients
+// -------------------------------------------------------------------------------
 
 template <class T>
 ChosenDepthwiseBackward<T> backward_form(
@@ -84,7 +88,8 @@ ChosenDepthwiseBackward<T> backward_form(
           }};
 }
 
-// x, y, dy, w, dx; the taps' gradients and behind them the sums of dx; the vectors of x's norm and of y's.
+// x, y, dy, w, dx; the taps' gradients and behind them the sums of dx; the vectors of x's norm and
+// of y's.
 template <class T>
 TunerProblem backward_problem(const DepthwiseProblem& p, bool gradient_on_load) {
   constexpr StorageType kType = storage_type<T>();

@@ -1,4 +1,5 @@
-// The choice between the kernels for a depthwise convolution that makes moments, and for its gradients.
+// The choice between the kernels for a depthwise convolution that makes moments, and for its
+// gradients.
 #pragma once
 
 #include "kernels/channel_moments.h"
@@ -10,8 +11,8 @@ namespace dfengine::cuda {
 
 class Tuner;
 
-// Forward in 16 bits. moments: as many bytes as the choice's scratch, aligned to 16 bytes. Returns where it
-// leaves the moments of y.
+// Forward in 16 bits. moments: as many bytes as the choice's scratch, aligned to 16 bytes. Returns
+// where it leaves the moments of y.
 template <class T>
 using DepthwiseMomentsLaunch = ChannelMoments(Stream, const T* x, const T* w,
                                               const NormOnLoad& norm, void* moments, T* y);
@@ -21,8 +22,8 @@ template <class T>
 Chosen<DepthwiseMomentsLaunch<T>> choose_depthwise_moments(Tuner* tuner, const DepthwiseProblem& p,
                                                            bool norm);
 
-// Both gradients (depthwise_gradient.h). sums and scratch: as many bytes as the choice says, aligned to 16
-// bytes. Returns where it leaves the sums of dx.
+// Both gradients (depthwise_gradient.h). sums and scratch: as many bytes as the choice says,
+// aligned to 16 bytes. Returns where it leaves the sums of dx.
 template <class T>
 using DepthwiseBackwardLaunch = GradientSums(Stream, const T* x, const T* y, const T* dy,
                                              const T* w, const NormOnLoad& norm,

@@ -1,7 +1,8 @@
-// Both gradients of the depthwise convolution in one pass over x and dy. The input falls into cells of
-// stride x stride pixels: cell (k, j) holds rows stride * k - before and on, and columns alike. Its pixels
-// meet the same few rows of dy, k and those above, whatever the window: so a thread rolls down cells and
-// holds those rows, which serve the data gradient (times the taps) and the weight gradient (times x).
+// Both gradients of the depthwise convolution in one pass over x and dy. The input falls into cells
+// of stride x stride pixels: cell (k, j) holds rows stride * k - before and on, and columns alike.
+// Its pixels meet the same few rows of dy, k and those above, whatever the window: so a thread
+// rolls down cells and holds those rows, which serve the data gradient (times the taps) and the
+// weight gradient (times x).
 #include "kernels/cuda/depthwise/depthwise_gradient.h"
 
 #include "kernels/cuda/depthwise/depthwise_cells.cuh"
@@ -28,8 +29,8 @@ __device__ __forceinline__ void load_pair(const float* from, Pair& to) {
   to[0] = pair.x, to[1] = pair.y;
 }
 
-// Of one thread's channels. The factors of the gradient on load would take registers that the sums need:
-// they are loaded anew for each row.
+// Of one thread's channels. The factors of the gradient on load would take registers that the sums
+// need: they are loaded anew for each row.
 template <class T, bool kGradient>
 struct ChannelVectors {
   Pair scale, shift, mean;
@@ -49,8 +50,8 @@ struct ChannelVectors {
   }
 };
 
-// One row of dy as it is used: where it has still to take the last step of its batch norm, rounded as the
-// batch norm would have stored it. Packed, the rows that wait take half the registers.
+// One row of dy as it is used: where it has still to take the last step of its batch norm, rounded
+// as the batch norm would have stored it. Packed, the rows that wait take half the registers.
 template <int Stride, class T, bool kGradient>
 __device__ __forceinline__ void take_row(const Step<Stride>& step, ChannelVectors<T, kGradient>& v,
                                          int c, std::uint32_t (&row)[Cells<Stride>::kWindow]) {
@@ -85,8 +86,8 @@ __device__ __forceinline__ bool has_pixel(const Step<Stride>& step, int cell) {
   return step.inside >> (Cells<Stride>::kWindow + Row * kPixels + cell * Stride + Column) & 1;
 }
 
-// Takes the gradients of these pixels. window: the rows of dy, of which the newest is in slot `turn`.
-// Each tap is unpacked once for all cells.
+// Takes the gradients of these pixels. window: the rows of dy, of which the newest is in slot
+// `turn`. Each tap is unpacked once for all cells.
 template <int Stride, int Row, int Column, class T, bool kGradient>
 __device__ __forceinline__ void take_pixels(const ChannelVectors<T, kGradient>& v,
                                             Activation activation, const Step<Stride>& step,

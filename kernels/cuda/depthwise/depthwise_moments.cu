@@ -1,6 +1,6 @@
-// Depthwise convolution that leaves the moments of y to the batch norm behind it. Blocks stay: each has
-// channels of its own, and its threads roll down one strip after the other, so that there are few
-// parts.
+// Depthwise convolution that leaves the moments of y to the batch norm behind it. Blocks stay: each
+// has channels of its own, and its threads roll down one strip after the other, so that there are
+// few parts.
 #include "kernels/cuda/depthwise/depthwise_moments.h"
 
 #include "kernels/cuda/depthwise/depthwise_rolling.cuh"
@@ -97,7 +97,8 @@ __global__ void __launch_bounds__(kThreads, kMomentsBlocksPerSm)
 }  // namespace
 
 Index depthwise_moment_parts(const DepthwiseProblem& p) {
-  // As many blocks as all multiprocessors of an H100 hold at once: one more would run behind all others.
+  // As many blocks as all multiprocessors of an H100 hold at once: one more would run behind all
+  // others.
   constexpr Index kBlocks = 132 * kMomentsBlocksPerSm;
   const ForwardWork work = divide(p, false);
   const Index lists = kThreads / work.channels.width;

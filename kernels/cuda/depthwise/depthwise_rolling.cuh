@@ -1,5 +1,5 @@
-// How depthwise convolutions roll down strips of rows: each thread loads each of its input rows once,
-// and hands the sums of one row of outputs after the other to what stores them.
+// How depthwise convolutions roll down strips of rows: each thread loads each of its input rows
+// once, and hands the sums of one row of outputs after the other to what stores them.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// How kernels that sum over all pixels divide a depthwise convolution: into strips of rows that a thread
-// rolls down, and into ranges of strips of which each block sums one.
+// How kernels that sum over all pixels divide a depthwise convolution: into strips of rows that a
+// thread rolls down, and into ranges of strips of which each block sums one.
 #pragma once
 
 #include <algorithm>
@@ -19,8 +19,8 @@ struct StripWork : DepthwiseSizes {
   unsigned items = 0;  // strips of all images
   unsigned ranges = 0;
 
-  // So many rows, and tiles of columns as wide as a strip, of each image. Throws ShapeError where there
-  // are too many strips.
+  // So many rows, and tiles of columns as wide as a strip, of each image. Throws ShapeError where
+  // there are too many strips.
   static StripWork of(const char* name, const DepthwiseProblem& p, int channels_per_thread,
                       Index rows_of_image, Index column_tiles);
 

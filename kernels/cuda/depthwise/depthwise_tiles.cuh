@@ -1,4 +1,5 @@
-// What the depthwise kernels on tiles share: how a grid takes them, and tiles of x as they are normalised.
+// What the depthwise kernels on tiles share: how a grid takes them, and tiles of x as they are
+// normalised.
 #pragma once
 
 #include "kernels/cuda/depthwise/depthwise_tiles.h"
@@ -7,7 +8,8 @@
 
 namespace dfengine::cuda::depthwise_tiles {
 
-// A block keeps to some chunks of channels, at most so many, and takes them of one tile after the other.
+// A block keeps to some chunks of channels, at most so many, and takes them of one tile after the
+// other.
 constexpr int kMostChunks = 8;
 struct TileWork {
   Sizes sizes;

@@ -1,5 +1,6 @@
-// Depthwise convolutions of training on tensor cores, tile by tile in shared memory: other kernels for what
-// depthwise_moments.h and depthwise_gradient.h have, which a tuner may choose. In 16 bits, with a norm on load.
+// Depthwise convolutions of training on tensor cores, tile by tile in shared memory: other kernels
+// for what depthwise_moments.h and depthwise_gradient.h have, which a tuner may choose. In 16 bits,
+// with a norm on load.
 #pragma once
 
 #include "kernels/channel_moments.h"
@@ -19,7 +20,8 @@ template <class T>
 void depthwise_tiles_forward(Stream stream, const DepthwiseProblem& p, const T* x, const T* w,
                              const NormOnLoad& norm, T* y, const ChannelMoments& moments);
 
-// As depthwise_backward_sums. The sums are in any number of parts, for each of which scratch has 9 c floats.
+// As depthwise_backward_sums. The sums are in any number of parts, for each of which scratch has 9
+// c floats.
 Index depthwise_tiles_gradient_parts(const DepthwiseProblem& p);
 template <class T>
 void depthwise_tiles_backward(Stream stream, const DepthwiseProblem& p, const T* x, const T* y,

@@ -1,5 +1,5 @@
-// Both gradients on a tile: v is made in shared memory, the gradient behind the activation takes its place, and
-// what the norm's gradient needs of it is added up there.
+// Both gradients on a tile: v is made in shared memory, the gradient behind the activation takes
+// its place, and what the norm's gradient needs of it is added up there.
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/depthwise/depthwise_tiles.cuh"
 #include "kernels/cuda/depthwise/tile_gradient.cuh"
@@ -12,8 +12,8 @@ namespace {
 
 using namespace depthwise_tiles;
 
-// Behind it, of the block's channels: the taps' gradients, [9, channels], and of each strip the sums of g and of
-// g x, [2, channels].
+// Behind it, of the block's channels: the taps' gradients, [9, channels], and of each strip the
+// sums of g and of g x, [2, channels].
 template <int Stride, class T>
 struct TilesShared {
   alignas(16) T x[2][kPixels * kPitch];
@@ -47,8 +47,8 @@ struct PassesByNorm {
   }
 };
 
-// Adds the sums of g and of g x over the warp's pixels of a chunk to those of its strip, [2, pitch], of so many
-// channels. The second are the diagonal of a product.
+// Adds the sums of g and of g x over the warp's pixels of a chunk to those of its strip, [2,
+// pitch], of so many channels. The second are the diagonal of a product.
 template <class T>
 __device__ __forceinline__ void keep_sums(const Share& share, int channels, int pitch, const T* g,
                                           const T* x, float* kept) {

@@ -9,8 +9,8 @@ namespace {
 
 using namespace depthwise_tiles;
 
-// One chunk of a tile is filtered while the next one is on its way. Behind it each strip's moments so far:
-// means and squares, [2, channels].
+// One chunk of a tile is filtered while the next one is on its way. Behind it each strip's moments
+// so far: means and squares, [2, channels].
 template <class T>
 struct TilesShared {
   struct Chunk {

@@ -1,4 +1,5 @@
-// What kernels of depthwise convolutions on tiles share: a tile of v, what is filtered, in shared memory.
+// What kernels of depthwise convolutions on tiles share: a tile of v, what is filtered, in shared
+// memory.
 #pragma once
 
 #include "kernels/cuda/mma.cuh"

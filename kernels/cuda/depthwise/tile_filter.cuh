@@ -7,8 +7,8 @@
 
 namespace dfengine::cuda::depthwise_tiles {
 
-// Pixels of y that 16 x 16 of v give, and how a warp takes its strip of them: four rows, or at stride 2 two
-// rows of eight as one fragment.
+// Pixels of y that 16 x 16 of v give, and how a warp takes its strip of them: four rows, or at
+// stride 2 two rows of eight as one fragment.
 template <int Stride>
 struct Output {
   static constexpr int kSides = Stride == 1 ? 14 : 7;
@@ -32,9 +32,9 @@ struct StripMoments {
       squares[half][k] = fmaf(d, d, squares[half][k]);
     }
   }
-  // Merges those of n pixels with the strip's so far, of `before` pixels. means and squares_of: the strip's at
-  // the group's first channel, of which there are so many. Steps halve what a lane adds up, so that it ends
-  // with one channel. All lanes.
+  // Merges those of n pixels with the strip's so far, of `before` pixels. means and squares_of: the
+  // strip's at the group's first channel, of which there are so many. Steps halve what a lane adds
+  // up, so that it ends with one channel. All lanes.
   __device__ __forceinline__ void merge_into(const Share& share, float before, float n,
                                              int channels, float* means, float* squares_of) const {
     const bool upper = (share.g & 4) != 0, right = (share.g & 2) != 0;
@@ -147,8 +147,8 @@ inline Sizes output_sizes(const DepthwiseProblem& p, Activation activation) {
   return Sizes::of(p, activation, p.p, p.q, p.stride == 1 ? Output<1>::kSides : Output<2>::kSides);
 }
 
-// The block's part of the moments, of these channels: those of its strips merged, each of so many pixels. counts:
-// room for a number of each strip. All threads.
+// The block's part of the moments, of these channels: those of its strips merged, each of so many
+// pixels. counts: room for a number of each strip. All threads.
 __device__ inline void write_moments(const Sizes& s, const Share& share, int begin, int channels,
                                      float count, const float* means, const float* squares,
                                      float* counts, float* part) {

@@ -10,8 +10,8 @@ namespace dfengine::cuda::depthwise_tiles {
 template <int Stride>
 constexpr int kHalo = Stride == 1 ? kSide + 2 : kSide / 2 + 1;
 
-// In front of it in shared memory: x, w, w with its rows times the norm's scale, v, y's gradient. Behind it
-// what the block has added up so far.
+// In front of it in shared memory: x, w, w with its rows times the norm's scale, v, y's gradient.
+// Behind it what the block has added up so far.
 template <class T>
 struct BackwardShared {
   ChunkNorm norm;
@@ -117,8 +117,8 @@ struct Pixels<1> {
   static constexpr bool meets_middle(int) { return true; }
 };
 
-// Every other row of v lies between two rows of y, whose taps 2 and 0 it meets; the rows beside them meet
-// tap 1 of one. So do columns. A fragment has two rows of eight pixels of the same kind.
+// Every other row of v lies between two rows of y, whose taps 2 and 0 it meets; the rows beside
+// them meet tap 1 of one. So do columns. A fragment has two rows of eight pixels of the same kind.
 template <>
 struct Pixels<2> {
   int first_row;
@@ -151,8 +151,8 @@ struct Pixels<2> {
   static constexpr bool meets_middle(int fragment) { return fragment == 3; }
 };
 
-// The taps' gradients as products of y's gradient and v over pixels: 16 rows are two taps of eight channels,
-// or one of 16, and of a product only what has the same channel twice is of use.
+// The taps' gradients as products of y's gradient and v over pixels: 16 rows are two taps of eight
+// channels, or one of 16, and of a product only what has the same channel twice is of use.
 struct TapSums {
   float pairs[kTapPairs][2][4], middle[2][4];
 
@@ -178,8 +178,8 @@ struct TapSums {
   }
 };
 
-// Of 16 pixels of v and 16 channels: d, the data gradient, and what they add to the taps' gradients.
-// v, dy: at the group's first channel.
+// Of 16 pixels of v and 16 channels: d, the data gradient, and what they add to the taps'
+// gradients. v, dy: at the group's first channel.
 template <int Stride, class T>
 __device__ __forceinline__ void take_fragment(const Share& share, const Pixels<Stride>& pixels,
                                               int fragment, const Diagonals<T>& taps, const T* v,
@@ -269,7 +269,8 @@ __device__ void differentiate(const Sizes& s, const Place& place, const Share& s
   if (Stride == 1) sums.write<Stride>(share, 0, of_strip);
 }
 
-// Adds the strips' sums of a chunk, in their order, to those of the block: [9, pitch], so many channels.
+// Adds the strips' sums of a chunk, in their order, to those of the block: [9, pitch], so many
+// channels.
 template <class T>
 __device__ void keep_taps(int channels, int pitch, const BackwardShared<T>& shared, float* kept) {
   for (int i = static_cast<int>(threadIdx.x); i < kTaps * kChunk; i += kThreads) {

@@ -1,6 +1,6 @@
-// A depthwise convolution's nine taps on the tensor cores: a tap is a diagonal matrix of its channels. Two
-// taps of eight channels make up a depth of 16; the one in the middle takes 16 channels, half of them with
-// zeros.
+// A depthwise convolution's nine taps on the tensor cores: a tap is a diagonal matrix of its
+// channels. Two taps of eight channels make up a depth of 16; the one in the middle takes 16
+// channels, half of them with zeros.
 #pragma once
 
 #include "kernels/cuda/depthwise/tile.cuh"
@@ -72,8 +72,8 @@ struct Diagonals {
 // 16 pixels of 16 channels.
 using Filtered = float[2][4];
 
-// Adds two taps of a pair. pixel: of lanes 0 to 15 the pixels under the first, of the others those under the
-// second, at the group's first channel.
+// Adds two taps of a pair. pixel: of lanes 0 to 15 the pixels under the first, of the others those
+// under the second, at the group's first channel.
 template <class T>
 __device__ __forceinline__ void add_pair(const T* pixel, const Diagonals<T>& taps, int pair,
                                          Filtered& d) {

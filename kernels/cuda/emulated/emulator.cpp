@@ -196,8 +196,8 @@ void run_warp(const Fibers& warp) {
               " have returned)");
 }
 
-// To its end, or to the cluster's next barrier. One warp runs ahead of all others up to the block's next
-// barrier, so that a missing one shows.
+// To its end, or to the cluster's next barrier. One warp runs ahead of all others up to the block's
+// next barrier, so that a missing one shows.
 void run_block(const Fibers& block) {
   for (;;) {
     for_parts(block, kWarp, run_warp);

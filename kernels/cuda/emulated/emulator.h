@@ -31,9 +31,9 @@ const Thread& current();
 // Runs work now, or at each run of the graph that is being captured.
 void submit(std::function<void()> work);
 
-// Runs body once per thread of the grid. shared bytes of dynamic shared memory. cluster: blocks along x
-// that run together; they are whole warps, and have no shared memory but the dynamic. Throws Error when
-// a barrier is not reached by all threads it waits for.
+// Runs body once per thread of the grid. shared bytes of dynamic shared memory. cluster: blocks
+// along x that run together; they are whole warps, and have no shared memory but the dynamic.
+// Throws Error when a barrier is not reached by all threads it waits for.
 void run(Extent grid, Extent block, std::size_t shared, const std::function<void()>& body,
          unsigned cluster = 1);
 

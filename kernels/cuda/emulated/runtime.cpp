@@ -1,5 +1,5 @@
-// kernels/cuda/runtime.h on ordinary memory: what is queued runs at once, in order. Of a device there
-// is no more here than in absent/no_device.cpp, which the stand-in shares.
+// kernels/cuda/runtime.h on ordinary memory: what is queued runs at once, in order. Of a device
+// there is no more here than in absent/no_device.cpp, which the stand-in shares.
 #include "kernels/cuda/runtime.h"
 
 #include <chrono>

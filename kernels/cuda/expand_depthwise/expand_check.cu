@@ -74,8 +74,8 @@ Values as_weights(const ExpandDepthwiseProblem& p, const Values& products) {
   return weights;
 }
 
-// What a part of a network is made of, in both ways, when its norm is given: y, and what one pass over its
-// gradient makes.
+// What a part of a network is made of, in both ways, when its norm is given: y, and what one pass
+// over its gradient makes.
 template <class T>
 Results whole_recomputed(const Given<T>& d) {
   const ExpandDepthwiseProblem& p = d.p;
@@ -265,8 +265,8 @@ void check_expand_depthwise(Stream stream, const ExpandDepthwiseProblem& p) {
   small.depthwise = DepthwiseProblem::make(wide, d.stride, d.padding);
   const Given<T> whole(stream, small, true);
   require_close(whole_recomputed(whole), whole_stored(whole), 0);
-  // Without an activation, behind which a gradient is all or nothing and rounding may tell which. What is
-  // stored between is rounded a few times, by errors of random sign.
+  // Without an activation, behind which a gradient is all or nothing and rounding may tell which.
+  // What is stored between is rounded a few times, by errors of random sign.
   small.activation = Activation::None;
   const Given<T> any(stream, small, false);
   require_close(recomputed(any), stored_gradients(any), kRoundingSafety * unit_roundoff<T>());

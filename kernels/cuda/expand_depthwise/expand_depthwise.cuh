@@ -34,8 +34,8 @@ inline ExpandSizes wide_sizes(const ExpandDepthwiseProblem& p) {
   return ExpandSizes::of(p, input_sizes(p.depthwise, p.activation));
 }
 
-// An activation by its bounds, which loops keep in registers. What lies below six must not become six by
-// rounding: there backward reads that no gradient passes.
+// An activation by its bounds, which loops keep in registers. What lies below six must not become
+// six by rounding: there backward reads that no gradient passes.
 template <class T>
 struct Bounds {
   float low, high, below;

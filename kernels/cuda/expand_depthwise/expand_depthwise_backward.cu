@@ -1,5 +1,5 @@
-// One pass over y's gradient: a tile of v is made again in shared memory, the gradient behind its activation
-// takes its place, and two products make of that what is narrow again.
+// One pass over y's gradient: a tile of v is made again in shared memory, the gradient behind its
+// activation takes its place, and two products make of that what is narrow again.
 #include "kernels/cuda/context.h"
 #include "kernels/cuda/depthwise/tile_gradient.cuh"
 #include "kernels/cuda/expand_depthwise/expand_depthwise_input.cuh"

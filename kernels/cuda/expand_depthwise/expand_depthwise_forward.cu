@@ -24,8 +24,8 @@ struct Chunk {
   }
 };
 
-// In front of it in shared memory: x and its patch, v. Behind it each strip's moments so far: means and
-// squares, [2, wide].
+// In front of it in shared memory: x and its patch, v. Behind it each strip's moments so far: means
+// and squares, [2, wide].
 template <class Input, class T>
 struct ForwardShared {
   Chunk<Input, T> chunks[2];

@@ -1,5 +1,5 @@
-// What is left when the pass over y's gradient has made its sums: the parameters' gradients, and the
-// part of dx that all pixels have in common.
+// What is left when the pass over y's gradient has made its sums: the parameters' gradients, and
+// the part of dx that all pixels have in common.
 #include "kernels/cuda/expand_depthwise/expand_depthwise_input.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/requirements.cuh"
@@ -48,8 +48,8 @@ __global__ void __launch_bounds__(kThreads)
   to.a_t[channel] = a * rstd * t / rows;
 }
 
-// Row i of B [In, In], and behind B b[i] - the row times m: a block for each i, and lane j of its warps
-// for column j.
+// Row i of B [In, In], and behind B b[i] - the row times m: a block for each i, and lane j of its
+// warps for column j.
 template <int In, class T>
 __global__ void __launch_bounds__(kThreads)
     correction_kernel(int in, int wide, const T* __restrict__ w, Saved saved,

@@ -23,8 +23,9 @@ Index gram_blocks(const ExpandDepthwiseProblem& p) {
   return std::min(kMostBlocks, gram_parts(p));
 }
 
-// parts [blocks, depth * depth + depth]: x^T x over the block's rows, and behind it the sums of x. What the tensor
-// cores add up over some rows is added to the sums in float, which they would not round.
+// parts [blocks, depth * depth + depth]: x^T x over the block's rows, and behind it the sums of x.
+// What the tensor cores add up over some rows is added to the sums in float, which they would not
+// round.
 template <class Input, class T>
 __global__ void __launch_bounds__(kThreads)
     gram_kernel(ExpandSizes s, Index rows, int count, Input x, float* __restrict__ parts) {

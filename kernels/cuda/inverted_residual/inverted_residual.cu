@@ -1,8 +1,8 @@
 // Inverted residual blocks on tensor cores. A block of threads makes a tile of y: it holds the
-// tile's part of x, and takes the expanded channels in chunks. Of each chunk it makes e for the tile
-// and its rim in shared memory; then each warp filters its rows of e and adds the chunk's share to
-// its sums of y. The filter too is a product, whose results lie in the lanes where the projection needs
-// them.
+// tile's part of x, and takes the expanded channels in chunks. Of each chunk it makes e for the
+// tile and its rim in shared memory; then each warp filters its rows of e and adds the chunk's
+// share to its sums of y. The filter too is a product, whose results lie in the lanes where the
+// projection needs them.
 #include "kernels/cuda/inverted_residual/inverted_residual_filter.cuh"
 #include "kernels/cuda/inverted_residual/inverted_residual_input.cuh"
 #include "kernels/cuda/inverted_residual/inverted_residual_output.cuh"

@@ -8,8 +8,8 @@ namespace dfengine::cuda {
 
 class Tuner;
 
-// The launch that is chosen, with the problem bound. weights: as packed. scratch: as many bytes as the
-// choice says, aligned to 16 bytes.
+// The launch that is chosen, with the problem bound. weights: as packed. scratch: as many bytes as
+// the choice says, aligned to 16 bytes.
 template <class T>
 using InvertedResidualLaunch = void(Stream, const void* x, const void* weights, void* scratch,
                                     T* y);

@@ -1,5 +1,5 @@
-// What the host does for the kernel of inverted residual blocks: how many warps a block may have, and
-// the packing of weights.
+// What the host does for the kernel of inverted residual blocks: how many warps a block may have,
+// and the packing of weights.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -21,8 +21,8 @@ constexpr std::uint16_t largest_bits(const BFloat16*) {
   return 0x7F7F;
 }
 
-// The parts that add up to v. What is larger than the type's values make up together stays as large as they are:
-// the activation behind it is at its bound.
+// The parts that add up to v. What is larger than the type's values make up together stays as large
+// as they are: the activation behind it is at its bound.
 template <class T>
 void split_into_parts(double v, T* parts) {
   const double largest = value_of(T{largest_bits(static_cast<T*>(nullptr))});
@@ -58,8 +58,8 @@ constexpr Index kBlocksToFill = 132;
 constexpr Index kBlocksToFill = 1;
 #endif
 
-// The most channels in and out for which a block pays by rule: beyond, most of a tile's columns lie outside
-// of the 7x7 pixels.
+// The most channels in and out for which a block pays by rule: beyond, most of a tile's columns lie
+// outside of the 7x7 pixels.
 constexpr Index kMostByRule = 96;
 
 template <class Tile>

@@ -1,5 +1,5 @@
-// The depthwise convolution inside the kernel of inverted residuals, on tensor cores: a product of 16 pixels of
-// e, moved by a tap, and the diagonal matrix of the tap's weights.
+// The depthwise convolution inside the kernel of inverted residuals, on tensor cores: a product of
+// 16 pixels of e, moved by a tap, and the diagonal matrix of the tap's weights.
 #pragma once
 
 #include "kernels/cuda/inverted_residual/inverted_residual_tile.cuh"
@@ -14,7 +14,8 @@ __device__ void clear_diagonals(const ChunkWeights<Tile, T>& weights) {
     *reinterpret_cast<uint4*>(weights.diagonals() + i) = {};
 }
 
-// A thread takes the taps that copy_weights() had it copy, so that they are there without a barrier.
+// A thread takes the taps that copy_weights() had it copy, so that they are there without a
+// barrier.
 template <class Tile, class T>
 __device__ void spread_taps(const ChunkWeights<Tile, T>& weights) {
   constexpr int kHalves = Tile::kChunk / 8;
@@ -119,7 +120,8 @@ class FilterPlace {
     bias[1] = bias[3] = pair.y;
   }
 
-  // a: the pixels under the third column of two rows, of which the first meets row `row` of the window.
+  // a: the pixels under the third column of two rows, of which the first meets row `row` of the
+  // window.
   static __device__ __forceinline__ void add_third(const std::uint32_t (&a)[4],
                                                    const std::uint32_t (&taps)[kTaps], int row,
                                                    float (&sum)[4]) {

@@ -15,8 +15,8 @@ struct BlockWork {
   T* y;
   int h, w, p, q, before_h, before_w;
   int chunks, out;
-  // Each block takes one of so many shares of the chunks. It stores its sums in `parts` [splits, y], or,
-  // in a cluster, where that is null, in shared memory.
+  // Each block takes one of so many shares of the chunks. It stores its sums in `parts` [splits,
+  // y], or, in a cluster, where that is null, in shared memory.
   int splits = 1;
   float* parts = nullptr;
   int rows = 0;  // of a tile
@@ -46,8 +46,8 @@ __device__ __forceinline__ TilePlace tile_place(const Work& work) {
           .column = q * Tile::kStride - work.before_w};
 }
 
-// Goes over pixels i, i + step, ... of the tile's part of e. Divides once: a pixel's own place would cost more than
-// what is done there.
+// Goes over pixels i, i + step, ... of the tile's part of e. Divides once: a pixel's own place
+// would cost more than what is done there.
 template <class Tile>
 class HaloWalk {
  public:
@@ -106,8 +106,8 @@ struct TensorInput {
   }
 };
 
-// The normalised pixels under the windows of the tile and its rim: [rows, kPatchPitch], as they lie in
-// the image.
+// The normalised pixels under the windows of the tile and its rim: [rows, kPatchPitch], as they lie
+// in the image.
 template <class T>
 struct PixelPatch {
   const std::uint8_t* pixels;

@@ -1,5 +1,5 @@
-// What the blocks of the kernel of inverted residuals store: rows of y, or parts of them that are added
-// by their cluster or behind the kernel.
+// What the blocks of the kernel of inverted residuals store: rows of y, or parts of them that are
+// added by their cluster or behind the kernel.
 #pragma once
 
 #include "kernels/cuda/cluster.cuh"
@@ -83,8 +83,8 @@ __device__ void store_part(const Work& work, const TilePlace& place, int split,
   }
 }
 
-// The blocks of a cluster have a tile's sums in parts, which each adds up for some of the tile's pixels: to
-// biases, in order, and then the residual.
+// The blocks of a cluster have a tile's sums in parts, which each adds up for some of the tile's
+// pixels: to biases, in order, and then the residual.
 template <class Tile, class Work>
 __device__ void store_sums_of_cluster(const Work& work, const TilePlace& place, int rank,
                                       const float* bias, const BlockSums<Tile>& sums,

@@ -16,31 +16,33 @@ constexpr int kMostWarps = 8;
 // ldmatrix reads or fragments write lie in different banks.
 constexpr int kRowPad = 8;
 constexpr int kTaps = static_cast<int>(DepthwiseProblem::kTaps);
-// Channels that are filtered at a time, in halves of eight: a half's taps are diagonal matrices of 8 x 8 values
-// in shared memory, apart so that threads that write diagonals meet different banks. First those of the first
-// two columns of the window, row after row, which are two depths of one product; then those of the third.
+// Channels that are filtered at a time, in halves of eight: a half's taps are diagonal matrices of
+// 8 x 8 values in shared memory, apart so that threads that write diagonals meet different banks.
+// First those of the first two columns of the window, row after row, which are two depths of one
+// product; then those of the third.
 constexpr int kGroup = 16, kTapMatrix = 64 + kRowPad;
 constexpr int tap_matrix(int row, int column) {
   return column < 2 ? 2 * row + column : 6 + row;
 }
-// An expansion's bias is a product as well: of ones and the parts that it is the sum of, so that their rounding
-// is that of a float.
+// An expansion's bias is a product as well: of ones and the parts that it is the sum of, so that
+// their rounding is that of a float.
 constexpr int kBiasDepths = 8, kBiasParts = 3;
 
-// Of what is stored on the way. Zero as its lower bound is what a conversion takes; without an upper one
-// the filter's zeros would make NaN of an infinity.
+// Of what is stored on the way. Zero as its lower bound is what a conversion takes; without an
+// upper one the filter's zeros would make NaN of an infinity.
 constexpr Activation kActivation = Activation::Relu6;
 
-// A kernel for at most In and Out channels. A warp makes Rows rows of y: more of them load taps, and the
-// rows of e between them, less often, and need more registers for sums. Chunk expanded channels are under
-// way at a time: six times a multiple of 8 is a multiple of 48. Pixels: the stem's instead of an expansion.
+// A kernel for at most In and Out channels. A warp makes Rows rows of y: more of them load taps,
+// and the rows of e between them, less often, and need more registers for sums. Chunk expanded
+// channels are under way at a time: six times a multiple of 8 is a multiple of 48. Pixels: the
+// stem's instead of an expansion.
 template <int In, int Out, int Stride, int Rows, int Chunk = 48, bool Pixels = false>
 struct BlockTile {
   static constexpr int kIn = In, kOut = Out, kStride = Stride, kRows = Rows, kChunk = Chunk;
   static constexpr bool kPixels = Pixels;
-  // Blocks of a multiprocessor, for which registers are kept free. With pixels a third one is worth the
-  // few registers that spill (7 % on an H100); with 64 channels it was not (30 % slower). At stride 2 the
-  // input and e of 96 channels leave no room for a second one.
+  // Blocks of a multiprocessor, for which registers are kept free. With pixels a third one is worth
+  // the few registers that spill (7 % on an H100); with 64 channels it was not (30 % slower). At
+  // stride 2 the input and e of 96 channels leave no room for a second one.
   static constexpr int kBlocks = Pixels && Out == 16                     ? 3
                                  : Out > 96 || (Stride == 2 && In == 96) ? 1
                                                                          : 2;
@@ -49,7 +51,8 @@ struct BlockTile {
 
   static constexpr int kXPitch = In + kRowPad, kEPitch = Chunk + kRowPad;
   static constexpr int kOutPitch = Out + kRowPad;
-  // A row of pixels that the columns of e need, and one value more, as a window reads an even number.
+  // A row of pixels that the columns of e need, and one value more, as a window reads an even
+  // number.
   static constexpr int kPatchPitch = (2 * kHalo + 1) * 3 + 1;
 
   // The weights of a chunk, in elements of 16 bits: those of the expansion, and the others.
@@ -60,8 +63,8 @@ struct BlockTile {
   static constexpr int kWeights = kExpandWeights + kOtherWeights;
   static constexpr int kDiagonals = kTaps * Chunk / 8 * kTapMatrix;
 
-  // Where the expansion's weights have depth d. A window's rows lie the same distance apart in every lane's
-  // values: eight values of each, and then the last two of each.
+  // Where the expansion's weights have depth d. A window's rows lie the same distance apart in
+  // every lane's values: eight values of each, and then the last two of each.
   __host__ __device__ static constexpr int place_of_depth(int d) {
     constexpr int kRowValues = 10;
     if (!Pixels || d >= 3 * kRowValues) return d;
@@ -82,8 +85,8 @@ struct BlockTile {
     return Pixels ? (patch_rows(rows) * kPatchPitch + 7) / 8 * 8 : 16 * fragments(rows) * kXPitch;
   }
   static constexpr int shared_bytes(int rows, bool cluster = false) {
-    // Behind the input lie e, the weights and the diagonals; in the end, in their place, the rows that warps
-    // store.
+    // Behind the input lie e, the weights and the diagonals; in the end, in their place, the rows
+    // that warps store.
     const int last = rows / kRows * kTileColumns * kOutPitch;
     const int work = 2 * (input_elements(rows) +
                           std::max(16 * fragments(rows) * kEPitch + kWeights + kDiagonals, last));
@@ -91,8 +94,8 @@ struct BlockTile {
     return cluster && sums > work ? sums : work;
   }
 
-  // Where a row of e has its column. At stride 2 the even ones come first, so that the columns of one
-  // tap lie side by side.
+  // Where a row of e has its column. At stride 2 the even ones come first, so that the columns of
+  // one tap lie side by side.
   __host__ __device__ static constexpr int place_of(int column) {
     return Stride == 1 ? column : column % 2 * ((kHalo + 1) / 2) + column / 2;
   }

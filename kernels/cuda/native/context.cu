@@ -38,8 +38,8 @@ std::string device_name() {
   return std::string(", ") + properties.name;
 }
 
-// What it was compiled for says what the program's code was: the driver can translate code for older
-// devices, which then does without what newer ones have.
+// What it was compiled for says what the program's code was: the driver can translate code for
+// older devices, which then does without what newer ones have.
 __global__ void never_launched_kernel() {}
 
 // Of the current device; 0.0 where none answers.

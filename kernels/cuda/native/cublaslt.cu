@@ -81,8 +81,8 @@ struct Matrix {
 };
 
 // d = op(a) op(b). cuBLAS stores matrices column by column, where a row-major matrix of ours is its
-// own transpose. Each product is therefore asked for transposed, which swaps the operands of all but
-// the weight gradient.
+// own transpose. Each product is therefore asked for transposed, which swaps the operands of all
+// but the weight gradient.
 struct LtMatrices {
   Matrix a, b, d;
   bool swapped = true;  // a is the second operand of the launch

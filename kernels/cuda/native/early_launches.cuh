@@ -49,8 +49,8 @@ struct LaunchTimes {
   double plain = 0, early = 0;
 };
 
-// Measured once in a process, on the device that is then current. Both are 0 where the device or the
-// code that it runs cannot launch early (as has_clusters() says), or a row came out wrong.
+// Measured once in a process, on the device that is then current. Both are 0 where the device or
+// the code that it runs cannot launch early (as has_clusters() says), or a row came out wrong.
 const LaunchTimes& launch_times();
 
 // Whether early launches are right and faster here. The bits of results do not depend on it.

@@ -1,5 +1,5 @@
-// What NVIDIA's management library says of the current device. It comes with the driver; where it is
-// absent, as in some containers, nothing is said.
+// What NVIDIA's management library says of the current device. It comes with the driver; where it
+// is absent, as in some containers, nothing is said.
 #pragma once
 
 #include <string>

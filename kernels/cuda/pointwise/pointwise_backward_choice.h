@@ -1,13 +1,13 @@
-// The choice between one kernel and two for the gradients of a pointwise convolution that leaves sums to a
-// batch norm.
+// The choice between one kernel and two for the gradients of a pointwise convolution that leaves
+// sums to a batch norm.
 #pragma once
 
 #include "kernels/cuda/pointwise/pointwise_choice.h"
 
 namespace dfengine::cuda {
 
-// Both gradients, in 16 bits. sums and scratch: as many bytes as the choice says, aligned to 16 bytes. dw
-// may be null. Returns where it leaves the sums of dx.
+// Both gradients, in 16 bits. sums and scratch: as many bytes as the choice says, aligned to 16
+// bytes. dw may be null. Returns where it leaves the sums of dx.
 template <class T>
 using PointwiseBackwardLaunch = GradientSums(Stream, const T* x, const T* dy, const T* w,
                                              const NormOnLoad& norm, void* sums, void* scratch,

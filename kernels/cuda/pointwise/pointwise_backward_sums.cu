@@ -1,7 +1,7 @@
-// dx [m, c] = dy [m, k] w [k, c] behind the activation of the norm of x, its sums, and dw [k, c] = dy^T of
-// the normalised x, in one kernel. A block has 48 columns and a part of the rows. Each warp makes 16 x 16 of
-// dx from a step's dy, takes the x under them as it lies in shared memory, and puts there what the norm
-// makes of it: so the step is ready for dw.
+// dx [m, c] = dy [m, k] w [k, c] behind the activation of the norm of x, its sums, and dw [k, c] =
+// dy^T of the normalised x, in one kernel. A block has 48 columns and a part of the rows. Each warp
+// makes 16 x 16 of dx from a step's dy, takes the x under them as it lies in shared memory, and
+// puts there what the norm makes of it: so the step is ready for dw.
 #include "kernels/cuda/pointwise/pointwise_backward_sums.h"
 
 #include "kernels/activation_function.h"
@@ -14,8 +14,8 @@
 namespace dfengine::cuda {
 namespace {
 
-// As in weight gradients rows are k, columns c and depth m. Three times 16 columns and four times 16 rows
-// of m are a task for each of twelve warps.
+// As in weight gradients rows are k, columns c and depth m. Three times 16 columns and four times
+// 16 rows of m are a task for each of twelve warps.
 constexpr int kColumns = 48, kDepth = 64, kPairs = kColumns / 16;
 using K32 = Tile<32, kColumns, kDepth, 1, 3, 4, 3, 2>;
 using K64 = Tile<64, kColumns, kDepth, 2, 3, 2, 3, 2>;
@@ -74,8 +74,8 @@ struct ColumnSums {
   float g[kVector], product[kVector];
 };
 
-// The gradients of four values of x behind the activation, rounded as they are stored; x becomes what the
-// norm makes of it. g and product: the lane's sums for these columns.
+// The gradients of four values of x behind the activation, rounded as they are stored; x becomes
+// what the norm makes of it. g and product: the lane's sums for these columns.
 template <class T>
 __device__ __forceinline__ Packed<T, 4> take_quad(const NormVectors& norm, Activation activation,
                                                   int column, const float* gradients,

@@ -97,8 +97,8 @@ Chosen<PointwiseForwardLaunch<T>> choose_pointwise_forward(Tuner* tuner, const P
       .terms = static_cast<double>(p.c),
       // A bias and a residual add at most 1 each.
       .magnitude = largest_operand(norm) * static_cast<double>(p.c) + 2};
-  // cuBLASLt's bias has the type of y, ours is float, and it does not end at 6: a pass over y adds both.
-  // It pays where y stays in the cache. The residual may be y, which a library overwrites.
+  // cuBLASLt's bias has the type of y, ours is float, and it does not end at 6: a pass over y adds
+  // both. It pays where y stays in the cache. The residual may be y, which a library overwrites.
   const auto libraries =
       form.residual || norm
           ? nullptr

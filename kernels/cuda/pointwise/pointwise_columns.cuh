@@ -1,6 +1,6 @@
-// The moments of the columns that a block of a product stores (kernels/channel_moments.h). Warps keep
-// them in shared memory from tile to tile, because the sums of the product take all registers; at the
-// end the block merges them to those of one part.
+// The moments of the columns that a block of a product stores (kernels/channel_moments.h). Warps
+// keep them in shared memory from tile to tile, because the sums of the product take all registers;
+// at the end the block merges them to those of one part.
 #pragma once
 
 #include "kernels/channel_moments.h"
@@ -9,7 +9,8 @@
 
 namespace dfengine::cuda {
 
-// How the lanes of a warp divide a slice, the 16 rows of its part of a tile that it stores at a time.
+// How the lanes of a warp divide a slice, the 16 rows of its part of a tile that it stores at a
+// time.
 template <class Tile>
 struct SliceShares {
   static constexpr int kPairs = Tile::kPartColumns / 2;  // of neighbouring columns
@@ -58,9 +59,10 @@ struct KeptMoments {
   }
 };
 
-// Adds a slice, of which the first `valid` rows, at least one, are rows of y. Squares are taken around
-// the mean so far, at first around the first value: with s and q the sums of d = v - mean and of d^2,
-// n values before and N with these, the mean moves by s / N and the squares around it by q - s^2 / N.
+// Adds a slice, of which the first `valid` rows, at least one, are rows of y. Squares are taken
+// around the mean so far, at first around the first value: with s and q the sums of d = v - mean
+// and of d^2, n values before and N with these, the mean moves by s / N and the squares around it
+// by q - s^2 / N.
 template <class Tile, class T>
 __device__ __forceinline__ void add_slice(const KeptMoments<Tile>& kept, const T* out, int valid,
                                           int warp, int lane) {

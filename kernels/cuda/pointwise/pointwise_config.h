@@ -19,11 +19,11 @@ struct TileSize {
   Index rows, columns, depth;
 };
 TileSize size_of(PointwiseTile tile);
-// What a kernel makes beside its results: a forward pass their moments (kernels/channel_moments.h), a data
-// gradient its sums (kernels/norm_gradient.h).
+// What a kernel makes beside its results: a forward pass their moments (kernels/channel_moments.h),
+// a data gradient its sums (kernels/norm_gradient.h).
 enum class Beside { Nothing, Moments, GradientSums };
-// Bytes of shared memory that a block needs, with nothing beside it the larger of forward and data gradient.
-// Where there is no such kernel, more than there are.
+// Bytes of shared memory that a block needs, with nothing beside it the larger of forward and data
+// gradient. Where there is no such kernel, more than there are.
 std::size_t shared_memory_of(PointwiseTile tile, Beside beside = Beside::Nothing);
 
 struct PointwiseConfig {
@@ -65,7 +65,8 @@ template <class T>
 void pointwise_forward(Stream stream, const PointwiseConfig& config, const PointwiseProblem& p,
                        const T* x, const T* w, const Epilogue<T, float>& epilogue, T* y,
                        const NormOnLoad& norm = {});
-// The same without an epilogue, and the moments of y: of so many parts as row_parts(config, m, k) says.
+// The same without an epilogue, and the moments of y: of so many parts as row_parts(config, m, k)
+// says.
 template <class T>
 void pointwise_forward_moments(Stream stream, const PointwiseConfig& config,
                                const PointwiseProblem& p, const T* x, const T* w,
@@ -74,7 +75,8 @@ template <class T>
 void pointwise_backward_data(Stream stream, const PointwiseConfig& config,
                              const PointwiseProblem& p, const T* dy, const T* w, Write write,
                              T* dx);
-// dx behind the activation of the norm of x, and its sums: of so many parts as row_parts(config, m, c) says.
+// dx behind the activation of the norm of x, and its sums: of so many parts as row_parts(config, m,
+// c) says.
 template <class T>
 void pointwise_gradient_sums(Stream stream, const PointwiseConfig& config,
                              const PointwiseProblem& p, const T* dy, const T* w, const T* x,

@@ -41,8 +41,9 @@ __device__ __forceinline__ float with_norm(const NormOnLoad& norm, Index channel
   return v;
 }
 
-// kEdge rows (or columns) x kDepth of a factor on their way from memory to shared memory: the loads of a
-// piece are under way while the one before is multiplied. Neighbouring threads read neighbours in memory.
+// kEdge rows (or columns) x kDepth of a factor on their way from memory to shared memory: the loads
+// of a piece are under way while the one before is multiplied. Neighbouring threads read neighbours
+// in memory.
 template <int kEdge, int kDepth>
 class FloatPiece {
  public:
@@ -81,8 +82,9 @@ class FloatPiece {
   float values_[kValues];
 };
 
-// A block makes kSide kEach x kSide kEach results (tiles along x, parts of the depth along y). A thread has
-// kEach x kEach of them, kSide apart; where kSide is 8, four groups of threads share the depth.
+// A block makes kSide kEach x kSide kEach results (tiles along x, parts of the depth along y). A
+// thread has kEach x kEach of them, kSide apart; where kSide is 8, four groups of threads share the
+// depth.
 template <int kSide, int kEach, bool kNorm>
 __global__ void __launch_bounds__(kFloatThreads, 2) float_tile_kernel(FloatProduct p) {
   await_previous_kernels();

@@ -11,8 +11,8 @@ namespace dfengine::cuda {
 // ldmatrix reads lie in different banks.
 constexpr int kPad = 8;
 
-// The vectors of 8 of a tile kRows x kColumns that one thread copies. Where the threads make up whole
-// rows, they lie below each other.
+// The vectors of 8 of a tile kRows x kColumns that one thread copies. Where the threads make up
+// whole rows, they lie below each other.
 template <int kRows, int kColumns, int kThreads>
 struct OwnVectors {
   static constexpr int kPerRow = kColumns / kVector, kVectors = kRows * kPerRow;
@@ -67,10 +67,10 @@ struct PaddedRows {
   }
 };
 
-// Applies the norm of the matrix's columns to what this same thread has copied into a tile that lies
-// as Layout says: its own copies have landed, and a barrier has still to show them to the others. What
-// lies outside the matrix stays zero. Tile is that of the results; where its sums leave room in the
-// registers, the norm of a thread's columns is loaded once.
+// Applies the norm of the matrix's columns to what this same thread has copied into a tile that
+// lies as Layout says: its own copies have landed, and a barrier has still to show them to the
+// others. What lies outside the matrix stays zero. Tile is that of the results; where its sums
+// leave room in the registers, the norm of a thread's columns is loaded once.
 template <int kRows, int kColumns, class Tile, class Layout = PaddedRows<kColumns>, class T>
 __device__ __forceinline__ void normalise_tile(const NormOnLoad& norm, int row, int rows,
                                                int column, int columns, T* tile) {

@@ -1,4 +1,5 @@
-// The pointwise data gradient behind the activation of the norm of x, which leaves its sums to that norm.
+// The pointwise data gradient behind the activation of the norm of x, which leaves its sums to that
+// norm.
 #include "kernels/base/error.h"
 #include "kernels/cuda/pointwise/pointwise_config.h"
 #include "kernels/cuda/pointwise/pointwise_gradient.cuh"

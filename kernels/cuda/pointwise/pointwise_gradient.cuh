@@ -1,5 +1,5 @@
-// The sums of the gradients that a block of a product stores (kernels/norm_gradient.h). As with moments
-// (pointwise_columns.cuh), warps keep them in shared memory from tile to tile.
+// The sums of the gradients that a block of a product stores (kernels/norm_gradient.h). As with
+// moments (pointwise_columns.cuh), warps keep them in shared memory from tile to tile.
 #pragma once
 
 #include "kernels/cuda/pointwise/pointwise_columns.cuh"
@@ -41,8 +41,8 @@ struct PairNorm {
         mean(*reinterpret_cast<const float2*>(norm.mean + channel)) {}
 };
 
-// Takes the gradients of two values x behind the activation, and adds them to the sums. g is a pair as it
-// is stored, and stays one.
+// Takes the gradients of two values x behind the activation, and adds them to the sums. g is a pair
+// as it is stored, and stays one.
 template <class T>
 __device__ __forceinline__ std::uint32_t take_pair(const PairNorm& norm, Activation activation,
                                                    std::uint32_t x, std::uint32_t g, float4& sums) {
@@ -56,8 +56,8 @@ __device__ __forceinline__ std::uint32_t take_pair(const PairNorm& norm, Activat
   return pack_pair<T>(d[0], d[1]);
 }
 
-// Takes a slice, of which the first `valid` rows are rows of the tensor. x [rows, columns] at the slice's
-// first value, in column `column`.
+// Takes a slice, of which the first `valid` rows are rows of the tensor. x [rows, columns] at the
+// slice's first value, in column `column`.
 template <class Tile, class T>
 __device__ __forceinline__ void take_slice(const KeptGradientSums<Tile>& kept,
                                            const NormOnLoad& norm, const T* x, int columns,

@@ -1,6 +1,6 @@
-// dx [m, c] = dy [m, k] w [k, c] and dw [k, c] = dy^T x of a pointwise convolution with few channels, in
-// one kernel: dy, which is the long operand of both, is read once, beside y, and takes the last step of its
-// batch norm in shared memory.
+// dx [m, c] = dy [m, k] w [k, c] and dw [k, c] = dy^T x of a pointwise convolution with few
+// channels, in one kernel: dy, which is the long operand of both, is read once, beside y, and takes
+// the last step of its batch norm in shared memory.
 #include "kernels/base/error.h"
 #include "kernels/cuda/ordered_sum.h"
 #include "kernels/cuda/pointwise/pointwise_on_load.h"
@@ -11,8 +11,8 @@
 namespace dfengine::cuda {
 namespace {
 
-// As in weight gradients rows are k, columns c and depth m. Twice as many stages would need more shared
-// memory than two blocks on sm_90, or one on sm_86, have.
+// As in weight gradients rows are k, columns c and depth m. Twice as many stages would need more
+// shared memory than two blocks on sm_90, or one on sm_86, have.
 using Narrow = Tile<96, 16, 64, 2, 1, 4, 2, 2>;
 using Wide = Tile<192, 32, 32, 2, 2, 2, 2, 2>;
 
@@ -51,8 +51,8 @@ struct BothShared {
   static_assert(2 * Tile::kStages * kStage >= 4 * Tile::kRows * Tile::kColumns);
 };
 
-// Gives dy its last step, where copy_tile copied both for this same thread, rounded as the batch norm would
-// have stored it. What lies outside stays zero.
+// Gives dy its last step, where copy_tile copied both for this same thread, rounded as the batch
+// norm would have stored it. What lies outside stays zero.
 template <class Tile, class T>
 __device__ __forceinline__ void take_last_step(const BothGradients<T>& p, int row, int last,
                                                T* stage) {
@@ -78,8 +78,8 @@ __device__ __forceinline__ void take_last_step(const BothGradients<T>& p, int ro
   });
 }
 
-// dx of the stage's rows: a warp takes 16 of them and 16 columns at a time. Those that took no last step
-// come first.
+// dx of the stage's rows: a warp takes 16 of them and 16 columns at a time. Those that took no last
+// step come first.
 template <class Tile, class T>
 __device__ __forceinline__ void store_data_gradient(const BothGradients<T>& p, const T* stage,
                                                     const T* w, int row, int last, int warp,

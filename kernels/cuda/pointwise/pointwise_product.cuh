@@ -71,8 +71,8 @@ __device__ __forceinline__ void finish_pair(const Epilogue<T, float>& epilogue, 
 }
 
 // Stores through shared memory, so that a lane writes 16 bytes to global memory and the lanes whole
-// rows of the part. Calls settle(row) while the 16 rows from this one on lie in `out`, before they are
-// stored: it may change them, and ends with a barrier of the warp if it does.
+// rows of the part. Calls settle(row) while the 16 rows from this one on lie in `out`, before they
+// are stored: it may change them, and ends with a barrier of the warp if it does.
 template <class Tile, class T, class Settle>
 __device__ __forceinline__ void store_sums(const Product<T>& p, int row, int column, int lane,
                                            const Sums<Tile>& sums, T* out, Settle&& settle) {
@@ -113,8 +113,8 @@ __device__ __forceinline__ void multiply_tiles(const Product<T>& p, std::byte* s
   T* const out = ring + Tile::kStages * Ring::kStage + warp * ProductShared<Ring>::kOut;
   const int part_row = warp / Tile::kWarpColumns * Tile::kPartRows;
   const int part_column = warp % Tile::kWarpColumns * Tile::kPartColumns;
-  // Where all tiles of the block have the same columns and the ring holds whole tiles, b stays in it
-  // from the first round on.
+  // Where all tiles of the block have the same columns and the ring holds whole tiles, b stays in
+  // it from the first round on.
   const bool b_stays =
       static_cast<int>(gridDim.x) % p.column_tiles == 0 && Tile::kStages % p.steps == 0;
 
@@ -159,8 +159,8 @@ __global__ void __launch_bounds__(Ring::Tile::kThreads, Ring::Tile::kBlocks)
   multiply_tiles<T, Ring, kNorm>(p, shared, [](int, const T*, int, int) {});
 }
 
-// The same without an epilogue, and the moments of y. The grid is a multiple of the column tiles, so
-// that all tiles of a block have the same columns.
+// The same without an epilogue, and the moments of y. The grid is a multiple of the column tiles,
+// so that all tiles of a block have the same columns.
 template <class T, class Ring, bool kNorm>
 __global__ void __launch_bounds__(Ring::Tile::kThreads, Ring::Tile::kBlocks)
     product_moments_kernel(Product<T> p, float* parts) {

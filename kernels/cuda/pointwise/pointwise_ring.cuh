@@ -1,5 +1,6 @@
-// A product's steps on their way through shared memory. A ring says how a step lies there and how it is
-// multiplied; this one pads rows, for fragments that ldmatrix loads (pointwise_warpgroup.cu has the other).
+// A product's steps on their way through shared memory. A ring says how a step lies there and how
+// it is multiplied; this one pads rows, for fragments that ldmatrix loads (pointwise_warpgroup.cu
+// has the other).
 #pragma once
 
 #include "kernels/cuda/pointwise/pointwise_fragments.cuh"

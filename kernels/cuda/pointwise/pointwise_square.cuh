@@ -13,16 +13,17 @@ struct RowOfSquare {
       : row(lane % 16), column(lane / 16 * 8) {}
 };
 
-// Where four columns of a row lie. Each row has an order of its own, so that the pairs of four rows, as they
-// are stored, are in different banks, and so are the fours of eight rows, as they are loaded. Four columns, or
-// eight, behind a multiple of eight, or of sixteen, lie where that with 4, or with 8, exchanged is.
+// Where four columns of a row lie. Each row has an order of its own, so that the pairs of four
+// rows, as they are stored, are in different banks, and so are the fours of eight rows, as they are
+// loaded. Four columns, or eight, behind a multiple of eight, or of sixteen, lie where that with 4,
+// or with 8, exchanged is.
 __device__ __forceinline__ int place_in_square(int row, int column) {
   const int order = row / 2 % 2 * 2 + row / 4 % 2;
   return row * 16 + ((column / 4) ^ order) * 4;
 }
 
-// out [16, 16] = dy [16, depth] w [depth, 16], whose rows are so far apart. The depth is in steps of 16,
-// behind the last of which both are zero.
+// out [16, 16] = dy [16, depth] w [depth, 16], whose rows are so far apart. The depth is in steps
+// of 16, behind the last of which both are zero.
 template <int kDyPitch, int kWPitch, class T>
 __device__ __forceinline__ void multiply_square(const T* dy, const T* w, int depth, int lane,
                                                 float* out) {

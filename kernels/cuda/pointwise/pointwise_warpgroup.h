@@ -1,5 +1,6 @@
-// The pointwise forward pass on the tensor cores of compute capability 9.0 (kernels/cuda/wgmma.cuh), for
-// Half and BFloat16. These tiles compete in the choice of a plan alone: no rule takes one.
+// The pointwise forward pass on the tensor cores of compute capability 9.0
+// (kernels/cuda/wgmma.cuh), for Half and BFloat16. These tiles compete in the choice of a plan
+// alone: no rule takes one.
 #pragma once
 
 #include <string>
@@ -20,8 +21,8 @@ struct WarpgroupConfig {
   WarpgroupTile tile = WarpgroupTile::k128x96;
   Index blocks = 0;  // are started at most, and each takes tiles in turn
 };
-// Those that compute at most twice the results asked for; none where the device has no such cores. With
-// moments two blocks of 128x96 would not fit a multiprocessor.
+// Those that compute at most twice the results asked for; none where the device has no such cores.
+// With moments two blocks of 128x96 would not fit a multiprocessor.
 std::vector<WarpgroupConfig> warpgroup_configs(const PointwiseProblem& p,
                                                Beside beside = Beside::Nothing);
 TileSize size_of(WarpgroupTile tile);

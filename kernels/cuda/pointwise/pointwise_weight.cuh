@@ -11,8 +11,8 @@ namespace dfengine::cuda {
 struct RowParts {
   Index count, rows;
 
-  // So many columns of blocks, at most two blocks on each multiprocessor of an H100, and no part so short
-  // that its dw is most of its bytes. A part is a multiple of depth rows.
+  // So many columns of blocks, at most two blocks on each multiprocessor of an H100, and no part so
+  // short that its dw is most of its bytes. A part is a multiple of depth rows.
   static RowParts of(Index m, Index depth, Index column_blocks) {
     constexpr Index kBlocks = 264, kShortest = 4;
     const Index most = std::max<Index>(kBlocks / column_blocks, 1);
@@ -108,7 +108,8 @@ __device__ __forceinline__ void add_depths(int warp, int lane, float* shared, Su
   }
 }
 
-// dw [rows, columns] is that of this part of the rows of x. row and column are the first of the warp.
+// dw [rows, columns] is that of this part of the rows of x. row and column are the first of the
+// warp.
 template <class Tile>
 __device__ __forceinline__ void store_weight_sums(int rows, int columns, int row, int column,
                                                   int lane, const Sums<Tile>& sums, float* dw) {

@@ -18,8 +18,8 @@ constexpr int kTileGroups = kTileChannels / kVector;
 template <int Stride>
 struct TileInput {
   static constexpr int kRows = Stride * (kTile - 1) + 3;
-  // The values of one row in shared memory: so many pixels of 3, and at least one more so that rows are
-  // aligned.
+  // The values of one row in shared memory: so many pixels of 3, and at least one more so that rows
+  // are aligned.
   static constexpr int kPitch = (kRows * 3 + 4) / 4 * 4;
   static constexpr int kCount = kRows * kPitch;
 };
@@ -74,7 +74,8 @@ __device__ __forceinline__ V converted(T x) {
     return to_float(x);
 }
 
-// Where the input comes from. What was loaded becomes a value of the tile when all loads are under way.
+// Where the input comes from. What was loaded becomes a value of the tile when all loads are under
+// way.
 template <class T>
 struct Values {
   using Loaded = T;
@@ -111,8 +112,8 @@ void with_source(const StemInput<T>& input, F f) {
   f(Values<T>{input.x});
 }
 
-// input [kRows, kPitch] of TileInput = the input under the tile, with zeros outside the image; of floats,
-// or of T. The tile may begin outside the image.
+// input [kRows, kPitch] of TileInput = the input under the tile, with zeros outside the image; of
+// floats, or of T. The tile may begin outside the image.
 template <int Stride, int Threads, class Source, class V>
 __device__ __forceinline__ void load_input(const StemWork& work, const Tile& tile,
                                            const Source& source, V* input) {

@@ -1,7 +1,7 @@
 // Weight gradient of the stem on the GPU. First each block sums a fixed range of tiles. In float a
 // thread owns one row of the window times eight channels, 9 x 8 sums in registers, and one output
-// row of each tile; 16-bit types go through tensor cores (stem_gradient_tensor.cuh). Then ordered_sum
-// adds the blocks.
+// row of each tile; 16-bit types go through tensor cores (stem_gradient_tensor.cuh). Then
+// ordered_sum adds the blocks.
 #include <algorithm>
 
 #include "kernels/cuda/launch.cuh"

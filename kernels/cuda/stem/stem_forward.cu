@@ -1,5 +1,5 @@
-// Stem convolution on the GPU: a block computes 16 x 16 outputs of up to 32 channels. 16-bit types go
-// through tensor cores.
+// Stem convolution on the GPU: a block computes 16 x 16 outputs of up to 32 channels. 16-bit types
+// go through tensor cores.
 #include <algorithm>
 
 #include "kernels/cuda/epilogue.cuh"
@@ -46,7 +46,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
   }
 }
 
-// The same on tensor cores. Blocks stay, a multiple of the channel tiles, and each takes tiles in turn.
+// The same on tensor cores. Blocks stay, a multiple of the channel tiles, and each takes tiles in
+// turn.
 template <int Stride, class T, class Source>
 __global__ void __launch_bounds__(kTensorThreads, kBlocksPerSm)
     stem_kernel(StemWork work, Source source, const T* __restrict__ w, Epilogue<T, float> epilogue,

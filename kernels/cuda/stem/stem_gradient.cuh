@@ -1,5 +1,5 @@
-// The tile of dy that the stem's weight gradient works on, in shared memory. A layout says where pixel (row,
-// column) of the tile begins, and how many threads a block has.
+// The tile of dy that the stem's weight gradient works on, in shared memory. A layout says where
+// pixel (row, column) of the tile begins, and how many threads a block has.
 #pragma once
 
 #include "kernels/cuda/mma.cuh"
@@ -8,8 +8,8 @@
 
 namespace dfengine::cuda::stem {
 
-// Calls body(place, from, inside, channel) for each of this thread's vectors of a tile of dy: its place in
-// shared memory, where it begins in dy, and whether the image has it.
+// Calls body(place, from, inside, channel) for each of this thread's vectors of a tile of dy: its
+// place in shared memory, where it begins in dy, and whether the image has it.
 template <class Layout, class Body>
 __device__ __forceinline__ void for_each_own_vector(const StemWork& work, const Tile& tile,
                                                     int first_channel, int groups, Body&& body) {
@@ -37,8 +37,8 @@ __device__ __forceinline__ void load_gradient(const StemWork& work, const Tile& 
                               });
 }
 
-// Gives what this thread copied of dy the last step of its batch norm, rounded as that would have stored
-// it. What lies outside the image stays zero. factors: at the block's first channel.
+// Gives what this thread copied of dy the last step of its batch norm, rounded as that would have
+// stored it. What lies outside the image stays zero. factors: at the block's first channel.
 template <class Layout, class T>
 __device__ __forceinline__ void take_last_step(const StemWork& work, const Tile& tile,
                                                int first_channel, int groups, const float* factors,
@@ -59,8 +59,8 @@ __device__ __forceinline__ void take_last_step(const StemWork& work, const Tile&
       });
 }
 
-// A block's range of tiles and its channels. dy and y: tensors [n, p, q, k], y where kGradient says that dy
-// has still to take the last step of its batch norm.
+// A block's range of tiles and its channels. dy and y: tensors [n, p, q, k], y where kGradient says
+// that dy has still to take the last step of its batch norm.
 template <class T, class Source>
 struct GradientTiles {
   Source source;

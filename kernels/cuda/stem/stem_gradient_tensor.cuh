@@ -1,6 +1,6 @@
-// The stem's weight gradient on tensor cores, for Half and BFloat16: dy transposed, 32 channels of 16
-// outputs, times their windows (stem_tensor.cuh). A block has eight warps, and a warp takes a row of 16
-// outputs of the tile at a time; each has sums of its own until the end.
+// The stem's weight gradient on tensor cores, for Half and BFloat16: dy transposed, 32 channels of
+// 16 outputs, times their windows (stem_tensor.cuh). A block has eight warps, and a warp takes a
+// row of 16 outputs of the tile at a time; each has sums of its own until the end.
 #pragma once
 
 #include <algorithm>
@@ -45,8 +45,8 @@ __device__ __forceinline__ void clear_unused_channels(int groups, T* gradient) {
   }
 }
 
-// Where a lane finds its depth of each fragment B in a window. Sums of depths that no weight has are not
-// read.
+// Where a lane finds its depth of each fragment B in a window. Sums of depths that no weight has
+// are not read.
 template <int Stride>
 struct DepthPlaces {
   int offsets[kDepthFragments];
@@ -83,8 +83,8 @@ __device__ __forceinline__ void add_row_of_windows(const T* input, const T* grad
   }
 }
 
-// Adds the sums of the warps in their order and writes them to partials [27, k]. buffer has kWarps kSums
-// floats, which may be the tiles' place.
+// Adds the sums of the warps in their order and writes them to partials [27, k]. buffer has kWarps
+// kSums floats, which may be the tiles' place.
 __device__ __forceinline__ void reduce_warps(const StemWork& work, int first_channel, int groups,
                                              const WeightSums& sums, float* buffer,
                                              float* partials) {

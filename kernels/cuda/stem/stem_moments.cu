@@ -1,5 +1,5 @@
-// Stem convolution that leaves the moments of y to the batch norm behind it. Blocks stay, and each takes
-// tiles in turn, so that there are few parts.
+// Stem convolution that leaves the moments of y to the batch norm behind it. Blocks stay, and each
+// takes tiles in turn, so that there are few parts.
 #include "kernels/cuda/stem/stem_moments.h"
 
 #include "kernels/cuda/launch.cuh"
@@ -91,7 +91,8 @@ __global__ void __launch_bounds__(kTensorThreads, kBlocksPerSm)
 }  // namespace
 
 Index stem_moment_parts(const StemProblem& p) {
-  // As many blocks as all multiprocessors of an H100 hold at once: one more would run behind all others.
+  // As many blocks as all multiprocessors of an H100 hold at once: one more would run behind all
+  // others.
   constexpr Index kBlocks = 132 * kBlocksPerSm;
   const StemWork work = StemWork::of(p);
   return std::min(std::max<Index>(kBlocks / work.channel_tiles, 1), Index{work.tiles});

@@ -1,5 +1,5 @@
-// The products of a tile of the stem's outputs in float: a thread computes 4 neighbouring outputs of 8 channels
-// from input and weights in shared memory.
+// The products of a tile of the stem's outputs in float: a thread computes 4 neighbouring outputs
+// of 8 channels from input and weights in shared memory.
 #pragma once
 
 #include "kernels/cuda/stem/stem.cuh"

@@ -1,9 +1,9 @@
-// The stem on tensor cores, for Half and BFloat16. A window is a depth of 32: depth 10 r + j is value j of
-// row r, j < 9, as it lies in the image; what stands at the others does not count. A block has four
-// warps, and a warp takes a row of 16 outputs of the tile at a time.
+// The stem on tensor cores, for Half and BFloat16. A window is a depth of 32: depth 10 r + j is
+// value j of row r, j < 9, as it lies in the image; what stands at the others does not count. A
+// block has four warps, and a warp takes a row of 16 outputs of the tile at a time.
 //
-// The columns of the second factor are exchanged so that a lane has eight neighbouring channels: column
-// 2 t + e of its fragment j is channel 8 t + 2 j + e.
+// The columns of the second factor are exchanged so that a lane has eight neighbouring channels:
+// column 2 t + e of its fragment j is channel 8 t + 2 j + e.
 #pragma once
 
 #include "kernels/cuda/mma.cuh"
@@ -95,8 +95,8 @@ struct TensorLane {
         places(lane),
         weights(work, first_channel, w, lane) {}
 
-  // Calls body(where y has them, eight sums) for each of the lane's outputs of the tile whose input is
-  // given.
+  // Calls body(where y has them, eight sums) for each of the lane's outputs of the tile whose input
+  // is given.
   template <class Body>
   __device__ __forceinline__ void for_each_output(const StemWork& work, const Tile& tile,
                                                   const T* input, Body&& body) const {

@@ -63,8 +63,8 @@ struct Choice {
   auto operator<=>(const Choice&) const = default;
 };
 
-// "128x96x16, 31.2 us (rule: 128x144x32, 33.0 us)", "128x96x16, by rule", or "own" where an operation
-// has one kernel of its own, which was not timed.
+// "128x96x16, 31.2 us (rule: 128x144x32, 33.0 us)", "128x96x16, by rule", or "own" where an
+// operation has one kernel of its own, which was not timed.
 std::string describe(const Choice& choice);
 
 // A choice with the function that starts exactly this kernel.

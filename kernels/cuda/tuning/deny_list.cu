@@ -15,8 +15,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Whoever tries a kernel holds its file locked; the system lets go when the process ends. Who ended well
-// has taken the file's name away, which may happen after it was opened here.
+// Whoever tries a kernel holds its file locked; the system lets go when the process ends. Who ended
+// well has taken the file's name away, which may happen after it was opened here.
 bool is_left_behind(const fs::path& file) {
   const UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat status = {};

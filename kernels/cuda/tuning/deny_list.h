@@ -1,5 +1,5 @@
-// Which kernels ended the program, or its CUDA context, when they were tried. No process survives such
-// a kernel, so the next one must know.
+// Which kernels ended the program, or its CUDA context, when they were tried. No process survives
+// such a kernel, so the next one must know.
 #pragma once
 
 #include <filesystem>
@@ -28,9 +28,9 @@ class DenyList {
       : folder_(std::move(folder)), machine_(std::move(machine)) {}
 
   // Runs body, which tries the kernel, and lets its exceptions pass. A process that ends meanwhile,
-  // or DeviceLost, puts the kernel on the list; DeviceLost then says so. Throws DeviceError with the
-  // file's name, and runs nothing, for a kernel that is on it. Other processes may try the same kernel
-  // at the same time.
+  // or DeviceLost, puts the kernel on the list; DeviceLost then says so. Throws DeviceError with
+  // the file's name, and runs nothing, for a kernel that is on it. Other processes may try the same
+  // kernel at the same time.
   void attempt(const std::string& kernel, const std::function<void()>& body);
 
  private:

@@ -17,9 +17,9 @@ struct Closeness {
   float sums = 0;
   float rounding = 0;
   // The root mean square of all differences beside that of the numbers themselves. A sum of many
-  // terms of both signs is far below their magnitude, so a part of it could be missing unseen by the
-  // first bound. Tensor cores drop what lies below the last place of a sum, for each of terms / 16
-  // products (Fasi et al., Numerical behavior of NVIDIA tensor cores, 2021).
+  // terms of both signs is far below their magnitude, so a part of it could be missing unseen by
+  // the first bound. Tensor cores drop what lies below the last place of a sum, for each of terms /
+  // 16 products (Fasi et al., Numerical behavior of NVIDIA tensor cores, 2021).
   float together = 0;
   // magnitude: what the absolute values of the terms add up to, at most.
   static Closeness of(StorageType type, double terms, double magnitude);

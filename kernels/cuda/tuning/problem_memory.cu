@@ -13,8 +13,9 @@ constexpr Index kAlignment = 256;
 // More than a tile's row.
 constexpr Index kStrip = 1024;
 constexpr std::byte kNaN{0xFF};  // of every type
-// Few, because drawing takes the host long. The number of rows after which they come again is a prime
-// for most numbers of channels: a kernel that reads another tile's rows does not read the same.
+// Few, because drawing takes the host long. The number of rows after which they come again is a
+// prime for most numbers of channels: a kernel that reads another tile's rows does not read the
+// same.
 constexpr Index kNumbers = 8 * 2039;
 // Operands of equal numbers would hide that they were taken for each other.
 constexpr Index kApart = 8 * 131;

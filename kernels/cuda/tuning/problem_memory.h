@@ -1,4 +1,5 @@
-// A problem's operands on the device, full of random numbers, between strips in which nobody may write.
+// A problem's operands on the device, full of random numbers, between strips in which nobody may
+// write.
 #pragma once
 
 #include <vector>
@@ -10,16 +11,16 @@ namespace dfengine::cuda {
 
 class ProblemMemory {
  public:
-  // The operands several times over, at least `bytes` altogether if `most` sets have as much. The last
-  // operand is scratch. Throws DeviceError where there is no room.
+  // The operands several times over, at least `bytes` altogether if `most` sets have as much. The
+  // last operand is scratch. Throws DeviceError where there is no room.
   ProblemMemory(Stream stream, const TunerProblem& problem, Index bytes, Index most);
 
   Index sets() const { return sets_; }
   // In the order of the problem.
   std::span<void* const> operands(Index set) const { return operands_[at(set)]; }
 
-  // Makes the first set ready for a kernel that is given so much scratch: the outputs have their random
-  // numbers again, and all that the kernel may not write is NaN.
+  // Makes the first set ready for a kernel that is given so much scratch: the outputs have their
+  // random numbers again, and all that the kernel may not write is NaN.
   void prepare(Index scratch);
   // Waits. Throws DeviceError where such a kernel wrote beside an operand of the first set.
   void require_intact(Index scratch) const;

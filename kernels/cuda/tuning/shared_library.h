@@ -1,5 +1,5 @@
-// A library of NVIDIA's that is opened when the program runs and asks for it. The program then starts
-// where it is not installed, and faster where it is: cuBLASLt alone has half a gigabyte.
+// A library of NVIDIA's that is opened when the program runs and asks for it. The program then
+// starts where it is not installed, and faster where it is: cuBLASLt alone has half a gigabyte.
 #pragma once
 
 #include <string>

@@ -6,8 +6,8 @@
 
 namespace dfengine::cuda {
 
-// The vectors of its channels. Scale and shift differ, so that the activation's bound lies elsewhere in each
-// channel: of equal ones, a whole channel would be zeros or have no bound.
+// The vectors of its channels. Scale and shift differ, so that the activation's bound lies
+// elsewhere in each channel: of equal ones, a whole channel would be zeros or have no bound.
 constexpr Operand timed_norm_vectors(Index channels) {
   constexpr Index kAligned = 4;
   return {.type = StorageType::F32, .count = 2 * round_up(channels, kAligned)};

@@ -36,8 +36,8 @@ std::vector<Output> outputs_of(const TunerProblem& problem) {
   return all;
 }
 
-// Each launch finds its own operands, and finds them in memory rather than in the cache, as in a step
-// of a large batch.
+// Each launch finds its own operands, and finds them in memory rather than in the cache, as in a
+// step of a large batch.
 class TimedProblem {
  public:
   TimedProblem(Stream stream, const TunerProblem& problem, Index far_apart)

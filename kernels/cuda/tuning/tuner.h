@@ -14,8 +14,8 @@
 
 namespace dfengine::cuda {
 
-// A buffer of a problem. It is filled with random numbers of this type in [-1, 1] before anything is
-// timed: zeros draw less power and run faster than data does.
+// A buffer of a problem. It is filled with random numbers of this type in [-1, 1] before anything
+// is timed: zeros draw less power and run faster than data does.
 struct Operand {
   StorageType type = StorageType::F32;
   Index count = 0;
@@ -23,15 +23,16 @@ struct Operand {
 };
 
 struct TunerProblem {
-  // Names operation, sizes, types and epilogue. Problems of one key have one answer: the name of a kernel.
+  // Names operation, sizes, types and epilogue. Problems of one key have one answer: the name of a
+  // kernel.
   std::string key;
   std::vector<Operand> operands;
   // The operand that is written, and may be read before. Each of its numbers adds up so many terms,
   // whose absolute values have at most this sum.
   std::size_t output = 0;
   double terms = 0, magnitude = 0;
-  // Another operand that is written and compared, where a launch makes more than one. Its numbers are
-  // floats that are made of numbers rounded to this type.
+  // Another operand that is written and compared, where a launch makes more than one. Its numbers
+  // are floats that are made of numbers rounded to this type.
   struct Further {
     std::size_t operand = 0;
     StorageType rounded = StorageType::F32;
@@ -42,9 +43,10 @@ struct TunerProblem {
 
 // A kernel as it is timed: it is launched on buffers laid out as the problem's operands.
 using Candidate = Kernel<void(Stream, std::span<void* const> operands)>;
-// The microseconds of one launch of a candidate, warm. The first call compares what it writes with the
-// output of the first candidate that was measured. Throws DeviceError where it cannot run, computes
-// something else or writes outside of its output and scratch; DeviceLost where nothing can run any more.
+// The microseconds of one launch of a candidate, warm. The first call compares what it writes with
+// the output of the first candidate that was measured. Throws DeviceError where it cannot run,
+// computes something else or writes outside of its output and scratch; DeviceLost where nothing can
+// run any more.
 using Measure = std::function<double(const Candidate&)>;
 // Makes the buffers of a problem. They live as long as the function that is returned.
 using StartMeasuring = std::function<Measure(const TunerProblem&)>;
@@ -73,8 +75,9 @@ class Tuner {
   // Chooses the fastest kernel by the median of a few rounds, and of equal ones the first. The
   // first kernel is the rule's. All names differ. offer asks a library for more kernels; it is
   // empty where no library has any. A kernel that throws DeviceError is left out, and the reason is
-  // kept. Throws DeviceError with all reasons when no kernel is left, and DeviceLost where one ended
-  // the context. Where the buffers do not fit into the memory of the device, the rule chooses.
+  // kept. Throws DeviceError with all reasons when no kernel is left, and DeviceLost where one
+  // ended the context. Where the buffers do not fit into the memory of the device, the rule
+  // chooses.
   template <class Launch>
   Chosen<Launch> choose(const TunerProblem& problem, std::vector<Kernel<Launch>> kernels,
                         const Offer<Launch>& offer, const OnOperands<Launch>& on_operands) {
@@ -103,8 +106,8 @@ class Tuner {
     return {std::move(choice), kernel->launch};
   }
 
-  // Whether `check` ends without a DeviceError, which tries kernels that are no candidates of a problem. Asked
-  // once for each key; `failed` then has the key and the reason. Throws DeviceLost.
+  // Whether `check` ends without a DeviceError, which tries kernels that are no candidates of a
+  // problem. Asked once for each key; `failed` then has the key and the reason. Throws DeviceLost.
   bool passes(const std::string& key, const std::function<void()>& check);
   const std::vector<std::string>& failed() const { return failed_; }
 

@@ -65,7 +65,7 @@ TEST(Csv, OtherFormatsAreNamed) {
       {"\xEF\xBB\xBF [\n  {\"path\": \"a.jpg\"}]", "t: JSON"},
       {"[[\"path\"], 1]", "t: JSON"}};
   for (const auto& [text, part] : cases) {
-    const std::string what = thrown_text([&] { parse_csv(text, "t"); });
+    const std::string what = thrown_text([&, text = text] { parse_csv(text, "t"); });
     EXPECT_TRUE(what.starts_with(part) && what.ends_with("export it as CSV")) << what;
   }
   EXPECT_EQ(parse_csv("[id],{n}\n1,2\n", "t").columns, (Row{"[id]", "{n}"}));

@@ -182,7 +182,8 @@ TEST_F(Layout, LeftoversArePassedOverAndCountedByKind) {
       << source.describe();
 }
 
-// Usual endings are taken at their word, whose pictures reading will tell; others by the first bytes.
+// Usual endings are taken at their word, whose pictures reading will tell; others by the first
+// bytes.
 TEST_F(Layout, EndingsDoNotDecideWhatIsAPicture) {
   folders({"train/fake"});
   const std::string png = test::slurp(test::golden_folder() / "images/rgb.png");

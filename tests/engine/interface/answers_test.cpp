@@ -1,5 +1,5 @@
-// What the C interface answers: the engine's own bits, from files, bytes and pixels, for any number of
-// threads and sessions.
+// What the C interface answers: the engine's own bits, from files, bytes and pixels, for any number
+// of threads and sessions.
 #include <cmath>
 #include <thread>
 

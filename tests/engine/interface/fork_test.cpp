@@ -1,5 +1,5 @@
-// After fork(): a child answers with its parent's session and with its own, and closing them waits for no thread
-// that the child lacks.
+// After fork(): a child answers with its parent's session and with its own, and closing them waits
+// for no thread that the child lacks.
 #include <atomic>
 #include <thread>
 

@@ -87,8 +87,8 @@ class Interface : public testing::Test {
   std::vector<std::string> files_;
 };
 
-// Runs body in a child, which an alarm ends where it waits for ever: 0 when body gives true, else what
-// waitpid says.
+// Runs body in a child, which an alarm ends where it waits for ever: 0 when body gives true, else
+// what waitpid says.
 template <class Body>
 int in_child(const Body& body) {
   const pid_t child = fork();

@@ -1,5 +1,5 @@
-// Calls that make no sense and bytes that mean harm: each gets a status and a message, and nothing is
-// printed or thrown.
+// Calls that make no sense and bytes that mean harm: each gets a status and a message, and nothing
+// is printed or thrown.
 #include <cstring>
 #include <random>
 #include <thread>

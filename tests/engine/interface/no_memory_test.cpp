@@ -1,5 +1,5 @@
-// Allocations that fail inside the C interface: each gets a status, and the next call answers as if nothing
-// had been.
+// Allocations that fail inside the C interface: each gets a status, and the next call answers as if
+// nothing had been.
 #include <sys/resource.h>
 
 #include <cstdlib>

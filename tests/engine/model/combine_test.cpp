@@ -106,8 +106,8 @@ TEST(Ensemble, SaysTheMeanOfItsMembersLogits) {
       }
     }
     const std::vector<float> got = logits(all, kPictures);
-    // One sum over the last layer's 128 inputs, whose weights were rounded once more, and that of the
-    // members.
+    // One sum over the last layer's 128 inputs, whose weights were rounded once more, and that of
+    // the members.
     for (std::size_t i = 0; i < got.size(); ++i)
       EXPECT_NEAR(got[i], want[i],
                   test::tolerance<float>(static_cast<double>(128 + members), 1 + magnitude[i]));

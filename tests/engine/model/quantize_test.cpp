@@ -1,5 +1,5 @@
-// Quantized models: the network's integers against plain loops, what the float model says, files, and
-// what is refused.
+// Quantized models: the network's integers against plain loops, what the float model says, files,
+// and what is refused.
 #include "engine/model/quantize.h"
 
 #include <gtest/gtest.h>
@@ -23,7 +23,8 @@ namespace {
 constexpr Index kSize = 96;
 constexpr Index kImageBytes = kSize * kSize * 3;
 
-// Norms as a trained network has them: other ranges in every channel, and channels that are always 0.
+// Norms as a trained network has them: other ranges in every channel, and channels that are always
+// 0.
 Model float_model(Head head = Head::Detector, Padding padding = Padding::Torch,
                   Index stem_stride = 2) {
   NetworkConfig config;

@@ -24,7 +24,8 @@ constexpr double kLayers = 52;
 // The longest sum of a convolution of width 0.1: 320 channels' expansion stays below this.
 constexpr double kTerms = 400;
 
-// Batch norms as weights/onnx/source_onnx.cpp leaves them, but for one: any scale and shift is kept.
+// Batch norms as weights/onnx/source_onnx.cpp leaves them, but for one: any scale and shift is
+// kept.
 Model folded_model() {
   NetworkConfig config;
   config.width = 0.1;

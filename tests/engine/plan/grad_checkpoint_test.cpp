@@ -1,5 +1,6 @@
-// Gradient checkpointing: what of a training step is kept, what is made again, and that the gradients
-// have the same bits on every backend. Plans on the CPU are compared in plan_run_test.cpp.
+// Gradient checkpointing: what of a training step is kept, what is made again, and that the
+// gradients have the same bits on every backend. Plans on the CPU are compared in
+// plan_run_test.cpp.
 #include <gtest/gtest.h>
 
 #include <set>

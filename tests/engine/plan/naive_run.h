@@ -1,5 +1,5 @@
-// A run that gives every value and gradient memory of its own: the oracle for everything that a plan
-// reuses.
+// A run that gives every value and gradient memory of its own: the oracle for everything that a
+// plan reuses.
 #pragma once
 
 #include "tests/engine/plan/plan_support.h"

@@ -1,5 +1,5 @@
-// Device plans in which convolutions make a part of batch norms' gradients (kernels/norm_gradient.h): which
-// do, what that saves, and that a step can be run again.
+// Device plans in which convolutions make a part of batch norms' gradients
+// (kernels/norm_gradient.h): which do, what that saves, and that a step can be run again.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -17,7 +17,8 @@ namespace {
 using Names = std::set<std::string>;
 using Times = std::function<std::optional<double>(const Node&, const KernelQuery&)>;
 
-// A device's kernels, with made-up times; convolutions without sums or gradients on load, if told so.
+// A device's kernels, with made-up times; convolutions without sums or gradients on load, if told
+// so.
 class Maker final : public KernelMaker {
  public:
   explicit Maker(bool sums, bool loads = true, Times times = {})
@@ -91,8 +92,8 @@ bool widens(const Convolution& conv) {
          conv.out <= 192;
 }
 
-// Depthwise convolutions whose batch has more values than 32 bits count, of 112x112x96 at 4,096 pictures, have
-// their gradients one by one.
+// Depthwise convolutions whose batch has more values than 32 bits count, of 112x112x96 at 4,096
+// pictures, have their gradients one by one.
 TEST(NormGradientPlan, NotWhereABatchIsTooLargeToBeCounted) {
   const auto sums_at = [](Index batch) {
     return names_of(
@@ -105,9 +106,9 @@ TEST(NormGradientPlan, NotWhereABatchIsTooLargeToBeCounted) {
   EXPECT_EQ(sums_at(4096), some);
 }
 
-// Batch norms that one convolution alone reads as it loads: the stem's, those behind each expansion and
-// depthwise convolution, and those of the projections that no residual add reads, unless the next expansion
-// has better to do.
+// Batch norms that one convolution alone reads as it loads: the stem's, those behind each expansion
+// and depthwise convolution, and those of the projections that no residual add reads, unless the
+// next expansion has better to do.
 TEST(NormGradientPlan, ConvolutionsMakeTheSumsOfWhatTheyAloneLoad) {
   for (const bool whole : {false, true}) {
     SCOPED_TRACE(whole);
@@ -242,8 +243,8 @@ TEST(NormGradientPlan, TheBatchNormIsTimedWithWhatItIsGiven) {
 
 // ---- Bytes --------------------------------------------------------------------------------------
 
-// A batch norm that is given sums passes once over x and dy, and one that leaves the rest not at all; the
-// convolution that loads its gradient reads its own result beside it.
+// A batch norm that is given sums passes once over x and dy, and one that leaves the rest not at
+// all; the convolution that loads its gradient reads its own result beside it.
 TEST(NormGradientPlan, SavePassesOverTheTensors) {
   const Plan plain = plan_of(Maker(false)), plan = plan_of(Maker(true));
   const std::vector<StepCost> before = step_costs(plain), after = step_costs(plan);
@@ -273,8 +274,8 @@ TEST(NormGradientPlan, TakesNoMemoryOfAStepOf256) {
 
 // ---- Results ------------------------------------------------------------------------------------
 
-// device_network_test.cpp holds them against double. Fewer rows in the last blocks would have next to no
-// variance, and gradients beyond what 16 bits hold.
+// device_network_test.cpp holds them against double. Fewer rows in the last blocks would have next
+// to no variance, and gradients beyond what 16 bits hold.
 TEST(NormGradientDeviceRun, AStepGivesItsBitsAgain) {
   DF_NEEDS_DEVICE();
   DF_SLOW_UNDER_SANITIZERS();

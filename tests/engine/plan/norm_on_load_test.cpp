@@ -168,8 +168,8 @@ TEST(NormOnLoadPlan, ABatchOf256TrainsInSixtyPercentOfPyTorchsMemory) {
   EXPECT_LE(plan.arena_bytes(), 5'940'000'000);
 }
 
-// A loaded result is not written: its batch norm's bytes are those of its input, or of the moments that
-// it is given, and of vectors.
+// A loaded result is not written: its batch norm's bytes are those of its input, or of the moments
+// that it is given, and of vectors.
 TEST(NormOnLoadPlan, CostsNoBytesForALoadedResult) {
   const Plan plan =
       device_plan(half_graph({}), batch_specs(2, 64, Element::F32, true), everything());

@@ -1,5 +1,5 @@
-// Plans whose stem normalises the pixels as it loads them: which do, and that the CPU's double, which makes
-// them in scratch, agrees with the two layers.
+// Plans whose stem normalises the pixels as it loads them: which do, and that the CPU's double,
+// which makes them in scratch, agrees with the two layers.
 #include <gtest/gtest.h>
 
 #include "engine/runtime/cuda/cuda_backend.h"

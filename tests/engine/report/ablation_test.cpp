@@ -108,8 +108,8 @@ TEST_F(Ablation, TheAccuracyLadderKeepsFinishedRuns) {
   EXPECT_EQ(ablate(options_, observer, never_).size(), 1U);
 }
 
-// Two seeds of a fold see the same pictures: of folds with the means .6 and .8, and with differences
-// of .1 and .2 from the first rung.
+// Two seeds of a fold see the same pictures: of folds with the means .6 and .8, and with
+// differences of .1 and .2 from the first rung.
 TEST_F(Ablation, StandardErrorsAreOverFolds) {
   const std::vector<Rung> ladder = ablation_ladder(options_);
   std::vector<AblationRun> runs;

@@ -1,5 +1,6 @@
-// Event files against the format's own description: checksums by their published value, and a reader of
-// records and fields that shares nothing with the writer. tests/tensorboard_events.py asks TensorBoard.
+// Event files against the format's own description: checksums by their published value, and a
+// reader of records and fields that shares nothing with the writer. tests/tensorboard_events.py
+// asks TensorBoard.
 #include "engine/report/export/event_file.h"
 
 #include <gtest/gtest.h>

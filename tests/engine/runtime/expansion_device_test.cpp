@@ -1,5 +1,5 @@
-// Training plans in which the wide half of a block is one operation that stores none of its wide values:
-// where that is taken, and that a step is the same.
+// Training plans in which the wide half of a block is one operation that stores none of its wide
+// values: where that is taken, and that a step is the same.
 #include <gtest/gtest.h>
 
 #include <set>
@@ -35,7 +35,8 @@ class TimedBackend final : public ForwardingBackend {
   Times times_;
 };
 
-// ---- Which -------------------------------------------------------------------------------------------
+// ---- Which
+// -------------------------------------------------------------------------------------------
 
 const CudaBackend& halves() {
   static const CudaBackend backend(deterministic(Precision::Fp16));
@@ -127,7 +128,8 @@ TEST(RecomputedExpansion, SavesBytesAndMemory) {
   EXPECT_GT(total_cost(plan).flops, total_cost(plain).flops);
 }
 
-// ---- Results -----------------------------------------------------------------------------------------
+// ---- Results
+// -----------------------------------------------------------------------------------------
 
 // The smallest network's first block adds the stem's result to its own: the stem stays by itself.
 constexpr double kWidthWithStem = 0.35;

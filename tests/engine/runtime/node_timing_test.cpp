@@ -17,7 +17,8 @@ class CountsUploads : public ForwardingBackend {
   mutable Index uploaded = 0;
 };
 
-// Runs every form that a plan may take, as a GPU does that times them; each is as fast as any other.
+// Runs every form that a plan may take, as a GPU does that times them; each is as fast as any
+// other.
 class RunsEveryForm final : public ForwardingBackend {
  public:
   using ForwardingBackend::ForwardingBackend;

@@ -1,5 +1,5 @@
-// What a training step may do beside Adam: gradients of several batches, clipping, a moving average,
-// rates of their own.
+// What a training step may do beside Adam: gradients of several batches, clipping, a moving
+// average, rates of their own.
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -1,5 +1,5 @@
-// What the service does with too much, with too little, and with what means harm; and how it changes
-// models and goes down under load.
+// What the service does with too much, with too little, and with what means harm; and how it
+// changes models and goes down under load.
 #include <atomic>
 #include <random>
 

@@ -1,4 +1,5 @@
-// A service that listens on a free port, with small models and pictures, for the tests of engine/serve.
+// A service that listens on a free port, with small models and pictures, for the tests of
+// engine/serve.
 #pragma once
 
 #include <optional>

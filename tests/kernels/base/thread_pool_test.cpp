@@ -51,8 +51,8 @@ TEST(ThreadPool, RunsFollowEachOther) {
   for (int value : a) EXPECT_EQ(value, kRuns);
 }
 
-// So that a thread finds in its cache what it computed in the run before. In a pool's first run, that is:
-// later a thread that still looks for work of the run before may take from any share.
+// So that a thread finds in its cache what it computed in the run before. In a pool's first run,
+// that is: later a thread that still looks for work of the run before may take from any share.
 TEST(ThreadPool, EachThreadBeginsWithItsShare) {
   constexpr int kThreads = 3;
   constexpr std::int64_t kShare = 10;

@@ -13,8 +13,8 @@ struct ExpandDepthwiseCase {
   Index stem_stride = 0;  // of a stem, whose pixels x has
 };
 
-// Less than a tile, several tiles with odd edges, images between which tiles do not reach over, channels
-// that fill no chunk and no fragment.
+// Less than a tile, several tiles with odd edges, images between which tiles do not reach over,
+// channels that fill no chunk and no fragment.
 inline const ExpandDepthwiseCase kExpandDepthwiseCases[] = {
     {.x = {2, 1, 1, 8}, .wide = 24},
     {.x = {1, 17, 15, 16}, .wide = 96},

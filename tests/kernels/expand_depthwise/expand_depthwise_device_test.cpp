@@ -157,8 +157,8 @@ Doubles around_mean(Doubles values, std::size_t columns) {
   return values;
 }
 
-// Sums of terms that were rounded to T, each by itself and with an error of random sign: squares are the
-// sums of the terms' squares, and `last` what was rounded behind the sum.
+// Sums of terms that were rounded to T, each by itself and with an error of random sign: squares
+// are the sums of the terms' squares, and `last` what was rounded behind the sum.
 template <class T>
 void expect_sums(const Doubles& got, const Doubles& want, const Doubles& squares,
                  const Doubles& last, const char* what) {
@@ -282,8 +282,8 @@ TYPED_TEST(ExpandDepthwiseDevice, AreWithinRoundingOfTheFormula) {
                    "dtaps");
     expect_sums<T>(got.dbeta, want.dbeta, reference.channel_sums(g), {}, "dbeta");
     expect_sums<T>(got.dgamma, want.dgamma, reference.channel_sums(g_hat), {}, "dgamma");
-    // dw is a linear function of g: of x around its mean, less what xhat of e has of it, which is at most
-    // as large as x's deviation.
+    // dw is a linear function of g: of x around its mean, less what xhat of e has of it, which is
+    // at most as large as x's deviation.
     const Doubles hats = reference.channel_sums(g_hat), centred = around_mean(d.x, at(p.in));
     const Doubles variances = mean_squares(centred, at(p.in));
     Doubles of_w = reference.products(g, squared(centred));

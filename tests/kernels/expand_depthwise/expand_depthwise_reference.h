@@ -1,5 +1,5 @@
-// An expansion, its batch norm and the depthwise convolution behind it in double, one after the other, and
-// the gradients of all of them.
+// An expansion, its batch norm and the depthwise convolution behind it in double, one after the
+// other, and the gradients of all of them.
 #pragma once
 
 #include <cmath>
@@ -10,7 +10,8 @@
 
 namespace dfengine::test {
 
-// What the operation reads. Of a stem x are the windows of the pixels, and w has the weights of windows.
+// What the operation reads. Of a stem x are the windows of the pixels, and w has the weights of
+// windows.
 struct ExpandDepthwiseData {
   Doubles x, w, taps, gamma, beta, dy;
   std::vector<std::uint8_t> pixels = {};

@@ -1,5 +1,5 @@
-// The moments that kernels leave in parts (kernels/channel_moments.h), merged in double, beside those of
-// what was stored.
+// The moments that kernels leave in parts (kernels/channel_moments.h), merged in double, beside
+// those of what was stored.
 #pragma once
 
 #include "kernels/channel_moments.h"

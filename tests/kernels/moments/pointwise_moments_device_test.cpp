@@ -1,5 +1,5 @@
-// Moments that pointwise convolutions leave to batch norms: of every tile, and the statistics that a
-// batch norm makes of them.
+// Moments that pointwise convolutions leave to batch norms: of every tile, and the statistics that
+// a batch norm makes of them.
 #include "kernels/base/error.h"
 #include "kernels/batch_norm.h"
 #include "kernels/cuda/pointwise/pointwise_config.h"
@@ -43,8 +43,8 @@ Doubles whole(Index count, std::uint64_t seed) {
   return random_integers<double>(count, seed);
 }
 
-// Two tiles of columns, the second with a tail; two blocks for each, of which one takes two tiles of
-// rows, the last not full.
+// Two tiles of columns, the second with a tail; two blocks for each, of which one takes two tiles
+// of rows, the last not full.
 template <class T, class Config>
 void check_config(const Config& config) {
   const auto [rows, columns, depth] = cuda::size_of(config.tile);

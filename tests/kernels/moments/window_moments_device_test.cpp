@@ -1,5 +1,5 @@
-// Moments that depthwise convolutions and the stem leave to batch norms: in any number of parts, beside
-// those of what was stored, which is what the kernel without moments stores.
+// Moments that depthwise convolutions and the stem leave to batch norms: in any number of parts,
+// beside those of what was stored, which is what the kernel without moments stores.
 #include <functional>
 
 #include "kernels/cuda/depthwise/depthwise_moments.h"
@@ -66,8 +66,8 @@ Index channels(const Stem& conv) {
   return conv.p.k;
 }
 
-// Whole numbers are exact. One part takes all strips and tiles in turn; of more than there are of these,
-// some stay empty.
+// Whole numbers are exact. One part takes all strips and tiles in turn; of more than there are of
+// these, some stay empty.
 template <class T, class Conv>
 void check(const Conv& conv, bool norm) {
   SCOPED_TRACE(conv.name() + (norm ? " norm" : ""));
@@ -110,7 +110,8 @@ TEST(WindowMoments, AllBlocksRunTogether) {
   }
 }
 
-// Several runs for each thread of a depthwise convolution, and several tiles for each block of a stem.
+// Several runs for each thread of a depthwise convolution, and several tiles for each block of a
+// stem.
 TEST(WindowMomentsDevice, ThreePictures) {
   DF_NEEDS_DEVICE();
   for (Index stride : {1, 2}) {

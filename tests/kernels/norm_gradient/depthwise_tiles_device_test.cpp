@@ -1,5 +1,5 @@
-// Depthwise convolutions on tiles beside the kernels that they may replace. Whole numbers are exact, so that
-// every bit is told.
+// Depthwise convolutions on tiles beside the kernels that they may replace. Whole numbers are
+// exact, so that every bit is told.
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -94,7 +94,8 @@ TYPED_TEST(DepthwiseTilesDevice, BackwardIsExact) {
   });
 }
 
-// Several tiles for a block, more channels than one has, tiles that images do not fill, every activation.
+// Several tiles for a block, more channels than one has, tiles that images do not fill, every
+// activation.
 TYPED_TEST(DepthwiseTilesDevice, ManyTilesAndEveryActivation) {
   DF_NEEDS_DEVICE();
   for (const Index stride : {1, 2}) {

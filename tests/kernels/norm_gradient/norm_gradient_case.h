@@ -1,4 +1,5 @@
-// Whole numbers for kernels that make a part of a batch norm's gradient, and what they should make of them.
+// Whole numbers for kernels that make a part of a batch norm's gradient, and what they should make
+// of them.
 #pragma once
 
 #include "kernels/activation_function.h"

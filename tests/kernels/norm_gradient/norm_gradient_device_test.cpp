@@ -1,5 +1,5 @@
-// Convolutions that make a part of a batch norm's gradient (kernels/norm_gradient.h), beside the kernels
-// that know nothing of it. Whole numbers are exact, so that every bit is told.
+// Convolutions that make a part of a batch norm's gradient (kernels/norm_gradient.h), beside the
+// kernels that know nothing of it. Whole numbers are exact, so that every bit is told.
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -35,8 +35,8 @@ void check_pointwise(const cuda::PointwiseConfig& config, const PointwiseProblem
   EXPECT_EQ(added(values.values(), p.c), told.sums(x.values(), got));
 }
 
-// Two tiles of columns, the second with a tail; two blocks for each, of which one takes two tiles of
-// rows, the last not full.
+// Two tiles of columns, the second with a tail; two blocks for each, of which one takes two tiles
+// of rows, the last not full.
 template <class T>
 void check_tile(cuda::PointwiseTile tile) {
   if (cuda::shared_memory_of(tile, cuda::Beside::GradientSums) > cuda::shared_memory_limit())
@@ -162,7 +162,8 @@ TEST(NormGradientDevice, NanIsNotHidden) {
   for (double sum : added(sums.values(), p.c)) EXPECT_TRUE(std::isnan(sum));
 }
 
-// ---- The stem -------------------------------------------------------------------------------------
+// ---- The stem
+// -------------------------------------------------------------------------------------
 
 template <class T>
 void check_stem(const StemProblem& p) {

@@ -1,5 +1,5 @@
-// Both gradients of a pointwise convolution in one kernel, beside the kernels that make one each. Whole
-// numbers are exact, so that every bit is told.
+// Both gradients of a pointwise convolution in one kernel, beside the kernels that make one each.
+// Whole numbers are exact, so that every bit is told.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -12,7 +12,8 @@
 namespace dfengine::test {
 namespace {
 
-// ---- Of one that widens its input ----------------------------------------------------------------
+// ---- Of one that widens its input
+// ----------------------------------------------------------------
 
 // What it adds to, and what it is not asked for.
 struct Asked {
@@ -86,7 +87,8 @@ TEST(PointwiseGradientsDevice, RefusesWhatABlockDoesNotHold) {
   }
 }
 
-// ---- Of one that leaves sums to the norm of its input ---------------------------------------------
+// ---- Of one that leaves sums to the norm of its input
+// ---------------------------------------------
 
 template <class T>
 void check_both_with_sums(const PointwiseProblem& p, bool with_dw = true,

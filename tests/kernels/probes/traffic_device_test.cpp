@@ -1,4 +1,5 @@
-// What the interpreter counts of this kernel stands in tests/ptx/faults.sh; here it does what it says.
+// What the interpreter counts of this kernel stands in tests/ptx/faults.sh; here it does what it
+// says.
 #include <gtest/gtest.h>
 
 #include <numeric>

@@ -1,5 +1,5 @@
-// Sums, clipping and moving averages of whole parameter blocks on every target, by their formulas in
-// double; the same bits for any schedule.
+// Sums, clipping and moving averages of whole parameter blocks on every target, by their formulas
+// in double; the same bits for any schedule.
 #include "kernels/gradients.h"
 
 #include <gtest/gtest.h>

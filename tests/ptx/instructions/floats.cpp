@@ -1,4 +1,5 @@
-// PTX ISA, "Floating Point Instructions". What is .approx there is exact to the last bit or two here.
+// PTX ISA, "Floating Point Instructions". What is .approx there is exact to the last bit or two
+// here.
 #include <cmath>
 #include <limits>
 
@@ -7,7 +8,8 @@
 namespace dfengine::ptx {
 namespace {
 
-// The sum's float nearest to it on the side of zero. A double holds the sum of two floats of like size.
+// The sum's float nearest to it on the side of zero. A double holds the sum of two floats of like
+// size.
 float sum_towards_zero(float a, float b) {
   const double exact = static_cast<double>(a) + b;
   const auto near = static_cast<float>(exact);

@@ -1,4 +1,5 @@
-// The two 16-bit formats, by the compiler's own arithmetic or plain bits: not by the code under test.
+// The two 16-bit formats, by the compiler's own arithmetic or plain bits: not by the code under
+// test.
 #pragma once
 
 #include <bit>

@@ -11,15 +11,17 @@ void* allot_device(std::size_t bytes);
 bool free_device(void* memory);
 bool in_device(std::uint64_t address, std::uint64_t bytes);
 
-// Reports an access to shared memory that is out of bounds, misaligned, or a race: within one barrier
-// interval another warp wrote there, or read what this one writes. False when it is out of bounds.
+// Reports an access to shared memory that is out of bounds, misaligned, or a race: within one
+// barrier interval another warp wrote there, or read what this one writes. False when it is out of
+// bounds.
 bool check_shared(Warp& warp, std::uint64_t offset, int bytes, bool writes);
 
 // The runtime copies there, which is done before any kernel behind it begins.
 void note_copy(const void* to, std::size_t bytes);
 
-// Reports an access to device memory that is out of bounds; also one of a warp that has not yet waited for
-// the kernels before its own: a write, or a read of what a kernel wrote. False when it is out of bounds.
+// Reports an access to device memory that is out of bounds; also one of a warp that has not yet
+// waited for the kernels before its own: a write, or a read of what a kernel wrote. False when it
+// is out of bounds.
 bool check_device(Warp& warp, std::uint64_t address, int bytes, bool writes);
 
 // Between its beginning and the wait for it nobody may touch a copy's place.

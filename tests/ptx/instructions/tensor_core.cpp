@@ -13,8 +13,9 @@
 namespace dfengine::ptx {
 namespace {
 
-// PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating point type" (and "mma.m16n8k8", whose fragments are
-// their first halves): groupID is lane / 4, threadID_in_group lane % 4, and element e lies at row and column
+// PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating point type" (and "mma.m16n8k8", whose
+// fragments are their first halves): groupID is lane / 4, threadID_in_group lane % 4, and element e
+// lies at row and column
 //   a: groupID + 8 for e = 2, 3, 6, 7;  2 threadID + e % 2, + 8 for e >= 4
 //   b: 2 threadID + e % 2, + 8 for e >= 2;  groupID
 //   c: as row_of_c and column_of_c say
@@ -54,8 +55,9 @@ float towards_zero(double value) {
   return std::nextafter(near, 0.0f);
 }
 
-// Tensor cores add the products and c with more bits than a float has and cut the sum off (Fasi, Higham,
-// Mikaitis and Pranesh 2021, "Numerical behavior of NVIDIA tensor cores"): here one cut of the exact sum.
+// Tensor cores add the products and c with more bits than a float has and cut the sum off (Fasi,
+// Higham, Mikaitis and Pranesh 2021, "Numerical behavior of NVIDIA tensor cores"): here one cut of
+// the exact sum.
 void multiply_truncating(Tile& tile) {
   for (int row = 0; row < kTileRows; ++row) {
     double sums[kTileColumns];
@@ -108,8 +110,8 @@ void multiply_bf16(Warp& warp, const Instruction& i, Lanes mask) {
   multiply_fragments<from_bfloat>(warp, i, mask);
 }
 
-// PTX ISA, "ldmatrix": lanes 8 m to 8 m + 7 name the rows of matrix m; lane l gets elements 2 (l % 4) and
-// the next of row l / 4, with .trans of column l / 4.
+// PTX ISA, "ldmatrix": lanes 8 m to 8 m + 7 name the rows of matrix m; lane l gets elements 2 (l %
+// 4) and the next of row l / 4, with .trans of column l / 4.
 void load_matrix(Warp& warp, const Instruction& i, Lanes mask) {
   check_whole_warp(warp, mask);
   std::array<std::array<std::uint32_t, kLanes>, 4> loaded{};

@@ -20,8 +20,8 @@ inline void count_product(const Warp& warp, int depth = kTileDepth) {
     warp.block->traffic->flops += 2 * kTileRows * kTileColumns * depth;
 }
 
-// Where element e of a lane's fragment C lies. PTX ISA, "Matrix Fragments for mma.m16n8k16 with floating
-// point type".
+// Where element e of a lane's fragment C lies. PTX ISA, "Matrix Fragments for mma.m16n8k16 with
+// floating point type".
 inline int row_of_c(int lane, int e) {
   return lane / 4 + (e >= 2 ? 8 : 0);
 }

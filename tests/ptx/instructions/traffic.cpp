@@ -38,8 +38,9 @@ void Request::count() const {
   if (device_ != 0) count_device();
 }
 
-// 32 banks of four bytes each give one word a clock. Lanes with eight bytes go in two halves of the warp, with
-// sixteen in four quarters (CUDA C++ Programming Guide, "Shared Memory"; the halves by measurement of many).
+// 32 banks of four bytes each give one word a clock. Lanes with eight bytes go in two halves of the
+// warp, with sixteen in four quarters (CUDA C++ Programming Guide, "Shared Memory"; the halves by
+// measurement of many).
 void Request::count_shared() const {
   const int lanes = bytes_ <= 4 ? kLanes : static_cast<int>(kBanks * kWordBytes) / bytes_;
   const auto words_of_lane = static_cast<std::uint64_t>(std::max(bytes_ / 4, 1));

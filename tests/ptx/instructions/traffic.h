@@ -5,8 +5,8 @@
 
 namespace dfengine::ptx {
 
-// One instruction of a warp: how many bytes each lane reads or writes, and where. It is counted at its end.
-// Other blocks' shared memory, parameters and local memory are not.
+// One instruction of a warp: how many bytes each lane reads or writes, and where. It is counted at
+// its end. Other blocks' shared memory, parameters and local memory are not.
 class Request {
  public:
   Request(Warp& warp, bool writes) : block_(*warp.block), instruction_(warp.now), writes_(writes) {}

@@ -1,5 +1,5 @@
-// Instructions of a whole warp: PTX ISA, "mma", "ldmatrix", "shfl.sync", "bar.warp.sync", "barrier.cluster",
-// "cp.async".
+// Instructions of a whole warp: PTX ISA, "mma", "ldmatrix", "shfl.sync", "bar.warp.sync",
+// "barrier.cluster", "cp.async".
 #pragma once
 
 #include "tests/ptx/machine.h"

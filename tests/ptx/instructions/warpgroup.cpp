@@ -76,8 +76,8 @@ void for_each_value(Warp& warp, const Instruction& i, const Factor& factor, int 
   }
 }
 
-// "Register Fragments for wgmma.mma_async.m64nNk16": registers 4 j to 4 j + 3 are the fragment C of an mma
-// for columns 8 j to 8 j + 7.
+// "Register Fragments for wgmma.mma_async.m64nNk16": registers 4 j to 4 j + 3 are the fragment C of
+// an mma for columns 8 j to 8 j + 7.
 void multiply(Warp& warp, const PendingProduct& product) {
   const Instruction& i = *product.instruction;
   const Factor a(warp, product.a), b(warp, product.b);

@@ -1,4 +1,5 @@
-// wgmma: PTX ISA, "Asynchronous Warpgroup Level Matrix Instructions". Each warp makes its own 16 rows.
+// wgmma: PTX ISA, "Asynchronous Warpgroup Level Matrix Instructions". Each warp makes its own 16
+// rows.
 #pragma once
 
 #include "tests/ptx/machine.h"

@@ -71,7 +71,8 @@ bool set_argument(Instruction& i, const Statement& s, Names& names, bool is_stor
   return true;
 }
 
-// Whether values are wide says the register: ld.u32 may go to a 64-bit register, st.u8 come from 16 bits.
+// Whether values are wide says the register: ld.u32 may go to a 64-bit register, st.u8 come from 16
+// bits.
 void decode_memory(Instruction& i, const Statement& s, Names& names) {
   const bool is_store = s.words[0] == "st";
   i.bytes = bytes_of_type(s.words.back());

@@ -16,8 +16,9 @@
 namespace dfengine::ptx {
 namespace {
 
-// The toolkit's fatbinary_section.h gives the wrapper. What it points to has no published description:
-// a header of 16 bytes and entries, each a header and a payload, as `fatbinary` of CUDA 12 and 13 writes.
+// The toolkit's fatbinary_section.h gives the wrapper. What it points to has no published
+// description: a header of 16 bytes and entries, each a header and a payload, as `fatbinary` of
+// CUDA 12 and 13 writes.
 struct Wrapper {
   std::int32_t magic, version;
   const std::byte* data;

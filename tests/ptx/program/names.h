@@ -26,7 +26,8 @@ class Names {
   std::optional<Register> find(std::string_view name);
   // A register that an instruction of this kind may write to.
   Slot destination(std::string_view name, Kind kind);
-  // A register, a special register, a literal or an address, as an instruction of this kind reads it.
+  // A register, a special register, a literal or an address, as an instruction of this kind reads
+  // it.
   Slot source(std::string_view operand, Kind kind);
   std::optional<std::int64_t> local_offset(std::string_view name) const;
   // "[NAME+OFFSET]" becomes the instruction's space, from[0] and immediate.

@@ -148,7 +148,8 @@ void declare_header(std::string_view header, Names& names, Code& code) {
     code.most_threads *= static_cast<int>(integer(take_word(extent)));
 }
 
-// Static shared arrays of a whole module that this kernel names, then those of its own, then the dynamic.
+// Static shared arrays of a whole module that this kernel names, then those of its own, then the
+// dynamic.
 void declare_shared(std::string_view text, std::size_t entry, const Pieces& pieces, Names& names) {
   const std::size_t end = text.find('{', entry);
   const auto is_named = [&](std::string_view name) {

@@ -57,7 +57,8 @@ struct Instruction {
   int bytes = 0, vector = 1;
   bool wide_address = false, wide_value = false, sign_extends = false;
   std::int64_t immediate = 0;
-  // What else an instruction's name says: ldmatrix's .trans, shfl's mode, whether a barrier is the cluster's.
+  // What else an instruction's name says: ldmatrix's .trans, shfl's mode, whether a barrier is the
+  // cluster's.
   int mode = 0;
   std::vector<Slot> sums;  // of wgmma
 
@@ -107,8 +108,9 @@ struct Module {
   std::map<int, std::string_view> files;  // what .loc counts
 };
 
-// What a kernel's instructions ask of memory and tensor cores. A wave is a clock of a multiprocessor's shared
-// memory, and a sector 32 bytes of device memory: how few waves there could be, and how many bytes were asked for.
+// What a kernel's instructions ask of memory and tensor cores. A wave is a clock of a
+// multiprocessor's shared memory, and a sector 32 bytes of device memory: how few waves there could
+// be, and how many bytes were asked for.
 struct Traffic {
   long long blocks = 0, flops = 0;
   long long waves = 0, least_waves = 0;

@@ -1,4 +1,5 @@
-// CUDA's runtime: kernels. nvcc's host code registers them by these names and starts them with two calls.
+// CUDA's runtime: kernels. nvcc's host code registers them by these names and starts them with two
+// calls.
 #include <algorithm>
 #include <cstring>
 #include <map>
@@ -149,8 +150,8 @@ cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* function) {
   return cudaSuccess;
 }
 
-// When a launch may begin changes nothing here: kernels run one after the other, and each must say for
-// itself that it waits (await_previous in instructions/warp_wide.cpp).
+// When a launch may begin changes nothing here: kernels run one after the other, and each must say
+// for itself that it waits (await_previous in instructions/warp_wide.cpp).
 cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* c, const void* function,
                                 void** arguments) {
   Configuration known{c->gridDim, c->blockDim, c->dynamicSmemBytes, c->stream, 1};

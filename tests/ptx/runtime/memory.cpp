@@ -34,8 +34,8 @@ void check_on_device(const void* p, std::size_t bytes, const char* what) {
     report(std::string("a copy ") + what + " what is no device memory");
 }
 
-// CUDA Runtime API, "API synchronization behavior": from pageable memory the data has been taken before
-// the call returns, and to pageable memory it returns when the copy is done.
+// CUDA Runtime API, "API synchronization behavior": from pageable memory the data has been taken
+// before the call returns, and to pageable memory it returns when the copy is done.
 void copy_late(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
                cudaStream_t stream) {
   const bool captures = stream != nullptr && stream->captures;

@@ -1,5 +1,5 @@
-// CUDA's runtime: streams, events and graphs. Where streams are late, work runs when something waits for
-// it and no earlier: what the host must not touch yet, or must keep, shows.
+// CUDA's runtime: streams, events and graphs. Where streams are late, work runs when something
+// waits for it and no earlier: what the host must not touch yet, or must keep, shows.
 #include <algorithm>
 #include <limits>
 #include <utility>

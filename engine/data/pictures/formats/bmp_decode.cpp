@@ -8,8 +8,8 @@
 #include <memory>
 #include <string_view>
 
-// Of this file alone: a program that links the library may have an stb_image of its own, whose settings
-// and code must not meet ours.
+// Of this file alone: a program that links the library may have an stb_image of its own, whose
+// settings and code must not meet ours.
 #define STB_IMAGE_STATIC
 #define STB_IMAGE_IMPLEMENTATION
 #define STBI_ONLY_BMP

@@ -40,7 +40,8 @@ constexpr Signature kSignatures[] = {
     {"\0\5\x16\7"sv, {"AppleDouble file", Kind::Other, "remove it"}},
     {"{"sv, {"JSON text", Kind::Other, kFetch}}};
 
-// ISO 14496-12: a box "ftyp" with a major brand, a version and the brands that it is compatible with.
+// ISO 14496-12: a box "ftyp" with a major brand, a version and the brands that it is compatible
+// with.
 struct Brand {
   std::string_view name;
   FileFormat format;
