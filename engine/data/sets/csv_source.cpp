@@ -138,11 +138,7 @@ void check_repeats(const CsvTable& table, const std::string& name, std::size_t p
   std::unordered_map<std::string, std::size_t> seen;
   for (std::size_t i = 0; i < table.rows.size(); ++i) {
     const std::string_view field = trimmed_field(table.rows[i][path]);
-    const bool in_order = !field.starts_with("./") && field.find("/.") == field.npos;
-    const std::size_t before =
-        seen.try_emplace(
-                in_order ? std::string(field) : fs::path(field).lexically_normal().string(), i)
-            .first->second;
+    const std::size_t before = seen.try_emplace(in_one_form(std::string(field)), i).first->second;
     if (said(before) == said(i)) continue;
     if (++wrong <= kShown)
       first += fmt::format("\n  line {}: {}, line {}: {}, {}", table.lines[before], said(before),

@@ -12,6 +12,7 @@
 #include <unordered_map>
 
 #include "engine/data/pictures/image.h"
+#include "engine/data/sets/table_paths.h"
 #include "engine/data/tar.h"
 #include "kernels/base/error.h"
 #include "kernels/base/random.h"
@@ -187,14 +188,6 @@ std::vector<std::uint8_t> split_samples(std::span<const Sample> samples,
 
 namespace {
 
-// The whole path, written in one way.
-std::string whole(const fs::path& path) {
-  std::string text = fs::absolute(path).string();
-  // Most paths are in order, and taking one to pieces is slow.
-  const bool in_order = text.find("/.") == text.npos && text.find("//") == text.npos;
-  return in_order ? text : fs::path(text).lexically_normal().string();
-}
-
 bool is_there(const std::string& path) {
   std::error_code error;
   return fs::exists(path, error);
@@ -207,7 +200,7 @@ void require_apart(std::span<const ApartPictures> parts) {
   for (std::size_t p = 0; p < parts.size(); ++p) {
     std::map<std::size_t, std::set<std::string>> shared;  // by the part that holds them, too
     for (const fs::path& path : parts[p].paths) {
-      std::string picture = whole(path);
+      std::string picture = in_one_form(fs::absolute(path).string());
       const std::size_t first = holder.try_emplace(picture, p).first->second;
       if (first != p && is_there(picture)) shared[first].insert(std::move(picture));
     }

@@ -200,6 +200,13 @@ std::string split_of(const fs::path& file, const std::string& split) {
 
 }  // namespace
 
+std::string in_one_form(std::string path) {
+  // Most are so, and taking one to pieces is slow.
+  const bool is_so =
+      !path.starts_with("./") && path.find("/.") == path.npos && path.find("//") == path.npos;
+  return is_so ? path : fs::path(path).lexically_normal().string();
+}
+
 TablePaths place_paths(Paths paths, const fs::path& file, const fs::path& wanted,
                        const std::string& split) {
   PathRule rule;

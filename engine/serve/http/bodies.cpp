@@ -5,16 +5,13 @@
 #include <algorithm>
 #include <optional>
 
+#include "engine/data/sets/class_names.h"
+
 namespace dfengine::serve {
 namespace {
 
 std::string too_large(const BodyLimits& limits) {
   return fmt::format("a body of more than {} bytes", limits.body);
-}
-
-bool is_word(std::string text, std::string_view word) {
-  std::ranges::transform(text, text.begin(), [](unsigned char c) { return std::tolower(c); });
-  return text == word;
 }
 
 // httplib waits for the connection's end where neither is told.
@@ -105,11 +102,11 @@ void check_head(const httplib::Request& request) {
     throw Refusal{400, "Content-Length is no number", true};
   if (codings > 1 || (codings == 1 && lengths == 1))
     throw Refusal{400, "Content-Length and Transfer-Encoding contradict each other", true};
-  if (codings == 1 && !is_word(request.get_header_value("Transfer-Encoding"), "chunked"))
+  if (codings == 1 && lower_case(request.get_header_value("Transfer-Encoding")) != "chunked")
     throw Refusal{501, "of transfer encodings only chunked is known here", true};
   if (request.has_header("Content-Encoding") &&
       (request.get_header_value_count("Content-Encoding") > 1 ||
-       !is_word(request.get_header_value("Content-Encoding"), "identity")))
+       lower_case(request.get_header_value("Content-Encoding")) != "identity"))
     throw Refusal{415, "the body is packed: send it without a Content-Encoding", true};
   // The one other method whose body httplib reads, and keeps.
   if (request.method == "PRI") throw Refusal{501, "there is no method PRI here", true};

@@ -4,20 +4,13 @@
 #include <string>
 #include <string_view>
 
+#include "engine/data/sets/class_names.h"
+#include "engine/data/sets/table_columns.h"
+
 namespace dfengine::serve {
 namespace {
 
-constexpr std::string_view kBlanks = " \t", kForm = "multipart/form-data";
-
-std::string_view without_blanks(std::string_view text) {
-  text.remove_prefix(std::min(text.find_first_not_of(kBlanks), text.size()));
-  return text.substr(0, text.find_last_not_of(kBlanks) + 1);
-}
-
-// Whether they are equal but for the case of their letters. word has small ones.
-bool is_word(std::string_view text, std::string_view word) {
-  return std::ranges::equal(text, word, {}, [](unsigned char c) { return std::tolower(c); });
-}
+constexpr std::string_view kForm = "multipart/form-data";
 
 // Takes what stands before the next semicolon that no quotes enclose.
 std::string_view take_part(std::string_view& text) {
@@ -26,17 +19,17 @@ std::string_view take_part(std::string_view& text) {
     if (text[end] == '"') quoted = !quoted;
   const std::string_view part = text.substr(0, end);
   text.remove_prefix(std::min(end + 1, text.size()));
-  return without_blanks(part);
+  return trimmed_field(part);
 }
 
 void simplify_type(httplib::Request& request) {
   const std::string type = request.get_header_value("Content-Type");
   std::string_view rest = type;
-  if (!is_word(take_part(rest), kForm)) return;
+  if (lower_case(take_part(rest)) != kForm) return;
   while (!rest.empty()) {
     const std::string_view parameter = take_part(rest);
     const std::size_t equals = parameter.find('=');
-    if (equals == std::string_view::npos || !is_word(parameter.substr(0, equals), "boundary"))
+    if (equals == std::string_view::npos || lower_case(parameter.substr(0, equals)) != "boundary")
       continue;
     request.headers.erase("Content-Type");
     request.headers.emplace("Content-Type", std::string(kForm) + "; boundary=" +
@@ -51,8 +44,7 @@ void simplify_head(httplib::Request& request) {
   request.ranges.clear();
   simplify_type(request);
   constexpr std::string_view kScheme = "http://";
-  if (request.path.size() > kScheme.size() &&
-      is_word(std::string_view(request.path).substr(0, kScheme.size()), kScheme)) {
+  if (lower_case(request.path.substr(0, kScheme.size())) == kScheme) {
     const std::size_t path = request.path.find('/', kScheme.size());
     request.path = path == std::string::npos ? "/" : request.path.substr(path);
   }

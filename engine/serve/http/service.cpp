@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 #include <utility>
 
+#include "engine/data/sets/class_names.h"
 #include "kernels/base/sha256.h"
 
 namespace dfengine::serve {
@@ -47,9 +47,7 @@ void check_parameters(const httplib::Request& request, const std::vector<std::st
 // of others.
 std::string bearer_key(std::string_view authorization) {
   constexpr std::string_view kBearer = "bearer ";
-  const auto same = [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == b; };
-  const std::string_view scheme = authorization.substr(0, kBearer.size());
-  if (!std::ranges::equal(scheme, kBearer, same)) return "";
+  if (lower_case(authorization.substr(0, kBearer.size())) != kBearer) return "";
   const std::size_t begin = authorization.find_first_not_of(' ', kBearer.size());
   return std::string(authorization.substr(std::min(begin, authorization.size())));
 }
