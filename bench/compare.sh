@@ -10,7 +10,7 @@
 #   --program    a dfengine to measure; default: the one of preset cpu or cuda, built now
 #   --pictures   int8 only: a folder to calibrate the peers by; default imagenet200 beside the weights
 #   --onnx       CPU only; default weights/mobilenet_v2_100_folded.onnx under $DFENGINE_DATA or ../shared/data
-#   --json       where ours.json and peers.jsonl stay; default: nowhere
+#   --json       where ours.ROUND.json and peers.jsonl stay; default: nowhere
 #   PYTHON       an interpreter with bench/peers/requirements.txt installed, default python3
 #   THREADS      for every side, default 2
 #   ROUNDS       on the CPU, default 3

@@ -33,7 +33,7 @@ cat >plain.py <<'PY'
 import hashlib, json, struct, sys
 
 # The file's own digest is of these too.
-VARIES = {"engine_version", "source_file", "seconds", "waited", "output", "threads", "cache", "dfengine_digest"}
+VARIES = {"engine_version", "source_file", "seconds", "waited", "output", "threads", "cache", "places", "dfengine_digest"}
 
 def kept(value):
     if isinstance(value, dict):

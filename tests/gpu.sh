@@ -40,6 +40,8 @@ done
 mkdir -p "$out"
 log=$out/log.txt work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT
+# What earlier runs left out, or a stage that is stopped, must not change what the next one measures.
+export XDG_CACHE_HOME=$work/cache
 dfengine=$build/dfengine imagenet=${DFENGINE_DATA:-}/weights/mobilenet_v2-b0353104.pth
 device_tests='*Device*:CheckFinite*:CudaContext*:*NormOnLoad*-CudaContext.WithoutADevice*'
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what building dfengine needs and this machine lacks (Debian 12, Ubuntu 22.04, and later).
+# Installs what building dfengine needs and this machine lacks (Debian 12, Ubuntu 24.04, and later).
 # Looks first and touches nothing when everything is there.
 # Usage: tests/install.sh [TOOL...]    TOOL: a program to have as well, whose package has its name, or a package
 set -euo pipefail

@@ -17,6 +17,7 @@
 #include "kernels/base/atomic_file.h"
 #include "kernels/base/error.h"
 #include "weights/content_digest.h"
+#include "weights/families/source.h"
 
 namespace dfengine::weights {
 namespace {
@@ -29,14 +30,22 @@ constexpr std::size_t kHeaderStart = 8;
 constexpr std::uint64_t kMaxHeaderSize = 100'000'000;
 // The format sets no limit; NumPy and PyTorch stop here too.
 constexpr std::size_t kMaxRank = 64;
+// As in PyTorch's files.
+constexpr std::size_t kMaxTensors = 65'536;
 // The one top-level name that is not a tensor.
 constexpr std::string_view kMetadataKey = "__metadata__";
+
+// The format's types that no DType is.
+constexpr std::pair<std::string_view, std::size_t> kOtherTypes[] = {
+    {"U16", 2}, {"U32", 4}, {"U64", 8}, {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F8_E8M0", 1}, {"C64", 8}};
 
 // What the header says of one tensor. Offsets count from the end of the header and are not checked
 // against the file yet.
 struct HeaderEntry {
   std::string name;
-  DType dtype = DType::F32;
+  std::string type;            // as the format calls it
+  std::size_t each = 0;        // bytes of an element
+  std::optional<DType> dtype;  // none: of another type
   std::vector<std::int64_t> shape;
   std::uint64_t begin = 0;
   std::uint64_t end = 0;
@@ -86,6 +95,8 @@ class HeaderEvents {
     if (place_ == Place::Entry) {
       for (const char* field : {"dtype", "shape", "data_offsets"})
         if (!fields_.contains(field)) refuse(fmt::format("field \"{}\" is missing", field));
+      if (header_.entries.size() == kMaxTensors)
+        refuse(fmt::format("comes after {} tensors, the most that are read", kMaxTensors));
       header_.entries.push_back(std::move(entry_));
     }
     place_ = Place::Top;
@@ -118,9 +129,7 @@ class HeaderEvents {
         refuse("appears twice in the metadata", key_);
       }
     } else if (place_ == Place::Entry && key_ == "dtype") {
-      const auto dtype = dtype_from_name(value);
-      if (!dtype) refuse(fmt::format("element type \"{}\" is not supported", printable(value)));
-      entry_.dtype = *dtype;
+      take_type(value);
     } else {
       refuse("a string where none belongs");
     }
@@ -162,6 +171,16 @@ class HeaderEvents {
 
  private:
   enum class Place { Start, Top, Metadata, Entry, Shape, Offsets };
+
+  void take_type(const std::string& name) {
+    const auto other = std::ranges::find(kOtherTypes, std::string_view(name),
+                                         [](const auto& row) { return row.first; });
+    entry_.dtype = dtype_from_name(name);
+    if (!entry_.dtype && other == std::end(kOtherTypes))
+      refuse(fmt::format("element type \"{}\" is not supported", printable(name)));
+    entry_.each = entry_.dtype ? dtype_size(*entry_.dtype) : other->second;
+    entry_.type = name;
+  }
 
   // Returns bool only so that an event can be one line.
   [[noreturn]] bool refuse(const std::string& cause) const {
@@ -222,8 +241,8 @@ std::string format_header(const Header& header) {
   for (const HeaderEntry& entry : header.entries) {
     if (json.size() > 1) json += ",";
     json += fmt::format(R"({}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
-                        json_string(entry.name), dtype_name(entry.dtype),
-                        fmt::join(entry.shape, ","), entry.begin, entry.end);
+                        json_string(entry.name), entry.type, fmt::join(entry.shape, ","),
+                        entry.begin, entry.end);
   }
   return json + "}";
 }
@@ -268,12 +287,11 @@ void check_entry(const HeaderEntry& entry, std::size_t data_size, const std::str
                        entry.end, data_size));
   }
   const std::uint64_t size = entry.end - entry.begin;
-  const std::uint64_t each = dtype_size(entry.dtype);
   const auto count = checked_count(entry.shape);
-  if (!count || size % each != 0 || size / each != static_cast<std::uint64_t>(*count)) {
-    refuse(file, entry.name,
-           fmt::format("{} bytes do not fit {} [{}]", size, dtype_name(entry.dtype),
-                       fmt::join(entry.shape, ", ")));
+  if (!count || size % entry.each != 0 || size / entry.each != static_cast<std::uint64_t>(*count)) {
+    refuse(
+        file, entry.name,
+        fmt::format("{} bytes do not fit {} [{}]", size, entry.type, fmt::join(entry.shape, ", ")));
   }
 }
 
@@ -308,7 +326,9 @@ HeaderEntry entry_for(const Tensor& tensor, std::uint64_t begin) {
   if (tensor.shape.size() > kMaxRank) {
     refuse(file, tensor.name, fmt::format("more than {} dimensions", kMaxRank));
   }
-  HeaderEntry entry{tensor.name, tensor.dtype, tensor.shape, begin, begin + tensor.bytes.size()};
+  HeaderEntry entry{
+      tensor.name, dtype_name(tensor.dtype),   dtype_size(tensor.dtype), tensor.dtype, tensor.shape,
+      begin,       begin + tensor.bytes.size()};
   check_entry(entry, entry.end, file);
   return entry;
 }
@@ -327,12 +347,18 @@ TensorFile parse_safetensors(std::span<const std::byte> file, const std::string&
   TensorFile out;
   out.metadata = std::move(header.metadata);
   out.tensors.reserve(header.entries.size());
+  std::string others;
   for (HeaderEntry& entry : header.entries) {
+    if (!entry.dtype) {
+      others += fmt::format("{}{} ({})", others.empty() ? "" : ", ", entry.name, entry.type);
+      continue;
+    }
     const auto bytes = data.subspan(entry.begin, entry.end - entry.begin);
-    out.tensors.push_back({std::move(entry.name), entry.dtype, std::move(entry.shape),
+    out.tensors.push_back({std::move(entry.name), *entry.dtype, std::move(entry.shape),
                            std::vector<std::byte>(bytes.begin(), bytes.end())});
   }
   check_digest(out, name_for_errors);
+  if (!others.empty()) out.metadata[kLeftOut] += "tensors of types not read: " + others + "\n";
   return out;
 }
 

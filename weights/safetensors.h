@@ -14,11 +14,12 @@
 
 namespace dfengine::weights {
 
-// Tensors in the order of the header. Throws ModelFileError with the file, the tensor or byte
-// offset, and the cause, for anything the format does not allow: also for doubled names, tensors
-// that overlap or leave holes, unknown element types, more than 64 dimensions; and where the file
-// has a digest (content_digest.h), which is taken out of the metadata, for content that is not what
-// was written.
+// Tensors in the order of the header. Those of the format's types that DType has not are left out,
+// and metadata kLeftOut (families/source.h) names them. Throws ModelFileError with the file, the
+// tensor or byte offset, and the cause, for anything the format does not allow: also for doubled
+// names, tensors that overlap or leave holes, unknown element types, more than 64 dimensions or
+// 65,536 tensors; and where the file has a digest (content_digest.h), which is taken out of the
+// metadata, for content that is not what was written.
 TensorFile read_safetensors(const std::filesystem::path& path);
 
 // The same of a file in memory. name_for_errors stands where the path would.

@@ -4,10 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "apps/dfengine/arguments/choice.h"
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/help.h"
+#include "apps/dfengine/arguments/within.h"
 #include "apps/dfengine/commands.h"
 
 namespace dfengine {
@@ -57,7 +59,7 @@ void run_ablate(Arguments& a) {
                fmt::format("interrupted after {} of {} runs; the same command goes on", runs.size(),
                            wanted)};
   fmt::print(
-      "\nTest figures, mean (least to greatest) over seeds; accuracy at each model's own "
+      "\nTest figures, mean (least to greatest) over runs; accuracy at each model's own "
       "threshold\n{}\n{}/ablation.md .csv .json .svg\n",
       ablation_table(ladder, runs), a.values.output.string());
 }
@@ -97,10 +99,11 @@ void add_ablate(CLI::App& program) {
           "once. Adds means and paired differences with standard errors over the folds, each of "
           "which is the mean of its seeds.")
       ->default_str("0, the set's own splits");
-  add_choice(command, "--ladder", a.values.ladder,
-             "transfer is the five recipes above; accuracy starts from the default recipe and adds "
-             "native pixels, a long schedule with turned and masked pictures, a moving average, "
-             "which together are --recipe best, and a stem of stride 1.");
+  add_choice(
+      command, "--ladder", a.values.ladder,
+      "transfer is the five recipes named below; accuracy starts from the default recipe and adds "
+      "native pixels, a long schedule with turned and masked pictures, a moving average, "
+      "which together are --recipe best, and a stem of stride 1.");
   command
       .add_option("--rungs", a.values.rungs,
                   "These recipes of the ladder alone: seed, normal, last, all and scratch of "
@@ -108,7 +111,10 @@ void add_ablate(CLI::App& program) {
                   "four times as long as best.")
       ->default_str("all");
   command.add_option("--epochs", a.values.epochs, "Epochs of every run, at least 1.")
-      ->default_str("10 for the notebook's recipes, 20 for the others");
+      ->check(within(1, std::numeric_limits<int>::max()))
+      ->default_str(
+          "10 for the notebook's recipes (seed, normal), 60 for long, best and stem, 20 for the "
+          "others");
   a.device.add_to(command);
 }
 

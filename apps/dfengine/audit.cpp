@@ -40,7 +40,7 @@ void add_audit(CLI::App& program) {
                   "reaches alone. OUTPUT becomes a folder with audit.html and audit.json.\n") +
           kDataNotes,
       run_audit);
-  add_data(command, a.data, "--split,--fractions");
+  add_data(command, a.data);
   command.add_option("--output", a.output, "Folder for audit.html and audit.json.")
       ->default_str("none, the findings are only printed");
   add_threads(command, a.threads);

@@ -8,11 +8,9 @@
 #include "apps/dfengine/arguments/outputs.h"
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/tables.h"
-#include "engine/data/digest.h"
+#include "engine/model/training_pictures.h"
 #include "engine/tables/metadata/cascade.h"
 #include "engine/tables/metadata/comparison.h"
-#include "engine/tables/metadata/training_pictures.h"
-#include "kernels/base/error.h"
 
 namespace dfengine {
 namespace {
@@ -60,8 +58,11 @@ void test_cascade(const Arguments& a, Model& model, const Cascade& cascade,
   const Stopwatch reading;
   TableModels detectors = read_table_models(model.notes, a.model.string());
   detectors.cascade = cascade;
-  const LabelledTable test = a.tables.read(a.test_csv, detectors.file_properties());
-  const auto prob = to_probabilities(cascade.metadata.logits(test.table, test.name));
+  std::vector<const MetadataModel*> models = {&cascade.metadata};
+  if (detectors.hybrid) models.push_back(&detectors.hybrid->metadata);
+  const LabelledTable test = a.tables.read_for(models, a.test_csv, "test");
+  const auto metadata = cascade.metadata.logits(test.table, test.name);
+  const auto prob = to_probabilities(metadata);
   const double metadata_seconds = reading.seconds();
   std::vector<Encoder> encoders = {cascade.metadata.encoder};
   if (detectors.hybrid) encoders.push_back(detectors.hybrid->metadata.encoder);
@@ -71,14 +72,14 @@ void test_cascade(const Arguments& a, Model& model, const Cascade& cascade,
   refuse_training_pictures(model, picture_paths(test, root), test.name);
   const PictureDetector detector(model, detectors.hybrid);
   const Stopwatch looking;
-  const auto image = detector.probabilities(pool, test.table, root, test.name);
+  const auto image = detector.logits(pool, test.table, root, test.name);
   CascadeReport report = evaluate_cascade(cascade, prob, test.label);
   const auto rows = static_cast<double>(report.rows);
   report.metadata_seconds = metadata_seconds / rows;
   report.image_seconds = looking.seconds() / rows;
   print_report(report);
-  const auto both = cascade_probabilities(cascade, prob, around_half(image, detector.threshold()));
-  fmt::print("{}", comparison_text({compare("metadata", prob, test.label, 0.5),
+  const auto both = cascade_logits(cascade, metadata, around_half(image, detector.threshold()));
+  fmt::print("{}", comparison_text({compare("metadata", metadata, test.label, 0.5),
                                     compare(detector.hybrid ? "image and metadata" : "image", image,
                                             test.label, detector.threshold()),
                                     compare("cascade", both, test.label, 0.5)}));
@@ -88,11 +89,7 @@ void run_cascade(const Arguments& a) {
   check_model_output(a.output, {a.model, a.metadata, a.csv, a.test_csv});
   Model model = open_detector(a.model);
   const MetadataModel metadata = load_metadata_model(a.metadata);
-  const LabelledTable valid = a.tables.read(a.csv, metadata.file_properties);
-  if (digest(valid.table) == metadata.trained_on)
-    throw UsageError(valid.name +
-                     ": the metadata model was fitted on this very table, where its "
-                     "errors are fewer than on new rows. Use validation data");
+  const LabelledTable valid = a.tables.read_for({&metadata}, a.csv, "valid");
   print_unfit_fields(valid.table, valid.name, {metadata.encoder});
   const auto prob = to_probabilities(metadata.logits(valid.table, valid.name));
   Cascade cascade = choose_cascade(prob, valid.label, a.max_error);
@@ -122,13 +119,17 @@ void add_cascade(CLI::App& program) {
                   "metadata.json, as metadata train writes it, or the folder with it.")
       ->required();
   command
-      .add_option("--csv", a.csv,
-                  "Table of validation pictures on which the thresholds are chosen. It must not "
-                  "be the one that the metadata model was fitted on.")
+      .add_option(
+          "--csv", a.csv,
+          "Table of validation pictures on which the thresholds are chosen, or where it has a "
+          "column split its rows of valid. It must not be the one that the metadata model "
+          "was fitted on.")
       ->required();
   command
-      .add_option("--test-csv", a.test_csv,
-                  "Table to report share, figures and cost on, of other pictures.")
+      .add_option(
+          "--test-csv", a.test_csv,
+          "Table to report share, figures and cost on, of other pictures, or where it has a "
+          "column split its rows of test.")
       ->default_str("none, nothing is reported");
   command
       .add_option(

@@ -49,6 +49,17 @@ Paired in_common(const Predictions& first, const Predictions& second) {
   return both;
 }
 
+void write_paired(const Arguments& a, const PairedComparison& c, const std::string& split) {
+  make_folder(a.output);
+  nlohmann::json json = to_json(c);
+  json["first"] = a.runs[0].string();
+  json["second"] = a.runs[1].string();
+  json["data"] = to_json(a.data);
+  json["split"] = split;
+  write_text(a.output / "paired.json",
+             json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
 void compare_two(Arguments& a) {
   if (a.runs.size() != 2) throw Exit{ExitCode::Usage, "--paired compares two models: name two"};
   const Model first = open_detector(a.runs[0]), second = open_detector(a.runs[1]);
@@ -57,9 +68,14 @@ void compare_two(Arguments& a) {
   const DataSource source =
       a.split.empty() ? open_to_measure(a.data) : open_data(a.data, {a.split});
   const Dataset& dataset = source.splits.front();
+  print_seen_pictures(a.runs[0], first, dataset, a.data);
+  print_seen_pictures(a.runs[1], second, dataset, a.data);
   ThreadPool pool(ThreadPool::count_for(a.threads));
+  BadFiles bad_files;
+  bad_files.add_unlisted(dataset);
   const auto predict = [&](const Model& model, const std::filesystem::path& name) {
     const Predictions p = predict_split(model, dataset, kMaxImagePixels, a.data.on_bad, pool);
+    for (const LeftOut& bad : p.left_out) bad_files.add(dataset, bad.index, bad.reason);
     for (const double prob : p.prob) require_number(name, prob);
     return p;
   };
@@ -70,15 +86,8 @@ void compare_two(Arguments& a) {
                      {{both.prob[1], both.logit[1]}, second.threshold}, both.label, kSeed);
   fmt::print("{}\nfirst: {}\nsecond: {}\n{}", source.describe(), a.runs[0].string(),
              a.runs[1].string(), to_text(c));
-  if (a.output.empty()) return;
-  make_folder(a.output);
-  nlohmann::json json = to_json(c);
-  json["first"] = a.runs[0].string();
-  json["second"] = a.runs[1].string();
-  json["data"] = to_json(a.data);
-  json["split"] = dataset.split;
-  write_text(a.output / "paired.json",
-             json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  if (!a.output.empty()) write_paired(a, c, dataset.split);
+  end_if_unreadable(bad_files, dataset.samples.size());
 }
 
 void run_compare(Arguments& a) {
@@ -108,7 +117,8 @@ void add_compare(CLI::App& program) {
           "show than their intervals apart would tell: the difference of the AUCs with "
           "DeLong's test and an interval, and both figures' differences over 1,000 "
           "resamples. Accuracies are at each model's own threshold. OUTPUT then gets "
-          "paired.json. It computes on the CPU.\n") +
+          "paired.json. Where pictures cannot be read, the exit code is then 3. It computes on the "
+          "CPU.\n") +
           kDataNotes,
       run_compare);
   command

@@ -221,9 +221,7 @@ void end(const BadFiles& bad_files, std::size_t total, const std::string& failur
     return;
   }
   if (!failure.empty()) fmt::print(stderr, "dfengine: {}\n", failure);
-  std::vector<std::string> errors;
-  for (const BadFile& bad : bad_files.list()) errors.push_back(bad.relative + ": " + bad.reason);
-  end_if_unreadable(errors, total);
+  end_if_unreadable(bad_files, total);
 }
 
 void run_eval(Arguments& a) {
@@ -237,6 +235,7 @@ void run_eval(Arguments& a) {
   const DataSource source =
       a.split.empty() ? open_to_measure(a.data) : open_data(a.data, {a.split});
   const Dataset& dataset = source.splits.front();
+  print_seen_pictures(a.model, model, dataset, a.data);
   if (!a.output.empty()) make_folder(a.output);
   ThreadPool pool(a.device.thread_count());
   const std::unique_ptr<Backend> backend = a.device.open(pool);
@@ -276,7 +275,9 @@ void add_eval(CLI::App& program) {
           "others a stratified bootstrap of 1,000 resamples, or none where every resample "
           "gives the same. All figures equal scikit-learn's. "
           "Positive means fake: label 1, prob_fake, precision, recall. Probabilities are "
-          "calibrated by the model's temperature.\n"
+          "calibrated by the model's temperature. Pictures that the model was trained on, as far "
+          "as "
+          "its file tells, are counted on standard error.\n"
           "OUTPUT becomes a folder with report.html, its charts/ as SVG, metrics.json, "
           "predictions.csv (path, label, prob_fake) and, where pictures cannot be read, "
           "bad_files.csv; the exit code is then 3. The report is one file without scripts "
@@ -306,7 +307,8 @@ void add_eval(CLI::App& program) {
       ->default_str("none");
   command.add_flag("--perturb", a.perturb,
                    "Measure also under JPEG compression, blur, rescaling, noise and brightness, "
-                   "of several strengths each: 17 more passes over the pictures.");
+                   "of several strengths each: 18 more passes over the pictures, of which one "
+                   "leaves them as they are.");
   CLI::Option* threshold = add_threshold(command, a.threshold);
   command
       .add_option(

@@ -75,7 +75,11 @@ void add_explain(CLI::App& program) {
       "strongest. For pictures called real the gradient's sign is turned, so that the map "
       "shows what speaks for real. It computes on the CPU.",
       run_explain);
-  command.add_option("--model", a.model, "Model file, as train writes it.")->required();
+  command
+      .add_option("--model", a.model,
+                  "Model file, as train writes it, a run's folder, or a detector in any format "
+                  "that weights may have.")
+      ->required();
   command.add_option("--output", a.output, "Folder for the overlays.")->required();
   add_choice(command, "--class", a.evidence, kQuestions,
              "The class whose evidence is drawn: called is what the model says of the picture.");

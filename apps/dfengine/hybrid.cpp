@@ -8,9 +8,9 @@
 #include "apps/dfengine/arguments/outputs.h"
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/tables.h"
+#include "engine/model/training_pictures.h"
 #include "engine/tables/metadata/comparison.h"
 #include "engine/tables/metadata/hybrid.h"
-#include "engine/tables/metadata/training_pictures.h"
 #include "kernels/base/error.h"
 
 namespace dfengine {
@@ -26,23 +26,22 @@ void print_comparison(const Arguments& a, Model& model, ThreadPool& pool, const 
   const std::filesystem::path root = a.tables.root(a.test_csv);
   const std::vector<double> image = table_image_logits(model, pool, test, root);
   const std::vector<double> both = hybrid.logits(image, test.table, test.name);
-  fmt::print(
-      "{} rows to test; positive class: fake\n{}", test.label.size(),
-      comparison_text({compare("image", to_probabilities(image), test.label, model.threshold),
-                       compare("both", to_probabilities(both), test.label,
-                               PictureDetector(model, hybrid).threshold())}));
+  fmt::print("{} rows to test; positive class: fake\n{}", test.label.size(),
+             comparison_text(
+                 {compare("image", image, test.label, model.threshold),
+                  compare("both", both, test.label, PictureDetector(model, hybrid).threshold())}));
 }
 
 void run_train(const Arguments& a) {
   check_model_output(a.output, {a.model, a.csv, a.test_csv});
   Model model = open_detector(a.model);
   ThreadPool pool(ThreadPool::count_for(a.tables.threads));
-  const LabelledTable valid = a.tables.read(a.csv, a.tables.file_properties);
+  const LabelledTable valid = a.tables.read(a.csv, "valid", a.tables.file_properties);
   const std::filesystem::path root = a.tables.root(a.csv);
   refuse_training_pictures(model, picture_paths(valid, root), valid.name);
   std::optional<LabelledTable> test;
   if (!a.test_csv.empty()) {
-    test = a.tables.read(a.test_csv, a.tables.file_properties);
+    test = a.tables.read(a.test_csv, "test", a.tables.file_properties);
     refuse_training_pictures(model, picture_paths(*test, a.tables.root(a.test_csv)), test->name);
     a.tables.require_tables_apart({&valid, &*test});
   }
@@ -71,15 +70,21 @@ void add_hybrid(CLI::App& program) {
   const auto [command, a] = add_command<Arguments>(
       *hybrid, "train", "Fit the combination of image and columns.",
       "It is fitted on validation data, never on what the image model was trained on: such "
-      "tables are refused. Columns are used only where they clearly help; those that give the "
+      "tables are refused, as far as the model file tells. Columns are used only where they "
+      "clearly help; those that give the "
       "label away are left out and named. OUTPUT is a model file; dfengine predict --csv reads "
       "it. It computes on the CPU.",
       run_train);
   command.add_option("--model", a.model, "Image model, as train writes it.")->required();
-  command.add_option("--csv", a.csv, "Table of validation pictures.")->required();
   command
-      .add_option("--test-csv", a.test_csv,
-                  "Table to compare the image alone and both on, of other pictures.")
+      .add_option("--csv", a.csv,
+                  "Table of validation pictures, or where it has a column split its rows of valid.")
+      ->required();
+  command
+      .add_option(
+          "--test-csv", a.test_csv,
+          "Table to compare the image alone and both on, of other pictures, or where it has a "
+          "column split its rows of test.")
       ->default_str("none, nothing is compared");
   command.add_option("--output", a.output, "Model file to write, named .safetensors.")->required();
   a.tables.add_columns_to(command);

@@ -7,9 +7,9 @@
 #include "apps/dfengine/arguments/model.h"
 #include "apps/dfengine/commands.h"
 #include "apps/dfengine/tables.h"
+#include "engine/model/training_pictures.h"
 #include "engine/tables/metadata/comparison.h"
 #include "engine/tables/metadata/hybrid.h"
-#include "engine/tables/metadata/training_pictures.h"
 #include "kernels/base/atomic_file.h"
 
 namespace dfengine {
@@ -48,31 +48,29 @@ struct Tables {
 // Metadata and both, with some columns.
 void add_rows(const Tables& t, const MetadataModel& model, const std::vector<std::string>& columns,
               const std::string& suffix, std::vector<ComparisonRow>& rows) {
-  rows.push_back(compare("metadata" + suffix,
-                         to_probabilities(model.logits(t.test.table, t.test.name)), t.test.label,
+  rows.push_back(compare("metadata" + suffix, model.logits(t.test.table, t.test.name), t.test.label,
                          kThreshold));
   if (!t.image) return;
   if (suffix.empty())
-    rows.push_back(
-        compare("image", to_probabilities(t.image->test), t.test.label, t.image->threshold));
+    rows.push_back(compare("image", t.image->test, t.test.label, t.image->threshold));
   const HybridFit fit =
       fit_hybrid(t.valid->table, t.valid->label, t.image->valid, columns, t.valid->name);
   const bool stacked = fit.model.uses_metadata();
-  rows.push_back(compare(
-      "both" + suffix, to_probabilities(fit.model.logits(t.image->test, t.test.table, t.test.name)),
-      t.test.label, stacked ? kThreshold : t.image->threshold));
+  rows.push_back(compare("both" + suffix,
+                         fit.model.logits(t.image->test, t.test.table, t.test.name), t.test.label,
+                         stacked ? kThreshold : t.image->threshold));
   if (!stacked)
     fmt::print("both{}: metadata adds nothing that validation data shows; image alone\n", suffix);
 }
 
 Tables read_tables(const TrainArguments& a) {
-  Tables t{a.tables.read(a.csv, a.tables.file_properties),
-           a.tables.read(a.test_csv, a.tables.file_properties),
+  Tables t{a.tables.read(a.csv, "train", a.tables.file_properties),
+           a.tables.read(a.test_csv, "test", a.tables.file_properties),
            {},
            {}};
   std::vector<const LabelledTable*> all = {&t.train, &t.test};
   if (!a.image_model.empty())
-    all.push_back(&t.valid.emplace(a.tables.read(a.valid_csv, a.tables.file_properties)));
+    all.push_back(&t.valid.emplace(a.tables.read(a.valid_csv, "valid", a.tables.file_properties)));
   a.tables.require_tables_apart(all);
   return t;
 }
@@ -116,11 +114,11 @@ struct EvalArguments {
 
 void run_eval(const EvalArguments& a) {
   const MetadataModel model = load_metadata_model(a.model);
-  const LabelledTable test = a.tables.read(a.csv, model.file_properties);
+  const LabelledTable test = a.tables.read_for({&model}, a.csv, "test");
   print_unfit_fields(test.table, test.name, {model.encoder});
-  const auto prob = to_probabilities(model.logits(test.table, test.name));
+  const auto logits = model.logits(test.table, test.name);
   fmt::print("{} rows; positive class: fake\n{}", test.label.size(),
-             comparison_text({compare("metadata", prob, test.label, kThreshold)}));
+             comparison_text({compare("metadata", logits, test.label, kThreshold)}));
 }
 
 void add_metadata_train(CLI::App& metadata) {
@@ -132,13 +130,22 @@ void add_metadata_train(CLI::App& metadata) {
       "with metadata.json, which cascade and metadata eval read, and comparison.csv. It "
       "computes on the CPU.",
       run_train);
-  command.add_option("--csv", a.csv, "Table to fit on.")->required();
+  command
+      .add_option("--csv", a.csv,
+                  "Table to fit on, or where it has a column split its rows of train.")
+      ->required();
   CLI::Option* valid =
       command
-          .add_option("--valid-csv", a.valid_csv,
-                      "Table on which the combination of image and metadata is fitted.")
+          .add_option(
+              "--valid-csv", a.valid_csv,
+              "Table on which the combination of image and metadata is fitted, or where it has a "
+              "column split its rows of valid.")
           ->default_str("none");
-  command.add_option("--test-csv", a.test_csv, "Table to compare on, of other rows.")->required();
+  command
+      .add_option(
+          "--test-csv", a.test_csv,
+          "Table to compare on, of other rows, or where it has a column split its rows of test.")
+      ->required();
   command
       .add_option("--image-model", a.image_model,
                   "Compare with this model, and with both together.")
@@ -164,7 +171,11 @@ void add_metadata_eval(CLI::App& metadata) {
       .add_option("--model", a.model,
                   "metadata.json, as metadata train writes it, or the folder with it.")
       ->required();
-  command.add_option("--csv", a.csv, "Table with labels.")->required();
+  command
+      .add_option("--csv", a.csv,
+                  "Table with labels, other than the one that the model was fitted on, or where it "
+                  "has a column split its rows of test.")
+      ->required();
   a.tables.add_reading_to(command);
 }
 

@@ -2,6 +2,7 @@
 #include "engine/data/pack.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "apps/dfengine/arguments/common.h"
 #include "apps/dfengine/arguments/data.h"
@@ -11,6 +12,7 @@
 #include "apps/dfengine/commands.h"
 #include "engine/data/digest.h"
 #include "kernels/base/error.h"
+#include "kernels/base/json_bytes.h"
 
 namespace dfengine {
 namespace {
@@ -25,12 +27,24 @@ struct Arguments {
 };
 
 // A pack with pictures missing is there, and still the exit code says it.
-void end_if_bad(std::size_t bad, Index records, const std::filesystem::path& pack) {
-  if (bad == 0) return;
-  throw Exit{ExitCode::BadData,
-             fmt::format("{} of {} pictures could not be read; whoever reads {} is told which, and "
-                         "the same command tries again those that it could not open",
-                         bad, records, pack.string())};
+void end_if_bad(std::size_t bad, Index records, const std::vector<Dataset>& splits,
+                const std::filesystem::path& pack) {
+  std::vector<BadFile> unlisted;
+  for (const Dataset& split : splits)
+    unlisted.insert(unlisted.end(), split.unlisted.begin(), split.unlisted.end());
+  std::vector<std::string> faults;
+  if (bad > 0)
+    faults.push_back(
+        fmt::format("{} of {} pictures could not be read; whoever reads {} is told which, and "
+                    "the same command tries again those that it could not open",
+                    bad, records, pack.string()));
+  if (!unlisted.empty())
+    faults.push_back(
+        fmt::format("{} could not be listed, {} first: {}; whoever reads {} is told nothing of "
+                    "that: mend it, remove the file and pack again",
+                    unlisted.size(), readable(unlisted.front().relative), unlisted.front().reason,
+                    pack.string()));
+  if (!faults.empty()) throw Exit{ExitCode::BadData, fmt::format("{}", fmt::join(faults, "; "))};
 }
 
 // True when the file is there and holds these very pictures; another file is not written over.
@@ -40,7 +54,7 @@ bool is_done(const Arguments& a, const std::vector<Dataset>& splits) {
   if (write_index(pack.index()) == write_index({a.how, source_digest(splits), splits})) {
     if (can_be_completed(pack, splits)) return false;
     fmt::print("{} is up to date\n", a.output.string());
-    end_if_bad(pack.bad().size(), pack.index().records(), a.output);
+    end_if_bad(pack.bad().size(), pack.index().records(), splits, a.output);
     return true;
   }
   throw DataError(a.output.string() +
@@ -76,7 +90,7 @@ void run_pack(Arguments& a) {
   if (!result.finished)
     throw Exit{ExitCode::Interrupted, "interrupted; the same command goes on where it stopped"};
   fmt::print("{} pictures packed, {} of them by an earlier try\n", result.records, result.resumed);
-  end_if_bad(result.bad.size(), result.records, a.output);
+  end_if_bad(result.bad.size(), result.records, source.splits, a.output);
 }
 
 }  // namespace
@@ -87,8 +101,9 @@ void add_pack(CLI::App& program) {
       "Decode and resize pictures once, into one file that train, eval and bench take.",
       std::string("OUT.dfpack is given to other commands as --data. Made again, it is left as "
                   "it is where nothing changed; after Ctrl-C the same command goes on where it "
-                  "stopped. Pictures that cannot be read are counted and the exit code is "
-                  "3; who reads the file is told which they are.\n") +
+                  "stopped. Pictures that cannot be read and folders that cannot be listed are "
+                  "counted and the exit code is 3; who reads the file is told which pictures "
+                  "they are.\n") +
           kDataNotes,
       run_pack);
   add_data(command, a.data);

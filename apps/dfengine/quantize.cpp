@@ -10,6 +10,7 @@
 #include "engine/evaluate/evaluate.h"
 #include "engine/model/quantize.h"
 #include "engine/runtime/cpu/cpu_backend.h"
+#include "engine/tables/metadata/table_scores.h"
 #include "engine/train/run_files.h"
 
 namespace dfengine {
@@ -45,7 +46,7 @@ Pictures of_files(const Model& model, const std::vector<std::filesystem::path>& 
 
 // The first of a shuffled pass, unchanged.
 Pictures of_split(const Model& model, const TrainOptions& options, const Dataset& split,
-                  int threads) {
+                  int threads, BadFiles& bad_files) {
   LoaderOptions loading = one_pass(model.preparation(options.max_pixels), threads, options.on_bad);
   loading.shuffle = true;
   loading.seed = options.seed;
@@ -56,6 +57,7 @@ Pictures of_split(const Model& model, const TrainOptions& options, const Dataset
     const auto* pixels = batch.images.data();
     all.pixels.insert(all.pixels.end(), pixels, pixels + batch.n * model.network.image.bytes());
     all.n += batch.n;
+    for (const LeftOut& bad : batch.left_out) bad_files.add(split, bad.index, bad.reason);
   }
   return all;
 }
@@ -87,21 +89,29 @@ void run_quantize(const Arguments& a) {
     splits = open_data(options, {"train", "valid"}).splits;
   // What training was kept away from stays unseen. Another set need not have these groups.
   for (Dataset& split : splits) take_groups(split, options.hold_out);
-  const Pictures pictures = a.calibrate.empty() ? of_split(model, options, splits[0], pool.size())
-                                                : of_files(model, a.calibrate);
+  BadFiles bad_files;
+  for (const Dataset& split : splits) bad_files.add_unlisted(split);
+  const Pictures pictures = a.calibrate.empty()
+                                ? of_split(model, options, splits[0], pool.size(), bad_files)
+                                : of_files(model, a.calibrate);
   QuantizedModel made = quantize(model, pictures.pixels.data(), pictures.n, backend);
   print(made, model);
   made.model.unsure.reset();  // chosen on answers of the float model
+  auto looked_at = static_cast<std::size_t>(pictures.n);
   if (!splits.empty() && model.config.head == Head::Detector) {
     const Predictions valid =
         predict_split(made.model, splits[1], options.max_pixels, options.on_bad, pool);
+    for (const LeftOut& bad : valid.left_out) bad_files.add(splits[1], bad.index, bad.reason);
+    looked_at += valid.label.size();
     calibrate(made.model, valid, options.threshold_rule);
+    keep_hybrid(made.model, model.temperature, a.model.string());
     fmt::print("validation AUC {:.4f}; threshold {:.4f}, temperature {:.4f}\n",
                roc_auc(valid.logit, valid.label), made.model.threshold, made.model.temperature);
   }
   save_model(a.output, made.model);
   fmt::print("{}: {} bytes, by {} pictures\n", a.output.string(),
              std::filesystem::file_size(a.output), pictures.n);
+  end_if_unreadable(bad_files, looked_at + bad_files.list().size());
 }
 
 }  // namespace
@@ -116,7 +126,9 @@ void add_quantize(CLI::App& program) {
       "serve and info take the file like any model; results are the same bits on every CPU. It is "
       "not trained further and has no heat map: keep the model it was made from.\n"
       "With a run, or --data, threshold and temperature are fitted anew on the validation "
-      "pictures; with --calibrate and no --data they stay. Groups that the run held out are not "
+      "pictures; with --calibrate and no --data they stay. Where pictures of a set cannot be read, "
+      "the exit "
+      "code is 3, and the file is written. Groups that the run held out are not "
       "looked at, and what eval --unsure-errors kept in the model goes: choose it anew.",
       run_quantize);
   command.add_option("--model", a.model, "Run folder or model file.")->required();

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <set>
@@ -13,6 +14,31 @@
 #include "kernels/base/error.h"
 
 namespace dfengine {
+namespace {
+
+// Where a picture is not here its path alone does not tell it from another set's of the same name,
+// but a whole row does.
+void require_rows_apart(const std::vector<const LabelledTable*>& tables) {
+  std::map<std::vector<std::string>, const LabelledTable*> holder;
+  for (const LabelledTable* t : tables) {
+    if (t->table.find("path") < 0) continue;
+    std::size_t shared = 0;
+    const LabelledTable* other = nullptr;
+    for (const std::vector<std::string>& row : t->table.rows) {
+      const LabelledTable* first = holder.try_emplace(row, t).first->second;
+      if (first == t || first->table.columns != t->table.columns) continue;
+      ++shared;
+      other = first;
+    }
+    if (shared > 0)
+      throw UsageError(fmt::format(
+          "{} and {} share {} of their rows: figures on rows that were used to fit are better than "
+          "on new ones. Leave them out of one of the two",
+          other->name, t->name, shared));
+  }
+}
+
+}  // namespace
 
 void TableArguments::add_reading_to(CLI::App& command) {
   command.add_option("--data", source.data, "Folder that the tables' paths begin at.")
@@ -32,11 +58,32 @@ std::filesystem::path TableArguments::root(const std::filesystem::path& csv) con
   return source.data.empty() ? csv.parent_path() : source.data;
 }
 
-LabelledTable TableArguments::read(const std::filesystem::path& csv, bool properties) const {
+LabelledTable TableArguments::read(const std::filesystem::path& csv, const std::string& split,
+                                   bool properties) const {
   check_options(data_options(), source);
-  LabelledTable table = read_labelled_csv(
-      csv, source.label_positive, {.path = source.path_column, .label = source.label_column});
+  LabelledTable table =
+      read_labelled_csv(csv, {.names = ClassNames(source.classes),
+                              .label_positive = source.label_positive,
+                              .columns = {.path = source.path_column, .label = source.label_column},
+                              .split = split});
   if (properties) append_file_properties(table.table, root(csv), table.name);
+  return table;
+}
+
+LabelledTable TableArguments::read_for(const std::vector<const MetadataModel*>& models,
+                                       const std::filesystem::path& csv,
+                                       const std::string& split) const {
+  LabelledTable table = read(csv, split, false);
+  std::string digests[2] = {digest(table.table), ""};  // [with file properties]
+  if (std::ranges::any_of(models, &MetadataModel::file_properties)) {
+    append_file_properties(table.table, root(csv), table.name);
+    digests[1] = digest(table.table);
+  }
+  for (const MetadataModel* model : models)
+    if (model->trained_on == digests[model->file_properties ? 1 : 0])
+      throw UsageError(table.name +
+                       ": the metadata model was fitted on this very table, where its errors are "
+                       "fewer than on new rows. Name a table of other rows");
   return table;
 }
 
@@ -53,6 +100,7 @@ void TableArguments::require_tables_apart(const std::vector<const LabelledTable*
     if (t->table.find("path") >= 0) parts.push_back({t->name, picture_paths(*t, root(t->name))});
   }
   require_apart(parts);
+  require_rows_apart(tables);
 }
 
 std::vector<double> table_image_logits(Model& model, ThreadPool& pool, const LabelledTable& table,

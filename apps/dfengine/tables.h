@@ -15,20 +15,26 @@ namespace dfengine {
 
 // How tables are read and what of them is used.
 struct TableArguments {
-  DataOptions source;  // of which a folder, else each table's own, and what label 1 means are used
+  DataOptions source;  // of which a folder, else each table's own, and the columns are used
   bool file_properties = false;
   std::vector<std::string> exclude;
   int threads = 0;  // of add_threads, where the command runs an image model
 
-  // Adds --data, --label-positive, --path-column and --label-column.
+  // Adds --data and what add_table_columns adds.
   void add_reading_to(CLI::App& command);
   // Adds --file-properties and --exclude.
   void add_columns_to(CLI::App& command);
 
   std::filesystem::path root(const std::filesystem::path& csv) const;
-  // Reads a table, and where `properties` is true adds the columns of append_file_properties.
-  LabelledTable read(const std::filesystem::path& csv, bool properties) const;
-  // Throws UsageError where two of these tables are the same, or have pictures in common.
+  // Reads the rows of a split (read_labelled_csv), and where `properties` is true adds the columns
+  // of append_file_properties.
+  LabelledTable read(const std::filesystem::path& csv, const std::string& split,
+                     bool properties) const;
+  // The same with what these models need. Throws UsageError where one of them was fitted on it.
+  LabelledTable read_for(const std::vector<const MetadataModel*>& models,
+                         const std::filesystem::path& csv, const std::string& split) const;
+  // Throws UsageError where two of these tables are the same, have pictures in common or, of
+  // pictures that are not here, whole rows.
   void require_tables_apart(const std::vector<const LabelledTable*>& tables) const;
 };
 

@@ -193,24 +193,24 @@ void write_events(TrainObserver& observer, const std::filesystem::path& folder) 
 }
 
 // What the kept model says of pictures that it was held away from, beside those it was chosen on.
-std::vector<GroupRow> measure_held_out(const TrainResult& result, const Model& best, int threads) {
+std::vector<GroupRow> measure_held_out(const TrainResult& result, const Model& best,
+                                       const Predictions& valid, ThreadPool& pool) {
   if (result.splits.size() < 3) return {};
-  ThreadPool pool(threads);
-  std::vector<double> prob, logit;
-  std::vector<int> label;
-  std::vector<std::string> groups;
+  const std::string not_held_out = "validation, not held out";
+  std::vector<std::string> groups(valid.label.size(), not_held_out);
   const TrainOptions& o = result.options;
-  for (const std::size_t split : {1, 2}) {
-    const Dataset& dataset = result.splits[split];
-    const Predictions p = predict_split(best, dataset, o.max_pixels, o.on_bad, pool);
-    prob.insert(prob.end(), p.prob.begin(), p.prob.end());
-    logit.insert(logit.end(), p.logit.begin(), p.logit.end());
-    label.insert(label.end(), p.label.begin(), p.label.end());
-    for (const std::uint32_t i : p.index)
-      groups.push_back(split == 1 ? "validation, not held out"
-                                  : "held out: " + readable(group_of(dataset.samples[i])));
-  }
-  return measure_groups({prob, logit}, label, groups, best.threshold);
+  const Dataset& held_out = result.splits[2];
+  const Predictions p = predict_split(best, held_out, o.max_pixels, o.on_bad, pool);
+  for (const LeftOut& bad : p.left_out) fmt::print(stderr, "dfengine: left out: {}\n", bad.reason);
+  Predictions both = valid;
+  both.prob.insert(both.prob.end(), p.prob.begin(), p.prob.end());
+  both.logit.insert(both.logit.end(), p.logit.begin(), p.logit.end());
+  both.label.insert(both.label.end(), p.label.begin(), p.label.end());
+  for (const std::uint32_t i : p.index)
+    groups.push_back("held out: " + readable(group_of(held_out.samples[i])));
+  std::vector<GroupRow> rows = measure_groups(both.scores(), both.label, groups, best.threshold);
+  for (GroupRow& row : rows) row.beside = row.group == not_held_out;
+  return rows;
 }
 
 void run_train(Arguments& a) {
@@ -251,11 +251,13 @@ void run_train(Arguments& a) {
         fmt::format("interrupted in epoch {}; go on with: dfengine train --resume --output {}",
                     result.state.epoch + 1, folder)};
   const Model best = load_detector(options.output / kBestModel);
-  const std::vector<GroupRow> held_out = measure_held_out(result, best, a.device.thread_count());
+  ThreadPool pool(a.device.thread_count());
+  const Predictions valid = report::valid_predictions(result, best, pool);
+  const std::vector<GroupRow> held_out = measure_held_out(result, best, valid, pool);
   std::vector<report::Table> tables;
   if (!held_out.empty()) tables.push_back(to_table(held_out, "group held out of training"));
-  report::write_run_report(result, best, a.device.thread_count(), command_line(), tables);
-  report::write_model_card(result, best);
+  report::write_run_report(result, best, valid, pool, command_line(), tables);
+  report::write_model_card(result, best, valid);
   fmt::print(
       "{}best epoch {} (validation AUC {:.4f}; threshold {:.4f}, temperature {:.4f}): {}/{}\n",
       result.end == TrainEnd::EarlyStop ? "stopped early; " : "", result.state.best_epoch,
@@ -276,10 +278,9 @@ constexpr const char* kNotes =
     "Recipes. finetune trains the head for one epoch and then everything, with Adam at 0.0001 "
     "on a cosine and mirrored pictures, which it takes at their own size where that is near 224. "
     "best goes on to 60 epochs, mirrors and turns pictures in all ways, blanks squares of half of "
-    "them, and keeps a moving average of the parameters. robust does the same on pictures half of "
-    "which were written as JPEG and a quarter each as "
-    "WebP, "
-    "blurred or rescaled. seed repeats the notebook that this engine replaces: "
+    "them, and keeps a moving average of the parameters. robust is finetune on pictures of which "
+    "half were written as JPEG, and a quarter each as WebP, blurred or rescaled. seed repeats the "
+    "notebook that this engine replaces: "
     "every block frozen, pixels in [0, 1], Adam at a constant 0.001 for 10 epochs, no dropout, "
     "no augmentation.\n"
     "Weights. --weights takes MobileNetV2 as safetensors with torchvision's, timm's or Hugging "

@@ -9,7 +9,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 class CustomBuildHook(BuildHookInterface):
     def initialize(self, version, build_data):
         prefix = os.environ.get("DFENGINE_PREFIX", "")
-        libraries = sorted(glob.glob(f"{prefix}/lib/**/libdfengine.so.?", recursive=True))
+        libraries = sorted(glob.glob(f"{prefix}/lib*/**/libdfengine.so.?", recursive=True))
         program = f"{prefix}/bin/dfengine"
         if not libraries or not os.path.exists(program):
             raise RuntimeError(f"DFENGINE_PREFIX is '{prefix}': no libdfengine.so and bin/dfengine there; configure "

@@ -29,7 +29,19 @@ LoaderOptions checked(const LoaderOptions& options) {
   return options;
 }
 
+std::string message_of(const std::exception_ptr& error) try {
+  std::rethrow_exception(error);
+} catch (const DataError& e) {
+  return e.what();
+}
+
 }  // namespace
+
+struct Loader::Tools {
+  explicit Tools(const LoaderOptions& options) : preparer(options), augmenter(options.resize) {}
+  Preparer preparer;
+  Augmenter augmenter;
+};
 
 LoaderOptions one_pass(const Preparation& how, int threads, OnBad on_bad) {
   LoaderOptions options{how};
@@ -57,7 +69,9 @@ Loader::Loader(const Dataset& dataset, const LoaderOptions& options)
     cached_.resize(dataset.samples.size());
   }
   try {
-    for (int i = 0; i < options_.threads; ++i) workers_.emplace_back([this] { work(); });
+    // Made here, where what fails is told to the caller.
+    for (int i = 0; i < options_.threads; ++i)
+      workers_.emplace_back([this, tools = std::make_unique<Tools>(options_)] { work(*tools); });
   } catch (const std::system_error& e) {
     stop_workers();
     throw UsageError(fmt::format("loader: cannot start {} threads ({}); ask for fewer",
@@ -132,13 +146,15 @@ Index Loader::part_end(Index batch) const {
   return slice_begin(size_of(batch), options_.slices, options_.first_slice + options_.slice_count);
 }
 
-// Makes room for a batch before its pictures may be claimed, so that workers never allocate.
+// Makes room for a batch before its pictures may be claimed: what a worker does under the lock
+// allocates nothing.
 void Loader::prepare_slot(Index batch) {
   const Index first = batch * options_.batch + part_begin(batch);
   const Index n = part_end(batch) - part_begin(batch);
   Slot& s = slot(batch);
   s.error = nullptr;
   s.unreadable.clear();
+  s.unreadable.reserve(at(n));
   s.batch.left_out.clear();
   s.missing = n;
   s.batch.n = n;
@@ -160,31 +176,41 @@ bool Loader::next(Batch& batch) {
   if (!started_ || taken_ >= batches_) return false;
   Slot& s = slot(taken_);
   batch_ready_.wait(lock, [&s] { return s.missing == 0; });
+  if (!s.error) hand_over(s, batch);
   if (s.error) std::rethrow_exception(s.error);
-  if (!s.unreadable.empty()) leave_out_unreadable(s);
-  std::swap(s.batch, batch);
-  if (taken_ + kAhead < batches_) prepare_slot(taken_ + kAhead);
   ++taken_;
   work_ready_.notify_all();
   return true;
 }
 
+// What fails half-way leaves a slot that is good for nothing.
+void Loader::hand_over(Slot& s, Batch& batch) {
+  try {
+    if (!s.unreadable.empty()) leave_out_unreadable(s);
+    std::swap(s.batch, batch);
+    if (taken_ + kAhead < batches_) prepare_slot(taken_ + kAhead);
+  } catch (...) {
+    s.error = std::current_exception();
+    s.missing = 0;
+  }
+}
+
 // Closes the gaps that unreadable pictures left.
 void Loader::leave_out_unreadable(Slot& s) const {
-  std::sort(s.unreadable.begin(), s.unreadable.end());
+  std::ranges::sort(s.unreadable, {}, &Unreadable::place);
   Batch& b = s.batch;
   auto bad = s.unreadable.begin();
   Index kept = 0;
   const Index first = b.slices[0].first;
   for (Slice& slice : b.slices)
     slice.n -= std::ranges::count_if(s.unreadable, [&](const auto& picture) {
-      const Index place = first + picture.first;
+      const Index place = first + picture.place;
       return place >= slice.first && place < slice.first + slice.n;
     });
   for (Index place = 0; place < b.n; ++place) {
     const auto from = static_cast<std::size_t>(place), to = static_cast<std::size_t>(kept);
-    if (bad != s.unreadable.end() && bad->first == place) {
-      b.left_out.push_back({b.indices[from], std::move(bad->second)});
+    if (bad != s.unreadable.end() && bad->place == place) {
+      b.left_out.push_back({b.indices[from], message_of(bad->why)});
       ++bad;
       continue;
     }
@@ -202,9 +228,7 @@ void Loader::leave_out_unreadable(Slot& s) const {
   b.indices.resize(static_cast<std::size_t>(kept));
 }
 
-void Loader::work() {
-  Preparer preparer(options_);
-  Augmenter augmenter(options_.resize);
+void Loader::work(Tools& tools) {
   std::unique_lock lock(mutex_);
   while (true) {
     work_ready_.wait(lock, [this] { return stop_ || can_claim(); });
@@ -217,21 +241,17 @@ void Loader::work() {
     std::uint8_t* out = s.batch.images.data() + place * sample_bytes_;
     ++busy_;
     lock.unlock();
-    std::exception_ptr error;
-    std::string unreadable;
+    std::exception_ptr error, unreadable;
     try {
-      make_sample(index, epoch, preparer, augmenter, out);
-    } catch (const DataError& e) {
-      if (options_.on_bad == OnBad::Skip)
-        unreadable = e.what();
-      else
-        error = std::current_exception();
+      make_sample(index, epoch, tools, out);
+    } catch (const DataError&) {
+      (options_.on_bad == OnBad::Skip ? unreadable : error) = std::current_exception();
     } catch (...) {
       error = std::current_exception();
     }
     lock.lock();
     --busy_;
-    if (!unreadable.empty()) s.unreadable.emplace_back(place, std::move(unreadable));
+    if (unreadable) s.unreadable.push_back({place, std::move(unreadable)});
     // The first in order, not in time: errors too are the same whatever the thread count.
     if (error && (!s.error || place < s.error_at)) {
       s.error = error;
@@ -273,13 +293,13 @@ void Loader::prepare(std::uint32_t index, std::uint64_t epoch, Preparer& prepare
   }
 }
 
-void Loader::make_sample(std::uint32_t index, std::uint64_t epoch, Preparer& preparer,
-                         Augmenter& augmenter, std::uint8_t* out) {
+void Loader::make_sample(std::uint32_t index, std::uint64_t epoch, Tools& tools,
+                         std::uint8_t* out) {
   const auto bytes = static_cast<std::size_t>(sample_bytes_);
   if (cache_ && cached_[index]) {
     std::memcpy(out, cache_.get() + index * bytes, bytes);
   } else {
-    prepare(index, epoch, preparer, out);
+    prepare(index, epoch, tools.preparer, out);
     if (cache_) {
       std::memcpy(cache_.get() + index * bytes, out, bytes);
       cached_[index] = 1;
@@ -287,7 +307,7 @@ void Loader::make_sample(std::uint32_t index, std::uint64_t epoch, Preparer& pre
   }
   const Augmentation drawn =
       draw_augmentation(options_.augment, options_.size, options_.seed, epoch, index);
-  augmenter.apply(drawn, out, options_.size);
+  tools.augmenter.apply(drawn, out, options_.size);
 }
 
 }  // namespace dfengine

@@ -81,20 +81,27 @@ class Loader {
   void start(std::uint64_t epoch, Index first_batch = 0);
   // Swaps the next batch with `batch`, whose buffers are used again. Gives false after the last one
   // and before start(). A picture that cannot be decoded makes this and every later call throw
-  // DataError, naming the file, until start(). With OnBad::Skip its batch is smaller instead (n may
-  // be 0), while all others keep their pictures, in this epoch and every other.
+  // DataError, naming the file, until start(); so does memory that ends, with std::bad_alloc. With
+  // OnBad::Skip its batch is smaller instead (n may be 0), while all others keep their pictures, in
+  // this epoch and every other.
   bool next(Batch& batch);
 
  private:
   static constexpr Index kAhead = 4;
 
+  struct Unreadable {
+    Index place = 0;  // in the batch
+    std::exception_ptr why;
+  };
   struct Slot {
     Batch batch;
     Index missing = 0;   // pictures that are not there yet
     Index error_at = 0;  // place in the batch of the first picture that failed
     std::exception_ptr error;
-    std::vector<std::pair<Index, std::string>> unreadable;  // places and reasons, with OnBad::Skip
+    std::vector<Unreadable> unreadable;  // with OnBad::Skip
   };
+
+  struct Tools;  // of one worker
 
   // Where this loader's part of a batch begins and ends.
   Index part_begin(Index batch) const;
@@ -104,14 +111,14 @@ class Loader {
   void prepare_slot(Index batch);
   void leave_out_unreadable(Slot& s) const;
   bool can_claim() const { return claimed_ < end_ && claimed_ / most_ < taken_ + kAhead; }
+  void hand_over(Slot& s, Batch& batch);
   void check_pack() const;
   void stop_workers();
-  void work();
+  void work(Tools& tools);
   void prepare(std::uint32_t index, std::uint64_t epoch, Preparer& preparer,
                std::uint8_t* out) const;
   void resize(const Image& image, Crop crop, Preparer& preparer, std::uint8_t* out) const;
-  void make_sample(std::uint32_t index, std::uint64_t epoch, Preparer& preparer,
-                   Augmenter& augmenter, std::uint8_t* out);
+  void make_sample(std::uint32_t index, std::uint64_t epoch, Tools& tools, std::uint8_t* out);
 
   const Dataset& dataset_;
   const LoaderOptions options_;

@@ -87,7 +87,7 @@ PackIndex read_index(std::string_view text, const std::string& file) try {
   }
   return index;
 } catch (const nlohmann::json::exception& e) {
-  throw DataError(fmt::format("{}: its index is damaged ({})", file, e.what()));
+  throw DataError(fmt::format("{}: its index is damaged ({})", file, json_fault(e)));
 } catch (const UsageError& e) {
   throw DataError(fmt::format("{}: its index is damaged ({})", file, e.what()));
 }

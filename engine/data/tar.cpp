@@ -47,7 +47,7 @@ class Listing {
     end_ = static_cast<std::uint64_t>(end);
   }
 
-  std::vector<TarEntry> run() {
+  TarListing run() {
     std::uint64_t behind = 0;  // the last entry
     archive_entry* entry = nullptr;
     for (int code; (code = archive_read_next_header(reader_.get(), &entry)) != ARCHIVE_EOF;) {
@@ -60,7 +60,7 @@ class Listing {
     }
     check_end(behind);
     drop_replaced();
-    return std::move(entries_);
+    return {std::move(entries_), others_};
   }
 
  private:
@@ -84,7 +84,10 @@ class Listing {
     const char* given = archive_entry_pathname(entry);
     const std::string name = given == nullptr ? "" : given;
     if (const char* target = archive_entry_hardlink(entry)) return take_link(name, target);
-    if (archive_entry_filetype(entry) != AE_IFREG) return;
+    if (archive_entry_filetype(entry) != AE_IFREG) {
+      others_ += archive_entry_filetype(entry) == AE_IFDIR ? 0 : 1;
+      return;
+    }
     const std::int64_t bytes = archive_entry_size(entry);
     if (name.empty()) fail(file_, fmt::format("an entry without a name at byte {}", at()));
     if (archive_entry_sparse_count(entry) > 0)
@@ -151,18 +154,19 @@ class Listing {
   const int fd_;
   const std::unique_ptr<archive, Free> reader_{archive_read_new()};
   std::uint64_t end_ = 0;
+  Index others_ = 0;
   std::vector<TarEntry> entries_;
   std::unordered_map<std::string, std::size_t> by_name_;  // filled when a hard link asks
   std::size_t named_ = 0;                                 // so many entries are in it
 };
 
-std::vector<TarEntry> list_entries(const std::filesystem::path& file, int fd) {
+TarListing list_entries(const std::filesystem::path& file, int fd) {
   return Listing(file, fd).run();
 }
 
 #else
 
-std::vector<TarEntry> list_entries(const std::filesystem::path& file, int) {
+TarListing list_entries(const std::filesystem::path& file, int) {
   throw DataError(file.string() +
                   ": this build reads no tar files: install libarchive-dev and configure with "
                   "-DDFENGINE_TAR=ON");
@@ -228,18 +232,23 @@ bool is_tar(const std::filesystem::path& file) {
 }
 
 TarFile::TarFile(std::filesystem::path file)
-    : file_(std::move(file)), fd_(open_file(file_)), entries_(list_entries(file_, fd_.get())) {}
+    : file_(std::move(file)), fd_(open_file(file_)), listing_(list_entries(file_, fd_.get())) {}
 
 std::string TarFile::name_of(std::size_t entry) const {
-  return file_.string() + "/" + entries_[entry].name;
+  return file_.string() + "/" + entries()[entry].name;
 }
 
 void TarFile::read(std::size_t entry, std::vector<std::byte>& out) const {
-  const TarEntry& e = entries_[entry];
+  const TarEntry& e = entries()[entry];
   if (e.bytes > kMaxImageFileBytes)
     throw DataError(fmt::format("{}: {} bytes pass the limit of {}", name_of(entry), e.bytes,
                                 kMaxImageFileBytes));
-  out.resize(static_cast<std::size_t>(e.bytes));
+  read_first(entry, static_cast<std::size_t>(e.bytes), out);
+}
+
+void TarFile::read_first(std::size_t entry, std::size_t most, std::vector<std::byte>& out) const {
+  const TarEntry& e = entries()[entry];
+  out.resize(static_cast<std::size_t>(std::min<std::uint64_t>(e.bytes, most)));
   for (std::size_t done = 0; done < out.size();) {
     const ssize_t n =
         ::pread(fd_.get(), out.data() + done, out.size() - done, static_cast<off_t>(e.at + done));

@@ -23,28 +23,37 @@ struct TarEntry {
   std::uint64_t at = 0, bytes = 0;
 };
 
+struct TarListing {
+  std::vector<TarEntry> entries = {};
+  Index others = 0;  // symbolic links and devices
+};
+
 // An uncompressed tar (ustar, pax or GNU), of which only the headers are kept. Several threads may
 // read from it at the same time.
 class TarFile {
  public:
-  // Lists the files in it; folders, symbolic links and devices are passed over, and of a name that
-  // is there twice all but the last. Throws DataError naming the file and what is wrong with it: it
-  // does not exist, is no tar, is compressed, cut short or followed by more data, or holds an entry
-  // that cannot be read in one piece.
+  // Lists the files in it; folders are passed over, symbolic links and devices only counted, and
+  // of a name that is there twice the last is listed. Throws DataError naming the file and what is
+  // wrong with it: it does not exist, is no tar, is compressed, cut short or followed by more data,
+  // or holds an entry that cannot be read in one piece.
   explicit TarFile(std::filesystem::path file);
 
   const std::filesystem::path& file() const { return file_; }
-  const std::vector<TarEntry>& entries() const { return entries_; }
+  const std::vector<TarEntry>& entries() const { return listing_.entries; }
+  // Symbolic links and devices.
+  Index others() const { return listing_.others; }
   // Throws DataError where the file does not have all these bytes any more, or they are more than a
   // picture may have.
   void read(std::size_t entry, std::vector<std::byte>& out) const;
+  // The same of its first bytes, `most` or as many as it has.
+  void read_first(std::size_t entry, std::size_t most, std::vector<std::byte>& out) const;
   // How messages name an entry: FILE.tar/ENTRY.
   std::string name_of(std::size_t entry) const;
 
  private:
   std::filesystem::path file_;
   UniqueFd fd_;
-  std::vector<TarEntry> entries_;
+  TarListing listing_;
 };
 
 // Several of them, whose entries have numbers in common.

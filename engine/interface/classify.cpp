@@ -214,9 +214,12 @@ df_status df_classify(df_session* session, const df_picture* pictures, size_t co
           fmt::format("extras is {}: a sum of DF_FEATURES and DF_HEAT_MAP", extras));
     const std::vector<df_picture> checked = read_pictures(pictures, count);
     const OneAtATime here(s.taken);
-    *results = Classification(s, checked, (extras & DF_FEATURES) != 0, (extras & DF_HEAT_MAP) != 0)
-                   .run()
-                   .release();
+    s.backend->on_this_thread([&] {
+      *results =
+          Classification(s, checked, (extras & DF_FEATURES) != 0, (extras & DF_HEAT_MAP) != 0)
+              .run()
+              .release();
+    });
   });
 }
 

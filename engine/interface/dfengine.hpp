@@ -46,7 +46,8 @@ struct Close {
 };
 }  // namespace detail
 
-// What each picture is: see df_picture. What the arguments point to must live as long as the picture.
+// What each picture is: see df_picture. What the arguments point to must live as long as the
+// picture.
 inline df_picture file(const char* path) {
   df_picture picture = sized<df_picture>();
   picture.path = path;

@@ -32,7 +32,7 @@ df_model_info info_of(const Model& model) {
   info.threshold = model.threshold;
   info.temperature = model.temperature;
   info.input_size = model.config.input_size;
-  info.features = model.network.features;
+  info.features = model.config.members > 1 ? 0 : model.network.features;
   return info;
 }
 

@@ -10,7 +10,9 @@ df_status df_selftest(df_session* session) {
   return guarded([&] {
     df_session& s = *required(session, "session");
     const OneAtATime here(s.taken);
-    const auto report = dfengine::run_selftest(*s.backend, s.pool, {.thorough = false});
-    if (!report.passed()) throw dfengine::Error("the self-test failed: " + report.failure());
+    s.backend->on_this_thread([&] {
+      const auto report = dfengine::run_selftest(*s.backend, s.pool, {.thorough = false});
+      if (!report.passed()) throw dfengine::Error("the self-test failed: " + report.failure());
+    });
   });
 }

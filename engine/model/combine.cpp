@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/model/training_pictures.h"
 #include "kernels/base/error.h"
 
 namespace dfengine {
@@ -44,7 +45,7 @@ void require_alike(std::span<const Model> models) {
 
 // What decides the values that a run begins with.
 std::string beginning(const Model& model) {
-  const nlohmann::json args = nlohmann::json::parse(note(model, "train_args"), nullptr, false);
+  const nlohmann::json args = nlohmann::json::parse(note(model, kRunArguments), nullptr, false);
   const bool has_seed = args.is_object() && args.contains("seed") && args["seed"].is_number();
   const std::string seed = has_seed ? args["seed"].dump() : "";
   const bool whole = note(model, kStartedWithHead) == "yes";
@@ -63,6 +64,7 @@ Model average_models(std::span<const Model> models) {
           "them with --ensemble");
   Model mean = make_model(models[0].config, 0);
   static_cast<ModelMetadata&>(mean) = models[0];
+  note_earlier_runs(mean, models);
   for (int i = 0; i < std::ssize(mean.parameters.specs()); ++i) {
     std::vector<double> sum(at(mean.parameters.specs()[at(i)].count()), 0.0);
     for (const Model& model : models) {
@@ -83,6 +85,7 @@ Model ensemble_of(std::span<const Model> models) {
   static_cast<ModelMetadata&>(all) = models[0];
   all.config = config;
   all.notes.clear();
+  note_earlier_runs(all, models);
   const double share = 1 / static_cast<double>(models.size());
   for (std::size_t m = 0; m < models.size(); ++m)
     for (int i = 0; i < std::ssize(models[m].parameters.specs()); ++i) {

@@ -20,9 +20,11 @@ namespace {
 
 using Entries = std::map<std::string, std::string>;
 
-// Counters that PyTorch keeps beside its batch norms; the engine has no use for them.
+// Counters that PyTorch keeps beside its batch norms, and thop in every layer that it profiled; the
+// engine has no use for them.
 bool is_counter(std::string_view name) {
-  return name.ends_with("num_batches_tracked");
+  const std::string_view last = name.substr(name.rfind('.') + 1);
+  return last == "num_batches_tracked" || last == "total_ops" || last == "total_params";
 }
 
 // Rows of a dense layer's weight. They stay unchanged where the tensor cannot be one; compare()
@@ -82,11 +84,6 @@ const Architecture& architecture_of(const std::map<std::string, std::string>& me
   }
 }
 
-// What dfengine wrote says which architecture it is.
-bool is_ours(const weights::TensorFile& file) {
-  return file.metadata.contains("arch");
-}
-
 void compare(const weights::TensorFile& file, ModelFit& fit) {
   const std::vector<ParamSpec> specs = fit.network.graph.params();
   std::unordered_set<std::string_view> known;
@@ -118,7 +115,13 @@ ModelFit fit_to(const weights::TensorFile& file, const Entries& entries,
                 std::span<const Architecture> table) {
   ModelFit fit;
   fit.metadata = read_metadata(entries, config, name_for_errors);
-  fit.network = make_network(fit.metadata.config, table);
+  try {
+    fit.network = make_network(fit.metadata.config, table);
+    // Looks at the scales and zero points that the file states.
+    (void)fit.network.graph.infer(std::span(&fit.network.image, 1));
+  } catch (const Error& e) {
+    throw ModelFileError(name_for_errors + ": " + e.what());
+  }
   compare(file, fit);
   return fit;
 }
@@ -190,10 +193,29 @@ ModelFit fit_foreign(const weights::TensorFile& file, NetworkConfig config,
   return fit;
 }
 
+// Entries that bear the names of ours and say something else, as "crop" of "0.875". Of a size that
+// no network takes, drop_odd_size says more.
+void leave_out_strange(weights::TensorFile& file, const std::string& name_for_errors) {
+  file.metadata.erase("arch");
+  std::string lines;
+  std::erase_if(file.metadata, [&](const auto& entry) {
+    if (entry.first == "input_size" && number_of<Index>(entry.second)) return false;
+    try {
+      read_metadata({entry}, {}, name_for_errors);
+      return false;
+    } catch (const ModelFileError& e) {
+      lines += std::string(e.what()).substr(name_for_errors.size() + 2) + "\n";
+      return true;
+    }
+  });
+  if (!lines.empty()) file.metadata[weights::kLeftOut] += lines;
+}
+
 }  // namespace
 
 weights::TensorFile translate_weights(weights::TensorFile file,
                                       const std::string& name_for_errors) {
+  if (!weights::is_ours(file)) leave_out_strange(file, name_for_errors);
   std::vector<weights::Stage> stages;
   // Families other than ours publish the first architecture of the table.
   for (const Stage& stage : architectures().front().stages)
@@ -240,7 +262,7 @@ ModelFit fit_model(const weights::TensorFile& file, const std::string& name_for_
                    std::span<const Architecture> table) {
   const Architecture& wanted = architecture_of(file.metadata, table, name_for_errors);
   const NetworkConfig config = config_of(file, wanted);
-  if (is_ours(file)) return fit_to(file, file.metadata, config, name_for_errors, table);
+  if (weights::is_ours(file)) return fit_to(file, file.metadata, config, name_for_errors, table);
   return fit_foreign(file, config, name_for_errors, table);
 }
 

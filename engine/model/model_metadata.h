@@ -16,6 +16,8 @@ struct UnsureBand {
   double from = 0, to = 0;
   bool holds(double prob) const { return prob > from && prob < to; }
 };
+// The verdict there, and wherever a picture's answer is not to be trusted.
+inline constexpr const char* kUnsure = "unsure";
 
 // Everything that a prediction needs to know except the parameters.
 struct ModelMetadata {
@@ -35,6 +37,7 @@ struct ModelMetadata {
 
   // The class that this probability of being fake means; of a model with two classes.
   const std::string& verdict(double prob) const { return classes[prob >= threshold ? 1 : 0]; }
+  bool is_unsure(double prob) const { return unsure && unsure->holds(prob); }
 };
 
 // The note of a model whose batch norms were folded ("yes"); weights/onnx/source_onnx.cpp writes

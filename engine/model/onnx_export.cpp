@@ -177,10 +177,13 @@ class Exporter {
     const std::vector<ParamSpec> of = params(node.operation, name);
     const std::vector<float> w = values(of[0]), scale = values(of[1]);
     bias_of_integers(name, specs_[at(node.inputs[0])].quantization.scale, scale, values(of[2]));
-    writer_.integers(name + ".integers", of[0].file_shape, weights::DType::I8,
-                     std::vector<std::int32_t>(w.begin(), w.end()));
-    writer_.integers(name + ".weight_zero", of[1].file_shape, weights::DType::I8,
-                     std::vector<std::int32_t>(scale.size()));
+    // Bytes around 128: sums of signed weights saturate in ONNX Runtime on CPUs without VNNI.
+    constexpr std::int32_t kZero = 128;
+    std::vector<std::int32_t> bytes;
+    for (const float v : w) bytes.push_back(static_cast<std::int32_t>(v) + kZero);
+    writer_.integers(name + ".integers", of[0].file_shape, weights::DType::U8, bytes);
+    writer_.integers(name + ".weight_zero", of[1].file_shape, weights::DType::U8,
+                     std::vector<std::int32_t>(scale.size(), kZero));
     writer_.constant(of[1].name, of[1].file_shape, scale);
     put("DequantizeLinear", of[0].name, {name + ".integers", of[1].name, name + ".weight_zero"},
         {{"axis", 0}});

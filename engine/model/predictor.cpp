@@ -22,6 +22,9 @@ Graph graph_for(const Model& model, const Backend& backend, Predictor::Output ou
         "precision out");
   if (output == Predictor::Output::Logits && model.config.head == Head::None)
     throw UsageError("this model has no head, so no logits: only pooled features");
+  if (output == Predictor::Output::Pooled && model.config.members > 1)
+    throw UsageError(
+        "an ensemble has no pooled features, only logits: take one of its models for them");
   return up_to(model.network.graph, name_of(output));
 }
 
@@ -35,11 +38,7 @@ Predictor::Predictor(const Model& model, const Backend& backend, Output output)
       parameters_(graph_, model.parameters, backend),
       session_(graph_, {model.network.image}, {}, parameters_),
       image_bytes_(model.network.image.bytes()) {
-  const Index smallest = backend.inference_batch(1);
-  session_.reserve(smallest);
-  const Plan& plan = session_.bound(smallest).plan;
-  width_ = plan.spec(plan.graph().output(output_)).shape.c;
-  reserve(1);
+  width_ = graph_.infer({&model.network.image, 1})[at(graph_.output(output_))].shape.c;
 }
 
 void Predictor::reserve(Index n) {

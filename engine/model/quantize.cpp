@@ -124,16 +124,34 @@ class Quantizer {
     return r;
   }
 
+  // One step of what the convolution reads: of pixels 1.
+  double input_scale(const Node& node) const {
+    const Node* producer = graph_.producer(node.inputs[0]);
+    const auto found = producer == nullptr ? outputs_.end() : outputs_.find(producer->name);
+    return found == outputs_.end() ? 1 : double{found->second.scale};
+  }
+
+  // Of each channel. A bias counts in the same steps and must fit 32 bits beside the sums: where it
+  // is so much greater than its weights, as in channels that died in training, they round to 0.
+  std::vector<double> weight_scales(const Node& node, const Represented& r) const {
+    constexpr double kLargestBias = 1 << 29;
+    const auto& op = std::get<Convolution>(node.operation);
+    std::vector<double> scale;
+    for (const double bias : r.bias)
+      scale.push_back(std::abs(bias) / (input_scale(node) * kLargestBias));
+    for (std::size_t i = 0; i < r.weights.size(); ++i)
+      scale[channel_of(op, i)] = std::max(scale[channel_of(op, i)], std::abs(r.weights[i]) / 127);
+    for (double& s : scale) s = static_cast<float>(s) > 0 ? static_cast<float>(s) : 1;
+    return scale;
+  }
+
   // What rounding the weights adds to the result on average leaves the bias again (bias
   // correction).
   void write(std::size_t which, ParameterStore& store) const {
     const Node& node = *convolutions_[which];
     const auto& op = std::get<Convolution>(node.operation);
     Represented r = represented(which);
-    std::vector<double> scale(r.bias.size(), 0.0);
-    for (std::size_t i = 0; i < r.weights.size(); ++i)
-      scale[channel_of(op, i)] = std::max(scale[channel_of(op, i)], std::abs(r.weights[i]) / 127);
-    for (double& s : scale) s = s > 0 ? static_cast<float>(s) : 1;
+    const std::vector<double> scale = weight_scales(node, r);
     std::vector<float> integers(r.weights.size());
     for (std::size_t i = 0; i < r.weights.size(); ++i) {
       const std::size_t k = channel_of(op, i);

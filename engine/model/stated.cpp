@@ -44,7 +44,7 @@ void set_pixels(weights::TensorFile& file, PixelRange pixels) {
 void apply_stated(weights::TensorFile& file, const Stated& stated) {
   if (!stated.label_one && !stated.pixels && !stated.img_size && !stated.resize && !stated.crop)
     return;
-  if (file.metadata.contains("arch"))
+  if (weights::is_ours(file))
     throw UsageError(
         "--label-positive, --pixels, --img-size, --resize and --crop are for files that are not "
         "dfengine's: "

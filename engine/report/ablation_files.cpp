@@ -88,7 +88,7 @@ std::string csv(const std::vector<AblationRun>& runs) {
 
 std::string chart(const std::vector<Rung>& ladder, const std::vector<AblationRun>& runs) {
   report::BarChart chart;
-  chart.title = "Test figures by recipe: mean and range over seeds";
+  chart.title = "Test figures by recipe: mean and range over runs";
   chart.axis.low = 0.5;  // chance
   chart.axis.high = 1;
   for (const Rung& rung : ladder) {

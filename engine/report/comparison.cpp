@@ -36,7 +36,8 @@ std::vector<RunHistory> read_runs(const std::vector<std::filesystem::path>& fold
 
 Table comparison_table(const std::vector<RunHistory>& runs) {
   Table table{"Figures on the validation pictures, of the epoch whose model was kept",
-              {"run", "ROC-AUC", "accuracy", "loss", "training loss", "epoch", "of", "minutes"},
+              {"run", "ROC-AUC", "accuracy at 0.5", "loss, uncalibrated", "training loss", "epoch",
+               "of", "minutes"},
               {}};
   for (const RunHistory& run : runs) {
     double seconds = 0;

@@ -146,8 +146,8 @@ void add_confusion(std::vector<NamedChart>& charts, const Confusion& c, double t
     chart.cells.push_back({static_cast<double>(row[0]), static_cast<double>(row[1])});
     shares.cells.push_back({share(row[0], pictures), share(row[1], pictures)});
   }
-  charts.push_back({"confusion_" + short_text(threshold), svg(chart)});
-  charts.push_back({"confusion_" + short_text(threshold) + "_shares", svg(shares)});
+  charts.push_back({kMatrix + short_text(threshold), svg(chart)});
+  charts.push_back({kMatrix + short_text(threshold) + "_shares", svg(shares)});
 }
 
 }  // namespace

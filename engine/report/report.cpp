@@ -56,8 +56,9 @@ class EvaluationPage {
     page_.section("Figures");
     page_.text(
         "Fake is the positive class. Intervals: Wilson's for accuracy, precision, recall and "
-        "specificity, for the others a stratified bootstrap over the pictures, with none where the "
-        "pictures are so few that every resample gives the same. They say how far chance in the "
+        "specificity, for the others a stratified bootstrap over the pictures, with none where "
+        "every resample gives the same, or a class is missing or never called. They say how far "
+        "chance in the "
         "choice of pictures goes, nothing about other generators, crops or compressions.");
     page_.tables({metric_table(at_threshold_, at_half_, e_.intervals),
                   class_table(at_threshold_.confusion, e_.model.classes)});
@@ -97,9 +98,10 @@ class EvaluationPage {
     facts.emplace_back("model", e_.model_name);
     facts.emplace_back("threshold", fmt::format("{:.4g}", e_.model.threshold));
     facts.emplace_back("temperature", fmt::format("{:.4g}", e_.model.temperature));
-    facts.emplace_back(
-        "pictures", fmt::format("{} real and {} fake in {}, split {}", e_.dataset.count(0),
-                                e_.dataset.count(1), e_.dataset.root.string(), e_.dataset.split));
+    const auto fakes = std::ranges::count(e_.predictions.label, 1);
+    facts.emplace_back("pictures", fmt::format("{} real and {} fake in {}, split {}",
+                                               std::ssize(e_.predictions.label) - fakes, fakes,
+                                               e_.dataset.root.string(), e_.dataset.split));
     facts.emplace_back("data digest", digest);
     page_.facts(facts);
     if (!e_.command.empty()) page_.code(e_.command);
@@ -111,6 +113,8 @@ class EvaluationPage {
   Metrics at_threshold_, at_half_;
 };
 
+}  // namespace
+
 // Runs of versions that kept none, gone on with by this one, get them anew.
 Predictions valid_predictions(const TrainResult& run, const Model& kept, ThreadPool& pool) {
   const TrainOptions& o = run.options;
@@ -121,11 +125,9 @@ Predictions valid_predictions(const TrainResult& run, const Model& kept, ThreadP
   return predict_split(kept, valid, o.max_pixels, o.on_bad, pool);
 }
 
-}  // namespace
-
 void write_evaluation_report(const std::filesystem::path& output, const Evaluation& e) {
   Page page("Evaluation of " + std::filesystem::path(e.model_name).filename().string(),
-            fmt::format("{} pictures, split {} of {}", e.dataset.samples.size(), e.dataset.split,
+            fmt::format("{} pictures, split {} of {}", e.predictions.label.size(), e.dataset.split,
                         e.dataset.root.string()));
   EvaluationPage parts(page, e);
   parts.tiles();
@@ -135,22 +137,20 @@ void write_evaluation_report(const std::filesystem::path& output, const Evaluati
   write_text(output / kReport, page.html());
 }
 
-void write_run_report(const TrainResult& result, const Model& kept, int threads,
-                      const std::string& command, const std::vector<Table>& tables) {
+void write_run_report(const TrainResult& result, const Model& kept, const Predictions& valid,
+                      ThreadPool& pool, const std::string& command,
+                      const std::vector<Table>& tables) {
   const TrainOptions& options = result.options;
   const std::filesystem::path& folder = options.output;
   const RunHistory run = read_run(folder);
-  ThreadPool pool(threads);
-  const Dataset& valid = result.splits[1];
-  const Predictions predictions = valid_predictions(result, kept, pool);
   const std::vector<Interval> intervals =
-      metric_intervals(predictions.scores(), predictions.label, kept.threshold, options.seed);
-  const Evaluation e{kept, pool, valid, predictions, intervals, kBestModel, command, tables};
+      metric_intervals(valid.scores(), valid.label, kept.threshold, options.seed);
+  const Evaluation e{kept, pool, result.splits[1], valid, intervals, kBestModel, command, tables};
 
   Page page("Training run " + run.name,
             fmt::format("{} epochs; the model of epoch {} was kept, figures of its {} validation "
                         "pictures",
-                        run.rows.size(), result.state.best_epoch, valid.samples.size()));
+                        run.rows.size(), result.state.best_epoch, valid.label.size()));
   EvaluationPage parts(page, e);
   parts.tiles();
   page.text(

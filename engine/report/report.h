@@ -27,9 +27,13 @@ struct Evaluation {
 // picture to be shown can no longer be read.
 void write_evaluation_report(const std::filesystem::path& output, const Evaluation& evaluation);
 
-// The same in the folder of a run that came to its end, on the kept model's predictions of the
-// validation pictures and with the course of training. `command` is as it was typed.
-void write_run_report(const TrainResult& result, const Model& kept, int threads,
-                      const std::string& command, const std::vector<Table>& tables);
+// What the kept model says of a run's validation pictures. Throws as read_valid_predictions.
+Predictions valid_predictions(const TrainResult& run, const Model& kept, ThreadPool& pool);
+
+// The same as write_evaluation_report in the folder of a run that came to its end, on its
+// valid_predictions and with the course of training. `command` is as it was typed.
+void write_run_report(const TrainResult& result, const Model& kept, const Predictions& valid,
+                      ThreadPool& pool, const std::string& command,
+                      const std::vector<Table>& tables);
 
 }  // namespace dfengine::report

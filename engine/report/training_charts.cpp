@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <system_error>
 
 #include "engine/train/run_files.h"
 #include "engine/train/schedule.h"
@@ -113,6 +114,15 @@ void write_charts(const std::filesystem::path& folder, const std::vector<NamedCh
   make_folder(folder);
   for (const NamedChart& chart : charts)
     write_text(folder / (chart.file + ".svg"), svg_file(chart.svg));
+  // Matrices have their threshold in their names, and the last call's may have been another.
+  const auto is_old_matrix = [&](const std::filesystem::path& file) {
+    const std::string name = file.stem().string();
+    return name.starts_with(kMatrix) && file.extension() == ".svg" &&
+           std::ranges::find(charts, name, &NamedChart::file) == charts.end();
+  };
+  std::error_code stays;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, stays))
+    if (is_old_matrix(entry.path())) std::filesystem::remove(entry.path(), stays);
 }
 
 std::vector<std::string> elements(const std::vector<NamedChart>& charts) {

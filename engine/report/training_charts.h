@@ -24,7 +24,10 @@ NamedChart learning_rate_chart(const TrainOptions& options, Index steps_per_epoc
 // The validation loss, accuracy and AUC of several runs, each as one line.
 std::vector<NamedChart> comparison_charts(const std::vector<RunHistory>& runs);
 
-// Writes FOLDER/NAME.svg for each, every file atomically, and makes the folder if it must.
+// What the file of a confusion matrix begins with; its threshold follows.
+inline constexpr const char* kMatrix = "confusion_";
+// Writes FOLDER/NAME.svg for each, every file atomically, and makes the folder if it must. The
+// confusion matrices of other thresholds go.
 void write_charts(const std::filesystem::path& folder, const std::vector<NamedChart>& charts);
 // The elements of the charts, for a page.
 std::vector<std::string> elements(const std::vector<NamedChart>& charts);

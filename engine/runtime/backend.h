@@ -75,6 +75,9 @@ class Backend : public KernelMaker {
   virtual void side_by_side(Index n, const LaneBody& body) const {
     for (Index i = 0; i < n; ++i) body(i, 0, queue());
   }
+  // Calls body, in which this thread may use the backend, on whichever it was made: a device that
+  // is current is so for one thread.
+  virtual void on_this_thread(const std::function<void()>& body) const { body(); }
   // Reading a step's result waits for it: after how many steps that costs nothing.
   virtual int steps_between_reads() const = 0;
 

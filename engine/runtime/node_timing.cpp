@@ -93,16 +93,23 @@ class NodeMemory {
 
 }  // namespace
 
-double time_node(const Backend& backend, const Node& node, const KernelQuery& query) {
-  const NodeMemory memory(backend, node, query);
-  memory.run(query.backward);  // loads the kernels
+std::optional<double> time_node(const Backend& backend, const Node& node,
+                                const KernelQuery& query) {
+  std::optional<NodeMemory> memory;
+  try {
+    memory.emplace(backend, node, query);
+  } catch (const OutOfDeviceMemory&) {
+    return std::nullopt;
+  }
+  memory->run(query.backward);  // loads the kernels
   const auto launches = backend.capture([&] {
-    for (int i = 0; i < kLaunches; ++i) memory.run(query.backward);
+    for (int i = 0; i < kLaunches; ++i) memory->run(query.backward);
   });
-  launches();
   std::vector<double> taken;
-  for (int round = 0; round < kRounds; ++round)
+  for (int round = 0; round < kRounds; ++round) {
+    launches();  // meanwhile the next ones are queued: the clock does not wait for the host
     taken.push_back(1e3 * backend.milliseconds(launches) / kLaunches);
+  }
   std::ranges::nth_element(taken, taken.begin() + kRounds / 2);
   return taken[kRounds / 2];
 }

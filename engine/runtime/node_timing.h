@@ -7,7 +7,8 @@
 namespace dfengine {
 
 // Microseconds of the node's forward and, where the query has one, backward on random numbers: the
-// median of several rounds. Throws DeviceError where it cannot run.
-double time_node(const Backend& backend, const Node& node, const KernelQuery& query);
+// median of several rounds. None where the backend has no room for its tensors beside what it
+// holds. Throws DeviceError where it cannot run.
+std::optional<double> time_node(const Backend& backend, const Node& node, const KernelQuery& query);
 
 }  // namespace dfengine

@@ -42,8 +42,8 @@ Integers integers(const std::string& layer, const QuantizedConvolution& op, cons
     const auto largest =
         static_cast<double>(cpu::largest_sum(first, per_channel, layout.step, rounded));
     if (!(std::abs(offset) < kMost) || !(largest < kMost) || !(largest * scale < kMost))
-      throw UsageError("layer " + layer + ": channel " + std::to_string(k) +
-                       " has weights, a scale or a bias beyond what 32-bit sums hold");
+      throw ModelFileError("layer " + layer + ": channel " + std::to_string(k) +
+                           " has weights, a scale or a bias beyond what 32-bit sums hold");
     result.bias.push_back(rounded);
     result.scale.push_back(static_cast<float>(scale));
   }

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <future>
+#include <iterator>
+#include <new>
 #include <system_error>
 
 #include "engine/data/pictures/resize.h"
@@ -17,6 +19,15 @@ double seconds_between(Clock::time_point from, Clock::time_point to) {
 
 std::size_t forms_of(Work work) {
   return work == Work::Stability ? at(kStabilityForms) : 1;
+}
+
+void tell(Picture& picture, const std::exception& e) noexcept {
+  try {
+    picture.error = e.what();
+  } catch (const std::bad_alloc&) {
+    picture.error = "out of memory";  // a string's own bytes hold so much
+    picture.failed = true;
+  }
 }
 
 // Of a running mean.
@@ -60,11 +71,13 @@ void Scorer::stop() {
 }
 
 bool Scorer::admit(const std::shared_ptr<Ticket>& ticket) {
+  Items items;
+  for (std::size_t i = 0; i < ticket->pictures.size(); ++i) items.push_back({ticket, i});
   {
     const std::lock_guard lock(mutex_);
     if (admitted_ + ticket->pictures.size() > options_.max_waiting) return false;
     admitted_ += ticket->pictures.size();
-    for (std::size_t i = 0; i < ticket->pictures.size(); ++i) undecoded_.push_back({ticket, i});
+    undecoded_.splice(undecoded_.end(), items);
   }
   work_.notify_all();
   return true;
@@ -110,15 +123,16 @@ void Scorer::decode_loop() {
   for (;;) {
     work_.wait(lock, [&] { return !undecoded_.empty() || stop_; });
     if (undecoded_.empty()) return;
-    Item item = std::move(undecoded_.front());
-    undecoded_.pop_front();
+    Items one;
+    one.splice(one.end(), undecoded_, undecoded_.begin());
+    Item& item = one.front();
     lock.unlock();
     if (!item.ticket->abandoned) decode(item, decoder, resizers);
     item.ready = Clock::now();
     const bool unreadable = item.picture().square.empty();
-    if (unreadable) finish({item});
+    if (unreadable) finish(one);
     lock.lock();
-    if (!unreadable) decoded_.push_back(std::move(item));
+    if (!unreadable) decoded_.splice(decoded_.end(), one);
     batch_.notify_all();
   }
 }
@@ -147,9 +161,9 @@ void Scorer::decode(const Item& item, ImageDecoder& decoder,
       for (std::size_t i = 0; i < forms; ++i) prepare(changed[i], i);
     }
   } catch (const DataError& e) {
-    picture.error = e.what();
+    tell(picture, e);
   } catch (const std::exception& e) {
-    picture.error = e.what();
+    tell(picture, e);
     picture.failed = true;
   }
   if (!picture.error.empty()) picture.square.clear();
@@ -164,11 +178,11 @@ std::size_t Scorer::alike() const {
   const auto other = std::ranges::find_if(decoded_, [&](const Item& item) {
     return item.ticket->model != first.ticket->model || item.ticket->work != first.ticket->work;
   });
-  return static_cast<std::size_t>(other - decoded_.begin());
+  return static_cast<std::size_t>(std::distance(decoded_.begin(), other));
 }
 
 // Waits no longer than the first picture may, and not for pictures that nobody has sent.
-std::vector<Scorer::Item> Scorer::next_batch(std::unique_lock<std::mutex>& lock) {
+Scorer::Items Scorer::next_batch(std::unique_lock<std::mutex>& lock) {
   const std::size_t forms = forms_of(decoded_.front().ticket->work);
   const auto most = std::max(at(options_.max_batch) / forms, std::size_t{1});
   const auto until = decoded_.front().ready + options_.max_delay;
@@ -178,9 +192,8 @@ std::vector<Scorer::Item> Scorer::next_batch(std::unique_lock<std::mutex>& lock)
   };
   batch_.wait_until(lock, until, complete);
   const auto count = static_cast<std::ptrdiff_t>(std::min(alike(), most));
-  std::vector<Item> batch(std::make_move_iterator(decoded_.begin()),
-                          std::make_move_iterator(decoded_.begin() + count));
-  decoded_.erase(decoded_.begin(), decoded_.begin() + count);
+  Items batch;
+  batch.splice(batch.end(), decoded_, decoded_.begin(), std::next(decoded_.begin(), count));
   return batch;
 }
 
@@ -195,7 +208,7 @@ void Scorer::compute_loop() {
       lock.unlock();
       errand();
     } else if (!decoded_.empty()) {
-      const std::vector<Item> batch = next_batch(lock);
+      const Items batch = next_batch(lock);
       lock.unlock();
       compute(batch);
       finish(batch);
@@ -206,21 +219,21 @@ void Scorer::compute_loop() {
   }
 }
 
-void Scorer::compute(const std::vector<Item>& batch) {
+void Scorer::compute(const Items& batch) {
   const auto begin = Clock::now();
   for (const Item& item : batch)
     metrics_.queued(std::max(
         0.0, seconds_between(item.ticket->admitted, begin) - item.picture().decode_seconds));
   try {
-    if (batch[0].ticket->work == Work::Explain) {
-      explain(batch[0]);
+    if (batch.front().ticket->work == Work::Explain) {
+      explain(batch.front());
     } else {
       classify(batch);
     }
   } catch (const std::exception& e) {
     for (const Item& item : batch) {
       item.picture().prob.reset();
-      item.picture().error = e.what();
+      tell(item.picture(), e);
       item.picture().failed = true;
     }
   }
@@ -231,20 +244,20 @@ void Scorer::compute(const std::vector<Item>& batch) {
   rate_ = rate_ == 0 ? now : (1 - kNewest) * rate_ + kNewest * now;
 }
 
-void Scorer::classify(const std::vector<Item>& batch) {
-  ServedModel& model = *batch[0].ticket->model;
-  const std::size_t forms = forms_of(batch[0].ticket->work);
-  const std::size_t bytes = batch[0].picture().square.size();
-  squares_.resize(batch.size() * bytes);
-  for (std::size_t i = 0; i < batch.size(); ++i)
-    std::ranges::copy(batch[i].picture().square,
-                      squares_.begin() + static_cast<std::ptrdiff_t>(i * bytes));
+void Scorer::classify(const Items& batch) {
+  const Item& first = batch.front();
+  ServedModel& model = *first.ticket->model;
+  const std::size_t forms = forms_of(first.ticket->work);
+  squares_.clear();
+  for (const Item& item : batch)
+    squares_.insert(squares_.end(), item.picture().square.begin(), item.picture().square.end());
   std::vector<float> logits(batch.size() * forms);
   model.predictor.run(squares_.data(), std::ssize(logits), logits.data());
-  for (std::size_t i = 0; i < batch.size(); ++i) {
-    const std::span<const float> of_one(logits.data() + i * forms, forms);
-    answer(batch[i], of_one[0]);
-    if (forms > 1) batch[i].picture().stability = stability_of(of_one, model.model);
+  std::span<const float> left(logits);
+  for (const Item& item : batch) {
+    if (forms > 1) item.picture().stability = stability_of(left.first(forms), model.model);
+    answer(item, left[0]);
+    left = left.subspan(forms);
   }
 }
 
@@ -261,12 +274,14 @@ void Scorer::answer(const Item& item, double logit) {
   const Model& model = item.ticket->model->model;
   const double prob = model.probability(logit);
   require_number(item.ticket->model->name, prob);
-  item.picture().prob = prob;
-  metrics_.verdict(item.ticket->model->name, model.verdict(prob));
+  Picture& picture = item.picture();
+  picture.prob = prob;
+  picture.unsure = model.is_unsure(prob) || (picture.stability && picture.stability->flips);
+  metrics_.verdict(item.ticket->model->name, picture.unsure ? kUnsure : model.verdict(prob));
 }
 
 // A ticket's holder may read it as soon as its last picture is finished.
-void Scorer::finish(const std::vector<Item>& items) {
+void Scorer::finish(const Items& items) {
   {
     const std::lock_guard lock(mutex_);
     admitted_ -= items.size();

@@ -4,6 +4,7 @@
 
 #include <exception>
 #include <functional>
+#include <list>
 #include <map>
 #include <thread>
 
@@ -52,19 +53,21 @@ class Scorer {
     Clock::time_point ready = {};
     Picture& picture() const { return ticket->pictures[place]; }
   };
+  // A list: it goes from one to the next without memory, which may have ended.
+  using Items = std::list<Item>;
 
   void stop();
   const Backend& backend_for(const Model& model) const;
   void decode_loop();
   void decode(const Item& item, ImageDecoder& decoder, std::map<ResizeRule, Resizer>& resizers);
   void compute_loop();
-  std::vector<Item> next_batch(std::unique_lock<std::mutex>& lock);
+  Items next_batch(std::unique_lock<std::mutex>& lock);
   std::size_t alike() const;
-  void compute(const std::vector<Item>& batch);
-  void classify(const std::vector<Item>& batch);
+  void compute(const Items& batch);
+  void classify(const Items& batch);
   void explain(const Item& item);
   void answer(const Item& item, double logit);
-  void finish(const std::vector<Item>& items);
+  void finish(const Items& items);
 
   const ScorerOptions options_;
   Metrics& metrics_;
@@ -74,7 +77,7 @@ class Scorer {
 
   mutable std::mutex mutex_;
   std::condition_variable work_, batch_;
-  std::deque<Item> undecoded_, decoded_;
+  Items undecoded_, decoded_;
   std::deque<std::function<void()>> errands_;  // for the computing thread
   std::size_t admitted_ = 0;
   double rate_ = 0;

@@ -46,6 +46,7 @@ struct Picture {
 
   // The answer: one of prob and error.
   std::optional<double> prob = {};
+  bool unsure = false;  // too near the threshold, or not stable
   std::string error = {};
   bool failed = false;                      // the service, not the picture
   EvidenceMap map = {};                     // of Work::Explain, for what the model called it

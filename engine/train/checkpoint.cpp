@@ -179,7 +179,7 @@ Checkpoint checkpoint_from_tensors(weights::TensorFile file, const std::string& 
     c.check();
     return c;
   } catch (const json::exception& e) {
-    throw ModelFileError(name_for_errors + ": damaged checkpoint: " + e.what());
+    throw ModelFileError(name_for_errors + ": damaged checkpoint: " + json_fault(e));
   } catch (const Error& e) {
     throw ModelFileError(name_for_errors + ": not a checkpoint of a run: " + e.what());
   }

@@ -129,6 +129,7 @@ class FeatureSteps final : public TrainingSteps {
         head_parameters_(head_, in.model.parameters, in.backend),
         validation_(head_, {features_}, {}, head_parameters_) {
     validation_.reserve(static_cast<Index>(slice_of(in)));
+    base_.reserve(std::min(loader_.batch, std::ssize(in.train.samples)));
   }
 
   void start(int epoch, Index first_step) override {

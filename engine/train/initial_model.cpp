@@ -1,11 +1,14 @@
 #include "engine/train/initial_model.h"
 
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "engine/data/digest.h"
 #include "engine/data/sets/groups.h"
 #include "engine/model/combine.h"
+#include "engine/model/training_pictures.h"
 #include "kernels/base/error.h"
 #include "kernels/base/json_bytes.h"
 #include "kernels/base/sha256.h"
@@ -60,10 +63,28 @@ Model initial_model(const TrainOptions& o, std::optional<Index> native) {
     for (const char* key : {"source_family", kBnFolded})
       if (base->notes.contains(key)) model.notes[key] = base->notes.at(key);
     if (base->config.head == Head::Detector) model.notes[kStartedWithHead] = "yes";
+    note_earlier_runs(model, {&*base, 1});
     model.notes["source_file"] = readable(file.filename().string());
     model.notes["source_sha256"] = sha256_hex(weights::read_file(file));
   }
   return model;
+}
+
+std::vector<std::string> remarks_of_weights(const Model& model, const DataOptions& data,
+                                            const DataSource& source) {
+  std::vector<std::string> remarks = model.remarks;
+  const auto earlier = model.notes.find(kEarlierArguments);
+  if (earlier == model.notes.end()) return remarks;
+  for (std::size_t i = 1; i < source.splits.size(); ++i) {
+    const Dataset& split = source.splits[i];
+    const SeenPictures seen = seen_in_training({*earlier}, split, data);
+    if (seen.count > 0)
+      remarks.push_back(fmt::format(
+          "warning: these weights were trained on {} of the {} pictures of split {} ({}): figures "
+          "there are better than on new ones. Give both runs the same set, --split and --seed",
+          seen.count, split.samples.size(), split.split, seen.set));
+  }
+  return remarks;
 }
 
 std::string arguments_note(const TrainOptions& options) {

@@ -16,6 +16,11 @@ DataSource open_source(const TrainOptions& options, bool resumed);
 // detector's and options name no size.
 Model initial_model(const TrainOptions& options, std::optional<Index> native = std::nullopt);
 
+// What a person should know of the weights that the model began with: its own remarks, and a
+// warning where they were trained on pictures that this run validates on or holds out.
+std::vector<std::string> remarks_of_weights(const Model& model, const DataOptions& data,
+                                            const DataSource& source);
+
 // JSON of the arguments a model file carries: those that decide what the model is.
 std::string arguments_note(const TrainOptions& options);
 

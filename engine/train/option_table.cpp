@@ -101,8 +101,9 @@ constexpr TrainOption kRows[] = {
      .key = "img_size",
      .place = &Options::img_size,
      .help = "The side of the network's input in pixels: a multiple of 32 from 96 to 320.",
-     .usual = "that of the pictures where they are squares of 192 to 320 pixels, else the weights' "
-              "own, 224 without weights"},
+     .usual = "that of the pictures where they are squares of 192, 224, 256, 288 or 320 pixels and "
+              "neither --resize, --crop nor --recipe seed is given; else the weights' own, 224 "
+              "without weights"},
     {.flag = "--eval-size",
      .key = "eval_size",
      .place = &Options::eval_size,
@@ -129,7 +130,8 @@ constexpr TrainOption kRows[] = {
     {.flag = "--clip-grad",
      .key = "clip_grad",
      .place = &Options::clip_grad,
-     .help = "The greatest norm of all gradients together, as PyTorch's clip_grad_norm_.",
+     .help =
+         "The greatest norm of all gradients together, as PyTorch's clip_grad_norm_. 0 means any.",
      .allowed = "finite and at least 0",
      .accepts = [](const Options& o) { return is_finite_and_not_negative(o.clip_grad); },
      .usual = "none",

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "engine/data/option_json.h"
+#include "kernels/base/json_integer.h"
 #include "kernels/base/numbers.h"
 
 namespace dfengine {
@@ -118,7 +119,7 @@ TrainOptions train_options_from_json(const nlohmann::json& json) try {
   read_options(kDeviceRows, json, options.device_config);
   return options;
 } catch (const nlohmann::json::exception& e) {
-  throw ModelFileError(std::string("training arguments: ") + e.what());
+  throw ModelFileError("training arguments: " + json_fault(e));
 } catch (const UsageError& e) {
   throw ModelFileError(std::string("training arguments: ") + e.what());
 }

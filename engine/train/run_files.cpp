@@ -7,6 +7,7 @@
 
 #include "kernels/base/atomic_file.h"
 #include "kernels/base/error.h"
+#include "kernels/base/json_integer.h"
 #include "weights/read_file.h"
 #include "weights/safetensors.h"
 
@@ -15,6 +16,9 @@ namespace {
 
 constexpr const char* kFiles[] = {kBestModel, kCheckpoint, kResults,
                                   kArguments, kBadFiles,   kValidPredictions};
+
+// What eval and compare leave in theirs, which a run's report and charts would replace.
+constexpr const char* kOfOthers[] = {"metrics.json", "compare.html", "report.html"};
 
 bool has(const std::filesystem::path& folder, const char* name) {
   std::error_code error;
@@ -52,6 +56,10 @@ UniqueFd create_run_folder(const std::filesystem::path& folder) {
     throw UsageError(fmt::format(
         "{} already holds what a run kept, but no {} to go on from: name another --output",
         folder.string(), kCheckpoint));
+  for (const char* name : kOfOthers)
+    if (has(folder, name) && !has(folder, kArguments))
+      throw UsageError(fmt::format("{} already holds {}, which is of no run: name another --output",
+                                   folder.string(), name));
   return lock;
 }
 
@@ -71,7 +79,7 @@ TrainOptions read_args(const std::filesystem::path& folder) {
   try {
     return train_options_from_json(nlohmann::json::parse(text));
   } catch (const nlohmann::json::exception& e) {
-    throw ModelFileError(path.string() + ": " + e.what());
+    throw ModelFileError(path.string() + ": " + json_fault(e));
   } catch (const ModelFileError& e) {
     throw ModelFileError(path.string() + ": " + e.what());
   }

@@ -23,8 +23,8 @@ bool is_run_folder(const std::filesystem::path& folder);
 bool is_file_of_run(const std::filesystem::path& file);
 
 // Makes the folder and holds it (file_lock.h). Throws UsageError where it already holds another
-// run, with a checkpoint or without, and Error where another process holds it. What a kill before
-// the first checkpoint left is no such run.
+// run, with a checkpoint or without, or what eval or compare wrote, and Error where another process
+// holds it. What a kill before the first checkpoint left is no such run.
 UniqueFd create_run_folder(const std::filesystem::path& folder);
 
 // Removes what a killed process of this run left half written.

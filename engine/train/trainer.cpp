@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "engine/data/digest.h"
+#include "engine/model/training_pictures.h"
 #include "engine/runtime/open_backend.h"
 #include "engine/train/initial_model.h"
 #include "engine/train/parameter_average.h"
@@ -57,9 +58,9 @@ class Run {
     options_.crop = model_.crop;
     options_.freeze = frozen_blocks(options_.freeze, model_.network);
     state_.scaler = initial_scaler(backend_->element());
-    if (!checkpoint_ || checkpoint_->options.epochs != options_.epochs)
-      model_.notes["train_args"] = arguments_note(options_);
     make_absolute(options_);
+    if (!checkpoint_ || checkpoint_->options.epochs != options_.epochs)
+      model_.notes[kRunArguments] = arguments_note(options_);
     if (options_.cache == CacheMode::Disk) check_disk_cache(options_, model_);
     if (options_.model_ema) {
       const std::span<const float> values = model_.parameters.floats();
@@ -104,8 +105,7 @@ class Run {
     return {end, state_, options_, source_.splits, digest_, planned_bytes_};
   }
 
-  // Writes down what the run was told to do, and the files that are set aside before the first
-  // picture is read.
+  // Writes down what the run was told to do, and the files set aside before any picture is read.
   void announce() {
     if (writes()) {
       remove_leftovers(options_.output);
@@ -121,7 +121,8 @@ class Run {
                        trains_folded_base(),
                        describe_size(options_, model_.network, native_) +
                            describe_cache(options_, source_.splits, model_.preparation()),
-                       model_.remarks, describe_cut(options_, ranks_)});
+                       checkpoint_ ? model_.remarks : remarks_of_weights(model_, options_, source_),
+                       describe_cut(options_, ranks_)});
   }
 
   // False when interrupted.

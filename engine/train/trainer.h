@@ -20,7 +20,7 @@ struct TrainObserver {
     // Batch norms of the base were folded away and will be trained (Model::notes "bn_folded").
     bool trains_folded_base;
     std::string cache;  // what is kept of the prepared pictures, and how large that is
-    std::vector<std::string> remarks;  // Model::remarks of the weights
+    std::vector<std::string> remarks;  // remarks_of_weights
     std::string cut;                   // what a person must know of how batches are cut, or ""
   };
   struct Progress {

@@ -56,4 +56,10 @@ class DeviceError : public Error {
   using Error::Error;
 };
 
+// It has no more memory, and goes on with what it has.
+class OutOfDeviceMemory : public DeviceError {
+ public:
+  using DeviceError::DeviceError;
+};
+
 }  // namespace dfengine

@@ -22,6 +22,20 @@ void require_device();
 // require_device does.
 void use_device(int number);
 
+// The calling thread's current device; 0 where none answers.
+int current_device();
+// While it lives, `device` is the calling thread's current one. Throws DeviceError.
+class OnDevice {
+ public:
+  explicit OnDevice(int device);
+  ~OnDevice();
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+
+ private:
+  int before_;
+};
+
 // One line about the current device: name, compute capability, memory, the versions of driver,
 // runtime and cuBLASLt, which it opens to ask. Throws as require_device does.
 std::string device_summary();

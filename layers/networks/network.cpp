@@ -21,11 +21,15 @@ void NetworkConfig::validate() const {
     throw UsageError(fmt::format("batch norm epsilon {} is not positive", bn_eps));
   if (!(bn_momentum > 0 && bn_momentum <= 1))
     throw UsageError(fmt::format("batch norm momentum {} is not in (0, 1]", bn_momentum));
+  // Beyond these they are of pixels from 0 to 255.
+  constexpr double kLargestMean = 2, kLargestDeviation = 16;
   for (double m : mean)
-    if (!std::isfinite(m)) throw UsageError(fmt::format("mean {} is not a number", m));
+    if (!(std::abs(m) <= kLargestMean))
+      throw UsageError(fmt::format("mean {} is not in [-2, 2]; pixels are counted from 0 to 1", m));
   for (double s : std_dev)
-    if (!(s > 0 && std::isfinite(s)))
-      throw UsageError(fmt::format("standard deviation {} is not positive", s));
+    if (!(s > 0 && s <= kLargestDeviation))
+      throw UsageError(fmt::format(
+          "standard deviation {} is not in (0, 16]; pixels are counted from 0 to 1", s));
   if (!(dropout >= 0 && dropout < 1))
     throw UsageError(fmt::format("dropout {} is not in [0, 1)", dropout));
   constexpr Index kMostMembers = 16;

@@ -97,6 +97,11 @@ TEST(AccuracyCli, GroupsOfATableAreMeasuredAndHeldOut) {
   const nlohmann::json held = json_of(run / kHeldOut);
   EXPECT_EQ(held.at("groups").at(0).at("group"), "held out: odd");
   EXPECT_GT(held.at("groups").at(0).at("fake"), 0);
+  // The validation pictures stand beside it: mean and worst are of the one group held out.
+  ASSERT_EQ(held.at("groups").size(), 2u);
+  for (const char* row : {"mean", "worst"})
+    for (const char* figure : {"real", "fake", "accuracy", "roc_auc"})
+      EXPECT_EQ(held.at(row).at(figure), held.at("groups").at(0).at(figure)) << row << figure;
   const Outcome none =
       run_program({"train", "--csv", table, "--group-column", "maker", "--hold-out-group", "tuna",
                    "--output", (scratch.path() / "no").string(), "--width", "0.1"});
@@ -148,6 +153,29 @@ TEST(AccuracyCli, TwoModelsAreComparedOnTheSamePictures) {
             paired.at("roc_auc").at(1).get<double>() - paired.at("roc_auc").at(0).get<double>());
   EXPECT_EQ(run_program({"compare", "--paired", model_file(), "--data", picture_set()}).code, 2);
   EXPECT_EQ(run_program({"compare", trained_run().string(), "--data", picture_set()}).code, 2);
+}
+
+TEST(AccuracyCli, PicturesThatCannotBeReadAreNamedAtTheEnd) {
+  const ScratchFolder scratch;
+  const fs::path set = scratch.path() / "set", file = scratch.path() / "m.safetensors";
+  fs::copy(picture_set(), set, fs::copy_options::recursive);
+  spill(set / "valid/real/bad.jpg", "no picture");
+  spill(set / "train/fake/bad.jpg", "no picture");
+  const std::string run = trained_run().string();
+  for (std::vector<std::string> words : std::vector<std::vector<std::string>>{
+           {"compare", "--paired", run, model_file(), "--split", "valid"},
+           {"average", run, run, "--output", file},
+           {"average", run, run, "--ensemble", "--output", file},
+           {"quantize", "--model", run, "--output", file}}) {
+    words.insert(words.end(), {"--data", set, "--threads", "1"});
+    fs::remove(file);
+    const Outcome o = run_program(words);
+    EXPECT_EQ(o.code, 3) << words[0] << o.err;
+    EXPECT_TRUE(contains(o.err, "real/bad.jpg")) << words[0] << o.err;
+    EXPECT_TRUE(contains(o.err, "pictures could not be read")) << words[0] << o.err;
+    EXPECT_EQ(fs::exists(file), words[0] != "compare") << words[0];
+    EXPECT_TRUE(contains(o.out, "AUC")) << words[0] << o.out;
+  }
 }
 
 TEST(AccuracyCli, AnswersMayBeUnsure) {
@@ -298,6 +326,8 @@ TEST(AccuracyCli, AblateNamesARunAlikeBeforeAndAfterIt) {
     EXPECT_TRUE(contains(o.out, std::string(name) + "\n")) << o.out;
     EXPECT_TRUE(contains(o.out, std::string(name) + ": test accuracy")) << o.out;
   }
+  EXPECT_TRUE(contains(o.out, "(least to greatest) over runs")) << o.out;
+  EXPECT_TRUE(contains(slurp(scratch.path() / "ablation.svg"), "mean and range over runs"));
 }
 
 TEST(AccuracyCli, AblateOfASetWithoutSplitsNamesFolds) {

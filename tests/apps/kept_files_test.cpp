@@ -66,6 +66,7 @@ TEST(KeptFiles, EvalLeavesNoListOfAnEarlierRun) {
   };
   EXPECT_EQ(eval().code, 3);
   EXPECT_TRUE(fs::exists(out / kBadFiles));
+  EXPECT_TRUE(contains(slurp(out / "report.html"), "4 pictures, split test"));
   fs::remove(data / "test/real/bad.jpg");
   const Outcome o = eval();
   EXPECT_EQ(o.code, 0) << o.err;
@@ -100,6 +101,20 @@ TEST(KeptFiles, ARunWithoutItsCheckpointIsNotTrainedOver) {
   const Outcome again = run_program(test::train_arguments(run));
   EXPECT_EQ(again.code, 0) << again.err;
   EXPECT_EQ(slurp(run / kBestModel), kept);
+}
+
+TEST(KeptFiles, NoEvaluationIsTrainedOver) {
+  const ScratchFolder scratch;
+  for (const char* name : {"metrics.json", "compare.html", "report.html"}) {
+    const fs::path out = scratch.path() / name;
+    fs::create_directory(out);
+    spill(out / name, "figures");
+    const Outcome o = run_program(test::train_arguments(out));
+    EXPECT_EQ(o.code, 2) << o.err;
+    EXPECT_TRUE(contains(o.err, out.string() + " already holds " + name)) << o.err;
+    EXPECT_EQ(slurp(out / name), "figures");
+    EXPECT_FALSE(fs::exists(out / kArguments));
+  }
 }
 
 TEST(KeptFiles, EvalMakesItsFolderBeforeItMeasures) {

@@ -188,6 +188,20 @@ TEST_F(MetadataCli, RefusesWhatWouldFlatter) {
            "--csv", file("train.csv"), "--output", file("c.safetensors")});
   EXPECT_EQ(c.code, 2);
   EXPECT_TRUE(contains(c.err, "was fitted on this very table")) << c.err;
+  // Nor is it measured there, also where the hybrid wants columns that the table lacks.
+  const Outcome h = run({"hybrid", "train", "--model", test::model_file(), "--csv",
+                         file("test.csv"), "--file-properties", "--output", file("h.safetensors")});
+  ASSERT_EQ(h.code, 0) << h.err;
+  for (const char* model : {"h.safetensors", "plain"}) {
+    const Outcome t = run({"cascade", "--model", *model == 'h' ? file(model) : test::model_file(),
+                           "--metadata", file("run"), "--csv", file("valid.csv"), "--test-csv",
+                           file("train.csv"), "--output", file("c.safetensors")});
+    EXPECT_EQ(t.code, 2) << t.out;
+    EXPECT_TRUE(contains(t.err, "was fitted on this very table")) << t.err;
+  }
+  const Outcome e = run({"metadata", "eval", "--model", file("run"), "--csv", file("train.csv")});
+  EXPECT_EQ(e.code, 2) << e.out;
+  EXPECT_TRUE(contains(e.err, "was fitted on this very table")) << e.err;
 }
 
 TEST_F(MetadataCli, NothingIsComparedOnWhatItWasFittedOn) {
@@ -211,6 +225,48 @@ TEST_F(MetadataCli, NothingIsComparedOnWhatItWasFittedOn) {
       EXPECT_FALSE(std::filesystem::exists(out)) << words[0];
     }
   }
+}
+
+TEST_F(MetadataCli, WithoutThePicturesRowsAreHeldApart) {
+  std::string one = "path,size,label\n", other = one;
+  for (int i = 0; i < 40; ++i) {
+    const std::string label = i % 2 == 0 ? "real" : "fake";
+    const int size = i / 2 * 7 % 19 + i % 2;  // says little of the label
+    one += fmt::format("gone/{}.jpg,{},{}\n", i, size, label);
+    // Other pictures of the same names, but for the last one.
+    other += fmt::format("gone/{}.jpg,{},{}\n", i, size + (i < 39 ? 5 : 0), label);
+  }
+  spill(folder_.path() / "train.csv", one);
+  spill(folder_.path() / "test.csv", other);
+  const Outcome o = train();
+  EXPECT_EQ(o.code, 2) << o.out;
+  EXPECT_TRUE(contains(o.err, "train.csv and ") && contains(o.err, "share 1 of their rows"))
+      << o.err;
+  spill(folder_.path() / "test.csv", other.substr(0, other.rfind("gone/39")));
+  EXPECT_EQ(train().code, 0);
+}
+
+TEST_F(MetadataCli, ClassesMayHaveNamesOfTheirOwn) {
+  for (const char* name : {"train.csv", "test.csv"}) {
+    std::string text = slurp(file(name));
+    for (std::size_t at = 0; (at = text.find(",fake,", at)) != text.npos;)
+      text.replace(at, 6, ",gen,");
+    for (std::size_t at = 0; (at = text.find(",real,", at)) != text.npos;)
+      text.replace(at, 6, ",orig,");
+    spill(folder_.path() / name, text);
+  }
+  EXPECT_EQ(train().code, 3);
+  const Outcome o = train({"--classes", "orig,gen"});
+  EXPECT_EQ(o.code, 0) << o.err;
+}
+
+TEST_F(MetadataCli, PredictAsksForNoLabels) {
+  spill(folder_.path() / "p.csv",
+        "path,category,class,fake,real\n" + pictures_[0].string() + ",a,b,0.1,0.9\n");
+  const Outcome o =
+      run({"predict", "--model", test::model_file(), "--csv", file("p.csv"), "--format", "csv"});
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_EQ(parse_csv(o.out).size(), 2u) << o.out;
 }
 
 TEST_F(MetadataCli, APictureWithBothLabelsIsRefused) {

@@ -40,6 +40,20 @@ TEST(PackCommand, MakesAFileThatEvalReadsAsItReadsTheFolder) {
   EXPECT_EQ(run_program({"pack", picture_set(), in(scratch, "set.zip")}).code, 2);
 }
 
+TEST(PackCommand, WhatCouldNotBeListedEndsItWithAWord) {
+  const ScratchFolder scratch;
+  const std::filesystem::path set = scratch.path() / "set";
+  std::filesystem::copy(picture_set(), set, std::filesystem::copy_options::recursive);
+  std::filesystem::create_directory_symlink(set / "train/real", set / "train/real/again");
+  for (const char* said : {"40 pictures packed", "is up to date"}) {
+    const Outcome o = run_program(
+        {"pack", set.string(), in(scratch, "set.dfpack"), "--img-size", "96", "--threads", "1"});
+    EXPECT_EQ(o.code, 3) << o.err;
+    EXPECT_TRUE(contains(o.out, said)) << o.out;
+    EXPECT_TRUE(contains(o.err, "1 could not be listed, train/real/again first: a link")) << o.err;
+  }
+}
+
 TEST(AugmentCommand, WritesAContactSheet) {
   const ScratchFolder scratch;
   const Outcome o = run_program({"augment", "--preview", in(scratch, "sheet.png"), "--data",

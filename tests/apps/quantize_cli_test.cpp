@@ -1,6 +1,7 @@
 // dfengine quantize, and what takes its file and what refuses it.
 #include <gtest/gtest.h>
 
+#include "engine/tables/metadata/metadata_model.h"
 #include "tests/apps/cli_support.h"
 
 namespace dfengine::test {
@@ -27,6 +28,11 @@ TEST(QuantizeCli, TheFileIsAModelLikeAny) {
   EXPECT_EQ(run_program({"convert", file, onnx}).code, 0);
 }
 
+HybridModel some_hybrid() {
+  const CsvTable table = dfengine::parse_csv("score,path\n1,a\n2,b\n3,c\n4,d\n", "t");
+  return {2, fit_metadata(table, {0, 0, 1, 1}, {"score"}, "t")};
+}
+
 // The run's own model with a threshold, a temperature and a band that fit nothing.
 TEST(QuantizeCli, ARunFitsTheThresholdAnewUnlessPicturesAreNamed) {
   const ScratchFolder scratch;
@@ -37,6 +43,7 @@ TEST(QuantizeCli, ARunFitsTheThresholdAnewUnlessPicturesAreNamed) {
   model.threshold = kThreshold;
   model.temperature = kTemperature;
   model.unsure = UnsureBand{0.5, 0.984375};
+  model.notes[kHybridEntry] = to_note(some_hybrid());
   save_model(run / "best.safetensors", model);
   const std::string file = (scratch.path() / "q.safetensors").string();
   const Outcome made = run_program({"quantize", "--model", run.string(), "--output", file});
@@ -46,6 +53,11 @@ TEST(QuantizeCli, ARunFitsTheThresholdAnewUnlessPicturesAreNamed) {
   EXPECT_NE(fitted.threshold, kThreshold);
   EXPECT_NE(fitted.temperature, kTemperature);
   EXPECT_FALSE(fitted.unsure);
+  const auto image_weight = [&](const Model& of) {
+    return read_table_models(of.notes, file).hybrid.value().image_weight;
+  };
+  // Of the logits themselves it is the same.
+  EXPECT_DOUBLE_EQ(image_weight(fitted) / fitted.temperature, 2 / kTemperature);
 
   const Outcome named = run_program({"quantize", "--model", run.string(), "--calibrate",
                                      picture_set() + "/train", "--output", file});
@@ -53,6 +65,7 @@ TEST(QuantizeCli, ARunFitsTheThresholdAnewUnlessPicturesAreNamed) {
   const Model stays = load_detector(file);
   EXPECT_EQ(stays.threshold, kThreshold);
   EXPECT_EQ(stays.temperature, kTemperature);
+  EXPECT_EQ(image_weight(stays), 2);
   EXPECT_FALSE(stays.unsure) << "a band of the float model's answers";
 }
 

@@ -242,5 +242,20 @@ TEST_F(ScoringCli, WrongUseIsSaid) {
   EXPECT_TRUE(contains(o.err, "$(JOB_COMPLETION_INDEX)/N")) << o.err;
 }
 
+TEST_F(ScoringCli, TarsWithoutPicturesAreNoAnswer) {
+  test::spill(at("none.tar"), test::tar_of({{"a.txt", "x"}, {"b.txt", "x"}}));
+  for (const Words& more : {Words{}, Words{"--output", at("none")}}) {
+    Words words = {at("none.tar")};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome o = predict(words);
+    EXPECT_EQ(o.code, 3) << o.err;
+    EXPECT_TRUE(contains(o.err,
+                         "no pictures (JPEG, PNG, WebP, BMP) in what was given; passed "
+                         "over: 2 .txt"))
+        << o.err;
+  }
+  EXPECT_EQ(predict({at("none.tar"), tars()}).code, 0);
+}
+
 }  // namespace
 }  // namespace dfengine

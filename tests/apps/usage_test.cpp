@@ -138,9 +138,9 @@ TEST(Usage, TrainsHelpShowsTheDefaultsThatARunHas) {
   const std::map<std::string, std::string> meant = {
       {"never", "-1"},
       {"1 with --weights, else 0", "0"},
-      {"that of the pictures where they are squares of 192 to 320 pixels, else the weights' own, "
-       "224 "
-       "without weights",
+      {"that of the pictures where they are squares of 192, 224, 256, 288 or 320 pixels and "
+       "neither --resize, --crop nor --recipe seed is given; else the weights' own, 224 without "
+       "weights",
        "224"},
       {"--img-size", "0"},
       {"the weights' own, 2 without weights", "0"},

@@ -301,8 +301,9 @@ TEST(MobileNetV2, ConfigurationsOutOfRange) {
   for (Index size : {96, 320}) EXPECT_NO_THROW(NetworkConfig{.input_size = size}.validate());
   for (double eps : {0.0, -1e-5, nan, infinity}) expect_invalid({.bn_eps = eps}, "epsilon");
   for (double momentum : {0.0, 1.1, nan}) expect_invalid({.bn_momentum = momentum}, "momentum");
-  for (double mean : {nan, infinity}) expect_invalid({.mean = {0, mean, 0}}, "mean");
-  for (double s : {0.0, -1.0, nan, infinity}) expect_invalid({.std_dev = {1, 1, s}}, "deviation");
+  for (double mean : {nan, infinity, 123.675, -3.0}) expect_invalid({.mean = {0, mean, 0}}, "mean");
+  for (double s : {0.0, -1.0, nan, infinity, 58.395})
+    expect_invalid({.std_dev = {1, 1, s}}, "deviation");
   for (double rate : {-0.1, 1.0, nan}) expect_invalid({.dropout = rate}, "dropout");
   expect_invalid({.head = Head::Classifier, .classes = 0}, "classes");
   expect_invalid({.head = Head::Detector, .hidden = 0}, "hidden");

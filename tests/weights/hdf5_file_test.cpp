@@ -56,6 +56,24 @@ TEST(Hdf5File, ReadsEveryKindOfFloats) {
   expect_sample(read_tensor_file(kGoldens / "weights_sample.h5"));
 }
 
+// h5py stores a type that NumPy has not as opaque.
+TEST(Hdf5File, OpaqueValuesOfTwoBytesAreBfloat16) {
+  std::string file = test::slurp(kGoldens / "weights_sample.h5");
+  const auto half = [&] {
+    const TensorFile read = parse_hdf5(test::bytes_of(file), "file");
+    const Tensor* tensor = read.find("second/half");
+    return tensor == nullptr ? Tensor() : *tensor;
+  };
+  const Tensor before = half();
+  EXPECT_EQ(before.dtype, DType::F16);
+  constexpr std::string_view kHalf("\x11\x20\x0f\0\2\0\0\0\0\0\x10\0", 12);
+  const std::size_t at = file.find(kHalf);
+  ASSERT_NE(at, std::string::npos);
+  file[at] = '\x15';  // the class: opaque instead of floating-point
+  EXPECT_EQ(half().dtype, DType::BF16);
+  EXPECT_EQ(half().bytes, before.bytes);
+}
+
 TEST(Hdf5File, AttributesBecomeMetadata) {
   auto metadata = read_tensor_file(kGoldens / "weights_sample.h5").metadata;
   EXPECT_EQ(metadata["@layer_names"], "second\nfirst");

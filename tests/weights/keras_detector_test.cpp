@@ -113,6 +113,36 @@ TEST(KerasConfigText, ARandomCropCutsTheMiddleInInference) {
   EXPECT_NE(found->fault.find("RandomCrop"), std::string::npos) << found->fault;
 }
 
+// What an adapted layer keeps among the weights is not read, nor scaling the other way round.
+TEST(KerasConfigText, ANormalizationIsReadOrNamed) {
+  const auto all =
+      nlohmann::json::parse(std::ifstream(test::golden_folder() / "keras_configs.json"));
+  const std::string text = all.at("keras 3").at("per_channel").dump();
+  for (const auto& [from, to] : {std::pair<std::string, std::string>{"[100.0,110.0,120.0]", "null"},
+                                 {R"("invert":false)", R"("invert":true)"}}) {
+    std::string changed = text;
+    ASSERT_NE(changed.find(from), std::string::npos);
+    changed.replace(changed.find(from), from.size(), to);
+    const auto found = keras_surroundings(keras_config_layers(changed));
+    ASSERT_TRUE(found);
+    EXPECT_NE(found->fault.find("Normalization"), std::string::npos) << found->fault;
+    EXPECT_FALSE(found->scaling);
+  }
+}
+
+TEST(KerasConfigText, ABatchNormSaysWhatItHas) {
+  const auto all =
+      nlohmann::json::parse(std::ifstream(test::golden_folder() / "keras_configs.json"));
+  std::string text = all.at("keras 3").at("flat").dump();
+  const std::string scale = R"("scale":true)";
+  ASSERT_NE(text.find(scale), std::string::npos);
+  text.replace(text.rfind(scale), scale.size(), R"("scale":false)");
+  const auto found = keras_surroundings(keras_config_layers(text));
+  ASSERT_TRUE(found);
+  EXPECT_FALSE(found->steps.at(1).scale);
+  EXPECT_TRUE(found->steps.at(1).center);
+}
+
 TEST(KerasConfigText, HostileTextIsNoModel) {
   std::string deep = "{}";
   for (int i = 0; i < 1000; ++i)
@@ -185,19 +215,24 @@ struct Reference {
     model.steps.push_back({KerasStep::Kind::Dense, layer, "layers/" + layer});
   }
 
-  void norm() {
+  // Its arrays have the roles that keras_arrays gives to their numbers.
+  void norm(bool scale = true, bool center = true) {
     const std::string layer = "norm_" + std::to_string(arrays.size());
-    const std::vector<std::int64_t> shape = {static_cast<std::int64_t>(x.size())};
-    const auto gamma = add(layer, KerasRole::Gamma, shape, 0.5F, 2);
-    const auto beta = add(layer, KerasRole::Beta, shape, -1, 1);
-    const auto mean = add(layer, KerasRole::Mean, shape, -1, 1);
-    const auto variance = add(layer, KerasRole::Variance, shape, 0.5F, 2);
+    int number = 0;
+    const auto next = [&](float least, float most) {
+      const auto role = static_cast<KerasRole>(static_cast<int>(KerasRole::Gamma) + number++);
+      return add(layer, role, {static_cast<std::int64_t>(x.size())}, least, most);
+    };
+    const auto gamma = scale ? next(0.5F, 2) : std::vector<float>(x.size(), 1);
+    const auto beta = center ? next(-1, 1) : std::vector<float>(x.size());
+    const auto mean = next(-1, 1), variance = next(0.5F, 2);
     constexpr double kEpsilon = 1e-3;
     for (std::size_t i = 0; i < x.size(); ++i)
       x[i] =
           (x[i] - double(mean[i])) / std::sqrt(double(variance[i]) + kEpsilon) * double(gamma[i]) +
           double(beta[i]);
-    model.steps.push_back({KerasStep::Kind::Norm, layer, "layers/" + layer, kEpsilon});
+    model.steps.push_back(
+        {KerasStep::Kind::Norm, layer, "layers/" + layer, kEpsilon, scale, center});
   }
 
   void relu() {
@@ -263,6 +298,19 @@ TEST(KerasHead, OneLogitHoweverItIsSaid) {
   }
 }
 
+TEST(KerasHead, ABatchNormMayLackScaleOrCenter) {
+  for (const auto& [scale, center] : {std::pair{false, true}, {true, false}, {false, false}}) {
+    Reference r;
+    r.x = features();
+    r.norm(scale, center), r.dense(1);
+    r.model.output = HeadOutput::Sigmoid;
+    const KerasHead head = keras_head(r.file, r.arrays, r.model, kFeatures);
+    ASSERT_EQ(head.fault, "");
+    EXPECT_EQ(head.used.size(), r.arrays.size());
+    EXPECT_NEAR(logit(head), r.x[0], rounding(r));
+  }
+}
+
 // Where nothing is multiplied out, the file's numbers stay.
 TEST(KerasHead, TheNotebooksHeadKeepsItsBits) {
   Reference r;
@@ -310,6 +358,8 @@ TEST(KerasHead, OtherHeadsHaveTheirReason) {
   EXPECT_NE(fault(absent, HeadOutput::Sigmoid).find("no kernel for 5 inputs"), std::string::npos);
   const auto wide = [](Reference& r) { r.dense(1), r.dense(20'000'000 / 5); };
   EXPECT_NE(fault(wide, HeadOutput::Sigmoid).find("too wide"), std::string::npos);
+  const auto shared = [](Reference& r) { r.dense(5), r.model.steps.push_back(r.model.steps[0]); };
+  EXPECT_NE(fault(shared, HeadOutput::Sigmoid).find("in the model twice"), std::string::npos);
 }
 
 TEST(KerasHead, WithoutAConfigurationItIsGuessed) {

@@ -235,6 +235,17 @@ TEST(SourceNames, TensorsWithoutCounterpartKeepTheirNames) {
   EXPECT_NE(translate_weights(file, "deeper").find("blocks.1.2.conv_pw.weight"), nullptr);
 }
 
+// Each of which would be looked through.
+TEST(SourceNames, HundredsOfNetworksAreRefused) {
+  TensorFile file;
+  for (int i = 0; i < 300; ++i)
+    for (const char* name : {"features.0.0.weight", "features.1.conv.0.0.weight"})
+      file.tensors.push_back(
+          make_tensor(std::to_string(i) + "." + name, {1}, std::vector<float>{1}));
+  const auto message = test::message_of<ModelFileError>([&] { translate_weights(file, "FILE"); });
+  EXPECT_TRUE(message.starts_with("FILE: holds the beginnings of too many")) << message;
+}
+
 TEST(SourceNames, TwoTensorsOfOneNameAreRefused) {
   TensorFile file = numbered(kTimm);
   file.tensors.push_back(make_tensor("features.0.0.weight", {1}, std::vector<float>{1}));

@@ -237,6 +237,25 @@ TEST(TorchLegacy, TensorsAreFoundUnderAnyName) {
   }
 }
 
+// As PyTorch saves a tensor with attributes, or of a class derived from Tensor.
+TEST(TorchLegacy, TensorsOfAClassOfTheirOwn) {
+  const auto typed = [](const std::string& call) {
+    return "ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n" + call + "\ncmine\nTensor\n(" +
+           kStorage + "K\x00K\x02\x85K\x01\x85\x89}t}tR"s;
+  };
+  const std::string tensor = typed("_rebuild_tensor_v2");
+  const std::string parameter = "ctorch._utils\n_rebuild_parameter\n(" + tensor + "\x88}tR";
+  for (const std::string& object : {tensor, parameter}) {
+    const TensorFile read = parse(legacy(holding("w", object)));
+    ASSERT_EQ(read.tensors.size(), 1u);
+    EXPECT_EQ(read.tensors[0].name, "w");
+    EXPECT_EQ(to_float(read.tensors[0]), (std::vector<float>{0, 1}));
+  }
+  const auto message = message_of<ModelFileError>(
+      [&] { parse(legacy(holding("w", typed("_rebuild_sparse_tensor")))); });
+  EXPECT_NE(message.find("no tensor under a name"), std::string::npos) << message;
+}
+
 // Opcodes that only later protocols have.
 TEST(TorchLegacy, LaterProtocols) {
   const auto unicode = [](std::string_view value) {

@@ -16,14 +16,16 @@ constexpr const Source* kSources[] = {&kKeras, &kOnnx, &kNames};
 
 }  // namespace
 
+bool is_ours(const TensorFile& file) {
+  return file.metadata.contains("arch") && file.metadata.contains("engine_version");
+}
+
 TensorFile to_torchvision(TensorFile file, std::span<const Stage> stages,
                           const std::string& name_for_errors) {
   const Source& source =
       **std::ranges::find_if(kSources, [&](const Source* row) { return row->recognise(file); });
   TensorFile translated = source.translate(std::move(file), stages, name_for_errors);
-  // A file with "arch" is dfengine's own: it says where it came from, or came from nowhere.
-  if (!translated.metadata.contains("arch"))
-    translated.metadata.emplace("source_family", source.family);
+  if (!is_ours(translated)) translated.metadata.emplace("source_family", source.family);
   return translated;
 }
 

@@ -37,6 +37,9 @@ inline constexpr const char* kAssumedPixels = "pixels";
 
 extern const Source kKeras, kOnnx, kNames;
 
+// Whether dfengine wrote the file, whose metadata then say all of the model.
+bool is_ours(const TensorFile& file);
+
 // Recognises the family and translates. The family's name goes into metadata "source_family",
 // except for a model of dfengine's own, which says itself where it came from.
 TensorFile to_torchvision(TensorFile file, std::span<const Stage> stages,

@@ -151,7 +151,8 @@ struct Found {
 
 class Search {
  public:
-  Search(const TensorFile& file, std::span<const Stage> stages) : places_(conv_places(stages)) {
+  Search(const TensorFile& file, std::span<const Stage> stages, const std::string& name)
+      : name_(name), places_(conv_places(stages)) {
     for (const Tensor& t : file.tensors) names_.insert(t.name);
     for (const Naming& naming : kNamings)
       for (const Tensor& t : file.tensors) look_at(naming, t.name);
@@ -160,14 +161,21 @@ class Search {
   const Found& best() const { return best_; }
 
  private:
+  // Each candidate costs a look at all its names.
+  static constexpr std::size_t kLongestOwner = 4096;
+  static constexpr int kMostCandidates = 256;
+
   // The stem's weight ends in a known name; what stands before it is the owner.
   void look_at(const Naming& naming, std::string_view name) {
     const std::string stem = naming.base + naming.names(places_[0]).conv + ".weight";
     if (!name.ends_with(stem)) return;
     const std::string owner(name.substr(0, name.size() - stem.size()));
-    if (!owner.empty() && owner.back() != '.') return;
+    if (owner.size() > kLongestOwner || (!owner.empty() && owner.back() != '.')) return;
     const std::string before = owner + naming.base;
     if (!names_.contains(before + naming.names(places_[1]).conv + ".weight")) return;
+    if (++candidates_ > kMostCandidates)
+      throw ModelFileError(name_ +
+                           ": holds the beginnings of too many networks; save one of them alone");
     Found found{&naming, owner, 0};
     for (const ConvPlace& place : places_) {
       const ConvNames names = naming.names(place);
@@ -179,8 +187,10 @@ class Search {
     if (rank(found) > rank(best_)) best_ = std::move(found);
   }
 
+  const std::string& name_;
   std::vector<ConvPlace> places_;
   std::unordered_set<std::string> names_;
+  int candidates_ = 0;
   Found best_;
 };
 
@@ -233,9 +243,9 @@ std::string assumptions(const TensorFile& file, const Conventions& conventions, 
 
 TensorFile translate(TensorFile file, std::span<const Stage> stages,
                      const std::string& name_for_errors) {
-  if (file.metadata.contains("arch")) return file;  // dfengine's own
+  if (is_ours(file)) return file;
   unwrap(file);
-  const Found found = Search(file, stages).best();
+  const Found found = Search(file, stages, name_for_errors).best();
   if (found.naming == nullptr) return file;
   const auto map = new_names(found, stages);
   for (Tensor& tensor : file.tensors) {

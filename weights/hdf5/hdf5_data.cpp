@@ -285,12 +285,15 @@ Hdf5Type read_datatype(Hdf5Cursor in) {
     in.refuse(fmt::format("type of unknown version {}", version));
   const auto bits = static_cast<unsigned>(in.number(3));
   const std::size_t size = in.u32();
-  constexpr unsigned kFloat = 1, kText = 3, kVariable = 9, kVariableText = 1;
+  constexpr unsigned kFloat = 1, kText = 3, kOpaque = 5, kVariable = 9, kVariableText = 1;
   switch (head & 0xF) {
     case kFloat:
       return read_float(in, bits, size);
     case kText:
       return {Hdf5Type::Kind::FixedText, size, false};
+    case kOpaque:  // what h5py makes of a type that NumPy has not
+      if (size == dtype_size(DType::BF16)) return {Hdf5Type::Kind::BFloat16, size, false};
+      break;
     case kVariable:
       if ((bits & 0xF) == kVariableText) return {Hdf5Type::Kind::VariableText, size, false};
       break;
@@ -336,7 +339,8 @@ std::optional<Tensor> read_dataset(Hdf5Bytes& file, const std::vector<Hdf5Messag
   const Hdf5Type type = read_datatype(type_message->body);
   if (type.kind == Hdf5Type::Kind::OtherFloat)
     file.refuse("is not of IEEE floats of 16, 32 or 64 bits");
-  if (type.kind != Hdf5Type::Kind::Ieee) return std::nullopt;
+  const bool bfloat16 = type.kind == Hdf5Type::Kind::BFloat16;
+  if (type.kind != Hdf5Type::Kind::Ieee && !bfloat16) return std::nullopt;
   if (find_message(messages, ExternalFiles) != nullptr)
     file.refuse("keeps its data in another file");
   auto dims = read_dataspace(space_message->body);
@@ -344,6 +348,7 @@ std::optional<Tensor> read_dataset(Hdf5Bytes& file, const std::vector<Hdf5Messag
 
   Tensor tensor{file.path(), DType::F32, std::move(*dims), {}};
   if (type.size != 4) tensor.dtype = type.size == 8 ? DType::F64 : DType::F16;
+  if (bfloat16) tensor.dtype = DType::BF16;
   read_layout(file, layout->body, messages, tensor);
   if (type.big_endian) to_little_endian(tensor.bytes, type.size);
   return tensor;

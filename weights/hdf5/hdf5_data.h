@@ -12,7 +12,7 @@
 namespace dfengine::weights {
 
 struct Hdf5Type {
-  enum class Kind { Ieee, OtherFloat, FixedText, VariableText, Other };
+  enum class Kind { Ieee, BFloat16, OtherFloat, FixedText, VariableText, Other };
   Kind kind;
   std::size_t size;  // bytes of one value as stored
   bool big_endian;   // of Ieee
@@ -26,9 +26,9 @@ Hdf5Type read_datatype(Hdf5Cursor in);
 std::optional<std::vector<std::int64_t>> read_dataspace(Hdf5Cursor in);
 
 // The data set with that header as a tensor, named by the path that file.enter() was given; nothing
-// for values that are not floats. The values may be stored in one piece, within the header, or in
-// chunks under a B-tree of version 1, packed with gzip, shuffle or not at all. Throws
-// ModelFileError for everything else.
+// for values that are not floats. Opaque ones of 2 bytes are bfloat16, as h5py stores it. The
+// values may be stored in one piece, within the header, or in chunks under a B-tree of version 1,
+// packed with gzip, shuffle or not at all. Throws ModelFileError for everything else.
 std::optional<Tensor> read_dataset(Hdf5Bytes& file, const std::vector<Hdf5Message>& messages);
 
 }  // namespace dfengine::weights

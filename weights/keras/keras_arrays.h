@@ -28,7 +28,7 @@ struct KerasArray {
   std::string layer;   // the layer's own name, without the models around it
   std::string folder;  // the layer's whole path
   bool numbered;       // as Keras 3 names variables, by the layer's class instead of its name
-  KerasRole role;
+  KerasRole role;      // of a numbered batch norm's, as if it had them all
 
   // Whether it is a variable of the layer that a configuration calls `name`, and of which Keras 3
   // keeps the variables at `path`.

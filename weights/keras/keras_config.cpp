@@ -113,6 +113,11 @@ double KerasConfigLayer::number(const char* key, double absent) const {
   return value != nullptr && value->is_number() ? value->get<double>() : absent;
 }
 
+bool KerasConfigLayer::flag(const char* key, bool absent) const {
+  const json* value = member(config, key);
+  return value != nullptr && value->is_boolean() ? value->get<bool>() : absent;
+}
+
 std::string KerasConfigLayer::text(const char* key) const {
   return text_in(config, key);
 }

@@ -22,6 +22,7 @@ struct KerasConfigLayer {
 
   // A number of the configuration.
   double number(const char* key, double absent) const;
+  bool flag(const char* key, bool absent) const;
   // A text of the configuration; "" where there is none.
   std::string text(const char* key) const;
   // Numbers of the configuration: a list of them, in lists of one, or a single one. Empty where

@@ -34,10 +34,22 @@ class Builder {
     throw ModelFileError(fmt::format("layer \"{}\" {}", printable(step.name), cause));
   }
 
+  // Keras 3 numbers the variables that a batch norm has, and keras_arrays takes it to have all.
+  static KerasRole counted(const KerasStep& step, KerasRole role) {
+    const int before = (role > KerasRole::Gamma && !step.scale ? 1 : 0) +
+                       (role > KerasRole::Beta && !step.center ? 1 : 0);
+    return static_cast<KerasRole>(static_cast<int>(role) - before);
+  }
+
   // The values of the array of that role; empty where the file has none of the layer.
   std::vector<double> values(const KerasStep& step, KerasRole role, std::size_t count) {
     for (const KerasArray& array : free_) {
-      if (array.role != role || !array.belongs_to(step.name, step.path)) continue;
+      if (array.role != (array.numbered ? counted(step, role) : role) ||
+          !array.belongs_to(step.name, step.path))
+        continue;
+      // A file of one layer may name it in thousands of places, each of which takes a product.
+      if (std::ranges::find(out_.used, array.tensor) != out_.used.end())
+        fail(step, "stands in the model twice");
       const Tensor& tensor = file_.tensors[array.tensor];
       const std::vector<float> read = to_float(tensor);
       if (read.size() != count)
@@ -82,8 +94,9 @@ class Builder {
   }
 
   void add_norm(const KerasStep& step, std::size_t width) {
-    std::vector<double> scale = values(step, KerasRole::Gamma, width),
-                        shift = values(step, KerasRole::Beta, width);
+    std::vector<double> scale, shift;
+    if (step.scale) scale = values(step, KerasRole::Gamma, width);
+    if (step.center) shift = values(step, KerasRole::Beta, width);
     const std::vector<double> mean = values(step, KerasRole::Mean, width),
                               variance = values(step, KerasRole::Variance, width);
     if (mean.empty() || variance.empty()) fail(step, "has no statistics");

@@ -130,7 +130,7 @@ class Walk {
       add(offset, 1);
       return true;
     }
-    if (layer.kind != "Normalization") return false;
+    if (layer.kind != "Normalization" || layer.flag("invert", false)) return false;
     const auto mean = layer.numbers("mean");
     auto factor = layer.numbers("variance");
     if (!fit(mean) || !fit(factor)) return false;
@@ -165,10 +165,11 @@ class Walk {
   // Code is not read. What people put there is Keras' own preprocess_input.
   void unknown(const KerasConfigLayer& layer) {
     unknown_scale_ = true;
-    if (layer.kind == "Lambda" || layer.kind == "Normalization") {
+    if (layer.kind == "Lambda") {
       out_.assumed.push_back(called(layer) + " is taken to be the scaling of the pixels");
     } else {
-      fail(called(layer) + " before the base is no scaling of pixels");
+      fail(called(layer) +
+           " before the base is no scaling of pixels that its configuration states");
     }
   }
 
@@ -186,9 +187,9 @@ class Walk {
       return activation(layer);
     }
     if (layer.kind == "BatchNormalization") {
-      out_.steps.push_back(
-          {KerasStep::Kind::Norm, layer.name, layer.path, layer.number("epsilon", 1e-3)});
-      return;
+      return out_.steps.push_back({KerasStep::Kind::Norm, layer.name, layer.path,
+                                   layer.number("epsilon", 1e-3), layer.flag("scale", true),
+                                   layer.flag("center", true)});
     }
     if (layer.kind == "Activation") return activation(layer);
     if (layer.kind == "ReLU" && layer.numbers("max_value").empty() &&

@@ -16,7 +16,9 @@ struct KerasStep {
   enum class Kind { Dense, Norm, Relu };
   Kind kind = Kind::Dense;
   std::string name, path;  // of the layer, as in KerasConfigLayer
-  double epsilon = 0;      // Norm
+  // Of a Norm; whether it has gamma, and beta.
+  double epsilon = 0;
+  bool scale = true, center = true;
 };
 
 struct KerasSurroundings {

@@ -248,7 +248,7 @@ void set_conventions(const KerasSurroundings& model, const KerasHead& head,
   if (model.side) metadata.emplace("input_size", fmt::to_string(*model.side));
   metadata.insert({{"bn_eps", "0.001"}, {"pad_mode", "tf_same"}});
   set_scaling(model, metadata);
-  if (!head.fault.empty()) metadata.emplace(kLeftOut, "its head: " + head.fault);
+  if (!head.fault.empty()) metadata[kLeftOut] += "its head: " + head.fault + "\n";
   if (!head.made.is_detector()) return;
   metadata.emplace("dropout", fmt::format("{}", model.dropout));
   metadata.emplace(kAssumed, assumptions(model, head));

@@ -125,7 +125,7 @@ class GraphReader {
     if (!standard) return append(node, generic(node, node.domain() + "." + op));
     if (op == "Constant") return constants_.add(node.output(0), node);
     if (is_idle(node)) return alias(node);
-    if (is_shape_arithmetic(op)) return;
+    if (is_shape_arithmetic(node)) return;
     if (op == "Conv") return append(node, convolution(node));
     if (op == "Gemm") return append(node, gemm(node));
     if (op == "MatMul" && constant(node, 1) != nullptr) return append(node, product(node));
@@ -137,15 +137,16 @@ class GraphReader {
     append(node, generic(node, averages_pixels(node) ? "GlobalAveragePool" : op));
   }
 
-  static bool is_shape_arithmetic(std::string_view op) {
-    constexpr std::string_view kOps[] = {"Shape",  "Gather", "Unsqueeze",
-                                         "Concat", "Slice",  "Expand"};
-    return std::ranges::find(kOps, op) != std::end(kOps);
+  // Behind a Shape these compute on sizes. Of what is made of the pixels they choose or join parts.
+  bool is_shape_arithmetic(const pb::Node& node) const {
+    constexpr std::string_view kOps[] = {"Gather", "Concat", "Slice", "Expand"};
+    if (std::ranges::find(kOps, node.op_type()) == std::end(kOps)) return node.op_type() == "Shape";
+    return std::ranges::none_of(node.input(), [&](const auto& x) { return operands_.contains(x); });
   }
 
   // Whether the node gives its first operand unchanged, or is part of shape arithmetic.
   bool is_idle(const pb::Node& node) const {
-    constexpr std::string_view kAlways[] = {"Identity", "Dropout", "CastLike"};
+    constexpr std::string_view kAlways[] = {"Identity", "Dropout", "CastLike", "Unsqueeze"};
     constexpr std::string_view kReshapes[] = {"Flatten", "Reshape", "Squeeze"};
     const std::string& op = node.op_type();
     const auto is_one_of = [&](const auto& ops) {

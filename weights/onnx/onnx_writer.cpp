@@ -22,7 +22,7 @@ namespace pb = onnx_format;
 constexpr int kIrVersion = 8;  // the one that came with opset 17
 constexpr int kOpset = 17;
 constexpr int kFloat = 1;  // TensorProto.FLOAT
-constexpr int kUint8 = 2, kInt8 = 3, kInt32 = 6;
+constexpr int kUint8 = 2, kInt32 = 6;
 constexpr int kAttributeInt = 2;   // AttributeProto.INT
 constexpr int kAttributeInts = 7;  // AttributeProto.INTS
 
@@ -79,7 +79,7 @@ void OnnxWriter::integers(const std::string& name, const std::vector<std::int64_
     throw ShapeError(fmt::format("{}: {} values do not fill its shape", name, values.size()));
   pb::Tensor& t = *state_->model.mutable_graph()->add_initializer();
   for (const std::int64_t dim : shape) t.add_dims(dim);
-  t.set_data_type(dtype == DType::I8 ? kInt8 : dtype == DType::U8 ? kUint8 : kInt32);
+  t.set_data_type(dtype == DType::U8 ? kUint8 : kInt32);
   t.set_name(name);
   std::string bytes;
   for (const std::int32_t v : values)

@@ -33,7 +33,7 @@ class OnnxWriter {
   // A float constant. Throws ShapeError if values does not fill shape.
   void constant(const std::string& name, const std::vector<std::int64_t>& shape,
                 std::span<const float> values);
-  // A constant of I8, U8 or I32, which hold every value.
+  // A constant of U8 or I32, which hold every value.
   void integers(const std::string& name, const std::vector<std::int64_t>& shape, DType dtype,
                 std::span<const std::int32_t> values);
   // A node with one output, which gets the node's name.

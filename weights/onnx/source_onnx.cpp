@@ -51,7 +51,7 @@ class Translation {
     refuse_other_strides();
     take_normalization();
     const auto entry = file_.metadata.find("members");
-    if (is_ours() && entry != file_.metadata.end()) {
+    if (is_ours(file_) && entry != file_.metadata.end()) {
       ensemble(number_of<int>(entry->second).value_or(0));
     } else {
       head(base());
@@ -97,12 +97,10 @@ class Translation {
     }
   }
 
-  bool is_ours() const { return file_.metadata.contains("arch"); }
-
   // From the pixels to the result of the last convolution.
   std::string base() {
     inputs_.clear();
-    std::string x = inside_ ? normalization() : is_ours() ? "input" : scaling();
+    std::string x = inside_ ? normalization() : is_ours(file_) ? "input" : scaling();
     for (int i = 0; i < static_cast<int>(places_.size()); ++i) x = convolution(i, x);
     return x;
   }
@@ -163,8 +161,10 @@ class Translation {
     ChannelScale scale(3);
     const std::string x = cursor_.arithmetic("input", scale);
     if (x == "input") return x;
-    constexpr double kBytes = 0.1;  // no scaling of numbers from 0 to 1 makes them so small
-    const double range = std::abs(scale.factor[0]) < kBytes ? 255 : 1;
+    // No scaling of numbers from 0 to 1 makes them so small, or shifts them so far.
+    constexpr double kSmall = 0.1, kFar = 2;
+    const double factor_size = std::abs(scale.factor[0]), shift_size = std::abs(scale.shift[0]);
+    const double range = factor_size < kSmall || shift_size > kFar * factor_size ? 255 : 1;
     std::vector<double> mean, std_dev;
     for (std::size_t c = 0; c < 3; ++c) {
       const double factor = range * scale.factor[c];
@@ -314,21 +314,21 @@ class Translation {
   void head(const std::string& x) {
     if (cursor_.at_end()) return;
     const std::vector<double> temperature =
-        is_ours() ? numbers("temperature") : std::vector<double>();
+        is_ours(file_) ? numbers("temperature") : std::vector<double>();
     try {
       DenseHead::Result made =
           take_onnx_head(cursor_, cursor_.expect("GlobalAveragePool " + x), features(),
                          temperature.size() == 1 ? temperature.data() : nullptr);
-      if (!is_ours() && made.is_detector()) file_.metadata[kAssumed] = assumptions(made);
+      if (!is_ours(file_) && made.is_detector()) file_.metadata[kAssumed] = assumptions(made);
       std::ranges::move(made.tensors, std::back_inserter(out_.tensors));
     } catch (const ModelFileError& e) {
-      if (is_ours()) throw;
+      if (is_ours(file_)) throw;
       for (int i = 0; const Tensor* t = file_.find(fmt::format("gemm{}.weight", i)); ++i)
         out_.tensors.push_back(*t);
       std::string_view cause = e.what();
       const std::string before = name_ + ": ONNX model: ";
       if (cause.starts_with(before)) cause.remove_prefix(before.size());
-      file_.metadata[kLeftOut] = fmt::format("its head: {}", cause);
+      file_.metadata[kLeftOut] += fmt::format("its head: {}\n", cause);
     }
   }
 

@@ -17,8 +17,10 @@ namespace {
 constexpr std::string_view kSize = "torch.Size";
 constexpr std::string_view kOrderedDict = "collections.OrderedDict";
 // Calls that make a tensor from storage, offset, shape and strides, and calls that only wrap one.
+// One with attributes, or of a class of its own, is made by kTyped(call, class, arguments, state).
 constexpr std::string_view kTensors[] = {"torch._utils._rebuild_tensor_v2",
                                          "torch._utils._rebuild_tensor"};
+constexpr std::string_view kTyped = "torch._tensor._rebuild_from_type_v2";
 constexpr std::string_view kWrapped[] = {"torch._utils._rebuild_parameter",
                                          "torch._utils._rebuild_parameter_with_state"};
 
@@ -90,13 +92,22 @@ class Reader {
     return std::ranges::find(names, name) != names.end();
   }
 
+  // Storage, offset, shape, strides and what else a tensor is made from; null for other values.
+  const std::vector<PickleRef>* tensor_arguments(PickleRef ref) const {
+    const std::string_view maker = maker_of(ref);
+    if (is_one_of(kTensors, maker)) return &arguments(ref);
+    if (maker != kTyped || arguments(ref).size() < 3) return nullptr;
+    const PickleValue& call = pickle_[arguments(ref)[0]];
+    if (call.kind != PickleKind::Global || !is_one_of(kTensors, call.text)) return nullptr;
+    return &pickle_[arguments(ref)[2]].items;
+  }
+
   // Whether tensors may lie below the value.
   bool may_hold(PickleRef ref) const { return !pickle_[ref].items.empty(); }
 
   void walk(const Entry& at, int depth) {
     if (depth > kMaxDepth) return;
-    const std::string_view maker = maker_of(at.value);
-    if (is_one_of(kTensors, maker) || is_one_of(kWrapped, maker)) {
+    if (tensor_arguments(at.value) != nullptr || is_one_of(kWrapped, maker_of(at.value))) {
       entries_.push_back(at);
       return;
     }
@@ -185,13 +196,12 @@ class Reader {
   View view_of(const Entry& entry) const {
     PickleRef ref = entry.value;
     if (is_one_of(kWrapped, maker_of(ref))) {
-      if (arguments(ref).empty() || !is_one_of(kTensors, maker_of(arguments(ref)[0]))) {
+      if (arguments(ref).empty() || tensor_arguments(arguments(ref)[0]) == nullptr) {
         fail(entry.name, "is a parameter without a tensor");
       }
       ref = arguments(ref)[0];
     }
-    // storage, offset, shape, strides, requires_grad, backward_hooks, metadata
-    const auto& given = arguments(ref);
+    const auto& given = *tensor_arguments(ref);
     if (given.size() < 4 || pickle_[given[0]].kind != PickleKind::Persistent ||
         pickle_[given[1]].kind != PickleKind::Int) {
       fail(entry.name, "is not made of storage, offset, shape and strides");

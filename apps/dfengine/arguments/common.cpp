@@ -191,6 +191,12 @@ void end_if_unreadable(const std::vector<std::string>& errors, std::size_t total
     throw Exit{ExitCode::BadData, fmt::format("{} of {} {}", errors.size(), total, what)};
 }
 
+void end_if_unreadable(const BadFiles& bad_files, std::size_t total) {
+  std::vector<std::string> errors;
+  for (const BadFile& bad : bad_files.list()) errors.push_back(bad.relative + ": " + bad.reason);
+  end_if_unreadable(errors, total);
+}
+
 ProgressLine::ProgressLine(bool wanted) : on_terminal_(wanted && isatty(STDERR_FILENO) == 1) {}
 
 namespace {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/data/pictures/prepare.h"
+#include "engine/data/sets/bad_files.h"
 #include "engine/runtime/open_backend.h"
 
 namespace dfengine {
@@ -99,6 +100,8 @@ std::vector<BadPicture> for_each_batch(
 // message such as "2 of 9 pictures could not be read".
 void end_if_unreadable(const std::vector<std::string>& errors, std::size_t total,
                        const char* what = "pictures could not be read");
+// The same of the pictures of a data set.
+void end_if_unreadable(const BadFiles& bad_files, std::size_t total);
 
 // A line that is drawn over itself on a terminal, cut to the terminal's width. It does nothing
 // elsewhere, and a terminal that is gone does not end the work.

@@ -17,8 +17,9 @@ std::vector<CLI::Option*> add_data(CLI::App& command, DataOptions& options,
 }
 
 void add_table_columns(CLI::App& command, DataOptions& options) {
-  for (const char* flag : {"--label-positive", "--path-column", "--label-column"})
+  for (const char* flag : {"--classes", "--label-positive", "--path-column", "--label-column"})
     add_row(command, row_of(data_options(), flag), options);
+  command.get_option("--classes")->default_str("the usual ones, such as real and fake");
 }
 
 }  // namespace dfengine

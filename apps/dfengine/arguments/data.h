@@ -12,7 +12,7 @@ namespace dfengine {
 // run cannot change, which is all but the places.
 std::vector<CLI::Option*> add_data(CLI::App& command, DataOptions& options,
                                    const char* fractions_flag = "--fractions");
-// Adds --label-positive, --path-column and --label-column alone.
+// Adds --classes, --label-positive, --path-column and --label-column alone.
 void add_table_columns(CLI::App& command, DataOptions& options);
 
 // For the command's notes (help.h): which sets these options take.

@@ -4,6 +4,8 @@
 
 #include <set>
 
+#include "engine/data/sets/class_names.h"
+#include "engine/model/training_pictures.h"
 #include "engine/tables/metadata/metadata_model.h"
 #include "kernels/base/error.h"
 
@@ -42,6 +44,19 @@ void print_unread_columns(const std::filesystem::path& file, const Model& model)
              file.string(), fmt::join(names, ", "));
 } catch (const ModelFileError& e) {
   fmt::print(stderr, "dfengine: {}\n", e.what());
+}
+
+void print_seen_pictures(const std::filesystem::path& file, const Model& model,
+                         const Dataset& dataset, const DataOptions& options) {
+  const SeenPictures seen = seen_in_training(model.notes, dataset, options);
+  if (seen.count == 0) return;
+  const bool asked_for = dataset.split == "all" || canonical_split(dataset.split) == "train";
+  fmt::print(stderr, "dfengine: {}{}: the model was trained on {} of these {} pictures ({}){}\n",
+             asked_for ? "" : "warning: ", file.string(), seen.count, dataset.samples.size(),
+             seen.set,
+             asked_for ? ""
+                       : ": figures there are better than on new ones. Divide the set as that run "
+                         "did, or measure others");
 }
 
 void set_threshold(Model& model, const std::optional<double>& threshold) {

@@ -28,9 +28,6 @@ struct Answer {
   std::optional<double> low = {}, high = {};
 };
 
-// The verdict on a picture whose answer is not to be trusted.
-inline constexpr const char* kUnsure = "unsure";
-
 // What all answers of a run have beside the path, the probability, the verdict and the error.
 enum class AnswerKind { Plain, Stability, OfTable };
 

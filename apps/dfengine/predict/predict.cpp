@@ -85,6 +85,7 @@ ScoringCounts print_all(const Arguments& a, InputReader& input, Scoring& scoring
   if (!whole)
     throw Exit{ExitCode::Interrupted,
                fmt::format("interrupted: {} answered", scoring.counts().pictures)};
+  if (scoring.counts().pictures == 0) fail_for_nothing(input);
   return scoring.counts();
 }
 
@@ -113,9 +114,10 @@ ScoringCounts write_all(const Arguments& a, InputReader& input, Scoring& scoring
                         const Model& model) {
   const AnswerFormat format = a.format.value_or(AnswerFormat::Csv);
   ShardFolder folder(a.output, format, part_of(a), a.incremental, settings_of(a, model));
-  Index shards = 0;
+  Index shards = 0, mine = 0;
   for (; std::optional<InputShard> shard = input.next(); ++shards) {
     if (!folder.is_mine(*shard)) continue;
+    ++mine;
     const ScoringCounts before = scoring.counts();
     const double begin = scoring.seconds();
     AnswerText text(format, a.stability ? AnswerKind::Stability : AnswerKind::Plain, model,
@@ -134,7 +136,8 @@ ScoringCounts write_all(const Arguments& a, InputReader& input, Scoring& scoring
                   now.fake - before.fake, now.unsure - before.unsure},
                  scoring.seconds() - begin);
   }
-  if (shards == 0) fail_for_nothing(input);
+  // Another process may have pictures where this one has none.
+  if (mine == shards && folder.counts().pictures == 0) fail_for_nothing(input);
   folder.finish(shards, scoring.seconds());
   const ScoringCounts& c = folder.counts();
   fmt::print("{} pictures, {} of them by an earlier run; {} unreadable, {} fake, {} unsure: {}\n",
@@ -159,7 +162,7 @@ void predict_table(const Arguments& a, Model& model) {
   const TableModels detectors = read_table_models(model.notes, a.model.string());
   const std::filesystem::path root = a.table.data.empty() ? a.csv.parent_path() : a.table.data;
   CsvTable table = read_csv(a.csv);
-  name_columns(table, {.path = a.table.path_column}, a.csv.string());
+  name_path_column(table, {.path = a.table.path_column}, a.csv.string());
   if (detectors.file_properties()) append_file_properties(table, root, a.csv.string());
   std::vector<Encoder> encoders;
   if (detectors.cascade) encoders.push_back(detectors.cascade->metadata.encoder);
@@ -182,7 +185,9 @@ void predict_table(const Arguments& a, Model& model) {
     Answer answer{.path = std::string(paths[i]), .error = s.error};
     if (s.error.empty()) {
       answer.prob = s.prob;
-      answer.verdict = model.classes[at(s.verdict)];
+      // The band is one of the image's probabilities.
+      const bool unsure = s.source == TableScore::Source::Image && model.is_unsure(s.prob);
+      answer.verdict = unsure ? kUnsure : model.classes[at(s.verdict)];
       answer.decided_by = name_of(s.source);
     } else {
       errors.push_back(s.error);

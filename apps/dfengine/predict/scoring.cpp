@@ -49,7 +49,7 @@ void Scoring::judge(Answer& answer, std::span<const float> logits) const {
   answer.prob = model_.probability(logits[0]);
   for (const float logit : logits) require_number(options_.model, model_.probability(logit));
   const Stability stability = stability_of(logits, model_);
-  const bool unsure = stability.flips || (model_.unsure && model_.unsure->holds(*answer.prob));
+  const bool unsure = stability.flips || model_.is_unsure(*answer.prob);
   answer.verdict = unsure ? kUnsure : model_.verdict(*answer.prob);
   if (!options_.stability) return;
   answer.low = stability.low;

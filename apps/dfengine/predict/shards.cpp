@@ -15,6 +15,7 @@
 #include "kernels/base/error.h"
 #include "kernels/base/file_lock.h"
 #include "kernels/base/json_bytes.h"
+#include "kernels/base/json_integer.h"
 #include "kernels/base/numbers.h"
 #include "kernels/base/sha256.h"
 #include "weights/read_file.h"
@@ -356,7 +357,8 @@ void merge_shards(const std::filesystem::path& folder) try {
   std::fflush(stdout);
   end_if_unreadable(sum);
 } catch (const json::exception& e) {
-  throw DataError(fmt::format("{}: a summary in it is damaged ({})", folder.string(), e.what()));
+  throw DataError(
+      fmt::format("{}: a summary in it is damaged ({})", folder.string(), json_fault(e)));
 }
 
 }  // namespace dfengine

@@ -214,13 +214,22 @@ std::vector<std::byte> bytes_of_hex(std::string_view text) {
   return bytes;
 }
 
+Notes notes_of(Bytes file) {
+  if (begins(file, "\xFF\xD8")) return notes_of_jpeg(file);
+  if (begins(file, "\x89PNG")) return notes_of_png(file);
+  if (begins(file, "RIFF")) return notes_of_webp(file);
+  return {};
+}
+
 }  // namespace
 
+bool has_exif(Bytes file) {
+  const Notes notes = notes_of(file);
+  return !notes.exif.empty() || !notes.exif_in_hex.bytes.empty();
+}
+
 int exif_orientation(Bytes file) {
-  Notes notes;
-  if (begins(file, "\xFF\xD8")) notes = notes_of_jpeg(file);
-  if (begins(file, "\x89PNG")) notes = notes_of_png(file);
-  if (begins(file, "RIFF")) notes = notes_of_webp(file);
+  Notes notes = notes_of(file);
   std::vector<std::byte> bytes;
   if (notes.exif.empty()) {
     bytes = bytes_of_hex(notes.exif_in_hex.read());

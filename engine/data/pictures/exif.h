@@ -13,6 +13,10 @@ namespace dfengine {
 // where there is none or it makes no sense (Exif 2.3, section 4.6.4). Damaged data is no error.
 int exif_orientation(std::span<const std::byte> file);
 
+// Whether a whole JPEG, PNG or WebP holds Exif data where exif_orientation looks for them. Of a
+// JPEG the header is enough.
+bool has_exif(std::span<const std::byte> file);
+
 // Turns and mirrors the picture so that it stands as it was seen, like Pillow's
 // ImageOps.exif_transpose. The orientation is 1 to 8; `spare` is a buffer whose pixels are lost.
 void apply_orientation(int orientation, Image& image, Image& spare);

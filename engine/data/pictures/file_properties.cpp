@@ -4,12 +4,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <span>
 #include <string_view>
 #include <vector>
 
+#include "engine/data/pictures/exif.h"
 #include "kernels/base/unique_fd.h"
 
 namespace dfengine {
@@ -43,12 +45,46 @@ void read_webp_header(std::span<const std::byte> bytes, FileProperties& p) {
   }
 }
 
-void read_header(std::span<const std::byte> bytes, FileProperties& p) {
-  p.format = file_format(bytes);
-  if (p.format.name == "JPEG") {
+// Reads on up to `size` bytes in all, or to the end. False with errno set where it cannot be read.
+bool read_on(int fd, std::size_t size, std::vector<std::byte>& bytes) {
+  std::size_t got = bytes.size();
+  bytes.resize(std::max(got, size));
+  while (got < bytes.size()) {
+    const ssize_t n = read(fd, bytes.data() + got, bytes.size() - got);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return false;
+    if (n == 0) break;
+    got += static_cast<std::size_t>(n);
+  }
+  bytes.resize(got);
+  return true;
+}
+
+// Colour profiles and previews make some headers long.
+bool read_jpeg(int fd, std::vector<std::byte>& bytes, FileProperties& p) {
+  constexpr std::size_t kMost = std::size_t{2} << 20;
+  for (std::size_t size = bytes.size();; size *= 2) {
+    if (!read_on(fd, size, bytes)) return false;
     p.jpeg = read_jpeg_header(bytes);
-    if (p.jpeg) p.h = p.jpeg->h, p.w = p.jpeg->w;
-  } else if (p.format.name == "PNG" && bytes.size() >= 24) {
+    if (p.jpeg || bytes.size() < size || size >= kMost) break;
+  }
+  if (!p.jpeg) return true;
+  p.h = p.jpeg->h, p.w = p.jpeg->w;
+  p.exif = has_exif(bytes);
+  return true;
+}
+
+// False with errno set where the file cannot be read.
+bool read_header(int fd, std::vector<std::byte>& bytes, FileProperties& p) {
+  constexpr std::size_t kFirst = std::size_t{64} << 10;
+  if (!read_on(fd, kFirst, bytes)) return false;
+  p.format = file_format(bytes);
+  if (p.format.name == "JPEG") return read_jpeg(fd, bytes, p);
+  if (p.format.name == "PNG" || p.format.name == "WebP") {
+    if (!read_on(fd, std::min(p.bytes, kMaxImageFileBytes), bytes)) return false;
+    p.exif = has_exif(bytes);
+  }
+  if (p.format.name == "PNG" && bytes.size() >= 24) {
     p.w = number_at(bytes, 16, 4, true);
     p.h = number_at(bytes, 20, 4, true);
   } else if (p.format.name == "WebP") {
@@ -56,22 +92,9 @@ void read_header(std::span<const std::byte> bytes, FileProperties& p) {
   } else if (p.format.name == "BMP" && bytes.size() >= 26) {
     p.w = number_at(bytes, 18, 4, false);
     p.h = std::abs(static_cast<Index>(static_cast<std::int32_t>(number_at(bytes, 22, 4, false))));
+    p.exif = false;
   }
-}
-
-// Empty with errno set where it cannot be read.
-std::optional<std::vector<std::byte>> first_bytes(int fd) {
-  std::vector<std::byte> bytes(kJpegHeaderBytes);
-  std::size_t got = 0;
-  while (got < bytes.size()) {
-    const ssize_t n = read(fd, bytes.data() + got, bytes.size() - got);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return std::nullopt;
-    if (n == 0) break;
-    got += static_cast<std::size_t>(n);
-  }
-  bytes.resize(got);
-  return bytes;
+  return true;
 }
 
 }  // namespace
@@ -90,14 +113,11 @@ FileProperties read_file_properties(const std::filesystem::path& file) {
     return p;
   }
   p.bytes = static_cast<std::uintmax_t>(info.st_size);
-  const auto bytes = first_bytes(fd.get());
-  if (!bytes) {
+  std::vector<std::byte> bytes;
+  if (!read_header(fd.get(), bytes, p))
     p.error = std::strerror(errno);
-  } else if (bytes->empty()) {
+  else if (bytes.empty())
     p.error = "the file is empty";
-  } else {
-    read_header(*bytes, p);
-  }
   return p;
 }
 

@@ -42,17 +42,17 @@ struct ImageView {
 };
 
 // The limits on what a picture file may claim. A longer side would let a thin picture ask for
-// gigabytes of resize rows; JPEG itself ends at 65535.
-constexpr Index kMaxImageSide = 65535;
+// gigabytes of resize rows; libjpeg writes and reads no longer one.
+constexpr Index kMaxImageSide = 65500;
 constexpr Index kMaxImagePixels = 100'000'000;  // the default of --max-pixels
 constexpr std::uintmax_t kMaxImageFileBytes = std::uintmax_t{256} << 20;
 
-// Decodes a JPEG, PNG, WebP or BMP, whatever its name says. Gray becomes RGB, 16-bit samples keep
-// their high byte, and alpha is dropped without blending, as Pillow's convert("RGB") does; then the
-// orientation that the file's Exif or XMP data asks for is applied, as ImageOps.exif_transpose
-// does. Throws DataError with file name and cause for what cannot be read, is cut short, passes a
-// limit or would take too much memory to decode (decode_checks.h), and for other formats, which it
-// names. decoder.h serves many pictures.
+// Decodes a JPEG, PNG, WebP or BMP, whatever its name says. Gray becomes RGB, and alpha is dropped
+// without blending, as Pillow's convert("RGB") does. 16-bit samples keep their high byte, where
+// Pillow makes gray ones white. Then the orientation that the file's Exif or XMP data asks for is
+// applied, as ImageOps.exif_transpose does. Throws DataError with file name and cause for what
+// cannot be read, is cut short, passes a limit or would take too much memory to decode
+// (decode_checks.h), and for other formats, which it names. decoder.h serves many pictures.
 Image decode_image(const std::filesystem::path& file);
 // Decodes bytes that are already in memory; `name` stands in the errors.
 Image decode_image(std::span<const std::byte> bytes, const std::string& name);

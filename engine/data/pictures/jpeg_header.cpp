@@ -1,7 +1,6 @@
 #include "engine/data/pictures/jpeg_header.h"
 
 #include <algorithm>
-#include <cstring>
 #include <numeric>
 
 namespace dfengine {
@@ -77,10 +76,6 @@ bool read_frame(Bytes segment, unsigned marker, JpegHeader& header) {
   return true;
 }
 
-bool is_exif(std::span<const std::byte> segment) {
-  return segment.size() >= 6 && std::memcmp(segment.data(), "Exif\0\0", 6) == 0;
-}
-
 }  // namespace
 
 Index JpegHeader::quantisation_sum(int table) const {
@@ -122,7 +117,6 @@ std::optional<JpegHeader> read_jpeg_header(std::span<const std::byte> file) {
   std::optional<bool> framed;  // false: a frame that makes no sense
   const bool scanned = for_each_jpeg_segment(file, [&](unsigned marker, auto segment) {
     if (marker == 0xDB) read_tables(Bytes(segment), header);
-    if (marker == 0xE1 && is_exif(segment)) header.exif = true;
     if (is_frame(marker) && !framed) framed = read_frame(Bytes(segment), marker, header);
   });
   return scanned && framed.value_or(false) ? std::optional(header) : std::nullopt;

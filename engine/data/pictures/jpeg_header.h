@@ -17,7 +17,6 @@ struct JpegHeader {
   Index w = 0;
   int components = 0;
   bool progressive = false;
-  bool exif = false;
   // The first component's sampling against the second's, across and down: 2 x 2 is 4:2:0, and 1 x 1
   // is 4:4:4 or gray.
   int chroma_across = 1;
@@ -36,9 +35,6 @@ struct JpegHeader {
 bool for_each_jpeg_segment(
     std::span<const std::byte> bytes,
     const std::function<void(unsigned marker, std::span<const std::byte> body)>& visit);
-
-// So many bytes from the start of a file hold the header of nearly every JPEG.
-constexpr std::size_t kJpegHeaderBytes = std::size_t{64} << 10;
 
 // Reads the first bytes of a file, never outside `bytes`. Gives nothing where they are no JPEG, or
 // end before the frame (SOF) and the first scan.

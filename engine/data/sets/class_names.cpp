@@ -138,6 +138,11 @@ std::optional<NameMeaning> usual_meaning(std::string_view name) {
   return all;
 }
 
+// As names that a person gives are compared.
+std::string plain(std::string_view name) {
+  return lower_case(trimmed_field(name));
+}
+
 }  // namespace
 
 std::string lower_case(std::string_view text) {
@@ -148,11 +153,17 @@ std::string lower_case(std::string_view text) {
   return lower;
 }
 
+std::string_view trimmed_field(std::string_view text) {
+  const std::size_t begin = text.find_first_not_of(" \t");
+  if (begin == text.npos) return {};
+  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
+}
+
 ClassNames::ClassNames(const std::string& pair) {
   if (pair.empty()) return;
   const std::size_t comma = pair.find(',');
-  const std::string real = lower_case(pair.substr(0, comma));
-  const std::string fake = comma == std::string::npos ? "" : lower_case(pair.substr(comma + 1));
+  const std::string real = plain(pair.substr(0, comma));
+  const std::string fake = comma == std::string::npos ? "" : plain(pair.substr(comma + 1));
   if (real.empty() || fake.empty() || real == fake || fake.find(',') != std::string::npos) {
     throw UsageError("--classes '" + pair + "': two different names, REAL,FAKE");
   }
@@ -162,9 +173,9 @@ ClassNames::ClassNames(const std::string& pair) {
 
 NameMeaning ClassNames::meaning(std::string_view name) const {
   if (usual_) return usual_meaning(name).value_or(NameMeaning());
-  const std::string lower = lower_case(name);
+  const std::string given = plain(name);
   for (int label : {0, 1})
-    if (lower == example(label)) return {label, ""};
+    if (given == example(label)) return {label, ""};
   const std::optional<NameMeaning> usual = usual_meaning(name);
   return usual && usual->label < 0 ? *usual : NameMeaning();
 }

@@ -20,8 +20,8 @@ class ClassNames {
  public:
   // The usual names, such as real, 0_real and nature; fake, 1_fake, ai and deepfakes.
   ClassNames() = default;
-  // "REAL,FAKE" gives these two names alone, in any case, and "" the usual ones. Throws UsageError
-  // for anything else.
+  // "REAL,FAKE" gives these two names alone, in any case and with spaces around them, and "" the
+  // usual ones. Throws UsageError for anything else.
   explicit ClassNames(const std::string& pair);
 
   // A name means what its words mean: one class, one split or both, beside numbers and words such
@@ -42,5 +42,8 @@ std::string canonical_split(std::string_view name);
 
 // Turns A-Z into a-z and leaves other bytes alone.
 std::string lower_case(std::string_view text);
+
+// `text` without spaces and tabs at both ends.
+std::string_view trimmed_field(std::string_view text);
 
 }  // namespace dfengine

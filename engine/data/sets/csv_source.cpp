@@ -214,6 +214,18 @@ void require_one_label(const CsvTable& table, const std::string& name, std::size
                 [&](std::size_t row) { return kLabelNames[labels[row]]; });
 }
 
+std::string row_split(const CsvTable& table, const std::string& name, std::size_t row,
+                      std::size_t column) {
+  const std::string& text = table.rows[row][column];
+  std::string split = canonical_split(trimmed_field(text));
+  if (split != "train" && split != "valid" && split != "test")
+    fail_row(table, name, row, column,
+             fmt::format("split '{}' is none of train, valid, test; rename the column where it "
+                         "means something else",
+                         text));
+  return split;
+}
+
 TableSource read_table_source(const fs::path& file, const TableOptions& options) {
   const std::string name = file.string();
   const CsvTable table = read_csv(file);
@@ -236,18 +248,11 @@ TableSource read_table_source(const fs::path& file, const TableOptions& options)
       fail_row(table, name, i, path, "no path; another column: --path-column");
     source.dataset.samples.push_back({"", labels[i]});
     if (grouped) {
-      source.groups.push_back(row[group]);
-      source.dataset.samples.back().group = row[group];
+      source.groups.emplace_back(trimmed_field(row[group]));
+      source.dataset.samples.back().group = source.groups.back();
     }
     if (split < 0) continue;
-    const std::string& text = row[at(split)];
-    source.splits.push_back(canonical_split(trimmed_field(text)));
-    const std::string& known = source.splits.back();
-    if (known != "train" && known != "valid" && known != "test")
-      fail_row(table, name, i, at(split),
-               fmt::format("split '{}' is none of train, valid, test; rename the column where it "
-                           "means something else",
-                           text));
+    source.splits.push_back(row_split(table, name, i, at(split)));
   }
   if (split >= 0)
     check_repeats(table, name, path, "split",

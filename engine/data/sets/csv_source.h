@@ -48,6 +48,10 @@ std::vector<int> table_labels(const CsvTable& table, const std::string& name,
                               const ClassNames& names, const std::string& label_positive,
                               const ColumnNames& columns, std::string& rule);
 
+// The split that a row names in its column of splits. Throws DataError for what is none.
+std::string row_split(const CsvTable& table, const std::string& name, std::size_t row,
+                      std::size_t column);
+
 // Throws DataError, with counts and the first rows, where rows of one path have different labels.
 void require_one_label(const CsvTable& table, const std::string& name, std::size_t path,
                        const std::vector<int>& labels);

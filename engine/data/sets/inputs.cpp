@@ -13,6 +13,7 @@
 
 #include "engine/data/pack.h"
 #include "engine/data/pictures/formats/picture_format.h"
+#include "engine/data/sets/tar_source.h"
 #include "engine/data/tar.h"
 #include "kernels/base/error.h"
 
@@ -193,15 +194,11 @@ Dataset open_shard(const InputShard& shard) {
     std::vector<TarFile> files;
     files.emplace_back(shard.container);
     all.tars = std::make_shared<const TarShards>(std::move(files));
-    const std::vector<TarEntry>& entries = all.tars->files()[0].entries();
-    for (std::size_t i = 0; i < entries.size(); ++i) {
-      const std::string& name = entries[i].name;
-      if (const std::string kind = leftover_kind_in(name); !kind.empty()) {
-        if (shard.passed_over) ++(*shard.passed_over)[kind];
-      } else if (has_picture_ending(name)) {
-        all.samples.push_back({.relative = inside(name), .record = TarShards::record(0, i)});
-      }
-    }
+    const TarFile& tar = all.tars->files()[0];
+    PassedOver uncounted;
+    for (const std::size_t i : pictures_in(tar, shard.passed_over ? *shard.passed_over : uncounted))
+      all.samples.push_back(
+          {.relative = inside(tar.entries()[i].name), .record = TarShards::record(0, i)});
   } else {
     for (const std::filesystem::path& file : shard.files)
       all.samples.push_back({.relative = file.string()});

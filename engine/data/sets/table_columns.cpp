@@ -7,6 +7,7 @@
 #include <span>
 
 #include "engine/data/sets/class_names.h"
+#include "engine/data/sets/listing.h"
 #include "kernels/base/error.h"
 
 namespace dfengine {
@@ -79,10 +80,16 @@ std::vector<std::size_t> named(const CsvTable& table, std::span<const char* cons
   return found;
 }
 
+// The first column of this name but for spaces around it, or -1.
+Index find_trimmed(const CsvTable& table, std::string_view column) {
+  const auto found = std::ranges::find(table.columns, trimmed_field(column), trimmed_field);
+  return found == table.columns.end() ? -1 : found - table.columns.begin();
+}
+
 std::size_t find_role(const CsvTable& table, const Role& role, const std::string& given,
                       const std::string& name) {
   if (!given.empty()) {
-    const Index found = table.find(given);
+    const Index found = find_trimmed(table, given);
     if (found >= 0) return static_cast<std::size_t>(found);
     throw DataError(fmt::format("{} has no column '{}', which {} names; its columns: {}", name,
                                 given, role.option, columns_of(table)));
@@ -102,6 +109,13 @@ std::size_t find_role(const CsvTable& table, const Role& role, const std::string
   return found.front();
 }
 
+bool holds_paths(const CsvTable& table, std::size_t column) {
+  return std::ranges::any_of(table.rows, [&](const std::vector<std::string>& row) {
+    const std::string_view field = trimmed_field(row[column]);
+    return field.find_first_of("/\\") != field.npos || has_picture_ending(field);
+  });
+}
+
 void rename_column(CsvTable& table, std::size_t column, const std::string& to) {
   for (std::string& other : table.columns)
     if (other == to) other += " (another)";
@@ -110,19 +124,15 @@ void rename_column(CsvTable& table, std::size_t column, const std::string& to) {
 
 }  // namespace
 
-std::string_view trimmed_field(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(" \t");
-  if (begin == text.npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
-}
-
 std::size_t path_column(const CsvTable& table, const ColumnNames& columns,
                         const std::string& name) {
   return find_role(table, kPath, columns.path, name);
 }
 
 bool has_path_column(const CsvTable& table, const ColumnNames& columns) {
-  return !columns.path.empty() || !named(table, kPathNames).empty();
+  if (!columns.path.empty() || !named(table, kPathNames).empty()) return true;
+  return std::ranges::any_of(named(table, kPathIds),
+                             [&](std::size_t column) { return holds_paths(table, column); });
 }
 
 bool has_label_column(const CsvTable& table, const ColumnNames& columns) {
@@ -149,9 +159,9 @@ Index split_column(const CsvTable& table, const std::string& name) {
     return split == "train" || split == "valid" || split == "test";
   };
   for (const std::size_t column : named(table, kSplitNames)) {
-    const bool all = std::ranges::all_of(
+    const bool some = std::ranges::any_of(
         table.rows, [&](const std::vector<std::string>& row) { return is_split(row[column]); });
-    if (!all && plain(table.columns[column]) != kSplitNames[0]) continue;  // another kind of set
+    if (!some && plain(table.columns[column]) != kSplitNames[0]) continue;  // another kind of set
     check_doubles(table, column, name);
     return static_cast<Index>(column);
   }
@@ -160,7 +170,7 @@ Index split_column(const CsvTable& table, const std::string& name) {
 
 std::size_t require_column(const CsvTable& table, const std::string& column,
                            const std::string& name) {
-  const Index found = table.find(column);
+  const Index found = find_trimmed(table, column);
   if (found >= 0) return static_cast<std::size_t>(found);
   throw DataError(
       fmt::format("{} has no column '{}'; its columns: {}", name, column, columns_of(table)));
@@ -176,6 +186,10 @@ std::string positive_by_name(std::string_view column) {
 void name_columns(CsvTable& table, const ColumnNames& columns, const std::string& name) {
   if (has_label_column(table, columns))
     rename_column(table, label_column(table, columns, name), "label");
+  name_path_column(table, columns, name);
+}
+
+void name_path_column(CsvTable& table, const ColumnNames& columns, const std::string& name) {
   if (!has_path_column(table, columns)) return;
   const std::size_t path = path_column(table, columns, name);
   rename_column(table, path, "path");

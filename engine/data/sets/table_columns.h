@@ -22,13 +22,15 @@ struct ColumnNames {
 std::size_t path_column(const CsvTable& table, const ColumnNames& columns, const std::string& name);
 std::size_t label_column(const CsvTable& table, const ColumnNames& columns,
                          const std::string& name);
-// Whether these two would find one or several.
+// Whether these two would find one or several; ids are paths where one has a slash or a picture's
+// ending.
 bool has_path_column(const CsvTable& table, const ColumnNames& columns);
 bool has_label_column(const CsvTable& table, const ColumnNames& columns);
 // Another column whose fields may say the label in words.
 Index label_text_column(const CsvTable& table, std::size_t label, const std::string& name);
+// One that is called split, or by another usual name and has a split in some row.
 Index split_column(const CsvTable& table, const std::string& name);
-// The column of this very name. Throws DataError where there is none.
+// The column of this very name, but for spaces around it. Throws DataError where there is none.
 std::size_t require_column(const CsvTable& table, const std::string& column,
                            const std::string& name);
 
@@ -39,8 +41,7 @@ std::string positive_by_name(std::string_view column);
 // paths, and turns the backslashes of Windows in a table whose paths have no other slash. A column
 // that had one of these names before is called "path (another)".
 void name_columns(CsvTable& table, const ColumnNames& columns, const std::string& name);
-
-// `text` without spaces and tabs at both ends.
-std::string_view trimmed_field(std::string_view text);
+// The same of paths alone, where nobody asks for labels.
+void name_path_column(CsvTable& table, const ColumnNames& columns, const std::string& name);
 
 }  // namespace dfengine

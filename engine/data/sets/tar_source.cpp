@@ -7,8 +7,8 @@
 #include <unordered_map>
 #include <utility>
 
+#include "engine/data/pictures/formats/picture_format.h"
 #include "engine/data/sets/listing.h"
-#include "engine/data/tar.h"
 #include "kernels/base/error.h"
 #include "kernels/base/json_bytes.h"
 #include "kernels/base/numbers.h"
@@ -144,13 +144,8 @@ struct Rows {
             const ClassNames& names, TableSource& source) {
     const auto notes = notes_in(tar, names);
     const std::string by_name = names.meaning(tar.file().stem().string()).split;
-    for (std::size_t i = 0; i < tar.entries().size(); ++i) {
+    for (const std::size_t i : pictures_in(tar, source.passed_over)) {
       const std::string& name = tar.entries()[i].name;
-      if (const std::string kind = leftover_kind_in(name); !kind.empty()) {
-        ++source.passed_over[kind];
-        continue;
-      }
-      if (!has_picture_ending(name)) continue;
       const auto note = notes.find(key_of(name).key);
       if (note == notes.end() || label_of(note->second).empty()) {
         unlabelled.push_back(tar.name_of(i));
@@ -176,6 +171,28 @@ bool names_tars(const fs::path& data) {
 
 bool holds_tars(const fs::path& folder) {
   return files_in(folder, has_picture_ending).empty() && !files_in(folder, is_tar).empty();
+}
+
+std::vector<std::size_t> pictures_in(const TarFile& tar, PassedOver& passed_over) {
+  std::vector<std::size_t> pictures;
+  std::vector<std::byte> bytes;
+  for (std::size_t i = 0; i < tar.entries().size(); ++i) {
+    const std::string& name = tar.entries()[i].name;
+    const std::string leftover = leftover_kind_in(name), kind = other_kind(name);
+    if (!leftover.empty()) {
+      ++passed_over[leftover];
+    } else if (has_picture_ending(name)) {
+      pictures.push_back(i);
+    } else if (kind != ".cls" && kind != ".json") {
+      tar.read_first(i, kFormatBytes, bytes);
+      if (file_format(bytes).kind != FileFormat::Kind::Other)
+        pictures.push_back(i);
+      else
+        ++passed_over[kind];
+    }
+  }
+  if (tar.others() > 0) passed_over["links and devices"] += tar.others();
+  return pictures;
 }
 
 TableSource read_tar_source(const fs::path& data, const TableOptions& options) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/data/sets/csv_source.h"
+#include "engine/data/tar.h"
 
 namespace dfengine {
 
@@ -13,6 +14,10 @@ namespace dfengine {
 bool names_tars(const std::filesystem::path& data);
 // Whether the folder itself holds tars, and no pictures beside them.
 bool holds_tars(const std::filesystem::path& folder);
+
+// Its entries that are pictures, as in a folder (is_picture). Counts in passed_over what is neither
+// a picture nor a note (.cls, .json). Throws DataError where the tar cannot be read.
+std::vector<std::size_t> pictures_in(const TarFile& tar, PassedOver& passed_over);
 
 // The pictures of all the tars, or of those in a folder by their names, in their order. A sample's
 // class is what its .cls file says, or the key label, class or cls of its .json: a name, 0 or 1

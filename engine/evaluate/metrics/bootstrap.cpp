@@ -19,6 +19,8 @@ double percentile(std::span<const double> values, double share) {
   return values[below] + (at - static_cast<double>(below)) * (values[above] - values[below]);
 }
 
+// What sums of the same numbers in another order may differ by.
+constexpr double kSame = 1e-12;
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 // Of this figure, or nothing where it is no plain share.
@@ -72,7 +74,8 @@ std::vector<Interval> metric_intervals(const Scores& scores, std::span<const int
   for (std::size_t f = 0; f < fields.size(); ++f) {
     const auto of_share = share_interval(all, fields[f].value);
     intervals.push_back(of_share ? *of_share : percentile_interval(values[f]));
-    if (!of_share && values[f].front() == values[f].back()) intervals.back() = {kNaN, kNaN};
+    // Sorted by now.
+    if (!of_share && values[f].back() - values[f].front() <= kSame) intervals.back() = {kNaN, kNaN};
   }
   return intervals;
 }

@@ -30,9 +30,10 @@ Interval wilson_interval(double share, Index n);
 // percentiles (linear between neighbours) over resamples of the pictures, drawn with replacement
 // within each class, so that the share of fakes stays what it is (Efron & Tibshirani 1993).
 // Resampling adds noise to the bins of the calibration error, so that its interval lies high. An
-// interval is NaN where its metric is, and where all resamples give the same: then the pictures are
-// too few to tell, as of an AUC of 1. The same seed gives the same bits. Throws as compute_metrics
-// does, and UsageError for fewer than 1 resample.
+// interval is NaN where its metric is, where the figure counts no picture, and where all resamples
+// give the same, as of an AUC of 1 or of scores that do not vary: that says nothing of more
+// pictures. The same seed gives the same bits. Throws as compute_metrics does, and UsageError for
+// fewer than 1 resample.
 std::vector<Interval> metric_intervals(const Scores& scores, std::span<const int> label,
                                        double threshold, std::uint64_t seed,
                                        Index resamples = kBootstrapSamples);

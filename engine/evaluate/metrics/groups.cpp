@@ -48,13 +48,14 @@ template <class Choose>
 GroupRow merged(std::span<const GroupRow> rows, const std::string& name, Choose&& choose) {
   GroupRow all{.group = name};
   for (const GroupRow& row : rows) {
+    if (row.beside) continue;
     all.real += row.real;
     all.fake += row.fake;
   }
   for (const auto figure : kFigures) {
     std::vector<double> values;
     for (const GroupRow& row : rows)
-      if (!std::isnan(row.*figure)) values.push_back(row.*figure);
+      if (!row.beside && !std::isnan(row.*figure)) values.push_back(row.*figure);
     all.*figure = values.empty() ? std::numeric_limits<double>::quiet_NaN() : choose(values);
   }
   return all;

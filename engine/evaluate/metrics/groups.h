@@ -16,6 +16,7 @@ struct GroupRow {
   // Of the group's pictures; of one class alone, against all pictures of the other class. NaN where
   // the set has one class.
   double roc_auc = 0, tpr_at_fpr_1 = 0, tpr_at_fpr_05 = 0;
+  bool beside = false;  // shown to compare with: no part of mean and worst
 };
 
 // A row for each group, sorted by name; group [n]. Throws as compute_metrics does, ShapeError where
@@ -23,7 +24,8 @@ struct GroupRow {
 std::vector<GroupRow> measure_groups(const Scores& scores, std::span<const int> label,
                                      std::span<const std::string> group, double threshold);
 
-// The plain mean and the worst of each figure over the rows where it exists.
+// The plain mean and the worst of each figure over the rows that are no `beside` and where it
+// exists.
 GroupRow mean_of(std::span<const GroupRow> rows);
 GroupRow worst_of(std::span<const GroupRow> rows);
 

@@ -126,7 +126,8 @@ std::string to_text(const Summary& at, const Summary& half,
                     const std::array<std::string, 2>& classes) {
   return figures_text(at, half) +
          "(resampling adds noise to the calibration error: its interval lies high; no interval: "
-         "the pictures are too few, and every resample of them gives the same)\n\n" +
+         "every resample of the pictures gives the same, or a class is missing or never "
+         "called)\n\n" +
          classes_text(at.report, classes) + "\n" + confusion_text(at.metrics.confusion, classes);
 }
 

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "engine/train/run_files.h"
 #include "kernels/base/atomic_file.h"
@@ -35,21 +36,28 @@ std::string name_of(const std::filesystem::path& path) {
 
 struct Facts {
   std::string base, data;
-  std::size_t train_count = 0, valid_count = 0;
-  const EpochRow* best = nullptr;
+  Index train_count = 0;
+  Metrics figures;  // of the validation pictures, by the kept model as it is
 };
 
-Facts facts_of(const TrainResult& result) {
+// Without those that cannot be read.
+Index count_used(const Dataset& split, const std::vector<BadFile>& bad_files) {
+  std::set<std::string> unread;
+  for (const BadFile& bad : bad_files)
+    if (bad.split == split.split) unread.insert(bad.relative);
+  return std::ranges::count_if(split.samples,
+                               [&](const Sample& s) { return !unread.contains(s.relative); });
+}
+
+Facts facts_of(const TrainResult& result, const Model& kept, const Predictions& valid) {
   Facts f;
   const std::filesystem::path& weights = result.options.weights;
   f.base = weights.empty() ? "none" : name_of(weights);
   const std::filesystem::path data =
       result.options.data.empty() ? result.options.csv : result.options.data;
   f.data = name_of(data);
-  f.train_count = result.splits.at(0).samples.size();
-  f.valid_count = result.splits.at(1).samples.size();
-  for (const EpochRow& row : result.state.rows)
-    if (row.epoch == result.state.best_epoch) f.best = &row;
+  f.train_count = count_used(result.splits.at(0), result.state.bad_files);
+  f.figures = compute_metrics(valid.scores(), valid.label, kept.threshold);
   return f;
 }
 
@@ -62,19 +70,18 @@ std::string head(const Facts& f) {
   text += "tags:\n- deepfake-detection\n- mobilenet_v2\n";
   if (f.base != "none") text += fmt::format("base_model: {}\n", quoted(f.base));
   text += fmt::format("datasets:\n- {}\nmetrics:\n- roc_auc\n- accuracy\n", quoted(f.data));
-  if (f.best != nullptr)
-    text += fmt::format(
-        "model-index:\n- name: dfengine\n  results:\n  - task:\n      type: image-classification\n"
-        "    dataset:\n      name: {0}\n      type: {0}\n      split: validation\n    metrics:\n"
-        "    - type: roc_auc\n      value: {1:.4f}\n    - type: accuracy\n      value: {2:.4f}\n",
-        quoted(f.data), f.best->valid_auc, f.best->valid_accuracy);
+  text += fmt::format(
+      "model-index:\n- name: dfengine\n  results:\n  - task:\n      type: image-classification\n"
+      "    dataset:\n      name: {0}\n      type: {0}\n      split: validation\n    metrics:\n"
+      "    - type: roc_auc\n      value: {1:.4f}\n    - type: accuracy\n      value: {2:.4f}\n",
+      quoted(f.data), f.figures.roc_auc, f.figures.accuracy);
   return text + "---\n";
 }
 
 }  // namespace
 
-std::string model_card(const TrainResult& result, const Model& kept) {
-  const Facts f = facts_of(result);
+std::string model_card(const TrainResult& result, const Model& kept, const Predictions& valid) {
+  const Facts f = facts_of(result, kept, valid);
   std::string text = head(f);
   text += fmt::format(
       "# A detector of synthetic faces\n\n"
@@ -88,14 +95,13 @@ std::string model_card(const TrainResult& result, const Model& kept) {
       kBestModel, kept.config.input_size);
   text += fmt::format(
       "## Data\n{} pictures to train and {} to validate, of {} (digest {}). Base weights: {}.\n\n",
-      f.train_count, f.valid_count, code(f.data), code(result.data_digest), code(f.base));
-  if (f.best != nullptr)
-    text += fmt::format(
-        "## Figures\nOf the validation pictures, by which the epoch was chosen and the threshold "
-        "fitted, so that they flatter the model:\n\n"
-        "| epoch | ROC-AUC | accuracy | loss |\n|---|---|---|---|\n| {} | {:.4f} | {:.4f} | {:.4f} "
-        "|\n\nFor figures that do not, measure on other pictures: `dfengine eval`.\n\n",
-        f.best->epoch, f.best->valid_auc, f.best->valid_accuracy, f.best->valid_loss);
+      f.train_count, f.figures.n, code(f.data), code(result.data_digest), code(f.base));
+  text += fmt::format(
+      "## Figures\nOf the validation pictures, by which the epoch was chosen and the threshold and "
+      "the temperature fitted, so that they flatter the model:\n\n"
+      "| epoch | ROC-AUC | accuracy | log loss |\n|---|---|---|---|\n| {} | {:.4f} | {:.4f} | "
+      "{:.4f} |\n\nFor figures that do not, measure on other pictures: `dfengine eval`.\n\n",
+      result.state.best_epoch, f.figures.roc_auc, f.figures.accuracy, f.figures.log_loss);
   text +=
       "## Limits\n"
       "- It knows the generators, crops and compressions of its training pictures. On others it "
@@ -110,13 +116,13 @@ std::string model_card(const TrainResult& result, const Model& kept) {
   return text;
 }
 
-void write_model_card(const TrainResult& result, const Model& kept) {
+void write_model_card(const TrainResult& result, const Model& kept, const Predictions& valid) {
   const std::filesystem::path file = result.options.output / kModelCard;
   if (std::ifstream stream(file, std::ios::binary); stream) {
     const std::string text(std::istreambuf_iterator<char>(stream), {});
     if (text.find(kNoLicence) == std::string::npos) return;
   }
-  write_text(file, model_card(result, kept));
+  write_text(file, model_card(result, kept, valid));
 }
 
 }  // namespace dfengine::report

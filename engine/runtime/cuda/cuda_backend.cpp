@@ -68,6 +68,7 @@ Kernel CudaKernelMaker::make(const Node& node, const KernelQuery& query) const {
 CudaBackend::CudaBackend(const DeviceConfig& config, int number) : config_(config) {
   if (number > 0) cuda::use_device(number);
   if (!cuda::is_emulated()) cuda::require_device();
+  device_ = cuda::current_device();
   compute_ = cuda::make_stream();
   copy_ = cuda::make_stream();
   // The stand-in's times would say nothing about a device.
@@ -93,7 +94,13 @@ std::optional<double> CudaBackend::microseconds(const Node& node, const KernelQu
     key += " " + std::to_string(p.count());
   const auto known = node_times_.find(key);
   if (known != node_times_.end()) return known->second;
+  // What it has no room to time is planned by rule.
   return node_times_[key] = time_node(*this, node, query);
+}
+
+void CudaBackend::on_this_thread(const std::function<void()>& body) const {
+  const cuda::OnDevice here(device_);
+  body();
 }
 
 Index CudaBackend::inference_batch(Index n) const {

@@ -97,6 +97,7 @@ class CudaBackend final : public OfDevices<Backend> {
   // Enough pictures to fill a large GPU; smaller calls take the next power of two, with unused rows
   // at the end.
   Index inference_batch(Index n) const override;
+  void on_this_thread(const std::function<void()>& body) const override;
   int steps_between_reads() const override { return 16; }
 
   OwnedMemory allocate(Index bytes) const override;
@@ -132,9 +133,10 @@ class CudaBackend final : public OfDevices<Backend> {
 
  private:
   DeviceConfig config_;
+  int device_ = 0;
   cuda::OwnedStream compute_, copy_;
   std::unique_ptr<cuda::Tuner> tuner_;
-  mutable std::map<std::string, double> node_times_;
+  mutable std::map<std::string, std::optional<double>> node_times_;
 };
 
 }  // namespace dfengine

@@ -5,7 +5,6 @@
 #include <string_view>
 
 #include "engine/data/sets/class_names.h"
-#include "engine/data/sets/table_columns.h"
 
 namespace dfengine::serve {
 namespace {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "engine/serve/http/base64.h"
@@ -73,13 +74,14 @@ std::string text_of(const Json& object, const char* key) {
 std::vector<std::string> outputs_of(const Json& request) {
   const Json asked = request.value("outputs", Json::array());
   if (!asked.is_array()) refuse("outputs: a list of objects, each with a name");
-  if (asked.empty()) return {kProbFake, kVerdict};
+  const std::vector<std::string> all = {kProbFake, kVerdict, kIsUnsure};
+  if (asked.empty()) return all;
   std::vector<std::string> outputs;
   for (const Json& one : asked) {
     outputs.push_back(one.is_object() ? text_of(one, "name") : "");
-    if (outputs.back() != kProbFake && outputs.back() != kVerdict)
-      refuse(fmt::format("outputs: there is no '{}', but {} and {}", outputs.back(), kProbFake,
-                         kVerdict));
+    if (std::ranges::find(all, outputs.back()) == all.end())
+      refuse(
+          fmt::format("outputs: there is no '{}', but {}", outputs.back(), fmt::join(all, ", ")));
   }
   return outputs;
 }

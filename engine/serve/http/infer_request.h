@@ -7,11 +7,11 @@
 namespace dfengine::serve {
 
 // The tensors that are answered.
-inline constexpr const char *kProbFake = "prob_fake", *kVerdict = "verdict";
+inline constexpr const char *kProbFake = "prob_fake", *kVerdict = "verdict", *kIsUnsure = "unsure";
 
 struct InferRequest {
   std::string id;                    // that the client gave it, or ""
-  std::vector<std::string> outputs;  // that the client asks for: kProbFake or kVerdict
+  std::vector<std::string> outputs;  // that the client asks for, or all of them
   std::vector<Picture> pictures;
 };
 

@@ -42,15 +42,18 @@ void Service::add_kserve_routes() {
       [this](const Request& request, Response& response) {
         const auto served = model_for(request.matches[1]);
         const Model& model = served->model;
-        set_json(response, {{"name", served->name},
-                            {"versions", {kVersion}},
-                            {"platform", "dfengine_" + model.config.architecture},
-                            {"inputs", {tensor("image", "BYTES")}},
-                            {"outputs", {tensor(kProbFake, "FP64"), tensor(kVerdict, "BYTES")}},
-                            {"parameters",
-                             {{"threshold", model.threshold},
-                              {"positive_class", model.positive_class},
-                              {"classes", model.classes}}}});
+        set_json(
+            response,
+            {{"name", served->name},
+             {"versions", {kVersion}},
+             {"platform", "dfengine_" + model.config.architecture},
+             {"inputs", {tensor("image", "BYTES")}},
+             {"outputs",
+              {tensor(kProbFake, "FP64"), tensor(kVerdict, "BYTES"), tensor(kIsUnsure, "BOOL")}},
+             {"parameters",
+              {{"threshold", model.threshold},
+               {"positive_class", model.positive_class},
+               {"classes", model.classes}}}});
       });
   get(std::string(kModel) + "/ready", "/v2/models/NAME/ready", Access::Locked,
       [this](const Request& request, Response& response) {
@@ -75,21 +78,23 @@ void Service::infer(const std::string& name, const Request& request, Response& r
       parse_infer_request(std::move(body), json_bytes(request), options_.limits);
   const auto ticket = answer(std::move(served), Work::Classify, std::move(inference.pictures));
   const Model& model = ticket->model->model;
-  Json probs = Json::array(), verdicts = Json::array();
+  Json probs = Json::array(), verdicts = Json::array(), unsure = Json::array();
   for (std::size_t i = 0; i < ticket->pictures.size(); ++i) {
     const Picture& picture = ticket->pictures[i];
     // The protocol has no error of one element.
     if (!picture.prob) throw Refusal{400, "picture " + std::to_string(i) + ": " + picture.error};
     probs.push_back(*picture.prob);
     verdicts.push_back(model.verdict(*picture.prob));
+    unsure.push_back(picture.unsure);
   }
   Json outputs = Json::array();
-  for (const std::string& name_of_output : inference.outputs) {
-    const bool is_prob = name_of_output == kProbFake;
-    outputs.push_back({{"name", name_of_output},
-                       {"datatype", is_prob ? "FP64" : "BYTES"},
-                       {"shape", {ticket->pictures.size()}},
-                       {"data", is_prob ? probs : verdicts}});
+  for (const std::string& asked : inference.outputs) {
+    Json output = asked == kProbFake  ? Json{{"datatype", "FP64"}, {"data", probs}}
+                  : asked == kVerdict ? Json{{"datatype", "BYTES"}, {"data", verdicts}}
+                                      : Json{{"datatype", "BOOL"}, {"data", unsure}};
+    output["name"] = asked;
+    output["shape"] = {ticket->pictures.size()};
+    outputs.push_back(std::move(output));
   }
   Json answer = {{"model_name", ticket->model->name},
                  {"model_version", kVersion},

@@ -17,10 +17,8 @@ nlohmann::json json_of(const Picture& picture, const Model& model) {
   }
   one["prob_fake"] = *picture.prob;
   one["verdict"] = model.verdict(*picture.prob);
-  const std::optional<Stability>& stability = picture.stability;
-  one["unsure"] =
-      (model.unsure && model.unsure->holds(*picture.prob)) || (stability && stability->flips);
-  if (stability) {
+  one["unsure"] = picture.unsure;
+  if (const std::optional<Stability>& stability = picture.stability) {
     one["prob_low"] = stability->low;
     one["prob_high"] = stability->high;
     one["stable"] = !stability->flips;
@@ -89,6 +87,7 @@ void Service::explain(const Request& request, Response& response, const Reader& 
   const auto png = encode_png(overlay(ImageView(picture.square.data(), size, size), picture.map));
   response.set_header("X-Prob-Fake", fmt::format("{}", *picture.prob));
   response.set_header("X-Verdict", model.verdict(*picture.prob));
+  response.set_header("X-Unsure", picture.unsure ? "true" : "false");
   response.set_content(reinterpret_cast<const char*>(png.data()), png.size(), "image/png");
 }
 

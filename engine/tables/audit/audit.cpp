@@ -100,9 +100,11 @@ class FileAudit {
 
   void run() {
     number("file size", [](const FileProperties& f) { return static_cast<double>(f.bytes); });
-    number("width", [](const FileProperties& f) { return static_cast<double>(f.w); });
-    number("height", [](const FileProperties& f) { return static_cast<double>(f.h); });
-    text("dimensions", [](const FileProperties& f) { return fmt::format("{} x {}", f.w, f.h); });
+    number("width", [](const FileProperties& f) { return side(f.w); });
+    number("height", [](const FileProperties& f) { return side(f.h); });
+    text("dimensions", [](const FileProperties& f) {
+      return f.w > 0 && f.h > 0 ? fmt::format("{} x {}", f.w, f.h) : "unknown";
+    });
     text("format", [](const FileProperties& f) {
       return std::string(f.format.name.empty() ? "unknown" : f.format.name);
     });
@@ -120,12 +122,16 @@ class FileAudit {
       return std::string(j.progressive ? "progressive" : "baseline");
     });
     text("EXIF", [](const FileProperties& f) {
-      return std::string(f.jpeg && f.jpeg->exif ? "present" : "absent");
+      return std::string(!f.exif ? "unknown" : *f.exif ? "present" : "absent");
     });
     names();
   }
 
  private:
+  static double side(Index pixels) {
+    return pixels > 0 ? static_cast<double>(pixels) : std::numeric_limits<double>::quiet_NaN();
+  }
+
   template <class Take>
   void number(const std::string& name, Take take) {
     std::vector<double> values;
@@ -150,8 +156,9 @@ class FileAudit {
 
   template <class Take>
   void jpeg_text(const std::string& name, Take take) {
-    text(name,
-         [&](const FileProperties& f) { return f.jpeg ? take(*f.jpeg) : std::string("none"); });
+    text(name, [&](const FileProperties& f) {
+      return f.jpeg ? take(*f.jpeg) : std::string(f.format.name == "JPEG" ? "unknown" : "none");
+    });
   }
 
   // Of the file alone: the folders above it are the classes themselves.
@@ -182,27 +189,58 @@ std::vector<fs::path> tables_of(const DataOptions& o) {
   return inside ? tables_of(*inside) : tables;
 }
 
-// Every column of the tables but the label, rows of all tables one below the other.
-void audit_tables(const DataOptions& o, Audit& audit) {
-  std::map<std::string, std::vector<std::string>> columns;
-  std::map<std::string, std::vector<int>> labels;
-  const ColumnNames column_names = {.path = o.path_column, .label = o.label_column};
-  for (const fs::path& file : tables_of(o)) {
+// The fields of each column of all tables, one below the other, with the labels of their rows.
+class TableAudit {
+ public:
+  explicit TableAudit(const DataOptions& options) : options_(options) {}
+
+  // All columns but the label.
+  void add(const fs::path& file) {
     const CsvTable table = read_csv(file);
+    const ColumnNames names = {.path = options_.path_column, .label = options_.label_column};
     std::string rule;
-    const std::vector<int> label = table_labels(table, file.string(), ClassNames(o.classes),
-                                                o.label_positive, column_names, rule);
-    const std::size_t label_at = label_column(table, column_names, file.string());
+    const std::vector<int> label = table_labels(table, file.string(), ClassNames(options_.classes),
+                                                options_.label_positive, names, rule);
+    const std::size_t label_at = label_column(table, names, file.string());
     for (std::size_t c = 0; c < table.columns.size(); ++c) {
-      const std::string& name = table.columns[c];
       if (c == label_at) continue;
-      for (const auto& row : table.rows) columns[name].push_back(row[c]);
-      labels[name].insert(labels[name].end(), label.begin(), label.end());
+      Column& column = columns_[table.columns[c]];
+      for (const auto& row : table.rows) column.fields.push_back(row[c]);
+      column.label.insert(column.label.end(), label.begin(), label.end());
     }
   }
-  for (const auto& [name, values] : columns)
-    audit.properties.push_back(
-        {name.empty() ? "(column without a name)" : name, true, separate(values, labels[name])});
+
+  void finish(Audit& audit) const {
+    for (const auto& [name, column] : columns_)
+      audit.properties.push_back({name.empty() ? "(column without a name)" : name, true,
+                                  separate(column.fields, column.label)});
+  }
+
+ private:
+  struct Column {
+    std::vector<std::string> fields;
+    std::vector<int> label;
+  };
+
+  const DataOptions& options_;
+  std::map<std::string, Column> columns_;
+};
+
+// A set of tables could not have been opened if one of them were at fault, but in a folder of
+// pictures tables lie that nobody has read.
+void audit_tables(const DataOptions& options, Audit& audit) {
+  TableAudit columns(options);
+  const auto attempt = [&](const fs::path& what, const auto& look) {
+    try {
+      look();
+    } catch (const Error& e) {
+      audit.layout += fmt::format("; {} was not looked at: {}", what.filename().string(), e.what());
+    }
+  };
+  std::vector<fs::path> tables;
+  attempt("a table", [&] { tables = tables_of(options); });
+  for (const fs::path& file : tables) attempt(file, [&] { columns.add(file); });
+  columns.finish(audit);
 }
 
 }  // namespace

@@ -50,7 +50,8 @@ struct Audit {
 
 // Reads listings, tables and the first bytes of each file; files that share their size are hashed.
 // The tables are those of `options`, else train.csv, valid.csv, val.csv and test.csv in
-// options.data. Throws as open_data does.
+// options.data; one beside folders of pictures that cannot be read is named in the layout. Throws
+// as open_data does.
 Audit audit(const DataOptions& options, int threads);
 
 nlohmann::json to_json(const Audit& audit);

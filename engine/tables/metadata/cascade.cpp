@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "kernels/base/error.h"
+#include "kernels/base/sigmoid.h"
 
 namespace dfengine {
 namespace {
@@ -106,11 +107,11 @@ CascadeReport evaluate_cascade(const Cascade& cascade, std::span<const double> p
   return r;
 }
 
-std::vector<double> cascade_probabilities(const Cascade& cascade, std::span<const double> prob,
-                                          std::span<const double> image_prob) {
-  std::vector<double> out(image_prob.begin(), image_prob.end());
+std::vector<double> cascade_logits(const Cascade& cascade, std::span<const double> metadata,
+                                   std::span<const double> image) {
+  std::vector<double> out(image.begin(), image.end());
   for (std::size_t i = 0; i < out.size(); ++i)
-    if (cascade.decide(prob[i]) >= 0) out[i] = prob[i];
+    if (cascade.decide(sigmoid(metadata[i])) >= 0) out[i] = metadata[i];
   return out;
 }
 

@@ -46,9 +46,8 @@ struct CascadeReport {
 CascadeReport evaluate_cascade(const Cascade& cascade, std::span<const double> prob,
                                std::span<const int> label);
 
-// The probability of fake by the cascade: metadata's where it decides, else image_prob. All are
-// [n].
-std::vector<double> cascade_probabilities(const Cascade& cascade, std::span<const double> prob,
-                                          std::span<const double> image_prob);
+// The logit of fake by the cascade: metadata's where it decides, else the image's. All are [n].
+std::vector<double> cascade_logits(const Cascade& cascade, std::span<const double> metadata,
+                                   std::span<const double> image);
 
 }  // namespace dfengine

@@ -5,12 +5,13 @@
 #include <algorithm>
 
 #include "engine/data/sets/csv.h"
+#include "engine/tables/metadata/table_scores.h"
 
 namespace dfengine {
 
-ComparisonRow compare(const std::string& name, const std::vector<double>& prob,
+ComparisonRow compare(const std::string& name, const std::vector<double>& logits,
                       const std::vector<int>& label, double threshold) {
-  return {name, compute_metrics(prob, label, threshold)};
+  return {name, compute_metrics({to_probabilities(logits), logits}, label, threshold)};
 }
 
 std::string comparison_text(const std::vector<ComparisonRow>& rows) {

@@ -13,8 +13,8 @@ struct ComparisonRow {
   Metrics metrics;
 };
 
-// A row with its figures from probabilities [n] of fake and labels [n].
-ComparisonRow compare(const std::string& name, const std::vector<double>& prob,
+// A row with its figures from logits [n] of fake and labels [n]. The threshold is a probability.
+ComparisonRow compare(const std::string& name, const std::vector<double>& logits,
                       const std::vector<int>& label, double threshold);
 
 // The accuracy, precision, recall, F1 and ROC-AUC of each, as text for people and for a file.

@@ -6,8 +6,6 @@
 #include <limits>
 #include <set>
 
-#include "engine/data/sets/class_names.h"
-#include "engine/data/sets/csv_source.h"
 #include "engine/evaluate/metrics/curves.h"
 #include "engine/tables/metadata/values.h"
 #include "kernels/base/error.h"
@@ -27,11 +25,15 @@ bool named_like_a_label(const std::string& name) {
   return kNames.contains(lower_case(name));
 }
 
-bool counts_rows(const std::vector<std::string_view>& values) {
+// Counts the rows that there are, or those of the file they were taken from.
+bool counts_rows(const std::vector<std::string_view>& values, const std::vector<Index>& lines) {
+  double before = 0;
   for (std::size_t i = 0; i < values.size(); ++i) {
     const auto here = parse_number(trimmed(values[i]));
     if (!here) return false;
-    if (i > 0 && *here != *parse_number(trimmed(values[i - 1])) + 1) return false;
+    const double step = *here - before;
+    if (i > 0 && step != 1 && step != static_cast<double>(lines[i] - lines[i - 1])) return false;
+    before = *here;
   }
   return values.size() > 2;
 }
@@ -72,6 +74,26 @@ LabelledTable thinned(const LabelledTable& data) {
   return out;
 }
 
+LabelledTable rows_of_split(LabelledTable data, const std::string& split) {
+  const Index column = split_column(data.table, data.name);
+  if (column < 0) return data;
+  LabelledTable out{data.name, {data.table.columns, {}, {}}, {}};
+  for (std::size_t i = 0; i < data.label.size(); ++i) {
+    if (row_split(data.table, data.name, i, at(column)) != split && !split.empty()) continue;
+    out.table.rows.push_back(std::move(data.table.rows[i]));
+    out.table.lines.push_back(data.table.lines[i]);
+    out.label.push_back(data.label[i]);
+  }
+  if (out.label.empty())
+    throw DataError(
+        fmt::format("{} is named for split {}, which its column {} says in no row; name another "
+                    "table, or rename the column where it means something else",
+                    data.name, split, data.table.columns[at(column)]));
+  out.table.columns.erase(out.table.columns.begin() + column);
+  for (std::vector<std::string>& row : out.table.rows) row.erase(row.begin() + column);
+  return out;
+}
+
 void judge(ColumnVerdict& v, bool counter) {
   v.kind = ColumnVerdict::Kind::Leak;
   if (v.type == ColumnType::Constant) {
@@ -92,24 +114,24 @@ void judge(ColumnVerdict& v, bool counter) {
 
 }  // namespace
 
-LabelledTable label_table(CsvTable table, const std::string& label_positive,
-                          const std::string& name) {
+LabelledTable label_table(CsvTable table, const ClassNames& names,
+                          const std::string& label_positive, const std::string& name) {
   if (table.rows.empty()) throw DataError(name + ": there are no rows");
   std::string rule;
-  std::vector<int> label = table_labels(table, name, ClassNames(), label_positive, {}, rule);
+  std::vector<int> label = table_labels(table, name, names, label_positive, {}, rule);
   return {name, std::move(table), std::move(label)};
 }
 
-LabelledTable read_labelled_csv(const std::filesystem::path& file,
-                                const std::string& label_positive, const ColumnNames& columns) {
+LabelledTable read_labelled_csv(const std::filesystem::path& file, const TableOptions& options) {
   CsvTable table = read_csv(file);
-  const bool named = has_label_column(table, columns);
+  const std::string name = file.string();
+  const bool named = has_label_column(table, options.columns);
   const std::string positive =
-      named && label_positive.empty()
-          ? positive_by_name(table.columns[label_column(table, columns, file.string())])
-          : label_positive;
-  name_columns(table, columns, file.string());
-  return label_table(std::move(table), positive, file.string());
+      named && options.label_positive.empty()
+          ? positive_by_name(table.columns[label_column(table, options.columns, name)])
+          : options.label_positive;
+  name_columns(table, options.columns, name);
+  return rows_of_split(label_table(std::move(table), options.names, positive, name), options.split);
 }
 
 std::vector<ColumnVerdict> judge_columns(const LabelledTable& data) {
@@ -125,7 +147,7 @@ std::vector<ColumnVerdict> judge_columns(const LabelledTable& data) {
     v.type = fit_column(name, values).type;
     v.auc = v.type == ColumnType::Constant ? std::numeric_limits<double>::quiet_NaN()
                                            : lone_auc(some, name, fold);
-    judge(v, counts_rows(values));
+    judge(v, counts_rows(values, data.table.lines));
     verdicts.push_back(std::move(v));
   }
   return verdicts;

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "engine/data/sets/csv.h"
-#include "engine/data/sets/table_columns.h"
+#include "engine/data/sets/csv_source.h"
 #include "engine/tables/metadata/encoder.h"
 
 namespace dfengine {
@@ -19,12 +19,13 @@ struct LabelledTable {
 };
 
 // Reads the labels of a table as table_labels does (engine/data/sets/csv_source.h), and throws what
-// it throws. Throws DataError also for a table without rows. Of a file
-// its columns of paths and labels are then called path and label (name_columns).
-LabelledTable read_labelled_csv(const std::filesystem::path& file,
-                                const std::string& label_positive, const ColumnNames& columns = {});
-LabelledTable label_table(CsvTable table, const std::string& label_positive,
-                          const std::string& name);
+// it throws. Throws DataError also for a table without rows.
+LabelledTable label_table(CsvTable table, const ClassNames& names,
+                          const std::string& label_positive, const std::string& name);
+// The same of a file, whose columns of paths and labels are then called path and label
+// (name_columns). Where a column says the rows' splits, those of options.split are kept, or all
+// where that is "", and the column is dropped. Throws DataError where none is left.
+LabelledTable read_labelled_csv(const std::filesystem::path& file, const TableOptions& options);
 
 // A column that alone ranks the classes this well tells how the set was put together rather than
 // how a picture was made.

@@ -24,8 +24,8 @@ std::vector<std::string> properties(const std::filesystem::path& file) {
   if (p.jpeg) {
     values[3] = fmt::format("{}", p.jpeg->quantisation_sum(0));
     values[4] = fmt::format("{}x{}", p.jpeg->chroma_across, p.jpeg->chroma_down);
-    values[5] = p.jpeg->exif ? "1" : "0";
   }
+  if (p.exif) values[5] = *p.exif ? "1" : "0";
   return values;
 }
 

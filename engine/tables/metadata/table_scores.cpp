@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "engine/evaluate/evaluate.h"
 #include "engine/runtime/cpu/cpu_backend.h"
@@ -71,30 +72,32 @@ PictureDetector::PictureDetector(const Model& image_model,
                                  const std::optional<HybridModel>& stacked)
     : model(image_model), hybrid(stacked && stacked->uses_metadata() ? &*stacked : nullptr) {}
 
-std::vector<double> PictureDetector::probabilities(ThreadPool& pool, const CsvTable& table,
-                                                   const std::filesystem::path& root,
-                                                   const std::string& name,
-                                                   const std::function<void(Index)>& done) const {
-  return probabilities(image_logits(model, pool, table_pictures(table, root, name), done), table,
-                       name);
+std::vector<double> PictureDetector::logits(ThreadPool& pool, const CsvTable& table,
+                                            const std::filesystem::path& root,
+                                            const std::string& name,
+                                            const std::function<void(Index)>& done) const {
+  return logits(image_logits(model, pool, table_pictures(table, root, name), done), table, name);
 }
 
-std::vector<double> PictureDetector::probabilities(std::vector<double> image_logits,
-                                                   const CsvTable& table,
-                                                   const std::string& name) const {
-  if (hybrid == nullptr) return to_probabilities(image_logits);
-  return to_probabilities(hybrid->logits(image_logits, table, name));
+std::vector<double> PictureDetector::logits(std::vector<double> image, const CsvTable& table,
+                                            const std::string& name) const {
+  return hybrid == nullptr ? image : hybrid->logits(image, table, name);
 }
 
-std::vector<double> around_half(const std::vector<double>& prob, double threshold) {
-  const auto logit = [](double p) {
-    constexpr double kNearest = 1e-12;  // to 0 and 1: the difference below stays a number
-    p = std::clamp(p, kNearest, 1 - kNearest);
-    return std::log(p) - std::log1p(-p);
-  };
-  std::vector<double> moved;
-  for (double p : prob) moved.push_back(sigmoid(logit(p) - logit(threshold)));
-  return moved;
+std::vector<double> around_half(std::vector<double> logits, double threshold) {
+  // 0 and 1 have no logit: the nearest probabilities that have one.
+  using Limits = std::numeric_limits<double>;
+  const double t = std::clamp(threshold, Limits::min(), 1 - Limits::epsilon() / 2);
+  const double middle = std::log(t) - std::log1p(-t);
+  for (double& z : logits) z -= middle;
+  return logits;
+}
+
+void keep_hybrid(Model& model, double before, const std::string& name_for_errors) {
+  std::optional<HybridModel> hybrid = read_table_models(model.notes, name_for_errors).hybrid;
+  if (!hybrid || !hybrid->uses_metadata()) return;
+  hybrid->image_weight *= model.temperature / before;
+  model.notes[kHybridEntry] = to_note(*hybrid);
 }
 
 std::vector<TableScore> score_table(const Model& model, const TableModels& detectors,
@@ -117,7 +120,7 @@ std::vector<TableScore> score_table(const Model& model, const TableModels& detec
   const Source source = detector.hybrid != nullptr ? Source::Hybrid : Source::Image;
   std::vector<std::size_t> read;
   for (std::uint32_t k : pictures.index) read.push_back(open[k]);
-  const auto prob = detector.probabilities(pictures.logit, part_of(table, read), name);
+  const auto prob = to_probabilities(detector.logits(pictures.logit, part_of(table, read), name));
   for (std::size_t k = 0; k < read.size(); ++k)
     scores[read[k]] = {prob[k], prob[k] >= detector.threshold() ? 1 : 0, source};
   for (const LeftOut& bad : pictures.left_out)

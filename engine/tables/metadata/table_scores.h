@@ -35,21 +35,24 @@ struct PictureDetector {
   const HybridModel* hybrid = nullptr;  // null for the image model
 
   PictureDetector(const Model& model, const std::optional<HybridModel>& hybrid);
-  // The probabilities of fake of a table's rows that have these image logits. Throws as
+  // The logits of fake of a table's rows that have these image logits. Throws as
   // HybridModel::logits.
-  std::vector<double> probabilities(std::vector<double> image_logits, const CsvTable& table,
-                                    const std::string& name) const;
+  std::vector<double> logits(std::vector<double> image, const CsvTable& table,
+                             const std::string& name) const;
   // The same for rows whose pictures lie under root. Throws as image_logits, too.
-  std::vector<double> probabilities(ThreadPool& pool, const CsvTable& table,
-                                    const std::filesystem::path& root, const std::string& name,
-                                    const std::function<void(Index)>& done = {}) const;
+  std::vector<double> logits(ThreadPool& pool, const CsvTable& table,
+                             const std::filesystem::path& root, const std::string& name,
+                             const std::function<void(Index)>& done = {}) const;
   // The probability from which a row is called fake: .5 for the hybrid, else the model's own.
   double threshold() const { return hybrid != nullptr ? 0.5 : model.threshold; }
 };
 
-// Moves probabilities so that .5 means what `threshold` meant: sigmoid(logit(p) -
-// logit(threshold)).
-std::vector<double> around_half(const std::vector<double>& prob, double threshold);
+// Moves logits so that a probability of .5 means what `threshold` meant.
+std::vector<double> around_half(std::vector<double> logits, double threshold);
+
+// Keeps what the hybrid of a model file says where the model's temperature was another, `before`:
+// its weight belongs to logits divided by that. Throws as read_table_models.
+void keep_hybrid(Model& model, double before, const std::string& name_for_errors);
 
 // The answer for one row: the probability of fake, the class as 0 or 1, and what gave it. Where the
 // row's picture was needed and cannot be read, it is the reason instead; where nobody got to it,

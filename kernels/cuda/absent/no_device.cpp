@@ -22,6 +22,14 @@ void require_device() {
 
 void use_device(int) {}
 
+int current_device() {
+  return 0;
+}
+
+OnDevice::OnDevice(int) : before_(0) {}
+
+OnDevice::~OnDevice() = default;
+
 std::string device_summary() {
   no_device();
 }

@@ -8,14 +8,14 @@
 
 namespace dfengine::cuda {
 
-// Throws DeviceError with the call's text, the place it stands at, CUDA's reason, the driver's and
-// runtime's versions and the device's name, unless status is cudaSuccess.
+// Throws DeviceError (OutOfDeviceMemory where that is it) with the call's text, the place it stands
+// at, CUDA's reason, the driver's and runtime's versions and the device's name, unless status is
+// cudaSuccess.
 void check(cudaError_t status, const char* call,
            std::source_location place = std::source_location::current());
 
-// Throws DeviceError with the reason, the place, versions and device, and the advice. Forgets the
-// last error of the runtime, which the next launch check would report again.
-[[noreturn]] void fail(const std::string& reason, std::source_location place,
-                       const char* advice = "");
+// Throws DeviceError with the reason, the place, versions and device. Both forget the last error of
+// the runtime.
+[[noreturn]] void fail(const std::string& reason, std::source_location place);
 
 }  // namespace dfengine::cuda

@@ -75,6 +75,14 @@ std::string launch_text(const LaunchTimes& times) {
   return text;
 }
 
+// Forgets the last error of the runtime, which the next launch check would report again.
+std::string full_text(const std::string& reason, std::source_location place, const char* advice) {
+  const std::string device = device_name();
+  cudaGetLastError();
+  return reason + " at " + place.file_name() + ":" + std::to_string(place.line()) + "; " +
+         versions() + device + advice;
+}
+
 // What the person can do about the failures that are about the machine, not about our code.
 const char* advice(cudaError_t status) {
   switch (status) {
@@ -95,16 +103,15 @@ const char* advice(cudaError_t status) {
 
 void check(cudaError_t status, const char* call, std::source_location place) {
   if (status == cudaSuccess) return;
-  fail(std::string(call) + " failed: " + cudaGetErrorString(status) + " (" +
-           cudaGetErrorName(status) + ")",
-       place, advice(status));
+  const std::string text = full_text(std::string(call) + " failed: " + cudaGetErrorString(status) +
+                                         " (" + cudaGetErrorName(status) + ")",
+                                     place, advice(status));
+  if (status == cudaErrorMemoryAllocation) throw OutOfDeviceMemory(text);
+  throw DeviceError(text);
 }
 
-void fail(const std::string& reason, std::source_location place, const char* advice) {
-  const std::string device = device_name();
-  cudaGetLastError();  // or the next launch check would report this failure again
-  throw DeviceError(reason + " at " + place.file_name() + ":" + std::to_string(place.line()) +
-                    "; " + versions() + device + advice);
+void fail(const std::string& reason, std::source_location place) {
+  throw DeviceError(full_text(reason, place, ""));
 }
 
 bool available() {
@@ -127,6 +134,20 @@ void use_device(int number) {
   int count = 0;
   check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
   check(cudaSetDevice(number % count), "cudaSetDevice");
+}
+
+int current_device() {
+  int device = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  return device;
+}
+
+OnDevice::OnDevice(int device) : before_(current_device()) {
+  check(cudaSetDevice(device), "cudaSetDevice");
+}
+
+OnDevice::~OnDevice() {
+  cudaSetDevice(before_);
 }
 
 std::string device_summary() {

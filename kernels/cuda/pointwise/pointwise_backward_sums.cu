@@ -48,28 +48,27 @@ struct GradientShared {
   using Weight = WeightShared<Tile>;
   static constexpr std::size_t kRing = 2 * Tile::kStages * Weight::kStage;
   static constexpr std::size_t kW = 2 * Tile::kRows * Weight::kXPitch;
-  static constexpr std::size_t kVectors = sizeof(float) * 3 * kColumns;
+  static constexpr std::size_t kVectors = sizeof(float) * 2 * kColumns;
   // A square for each warp, which leaves its sums there at the end.
   static constexpr std::size_t kBytes = kRing + kW + kVectors + sizeof(float) * kWarps * kSquare;
 };
 
 // Of the block's columns, in shared memory: in registers they would have no room beside the sums.
 struct NormVectors {
-  float *scale, *shift, *mean;
+  float *scale, *shift;
 
   __device__ explicit NormVectors(void* shared)
-      : scale(static_cast<float*>(shared)), shift(scale + kColumns), mean(shift + kColumns) {}
+      : scale(static_cast<float*>(shared)), shift(scale + kColumns) {}
   // Before a barrier.
   __device__ void load(const NormOnLoad& norm, int column, int columns) const {
     const int i = static_cast<int>(threadIdx.x);
     if (i >= kColumns || column + i >= columns) return;
     scale[i] = norm.scale[column + i];
     shift[i] = norm.shift[column + i];
-    mean[i] = norm.mean[column + i];
   }
 };
 
-// What a lane adds up for its eight columns.
+// What a lane adds up for its eight columns: g and g x.
 struct ColumnSums {
   float g[kVector], product[kVector];
 };
@@ -94,11 +93,10 @@ __device__ __forceinline__ Packed<T, 4> take_quad(const NormVectors& norm, Activ
   clamp_packed(activation, x);
   const Packed<T, 4> stored = pack<T>(v);
   unpack(stored, v);
-  unpack(load_packed<4>(norm.mean + column), of);
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     g[i] += v[i];
-    product[i] = fmaf(v[i], raw[i] - of[i], product[i]);
+    product[i] = fmaf(v[i], raw[i], product[i]);
   }
   return stored;
 }
@@ -140,9 +138,11 @@ __device__ __forceinline__ void take_task(const GradientProduct<T>& p, const Nor
   __syncwarp();
 }
 
-// Adds the sums of all lanes and warps in a fixed order and writes the block's part.
+// Adds the sums of all lanes and warps in a fixed order and writes the block's part, of g and of
+// g (x - mean).
 __device__ __forceinline__ void write_sums(const ColumnSums& sums, int warp, int lane, int column,
-                                           int columns, float* buffer, float* part) {
+                                           int columns, const float* mean, float* buffer,
+                                           float* part) {
   ColumnSums all = sums;
 #pragma unroll
   for (int i = 0; i < kVector; ++i)
@@ -167,7 +167,7 @@ __device__ __forceinline__ void write_sums(const ColumnSums& sums, int warp, int
     product += from[kVector];
   }
   part[column + i] = g;
-  part[columns + column + i] = product;
+  part[columns + column + i] = fmaf(-mean[column + i], g, product);
 }
 
 template <class T, class Tile>
@@ -216,7 +216,8 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     multiply_weight_stage<Tile>(stage, part, lane, sums);
   }
   __syncthreads();
-  write_sums(of_columns, warp, lane, column, p.c, outs, p.sums + Index{blockIdx.y} * 2 * p.c);
+  write_sums(of_columns, warp, lane, column, p.c, p.norm.mean, outs,
+             p.sums + Index{blockIdx.y} * 2 * p.c);
   if (p.dw == nullptr) return;
   add_depths<Tile>(warp, lane, reinterpret_cast<float*>(shared), sums);
   if (part.depth > 0) return;

@@ -25,10 +25,15 @@ __global__ void __launch_bounds__(kThreads)
   await_previous_kernels();
   if (scalars->overflow != 0) return;
   const AdamChunk chunk = chunks[blockIdx.x];
-  // The corrections are differences of nearly equal numbers at first, so they are made in double.
-  const double t = static_cast<double>(scalars->step + 1);
-  const float correction1 = static_cast<float>(1.0 - pow(k.beta1_exact, t));
-  const float correction2 = static_cast<float>(1.0 - pow(k.beta2_exact, t));
+  // The corrections are differences of nearly equal numbers at first, so they are made in double,
+  // by one thread each: most GPUs have few units for that.
+  __shared__ float corrections[2];
+  if (threadIdx.x < 2)
+    corrections[threadIdx.x] =
+        static_cast<float>(1.0 - pow(threadIdx.x == 0 ? k.beta1_exact : k.beta2_exact,
+                                     static_cast<double>(scalars->step + 1)));
+  __syncthreads();
+  const float correction1 = corrections[0], correction2 = corrections[1];
   const float lr = static_cast<float>(input->learning_rate) * chunk.rate;
   const float unscale = 1.0f / scalars->loss_scale;
   for (int at = static_cast<int>(threadIdx.x); at < chunk.count; at += kThreads) {

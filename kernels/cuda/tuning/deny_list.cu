@@ -4,8 +4,10 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <atomic>
 #include <span>
+#include <string_view>
 
 #include "kernels/base/sha256.h"
 #include "kernels/base/unique_fd.h"
@@ -15,13 +17,24 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// What a file ends with where no further process may try the kernel, if this one ends too.
+constexpr std::string_view kLast = "the last time\n";
+
+enum class LeftBehind { No, Once, Twice };
+
 // Whoever tries a kernel holds its file locked; the system lets go when the process ends. Who ended
 // well has taken the file's name away, which may happen after it was opened here.
-bool is_left_behind(const fs::path& file) {
+LeftBehind left_behind(const fs::path& file) {
   const UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat status = {};
-  return fd && ::flock(fd.get(), LOCK_SH | LOCK_NB) == 0 && ::fstat(fd.get(), &status) == 0 &&
-         status.st_nlink > 0;
+  if (!fd || ::flock(fd.get(), LOCK_SH | LOCK_NB) != 0 || ::fstat(fd.get(), &status) != 0 ||
+      status.st_nlink == 0)
+    return LeftBehind::No;
+  std::array<char, kLast.size()> end = {};
+  const bool is_last = ::pread(fd.get(), end.data(), end.size(),
+                               status.st_size - std::ssize(end)) == std::ssize(end) &&
+                       std::string_view(end.data(), end.size()) == kLast;
+  return is_last ? LeftBehind::Twice : LeftBehind::Once;
 }
 
 // The file of a kernel while it is tried.
@@ -36,8 +49,7 @@ class Mark {
         file.string() + ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(count++);
     fd_.emplace(::open(temporary.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644));
     if (!*fd_) return;
-    stands_ = ::flock(fd_->get(), LOCK_EX | LOCK_NB) == 0 &&
-              ::write(fd_->get(), text.data(), text.size()) == std::ssize(text) &&
+    stands_ = ::flock(fd_->get(), LOCK_EX | LOCK_NB) == 0 && write(text) &&
               ::rename(temporary.c_str(), file.c_str()) == 0;
     if (!stands_) ::unlink(temporary.c_str());
   }
@@ -48,9 +60,16 @@ class Mark {
     if (stands_ && !keep_) ::unlink(file_.c_str());
   }
   bool stands() const { return stands_; }
-  void keep() { keep_ = true; }
+  void keep() {
+    keep_ = true;
+    write(kLast);
+  }
 
  private:
+  bool write(std::string_view text) const {
+    return ::write(fd_->get(), text.data(), text.size()) == std::ssize(text);
+  }
+
   fs::path file_;
   std::optional<UniqueFd> fd_;
   bool stands_ = false, keep_ = false;
@@ -71,17 +90,18 @@ void DenyList::attempt(const std::string& kernel, const std::function<void()>& b
     constexpr std::size_t kDigits = 16;
     const fs::path file =
         *folder_ / (sha256_hex(std::as_bytes(std::span(text))).substr(0, kDigits) + ".txt");
-    if (is_left_behind(file))
+    const LeftBehind before = left_behind(file);
+    if (before == LeftBehind::Twice)
       throw DeviceError("ended the program or its CUDA context when it was tried before; remove " +
                         file.string() + " to try it again");
-    mark.emplace(file, text);
+    mark.emplace(file, before == LeftBehind::Once ? text + std::string(kLast) : text);
     if (mark->stands())
       advice = "; the next start leaves it out (" + file.string() + "): start again";
   }
   try {
     body();
   } catch (const DeviceLost& e) {
-    if (mark) mark->keep();
+    if (mark && mark->stands()) mark->keep();
     throw DeviceLost(kernel + ": the CUDA context is lost: " + e.what() + advice);
   }
 }

@@ -27,10 +27,10 @@ class DenyList {
   DenyList(std::filesystem::path folder, std::function<std::string()> machine)
       : folder_(std::move(folder)), machine_(std::move(machine)) {}
 
-  // Runs body, which tries the kernel, and lets its exceptions pass. A process that ends meanwhile,
-  // or DeviceLost, puts the kernel on the list; DeviceLost then says so. Throws DeviceError with
-  // the file's name, and runs nothing, for a kernel that is on it. Other processes may try the same
-  // kernel at the same time.
+  // Runs body, which tries the kernel, and lets its exceptions pass. DeviceLost puts the kernel on
+  // the list, and then says so; so do two processes in turn that end meanwhile, of which the first
+  // may have been stopped by somebody. Throws DeviceError with the file's name, and runs nothing,
+  // for a kernel that is on it. Other processes may try the same kernel at the same time.
   void attempt(const std::string& kernel, const std::function<void()>& body);
 
  private:

@@ -37,20 +37,18 @@ struct Contestant {
   }
 };
 
-// The first round warms up and leaves out what is far behind. The candidate of the rule, which is
+// The first round warms up and leaves out what is far behind; only there may a kernel end the
+// process, for later rounds launch the same once more. The candidate of the rule, which is
 // the first, stays in the race because its time is reported, and runs whatever happened before, for
 // without it there may be none.
 void race(const std::string& problem, std::vector<Contestant>& all, const Measure& measure,
           DenyList& denied) {
   std::optional<double> best;
-  const auto run = [&](Contestant& c) {
+  for (Contestant& c : all) {
     c.run(measure, [&](const auto& body) {
       if (&c == &all[0]) return body();
       denied.attempt(problem + ", " + c.candidate.name, body);
     });
-  };
-  for (Contestant& c : all) {
-    run(c);
     if (c.races && (!best || c.us[0] < *best)) best = c.us[0];
   }
   for (Contestant& c : all) {
@@ -60,7 +58,7 @@ void race(const std::string& problem, std::vector<Contestant>& all, const Measur
   // All take turns, so that a clock that changes meanwhile changes for all.
   for (int round = 0; round < kRounds; ++round)
     for (Contestant& c : all)
-      if (c.races) run(c);
+      if (c.races) c.run(measure, [](const auto& body) { body(); });
 }
 
 // left_out holds what failed before the race.

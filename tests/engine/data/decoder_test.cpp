@@ -9,8 +9,10 @@
 #include <chrono>
 
 #include "engine/data/pictures/exif.h"
+#include "engine/data/pictures/file_properties.h"
 #include "kernels/base/error.h"
 #include "tests/engine/data/data_support.h"
+#include "tests/weights/scratch_folder.h"
 
 namespace dfengine {
 namespace {
@@ -116,6 +118,43 @@ TEST(Exif, OfAnyNumberOfCompressedNotesTheLastIsUnpacked) {
   EXPECT_EQ(orientation(begin + turned + note), 1);
   EXPECT_EQ(orientation(begin + turned + compressed_note(big + "longer")), 1);
   EXPECT_EQ(orientation(begin + turned.substr(0, turned.size() - 8)), 1) << "cut short";
+}
+
+// A colour profile and a preview before the frame, of `segments` times 64 KiB.
+std::string with_long_header(std::string jpeg, int segments) {
+  for (int i = 0; i < segments; ++i)
+    jpeg.insert(2, std::string("\xFF\xE2\xFF\xFF") + std::string(65533, 'x'));
+  return jpeg;
+}
+
+TEST(FileProperties, ALongHeaderIsReadToItsEnd) {
+  const test::TempDir dir;
+  const std::string jpeg = test::slurp(golden_folder() / "images/420.jpg");
+  const FileProperties known = read_file_properties(dir.write("a.jpg", with_long_header(jpeg, 5)));
+  ASSERT_TRUE(known.jpeg);
+  EXPECT_EQ(known.w, 23);
+  EXPECT_EQ(known.exif, std::optional(false));
+  const FileProperties endless =
+      read_file_properties(dir.write("b.jpg", with_long_header(jpeg, 40)));
+  EXPECT_FALSE(endless.jpeg);
+  EXPECT_EQ(endless.w, 0);
+  EXPECT_EQ(endless.exif, std::nullopt);
+}
+
+TEST(FileProperties, ExifIsFoundInEveryFormat) {
+  const test::TempDir dir;
+  const auto exif_of = [](const std::filesystem::path& file) {
+    return read_file_properties(file).exif;
+  };
+  const std::filesystem::path images = golden_folder() / "images";
+  for (const char* name : {"turned_6.jpg", "turned_6.png", "turned_6.webp", "turned_6_text.png"})
+    EXPECT_EQ(exif_of(images / name), std::optional(true)) << name;
+  for (const char* name : {"420.jpg", "rgb.png", "lossy.webp", "rgb.bmp"})
+    EXPECT_EQ(exif_of(images / name), std::optional(false)) << name;
+  EXPECT_EQ(exif_of(dir.write("a.jpg", "text")), std::nullopt);
+  std::string png = test::slurp(images / "rgb.png");
+  png.insert(png.size() - 12, chunk("tEXt", std::string(100000, 'x')) + chunk("eXIf", "MM"));
+  EXPECT_EQ(exif_of(dir.write("a.png", png)), std::optional(true)) << "behind the pixels";
 }
 
 }  // namespace

@@ -121,5 +121,11 @@ TEST(Perturb, RefusesWhatMakesNoSense) {
   EXPECT_THROW(gaussian_blur(pixels(none), 1, scratch), ShapeError);
 }
 
+TEST(JpegRecompress, TakesTheLongestSideThatIsRead) {
+  PerturbScratch scratch;
+  Image wide{1, kMaxImageSide, std::vector<std::uint8_t>(3 * kMaxImageSide)};
+  EXPECT_NO_THROW(jpeg_recompress(pixels(wide), 75, scratch));
+}
+
 }  // namespace
 }  // namespace dfengine

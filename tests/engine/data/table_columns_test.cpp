@@ -108,11 +108,37 @@ TEST_F(TableColumns, TwoColumnsOfOneNameMustAgree) {
   EXPECT_EQ(read("path,label,label\nreal/a.jpg,0,0\nfake/b.jpg,1,1\n"), expected_);
 }
 
-TEST_F(TableColumns, SplitsByOtherNamesWhereEveryRowIsOne) {
+TEST_F(TableColumns, SplitsByOtherNamesWhereARowIsOne) {
   const TableSource by_subset =
       source("path,label,subset\nreal/a.jpg,0,Training\nfake/b.jpg,1,VAL\n");
   EXPECT_EQ(by_subset.splits, (Names{"valid", "train"}));
-  EXPECT_TRUE(source("path,label,set\nreal/a.jpg,0,A\nfake/b.jpg,1,train\n").splits.empty());
+  EXPECT_TRUE(source("path,label,set\nreal/a.jpg,0,A\nfake/b.jpg,1,B\n").splits.empty());
+  for (const char* other : {"holdout", "extra", ""})
+    expect_refused(fmt::format("path,label,set\nreal/a.jpg,0,train\nfake/b.jpg,1,{}\n", other),
+                   {"line 3, column 'set'", "none of train, valid, test"});
+}
+
+TEST_F(TableColumns, SpacesAroundAGroupOrAColumnsNameAreNoPartOfIt) {
+  const TableSource grouped = source("path,label, person \nreal/a.jpg,0, p1\nfake/b.jpg,1,p1 \n",
+                                     {.group_column = "person"});
+  EXPECT_EQ(grouped.groups, (Names{"p1", "p1"}));
+  EXPECT_EQ(grouped.dataset.samples[0].group, "p1");
+  EXPECT_EQ(read(" where,what \nreal/a.jpg,0\nfake/b.jpg,1\n",
+                 {.columns = {.path = "where", .label = "what"}}),
+            expected_);
+}
+
+TEST_F(TableColumns, IdsThatArePathsTellTheClass) {
+  EXPECT_EQ(read("image_id,label\nreal/a.jpg,1\nfake/b.jpg,0\n"), expected_);
+  expect_refused("img_id,label_str,label\nreal/a.jpg,fake,fake\nfake/b.jpg,real,real\n",
+                 {"2 of 2 rows", "folder real"});
+}
+
+TEST_F(TableColumns, SpacesAroundALabelInWordsAreNoPartOfIt) {
+  for (const char* classes : {"orig,ai gen", " Orig , AI gen "})
+    EXPECT_EQ(read("path,label\nx/c.jpg, orig\nx/d.jpg,AI gen \n", {.names = ClassNames(classes)}),
+              (Names{"x/c.jpg 0", "x/d.jpg 1"}))
+        << classes;
 }
 
 TEST_F(TableColumns, PathsOfWindowsAndOfOtherMachines) {
@@ -155,6 +181,12 @@ TEST(NameColumns, GivesTheUsualNamesAndKeepsOthersApart) {
   name_columns(table, {.label = "what"}, "t");
   EXPECT_EQ(table.columns, (Names{"path", "label (another)", "label"}));
   EXPECT_EQ(table.rows[0][0], "a/b.jpg");
+  CsvTable ids = parse_csv("image_id,label\na.jpg,7\n", "t"), numbers = ids;
+  name_columns(ids, {}, "t");
+  EXPECT_EQ(ids.columns[0], "path");
+  numbers.rows[0][0] = "17";
+  name_columns(numbers, {}, "t");
+  EXPECT_EQ(numbers.columns[0], "image_id");
 }
 
 }  // namespace

@@ -233,5 +233,17 @@ TEST_F(TarSource, TarsAreShuffledAndThenTheNextPictures) {
     EXPECT_LE(place[order[at] / kEach] * kEach, at + kShuffleBuffer);
 }
 
+TEST_F(TarSource, PicturesAreTakenByTheirFirstBytesToo) {
+  write("a.tar", {{"1.img", "\xFF\xD8\xFF"},
+                  {"1.cls", "fake"},
+                  {"2.gif", "GIF89a"},
+                  {"2.cls", "real"},
+                  {"2.txt", "a caption"}});
+  const DataSource source = open("a.tar", {"all"});
+  EXPECT_EQ(listing(source.splits[0]),
+            (std::vector<std::string>{"a.tar/1.img 1", "a.tar/2.gif 0"}));
+  EXPECT_EQ(source.passed_over, (PassedOver{{".txt", 1}}));
+}
+
 }  // namespace
 }  // namespace dfengine

@@ -293,5 +293,32 @@ TEST(Inputs, LeftoversInATarArePassedOverAndCounted) {
   EXPECT_EQ(describe(reader.passed_over()), "passed over: 1 ._*, 1 __MACOSX/, 1 hidden/");
 }
 
+TEST(Inputs, ATarsEntriesArePicturesAsTheFilesOfAFolderAre) {
+  const TempDir dir;
+  std::string bytes = test::tar_of({{"link.jpg", ""},
+                                    {"a.JPG", "x"},
+                                    {"a.cls", "real"},
+                                    {"a.json", "{}"},
+                                    {"b", "\xFF\xD8\xFF"},
+                                    {"c.jpg_large", "\xFF\xD8\xFF"},
+                                    {"d.gif", "GIF89a"},
+                                    {"e.dat", "data"},
+                                    {"f", ""},
+                                    {"g.txt", "text"}});
+  bytes[156] = '2';  // the first entry is a symbolic link
+  bytes.replace(157, 5, "a.JPG");
+  test::set_tar_size(bytes, 0, 0);
+  const auto tar = dir.write("a.tar", bytes);
+  InputReader reader(std::vector<std::filesystem::path>{tar});
+  std::vector<std::string> names;
+  for (const Sample& s : open_shard(*reader.next()).samples) names.push_back(s.relative);
+  std::vector<std::string> expected;
+  for (const char* name : {"/a.JPG", "/b", "/c.jpg_large", "/d.gif"})
+    expected.push_back(tar.string() + name);
+  EXPECT_EQ(names, expected);
+  EXPECT_EQ(describe(reader.passed_over()),
+            "passed over: 1 .dat, 1 .txt, 1 links and devices, 1 without an ending");
+}
+
 }  // namespace
 }  // namespace dfengine

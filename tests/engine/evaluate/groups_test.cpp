@@ -43,6 +43,20 @@ TEST(Groups, EachHasItsOwnFigures) {
   EXPECT_THROW(measure_groups(prob, label, {}, 0.5), ShapeError);
 }
 
+TEST(Groups, WhatIsShownBesideIsNoPartOfMeanAndWorst) {
+  std::vector<GroupRow> rows(3);
+  const double figures[] = {0.5, 0.75, 0.25};
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    rows[i].roc_auc = rows[i].accuracy = figures[i];
+    rows[i].fake = 2;
+  }
+  rows[2].beside = true;
+  EXPECT_EQ(mean_of(rows).accuracy, (0.5 + 0.75) / 2);
+  EXPECT_EQ(worst_of(rows).roc_auc, 0.5);
+  EXPECT_EQ(worst_of(rows).fake, 4);
+  EXPECT_EQ(to_json(rows).at("groups").size(), 3u);
+}
+
 TEST(Groups, ASetOfOneClassHasNoAuc) {
   const std::vector<double> prob = {0.1, 0.6};
   const std::vector<int> label = {1, 1};

@@ -142,6 +142,22 @@ TEST(Intervals, HaveAWidthAtTheirEndsOrAreNone) {
   EXPECT_EQ(with_interval(1, intervals[7]), "1.0000 [no interval]");
 }
 
+// Sums of the same losses in another order differ in their last bits.
+TEST(Intervals, AreNoneForScoresThatDoNotVary) {
+  const Doubles prob(40, .3);
+  Ints label;
+  for (int i = 0; i < 40; ++i) label.push_back(i % 2);
+  const Summary s = summarize(prob, label, .5, 0, 50);
+  for (std::size_t f = 0; f < s.intervals.size(); ++f) {
+    const MetricField& field = metric_fields()[f];
+    if (!is_share(field)) {
+      EXPECT_TRUE(std::isnan(s.intervals[f].low)) << field.key;
+    }
+  }
+  const std::string text = to_text(s, s, {"real", "fake"});
+  EXPECT_NE(text.find("gives the same, or a class is missing or never called"), text.npos) << text;
+}
+
 TEST(Bootstrap, EqualsPlainResampling) {
   const Sample all(61);
   constexpr Index kResamples = 40;

@@ -5,6 +5,7 @@
 
 #include "engine/evaluate/grad_cam.h"
 #include "engine/interface/handles.h"
+#include "kernels/cpu/isa.h"
 #include "tests/engine/interface/c99_caller.h"
 #include "tests/engine/interface/interface_support.h"
 
@@ -72,6 +73,23 @@ TEST_F(Answers, SayWhatTheyMean) {
     EXPECT_EQ(r.unsure, r.probability > 0.25 && r.probability < 0.75 ? 1 : 0);
     EXPECT_EQ(r.features, nullptr);
     EXPECT_EQ(r.heat_map, nullptr);
+  }
+}
+
+TEST_F(Answers, HaveThePrecisionThatIsAskedFor) {
+  const df::Model model(model_);
+  const auto exact = from_engine(Predictor::Output::Logits);
+  for (const df_precision precision : {DF_FP16, DF_BF16, DF_FP32}) {
+    if (precision == DF_BF16 && !cpu::bf16_supported()) continue;
+    const auto element = precision == DF_BF16 ? Element::BF16 : Element::F32;
+    const auto logits = from_engine(Predictor::Output::Logits, element);
+    EXPECT_EQ(logits == exact, precision != DF_BF16);
+    df_session_options options = options_with(2, 3);
+    options.precision = precision;
+    df::Session session(model, options);
+    const df::Results results = session.classify(as_files());
+    for (std::size_t i = 0; i < files_.size(); ++i)
+      EXPECT_EQ(results[i].logit, logits[i][0]) << precision;
   }
 }
 

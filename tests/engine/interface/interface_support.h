@@ -59,10 +59,11 @@ class Interface : public testing::Test {
   }
 
   // The engine's own way: one thread, picture by picture.
-  std::vector<std::vector<float>> from_engine(Predictor::Output output) const {
+  std::vector<std::vector<float>> from_engine(Predictor::Output output,
+                                              Element element = Element::F32) const {
     const Model model = load_model(model_);
     ThreadPool pool(1);
-    const CpuBackend backend(pool);
+    const CpuBackend backend(pool, element);
     Predictor predictor(model, backend, output);
     Preparer preparer(model.preparation());
     std::vector<std::uint8_t> pixels(kSide * kSide * 3);

@@ -138,6 +138,14 @@ TEST(Ensemble, ExplainsByAllOfItsMembers) {
   }
 }
 
+TEST(Ensemble, KeepsTheArgumentsOfItsMembers) {
+  std::vector<Model> models = trained_runs({1, 2});
+  for (Model& m : models) m.notes[kStartedWithHead] = "yes";
+  models[1].notes["train_args"] = R"({"seed": 2})";
+  for (const Model& all : {ensemble_of(models), average_models(models)})
+    EXPECT_EQ(all.notes.at("earlier_train_args"), R"(["{\"seed\": 1}","{\"seed\": 2}"])");
+}
+
 TEST(Ensemble, RefusesMembersThatDiffer) {
   std::vector<Model> models = trained_runs({1, 2});
   models[1].config.stem_stride = 1;

@@ -50,7 +50,7 @@ std::string remarks_of(const Model& model) {
 
 void expect_base_of(const weights::TensorFile& from, const Model& model) {
   for (const weights::Tensor& t : from.tensors)
-    if (t.name.starts_with("features.")) {
+    if (model.parameters.find(t.name) >= 0) {
       EXPECT_EQ(model.parameters.get(model.parameters.find(t.name)), weights::to_float(t))
           << t.name;
     }
@@ -103,6 +103,38 @@ TEST(ForeignWeights, ASizeThatIsNoneLeavesTheBase) {
   EXPECT_EQ(model.config.input_size, 224);
   expect_base_of(file, model);
   EXPECT_NE(remarks_of(model).find("input size 150"), std::string::npos) << remarks_of(model);
+}
+
+TEST(ForeignWeights, EntriesThatMeanOtherThingsAreLeftOut) {
+  weights::TensorFile file = bare(Head::None);
+  file.metadata = {{"arch", "MobileNetV2"},
+                   {"bn_eps", "0.002"},
+                   {"crop", "0.875"},
+                   {"head", "linear"},
+                   {"input_size", "(3, 224, 224)"},
+                   {"mean", "123.675,116.28,103.53"},
+                   {"resize", "256"},
+                   {"std", "58.395,57.12,57.375"}};
+  const Model model = model_from_tensors(translate_weights(file, "FILE"), "FILE");
+  expect_base_of(file, model);
+  EXPECT_EQ(model.config.bn_eps, 0.002);
+  EXPECT_EQ(model.config.mean, NetworkConfig().mean);
+  EXPECT_EQ(model.config.std_dev, NetworkConfig().std_dev);
+  for (const char* words :
+       {"'crop' is '0.875'", "'head' is 'linear'", "'input_size' is '(3, 224, 224)'",
+        "mean 123.675 is", "'resize' is '256'", "standard deviation 58.395 is"})
+    EXPECT_NE(remarks_of(model).find(words), std::string::npos) << remarks_of(model);
+}
+
+// thop leaves them in every layer that it profiled.
+TEST(ForeignWeights, CountersOfAProfilerAreNoPartOfTheBase) {
+  weights::TensorFile file = bare(Head::None);
+  for (const char* name : {"total_ops", "total_params", "features.3.conv.0.0.total_ops",
+                           "features.3.conv.0.0.total_params"})
+    add(file, name, {1});
+  const Model model = model_from_tensors(weights::TensorFile(file), "FILE");
+  expect_base_of(file, model);
+  EXPECT_EQ(remarks_of(model), "");
 }
 
 TEST(ForeignWeights, OtherNetworksAreRecognised) {

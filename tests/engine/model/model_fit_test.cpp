@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "engine/model/model.h"
+#include "kernels/base/error.h"
+#include "tests/weights/scratch_folder.h"
 
 namespace dfengine {
 namespace {
@@ -31,6 +33,15 @@ TEST(ModelFit, WidthIsTheSmallestOfTheSameShapes) {
     EXPECT_EQ(fit.metadata.config.width, smallest.emplace(shapes, i / 20.0).first->second);
     EXPECT_TRUE(fit.complete()) << i << fit.faults();
   }
+}
+
+TEST(ModelFit, AnImpossibleQuantizationNamesTheFile) {
+  NetworkConfig config;
+  config.width = 0.1;
+  weights::TensorFile file = model_to_tensors(make_model(config, 1));
+  file.metadata["quantization"] = "features.0.0:1:0";
+  const auto message = test::message_of<ModelFileError>([&] { (void)fit_model(file, "FILE"); });
+  EXPECT_TRUE(message.starts_with("FILE: layer features.")) << message;
 }
 
 // Files of the published stride say nothing of it, so that older versions read them.

@@ -92,7 +92,7 @@ Model unusual_model() {
   config.bn_eps = 1e-3;
   config.bn_momentum = 0.01;
   config.mean = {0.1, 1.0 / 3, 0.5};
-  config.std_dev = {1, 2e-3, 1e10};
+  config.std_dev = {1, 2e-7, 12.5};
   config.dropout = 0.0;
   Model model = make_model(config, 8);
   for (std::size_t i = 0; i < model.parameters.specs().size(); ++i) {

@@ -10,11 +10,13 @@
 #include <random>
 
 #include "engine/model/combine.h"
+#include "engine/model/onnx_export.h"
 #include "engine/model/predictor.h"
 #include "engine/runtime/cpu/cpu_backend.h"
 #include "kernels/base/error.h"
 #include "kernels/base/half.h"
 #include "kernels/cpu/isa.h"
+#include "weights/onnx/onnx_file.h"
 #include "weights/safetensors.h"
 
 namespace dfengine {
@@ -184,6 +186,47 @@ TEST(Quantize, GivesTheIntegersOfPlainLoops) {
   }
 }
 
+// As in Keras' published base of width 0.35.
+TEST(Quantize, ChannelsThatDiedKeepTheirBias) {
+  Model of = float_model(Head::None);
+  for (const auto& [suffix, value] : {std::pair{".weight", 5e-18F}, {".bias", 0.25F}}) {
+    const int index = of.parameters.find(std::string("features.2.conv.0.1") + suffix);
+    std::vector<float> values = of.parameters.get(index);
+    values[3] = value;
+    of.parameters.set(index, std::span<const float>(values));
+  }
+  const Model model = quantized(of, 16).model;
+  const auto values = [&](const char* name) {
+    return model.parameters.get(model.parameters.find(name));
+  };
+  const std::vector<float> weights = values("features.2.conv.0.0.weight"),
+                           biases = values("features.2.conv.0.0.bias");
+  const std::size_t inputs = weights.size() / biases.size();
+  for (std::size_t i = 0; i < inputs; ++i) EXPECT_EQ(weights[3 * inputs + i], 0);
+  EXPECT_GT(biases[3], 0);
+  const auto picture = pictures(1, 9);
+  EXPECT_EQ(run(model, picture, Predictor::Output::Pooled), oracle(model, picture));
+}
+
+// Sums of signed bytes saturate in ONNX Runtime on CPUs without VNNI.
+TEST(Quantize, OnnxHasWeightsAsBytesAround128) {
+  if (!weights::onnx_supported()) GTEST_SKIP() << "built without DFENGINE_ONNX";
+  const Model model = quantized(float_model(Head::None), 16).model;
+  const std::vector<std::byte> file = model_to_onnx(model, OnnxPixels::Raw);
+  const std::string_view text(reinterpret_cast<const char*>(file.data()), file.size());
+  // As protobuf writes a tensor's data_type, UINT8, its name and its raw_data.
+  const auto holds = [&](const std::string& name, const std::string& bytes) {
+    const auto sized = [](const std::string& of) { return static_cast<char>(of.size()) + of; };
+    return text.find("\x10\x02\x42" + sized(name) + '\x4a' + sized(bytes)) != text.npos;
+  };
+  const std::string layer = "features.1.conv.0.0";
+  std::string weights;
+  for (const float v : model.parameters.get(model.parameters.find(layer + ".weight")))
+    weights += static_cast<char>(static_cast<int>(v) + 128);
+  EXPECT_TRUE(holds(layer + ".integers", weights));
+  EXPECT_TRUE(holds(layer + ".weight_zero", std::string(weights.size() / 9, '\x80')));
+}
+
 TEST(Quantize, SaysWhatTheFloatModelSays) {
   const Model model = float_model();
   const QuantizedModel made = quantized(model, 64);
@@ -254,7 +297,7 @@ TEST(Quantize, DamagedFilesAreErrors) {
       const Model model = model_from_tensors(file, "file");
       run(model, pictures(1, 1), Predictor::Output::Logits);
       ADD_FAILURE() << "no error with " << with;
-    } catch (const Error& e) {
+    } catch (const ModelFileError& e) {
       EXPECT_NE(std::string(e.what()).find(with), std::string::npos) << e.what();
     }
   };

@@ -99,7 +99,8 @@ class RunReport : public testing::TestWithParam<int> {
   }
 
   std::string page_of(const Model& model) const {
-    write_run_report(result_, model, 1, "", {});
+    ThreadPool pool(1);
+    write_run_report(result_, model, valid_predictions(result_, model, pool), pool, "", {});
     return test::slurp(options_.output / kReport);
   }
 
@@ -131,6 +132,19 @@ TEST_P(RunReport, ShowsTheKeptPredictions) {
   const std::string page = page_of(model);
   EXPECT_EQ(MarkupCheck(page).run(), "");
   EXPECT_NE(page.find("None: every picture is on its side of the threshold."), page.npos);
+}
+
+TEST_P(RunReport, CountsThePicturesThatWereRead) {
+  const Model model = load_detector(options_.output / kBestModel);
+  Predictions some = kept(model);
+  const int left_out = some.label.back();
+  some.logit.pop_back();
+  some.index.pop_back();
+  write_valid_predictions(options_.output, some);
+  const std::string page = page_of(model);
+  EXPECT_NE(page.find("figures of its 5 validation pictures"), page.npos);
+  const char* counts = left_out == 1 ? "3 real and 2 fake" : "2 real and 3 fake";
+  EXPECT_NE(page.find(counts), page.npos) << counts;
 }
 
 // Versions before this file's first left runs without it.
@@ -174,6 +188,8 @@ TEST(Comparison, TablesHaveTheKeptEpochAndOnlyWhatDiffers) {
   ASSERT_EQ(table.rows.size(), 3U);
   EXPECT_EQ(table.rows[0][0], "run");
   EXPECT_EQ(table.rows[1][0], "run (2)");
+  EXPECT_EQ(table.columns[2], "accuracy at 0.5");
+  EXPECT_EQ(table.columns[3], "loss, uncalibrated");
   EXPECT_EQ(table.rows[0][1], "0.8200");
   EXPECT_EQ(table.rows[0][5], "2");
   EXPECT_EQ(table.rows[0][7], "2.0");  // minutes
@@ -224,6 +240,22 @@ TEST(TrainingCharts, AreSoundAndTheRateIsTheSchedules) {
   // Halved by a plateau: the top of the axis is half the rate.
   EXPECT_NE(element.find(">5e-5<"), element.npos) << element;
   EXPECT_EQ(element.find(">1e-4<"), element.npos) << element;
+}
+
+TEST(EvaluationCharts, MatricesOfAnEarlierThresholdGo) {
+  const test::ScratchFolder scratch;
+  const std::vector<double> prob = {0.1, 0.9};
+  const std::vector<int> label = {0, 1};
+  test::spill(scratch.path() / "loss.svg", "another's");
+  for (const double threshold : {0.3, 0.7})
+    write_charts(scratch.path(), evaluation_charts(prob, label, threshold));
+  const auto there = [&](const char* file) {
+    return std::filesystem::exists(scratch.path() / file);
+  };
+  for (const char* file : {"confusion_0.3.svg", "confusion_0.3_shares.svg"})
+    EXPECT_FALSE(there(file)) << file;
+  for (const char* file : {"confusion_0.7.svg", "confusion_0.5_shares.svg", "roc.svg", "loss.svg"})
+    EXPECT_TRUE(there(file)) << file;
 }
 
 TEST(EvaluationCharts, AreSoundForScoresOfEveryKind) {

@@ -280,11 +280,11 @@ TEST(DeviceNetwork, RefusesAWeightThatHalfCannotHold) {
   DF_NEEDS_DEVICE();
   const CudaBackend backend(kDeterministic);
   Model model = small_model();
-  EXPECT_NO_THROW(Predictor(model, backend, Predictor::Output::Logits));
+  EXPECT_NO_THROW(Predictor(model, backend, Predictor::Output::Logits).reserve(1));
   const int i = model.parameters.find("features.0.1.weight");
   model.parameters.set(i, std::span<const float>(std::vector<float>(
                               at(model.parameters.specs()[at(i)].count()), 1e9f)));
-  EXPECT_THROW(Predictor(model, backend, Predictor::Output::Logits), ModelFileError);
+  EXPECT_THROW(Predictor(model, backend, Predictor::Output::Logits).reserve(1), ModelFileError);
 }
 
 }  // namespace

@@ -59,11 +59,23 @@ TEST_F(KeptVerdict, DfengineSelftestRenewsIt) {
   EXPECT_EQ(tests_, 1);
 }
 
-TEST_F(KeptVerdict, ATestThatEndsTheProcessHasFailed) {
-  EXPECT_EXIT(kept_verdict(folder(), "a GPU", []() -> Verdict { std::_Exit(7); }),
-              testing::ExitedWithCode(7), "");
+TEST_F(KeptVerdict, ATestThatEndsTheProcessTwiceHasFailed) {
+  const auto end = [&] {
+    EXPECT_EXIT(kept_verdict(folder(), "a GPU", []() -> Verdict { std::_Exit(7); }),
+                testing::ExitedWithCode(7), "");
+  };
+  end();
+  end();
   EXPECT_NE(verdict("", "a GPU").find("ended the program"), std::string::npos);
   EXPECT_EQ(verdict("", "another GPU"), "");
+  EXPECT_EQ(tests_, 1);
+}
+
+// The first one may have been stopped by Ctrl-C.
+TEST_F(KeptVerdict, ATestThatEndsTheProcessOnceIsRunAgain) {
+  EXPECT_EXIT(kept_verdict(folder(), "a GPU", []() -> Verdict { std::_Exit(7); }),
+              testing::ExitedWithCode(7), "");
+  EXPECT_EQ(verdict("", "a GPU"), "");
   EXPECT_EQ(tests_, 1);
 }
 

@@ -163,6 +163,41 @@ TEST(Audit, CountsCopiesAcrossSplitsAndLabels) {
   EXPECT_NE(text.find("1 group of equal files has both labels: correct"), std::string::npos);
 }
 
+TEST(Audit, AHeaderThatIsNotFoundIsUnknown) {
+  const TempDir dir;
+  dir.write("real/0.jpg", "\xFF\xD8 and no more");
+  dir.write_bmp("fake/0.bmp", test::pattern(6, 6));
+  DataOptions o;
+  o.data = dir.path();
+  std::map<std::string, std::string> real;
+  for (const Share& s : audit(o, 1).shares)
+    if (s.real > 0) real[s.property] = s.value;
+  for (const char* property : {"dimensions", "JPEG quantisation table", "EXIF"})
+    EXPECT_EQ(real[property], "unknown") << property;
+}
+
+TEST(Audit, TablesBesideFoldersOfPicturesNeedNotBeRead) {
+  const TempDir dir;
+  for (const char* split : {"train", "test"})
+    for (const char* label : {"real", "fake"})
+      dir.write_bmp(fmt::format("{}/{}/1.bmp", split, label),
+                    test::pattern(6, 6, split[1] + label[0]));
+  dir.write("train.csv", "id,label\n1,0\n2,1\n");
+  dir.write("valid.csv", "id,label,size\n1,real,3\n2,fake,4\n");
+  dir.write("test.csv", "id\n1\n");
+  DataOptions o;
+  o.data = dir.path();
+  const Audit found = audit(o, 1);
+  EXPECT_EQ(found.pictures(), 4);
+  for (const char* table : {"train.csv", "test.csv"})
+    EXPECT_NE(found.layout.find(fmt::format("; {} was not looked at: ", table)), std::string::npos)
+        << found.layout;
+  EXPECT_EQ(found.layout.find("valid.csv was not"), std::string::npos) << found.layout;
+  EXPECT_EQ(std::ranges::count(found.properties, "size", &Property::name), 1);
+  dir.write("val.csv", "");
+  EXPECT_NE(audit(o, 1).layout.find("may both be the table of valid"), std::string::npos);
+}
+
 TEST(Audit, LooksAtFilesAlone) {
   const TempDir dir;
   Dataset split{dir.path(), "train", {}};

@@ -197,7 +197,7 @@ TEST(MetadataEncoder, AbsentColumnIsNamed) {
 }
 
 LabelledTable labelled(const std::string& text, const std::string& positive = "") {
-  return label_table(parse_csv(text, "t.csv"), positive, "t.csv");
+  return label_table(parse_csv(text, "t.csv"), {}, positive, "t.csv");
 }
 
 TEST(MetadataLabels, WordsAndNumbers) {
@@ -209,6 +209,42 @@ TEST(MetadataLabels, WordsAndNumbers) {
   EXPECT_THROW(labelled("label,label_str\n1,real\n0,fake\n1,fake\n"), DataError);
   EXPECT_THROW(labelled("label\n1\n2\n"), DataError);
   EXPECT_THROW(labelled("id\n1\n"), DataError);
+}
+
+TEST(MetadataLabels, OfTheSplitThatIsAskedFor) {
+  const test::TempDir dir;
+  std::string text = "row,Subset,size,label\n";
+  for (int i = 0; i < 30; ++i)
+    text += fmt::format("{},{},{},{}\n", i,
+                        i % 3 == 0   ? " Training"
+                        : i % 3 == 1 ? "val"
+                                     : "test",
+                        i, i % 2 == 0 ? "real" : "fake");
+  const auto file = dir.write("t.csv", text);
+  const LabelledTable all = read_labelled_csv(file, {});
+  EXPECT_EQ(all.table.columns, (Names{"row", "size", "label"}));
+  EXPECT_EQ(all.label.size(), 30u);
+  const LabelledTable valid = read_labelled_csv(file, {.split = "valid"});
+  EXPECT_EQ(valid.table.rows[1], (Names{"4", "4", "real"}));
+  EXPECT_EQ(valid.table.lines[1], 6);
+  EXPECT_EQ(valid.label, (std::vector<int>{1, 0, 1, 0, 1, 0, 1, 0, 1, 0}));
+  EXPECT_EQ(judge_columns(valid)[0].reason, "counts the rows");
+  const auto train = dir.write("u.csv", "split,label\ntrain,real\ntrain,fake\n");
+  EXPECT_NE(thrown_text([&] {
+              read_labelled_csv(train, {.split = "test"});
+            }).find("its column split says in no row"),
+            std::string::npos);
+  const auto odd = dir.write("o.csv", "split,label\ntrain,real\nother,fake\n");
+  EXPECT_NE(thrown_text([&] { read_labelled_csv(odd, {}); }).find("line 3, column 'split'"),
+            std::string::npos);
+}
+
+TEST(MetadataLabels, OfClassesWithNamesOfTheirOwn) {
+  const test::TempDir dir;
+  const auto file = dir.write("t.csv", "size,label\n1,gen\n2,orig\n");
+  EXPECT_EQ(read_labelled_csv(file, {.names = ClassNames("orig,gen")}).label,
+            (std::vector<int>{1, 0}));
+  EXPECT_THROW(read_labelled_csv(file, {}), DataError);
 }
 
 TEST(MetadataFiles, PropertiesComeFromTheHeader) {
@@ -231,6 +267,9 @@ TEST(MetadataFiles, PropertiesComeFromTheHeader) {
   EXPECT_EQ(Names(t.rows[1].begin() + 3, t.rows[1].end()),
             Names(t.rows[0].begin() + 3, t.rows[0].end()));
   EXPECT_EQ(t.rows[2], (Names{"b.bmp", "3", "18", "", "", "", "", ""}));
+  CsvTable png = parse_csv("path\nturned_6.png\n", "t.csv");
+  append_file_properties(png, test::golden_folder() / "images", "t.csv");
+  EXPECT_EQ(png.rows[0].back(), "1");
   EXPECT_THROW(append_file_properties(t, dir.path(), "t.csv"), DataError);
   CsvTable absent = parse_csv("path\nnone.jpg\n", "t.csv");
   EXPECT_THROW(append_file_properties(absent, dir.path(), "t.csv"), DataError);
@@ -282,7 +321,7 @@ TEST(MetadataLeaks, LeakingColumnsAreFoundAndNamed) {
 TEST(MetadataLeaks, OfTheRealTableNothingIsLeft) {
   const auto dir = test::data_folder();
   if (dir.empty()) GTEST_SKIP() << "no DFENGINE_DATA: third-party tables are not in the repository";
-  auto verdicts = judge_columns(read_labelled_csv(dir / "faces140k/train.csv", ""));
+  auto verdicts = judge_columns(read_labelled_csv(dir / "faces140k/train.csv", {}));
   EXPECT_EQ(verdicts.size(), 5u);
   EXPECT_EQ(choose_columns(verdicts, {}, false), Names{});
 }

@@ -13,7 +13,6 @@
 #include "engine/tables/metadata/comparison.h"
 #include "engine/tables/metadata/hybrid.h"
 #include "engine/tables/metadata/table_scores.h"
-#include "engine/tables/metadata/training_pictures.h"
 #include "kernels/base/error.h"
 #include "kernels/base/random.h"
 #include "kernels/base/sigmoid.h"
@@ -116,70 +115,6 @@ TEST(MetadataHybrid, RefusesTooFewRowsAndWrongSizes) {
   EXPECT_THROW(fit(r), DataError);
   const HybridFit f = fit(make_rows(300, true, 1));
   EXPECT_THROW(f.model.logits({1, 2}, r.table, "t"), ShapeError);
-}
-
-TEST(MetadataHybrid, RefusesThePicturesOfTraining) {
-  Model model = small_model();
-  model.notes["train_args"] = R"({"data": "/faces"})";
-  refuse_training_pictures(model, {"/faces/valid/real/1.jpg", "/faces/trained/1.jpg"}, "v.csv");
-  const std::string text = thrown_text([&] {
-    refuse_training_pictures(model, {"/faces/valid/1.jpg", "/faces/x/../train/fake/1.jpg"},
-                             "v.csv");
-  });
-  EXPECT_NE(text.find("v.csv: the image model was trained on 1 of its 2 pictures"),
-            std::string::npos)
-      << text;
-  EXPECT_THROW(refuse_training_pictures(model, {"/faces/set/set/train/fake/1.jpg"}, "v.csv"),
-               UsageError);
-  refuse_training_pictures(model, {"/faces/a/b/c/train/1.jpg", "/other/train/1.jpg"}, "v.csv");
-  const TempDir dir;
-  dir.write("x/1.jpg", "x");
-  const auto table = dir.write("t.csv", "path,label\nx/1.jpg,1\n");
-  model.notes["train_args"] = nlohmann::json{{"data", ""}, {"csv", table.string()}}.dump();
-  refuse_training_pictures(model, {dir.path() / "train/2.jpg"}, "v.csv");
-  EXPECT_THROW(refuse_training_pictures(model, {dir.path() / "x/1.jpg"}, "v.csv"), UsageError);
-  // As train writes it: without the folders above.
-  model.notes["train_args"] =
-      nlohmann::json{{"data", ""}, {"csv", "t.csv"}, {"places", {{"csv", place_digest(table)}}}}
-          .dump();
-  refuse_training_pictures(model, {dir.path() / "train/2.jpg"}, "v.csv");
-  EXPECT_THROW(refuse_training_pictures(model, {dir.path() / "x/1.jpg"}, "v.csv"), UsageError);
-  model.notes["train_args"] =
-      nlohmann::json{{"data", "faces"}, {"places", {{"data", place_digest("/all/faces")}}}}.dump();
-  refuse_training_pictures(model, {"/faces/train/1.jpg", "/all/faces/valid/1.jpg"}, "v.csv");
-  EXPECT_THROW(refuse_training_pictures(model, {"/all/faces/train/fake/1.jpg"}, "v.csv"),
-               UsageError);
-  for (const char* note : {"", "[1", "[]", "{}", R"({"data": 7})"}) {
-    model.notes["train_args"] = note;
-    refuse_training_pictures(model, {"/faces/train/1.jpg"}, "v.csv");
-  }
-}
-
-TEST(MetadataHybrid, TrainingPicturesAreFoundAsTrainingFindsThem) {
-  const TempDir dir;
-  for (const char* file : {"set/train/1.jpg", "set/test/1.jpg", "set/Training/2.jpg"})
-    dir.write(file, "x");
-  const auto table = dir.write("set/train.csv", "filename,label\n 1.jpg,1\n");
-  const auto set = dir.path() / "set";
-  Model model = small_model();
-  for (const auto& [data, csv] : {std::pair{std::string(), table.string()},
-                                  {set.string(), table.string()},
-                                  {table.string(), std::string()}}) {
-    model.notes["train_args"] = nlohmann::json{{"data", data}, {"csv", csv}}.dump();
-    refuse_training_pictures(model, {set / "test/1.jpg"}, "v.csv");
-    EXPECT_THROW(refuse_training_pictures(model, {set / "train/1.jpg"}, "v.csv"), UsageError)
-        << data << " " << csv;
-  }
-  const auto splits =
-      dir.write("set/all.csv", "path,label,split\ntrain/1.jpg,1,train\ntest/1.jpg,1,test\n");
-  model.notes["train_args"] = nlohmann::json{{"data", ""}, {"csv", splits.string()}}.dump();
-  refuse_training_pictures(model, {set / "test/1.jpg"}, "v.csv");
-  EXPECT_THROW(refuse_training_pictures(model, {set / "train/1.jpg"}, "v.csv"), UsageError);
-  model.notes["train_args"] = nlohmann::json{{"data", set.string()}}.dump();
-  refuse_training_pictures(model, {set / "test/train.jpg"}, "v.csv");
-  for (const char* folder : {"Training", "train_real", "faces/TRAIN/real"})
-    EXPECT_THROW(refuse_training_pictures(model, {set / folder / "2.jpg"}, "v.csv"), UsageError)
-        << folder;
 }
 
 // Metadata whose probabilities are right: a row of probability p is fake with chance p.
@@ -323,14 +258,15 @@ TEST(MetadataModel, DamagedFilesAreRefused) {
 }
 
 TEST(MetadataScores, HalfMeansWhatTheThresholdMeant) {
-  const std::vector<double> moved = around_half({0.2, 0.1, 0.9, 0, 1}, 0.2);
-  EXPECT_EQ(moved[0], 0.5);
-  EXPECT_LT(moved[1], 0.5);
-  EXPECT_GT(moved[2], 0.5);
-  EXPECT_GE(moved[3], 0);
-  EXPECT_LE(moved[4], 1);
-  for (double threshold : {0.0, 1.0})
-    for (double p : around_half({0, 0.5, 1}, threshold)) EXPECT_TRUE(std::isfinite(p));
+  const std::vector<double> logits = {-80, -2, -1, 3, 50, 60};
+  for (double threshold : {0.0, 1e-30, 0.2, 1.0}) {
+    const std::vector<double> moved = around_half(logits, threshold);
+    EXPECT_EQ(std::ranges::adjacent_find(moved, std::ranges::greater_equal()), moved.end());
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+      EXPECT_TRUE(std::isfinite(moved[i])) << threshold;
+      EXPECT_EQ(sigmoid(moved[i]) >= 0.5, sigmoid(logits[i]) >= threshold) << logits[i];
+    }
+  }
 }
 
 // A drawn picture that exists, and a decided row whose picture does not: it must not be opened.
@@ -372,12 +308,16 @@ TEST(MetadataScores, DecidedRowsNeedNoPicture) {
 }
 
 TEST(MetadataComparison, TablesForPeopleAndFiles) {
-  const auto row = compare("a,b", {0.9, 0.2, 0.6}, {1, 0, 0}, 0.5);
+  const auto row = compare("a,b", {2, -1, 0.5}, {1, 0, 0}, 0.5);
   EXPECT_EQ(comparison_csv({row}),
             "detector,n,accuracy,precision,recall,f1,roc_auc\n"
             "\"a,b\",3,0.666667,0.500000,1.000000,0.666667,1.000000\n");
   EXPECT_NE(comparison_text({row}).find("a,b  0.6667    0.5000     1.0000  0.6667  1.0000\n"),
             std::string::npos);
+}
+
+TEST(MetadataComparison, RanksWhereProbabilitiesTieAtOne) {
+  EXPECT_EQ(compare("sure", {60, 50, -1}, {1, 0, 0}, 0.5).metrics.roc_auc, 1);
 }
 
 }  // namespace

@@ -96,8 +96,9 @@ class Model:
 class Session:
     """Threads and memory to compute with, for one thread at a time.
 
-    threads: 0 is all that this process may use; device: cpu, cuda or auto; precision (of cuda): fp16, bf16 or fp32;
-    batch: pictures that are decoded and computed together; threshold: in place of the model's.
+    threads: 0 is all that this process may use; device: cpu, cuda or auto; precision: fp16, bf16 or fp32, of which a
+    CPU has bf16 and computes in fp32 otherwise; batch: pictures that are decoded and computed together, 0
+    is 32; max_pixels: larger pictures are refused, 0 is 100 million; threshold: in place of the model's, which 0 is.
     """
 
     def __init__(self, model: Model, threads: int = 0, device: str = "cpu", precision: str = "fp16", batch: int = 0,
