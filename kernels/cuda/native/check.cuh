@@ -14,8 +14,9 @@ namespace dfengine::cuda {
 void check(cudaError_t status, const char* call,
            std::source_location place = std::source_location::current());
 
-// Throws DeviceError with the reason, the place, versions and device. Both forget the last error of
-// the runtime.
-[[noreturn]] void fail(const std::string& reason, std::source_location place);
+// Throws DeviceError with the reason, the place, versions and device, and the advice. Both forget
+// the last error of the runtime.
+[[noreturn]] void fail(const std::string& reason, std::source_location place,
+                       const char* advice = "");
 
 }  // namespace dfengine::cuda

@@ -110,8 +110,8 @@ void check(cudaError_t status, const char* call, std::source_location place) {
   throw DeviceError(text);
 }
 
-void fail(const std::string& reason, std::source_location place) {
-  throw DeviceError(full_text(reason, place, ""));
+void fail(const std::string& reason, std::source_location place, const char* advice) {
+  throw DeviceError(full_text(reason, place, advice));
 }
 
 bool available() {

@@ -86,7 +86,7 @@ void DenyList::attempt(const std::string& kernel, const std::function<void()>& b
   std::optional<Mark> mark;
   std::string advice = "; start again";
   if (folder_) {
-    const std::string text = machine() + "\n" + kernel + "\n";
+    std::string text = machine() + "\n" + kernel + "\n";
     constexpr std::size_t kDigits = 16;
     const fs::path file =
         *folder_ / (sha256_hex(std::as_bytes(std::span(text))).substr(0, kDigits) + ".txt");
@@ -94,7 +94,8 @@ void DenyList::attempt(const std::string& kernel, const std::function<void()>& b
     if (before == LeftBehind::Twice)
       throw DeviceError("ended the program or its CUDA context when it was tried before; remove " +
                         file.string() + " to try it again");
-    mark.emplace(file, before == LeftBehind::Once ? text + std::string(kLast) : text);
+    if (before == LeftBehind::Once) text += kLast;
+    mark.emplace(file, text);
     if (mark->stands())
       advice = "; the next start leaves it out (" + file.string() + "): start again";
   }
