@@ -209,7 +209,8 @@ TEST_F(MetadataCli, NothingIsComparedOnWhatItWasFittedOn) {
   std::string text = slurp(file("valid.csv"));
   spill(file("like_valid.csv"), text.substr(0, text.rfind('\n', text.size() - 2) + 1));
   ASSERT_EQ(train().code, 0);
-  const std::string model = test::model_file(), out = file("o.safetensors");
+  const std::string& model = test::model_file();
+  const std::string out = file("o.safetensors");
   for (const char* other : {"valid.csv", "like_valid.csv"}) {
     const std::vector<std::vector<std::string>> commands = {
         {"hybrid", "train", "--model", model},

@@ -200,7 +200,7 @@ std::string split_of(const fs::path& file, const std::string& split) {
 
 }  // namespace
 
-std::string in_one_form(std::string path) {
+std::string in_one_form(const std::string& path) {
   // Most are so, and taking one to pieces is slow.
   const bool is_so =
       !path.starts_with("./") && path.find("/.") == path.npos && path.find("//") == path.npos;

@@ -14,7 +14,7 @@ struct TablePaths {
 };
 
 // A path written in one form: without "." and "..", and with one slash where there are several.
-std::string in_one_form(std::string path);
+std::string in_one_form(const std::string& path);
 
 // Paths of a table begin at `wanted` (which may be empty), at the folder of the table `file`, or up
 // to two folders below either; failing that they are read as Windows writes them, and without their

@@ -135,8 +135,7 @@ std::unique_ptr<Feed> CudaBackend::make_feed(Index bytes) const {
 
 std::function<void()> CudaBackend::capture(std::function<void()> body) const {
   if (!config_.graphs) return body;
-  const auto graph =
-      std::make_shared<cuda::OwnedGraph>(cuda::capture(compute_.get(), std::move(body)));
+  const auto graph = std::make_shared<cuda::OwnedGraph>(cuda::capture(compute_.get(), body));
   return [graph, stream = compute_.get()] { cuda::run(*graph, stream); };
 }
 

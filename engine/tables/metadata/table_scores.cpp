@@ -79,7 +79,7 @@ std::vector<double> PictureDetector::logits(ThreadPool& pool, const CsvTable& ta
   return logits(image_logits(model, pool, table_pictures(table, root, name), done), table, name);
 }
 
-std::vector<double> PictureDetector::logits(std::vector<double> image, const CsvTable& table,
+std::vector<double> PictureDetector::logits(const std::vector<double>& image, const CsvTable& table,
                                             const std::string& name) const {
   return hybrid == nullptr ? image : hybrid->logits(image, table, name);
 }

@@ -37,7 +37,7 @@ struct PictureDetector {
   PictureDetector(const Model& model, const std::optional<HybridModel>& hybrid);
   // The logits of fake of a table's rows that have these image logits. Throws as
   // HybridModel::logits.
-  std::vector<double> logits(std::vector<double> image, const CsvTable& table,
+  std::vector<double> logits(const std::vector<double>& image, const CsvTable& table,
                              const std::string& name) const;
   // The same for rows whose pictures lie under root. Throws as image_logits, too.
   std::vector<double> logits(ThreadPool& pool, const CsvTable& table,

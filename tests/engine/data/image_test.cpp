@@ -249,7 +249,7 @@ TEST(Jpeg, LimitsScans) {
   const Image image = decode_image(gray_jpeg(5, 7, kMaxJpegScans), "many.jpg");
   EXPECT_EQ(image.h, 5);
   EXPECT_EQ(image.w, 7);
-  EXPECT_EQ(image.rgb, std::vector<std::uint8_t>(5 * 7 * 3, 128));
+  EXPECT_EQ(image.rgb, std::vector<std::uint8_t>(std::size_t{5} * 7 * 3, 128));
   const auto bomb = gray_jpeg(5, 7, kMaxJpegScans + 1);
   EXPECT_NE(thrown_text([&] { decode_image(bomb, "bomb.jpg"); }).find("bomb.jpg: more than"),
             std::string::npos);

@@ -24,7 +24,7 @@ class LoaderMemory : public testing::Test {
     data_.root = dir_.path();
     for (int i = 0; i < 9; ++i) {
       const std::string name = std::to_string(i) + ".bmp";
-      dir_.write_bmp(name, test::pattern(8 + i, 30 - i, 17 * i));
+      dir_.write_bmp(name, test::pattern(8 + i, 30 - i, Index{17} * i));
       data_.samples.push_back({name, i % 2});
     }
     dir_.write(data_.samples[4].relative, "broken, with a reason longer than a string has inside");

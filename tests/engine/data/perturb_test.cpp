@@ -75,7 +75,7 @@ TEST(Perturb, EqualsPillowTorchvisionAndScipy) {
 
 TEST(Perturb, NoiseIsNormalAndFollowsItsKey) {
   constexpr double kSigma = 8;
-  Image gray{64, 64, std::vector<std::uint8_t>(64 * 64 * 3, 128)};
+  Image gray{64, 64, std::vector<std::uint8_t>(std::size_t{64} * 64 * 3, 128)};
   Image first = gray, again = gray, other = gray;
   add_noise(pixels(first), kSigma, 3, 5);
   add_noise(pixels(again), kSigma, 3, 5);

@@ -123,7 +123,7 @@ TEST(Stability, ThePictureStandsFirstAndKeepsItsSize) {
   rescale({again.rgb.data(), 50, 75}, 0.75, scratch);
   EXPECT_EQ(forms[2].rgb, again.rgb);
   EXPECT_EQ(std::pair(forms[3].h, forms[3].w), std::pair(Index{46}, Index{69}));
-  EXPECT_EQ(forms[3].rgb[0], picture.rgb[(2 * 75 + 3) * 3]);
+  EXPECT_EQ(forms[3].rgb[0], picture.rgb[std::size_t{2 * 75 + 3} * 3]);
   // Too small to lose a border.
   EXPECT_EQ(stability_forms(test::pattern(1, 2), scratch)[3].rgb.size(), 6u);
 }

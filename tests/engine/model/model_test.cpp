@@ -180,7 +180,7 @@ TEST(ModelFile, EverythingThatDoesNotFitIsListedTogether) {
   weights::TensorFile file = torchvision_file(tiny(Head::Classifier));
   for (const char* name : {"features.3.conv.2.weight", "features.18.1.bias"})
     std::erase_if(file.tensors, [&](const weights::Tensor& t) { return t.name == name; });
-  replace(file, "features.0.0.weight", {8, 3, 5, 5}, 8 * 75);
+  replace(file, "features.0.0.weight", {8, 3, 5, 5}, std::int64_t{8} * 75);
   replace(file, "features.5.conv.0.1.weight", {1, 1, 1, 1}, 1);
   for (const char* name : {"features.19.weight", "extra\n\x1b[31m"}) {
     file.tensors.push_back(file.tensors.back());

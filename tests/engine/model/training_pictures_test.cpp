@@ -120,7 +120,7 @@ void write_set(const TempDir& dir, const std::string& below, Index shift = 0) {
   for (const char* label : {"real", "fake"})
     for (int i = 0; i < 12; ++i)
       dir.write_bmp(fmt::format("{}/{}/m{}/{}.bmp", below, label, i % 3, i),
-                    test::pattern(4, 4, shift + 31 * i + (*label == 'r' ? 1 : 2)));
+                    test::pattern(4, 4, shift + Index{31} * i + (*label == 'r' ? 1 : 2)));
 }
 
 TEST(TrainingPictures, OfADividedSetAreThoseOfItsTrainPart) {
