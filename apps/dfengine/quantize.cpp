@@ -127,9 +127,8 @@ void add_quantize(CLI::App& program) {
       "not trained further and has no heat map: keep the model it was made from.\n"
       "With a run, or --data, threshold and temperature are fitted anew on the validation "
       "pictures; with --calibrate and no --data they stay. Where pictures of a set cannot be read, "
-      "the exit "
-      "code is 3, and the file is written. Groups that the run held out are not "
-      "looked at, and what eval --unsure-errors kept in the model goes: choose it anew.",
+      "the exit code is 3, and the file is written. Groups that the run held out are not looked "
+      "at, and what eval --unsure-errors kept in the model goes: choose it anew.",
       run_quantize);
   command.add_option("--model", a.model, "Run folder or model file.")->required();
   command.add_option("--output", a.output, "The model file to write, named .safetensors.")

@@ -27,14 +27,10 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-fs::path whole_path(const fs::path& path) {
-  std::error_code error;
-  const fs::path out = fs::absolute(path, error);
-  return error ? path : out;
-}
-
 fs::path written(const fs::path& path) {
-  return whole_path(path).lexically_normal();
+  std::error_code error;
+  const fs::path whole = fs::absolute(path, error);
+  return in_one_form((error ? path : whole).string());
 }
 
 fs::path resolved(const fs::path& path) {
@@ -50,8 +46,8 @@ using Names = std::array<std::string, 2>;
 class Naming {
  public:
   Names of(const fs::path& picture) {
-    const fs::path whole = whole_path(picture);
-    const std::string name = whole.lexically_normal().string();
+    const fs::path whole = written(picture);
+    const std::string& name = whole.string();
     std::error_code error;
     if (fs::is_symlink(whole, error)) return {name, resolved(whole).string()};
     const auto [folder, is_new] = folders_.try_emplace(whole.parent_path().string());
